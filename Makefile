@@ -1,0 +1,47 @@
+# Two commands do all the set-up on a machine with Python 3.11 to 3.13 and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+WORKERS ?= auto
+
+.PHONY: help demo test lint format bench docs constraints clean
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"diurnal needs Python 3.11 to 3.13; {sys.executable} is {v[0]}.{v[1]}. Say: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[polars,pandera]' --group dev
+	@touch $@
+
+demo: $(VENV)/.ready  ## One day of the tutorial's experiment, on the embedded default; again: the next day
+	@cd examples/breast_cancer && ../../$(BIN)/diurnal run breast_cancer --next && ../../$(BIN)/python predict.py
+
+test: $(VENV)/.ready  ## All tests and doctests
+	@$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(VENV)/.ready  ## Style, types, and the floors that imports go down
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.ready  ## Put the code into its form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.ready  ## What a day costs beside its fits, and what the warehouse takes in
+	@$(BIN)/python benchmarks/day.py
+	@$(BIN)/python benchmarks/ingest.py
+
+docs: $(VENV)/.ready  ## Run every example of the pages, and write the pages that are generated
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m pytest -q tests/test_docs.py
+
+constraints: $(VENV)/.ready  ## Resolve the pins anew, for all extras and all Pythons
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o constraints.txt pyproject.toml build.in
+
+clean:  ## Remove what the targets made, data and models included
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache examples/*/data examples/*/models

@@ -1,0 +1,1 @@
+"""What tunes, fits and scores: one module for each library that does."""

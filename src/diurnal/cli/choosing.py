@@ -1,0 +1,133 @@
+"""What the commands share: which interval, whose word, and one run after the other."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from diurnal import intervals
+from diurnal.errors import BatchRefused, ConfigurationError, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from diurnal.day import Stores
+    from diurnal.experiment import Experiment
+    from diurnal.flow import Outcome, Watch
+    from diurnal.settings import Settings
+    from diurnal.values import DataInterval
+
+Done = list[tuple["DataInterval", "Outcome | None", "BatchRefused | None"]]
+
+
+def interval(experiment: Experiment, stores: Stores, date: str | None, *, newest: bool) -> DataInterval:
+    """Choose the data interval: that of a date, the one after the newest run, or the last complete one."""
+    if date and newest:
+        raise UsageError("--date and --next exclude each other", advice="give one of them")
+    if date:
+        return intervals.on(experiment.schedule, date)
+    if newest:
+        last = stores.warehouse.newest(experiment.name)
+        if last is not None:
+            return intervals.following(experiment.schedule, last)
+        if experiment.start_date is not None:
+            return intervals.containing(experiment.schedule, experiment.start_date)
+    # The clock is read here, at the edge, and only to choose which interval a person means who names none.
+    return intervals.last_complete(experiment.schedule, datetime.now(UTC))
+
+
+def between(experiment: Experiment, first: str, last: str) -> list[DataInterval]:
+    """Give the data intervals of some dates, both included."""
+    return intervals.between(experiment.schedule, first, last)
+
+
+def carry_out(
+    experiment: Experiment,
+    interval: DataInterval,
+    stores: Stores,
+    watch: Watch,
+    *,
+    force: bool,
+    allow_future: bool,
+) -> Outcome:
+    """Carry out one run."""
+    from diurnal.day import Day
+    from diurnal.flow import run
+
+    day = Day(experiment, interval, stores, by=whoami(), force=force)
+    return run(day, watch=watch, now=None if allow_future else datetime.now(UTC))
+
+
+def backfill(
+    experiment: Experiment,
+    chosen: list[DataInterval],
+    stores: Stores,
+    watch: Watch,
+    *,
+    force: bool,
+    allow_future: bool,
+) -> Done:
+    """Carry out runs, oldest first; a refused batch does not stop those of other days."""
+    done: Done = []
+    for one in chosen:
+        try:
+            outcome = carry_out(experiment, one, stores, watch, force=force, allow_future=allow_future)
+            done.append((one, outcome, None))
+        except BatchRefused as refusal:
+            done.append((one, None, refusal))
+    return done
+
+
+def predecessor(stores: Stores, name: str) -> int:
+    """Give the version that served before the champion did."""
+    served = [row["version"] for row in stores.warehouse.promotions(name)]
+    others = [version for version in served if version != served[0]]
+    if not others:
+        raise NotFound(
+            f"{name} has no champion with a predecessor to go back to",
+            advice=f"`diurnal models {name}` lists its versions; `diurnal promote {name} VERSION` takes any",
+        )
+    return int(others[0])
+
+
+def whoami() -> str:
+    """Give the name of the person at the command line."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without an entry, as in some containers
+        return "unknown"
+
+
+def warehouse(settings: Settings, deed: str) -> str:
+    """Tell the warehouse's URL, keep the embedded one running, or let it go."""
+    from diurnal.settings import embedded_server
+
+    server = embedded_server(settings)
+    if deed == "url":
+        return server.start() if server else _safe(settings.warehouse)
+    if server is None:
+        raise ConfigurationError(
+            f"the warehouse is {_safe(settings.warehouse)}; only the embedded one is started and stopped here",
+            advice="leave DIURNAL_WAREHOUSE unset for the embedded one",
+        )
+    if deed == "start":
+        return f"{server.start(keep=True)}\nIt runs until `diurnal warehouse stop`."
+    server.stop()
+    return f"stopped; its data stays in {server.folder}"
+
+
+def _safe(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return url.replace(f":{parts.password}@", ":***@") if parts.password else url
+
+
+def as_row(outcome: Outcome) -> dict[str, Any]:
+    """Give an outcome as one flat row."""
+    return {
+        **outcome.run,
+        "version": outcome.version,
+        "promoted": outcome.promoted,
+        "reason": outcome.reason,
+        "already": outcome.already,
+    }

@@ -1,0 +1,285 @@
+"""The commands, ten lines each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from diurnal.day import Stores
+    from diurnal.experiment import Experiment
+    from diurnal.settings import Settings
+
+as_json = click.option("--json", "json_", is_flag=True, help="Print JSON, for machines.")
+name_argument = click.argument("name", metavar="NAME")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask, even on a terminal.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="diurnal", prog_name="diurnal")
+def diurnal() -> None:
+    """From the search object at the end of a notebook to a daily retraining service.
+
+    NAME is an experiment: its name in the folder experiments/, or a reference such as
+    experiments.breast_cancer:breast_cancer.
+    """
+
+
+@diurnal.command()
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option("--name", default=None, help="Name of the experiment; the folder's own name unless given.")
+def init(folder: str, name: str | None) -> None:
+    """Write a new project that runs at once: experiment, Dag file, settings, README."""
+    from diurnal.cli import project
+
+    for path in project.write(folder, name):
+        click.echo(f"wrote {path}")
+    click.echo(f"\nNext: cd {folder} && diurnal run {project.name_for(folder, name)}")
+
+
+@diurnal.command("list")
+@as_json
+def list_(json_: bool) -> None:
+    """List the experiments of this project."""
+    from diurnal.cli import printing
+    from diurnal.experiment import discover
+
+    found, broken = discover(_settings().experiments)
+    rows = [
+        {
+            "name": e.name,
+            "schedule": None if e.schedule is None else str(e.schedule),
+            "target": e.target,
+            "window": e.window,
+            "promotion": e.promotion,
+            "description": (e.description or "").split("\n")[0],
+            "file": str(e.file),
+        }
+        for e in found.values()
+    ]
+    printing.rows(rows, json_, ["name", "schedule", "target", "window", "promotion", "description"])
+    for error in broken:
+        click.echo(f"diurnal: error: {error}", err=True)
+    if broken:
+        raise SystemExit(2)
+
+
+@diurnal.command()
+@name_argument
+@as_json
+def check(name: str, json_: bool) -> None:
+    """Build what the experiment returns and look for what would go wrong at night; fits nothing."""
+    from diurnal import checking
+    from diurnal.cli import printing
+
+    printing.report(checking.check(_find(name), _settings().connections()), json_)
+
+
+@diurnal.command()
+@name_argument
+@click.option("--date", default=None, help="The day, as 2026-11-23, or an instant in ISO 8601; the last complete one.")
+@click.option("--next", "next_", is_flag=True, help="The interval after the newest run; the start_date's at first.")
+@click.option("--force", is_flag=True, help="Make one more result even where there is one.")
+@click.option("--allow-future", is_flag=True, help="Take an interval that is not over yet.")
+@as_json
+def run(name: str, date: str | None, next_: bool, force: bool, allow_future: bool, json_: bool) -> None:
+    """Carry out one day: fetch, split, tune, evaluate, record, refit, publish, promote."""
+    from diurnal.cli import choosing, printing
+
+    experiment = _find(name)
+    with _stores() as stores:
+        interval = choosing.interval(experiment, stores, date, newest=next_)
+        with printing.progress([interval], json_) as watch:
+            outcome = choosing.carry_out(experiment, interval, stores, watch, force=force, allow_future=allow_future)
+        printing.outcome(outcome, json_, _settings(), stores)
+
+
+@diurnal.command()
+@name_argument
+@click.option("--from", "first", required=True, help="The first day, as 2026-11-01.")
+@click.option("--to", "last", required=True, help="The last day, itself included.")
+@click.option("--force", is_flag=True, help="Make one more result for each, even where there is one.")
+@click.option("--allow-future", is_flag=True, help="Take intervals that are not over yet.")
+@as_json
+def backfill(name: str, first: str, last: str, force: bool, allow_future: bool, json_: bool) -> None:
+    """Carry out past days, oldest first; those that have a result are left alone."""
+    from diurnal.cli import choosing, printing
+
+    experiment = _find(name)
+    intervals = choosing.between(experiment, first, last)
+    with _stores() as stores, printing.progress(intervals, json_) as watch:
+        done = choosing.backfill(experiment, intervals, stores, watch, force=force, allow_future=allow_future)
+    printing.backfilled(done, json_)
+    if any(error for _, _, error in done):
+        raise SystemExit(65)
+
+
+@diurnal.command()
+@name_argument
+@as_json
+def runs(name: str, json_: bool) -> None:
+    """List the runs of an experiment, with their scores: its rows of `experiments`."""
+    from diurnal.cli import printing
+
+    with _stores() as stores:
+        printing.rows(stores.warehouse.runs(_known(name)), json_, printing.RUN_COLUMNS)
+
+
+@diurnal.command()
+@name_argument
+@as_json
+def models(name: str, json_: bool) -> None:
+    """List the published versions of an experiment's model."""
+    from diurnal.cli import printing
+
+    with _stores() as stores:
+        printing.rows(stores.warehouse.versions(_known(name)), json_, printing.MODEL_COLUMNS)
+
+
+@diurnal.command()
+@name_argument
+@as_json
+def history(name: str, json_: bool) -> None:
+    """List what served from when on, by whose word, and why."""
+    from diurnal.cli import printing
+
+    with _stores() as stores:
+        printing.rows(stores.warehouse.promotions(_known(name)), json_, printing.PROMOTION_COLUMNS)
+
+
+@diurnal.command()
+@name_argument
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--reason", default="promoted by hand", show_default=True, help="Kept in the history.")
+@yes_option
+@as_json
+def promote(name: str, version: int, reason: str, yes: bool, json_: bool) -> None:
+    """Make a version the champion, by your word."""
+    from diurnal.cli import choosing, printing
+
+    with _stores() as stores:
+        _ask(f"Make version {version} the champion of {name}?", yes)
+        row = stores.warehouse.crown(_known(name), version, by=choosing.whoami(), reason=reason, kind="promote")
+        printing.report({"promoted": True, **row}, json_)
+
+
+@diurnal.command()
+@name_argument
+@click.option("--to", "version", type=click.IntRange(min=1), default=None, help="The one before, unless given.")
+@click.option("--reason", default="rolled back by hand", show_default=True, help="Kept in the history.")
+@yes_option
+@as_json
+def rollback(name: str, version: int | None, reason: str, yes: bool, json_: bool) -> None:
+    """Make the champion's predecessor the champion again."""
+    from diurnal.cli import choosing, printing
+
+    with _stores() as stores:
+        target = version or choosing.predecessor(stores, _known(name))
+        _ask(f"Make version {target} the champion of {name} again?", yes)
+        row = stores.warehouse.crown(_known(name), target, by=choosing.whoami(), reason=reason, kind="rollback")
+        printing.report({"promoted": True, **row}, json_)
+
+
+@diurnal.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False), default=None, help="CSV or Parquet; else CSV on stdout."
+)
+def predict(model: str, file: str, output: str | None) -> None:
+    """Predict the rows of a CSV, Parquet or JSON-lines FILE.
+
+    MODEL is NAME (its champion), NAME@3 (a version) or NAME@2026-11-23 (what served at the end of that day, UTC).
+    """
+    from diurnal import predicting
+    from diurnal.cli import writing
+    from diurnal.sources import Files
+
+    with _stores() as stores:
+        rows = Files(file).batches([file])
+        writing.tables(predicting.predict(stores, model, rows), output)
+
+
+@diurnal.command()
+@click.argument("name", metavar="[NAME]", required=False)
+@as_json
+def verify(name: str | None, json_: bool) -> None:
+    """Hash everything again and hold it against the warehouse."""
+    from diurnal import upkeep
+    from diurnal.cli import printing
+
+    with _stores() as stores:
+        found = [vars(finding) for finding in upkeep.verify(stores, _known(name) if name else None)]
+    bad = [row for row in found if row["state"] != "good"]
+    printing.rows(found if json_ else bad, json_, ["kind", "experiment", "name", "state"])
+    if not json_:
+        click.echo(f"{len(found) - len(bad)} of {len(found)} are what the warehouse says")
+    if bad:
+        raise SystemExit(65)
+
+
+@diurnal.command()
+@click.option("--older-than", default=24.0, show_default=True, type=click.FloatRange(min=0), help="Hours.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@as_json
+def gc(older_than: float, dry_run: bool, json_: bool) -> None:
+    """Remove what nothing refers to: left behind by attempts that were killed or superseded."""
+    from datetime import timedelta
+
+    from diurnal import upkeep
+    from diurnal.cli import printing
+
+    with _stores() as stores:
+        removed = upkeep.gc(stores, older_than=timedelta(hours=older_than), dry_run=dry_run)
+    printing.rows([{"removed": path} for path in removed], json_, ["removed"])
+
+
+@diurnal.command()
+@click.argument("deed", type=click.Choice(["url", "start", "stop"]))
+def warehouse(deed: str) -> None:
+    """Tell the warehouse's URL; keep the embedded one running (start), or let it go (stop)."""
+    from diurnal.cli import choosing
+
+    click.echo(choosing.warehouse(_settings(), deed))
+
+
+def _settings() -> Settings:
+    from diurnal.settings import Settings
+
+    return Settings.load()
+
+
+def _find(name: str) -> Experiment:
+    from diurnal.experiment import find
+
+    return find(name, _settings().experiments)
+
+
+def _known(name: str) -> str:
+    """Give the experiment's plain name; what is kept of it can be asked for when its file is gone, too."""
+    return name.rpartition(":")[2]
+
+
+def _stores() -> AbstractContextManager[Stores]:
+    from contextlib import contextmanager
+
+    @contextmanager
+    def opened() -> Iterator[Any]:
+        from diurnal.settings import open_stores
+
+        stores = open_stores(_settings())
+        try:
+            yield stores
+        finally:
+            stores.warehouse.close()
+
+    return opened()
+
+
+def _ask(question: str, yes: bool) -> None:
+    if not yes and click.get_text_stream("stdin").isatty():
+        click.confirm(question, abort=True)

@@ -1,0 +1,170 @@
+"""Tables and progress for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from diurnal.cli import choosing
+from diurnal.flow import names
+
+if TYPE_CHECKING:
+    from diurnal.day import Stores
+    from diurnal.flow import Outcome, Watch
+    from diurnal.settings import Settings
+    from diurnal.values import DataInterval
+
+RUN_COLUMNS = [
+    "data_interval_start",
+    "best_params",
+    "cv_score_mean",
+    "test_score",
+    "champion_score",
+    "promoted",
+    "reason",
+]
+MODEL_COLUMNS = ["version", "champion", "data_interval_start", "run_id", "digest", "path"]
+PROMOTION_COLUMNS = ["seq", "version", "kind", "promoted_at", "promoted_by", "reason"]
+
+
+def rows(found: Sequence[dict[str, Any]], json_: bool, columns: Sequence[str]) -> None:
+    """Print a list: JSON with all its keys, or a table of some columns."""
+    if json_:
+        click.echo(json.dumps(list(found), indent=2, default=_jsonable))
+        return
+    if not found:
+        click.echo("none")
+        return
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in found:
+        table.add_row(*[_short(row.get(column)) for column in columns])
+    _console().print(table)
+
+
+def report(values: dict[str, Any], json_: bool) -> None:
+    """Print one thing's values, a line each."""
+    if json_:
+        click.echo(json.dumps(values, indent=2, default=_jsonable))
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        for i, line in enumerate(value if isinstance(value, list) and value else [value]):
+            click.echo(f"{name if i == 0 else '':<{width}}  {_short(line, 200)}")
+
+
+def outcome(done: Outcome, json_: bool, settings: Settings, stores: Stores) -> None:
+    """Print how a run ended: its row, its scores and where things are."""
+    row = choosing.as_row(done)
+    if json_:
+        click.echo(json.dumps(row, indent=2, default=_jsonable))
+        return
+    if done.already:
+        click.echo("This run was already done: same data, same code. --force makes one more.\n")
+    score = row["scoring"]
+    cv = "not tuned" if row["cv_score_mean"] is None else f"{row['cv_score_mean']:.4f} ± {row['cv_score_std']:.4f}"
+    champion = "-" if row["champion_score"] is None else f"{row['champion_score']:.4f}"
+    report(
+        {
+            "run": row["run_id"],
+            "data interval": f"{_short(row['data_interval_start'])} to {_short(row['data_interval_end'])}",
+            "samples": f"{row['n_train']} train, {row['n_test']} test",
+            "candidates": f"{row['n_candidates']} on {row['cv_folds']} folds",
+            "best parameters": row["best_params"],
+            f"{score}, cross-validated": cv,
+            f"{score}, test": f"{row['test_score']:.4f}",
+            f"{score}, champion on new rows": champion,
+            "version": row["version"],
+            "champion now": f"{'yes' if row['promoted'] else 'no'}: {row['reason']}",
+            "warnings": row["warnings"] or ["none"],
+            "lake": stores.lake.root,
+            "models": stores.models.root,
+            "warehouse": settings.described_warehouse(),
+        },
+        json_=False,
+    )
+
+
+def backfilled(done: choosing.Done, json_: bool) -> None:
+    """Print how a backfill ended, a line for each data interval."""
+    listed = []
+    for interval, outcome, refusal in done:
+        state = "refused" if refusal else "already done" if outcome and outcome.already else "done"
+        row = choosing.as_row(outcome) if outcome else {"data_interval_start": interval.start, "reason": str(refusal)}
+        listed.append({"state": state, **row})
+    rows(
+        listed, json_, ["data_interval_start", "state", "version", "test_score", "champion_score", "promoted", "reason"]
+    )
+    if not json_:
+        counts = {state: sum(row["state"] == state for row in listed) for state in ("done", "already done", "refused")}
+        click.echo(f"\n{len(listed)} data intervals: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+
+
+@contextmanager
+def progress(intervals: Sequence[DataInterval], json_: bool) -> Iterator[Watch]:
+    """Show how far a run or a backfill is: a bar on a terminal, a line for each step elsewhere."""
+    if json_ or not sys.stderr.isatty():
+        yield _quiet if json_ else _lines
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = [TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=len(intervals) * len(names()))
+        position = {"day": -1}
+
+        def watch(step: str, seconds: float) -> None:
+            if step == "fetch" and seconds < 0:
+                position["day"] += 1
+                bar.update(task, completed=position["day"] * len(names()))
+            day = intervals[min(position["day"], len(intervals) - 1)]
+            if seconds < 0:
+                bar.update(task, description=f"{day} {step}")
+            else:
+                bar.advance(task)
+
+        yield watch
+
+
+def _lines(step: str, seconds: float) -> None:
+    if seconds >= 0:
+        click.echo(f"{step:<12}{seconds:8.2f} s", err=True)
+
+
+def _quiet(_step: str, _seconds: float) -> None:
+    """Say nothing: a machine reads."""
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=200)
+
+
+def _short(value: Any, limit: int = 60) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d" if (value.hour, value.minute) == (0, 0) else "%Y-%m-%d %H:%M")
+    if isinstance(value, dict):
+        value = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in value.items())
+    text = str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value)

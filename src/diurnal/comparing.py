@@ -1,0 +1,107 @@
+"""Twin against champion, on samples of the new batch that neither has seen.
+
+The twin never sees a test sample. The champion was fitted on all rows of its own window, so that a row which came
+back (a source that gives the same rows every day, say) may be known to it: such rows are left out. No row left
+means no comparison, which is said, and never a number that flatters the champion.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from diurnal.errors import DiurnalError
+from diurnal.values import Comparison, ModelVersion, Package
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from diurnal.contract import Schema
+    from diurnal.day import Day
+
+
+def against_champion(
+    day: Day, test: Package, twin: Any, schema: Schema
+) -> tuple[int | None, Comparison | None, list[str]]:
+    """Compare the twin with the champion.
+
+    Parameters
+    ----------
+    day : Day
+        The run's instructions.
+    test : Package
+        The new batch's test samples.
+    twin : estimator
+        The challenger's twin.
+    schema : Schema
+        What the batch promises.
+
+    Returns
+    -------
+    int or None
+        The champion's version, if there is a champion.
+    Comparison or None
+        None where nothing could be compared.
+    list of str
+        Why not.
+    """
+    champion = day.stores.warehouse.champion(day.experiment.name)
+    if champion is None:
+        return None, None, []
+    try:
+        fresh = _unseen(day, champion, test, schema)
+        if not fresh.num_rows:
+            said = f"champion {champion.version} has learnt all {test.n_rows} test samples of this batch: not compared"
+            return champion.version, None, [said]
+        model = _load(day, champion)
+        return champion.version, _compare(day, model, twin, fresh, schema), []
+    except (DiurnalError, ValueError, KeyError) as error:
+        said = f"champion {champion.version} could not be scored: {str(error).splitlines()[0]}"
+        return champion.version, None, [said]
+
+
+def _load(day: Day, champion: ModelVersion) -> Any:
+    row = day.stores.warehouse.version(champion.experiment, champion.version)
+    return day.stores.models.load(
+        row["path"],
+        row["digest"],
+        trusted=day.experiment.trusted,
+        signature=row["signature"],
+        library_versions=row["library_versions"],
+    )
+
+
+def _unseen(day: Day, champion: ModelVersion, test: Package, schema: Schema) -> pa.Table:
+    """Give the test samples that are in none of the batches that the champion learnt."""
+    import numpy as np
+    import pyarrow as pa
+
+    row = day.stores.warehouse.run(champion.run_id) or {"packages": []}
+    hasher, columns = day.hasher(schema), sorted(schema.key or schema.features)
+    table = day.stores.lake.read(test)
+    hashes = hasher(table)
+    seen = np.zeros(len(hashes), dtype=bool)
+    for learnt in row["packages"]:
+        package = Package(learnt["path"], learnt["digest"], learnt["n_rows"])
+        for batch in day.stores.lake.batches(package, columns):
+            seen |= np.isin(hashes, hasher(batch))
+    return table.filter(pa.array(~seen))
+
+
+def _compare(day: Day, champion: Any, twin: Any, fresh: pa.Table, schema: Schema) -> Comparison:
+    from diurnal import promotion
+    from diurnal.backends import sklearn as backend
+
+    X, y = backend.matrix(fresh, list(schema.features)), backend.vector(fresh, schema.target)
+    main, score = backend.scorer(day.experiment.build())
+    twin_wins, champion_wins, p_worse, test = promotion.compare(
+        y, twin.predict(X), champion.predict(X), classification=schema.task == "classification"
+    )
+    return Comparison(
+        n_compared=len(y),
+        twin_score=score(twin, X, y)[main],
+        champion_score=score(champion, X, y)[main],
+        twin_wins=twin_wins,
+        champion_wins=champion_wins,
+        p_worse=p_worse,
+        test=test,
+    )

@@ -1,0 +1,139 @@
+"""What every step of a run is told, and how it reads what earlier steps kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from diurnal import splitting
+from diurnal.errors import DeclarationError, DiurnalError, ModelRefused
+from diurnal.values import DataInterval, Package, SearchResult
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    from diurnal.arranging import Hasher
+    from diurnal.contract import Schema
+    from diurnal.experiment import Experiment
+    from diurnal.lake import Lake
+    from diurnal.models import Models
+    from diurnal.warehouse import Warehouse
+
+Window = tuple[tuple[DataInterval, Package], ...]
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where everything is kept: the deployment's, never the experiment's.
+
+    Attributes
+    ----------
+    lake, warehouse, models
+        The three stores.
+    connections : Mapping of str to str
+        From the id of a connection to its URI, for sources.
+    """
+
+    lake: Lake
+    warehouse: Warehouse
+    models: Models
+    connections: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Day:
+    """One run's instructions.
+
+    Attributes
+    ----------
+    experiment : Experiment
+        What to do.
+    interval : DataInterval
+        With which data.
+    stores : Stores
+        Where to keep it.
+    by : str
+        Who asked for it.
+    force : bool
+        Whether to make one more result where there already is one.
+    """
+
+    experiment: Experiment
+    interval: DataInterval
+    stores: Stores
+    by: str
+    force: bool = False
+
+    def fixed_schema(self) -> Schema | None:
+        """Give the schema that the first batch fixed, if there was one; the declaration must agree with it."""
+        from diurnal.contract import Schema
+
+        stored = self.stores.warehouse.schema(self.experiment.name)
+        if stored is None:
+            return None
+        schema = Schema.from_dict(stored)
+        for word, declared, fixed in (
+            ("target", self.experiment.target, schema.target),
+            ("key", self.experiment.key, schema.key),
+        ):
+            if declared != fixed:
+                raise DeclarationError(
+                    f"{self.experiment.name} declares the {word} {declared!r}; its first batch fixed {fixed!r}",
+                    advice=f"declare {word}={fixed!r}, or make it an experiment of its own, under another name",
+                )
+        return replace(schema, drop=self.experiment.drop)
+
+    @property
+    def schema(self) -> Schema:
+        """The schema, once a batch has been fetched."""
+        schema = self.fixed_schema()
+        if schema is None:
+            raise DiurnalError(f"{self.experiment.name} has no schema, which its first batch fixes")
+        return schema
+
+    def hasher(self, schema: Schema) -> Hasher:
+        """Give the function that hashes the identity of rows."""
+        columns = schema.key or schema.features
+        return lambda rows: splitting.identities(rows, columns, self.experiment.name)
+
+    def window(self, package: Package) -> tuple[Window, list[str]]:
+        """Give the batches to learn from, this interval's last, and a warning if some lack."""
+        wanted = self.experiment.window
+        if wanted == 1:
+            return ((self.interval, package),), []
+        last = wanted if isinstance(wanted, int) else None
+        since = None
+        if isinstance(wanted, str) and wanted != "all":
+            unit = {"h": "hours", "d": "days", "w": "weeks"}[wanted[-1]]
+            since = self.interval.end - timedelta(**{unit: int(wanted[:-1])})
+        found = self.stores.warehouse.window(self.experiment.name, self.interval, last=last, since=since)
+        lacking = [f"the window holds {len(found)} of {last} batches"] if last and len(found) < last else []
+        return tuple(found), lacking
+
+    def samples(self, packages: Sequence[Package], schema: Schema) -> pa.Table:
+        """Read packages, oldest first, as one row for each sample, ordered by hash."""
+        from diurnal.arranging import newest
+
+        tables = [self.stores.lake.read(package) for package in packages]
+        return newest(tables, self.hasher(schema), keyed=bool(schema.key))
+
+    def learnable(self, packages: Sequence[Package], schema: Schema) -> tuple[pd.DataFrame, np.ndarray]:
+        """Read packages as what scikit-learn takes: the features and the target."""
+        from diurnal.backends import sklearn as backend
+
+        table = self.samples(packages, schema)
+        return backend.matrix(table, list(schema.features)), backend.vector(table, schema.target)
+
+    def twin(self, search: SearchResult) -> Any:
+        """Load the twin that a search kept."""
+        from diurnal import models
+
+        data = self.stores.lake.get(search.twin)
+        if hashlib.sha256(data).hexdigest() != search.twin_digest:
+            raise ModelRefused(f"the twin {search.twin} is not what was kept", advice="run the data interval again")
+        return models.loads(data, self.experiment.trusted)

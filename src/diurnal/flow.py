@@ -1,0 +1,185 @@
+"""The sentence that a day is, and its local telling.
+
+:func:`flow` says the order once. What a call to ``step`` means is decided by whoever tells it: :func:`run` calls the
+function of that name in :mod:`diurnal.steps`, Airflow makes a task of it, :func:`edges` writes down who waits for whom.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from diurnal import steps
+from diurnal.day import Day
+from diurnal.errors import BatchRefused, ConfigurationError, DiurnalError, NotAllowed, Problem, TryAgainLater
+from diurnal.values import Batch
+
+Step = Callable[..., Any]
+Watch = Callable[[str, float], None]
+
+
+def flow(step: Step) -> Any:
+    """Say what a day is, in steps."""
+    batch = step("fetch")
+    step("save_batch", batch)
+    samples = step("split", batch)
+    search = step("tune", samples)
+    evaluation = step("evaluate", samples, search)
+    recorded = step("record", search, evaluation)
+    model = step("refit", samples, search)
+    version = step("publish", recorded, model)
+    return step("promote", version, evaluation)
+
+
+def edges() -> list[tuple[str, str]]:
+    """Write down which step waits for which.
+
+    Examples
+    --------
+    >>> edges()[:3]
+    [('fetch', 'save_batch'), ('fetch', 'split'), ('split', 'tune')]
+    """
+    found: list[tuple[str, str]] = []
+
+    def step(name: str, *given: str) -> str:
+        found.extend((earlier, name) for earlier in given)
+        return name
+
+    flow(step)
+    return found
+
+
+def names() -> list[str]:
+    """Give the names of the steps, in order."""
+    found: list[str] = []
+    flow(lambda name, *_: found.append(name))
+    return found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    run : dict
+        Its row of `experiments`.
+    version : int or None
+        The model version that it published.
+    promoted : bool
+        Whether that became the champion.
+    reason : str
+        Why, or why not.
+    already : bool
+        Whether all of this was there before, so that nothing was to be done.
+    """
+
+    run: dict[str, Any]
+    version: int | None
+    promoted: bool
+    reason: str
+    already: bool
+
+
+class _AlreadyDoneError(Exception):
+    """Leaves the sentence early: this very run is finished."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+
+def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) -> Outcome:
+    """Carry out one run on this machine.
+
+    Parameters
+    ----------
+    day : Day
+        What to do, with which data, and where to keep it.
+    watch : callable, optional
+        Told the name of each step when it begins, with -1, and when it ends, with the seconds that it took.
+    now : datetime, optional
+        If given, a data interval that ends after it is refused: its data cannot be complete.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    BatchRefused
+        If the batch breaks its contract, or lies in the future.
+    Superseded
+        If another attempt has taken the run over.
+    TryAgainLater
+        If the world failed; the same call converges.
+    """
+    if now is not None and day.interval.end > now:
+        what = f"the data interval {day.interval} is not over before {day.interval.end:%Y-%m-%d %H:%M} UTC"
+        problem = BatchRefused([Problem("future-batch", what)], advice="wait for it, or say --allow-future")
+        raise problem.at(f"{day.experiment.name} {day.interval}")
+
+    def step(name: str, *given: Any) -> Any:
+        with at(day, name):
+            (watch or _nobody)(name, -1.0)
+            started = time.perf_counter()
+            result = getattr(steps, name)(day, *given)
+            (watch or _nobody)(name, time.perf_counter() - started)
+        if isinstance(result, Batch):
+            if result.finished:
+                raise _AlreadyDoneError(result)
+            run_ids.append(result.run.run_id)
+        return result
+
+    run_ids: list[str] = []
+    try:
+        flow(step)
+    except _AlreadyDoneError as done:
+        return _outcome(day, done.batch.run.run_id, already=True)
+    return _outcome(day, run_ids[0], already=False)
+
+
+def _outcome(day: Day, run_id: str, *, already: bool) -> Outcome:
+    row = day.stores.warehouse.run(run_id)
+    if row is None:
+        raise DiurnalError(f"the run {run_id} left no row, and no error either")
+    versions = [v["version"] for v in day.stores.warehouse.versions(day.experiment.name) if v["run_id"] == run_id]
+    return Outcome(row, versions[0] if versions else None, bool(row["promoted"]), row["reason"], already)
+
+
+def _nobody(_name: str, _seconds: float) -> None:
+    """Watch nothing."""
+
+
+@contextmanager
+def at(day: Day, step: str) -> Iterator[None]:
+    """Say in every error where it happened, and turn what the operating system says into our words."""
+    place = f"{day.experiment.name} {day.interval} {step}"
+    try:
+        yield
+    except DiurnalError as error:
+        error.at(place)
+        raise
+    except OSError as error:
+        raise in_our_words(error).at(place) from error
+    except MemoryError as error:
+        raise TryAgainLater(
+            "the memory of this machine is used up",
+            advice="give it more, or fetch smaller batches, a shorter window or a smaller search",
+        ).at(place) from error
+
+
+def in_our_words(error: OSError) -> DiurnalError:
+    """Give the error of ours that says what the operating system said."""
+    said = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return NotAllowed(said, advice="give this user the right to write there, or set another place in diurnal.toml")
+    if error.errno in (errno.EROFS, errno.ENOTDIR, errno.EISDIR):
+        return ConfigurationError(said, advice="set a folder that can be written in diurnal.toml or by DIURNAL_LAKE")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TryAgainLater(said, advice="free some room, then run it again: nothing half-written was kept")
+    return TryAgainLater(said, advice="run it again; nothing half-written was kept")

@@ -1,0 +1,330 @@
+"""The verbs of a day, in the order of the day.
+
+Each step is a function of the day and of what earlier steps gave. It may be killed anywhere and run again, also
+beside itself: what it writes into the lake and the models is named by its content, and what it writes into the
+warehouse is fenced by the attempt's epoch. Heavy libraries are imported where they are used, so that a step loads
+only what it needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diurnal import splitting
+from diurnal.errors import BatchRefused, DeclarationError, Problem, TryAgainLater
+from diurnal.values import (
+    Batch,
+    Decision,
+    Evaluation,
+    ModelFile,
+    ModelVersion,
+    Package,
+    Run,
+    Samples,
+    SearchResult,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from diurnal.contract import Schema
+    from diurnal.day import Day, Window
+
+
+def fetch(day: Day) -> Batch:
+    """Fetch the interval's batch, check it against its contract, and keep it; the pointer moves to it."""
+    from diurnal import quarantine
+
+    started = time.perf_counter()
+    name, lake, warehouse = day.experiment.name, day.stores.lake, day.stores.warehouse
+    epoch = warehouse.claim(name, day.interval, by=day.by)
+    fixed = day.fixed_schema()
+    with lake.workspace() as folder:
+        try:
+            package, schema, warnings = _kept(day, fixed, folder)
+        except BatchRefused as refusal:
+            where = quarantine.keep(lake, name, day.interval, folder, refusal)
+            refusal.advice = " ".join(filter(None, [refusal.advice, f"what came is kept in {where}"]))
+            raise
+    if fixed is None and warehouse.fix_schema(name, schema.to_dict(), package.digest) != schema.to_dict():
+        raise TryAgainLater("another run has just fixed the schema of this experiment", advice="run it again")
+    warehouse.keep_batch(name, day.interval, epoch, package)
+    window, lacking = day.window(package)
+    run = _run(day, epoch, package, window)
+    done = warehouse.run(run.run_id)
+    finished = bool(done and done["decided_at"])
+    return Batch(run, package, window, (*warnings, *lacking), finished, time.perf_counter() - started)
+
+
+def save_batch(day: Day, batch: Batch) -> int:
+    """Copy the batch to the warehouse, as a load of its own behind the view ``batch_data_<experiment>``."""
+    rows = day.stores.lake.batches(batch.package)
+    return day.stores.warehouse.load(batch.run, batch.package, day.schema.arrow, rows)
+
+
+def split(day: Day, batch: Batch) -> Samples:
+    """Cut each batch of the window into train and test, and keep both."""
+    started = time.perf_counter()
+    lake, warehouse = day.stores.lake, day.stores.warehouse
+    name, test_size, hasher = day.experiment.name, day.experiment.test_size, day.hasher(day.schema)
+    pairs = []
+    for interval, package in batch.window:
+        pair = warehouse.find_split(name, interval, package.digest, test_size)
+        if pair is None:
+            pair = lake.cut(name, interval, package, lambda rows: splitting.is_test(hasher(rows), test_size))
+            warehouse.keep_split(name, interval, package.digest, test_size, *pair)
+        pairs.append(pair)
+    return Samples(
+        run=batch.run,
+        window=batch.window,
+        train=tuple(train for train, _ in pairs),
+        test=tuple(test for _, test in pairs),
+        warnings=batch.warnings,
+        seconds={"fetch": batch.seconds, "split": time.perf_counter() - started},
+    )
+
+
+def tune(day: Day, samples: Samples) -> SearchResult:
+    """Search over the candidates by cross-validation on train samples; the best one, fitted on them, is the twin."""
+    from diurnal import models
+    from diurnal.backends import sklearn as backend
+    from diurnal.contract import refuse_scarce_classes
+
+    started = time.perf_counter()
+    lake = day.stores.lake
+    search = day.experiment.build()
+    X, y = day.learnable(samples.train, day.schema)
+    if backend.task(search) == "classification":
+        refuse_scarce_classes(_counts(y), _least(search, y))
+    tuned = backend.tune(search, X, y)
+    twin = models.dumps(tuned.twin, day.experiment.trusted)
+    digest = hashlib.sha256(twin).hexdigest()
+    name, key = day.experiment.name, day.interval.key
+    path = lake.put(f"{name}/twins/{key}/{digest}.skops", twin)
+    table = None if tuned.table is None else lake.keep(name, "candidates", day.interval, tuned.table)
+    return SearchResult(
+        run=samples.run,
+        window=samples.window,
+        best_params=tuned.best_params,
+        cv_score_mean=tuned.mean,
+        cv_score_std=tuned.std,
+        n_candidates=tuned.n_candidates,
+        cv_folds=tuned.n_folds,
+        scoring=backend.scorer(search)[0],
+        n_train=len(y),
+        candidates=None if table is None else table.path,
+        twin=path,
+        twin_digest=digest,
+        warnings=(*samples.warnings, *_unseeded(search), *tuned.warnings),
+        seconds={**samples.seconds, "tune": time.perf_counter() - started},
+    )
+
+
+def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
+    """Score the twin on test samples, and compare it with the champion on those of the new batch."""
+    from diurnal import comparing
+    from diurnal.backends import sklearn as backend
+
+    started = time.perf_counter()
+    schema, twin = day.schema, day.twin(search)
+    main, score = backend.scorer(day.experiment.build())
+    X, y = day.learnable(samples.test, schema)
+    if not len(y):
+        raise _no_test_samples(day)
+    scores = score(twin, X, y)
+    version, comparison, lacking = comparing.against_champion(day, samples.test[-1], twin, schema)
+    return Evaluation(
+        run=samples.run,
+        test_score=scores[main],
+        test_scores=scores,
+        n_test=len(y),
+        champion_version=version,
+        comparison=comparison,
+        warnings=(*search.warnings, *lacking),
+        seconds={**search.seconds, "evaluate": time.perf_counter() - started},
+    )
+
+
+def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
+    """Store the best parameters, the training conditions and the scores: one row of `experiments`."""
+    from diurnal.models import library_versions
+
+    comparison = evaluation.comparison
+    row = {
+        "packages": [
+            {"data_interval_start": interval.start.isoformat(), **asdict(package)}
+            for interval, package in search.window
+        ],
+        "library_versions": library_versions(),
+        "target": day.experiment.target,
+        "test_size": day.experiment.test_size,
+        "window": str(day.experiment.window),
+        "n_train": search.n_train,
+        "n_test": evaluation.n_test,
+        "cv_folds": search.cv_folds,
+        "n_candidates": search.n_candidates,
+        "scoring": search.scoring,
+        "best_params": dict(search.best_params),
+        "cv_score_mean": search.cv_score_mean,
+        "cv_score_std": search.cv_score_std,
+        "test_score": evaluation.test_score,
+        "test_scores": dict(evaluation.test_scores),
+        "champion_version": evaluation.champion_version,
+        "champion_score": comparison.champion_score if comparison else None,
+        "comparison": asdict(comparison) if comparison else None,
+        "candidates": search.candidates,
+        "durations": {step: round(seconds, 4) for step, seconds in evaluation.seconds.items()},
+        "warnings": list(evaluation.warnings),
+    }
+    day.stores.warehouse.record(search.run, row)
+    return search.run
+
+
+def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
+    """Fit the winner on all rows of the window, and save it; nobody sees it before it is published."""
+    from diurnal import models
+    from diurnal.backends import sklearn as backend
+
+    schema = day.schema
+    X, y = day.learnable([package for _, package in samples.window], schema)
+    fitted = backend.refit(day.twin(search), X, y)
+    columns = [column for column in schema.to_dict()["columns"] if column["name"] in schema.features]
+    signature = models.signature(fitted, X, target=schema.target, schema_columns=columns)
+    path, digest = day.stores.models.save(
+        day.experiment.name,
+        day.interval,
+        fitted,
+        signature,
+        trusted=day.experiment.trusted,
+        notes={"run_id": samples.run.run_id, "description": day.experiment.description, "n_samples": len(y)},
+    )
+    return ModelFile(samples.run, path, digest, signature)
+
+
+def publish(day: Day, recorded: Run, model: ModelFile) -> ModelVersion:
+    """Give the saved model the next number."""
+    from diurnal.models import library_versions
+
+    return day.stores.warehouse.publish(
+        recorded, model, library_versions=library_versions(), trusted=list(day.experiment.trusted)
+    )
+
+
+def promote(day: Day, version: ModelVersion, evaluation: Evaluation) -> Decision:
+    """Make the version the champion, if the experiment's policy finds the evidence good enough."""
+    from diurnal import promotion
+
+    def decide(champion: ModelVersion | None) -> Decision:
+        return promotion.decide(
+            day.experiment.promotion, evaluation=evaluation, interval=version.interval, champion=champion
+        )
+
+    comparison = evaluation.comparison
+    evidence = {
+        "policy": day.experiment.promotion,
+        "test_score": evaluation.test_score,
+        "champion_version": evaluation.champion_version,
+        "comparison": asdict(comparison) if comparison else None,
+    }
+    return day.stores.warehouse.promote(evaluation.run, version, decide, by=day.by, evidence=evidence)
+
+
+def _kept(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Schema, list[str]]:
+    """Bring the batch in: as it came, checked, and then ordered and kept."""
+    from diurnal.backends import sklearn as backend
+    from diurnal.contract import Inspection, infer
+    from diurnal.lake import Spool
+    from diurnal.sources import record_batches
+
+    experiment = day.experiment
+    spool = Spool(folder, record_batches(experiment.source, day.interval, day.stores.connections))
+    task = backend.task(experiment.build())
+    if fixed and fixed.task != task:
+        raise DeclarationError(
+            f"{experiment.name} is a {task} now and was a {fixed.task} when its first batch came",
+            advice="give the new task an experiment of its own, under another name",
+        )
+    schema = fixed or infer(
+        lambda: iter(spool),
+        target=experiment.target,
+        key=experiment.key,
+        drop=experiment.drop,
+        task=task,
+        limits=experiment.limits,
+    )
+    inspection = Inspection(schema, experiment.limits)
+    package, arrangement = day.stores.lake.write(
+        experiment.name,
+        "batches",
+        day.interval,
+        _checked(inspection.read(spool), experiment.checks),
+        schema.arrow,
+        day.hasher(schema),
+        key=schema.key,
+        n_bytes=spool.n_bytes,
+    )
+    warnings = list(inspection.warnings)
+    if arrangement.n_repeated:
+        warnings.append(f"{arrangement.n_repeated} repeated rows were dropped; a key would tell them apart")
+    return package, schema, warnings
+
+
+def _checked(batches: Iterable[pa.RecordBatch], checks: Any) -> Iterator[pa.RecordBatch]:
+    """Hold rows against the experiment's own checks, a pandera schema."""
+    for batch in batches:
+        if checks is not None:
+            try:
+                checks.validate(batch.to_pandas(), lazy=True)
+            except Exception as error:
+                if type(error).__name__ not in ("SchemaErrors", "SchemaError"):
+                    raise
+                cases = error.failure_cases  # type: ignore[attr-defined]  # pandera's, which is optional
+                raise BatchRefused(
+                    [
+                        Problem("check-failed", f"{row['column']}: {row['check']} fails for {row['failure_case']!r}")
+                        for row in cases.head(20).to_dict("records")
+                    ]
+                ) from None
+        yield batch
+
+
+def _run(day: Day, epoch: int, package: Package, window: Window) -> Run:
+    name, code = day.experiment.name, day.experiment.code_digest
+    digests = [f"{interval.key}:{p.digest}" for interval, p in window]
+    all_of_it = package.digest if len(window) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    repeat = day.stores.warehouse.count_finished(name, day.interval, all_of_it, code) if day.force else 0
+    identity = hashlib.sha256(f"{all_of_it}\n{code}\n{repeat}".encode()).hexdigest()[:12]
+    run_id = f"{name}-{day.interval.key}-{identity}"
+    return Run(run_id, name, day.interval, epoch, package.digest, all_of_it, code, repeat)
+
+
+def _counts(y: np.ndarray) -> dict[str, int]:
+    import numpy as np
+
+    return {str(label): int(n) for label, n in zip(*np.unique(y, return_counts=True), strict=True)}
+
+
+def _least(search: Any, y: np.ndarray) -> int:
+    """Give how many train samples each class needs: one in each fold where folds are stratified, else one."""
+    from diurnal.backends import sklearn as backend
+
+    return max(1, backend.n_folds(search, y)) if backend.is_stratified(search) else 1
+
+
+def _unseeded(search: Any) -> list[str]:
+    from diurnal.backends import sklearn as backend
+
+    return [
+        f"random_state is not set in {place}: its numbers change from run to run" for place in backend.unseeded(search)
+    ]
+
+
+def _no_test_samples(day: Day) -> BatchRefused:
+    what = f"no sample of the batch falls to the test side at test_size={day.experiment.test_size}"
+    return BatchRefused([Problem("no-test-samples", what)], advice="fetch larger batches, or raise test_size")

@@ -1,0 +1,140 @@
+"""Holding what is kept against what the warehouse says, and removing what nothing refers to."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from diurnal.errors import DiurnalError
+from diurnal.values import Package
+
+if TYPE_CHECKING:
+    from diurnal.day import Stores
+    from diurnal.splitting import Hashes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was held against its digest.
+
+    Attributes
+    ----------
+    kind : str
+        ``"package"``, ``"model"`` or ``"load"``.
+    experiment, name : str
+        Whose it is, and which.
+    state : str
+        ``"good"``, ``"missing"`` or ``"damaged"``.
+    """
+
+    kind: str
+    experiment: str
+    name: str
+    state: str
+
+
+def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
+    """Hash every package and model again, and hold the rows of every load against its package.
+
+    Parameters
+    ----------
+    stores : Stores
+        What to verify.
+    experiment : str, optional
+        Only this experiment's.
+
+    Yields
+    ------
+    Finding
+    """
+    for row in stores.warehouse.packages(experiment):
+        state = _state(stores.lake.digest_of(row["path"]), row["digest"])
+        yield Finding("package", row["experiment"], row["path"], state)
+    for row in stores.warehouse.versions(experiment):
+        state = _state(stores.models.digest_of(row["path"]), row["digest"])
+        yield Finding("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
+    for row in stores.warehouse.loads(experiment):
+        if row["state"] == "complete":
+            name = f"load {row['load_id']} of {row['data_interval_start']:%Y-%m-%dT%H:%MZ}"
+            yield Finding("load", row["experiment"], name, _load_state(stores, row))
+
+
+def _state(found: str | None, promised: str) -> str:
+    if found is None:
+        return "missing"
+    return "good" if found == promised else "damaged"
+
+
+def _load_state(stores: Stores, row: dict[str, Any]) -> str:
+    """Compare the rows of a load with those of its package, whatever their order."""
+    import numpy as np
+
+    package = Package(row["path"], row["digest"], row["n_rows"])
+    try:
+        kept = stores.lake.read(package)
+    except DiurnalError:
+        return "missing"
+    loaded = stores.warehouse.load_rows(row["experiment"], row["load_id"])
+    if loaded.num_rows != kept.num_rows:
+        return "damaged"
+    same = np.array_equal(_content(kept), _content(loaded.select(kept.column_names).cast(kept.schema)))
+    return "good" if same else "damaged"
+
+
+def _content(table: Any) -> Hashes:
+    import numpy as np
+
+    from diurnal.splitting import identities
+
+    return np.sort(identities(table, table.column_names, "content"))
+
+
+def gc(stores: Stores, *, older_than: timedelta, now: datetime | None = None, dry_run: bool = False) -> list[str]:
+    """Remove what nothing refers to: files and rows that a killed or superseded attempt left behind.
+
+    Batches are never removed: a corrected batch's former package stays, as the runs that learnt it name it.
+
+    Parameters
+    ----------
+    stores : Stores
+        What to clean.
+    older_than : timedelta
+        What is younger may belong to a run that is under way, and stays.
+    now : datetime, optional
+        Against which the age is measured; this moment unless told.
+    dry_run : bool
+        Whether only to tell.
+
+    Returns
+    -------
+    list of str
+        What was removed.
+    """
+    limit = (now or datetime.now(UTC)) - older_than
+    warehouse = stores.warehouse
+    runs = warehouse.runs()
+    referred = {row["path"] for row in warehouse.packages()} | {run["candidates"] for run in runs}
+    removed = []
+    for path, written in stores.lake.files():
+        if path not in referred and written.astimezone(UTC) < limit:
+            removed.append(f"lake {path}")
+            if not dry_run:
+                stores.lake.delete(path)
+    for folder in stores.lake.leftovers():
+        if datetime.fromtimestamp(folder.stat().st_mtime, UTC) < limit:
+            removed.append(f"workspace {folder.name}")
+            if not dry_run:
+                shutil.rmtree(folder, ignore_errors=True)
+    versions = {row["path"] for row in warehouse.versions()}
+    for path, written in stores.models.list():
+        if path not in versions and written < limit:
+            removed.append(f"model {path}")
+            if not dry_run:
+                stores.models.delete(path)
+    if not dry_run:
+        n_loads = warehouse.discard_unused_loads(older_than)
+        removed += [f"{n_loads} loads that were never completed"] if n_loads else []
+    return removed

@@ -1,0 +1,421 @@
+"""The values that steps hand each other: small, frozen, without I/O.
+
+A value holds references (a path and its digest), never frames, so that it can travel through Airflow's
+XCom as well as through a local call. Each is built of plain numbers, strings, times and tuples only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from diurnal.errors import DeclarationError, UsageError, nearest
+
+
+@dataclass(frozen=True, order=True)
+class DataInterval:
+    """The span of data that a run is about: half-open, ``[start, end)``, in UTC.
+
+    Parameters
+    ----------
+    start, end : datetime
+        Timezone-aware; they are turned to UTC.
+
+    Raises
+    ------
+    UsageError
+        If a time has no timezone, or `end` is not after `start`.
+
+    Examples
+    --------
+    >>> from datetime import datetime, timezone
+    >>> day = DataInterval(datetime(2026, 11, 23, tzinfo=timezone.utc), datetime(2026, 11, 24, tzinfo=timezone.utc))
+    >>> print(day)
+    2026-11-23
+    >>> day.key
+    '20261123T000000Z'
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            moment = getattr(self, name)
+            if moment.tzinfo is None:
+                raise UsageError(
+                    f"a data interval needs times with a timezone; {name} is {moment.isoformat()}",
+                    advice="add one, as in datetime(2026, 11, 23, tzinfo=timezone.utc)",
+                )
+            object.__setattr__(self, name, moment.astimezone(UTC))
+        if self.end <= self.start:
+            raise UsageError(f"a data interval ends after it starts; this one is {self.start} to {self.end}")
+
+    @property
+    def key(self) -> str:
+        """The start as a name for folders, sortable and free of colons."""
+        return self.start.strftime("%Y%m%dT%H%M%SZ")
+
+    def __str__(self) -> str:
+        midnights = all((t.hour, t.minute, t.second, t.microsecond) == (0, 0, 0, 0) for t in (self.start, self.end))
+        if midnights and (self.end - self.start).days == 1:
+            return self.start.strftime("%Y-%m-%d")
+        form = "%Y-%m-%d" if midnights else "%Y-%m-%dT%H:%M:%SZ"
+        return f"{self.start.strftime(form)}/{self.end.strftime(form)}"
+
+
+@dataclass(frozen=True)
+class Package:
+    """An immutable Parquet file in the lake, named by its digest.
+
+    Attributes
+    ----------
+    path : str
+        Below the root of the lake.
+    digest : str
+        The SHA-256 of the file, in hexadecimal.
+    n_rows : int
+        How many samples it holds.
+    """
+
+    path: str
+    digest: str
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution for one data interval, and the attempt that carries it out.
+
+    Attributes
+    ----------
+    run_id : str
+        The same for the same experiment, data interval, data, code and repeat, whoever computes it.
+    experiment : str
+        Name of the experiment.
+    interval : DataInterval
+        The data interval.
+    epoch : int
+        The fence: a write of this attempt is refused once a newer attempt has claimed the interval.
+    batch_digest : str
+        Digest of this interval's batch.
+    window_digest : str
+        Digest of all batches of the window; equal to `batch_digest` where the window is one interval.
+    code_digest : str
+        Digest of the experiment's code and of what it declares about its numbers.
+    repeat : int
+        0, or the number of the repetition that was asked for.
+    """
+
+    run_id: str
+    experiment: str
+    interval: DataInterval
+    epoch: int
+    batch_digest: str
+    window_digest: str
+    code_digest: str
+    repeat: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What `fetch` gives: the kept rows of one data interval, and those of the window that they close.
+
+    Attributes
+    ----------
+    run : Run
+        Whose batch it is.
+    package : Package
+        The batch.
+    window : tuple of (DataInterval, Package)
+        The batches to learn from, oldest first; the last is this one.
+    warnings : tuple of str
+        What was odd but allowed.
+    finished : bool
+        Whether this very run has already been recorded, published and decided.
+    seconds : float
+        What the step took.
+    """
+
+    run: Run
+    package: Package
+    window: tuple[tuple[DataInterval, Package], ...]
+    warnings: tuple[str, ...] = ()
+    finished: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What `split` gives: the window cut into train and test, oldest first; the last of each is the new batch's.
+
+    Attributes
+    ----------
+    run : Run
+        Whose samples they are.
+    window : tuple of (DataInterval, Package)
+        The batches that were cut, oldest first.
+    train, test : tuple of Package
+        One for each data interval of the window.
+    warnings : tuple of str
+        What was odd but allowed, of the fetch too.
+    seconds : Mapping of str to float
+        What the steps so far took, by name of the step.
+    """
+
+    run: Run
+    window: tuple[tuple[DataInterval, Package], ...]
+    train: tuple[Package, ...]
+    test: tuple[Package, ...]
+    warnings: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What `tune` gives: the best candidate, fitted on train samples only (the twin), and all scores.
+
+    Attributes
+    ----------
+    run : Run
+        Whose search it was.
+    window : tuple of (DataInterval, Package)
+        The batches whose train samples it learnt from, oldest first.
+    best_params : Mapping of str to Any
+        In JSON's types; an estimator as a parameter is given by its text.
+    cv_score_mean, cv_score_std : float or None
+        Over the folds, for the main score; None where nothing was tuned.
+    n_candidates, cv_folds : int
+        0 folds where nothing was tuned.
+    scoring : str
+        Name of the main score; greater is better.
+    n_train : int
+        Distinct train samples of the window.
+    candidates : str or None
+        Path of all scores of all folds, below the root of the lake.
+    twin, twin_digest : str
+        Path of the twin below the root of the lake, and the digest of its file.
+    warnings : tuple of str
+        What was odd but allowed, so far.
+    seconds : Mapping of str to float
+        What the steps so far took, by name of the step.
+    """
+
+    run: Run
+    window: tuple[tuple[DataInterval, Package], ...]
+    best_params: Mapping[str, Any]
+    cv_score_mean: float | None
+    cv_score_std: float | None
+    n_candidates: int
+    cv_folds: int
+    scoring: str
+    n_train: int
+    candidates: str | None
+    twin: str
+    twin_digest: str
+    warnings: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Twin against champion on the same samples, which neither had seen.
+
+    Attributes
+    ----------
+    n_compared : int
+        How many samples.
+    twin_score, champion_score : float
+        The main score of each on them.
+    twin_wins, champion_wins : int
+        On how many samples the one was nearer to the truth than the other.
+    p_worse : float
+        How likely a result this bad for the twin is if it were as good as the champion.
+    test : str
+        Name of the paired test.
+    """
+
+    n_compared: int
+    twin_score: float
+    champion_score: float
+    twin_wins: int
+    champion_wins: int
+    p_worse: float
+    test: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` gives: the twin's scores on test samples, and its comparison with the champion.
+
+    Attributes
+    ----------
+    run : Run
+        Whose twin it was.
+    test_score : float
+        The twin's main score on the test samples of the window.
+    test_scores : Mapping of str to float
+        All of its scores.
+    n_test : int
+        Distinct test samples of the window.
+    champion_version : int or None
+        The champion when the run looked, if there was one.
+    comparison : Comparison or None
+        None where there is no champion, or no sample that it had not seen.
+    warnings : tuple of str
+        What was odd but allowed, so far.
+    seconds : Mapping of str to float
+        What the steps so far took, by name of the step.
+    """
+
+    run: Run
+    test_score: float
+    test_scores: Mapping[str, float]
+    n_test: int
+    champion_version: int | None = None
+    comparison: Comparison | None = None
+    warnings: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What `refit` gives: a saved model that is not published yet.
+
+    Attributes
+    ----------
+    run : Run
+        Who fitted it.
+    path : str
+        Its directory, below the root of the models.
+    digest : str
+        The SHA-256 of its canonical file.
+    signature : Mapping of str to Any
+        What it takes and gives: columns and their types, target, classes, and golden rows with their predictions.
+    """
+
+    run: Run
+    path: str
+    digest: str
+    signature: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """What `publish` gives: a model with a number.
+
+    Attributes
+    ----------
+    experiment : str
+        Name of the experiment.
+    version : int
+        From 1, without gaps.
+    run_id : str
+        The run that made it.
+    interval : DataInterval
+        The newest data interval that it learnt from.
+    path, digest : str
+        Its directory below the root of the models, and the digest of its file.
+    """
+
+    experiment: str
+    version: int
+    run_id: str
+    interval: DataInterval
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What `promote` gives.
+
+    Attributes
+    ----------
+    promoted : bool
+        Whether the version became the champion.
+    reason : str
+        Why, or why not.
+    """
+
+    promoted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a batch may be like beyond its schema; outside of it the batch is refused.
+
+    Attributes
+    ----------
+    min_rows, max_rows : int, int or None
+        How many rows a batch has; None sets no bound.
+    allow_empty : bool
+        Whether a batch without rows is a warning only (never the first one, which fixes the schema).
+    max_null : float
+        The largest share of nulls in a feature, from 0 to 1.
+    max_cardinality : int
+        The most distinct values in a feature of text.
+    max_cell_bytes : int
+        The longest cell of text, in bytes of UTF-8.
+    max_bytes : int or None
+        The most bytes of a whole batch, decompressed; None sets no bound.
+    extra : str
+        What to do with a column that the schema does not know: ``"refuse"`` or ``"ignore"``.
+    ranges : Mapping of str to (low, high)
+        The least and the greatest value of a numeric column, either of them None for no bound.
+
+    Raises
+    ------
+    DeclarationError
+        If a limit cannot be one.
+
+    Examples
+    --------
+    >>> Limits(max_null=0.1, ranges={"age": (0, 130)}).max_null
+    0.1
+    """
+
+    min_rows: int = 1
+    max_rows: int | None = None
+    allow_empty: bool = False
+    max_null: float = 0.5
+    max_cardinality: int = 100_000
+    max_cell_bytes: int = 1_000_000
+    max_bytes: int | None = 64 * 2**30
+    extra: str = "refuse"
+    ranges: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("min_rows", "max_rows", "max_cardinality", "max_cell_bytes", "max_bytes"):
+            value, optional = getattr(self, name), name in ("max_rows", "max_bytes")
+            least = 0 if name == "min_rows" else 1
+            if not (value is None and optional) and (type(value) is not int or value < least):
+                _refuse_limit(name, value, f"a whole number of at least {least}" + (", or None" if optional else ""))
+        if self.max_rows is not None and self.max_rows < self.min_rows:
+            _refuse_limit("max_rows", self.max_rows, f"at least min_rows, which is {self.min_rows}")
+        if type(self.allow_empty) is not bool:
+            _refuse_limit("allow_empty", self.allow_empty, "True or False")
+        if type(self.max_null) not in (int, float) or not 0 <= self.max_null <= 1:
+            _refuse_limit("max_null", self.max_null, "a share from 0 to 1")
+        if self.extra not in ("refuse", "ignore"):
+            _refuse_limit("extra", self.extra, "'refuse' or 'ignore'" + nearest(str(self.extra), ("refuse", "ignore")))
+        if not isinstance(self.ranges, Mapping):
+            _refuse_limit("ranges", self.ranges, "a mapping from a column's name to (low, high)")
+        for column, bounds in self.ranges.items():
+            _check_range(column, bounds)
+
+
+def _check_range(column: str, bounds: Any) -> None:
+    pair = isinstance(bounds, tuple | list) and len(bounds) == 2
+    if not pair or any(type(b) not in (int, float, type(None)) for b in bounds):
+        _refuse_limit(f"ranges[{column!r}]", bounds, "a pair (low, high) of numbers, either of them None for no bound")
+    low, high = bounds
+    if low is not None and high is not None and not low <= high:
+        _refuse_limit(f"ranges[{column!r}]", bounds, "a pair whose low is not above its high")
+
+
+def _refuse_limit(name: str, value: Any, allowed: str) -> NoReturn:
+    raise DeclarationError(f"Limits({name}={value!r}) is no limit; allowed is {allowed}", advice=f"set {name} so")
