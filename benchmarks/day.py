@@ -1,0 +1,76 @@
+"""What a local day costs beside its fits: against the bare notebook of the same work, in the same run.
+
+Both are whole processes, started in turn, on the embedded warehouse once it is up. The notebook does the tutorial's
+work and nothing else: load the data, split, search, score, refit on all rows, save with joblib.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+EXPERIMENT = Path(__file__).parents[1] / "examples" / "breast_cancer"
+
+NOTEBOOK = """
+import sys
+sys.path.insert(0, {project!r})
+import joblib
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer
+from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
+from experiments.breast_cancer import breast_cancer
+
+X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_state=0)
+with threadpool_limits(1):
+    search = breast_cancer().fit(X_train, y_train)
+    print(search.score(X_test, y_test))
+    model = clone(search.best_estimator_).fit(X, y)
+joblib.dump(model, {target!r})
+"""
+
+
+def seconds(command: list[str], folder: Path) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    diurnal = str(Path(sys.executable).with_name("diurnal"))
+    with tempfile.TemporaryDirectory() as scratch:
+        project = Path(scratch) / "project"
+        shutil.copytree(EXPERIMENT, project, ignore=shutil.ignore_patterns("data", "models", "__pycache__"))
+        notebook = NOTEBOOK.format(project=str(project), target=str(Path(scratch) / "model.joblib"))
+        os.environ["DIURNAL_PROJECT"] = str(project)
+        subprocess.run([diurnal, "warehouse", "start"], check=True, stdout=subprocess.DEVNULL)
+        try:
+            day = [diurnal, "run", "breast_cancer", "--next"]
+            seconds(day, project)  # the first day makes the tables
+            times = [
+                (seconds([sys.executable, "-c", notebook], project), seconds(day, project)) for _ in range(repeats)
+            ]
+            help_ = [seconds([diurnal, "--help"], project) for _ in range(repeats)]
+        finally:
+            subprocess.run([diurnal, "warehouse", "stop"], check=True, stdout=subprocess.DEVNULL)
+    bare, ours = (statistics.median(column) for column in zip(*times, strict=True))
+    beside = statistics.median(o - b for b, o in times)
+    print(f"the notebook                 {bare:6.2f} s   (median of {repeats})")
+    print(f"diurnal run                  {ours:6.2f} s   {ours / bare:.2f} x")
+    print(f"a day costs beside its fits  {beside:6.2f} s   (aim: under 1.5 s)")
+    print(f"diurnal --help               {statistics.median(help_):6.2f} s")
+
+
+if __name__ == "__main__":
+    main()
