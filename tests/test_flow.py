@@ -32,7 +32,9 @@ def rows_of(stores, packages):
     return {
         key
         for package in packages
-        for key in stores.lake.read(Package(package["path"], package["digest"], package["n_rows"]))["patient"].to_pylist()
+        for key in stores.lake.read(Package(package["path"], package["digest"], package["n_rows"]))[
+            "patient"
+        ].to_pylist()
     }
 
 

@@ -163,7 +163,11 @@ def test_newest_without_a_key_drops_only_what_repeats():
     monday = pa.table({"key": [1, 2], "y": ["a", "b"]})
     tuesday = pa.table({"key": [2, 2], "y": ["b", "c"]})
     merged = newest([monday, tuesday], hasher, keyed=False)
-    assert sorted(zip(merged["key"].to_pylist(), merged["y"].to_pylist(), strict=True)) == [(1, "a"), (2, "b"), (2, "c")]
+    assert sorted(zip(merged["key"].to_pylist(), merged["y"].to_pylist(), strict=True)) == [
+        (1, "a"),
+        (2, "b"),
+        (2, "c"),
+    ]
 
 
 def test_arrangement_without_conflicts_refuses_nothing():

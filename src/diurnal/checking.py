@@ -37,7 +37,7 @@ def check(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, A
     """
     search = experiment.build()
     main, _ = backend.scorer(search)
-    models.dumps(search, experiment.trusted)  # refuses what the loader would refuse after the fit
+    models.dumps(getattr(search, "estimator", search), experiment.trusted)  # what cannot be loaded is refused here
     if isinstance(experiment.source, Sql):
         connections[experiment.source.connection]
     unset = [

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import NotFound, UsageError, nearest
+from diurnal.errors import DiurnalError, NotFound, UsageError, nearest
+from diurnal.values import Limits
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
+    from diurnal.contract import Schema
     from diurnal.day import Stores
+    from diurnal.models import Models
+    from diurnal.values import ModelVersion
+    from diurnal.warehouse import Warehouse
 
-FORMS = "NAME, NAME@champion, NAME@3 (a version) or NAME@2026-11-23 (what served at the end of that day, UTC)"
+_REFERENCE = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,49})(?:@(?P<which>champion|[1-9]\d*|\d{4}-\d{2}-\d{2}))?")
 
 
-def resolve(stores: Stores, reference: str) -> dict[str, Any]:
+def resolve(warehouse: Warehouse, reference: str) -> dict[str, Any]:
     """Find the model version that a reference names.
 
     Parameters
     ----------
-    stores : Stores
+    warehouse : Warehouse
         Where to look.
     reference : str
-        ``NAME`` or ``NAME@champion``, ``NAME@3``, or ``NAME@2026-11-23``: the champion at the end of that day, UTC.
+        ``"name"`` or ``"name@champion"``: the version in use; ``"name@3"``: version 3; ``"name@2026-11-23"``: the
+        champion at the end of that date, in UTC.
 
     Returns
     -------
@@ -34,54 +43,61 @@ def resolve(stores: Stores, reference: str) -> dict[str, Any]:
 
     Raises
     ------
-    NotFound
-        If there is no such experiment or version, or nothing served then.
     UsageError
-        If the reference is of none of these forms.
+        If the reference is none of these.
+    NotFound
+        If there is no such experiment, version or champion; it says what there is.
     """
-    name, _, which = reference.partition("@")
-    warehouse = stores.warehouse
-    if which.isdecimal():
-        return _known(stores, name) and warehouse.version(name, int(which))
-    moment = None
-    if which not in ("", "champion"):
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", which):
-            raise UsageError(f"{reference!r} names no model version; allowed are {FORMS}")
-        try:
-            moment = datetime.combine(date.fromisoformat(which) + timedelta(days=1), time(), UTC)
-        except ValueError:
-            raise UsageError(f"{which!r} is no day of the calendar; write it as 2026-11-23") from None
-    champion = warehouse.champion(name, moment)
-    if champion is None:
-        _known(stores, name)
-        when = f" at the end of {which}" if moment else ""
-        raise NotFound(
-            f"{name} had no champion{when}" if when else f"{name} has no champion yet",
-            advice=f"`diurnal history {name}` shows what served when; `diurnal promote {name} VERSION` makes one",
+    match = _REFERENCE.fullmatch(reference)
+    if not match:
+        raise UsageError(
+            f"{reference!r} names no model",
+            advice="write name, name@champion, name@3 (a version) or name@2026-11-23 (that day's champion)",
         )
-    return warehouse.version(name, champion.version)
+    return warehouse.version(match["name"], _version(warehouse, match["name"], match["which"] or "champion"))
 
 
-def _known(stores: Stores, name: str) -> bool:
-    names = {row["experiment"] for row in stores.warehouse.versions(None)}
-    if name not in names:
-        listed = ", ".join(sorted(names)) or "none yet"
-        raise NotFound(
-            f"no model of {name!r} was ever published; there are models of: {listed}{nearest(name, names)}",
-            advice="`diurnal list` shows the experiments; `diurnal run NAME` publishes a first version",
-        )
-    return True
-
-
-def load(stores: Stores, row: dict[str, Any]) -> Any:
+def load(models: Models, row: dict[str, Any]) -> Any:
     """Load a model version, after the checks of its digest, its types and its golden rows."""
-    return stores.models.load(
+    return models.load(
         row["path"],
         row["digest"],
         trusted=row["trusted"],
         signature=row["signature"],
         library_versions=row["library_versions"],
     )
+
+
+def _version(warehouse: Warehouse, name: str, which: str) -> int:
+    """Find the number that a reference means."""
+    if which.isdecimal():
+        return int(which)  # the warehouse says which there are
+    champion = _champion(warehouse, name, which)
+    if champion is not None:
+        return champion.version
+    known = {str(row["experiment"]) for row in warehouse.versions()}
+    if name not in known:
+        raise NotFound(
+            f"{name} has no model version{nearest(name, known)}",
+            advice=f"there are models of {', '.join(sorted(known))}" if known else "run an experiment first",
+        )
+    first = min((row["promoted_at"] for row in warehouse.promotions(name)), default=None)
+    since = f"the first was promoted on {first.astimezone(UTC):%Y-%m-%d}" if first else "none was ever promoted"
+    raise NotFound(
+        f"{name} had no champion at the end of {which}; {since}" if first else f"{name} has no champion; {since}",
+        advice=f"take a version by its number, as {name}@1; see them with: diurnal models {name}",
+    )
+
+
+def _champion(warehouse: Warehouse, name: str, which: str) -> ModelVersion | None:
+    if which == "champion":
+        return warehouse.champion(name)
+    try:
+        day = date.fromisoformat(which)
+    except ValueError as error:
+        raise UsageError(f"{which!r} is no date: {error}", advice="write a date as 2026-11-23") from None
+    end = datetime.combine(day, time(tzinfo=UTC)) + timedelta(days=1)
+    return warehouse.champion(name, end - timedelta(microseconds=1))  # the next date begins with that microsecond
 
 
 def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -107,26 +123,43 @@ def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -
     BatchRefused
         If a feature is missing or a cell does not fit.
     """
-    from dataclasses import replace
-
     import pyarrow as pa
 
     from diurnal.backends import sklearn as backend
-    from diurnal.contract import Inspection, Schema
-    from diurnal.values import Limits
+    from diurnal.contract import Inspection
 
-    row = resolve(stores, reference)
-    model = load(stores, row)
+    row = resolve(stores.warehouse, reference)
+    model = load(stores.models, row)
     features = [column["name"] for column in row["signature"]["columns"]]
-    stored = Schema.from_dict(stores.warehouse.schema(row["experiment"]))
-    schema = replace(stored, columns=tuple(c for c in stored.columns if c.name in features), key=(), drop=())
-    limits = Limits(extra="ignore", max_null=1.0)
-    for batch in Inspection(schema, limits, training=False).read(batches):
-        X = backend.matrix(pa.Table.from_batches([batch]), features)
-        if not len(X):
-            continue
-        columns: dict[str, Any] = {"prediction": model.predict(X)}
-        if row["signature"].get("classes") and hasattr(model, "predict_proba"):
-            for label, column in zip(row["signature"]["classes"], model.predict_proba(X).T, strict=True):
-                columns[f"probability_{label}"] = column
-        yield pa.table(columns)
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None:
+        return
+    schema = _schema(stores, row["experiment"], features, set(first.schema.names))
+    inspection = Inspection(schema, Limits(extra="ignore", max_null=1.0), training=False)
+    for batch in inspection.read(chain([first], batches)):
+        if batch.num_rows:
+            X = backend.matrix(pa.Table.from_batches([batch]), features)
+            keys = {name: batch.column(name) for name in schema.key}
+            yield pa.table({**keys, **_predictions(model, X, row["signature"].get("classes"))})
+
+
+def _schema(stores: Stores, experiment: str, features: list[str], given: set[str]) -> Schema:
+    """Give what rows to predict must hold: the model's features, and the key if they have it."""
+    from diurnal.contract import Schema
+
+    stored = stores.warehouse.schema(experiment)
+    if stored is None:
+        raise DiurnalError(f"{experiment} has a model and no schema", advice="see what happened to the warehouse")
+    schema = Schema.from_dict(stored)
+    key = schema.key if given.issuperset(schema.key) else ()
+    wanted = {*features, *key}
+    return replace(schema, columns=tuple(c for c in schema.columns if c.name in wanted), key=key, drop=())
+
+
+def _predictions(model: Any, X: pd.DataFrame, classes: list[Any] | None) -> dict[str, Any]:
+    columns = {"prediction": model.predict(X)}
+    if classes and hasattr(model, "predict_proba"):
+        for label, column in zip(classes, model.predict_proba(X).T, strict=True):
+            columns[f"probability_{label}"] = column
+    return columns

@@ -50,16 +50,20 @@ def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
     ------
     Finding
     """
-    for row in stores.warehouse.packages(experiment):
+    for row in _of(stores.warehouse.packages(), experiment):
         state = _state(stores.lake.digest_of(row["path"]), row["digest"])
         yield Finding("package", row["experiment"], row["path"], state)
-    for row in stores.warehouse.versions(experiment):
+    for row in _of(stores.warehouse.versions(), experiment):
         state = _state(stores.models.digest_of(row["path"]), row["digest"])
         yield Finding("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
-    for row in stores.warehouse.loads(experiment):
+    for row in _of(stores.warehouse.loads(), experiment):
         if row["state"] == "complete":
             name = f"load {row['load_id']} of {row['data_interval_start']:%Y-%m-%dT%H:%MZ}"
             yield Finding("load", row["experiment"], name, _load_state(stores, row))
+
+
+def _of(rows: list[dict[str, Any]], experiment: str | None) -> list[dict[str, Any]]:
+    return [row for row in rows if experiment in (None, row["experiment"])]
 
 
 def _state(found: str | None, promised: str) -> str:
@@ -72,7 +76,9 @@ def _load_state(stores: Stores, row: dict[str, Any]) -> str:
     """Compare the rows of a load with those of its package, whatever their order."""
     import numpy as np
 
-    package = Package(row["path"], row["digest"], row["n_rows"])
+    key = row["data_interval_start"].astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    path = f"{row['experiment']}/batches/{key}/{row['digest']}.parquet"
+    package = Package(path, row["digest"], row["n_rows"])
     try:
         kept = stores.lake.read(package)
     except DiurnalError:
@@ -123,14 +129,14 @@ def gc(stores: Stores, *, older_than: timedelta, now: datetime | None = None, dr
             removed.append(f"lake {path}")
             if not dry_run:
                 stores.lake.delete(path)
-    for folder in stores.lake.leftovers():
+    for folder in [*stores.lake.leftovers(), *stores.models.leftovers()]:
         if datetime.fromtimestamp(folder.stat().st_mtime, UTC) < limit:
             removed.append(f"workspace {folder.name}")
             if not dry_run:
                 shutil.rmtree(folder, ignore_errors=True)
     versions = {row["path"] for row in warehouse.versions()}
-    for path, written in stores.models.list():
-        if path not in versions and written < limit:
+    for path in stores.models.list():
+        if path not in versions and stores.models.modified(path).astimezone(UTC) < limit:
             removed.append(f"model {path}")
             if not dry_run:
                 stores.models.delete(path)

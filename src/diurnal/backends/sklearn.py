@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 from diurnal.errors import DeclarationError
 
 Scores = dict[str, float]
+Task = Literal["classification", "regression"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Tuned:
     warnings: tuple[str, ...]
 
 
-def task(search: BaseEstimator) -> str:
+def task(search: BaseEstimator) -> Task:
     """Tell ``"classification"`` or ``"regression"``; anything else is refused."""
     if is_classifier(search):
         return "classification"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import glob
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,8 @@ from diurnal import intervals
 from diurnal.errors import BatchRefused, ConfigurationError, NotFound, UsageError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from diurnal.day import Stores
     from diurnal.experiment import Experiment
     from diurnal.flow import Outcome, Watch
@@ -89,6 +93,15 @@ def predecessor(stores: Stores, name: str) -> int:
     return int(others[0])
 
 
+def rows(file: str) -> Iterator[pa.RecordBatch]:
+    """Read one file of the user's, whose name is taken as it is."""
+    from diurnal.sources import Files, record_batches
+
+    name = glob.escape(file).replace("{", "{{").replace("}", "}}")
+    beginning = datetime(1970, 1, 1, tzinfo=UTC)  # the name holds no interval
+    return record_batches(Files(name, complete=False), intervals.containing(None, beginning), {})
+
+
 def whoami() -> str:
     """Give the name of the person at the command line."""
     try:
@@ -113,6 +126,14 @@ def warehouse(settings: Settings, deed: str) -> str:
         return f"{server.start(keep=True)}\nIt runs until `diurnal warehouse stop`."
     server.stop()
     return f"stopped; its data stays in {server.folder}"
+
+
+def where(settings: Settings) -> str:
+    """Say where the warehouse is, without a secret."""
+    from diurnal.settings import embedded_server
+
+    server = embedded_server(settings)
+    return f"an embedded PostgreSQL in {server.folder}" if server else _safe(settings.warehouse)
 
 
 def _safe(url: str) -> str:

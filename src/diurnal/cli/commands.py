@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
     from diurnal.day import Stores
     from diurnal.experiment import Experiment
@@ -196,12 +197,10 @@ def predict(model: str, file: str, output: str | None) -> None:
     MODEL is NAME (its champion), NAME@3 (a version) or NAME@2026-11-23 (what served at the end of that day, UTC).
     """
     from diurnal import predicting
-    from diurnal.cli import writing
-    from diurnal.sources import Files
+    from diurnal.cli import choosing, writing
 
     with _stores() as stores:
-        rows = Files(file).batches([file])
-        writing.tables(predicting.predict(stores, model, rows), output)
+        writing.tables(predicting.predict(stores, model, choosing.rows(file)), output)
 
 
 @diurnal.command()
@@ -264,22 +263,17 @@ def _known(name: str) -> str:
     return name.rpartition(":")[2]
 
 
-def _stores() -> AbstractContextManager[Stores]:
-    from contextlib import contextmanager
+@contextmanager
+def _stores() -> Iterator[Stores]:
+    from diurnal.settings import open_stores
 
-    @contextmanager
-    def opened() -> Iterator[Any]:
-        from diurnal.settings import open_stores
-
-        stores = open_stores(_settings())
-        try:
-            yield stores
-        finally:
-            stores.warehouse.close()
-
-    return opened()
+    stores = open_stores(_settings())
+    try:
+        yield stores
+    finally:
+        stores.warehouse.close()
 
 
 def _ask(question: str, yes: bool) -> None:
-    if not yes and click.get_text_stream("stdin").isatty():
+    if not yes and sys.stdin.isatty():
         click.confirm(question, abort=True)

@@ -86,7 +86,7 @@ def outcome(done: Outcome, json_: bool, settings: Settings, stores: Stores) -> N
             "warnings": row["warnings"] or ["none"],
             "lake": stores.lake.root,
             "models": stores.models.root,
-            "warehouse": settings.described_warehouse(),
+            "warehouse": choosing.where(settings),
         },
         json_=False,
     )

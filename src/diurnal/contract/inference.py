@@ -1,0 +1,200 @@
+"""Find the schema of an experiment in its first batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from diurnal.contract import names
+from diurnal.contract.casts import cast, kind_of, refusal_of
+from diurnal.contract.findings import Findings
+from diurnal.contract.forms import Narrowing
+from diurnal.contract.schema import UNTYPED, Column, Kind, Schema, Task
+from diurnal.errors import Problem
+from diurnal.values import Limits
+
+MOST_CATEGORIES = 1000
+LONGEST_CATEGORY = 1000  # bytes; a column with longer cells holds free text
+
+
+def infer(
+    batches: Callable[[], Iterable[pa.RecordBatch]],
+    *,
+    target: str,
+    key: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    task: Task,
+    limits: Limits,
+) -> Schema:
+    """Find the schema in one pass over the first batch.
+
+    Only what keeps it from being a schema is refused here; the batch itself is then inspected like any other.
+
+    Parameters
+    ----------
+    batches : callable
+        Gives the batch as record batches of one Arrow schema.
+    target : str
+        The column to predict.
+    key, drop : sequence of str
+        The columns that identify a sample, and those that are no features.
+    task : str
+        ``"classification"`` or ``"regression"``.
+    limits : Limits
+        What a batch may be like.
+
+    Returns
+    -------
+    Schema
+
+    Raises
+    ------
+    BatchRefused
+        If a column is missing, misnamed or of no known kind; if there are no rows; if the target does not fit the task.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> rows = pa.RecordBatch.from_pydict({"size": [1.5, 2.5], "kind": ["a", "b"]})
+    >>> schema = infer(lambda: [rows], target="kind", task="classification", limits=Limits())
+    >>> schema.features, schema.classes
+    (('size',), ('a', 'b'))
+    """
+    findings = Findings()
+    drafts: dict[str, _Draft] = {}
+    n_rows = 0
+    for batch in batches():
+        if not drafts:
+            drafts = _drafts(batch.schema, (target, *key, *drop), target, findings, limits)
+        for name, draft in drafts.items():
+            draft.read(batch.column(name))
+        n_rows += batch.num_rows
+    if not n_rows:
+        what = "the first batch of an experiment has no rows, and there is nothing to learn its columns from"
+        findings.add([Problem("no-rows", what)])
+    findings.refuse()
+    columns = [draft.column(findings, is_feature=name not in {target, *key, *drop}) for name, draft in drafts.items()]
+    classes = drafts[target].labels(task, findings)
+    schema = Schema(tuple(columns), target, tuple(key), tuple(drop), task, classes)
+    if not schema.features:
+        findings.add([Problem("no-features", f"no feature is left beside the target {target!r}, key and drop")])
+    findings.refuse()
+    return schema
+
+
+def _drafts(
+    header: pa.Schema, wanted: Sequence[str], target: str, findings: Findings, limits: Limits
+) -> dict[str, _Draft]:
+    """Begin a draft for each column; without sound names there is no going on."""
+    came = list(header.names)
+    findings.add(names.duplicates(came) + names.illegal(came) + names.missing(wanted, came))
+    findings.refuse()
+    untyped = UNTYPED.items() <= (header.metadata or {}).items()
+    return {
+        field.name: _Draft(
+            field.name,
+            field.type,
+            Narrowing() if untyped else None,
+            counted=("int", "float", "bool", "text") if field.name == target else ("text",),
+            most=limits.max_cardinality if field.name == target else MOST_CATEGORIES,
+        )
+        for field in header
+    }
+
+
+@dataclass
+class _Draft:
+    """What is known of a column so far; `distinct` are the values of the `counted` kinds, None beyond `most`."""
+
+    name: str
+    type: pa.DataType
+    narrowing: Narrowing | None
+    counted: tuple[Kind, ...]
+    most: int
+    distinct: set[Any] | None = field(default_factory=set)
+    n_null: int = 0
+    n_rows: int = 0
+
+    def read(self, values: pa.Array) -> None:
+        """Take a further piece."""
+        if self.narrowing:
+            self.narrowing.read(values)
+        if pt.is_dictionary(values.type):
+            values = values.dictionary_decode()
+        self.n_rows += len(values)
+        self.n_null += values.null_count
+        if pt.is_floating(values.type):
+            self.n_null += pc.sum(pc.is_nan(values)).as_py() or 0
+        if self.distinct is not None and kind_of(values.type) in self.counted:
+            self._collect(values)
+
+    def _collect(self, values: pa.Array) -> None:
+        if kind_of(values.type) == "text":
+            # a cell that is no UTF-8 is the inspection's to find
+            sound = cast(values, "text", untyped=False, max_cell_bytes=LONGEST_CATEGORY)
+            if any(code == "long-cell" for code, _, _ in sound.lost):
+                self.distinct = None
+                return
+            values = sound.values
+        elif pt.is_floating(values.type):
+            values = values.filter(pc.invert(pc.is_nan(values)))
+        distinct = (self.distinct or set()) | set(pc.unique(values.drop_null()).to_pylist())
+        self.distinct = distinct if len(distinct) <= self.most else None
+
+    def kind(self, findings: Findings) -> Kind:
+        """Give the kind, or say why there is none."""
+        refusal = None
+        if self.narrowing:
+            kind: Kind | None = self.narrowing.kind()
+            refusal = self.narrowing.refusal()
+        elif pt.is_null(self.type):
+            kind = "text"
+        else:
+            kind = kind_of(self.type)
+            refusal = None if kind else refusal_of(self.type)
+        if refusal:
+            findings.add([Problem(refusal[0], f"{self.name} {refusal[1]}", self.name)])
+        return kind or "text"
+
+    def column(self, findings: Findings, *, is_feature: bool) -> Column:
+        """Finish the draft."""
+        kind = self.kind(findings)
+        if is_feature and self.n_null == self.n_rows:
+            what = f"{self.name} is null in every row of the first batch; drop it, or fill it"
+            findings.add([Problem("all-null-column", what, self.name)])
+        categories = None
+        if is_feature and kind == "text" and self.distinct is not None:
+            categories = tuple(sorted(self.distinct))
+        return Column(self.name, kind, self.n_null > 0, categories)
+
+    def labels(self, task: Task, findings: Findings) -> tuple[Any, ...] | None:
+        """Give the classes of the target, sorted, if it has classes; refuse a target that does not fit the task."""
+        kind = self.kind(findings)
+        fitting = ("int", "float") if task == "regression" else ("int", "float", "bool", "text")
+        if kind not in fitting:
+            what = f"the target {self.name} is {kind}; a {task} predicts {' or '.join(fitting)}"
+            findings.add([Problem("target-kind", what, self.name)])
+            return None
+        if task == "regression":
+            return None
+        if self.distinct is None:
+            what = f"the target {self.name} has more than {self.most} labels; is it a regression?"
+            findings.add([Problem("too-many-classes", what, self.name)])
+            return None
+        labels = sorted(self._typed(kind))
+        if kind == "float" and not all(float(label).is_integer() for label in labels):
+            what = f"the target {self.name} has fractions, and the experiment returns a classifier; is it a regression?"
+            findings.add([Problem("target-kind", what, self.name)])
+        return tuple(labels)
+
+    def _typed(self, kind: Kind) -> list[Any]:
+        distinct = list(self.distinct or ())
+        if self.narrowing and distinct:
+            values = cast(pa.array(distinct, pa.string()), kind, untyped=True, max_cell_bytes=LONGEST_CATEGORY).values
+            distinct = pc.unique(values.drop_null()).to_pylist()
+        return distinct

@@ -1,0 +1,89 @@
+"""The names of columns: which are legal, and what is near to one that is not. Light."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from diurnal.errors import Problem, nearest
+
+LONGEST = 63  # bytes; PostgreSQL would cut a longer name without a word
+
+_LEGAL = re.compile(rf"[a-z_][a-z0-9_]{{0,{LONGEST - 1}}}")
+
+
+def is_legal(name: str) -> bool:
+    """Tell whether a column may bear this name."""
+    return _LEGAL.fullmatch(name) is not None
+
+
+def snake_case(name: str) -> str:
+    """Give the nearest legal name.
+
+    Examples
+    --------
+    >>> snake_case("sepal length (cm)")
+    'sepal_length_cm'
+    >>> snake_case("2nd Größe")
+    'c_2nd_grosse'
+    """
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
+    words = re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "column"
+    return ("c_" + words if words[0].isdigit() else words)[:LONGEST].rstrip("_")
+
+
+def duplicates(names: Sequence[str]) -> list[Problem]:
+    """Find names that come more than once."""
+    return [
+        Problem("duplicate-column", f"{n} columns are named {name!r}; a name is given once", name)
+        for name, n in Counter(names).items()
+        if n > 1
+    ]
+
+
+def illegal(names: Sequence[str]) -> list[Problem]:
+    """Find names that no column may bear."""
+    rule = f"a small letter or _, then small letters, digits and _, at most {LONGEST} in all"
+    return [
+        Problem(
+            "column-name", f"the column name {_shown(name)} is not allowed ({rule}); try {snake_case(name)!r}", name
+        )
+        for name in dict.fromkeys(names)
+        if not is_legal(name)
+    ]
+
+
+def missing(wanted: Sequence[str], came: Sequence[str], word: str = "column") -> list[Problem]:
+    """Find columns that are wanted and did not come; each with the new name that it perhaps has."""
+    strangers = [name for name in came if name not in wanted]
+    return [
+        Problem(
+            "missing-column",
+            f"the {word} {name!r} is missing; what came is {listed(came)}{nearest(name, strangers)}",
+            name,
+        )
+        for name in wanted
+        if name not in came
+    ]
+
+
+def unknown(wanted: Sequence[str], came: Sequence[str]) -> list[Problem]:
+    """Find columns that came and that the schema does not know."""
+    return [
+        Problem("extra-column", f"the column {_shown(name)} is not in the schema{nearest(name, wanted)}", name)
+        for name in dict.fromkeys(came)
+        if name not in wanted
+    ]
+
+
+def listed(names: Sequence[str]) -> str:
+    """List names in a message; not more than forty."""
+    more = f" and {len(names) - 40} more" if len(names) > 40 else ""
+    return (", ".join(map(_shown, names[:40])) or "no column") + more
+
+
+def _shown(name: str) -> str:
+    """Show a name in ASCII: a mark that turns the direction of writing must not act on a message."""
+    return ascii(name if len(name) <= 80 else name[:77] + "...")

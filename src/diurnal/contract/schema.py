@@ -1,0 +1,162 @@
+"""The schema that an experiment's first batch fixes. Light: no pyarrow before :attr:`Schema.arrow` is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from diurnal.errors import BatchRefused, Problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Kind = Literal["int", "float", "bool", "text", "date", "instant"]
+Task = Literal["classification", "regression"]
+
+KINDS: tuple[Kind, ...] = ("int", "float", "bool", "text", "date", "instant")
+
+UNTYPED = {b"diurnal.untyped": b"1"}
+"""The metadata of an Arrow schema whose columns are all text because their source knows no types."""
+
+
+def arrow_type(kind: Kind) -> pa.DataType:
+    """Give the one Arrow type of a kind."""
+    import pyarrow as pa
+
+    types: dict[str, pa.DataType] = {
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "bool": pa.bool_(),
+        "text": pa.string(),
+        "date": pa.date32(),
+        "instant": pa.timestamp("us", "UTC"),
+    }
+    return types[kind]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a schema.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    kind : str
+        One of :data:`KINDS`.
+    nullable : bool
+        Whether it held nulls in the first batch.
+    categories : tuple of str, optional
+        The distinct values of a feature of text in the first batch, sorted; None where they were more than 1,000.
+    """
+
+    name: str
+    kind: Kind
+    nullable: bool = True
+    categories: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of an experiment's batches, and what each is for.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        In the order of the first batch.
+    target : str
+        The column to predict.
+    key, drop : tuple of str
+        The columns that identify a sample, and those that are kept and are no features.
+    task : str
+        ``"classification"`` or ``"regression"``.
+    classes : tuple, optional
+        The labels of the first batch, sorted; None for a regression.
+
+    Examples
+    --------
+    >>> schema = Schema((Column("id", "int"), Column("age", "float"), Column("ill", "bool")), "ill", key=("id",))
+    >>> schema.features
+    ('age',)
+    >>> Schema.from_dict(schema.to_dict()) == schema
+    True
+    """
+
+    columns: tuple[Column, ...]
+    target: str
+    key: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    task: Task = "classification"
+    classes: tuple[Any, ...] | None = None
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema of a checked batch; every field may be null, for the contract itself bounds nulls."""
+        import pyarrow as pa
+
+        return pa.schema([(column.name, arrow_type(column.kind)) for column in self.columns])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns' names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the columns to predict from, in order."""
+        others = {self.target, *self.key, *self.drop}
+        return tuple(name for name in self.names if name not in others)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the schema in JSON's types."""
+        plain = asdict(self)
+        for column in plain["columns"]:
+            column["categories"] = None if column["categories"] is None else list(column["categories"])
+        listed = {name: list(plain[name]) for name in ("columns", "key", "drop")}
+        return plain | listed | {"classes": None if self.classes is None else list(self.classes)}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Schema:
+        """Read what :meth:`to_dict` gave."""
+        columns = [Column(**{**c, "categories": _tuple_or_none(c["categories"])}) for c in plain["columns"]]
+        return cls(
+            columns=tuple(columns),
+            target=plain["target"],
+            key=tuple(plain["key"]),
+            drop=tuple(plain["drop"]),
+            task=cast("Task", plain["task"]),
+            classes=_tuple_or_none(plain["classes"]),
+        )
+
+
+def _tuple_or_none(values: list[Any] | None) -> tuple[Any, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def refuse_scarce_classes(counts: Mapping[str, int], folds: int) -> None:
+    """Refuse samples with a class that cannot be in every fold.
+
+    Parameters
+    ----------
+    counts : Mapping of str to int
+        How many samples each class has.
+    folds : int
+        Of the cross-validation.
+
+    Raises
+    ------
+    BatchRefused
+        If a class has fewer samples than there are folds.
+
+    Examples
+    --------
+    >>> refuse_scarce_classes({"benign": 40, "malignant": 5}, folds=5)
+    """
+    scarce = {label: n for label, n in counts.items() if n < folds}
+    if scarce:
+        listed = ", ".join(f"{label!r} has {n}" for label, n in sorted(scarce.items()))
+        raise BatchRefused(
+            [Problem("scarce-class", f"each class needs at least {folds} train samples, one for each fold: {listed}")],
+            advice="widen the window, fetch larger batches, lower cv, or merge the rare classes in the source",
+        )

@@ -1,0 +1,89 @@
+"""What is counted of a column while a batch streams by, in bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+
+@dataclass
+class Tally:
+    """Counts of one column.
+
+    Attributes
+    ----------
+    most : int
+        Beyond this many distinct values they are no longer counted.
+    categories : pyarrow.Array, optional
+        The known ones of a feature of text.
+    n_null : int
+        How many nulls came.
+    n_new : int
+        In how many rows a category came that is not known.
+    new : list of str
+        The first three of these.
+    """
+
+    most: int
+    categories: pa.Array | None = None
+    n_null: int = 0
+    n_new: int = 0
+    new: list[str] = field(default_factory=list)
+    low: Any = None
+    high: Any = None
+    _distinct: set[int] = field(default_factory=set)
+
+    def read(self, values: pa.Array, n_lost: int) -> None:
+        """Take a further piece; `n_lost` cells are null because they were refused, and are not counted as nulls."""
+        self.n_null += values.null_count - n_lost
+        if values.null_count == len(values):
+            return
+        if pt.is_string(values.type):
+            self._read_text(values)
+            return
+        ends = pc.min_max(values)
+        low, high = ends["min"], ends["max"]
+        self.low = low if self.low is None or low.as_py() < self.low.as_py() else self.low
+        self.high = high if self.high is None or high.as_py() > self.high.as_py() else self.high
+
+    def _read_text(self, values: pa.Array) -> None:
+        if len(self._distinct) <= self.most:  # by hash: a set of the texts themselves could be large
+            self._distinct.update(map(hash, pc.unique(values.drop_null()).to_pylist()))
+        if self.categories is not None:
+            new = values.filter(pc.invert(pc.is_in(values, self.categories))).drop_null()
+            self.n_new += len(new)
+            if len(new) and len(self.new) < 3:
+                self.new = list(dict.fromkeys([*self.new, *pc.unique(new.slice(0, 1000)).to_pylist()]))[:3]
+
+    @property
+    def n_distinct(self) -> int:
+        """How many distinct values of text came, if not more than `most`."""
+        return len(self._distinct)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether one value came, and no other."""
+        if self.low is None:
+            return len(self._distinct) == 1
+        return bool(self.low.as_py() == self.high.as_py())
+
+
+def is_same(feature: pa.Array, target: pa.Array) -> bool:
+    """Tell whether a feature equals the target in every row; numbers of two kinds are compared as numbers."""
+    if feature.null_count or target.null_count:
+        return False
+    if feature.type == target.type:
+        return bool(feature.equals(target))
+    if not all(_is_number(array.type) for array in (feature, target)):
+        return False
+    first, second = (np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float64) for array in (feature, target))
+    return bool(np.array_equal(first, second))
+
+
+def _is_number(given: pa.DataType) -> bool:
+    return bool(pt.is_integer(given) or pt.is_floating(given) or pt.is_boolean(given))

@@ -1,0 +1,203 @@
+"""What each argument of ``@experiment`` may be."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, time
+from numbers import Real
+from typing import Any
+
+from diurnal.errors import DeclarationError, UsageError, nearest
+from diurnal.intervals import check_schedule, read_moment
+from diurnal.values import Limits
+
+REQUIRED = object()
+PROMOTIONS = ("always", "guarded", "never")  # those that promotion.py can decide; a test compares
+_LATER = ("proven", "approve")
+_COLUMN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+def checked(declared: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, Any]:
+    """Give the arguments in the one form that the rest of the code relies on.
+
+    Raises
+    ------
+    DeclarationError
+        On the first argument that is unknown, missing or not allowed.
+    """
+    for name in unknown:
+        raise DeclarationError(
+            f"@experiment has no argument {name!r}{nearest(name, declared)}",
+            advice=f"it takes {', '.join(declared)}",
+        )
+    for name, example in (("source", 'SklearnDataset("breast_cancer")'), ("target", '"label"')):
+        if declared[name] is REQUIRED:
+            raise DeclarationError(f"@experiment needs {name}=", advice=f"add, say, {name}={example}")
+    arguments = {name: _RULES[name](name, value) for name, value in declared.items()}
+    for name in ("key", "drop"):
+        if arguments["target"] in arguments[name]:
+            raise DeclarationError(
+                f"the target {arguments['target']!r} is in {name} too; what is predicted is no {name}",
+                advice=f"take it out of {name}",
+            )
+    if arguments["catchup"] and arguments["start_date"] is None:
+        raise DeclarationError("catchup=True needs a start_date to catch up from", advice='add start_date="2026-01-01"')
+    return arguments
+
+
+def _refuse(name: str, value: object, allowed: str, advice: str | None = None) -> DeclarationError:
+    kind = "" if value is None else f" (a {type(value).__name__})"
+    return DeclarationError(f"{name}={value!r}{kind} is not allowed; {name} is {allowed}", advice=advice)
+
+
+def _source(name: str, value: Any) -> Any:
+    advice = 'write source=SklearnDataset("breast_cancer"), or a function such as def fetch(interval): ...'
+    if isinstance(value, type):
+        raise _refuse(name, value, "a Source, not its class", f"call it: {value.__name__}(...)")
+    if callable(getattr(value, "read", None)):
+        return value
+    if not callable(value):
+        raise _refuse(name, value, "a Source (it has .read) or a function of a DataInterval", advice)
+    if inspect.iscoroutinefunction(value):
+        raise _refuse(name, value, "an ordinary function, not an async one", "take the word async away")
+    try:
+        inspect.signature(value).bind(None)
+    except TypeError as error:
+        raise _refuse(
+            name, value, f"a function of one DataInterval, but this one cannot be called so: {error}", advice
+        ) from None
+    return value
+
+
+def _column(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not _COLUMN.fullmatch(value):
+        raise _refuse(
+            name,
+            value,
+            "the name of a column: small letters, digits and _, at most 63, not starting with a digit",
+            "columns have such names in the warehouse; rename it in the source",
+        )
+    return value
+
+
+def _columns(name: str, value: Any) -> tuple[str, ...]:
+    columns = tuple(_column(name, column) for column in _texts(name, value))
+    if len(set(columns)) < len(columns):
+        raise _refuse(name, value, "a list of different columns", "name each once")
+    return columns
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    """One text is a list of one: ``key="id"`` is not the columns i and d."""
+    if value is None or isinstance(value, str):
+        value = () if value is None else (value,)
+    if not isinstance(value, (list, tuple, set, frozenset)) or not all(isinstance(text, str) for text in value):
+        raise _refuse(name, value, "a text or a list of texts", f'write {name}=("first", "second")')
+    return tuple(sorted(value) if isinstance(value, (set, frozenset)) else value)
+
+
+def _schedule(name: str, value: Any) -> Any:  # noqa: ARG001 - all rules are called alike
+    check_schedule(value)
+    return value
+
+
+def _start_date(name: str, value: Any) -> datetime | None:
+    advice = 'write "2026-01-01", or a datetime with a timezone'
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = read_moment(value)[0]
+        except UsageError as error:
+            raise DeclarationError(f"{name}={error.message}", advice=advice) from None
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time(tzinfo=UTC))
+    if not isinstance(value, datetime) or value.tzinfo is None or value.microsecond:
+        raise _refuse(name, value, "a date, or a time in whole seconds with a timezone", advice)
+    return value.astimezone(UTC)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _refuse(name, value, "True or False")
+    return value
+
+
+def _at_least(least: int) -> Callable[[str, Any], int]:
+    def check(name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise _refuse(name, value, f"a whole number, at least {least}")
+        return value
+
+    return check
+
+
+def _window(name: str, value: Any) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    if isinstance(value, str) and (value == "all" or re.fullmatch(r"[1-9]\d{0,4}[hdw]", value)):
+        return value
+    near = nearest(value, ["all"]) if isinstance(value, str) else ""
+    raise _refuse(
+        name, value, f"a number of intervals, a duration or 'all'{near}", 'write 7, "30d", "12h", "2w" or "all"'
+    )
+
+
+def _test_size(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise _refuse(name, value, "a share of the samples between 0 and 1, both excluded", "write, say, test_size=0.3")
+    return float(value)
+
+
+def _promotion(name: str, value: Any) -> str:
+    if value in _LATER:
+        raise DeclarationError(
+            f"{name}={value!r} is planned and not available yet; {name} is one of {', '.join(map(repr, PROMOTIONS))}",
+            advice='write promotion="guarded"',
+        )
+    if value not in PROMOTIONS:
+        near = nearest(value, PROMOTIONS) if isinstance(value, str) else ""
+        raise _refuse(name, value, f"one of {', '.join(map(repr, PROMOTIONS))}{near}", 'the usual one is "guarded"')
+    return str(value)
+
+
+def _checks(name: str, value: Any) -> Any:
+    if value is not None and (isinstance(value, type) or not callable(getattr(value, "validate", None))):
+        raise _refuse(name, value, "an object with .validate(frame), such as a pandera DataFrameSchema")
+    return value
+
+
+def _limits(name: str, value: Any) -> Limits:
+    if value is not None and not isinstance(value, Limits):
+        raise _refuse(name, value, "a diurnal.Limits", "write, say, limits=Limits(max_rows=100_000)")
+    return Limits() if value is None else value
+
+
+def _owner(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _refuse(name, value, "a text that is not empty")
+    return value
+
+
+_RULES: dict[str, Callable[[str, Any], Any]] = {
+    "source": _source,
+    "target": _column,
+    "key": _columns,
+    "drop": _columns,
+    "schedule": _schedule,
+    "start_date": _start_date,
+    "catchup": _flag,
+    "retries": _at_least(0),
+    "max_active_runs": _at_least(1),
+    "window": _window,
+    "test_size": _test_size,
+    "promotion": _promotion,
+    "tuning_tasks": _at_least(1),
+    "trusted": _texts,
+    "checks": _checks,
+    "limits": _limits,
+    "tags": _texts,
+    "owner": _owner,
+}

@@ -1,0 +1,271 @@
+"""The declaration of an experiment."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from types import FunctionType
+from typing import Any, cast
+
+from diurnal.errors import DeclarationError, DiurnalError
+from diurnal.experiment.arguments import REQUIRED, checked
+from diurnal.experiment.digest import code_digest, source_text
+from diurnal.intervals import Schedule
+from diurnal.values import Limits
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Experiment:
+    """What ``@experiment`` makes of a function: all that is declared, checked, and the function itself.
+
+    Calling it returns what the function returns, so that its file works in a notebook too.
+
+    Attributes
+    ----------
+    name, description : str
+        The function's name and its docstring.
+    function : function
+        What returns the search object or estimator.
+    file : str
+        Where it was declared.
+    line : int
+        On which line it begins.
+    source, target, key, drop, schedule, start_date, catchup, retries, max_active_runs, window, test_size, \
+    promotion, tuning_tasks, trusted, checks, limits, tags, owner
+        As declared, in one form each: columns and texts are tuples, the start date is in UTC.
+    """
+
+    name: str
+    description: str
+    function: Callable[[], Any] = field(repr=False)
+    file: str = field(repr=False)
+    line: int = field(repr=False)
+    source: Any
+    target: str
+    key: tuple[str, ...]
+    drop: tuple[str, ...]
+    schedule: Schedule
+    start_date: datetime | None
+    catchup: bool
+    retries: int
+    max_active_runs: int
+    window: int | str
+    test_size: float
+    promotion: str
+    tuning_tasks: int
+    trusted: tuple[str, ...]
+    checks: Any
+    limits: Limits
+    tags: tuple[str, ...]
+    owner: str
+    text: str = field(repr=False)  # of its file when it was declared: what was edited since is not what runs
+
+    def __call__(self) -> Any:
+        """Return what the function returns."""
+        return self.function()
+
+    def build(self) -> Any:
+        """Make the search object or estimator.
+
+        Returns
+        -------
+        estimator
+            Anything with ``fit``: a search, a pipeline, a bare estimator.
+
+        Raises
+        ------
+        DeclarationError
+            If the function fails, or returns something else.
+        """
+        try:
+            made = self.function()
+        except DiurnalError:
+            raise
+        except Exception as error:
+            raise DeclarationError(
+                f"{self._failing_line(error)}: {self.name}() fails with {type(error).__name__}: {error}",
+                advice="it must run by itself, without arguments, and return a search object or an estimator",
+            ) from error
+        if isinstance(made, type) or not callable(getattr(made, "fit", None)):
+            what = f"the class {made.__name__}, not an object of it" if isinstance(made, type) else _told(made)
+            hint = ": did you forget `return`?" if made is None else ""
+            raise DeclarationError(
+                f"{self.place}: {self.name}() returned {what}{hint}",
+                advice="return a scikit-learn search such as GridSearchCV(...), a pipeline or an estimator",
+            )
+        return made
+
+    def _failing_line(self, error: Exception) -> str:
+        """Give the innermost line of the experiment's file that an error came through."""
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if frame.filename == self.file] or frames
+        return f"{own[-1].filename}:{own[-1].lineno}"
+
+    @property
+    def place(self) -> str:
+        """Where it is declared, as editors and terminals understand it."""
+        return f"{self.file}:{self.line}"
+
+    @cached_property
+    def code_digest(self) -> str:
+        """The SHA-256 of its code and of what it declares about its numbers: see :mod:`diurnal.experiment.digest`."""
+        function = cast("FunctionType", inspect.unwrap(self.function))
+        known = [value for value in function.__globals__.values() if isinstance(value, Experiment)]
+        return code_digest(
+            function,
+            self.text,
+            source=self.source,
+            others={value.line for value in known if value.file == self.file and value.line != self.line},
+            declared={name: getattr(self, name) for name in ("target", "key", "drop", "test_size", "window")},
+        )
+
+
+def experiment(
+    *misplaced: object,
+    source: Any = REQUIRED,
+    target: str = cast("str", REQUIRED),
+    key: str | Sequence[str] | None = None,
+    drop: str | Sequence[str] = (),
+    schedule: Schedule = "@daily",
+    start_date: datetime | date | str | None = None,
+    catchup: bool = False,
+    retries: int = 5,
+    max_active_runs: int = 1,
+    window: int | str = 1,
+    test_size: float = 0.3,
+    promotion: str = "guarded",
+    tuning_tasks: int = 1,
+    trusted: str | Sequence[str] = (),
+    checks: Any = None,
+    limits: Limits | None = None,
+    tags: str | Sequence[str] = (),
+    owner: str = "diurnal",
+    **unknown: object,
+) -> Callable[[Callable[[], Any]], Experiment]:
+    """Declare an experiment: decorate a function that returns a search object or an estimator.
+
+    Parameters
+    ----------
+    source : Source or function
+        Where the rows come from: a :mod:`diurnal.sources` Source, or a function of a DataInterval that returns a
+        frame (pandas, polars, Arrow) or a stream of Arrow record batches.
+    target : str
+        The column to predict.
+    key : str or sequence of str, optional
+        Column(s) that identify a sample across batches. None: its content does.
+    drop : str or sequence of str
+        Columns that are kept in the lake but are no features.
+    schedule : str, timedelta or None
+        Airflow's presets and cron expressions, in UTC; None: by hand only.
+    start_date : str, date or datetime, optional
+        The first data interval starts here, in UTC.
+    catchup : bool
+        Whether Airflow runs the data intervals since `start_date` that it has missed.
+    retries, max_active_runs : int
+        In Airflow's own words.
+    window : int or str
+        What a model learns from: so many data intervals, a duration (``"30d"``, ``"12h"``, ``"2w"``) or ``"all"``.
+    test_size : float
+        Share of samples that never train the evaluated model, between 0 and 1.
+    promotion : {"guarded", "always", "never"}
+        When a new version becomes the champion by itself.
+    tuning_tasks : int
+        Into how many mapped Airflow tasks the tuning fans out.
+    trusted : str or sequence of str
+        Further types that a model may hold, by full name.
+    checks : object, optional
+        What a batch must satisfy beside its schema: anything with ``validate(frame)``, such as a pandera schema.
+    limits : Limits, optional
+        How large, how empty and how odd a batch may be.
+    tags : str or sequence of str
+        For Airflow's list of Dags.
+    owner : str
+        For Airflow's list of Dags.
+
+    Raises
+    ------
+    DeclarationError
+        When the function is decorated: on anything that is unknown, missing or not allowed.
+
+    Examples
+    --------
+    >>> @experiment(source=lambda interval: ..., target="label", window="30d")
+    ... def toy():
+    ...     "Tell one from the other."
+    ...     from sklearn.dummy import DummyClassifier
+    ...     return DummyClassifier()
+    >>> toy.name, toy.description, toy.window
+    ('toy', 'Tell one from the other.', '30d')
+    >>> toy.build()
+    DummyClassifier()
+    """
+    declared = {name: value for name, value in locals().items() if name not in ("misplaced", "unknown")}
+    if misplaced:
+        raise DeclarationError(
+            "@experiment takes arguments, all of them by name", advice="write @experiment(source=..., target=...)"
+        )
+
+    def declare(function: Callable[[], Any]) -> Experiment:
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        file, line = (code.co_filename, code.co_firstlineno) if code else ("?", 0)
+        try:
+            _check_function(function)
+            arguments = checked(declared, unknown)
+        except DiurnalError as error:
+            error.at(f"{file}:{line}: experiment {getattr(function, '__name__', repr(function))!r}")
+            raise
+        return _make(function, file, line, arguments)
+
+    return declare
+
+
+def _make(function: Callable[[], Any], file: str, line: int, arguments: Mapping[str, Any]) -> Experiment:
+    made = Experiment(
+        name=function.__name__,
+        description=inspect.getdoc(function) or "",
+        function=function,
+        file=file,
+        line=line,
+        text=source_text(cast("FunctionType", inspect.unwrap(function))),
+        **arguments,
+    )
+    # For help() and for notebooks, it looks like its function.
+    made.__dict__.update(
+        {name: getattr(function, name) for name in ("__name__", "__qualname__", "__module__", "__doc__")}
+    )
+    return made
+
+
+def _check_function(function: object) -> None:
+    advice = "write @experiment(...) above def name(): ..., which returns a search object or an estimator"
+    if isinstance(function, Experiment):
+        raise DeclarationError("this is an experiment already", advice="write @experiment(...) once")
+    if not inspect.isfunction(function):
+        raise DeclarationError(f"an experiment is a function, not {_told(function)}", advice=advice)
+    if not _NAME.fullmatch(function.__name__):
+        raise DeclarationError(
+            f"{function.__name__!r} is no name for an experiment; it is small letters, digits and _, at most 50, "
+            "starting with a letter",
+            advice="rename the function: tables, folders and the Dag are named after it",
+        )
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise DeclarationError(f"{function.__name__}() is async; an experiment is an ordinary function", advice=advice)
+    if inspect.isgeneratorfunction(function):
+        raise DeclarationError(f"{function.__name__}() yields; an experiment returns", advice="write return, not yield")
+    if inspect.signature(function).parameters:
+        raise DeclarationError(
+            f"{function.__name__}{inspect.signature(function)} takes arguments; an experiment takes none",
+            advice="write its values into the body, or as constants of the file",
+        )
+
+
+def _told(value: object) -> str:
+    """Name a value in a message, shortly."""
+    return "None" if value is None else f"a {type(value).__name__}: {repr(value)[:80]}"

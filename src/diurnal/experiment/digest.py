@@ -1,0 +1,138 @@
+"""The digest of an experiment's code: equal where the numbers must be equal, whatever was tidied up in between.
+
+It is taken over the experiment's file as Python reads it: comments, formatting and docstrings do not count, and neither
+do the other experiments of the file nor the arguments of ``@experiment`` that move no number (schedule, retries,
+promotion). A helper function or a constant beside the experiment counts; other modules of the project do not, but for
+a source function that comes from one. Values that the function closes over count by their ``repr``.
+
+A function from a notebook has no file: its own source counts, without what stands in other cells. One without any
+source (typed at a prompt) counts by its bytecode and constants, and then another Python gives another digest.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def source_text(function: FunctionType) -> str:
+    """Give the text of the file or notebook cell that a function stands in; empty where there is none."""
+    linecache.checkcache(function.__code__.co_filename)
+    return "".join(linecache.getlines(function.__code__.co_filename, function.__globals__))
+
+
+def code_digest(
+    function: FunctionType, text: str, *, source: Any, others: Collection[int], declared: Mapping[str, Any]
+) -> str:
+    """Give the SHA-256 of an experiment's code, in hexadecimal.
+
+    Parameters
+    ----------
+    function : function
+        The experiment's own.
+    text : str
+        What :func:`source_text` gave when the experiment was declared.
+    source : Any
+        Where the batches come from.
+    others : collection of int
+        Lines on which other experiments of the same file begin.
+    declared : Mapping of str to Any
+        The arguments that move numbers, in JSON's types.
+    """
+    import hashlib
+    import json
+
+    whole_file = Path(function.__code__.co_filename).is_file()
+    code = _file_code(function, text, others) if text and whole_file else _own_code(function, text)
+    parts = [code, _closure(function), _source_identity(source, function), json.dumps(declared, sort_keys=True)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+class _Reader(ast.NodeTransformer):
+    """Keep what moves numbers: no docstrings, no other experiments, not the experiment's own decorator."""
+
+    def __init__(self, own: int, others: Collection[int]) -> None:
+        self.own = own
+        self.others = others
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        return self._without_docstring(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._without_docstring(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._without_docstring(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
+        begins = _first_line(node)
+        if begins in self.others:
+            return None
+        if begins == self.own:
+            del node.decorator_list[:1]  # @experiment stands first: below another, that one would be the experiment
+        return self._without_docstring(node)
+
+    def _without_docstring(self, node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return self.generic_visit(node)
+
+
+def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
+    """Give the line that ``co_firstlineno`` names: the first decorator's, where there is one."""
+    decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
+    return decorators[0].lineno if decorators else node.lineno
+
+
+def _file_code(function: FunctionType, text: str, others: Collection[int]) -> str:
+    return ast.unparse(_Reader(function.__code__.co_firstlineno, others).visit(ast.parse(text)))
+
+
+def _own_code(function: FunctionType, text: str) -> str:
+    """Give the code of one function or lambda, or what it was compiled to where its text cannot be had."""
+    line = function.__code__.co_firstlineno
+    nodes = [
+        node
+        for node in (ast.walk(ast.parse(text)) if text else ())
+        if isinstance(node, (ast.FunctionDef, ast.Lambda)) and _first_line(node) == line
+    ]
+    if nodes:
+        return "\n".join(ast.unparse(_Reader(line, ()).visit(node)) for node in nodes)
+    return _bytecode(function.__code__)
+
+
+def _bytecode(code: CodeType) -> str:
+    constants = [_bytecode(value) if isinstance(value, CodeType) else _stable_repr(value) for value in code.co_consts]
+    return repr((code.co_code.hex(), code.co_names, code.co_varnames, constants))
+
+
+def _closure(function: FunctionType) -> str:
+    closed = inspect.getclosurevars(function).nonlocals
+    return repr(sorted((name, _stable_repr(value)) for name, value in closed.items()))
+
+
+def _source_identity(source: Any, beside: FunctionType) -> str:
+    """Name a source: by its repr, or by its code where that does not stand beside the experiment already."""
+    if not isinstance(source, FunctionType):
+        return f"{type(source).__qualname__} {_stable_repr(source)}"
+    same_file = (
+        source.__code__.co_filename == beside.__code__.co_filename and Path(beside.__code__.co_filename).is_file()
+    )
+    if same_file and source.__name__ != "<lambda>":  # a lambda stands in the decorator, which does not count
+        return source.__qualname__
+    return _own_code(source, source_text(source)) + _closure(source)
+
+
+def _stable_repr(value: object) -> str:
+    """Give a repr that is the same in every process: no addresses, sets in order."""
+    if isinstance(value, (set, frozenset)):
+        return repr(sorted(map(_stable_repr, value)))
+    return _ADDRESS.sub("", repr(value))

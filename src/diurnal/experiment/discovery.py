@@ -1,0 +1,200 @@
+"""Finding experiments: by a plain name, by a file or by a module."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from diurnal.errors import DeclarationError, DiurnalError, NotFound, nearest
+from diurnal.experiment.declaration import Experiment
+
+_FORMS = "a name (breast_cancer), a file (path/to/file.py:name) or a module (package.module:name)"
+
+
+def find(reference: str, folder: Path) -> Experiment:
+    """Find one experiment.
+
+    Parameters
+    ----------
+    reference : str
+        A plain name in the folder of experiments; or ``"path/to/file.py:name"``, seen from the project or from here;
+        or ``"package.module:name"``, importable from the project.
+    folder : Path
+        The folder of experiments; the project is the folder that it lies in.
+
+    Raises
+    ------
+    NotFound
+        If there is none; it says where it looked and what is near.
+    DeclarationError
+        If its file cannot be imported, or two files declare that name.
+    """
+    folder = folder.resolve()
+    place, _, name = reference.rpartition(":")
+    if not place:
+        return _by_name(reference, folder)
+    if place.endswith(".py"):
+        paths = [(base / place).resolve() for base in (folder.parent, Path.cwd())]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            raise NotFound(f"there is no file {paths[0]}", advice=f"give {_FORMS}")
+        module = _import_file(path, folder.parent)
+    else:
+        module = _import_module(place, folder.parent)
+    declared = {value.name: value for value in vars(module).values() if isinstance(value, Experiment)}
+    found = getattr(module, name, None)
+    if not isinstance(found, Experiment):
+        found = declared.get(name)
+    if found is None:
+        known = f"it has {', '.join(sorted(declared))}" if declared else "it declares none"
+        raise NotFound(f"{place} has no experiment {name!r}; {known}{nearest(name, declared)}", advice=f"give {_FORMS}")
+    return found
+
+
+def discover(folder: Path) -> tuple[dict[str, Experiment], list[DiurnalError]]:
+    """Find all experiments of a folder, in the order of their names. A broken file does not hide the others.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of experiments. Files whose names start with ``_`` or ``.`` are left alone.
+
+    Returns
+    -------
+    found : dict of str to Experiment
+        By name.
+    errors : list of DiurnalError
+        What could not be imported, and where; names that are declared twice (the first is in `found`).
+    """
+    everything, errors = _scan(folder)
+    found: dict[str, Experiment] = {}
+    for value in everything:
+        other = found.setdefault(value.name, value)
+        if other is not value:
+            errors.append(_twice(other, value))
+    return dict(sorted(found.items())), errors
+
+
+def _scan(folder: Path) -> tuple[list[Experiment], list[DiurnalError]]:
+    """Import all files of a folder; give what they declare, and what could not be imported."""
+    folder = folder.resolve()
+    if not folder.is_dir():
+        return [], [NotFound(f"there is no folder {folder}", advice="make one with `diurnal init`, or go to a project")]
+    found: list[Experiment] = []
+    errors: list[DiurnalError] = []
+    for path in sorted(folder.glob("[!_.]*.py")):
+        try:
+            found += _declared_in(_import_file(path, folder.parent))
+        except DiurnalError as error:
+            errors.append(error)
+    return found, errors
+
+
+def _by_name(name: str, folder: Path) -> Experiment:
+    """Look into the file of that name first, so that the others need not be imported."""
+    path = folder / f"{name}.py"
+    if name.isidentifier() and path.is_file():
+        for value in _declared_in(_import_file(path, folder.parent)):
+            if value.name == name:
+                return value
+    everything, errors = _scan(folder)
+    found = [value for value in everything if value.name == name]
+    if len(found) > 1:
+        raise _twice(*found[:2])
+    if found:
+        return found[0]
+    names = sorted({value.name for value in everything})
+    known = f"there are {', '.join(names)}" if names else "there is none"
+    broken = "".join(f"\nCould not be looked into: {error}" for error in errors)
+    raise NotFound(
+        f"there is no experiment {name!r} in {folder}; {known}{nearest(name, names)}{broken}", advice=f"give {_FORMS}"
+    )
+
+
+def _twice(one: Experiment, other: Experiment) -> DeclarationError:
+    return DeclarationError(
+        f"two experiments are named {one.name!r}: {one.place} and {other.place}",
+        advice="rename one: tables and folders are named after it",
+    )
+
+
+def _declared_in(module: ModuleType) -> list[Experiment]:
+    """Give the experiments that a module declares itself; what it imports from another belongs to that one."""
+    declared = [value for value in vars(module).values() if isinstance(value, Experiment)]
+    return [
+        value
+        for value in dict.fromkeys(declared)
+        if Path(value.file).resolve() == Path(module.__file__ or "").resolve()
+    ]
+
+
+def _import_file(path: Path, project: Path) -> ModuleType:
+    """Import a file under the name that it has when seen from the project, or find it imported already."""
+    _put_on_path(project)
+    name = ".".join(path.relative_to(project).with_suffix("").parts) if path.is_relative_to(project) else path.stem
+    if _taken(name, path):
+        import hashlib
+
+        name = f"{name}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise NotFound(f"{path} is no Python file", advice=f"give {_FORMS}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        if isinstance(error, DiurnalError):
+            raise
+        raise _broken(str(path), error) from error
+    return module
+
+
+def _import_module(name: str, project: Path) -> ModuleType:
+    _put_on_path(project)
+    try:
+        return importlib.import_module(name)
+    except DiurnalError:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            raise NotFound(
+                f"there is no module {name!r} in {project} or among what is installed", advice=f"give {_FORMS}"
+            ) from None
+        raise _broken(name, error) from error
+
+
+def _broken(what: str, error: BaseException) -> DeclarationError:
+    """Name the line of the user's file where importing it failed."""
+    if isinstance(error, SyntaxError) and error.filename:
+        where, said = f"{error.filename}:{error.lineno}", error.msg
+    else:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == what]
+        where, said = f"{what}:{frames[-1].lineno}" if frames else what, str(error)
+    return DeclarationError(
+        f"{where}: importing it fails with {type(error).__name__}: {said}",
+        advice="a file of experiments must be importable by itself; heavy imports belong into the function",
+    )
+
+
+def _put_on_path(project: Path) -> None:
+    """Let files of the project import each other, now and when a function runs, as ``python -m`` does."""
+    if sys.path[:1] != [str(project)]:
+        sys.path[:] = [str(project), *(entry for entry in sys.path if entry != str(project))]
+        importlib.invalidate_caches()
+
+
+def _taken(name: str, path: Path) -> bool:
+    """Say whether a name belongs to another file: Python's own random, the experiments of another project."""
+    if name in sys.modules:
+        file = getattr(sys.modules[name], "__file__", None)
+        return not file or Path(file).resolve() != path
+    known = None if "." in name else importlib.util.find_spec(name)
+    return bool(known and known.origin and Path(known.origin).resolve() != path)

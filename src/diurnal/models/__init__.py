@@ -1,0 +1,32 @@
+"""Models: a safe file format, the reader that trusts nothing but itself, and the store.
+
+A model is kept as one file in skops' format, which names types and holds arrays, and holds no code. What makes
+reading one safe is not the format but the order of the reader (:mod:`~diurnal.models.serialising`, and
+:class:`Models` around it):
+
+1. a cap on the file's size, and its SHA-256 against the digest in the warehouse, in constant time: before that,
+   not a byte is parsed. What follows is for the day on which somebody could write to the warehouse too, or
+   hands over a file of theirs;
+2. the form of the file (:mod:`~diurnal.models.archive`): a zip archive of stored, uncompressed, adjacent members
+   with plain names, as :func:`dumps` writes it. So nothing can inflate, overlap or point elsewhere, and each
+   array is exactly as long as its header says. A pickle, joblib or cloudpickle file is refused unread;
+3. skops' current protocol only: older ones are read by older, laxer code;
+4. types (:mod:`~diurnal.models.trust`): a list that lives here, with the reader. A list that travels with the
+   file is the sender's list. Types beyond scikit-learn's own are named by the experiment, in code;
+5. structure (:mod:`~diurnal.models.structure`): trees hold raw indices that compiled code follows without a
+   look; they are checked here, which is why this reader may trust trees and skops by itself does not;
+6. golden rows (:mod:`~diurnal.models.golden`): five rows and their predictions, kept in the warehouse.
+
+What step 5 does not do is check every array of every estimator against every other. A crafted model whose
+arrays contradict each other can still make compiled code read beyond them, if its digest is in the warehouse.
+
+A digest needs one form for one model: skops names members and objects by their memory addresses, and zip files
+carry dates. :mod:`~diurnal.models.canonical` replaces both, so that the same fit gives the same bytes in
+any process.
+"""
+
+from diurnal.models.golden import signature
+from diurnal.models.serialising import MAX_BYTES, dumps, loads
+from diurnal.models.store import Models, library_versions
+
+__all__ = ["MAX_BYTES", "Models", "dumps", "library_versions", "loads", "signature"]

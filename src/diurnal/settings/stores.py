@@ -1,0 +1,92 @@
+"""Opening the stores that the settings name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diurnal.settings.deployment import Settings
+
+if TYPE_CHECKING:
+    from diurnal.day import Stores
+    from diurnal.embedded import EmbeddedServer
+    from diurnal.warehouse import Warehouse
+
+
+def open_stores(settings: Settings) -> Stores:
+    """Open the lake, the warehouse and the models; an embedded warehouse is started if nobody has.
+
+    Raises
+    ------
+    TryAgainLater, ConfigurationError, NotAllowed
+        If a store cannot be reached, is set wrong, or refuses this user.
+    """
+    from diurnal.day import Stores
+    from diurnal.lake import Lake
+    from diurnal.models import Models
+
+    return Stores(
+        lake=Lake(settings.lake),
+        warehouse=open_warehouse(settings),
+        models=Models(settings.models),
+        connections=settings.connections(),
+    )
+
+
+def open_warehouse(settings: Settings) -> Warehouse:
+    """Open the warehouse alone."""
+    from diurnal.warehouse import Warehouse
+
+    server = embedded_server(settings)
+    return Warehouse(server.start() if server else settings.warehouse)
+
+
+def embedded_server(settings: Settings) -> EmbeddedServer | None:
+    """Give the server of the embedded warehouse, not started yet; None where the warehouse is another one.
+
+    Its data lie in the lake's folder, or in the project if the lake is remote.
+    """
+    if settings.warehouse != "embedded":
+        return None
+    from diurnal.embedded import EmbeddedServer
+
+    lake = settings.lake.removeprefix("file://")
+    return EmbeddedServer((settings.project / "data" if "://" in lake else Path(lake)) / "warehouse")
+
+
+def load_model(reference: str, *, project: str | Path | None = None) -> Any:
+    """Load a published model, as any other Python program would use it.
+
+    Its digest and types are checked before a byte of it is deserialised.
+
+    Parameters
+    ----------
+    reference : str
+        ``"name"`` or ``"name@champion"``: the version in use; ``"name@3"``: version 3; ``"name@2026-11-23"``: the
+        champion at the end of that date, in UTC.
+    project : str or Path, optional
+        The project folder; see :meth:`Settings.load`.
+
+    Returns
+    -------
+    estimator
+        Fitted, with ``predict``.
+
+    Raises
+    ------
+    UsageError
+        If the reference is none of these.
+    NotFound
+        If there is no such experiment, version or champion; it says what there is.
+    ModelRefused
+        If the file is not what the warehouse says it is.
+    ConfigurationError
+        If this environment is not the one that the model was made in.
+    """
+    from diurnal import predicting
+    from diurnal.models import Models
+
+    settings = Settings.load(None if project is None else Path(project))
+    with open_warehouse(settings) as warehouse:
+        row = predicting.resolve(warehouse, reference)
+    return predicting.load(Models(settings.models), row)

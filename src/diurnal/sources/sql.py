@@ -1,0 +1,227 @@
+"""The result of a query as a source.
+
+PostgreSQL is read through ADBC, as a stream of ``COPY``: memory does not grow with the result. ``COPY`` takes no
+parameters, so the ends of the interval are first bound to two settings of the session, as parameters of
+``set_config``, and the query reads these; no value ever becomes a part of its text. Bound directly, a million
+rows took 400 MB and twice the time, since the driver then holds the whole result.
+
+Every other database is read through SQLAlchemy, in chunks. Beside the warehouse, this is the one place that imports
+either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from diurnal.errors import ConfigurationError, DeclarationError, DiurnalError, NotAllowed, TryAgainLater, nearest
+from diurnal.sources.source import ROWS_A_BATCH, Connections
+from diurnal.values import DataInterval
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NAMES = ("start", "end")
+_CONNECT_SECONDS = 10
+
+# What is quoted or commented is skipped, and so is a cast (::date); the rest of a colon and a word is a name.
+_TOKENS = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/ | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
+    | :: | (?<!\w):(?P<name>[A-Za-z_]\w*)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+_DENIED = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "invalid")
+
+
+@dataclass(frozen=True)
+class Sql:
+    """The result of a query on a named connection.
+
+    Parameters
+    ----------
+    query : str
+        A SELECT in which ``:start`` and ``:end`` stand for the ends of the data interval, as instants.
+    connection : str
+        The id of the connection; its URI is the deployment's. ``postgresql://...``, or what SQLAlchemy knows.
+
+    Raises
+    ------
+    DeclarationError
+        If the query names anything else with a colon.
+
+    Examples
+    --------
+    >>> Sql("SELECT * FROM readings WHERE at >= :start AND at < :end", connection="plant").connection
+    'plant'
+    """
+
+    query: str
+    connection: str
+
+    def __post_init__(self) -> None:
+        for token in _TOKENS.finditer(self.query):
+            name = token["name"]
+            if name and name not in _NAMES:
+                raise DeclarationError(
+                    f"the query names :{name}; allowed are :start and :end{nearest(name, _NAMES)}",
+                    advice="write other values into the query itself",
+                )
+
+    def read(self, interval: DataInterval, connections: Connections) -> Iterator[pa.RecordBatch]:
+        """Run the query and stream its result.
+
+        Raises
+        ------
+        TryAgainLater
+            If the database cannot be reached.
+        ConfigurationError
+            If it refuses the login, or the query.
+        NotAllowed
+            If it does not let this user read.
+        """
+        uri = connections[self.connection]
+        if urlsplit(uri).scheme in ("postgresql", "postgres"):
+            return self._postgresql(uri, interval)
+        return self._any_other(uri, interval)
+
+    def _postgresql(self, uri: str, interval: DataInterval) -> Iterator[pa.RecordBatch]:
+        import adbc_driver_manager
+        import adbc_driver_postgresql.dbapi as adbc
+
+        query = _bound(self.query, lambda name: f"current_setting('diurnal.interval_{name}')::timestamptz")
+        try:
+            connection = adbc.connect(_with_timeout(uri))
+        except adbc_driver_manager.Error as error:
+            raise self._no_connection(uri, str(error)) from None
+        try:
+            with connection, connection.cursor() as cursor:
+                for name in _NAMES:
+                    moment = getattr(interval, name).isoformat()
+                    cursor.execute("SELECT set_config($1, $2, false)", (f"diurnal.interval_{name}", moment))
+                    cursor.fetchall()
+                cursor.execute(query)
+                reader = cursor.fetch_record_batch()
+                batch = None
+                for batch in reader:
+                    yield _without_numerics(batch)
+                if batch is None:
+                    yield _without_numerics(_empty(reader.schema))
+        except adbc_driver_manager.Error as error:
+            raise self._refused(uri, str(error), error.sqlstate) from None
+
+    def _any_other(self, uri: str, interval: DataInterval) -> Iterator[pa.RecordBatch]:
+        import sqlalchemy as sa
+
+        from diurnal.sources.rows import batches_of
+
+        moments = [sa.bindparam(n, getattr(interval, n), sa.DateTime(timezone=True)) for n in _NAMES if self._uses(n)]
+        query = sa.text(_bound(self.query, lambda name: f":{name}", escape="\\")).bindparams(*moments)
+        try:
+            engine = sa.create_engine(uri)
+        except (sa.exc.ArgumentError, ImportError) as error:
+            raise ConfigurationError(
+                f"the connection {self.connection!r} cannot be used: {_scrubbed(str(error), uri)}",
+                advice="correct its URI, or install the driver that it names",
+            ) from None
+        try:
+            connection = engine.connect()
+        except sa.exc.DBAPIError as error:
+            engine.dispose()
+            raise self._no_connection(uri, str(error.orig)) from None
+        try:
+            with connection:
+                result = connection.execution_options(yield_per=ROWS_A_BATCH).execute(query)
+                yield from batches_of(_chunks(result))
+        except sa.exc.DBAPIError as error:
+            raise self._refused(uri, str(error.orig), "08000" if error.connection_invalidated else None) from None
+        finally:
+            engine.dispose()
+
+    def _uses(self, name: str) -> bool:
+        return any(token["name"] == name for token in _TOKENS.finditer(self.query))
+
+    def _no_connection(self, uri: str, message: str) -> DiurnalError:
+        message = _scrubbed(message, uri)
+        if any(words in message for words in _DENIED):
+            return ConfigurationError(
+                f"the connection {self.connection!r} is refused: {message}",
+                advice="correct its URI: user, password and database",
+            )
+        return TryAgainLater(
+            f"the connection {self.connection!r} cannot be made: {message}",
+            advice="run it again when the database can be reached",
+        )
+
+    def _refused(self, uri: str, message: str, sqlstate: str | None) -> DiurnalError:
+        """Sort the database's answer by its SQLSTATE: a moment's trouble, a right that lacks, or a wrong query."""
+        message, state = _scrubbed(message, uri), sqlstate or ""
+        if state == "42501":
+            return NotAllowed(f"{self.connection!r} may not read: {message}", advice="grant its user the right to")
+        if state[:2] in ("08", "40", "53", "57", "58"):
+            return TryAgainLater(f"{self.connection!r} failed for now: {message}", advice="run it again later")
+        return ConfigurationError(
+            f"{self.connection!r} refuses the query: {message}", advice="correct the query of Sql(...)"
+        )
+
+
+def _bound(query: str, place: Any, escape: str = "") -> str:
+    """Put what stands for a name in its place; colons that are no names are escaped."""
+
+    def replaced(token: re.Match[str]) -> str:
+        text: str = token[0]
+        return place(token["name"]) if token["name"] else text.replace(":", escape + ":")
+
+    return _TOKENS.sub(replaced, query)
+
+
+def _with_timeout(uri: str) -> str:
+    """Do not wait for ever for a server that does not answer."""
+    if "connect_timeout=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}connect_timeout={_CONNECT_SECONDS}"
+
+
+def _scrubbed(message: str, uri: str) -> str:
+    """Take the password out of a message."""
+    password = urlsplit(uri).password
+    for secret in {password, unquote(password)} if password else ():
+        message = message.replace(secret, "***")
+    return " ".join(message.replace(uri, f"{urlsplit(uri).scheme}://...").split())
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+
+
+def _without_numerics(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Turn NUMERIC, which the driver gives as text, into floats; UUIDs and JSON into text."""
+    import pyarrow as pa
+
+    arrays = []
+    for array in batch.columns:
+        if isinstance(array.type, pa.OpaqueType) and array.type.type_name == "numeric":
+            arrays.append(array.storage.cast(pa.float64()))
+        elif isinstance(array.type, pa.JsonType):
+            arrays.append(array.storage)
+        elif isinstance(array.type, pa.UuidType):
+            arrays.append(pa.array([None if cell is None else str(cell) for cell in array.to_pylist()], pa.string()))
+        else:
+            arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def _chunks(result: Any) -> Iterator[dict[str, list[Any]]]:
+    """Turn rows into chunks of columns; at least one comes, if only for its names."""
+    names = list(result.keys())
+    empty = True
+    for rows in result.partitions(ROWS_A_BATCH):
+        empty = False
+        yield dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    if empty:
+        yield {name: [] for name in names}

@@ -1,0 +1,208 @@
+"""Data intervals and their batches: who works on one, which package is its batch, how it was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from diurnal.values import DataInterval, Package
+from diurnal.warehouse.connected import Connected, Row
+from diurnal.warehouse.tables import heads, packages, schemas, splits
+
+
+class Batches(Connected):
+    """The tables `heads`, `schemas`, `packages` and `splits`."""
+
+    def claim(self, experiment: str, interval: DataInterval, *, by: str) -> int:
+        """Begin an attempt on a data interval; every earlier attempt is superseded from now on.
+
+        Parameters
+        ----------
+        experiment : str
+            Name of the experiment.
+        interval : DataInterval
+            What the attempt is about.
+        by : str
+            Who claims it, for people to read.
+
+        Returns
+        -------
+        int
+            The epoch: the fence that the attempt's writes carry.
+        """
+        first = insert(heads).values(
+            experiment=experiment,
+            data_interval_start=interval.start,
+            data_interval_end=interval.end,
+            epoch=1,
+            claimed_by=by,
+        )
+        claimed = first.on_conflict_do_update(
+            index_elements=[heads.c.experiment, heads.c.data_interval_start],
+            set_={"epoch": heads.c.epoch + 1, "claimed_by": by, "claimed_at": sa.func.clock_timestamp()},
+        ).returning(heads.c.epoch)
+        with self.transaction("claim", experiment) as connection:
+            return int(connection.execute(claimed).scalar_one())
+
+    def schema(self, experiment: str) -> Row | None:
+        """Give the contract of an experiment's batches, as it was fixed; None before the first batch."""
+        with self.transaction() as connection:
+            return _schema(connection, experiment)
+
+    def fix_schema(self, experiment: str, columns: Mapping[str, Any], batch_digest: str) -> Row:
+        """Fix the contract of an experiment's batches, for good.
+
+        Parameters
+        ----------
+        experiment : str
+            Name of the experiment.
+        columns : Mapping of str to Any
+            The contract, in JSON's types.
+        batch_digest : str
+            Digest of the batch that it was read from.
+
+        Returns
+        -------
+        dict
+            What is stored: an earlier contract stays.
+        """
+        new = insert(schemas).values(experiment=experiment, columns=columns, batch_digest=batch_digest)
+        with self.transaction(None, experiment) as connection:
+            connection.execute(new.on_conflict_do_nothing())
+            return _schema(connection, experiment) or {}
+
+    def keep_batch(self, experiment: str, interval: DataInterval, epoch: int, package: Package) -> None:
+        """Make a package the batch of a data interval. One that was its batch before is kept, but no longer pointed at.
+
+        Raises
+        ------
+        Superseded
+            If a newer attempt has claimed the interval.
+        """
+        with self.fenced("keep_batch", experiment, interval.start, epoch) as connection:
+            _register(connection, experiment, interval, {"batch": package})
+            moved = sa.update(heads).where(_is_head(experiment, interval.start))
+            connection.execute(moved.values(batch_digest=package.digest, data_interval_end=interval.end))
+
+    def window(
+        self, experiment: str, upto: DataInterval, *, last: int | None = None, since: datetime | None = None
+    ) -> list[tuple[DataInterval, Package]]:
+        """Give the batches that are pointed at, oldest first.
+
+        Parameters
+        ----------
+        experiment : str
+            Name of the experiment.
+        upto : DataInterval
+            The newest interval wanted; later ones are left out, whenever they came.
+        last : int, optional
+            At most so many, the newest ones.
+        since : datetime, optional
+            Only intervals that start then or later.
+        """
+        is_batch = (packages.c.role == "batch") & (packages.c.digest == heads.c.batch_digest)
+        same = (packages.c.experiment == heads.c.experiment) & (
+            packages.c.data_interval_start == heads.c.data_interval_start
+        )
+        query = (
+            sa.select(
+                heads.c.data_interval_start,
+                heads.c.data_interval_end,
+                packages.c.path,
+                packages.c.digest,
+                packages.c.n_rows,
+            )
+            .join(packages, same & is_batch)
+            .where(heads.c.experiment == experiment, heads.c.data_interval_start <= upto.start)
+            .order_by(heads.c.data_interval_start.desc())
+            .limit(last)
+        )
+        if since is not None:
+            query = query.where(heads.c.data_interval_start >= since)
+        with self.transaction() as connection:
+            found = connection.execute(query).all()
+        return [(DataInterval(start, end), Package(*package)) for start, end, *package in reversed(found)]
+
+    def find_split(
+        self, experiment: str, interval: DataInterval, batch_digest: str, test_size: float
+    ) -> tuple[Package, Package] | None:
+        """Give the train and the test package into which a batch was cut before, if it was."""
+        cut = sa.select(splits.c.train_digest, splits.c.test_digest).where(
+            splits.c.experiment == experiment,
+            splits.c.data_interval_start == interval.start,
+            splits.c.batch_digest == batch_digest,
+            splits.c.test_size == test_size,
+        )
+        with self.transaction() as connection:
+            if (digests := connection.execute(cut).one_or_none()) is None:
+                return None
+            train, test = (
+                _package(connection, experiment, interval, role, digest)
+                for role, digest in zip(("train", "test"), digests, strict=True)
+            )
+            return train, test
+
+    def keep_split(
+        self,
+        experiment: str,
+        interval: DataInterval,
+        batch_digest: str,
+        test_size: float,
+        train: Package,
+        test: Package,
+    ) -> None:
+        """Keep into which packages a batch was cut; an earlier answer for the same batch and `test_size` stays."""
+        cut = insert(splits).values(
+            experiment=experiment,
+            data_interval_start=interval.start,
+            batch_digest=batch_digest,
+            test_size=test_size,
+            train_digest=train.digest,
+            test_digest=test.digest,
+        )
+        with self.transaction("keep_split", experiment) as connection:
+            _register(connection, experiment, interval, {"train": train, "test": test})
+            connection.execute(cut.on_conflict_do_nothing())
+
+    def packages(self) -> list[Row]:
+        """Give every package that is known, with the columns of the table."""
+        return self.rows(sa.select(packages).order_by(*packages.c[:4]))
+
+
+def _schema(connection: sa.Connection, experiment: str) -> Row | None:
+    query = sa.select(schemas.c.columns).where(schemas.c.experiment == experiment)
+    found: Row | None = connection.execute(query).scalar_one_or_none()
+    return found
+
+
+def _is_head(experiment: str, start: datetime) -> sa.ColumnElement[bool]:
+    return (heads.c.experiment == experiment) & (heads.c.data_interval_start == start)
+
+
+def _register(connection: sa.Connection, experiment: str, interval: DataInterval, roles: dict[str, Package]) -> None:
+    rows = [
+        {
+            "experiment": experiment,
+            "data_interval_start": interval.start,
+            "role": role,
+            "digest": package.digest,
+            "path": package.path,
+            "n_rows": package.n_rows,
+        }
+        for role, package in roles.items()
+    ]
+    connection.execute(insert(packages).on_conflict_do_nothing(), rows)
+
+
+def _package(connection: sa.Connection, experiment: str, interval: DataInterval, role: str, digest: str) -> Package:
+    query = sa.select(packages.c.path, packages.c.digest, packages.c.n_rows).where(
+        packages.c.experiment == experiment,
+        packages.c.data_interval_start == interval.start,
+        packages.c.role == role,
+        packages.c.digest == digest,
+    )
+    return Package(*connection.execute(query).one())

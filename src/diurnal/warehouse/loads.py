@@ -1,0 +1,229 @@
+"""Copies of batches as rows of SQL: each load is immutable, unseen until it is complete, and shown by a pointer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+import sqlalchemy as sa
+
+from diurnal.errors import BatchRefused, Problem, TryAgainLater
+from diurnal.faults import reach
+from diurnal.values import Package, Run
+from diurnal.warehouse.connected import Connected, Row
+from diurnal.warehouse.tables import batch_data, batch_rows, heads, loads
+from diurnal.warehouse.translation import translated
+
+CHUNK = 16_384  # rows that the driver turns to PostgreSQL's format at once
+# Our own two columns, and those that PostgreSQL gives every table.
+RESERVED = frozenset({"load_id", "data_interval_start", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
+_KINDS = {
+    pa.int64(): "bigint",
+    pa.float64(): "double precision",
+    pa.bool_(): "boolean",
+    pa.string(): "text",
+    pa.large_string(): "text",
+    pa.date32(): "date",
+    pa.timestamp("us", tz="UTC"): "timestamptz",
+}
+
+
+class Loads(Connected):
+    """The table `loads`, and for each experiment its table of rows and the view behind the pointers."""
+
+    def load(self, run: Run, package: Package, columns: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+        """Copy a package into the warehouse and show it as the batch of the run's data interval.
+
+        Parameters
+        ----------
+        run : Run
+            Whose batch it is.
+        package : Package
+            What is copied; a complete load of it is used again, and then `batches` is not read.
+        columns : pa.Schema
+            Of the batches: int64, float64, bool, string, date32 and timestamp[us, UTC].
+        batches : iterable of pa.RecordBatch
+            The rows. Memory does not grow with their number.
+
+        Returns
+        -------
+        int
+            The load that the view now shows.
+
+        Raises
+        ------
+        Superseded
+            If a newer attempt has claimed the interval.
+        BatchRefused
+            If the rows are not as many as the package says, or a column's name is taken.
+        """
+        with self.fenced_by(None, run) as connection:
+            complete = load_id = _complete(connection, run, package)
+            if load_id is None:
+                _make_tables(connection, run.experiment, columns)
+                load_id = _begin(connection, run, package)
+        if complete is None:
+            self._copy(run, load_id, package, columns, batches)
+        with self.fenced_by("load", run) as connection:
+            return _show(connection, run, package, load_id)
+
+    def _copy(
+        self, run: Run, load_id: int, package: Package, columns: pa.Schema, batches: Iterable[pa.RecordBatch]
+    ) -> None:
+        table = batch_rows(run.experiment)
+        rows = _Rows(load_id, batches)
+        reader = pa.RecordBatchReader.from_batches(pa.schema([("load_id", pa.int64()), *columns]), rows.chunks())
+        with (
+            translated(self.address),
+            closing(adbc.connect(self.address.conninfo(unhurried=True))) as connection,
+            connection.cursor() as cursor,
+        ):
+            try:
+                cursor.adbc_ingest(table.strip('"'), reader, mode="append")
+            except Exception:
+                if rows.error is not None:  # the driver knows its text only
+                    raise rows.error from None
+                raise
+            if rows.count != package.n_rows:
+                what = f"{package.path} gives {rows.count} rows; the warehouse knows it with {package.n_rows}"
+                advice = "see what happened to the lake: diurnal verify"
+                raise BatchRefused([Problem("row-count", what)], advice=advice)
+            # Autovacuum would do it some day; the embedded server rarely lives that long, and without it the
+            # view of one data interval reads the rows of all of them.
+            cursor.execute(f"SELECT brin_summarize_new_values('batch_load_{run.experiment}')")
+            cursor.execute(f"ANALYZE {table} (load_id)")
+            reach("warehouse.load_rows:before")
+            connection.commit()
+            reach("warehouse.load_rows:after")
+
+    def loads(self) -> list[Row]:
+        """Give every load, with the columns of the table, and `shown`: whether the view shows it."""
+        shown = sa.exists().where(heads.c.load_id == loads.c.load_id)
+        return self.rows(sa.select(loads, shown.label("shown")).order_by(loads.c.load_id))
+
+    def load_rows(self, experiment: str, load_id: int) -> pa.Table:
+        """Read the rows of one load, in no promised order."""
+        query = f"SELECT * FROM {batch_rows(experiment)} WHERE load_id = {int(load_id)}"
+        with (
+            translated(self.address),
+            closing(adbc.connect(self.address.conninfo(unhurried=True))) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(query)
+            return cursor.fetch_arrow_table().drop_columns(["load_id"])
+
+    def discard_unused_loads(self, older_than: timedelta) -> int:
+        """Remove loads that never became complete, such as those of killed attempts.
+
+        Parameters
+        ----------
+        older_than : timedelta
+            By the server's clock; younger ones may still be on their way.
+
+        Returns
+        -------
+        int
+            How many loads were removed, with their rows.
+        """
+        unused = (
+            sa.select(loads.c.load_id, loads.c.experiment)
+            .where(loads.c.state == "loading", loads.c.created_at < sa.func.clock_timestamp() - older_than)
+            .with_for_update(skip_locked=True)
+        )
+        with self.transaction() as connection:
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            found = connection.execute(unused).all()
+            for load_id, experiment in found:
+                _discard(connection, experiment, load_id)
+            return len(found)
+
+
+class _Rows:
+    """Batches on their way to the driver: cut small, marked with their load, and counted."""
+
+    def __init__(self, load_id: int, batches: Iterable[pa.RecordBatch]) -> None:
+        self._load_id = load_id
+        self._batches = batches
+        self.count = 0
+        self.error: BaseException | None = None
+
+    def chunks(self) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in self._batches:
+                for start in range(0, batch.num_rows, CHUNK):
+                    chunk = batch.slice(start, CHUNK)
+                    mark = pa.repeat(pa.scalar(self._load_id, pa.int64()), chunk.num_rows)
+                    self.count += chunk.num_rows
+                    yield chunk.add_column(0, pa.field("load_id", pa.int64()), mark)
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _complete(connection: sa.Connection, run: Run, package: Package) -> int | None:
+    query = sa.select(loads.c.load_id).where(
+        loads.c.experiment == run.experiment,
+        loads.c.data_interval_start == run.interval.start,
+        loads.c.digest == package.digest,
+        loads.c.state == "complete",
+    )
+    found: int | None = connection.execute(query).scalar_one_or_none()
+    return found
+
+
+def _begin(connection: sa.Connection, run: Run, package: Package) -> int:
+    new = sa.insert(loads).values(
+        experiment=run.experiment,
+        data_interval_start=run.interval.start,
+        digest=package.digest,
+        n_rows=package.n_rows,
+        epoch=run.epoch,
+    )
+    return int(connection.execute(new.returning(loads.c.load_id)).scalar_one())
+
+
+def _show(connection: sa.Connection, run: Run, package: Package, load_id: int) -> int:
+    """Complete the load and move the pointer; a load of the same package that was faster is taken instead."""
+    first = _complete(connection, run, package)
+    if first is None:
+        mine = sa.update(loads).where(loads.c.load_id == load_id, loads.c.state == "loading")
+        done = mine.values(state="complete", completed_at=sa.func.clock_timestamp())
+        if connection.execute(done).rowcount == 0:
+            message = f"load {load_id} was discarded as an unused one before it was complete"
+            raise TryAgainLater(message, advice="try again; let gc spare loads that are younger than a load takes")
+    elif first != load_id:
+        _discard(connection, run.experiment, load_id)
+    head = (heads.c.experiment == run.experiment) & (heads.c.data_interval_start == run.interval.start)
+    connection.execute(sa.update(heads).where(head).values(load_id=first or load_id))
+    return first or load_id
+
+
+def _discard(connection: sa.Connection, experiment: str, load_id: int) -> None:
+    connection.execute(sa.text(f"DELETE FROM {batch_rows(experiment)} WHERE load_id = :load_id"), {"load_id": load_id})
+    connection.execute(sa.delete(loads).where(loads.c.load_id == load_id))
+
+
+def _make_tables(connection: sa.Connection, experiment: str, columns: pa.Schema) -> None:
+    """Make the experiment's table and view at its first load; one process does, others wait."""
+    rows, view = batch_rows(experiment), batch_data(experiment)
+    if taken := sorted(RESERVED.intersection(columns.names)):
+        problems = [
+            Problem("reserved-name", f"the column name {name!r} is the warehouse's own", name) for name in taken
+        ]
+        raise BatchRefused(problems, advice="rename the column in the source")
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(rows, 0))))
+    if connection.execute(sa.select(sa.func.to_regclass(view))).scalar_one() is not None:
+        return
+    typed = ", ".join(f'"{field.name}" {_KINDS[field.type]}' for field in columns)
+    shown = ", ".join(f'r."{name}"' for name in columns.names)
+    for statement in (
+        f"CREATE TABLE {rows} (load_id bigint NOT NULL, {typed})",
+        f"CREATE INDEX batch_load_{experiment} ON {rows} USING brin (load_id)",
+        f"CREATE VIEW {view} AS SELECT h.data_interval_start, {shown} FROM heads h JOIN {rows} r USING (load_id)"
+        f" WHERE h.experiment = '{experiment}'",
+        f"COMMENT ON TABLE {rows} IS 'All rows that were ever loaded; read the view {view.strip(chr(34))} instead'",
+    ):
+        connection.exec_driver_sql(statement)

@@ -1,0 +1,43 @@
+"""A real PostgreSQL for each worker of the test run, and a fresh database for each test."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from diurnal.embedded import EmbeddedServer
+from diurnal.warehouse import Warehouse
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedServer]:
+    """A running server that lasts as long as the tests of this worker."""
+    with tempfile.TemporaryDirectory(prefix="diurnal-tests-") as folder:
+        Path(folder).chmod(0o711)  # as root, the server's own account passes through it
+        with EmbeddedServer(Path(folder) / "warehouse") as server:
+            with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")  # it need not outlive a power cut
+                connection.execute("SELECT pg_reload_conf()")
+            yield server
+
+
+@pytest.fixture
+def warehouse_url(server: EmbeddedServer) -> Iterator[str]:
+    """The URL of an empty database."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield server.url(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def warehouse(warehouse_url: str) -> Iterator[Warehouse]:
+    """A warehouse without any rows."""
+    with Warehouse(warehouse_url) as warehouse:
+        yield warehouse
