@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import math
 import zipfile
@@ -15,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.parquet import encryption
 
 from diurnal.contract import UNTYPED, Column, Inspection, Schema, infer
 from diurnal.errors import BatchRefused
@@ -216,6 +218,12 @@ def test_a_bad_first_batch_is_refused(number, batch, code, words):
     has(caught.value, code, (), words)
 
 
+def test_what_is_dropped_may_be_odd():
+    batch = text(a=["1", "2"], b=["1,5", "2.5"], c=["2026-11-23 06:00", "2026-11-23 07:00"], y=LABELS)
+    schema = infer(lambda: [batch], target="y", key=(), drop=("b", "c"), task="classification", limits=Limits())
+    assert [column.kind for column in schema.columns] == ["int", "text", "text", "text"]
+
+
 def test_dates_in_two_notations_are_refused_across_pieces():
     pieces = [text(a=["2026-11-23"], y=["u"]), text(a=["11/23/2026"], y=["v"])]
     with pytest.raises(BatchRefused) as caught:
@@ -321,6 +329,25 @@ def test_a_truncated_parquet_file_is_refused(tmp_path, parquet):
         path = tmp_path / f"cut-{size}.parquet"
         path.write_bytes(parquet[:size])
         assert refused_file(path).problems[0].code == "damaged-file"
+
+
+def test_an_encrypted_parquet_file_is_refused(tmp_path):
+    class Keys(encryption.KmsClient):
+        def wrap_key(self, key_bytes, master_key_identifier):
+            return base64.b64encode(key_bytes)
+
+        def unwrap_key(self, wrapped_key, master_key_identifier):
+            return base64.b64decode(wrapped_key)
+
+    for plaintext_footer in (True, False):
+        configuration = encryption.EncryptionConfiguration(
+            footer_key="f", column_keys={"c": ["a"]}, plaintext_footer=plaintext_footer
+        )
+        factory = encryption.CryptoFactory(lambda _: Keys())
+        properties = factory.file_encryption_properties(encryption.KmsConnectionConfig(), configuration)
+        path = tmp_path / "x.parquet"
+        pq.write_table(pa.table({"a": [1, 2], "b": [3, 4]}), path, encryption_properties=properties)
+        assert refused_file(path).problems[0].code == "encrypted-file"
 
 
 def test_no_flipped_bit_of_a_parquet_page_reads_as_other_data(tmp_path, parquet):

@@ -285,8 +285,8 @@ def test_loads_refuses_crafted_neighbour_trees(array, value):
 
 def test_loads_refuses_a_boosting_fed_with_fewer_columns():
     model = HistGradientBoostingClassifier(max_iter=2, categorical_features=[2]).fit(X.assign(c=np.arange(80) % 4), y)
-    coded, (name, passing, _) = model._preprocessor.transformers_
-    model._preprocessor.transformers_ = [coded, (name, passing, coded[2])]
+    coded, (name, passing, _), *rest = model._preprocessor.transformers_
+    model._preprocessor.transformers_ = [coded, (name, passing, coded[2]), *rest]
     with pytest.raises(ModelRefused, match="takes some columns twice"):
         loads(written(model))
 

@@ -6,9 +6,9 @@ from itertools import product
 
 import psycopg
 import pytest
-from projects import Project, patients
 
 from diurnal import upkeep
+from projects import Project, patients
 
 POINTS = [
     "warehouse.claim",

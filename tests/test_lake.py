@@ -115,9 +115,10 @@ def test_read_refuses_every_flipped_bit_of_a_page(lake):
         damaged[rng.randrange(4, len(whole) - 8)] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
         try:
-            assert lake.read(package).equals(expected)
-        except PackageRefused as error:
-            assert "damaged" in str(error)
+            found = lake.read(package)
+        except PackageRefused:
+            continue
+        assert found.equals(expected), "a flipped bit was read as other data"
 
 
 def test_read_refuses_a_truncated_and_a_missing_package(lake):

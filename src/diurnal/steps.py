@@ -243,7 +243,10 @@ def _kept(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Schema
     from diurnal.sources import record_batches
 
     experiment = day.experiment
-    spool = Spool(folder, record_batches(experiment.source, day.interval, day.stores.connections))
+    spool = Spool(
+        folder,
+        record_batches(experiment.source, day.interval, day.stores.connections, max_bytes=experiment.limits.max_bytes),
+    )
     task = backend.task(experiment.build())
     if fixed and fixed.task != task:
         raise DeclarationError(

@@ -25,23 +25,24 @@ Done = list[tuple["DataInterval", "Outcome | None", "BatchRefused | None"]]
 
 def interval(experiment: Experiment, stores: Stores, date: str | None, *, newest: bool) -> DataInterval:
     """Choose the data interval: that of a date, the one after the newest run, or the last complete one."""
+    anchor = experiment.start_date
     if date and newest:
         raise UsageError("--date and --next exclude each other", advice="give one of them")
     if date:
-        return intervals.on(experiment.schedule, date)
+        return intervals.on(experiment.schedule, date, anchor=anchor)
     if newest:
         last = stores.warehouse.newest(experiment.name)
         if last is not None:
             return intervals.following(experiment.schedule, last)
         if experiment.start_date is not None:
-            return intervals.containing(experiment.schedule, experiment.start_date)
+            return intervals.containing(experiment.schedule, experiment.start_date, anchor=anchor)
     # The clock is read here, at the edge, and only to choose which interval a person means who names none.
-    return intervals.last_complete(experiment.schedule, datetime.now(UTC))
+    return intervals.last_complete(experiment.schedule, datetime.now(UTC), anchor=anchor)
 
 
 def between(experiment: Experiment, first: str, last: str) -> list[DataInterval]:
     """Give the data intervals of some dates, both included."""
-    return intervals.between(experiment.schedule, first, last)
+    return intervals.between(experiment.schedule, first, last, anchor=experiment.start_date)
 
 
 def carry_out(

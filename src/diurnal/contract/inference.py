@@ -70,7 +70,7 @@ def infer(
     n_rows = 0
     for batch in batches():
         if not drafts:
-            drafts = _drafts(batch.schema, (target, *key, *drop), target, findings, limits)
+            drafts = _drafts(batch.schema, target, key, drop, findings, limits)
         for name, draft in drafts.items():
             draft.read(batch.column(name))
         n_rows += batch.num_rows
@@ -88,11 +88,11 @@ def infer(
 
 
 def _drafts(
-    header: pa.Schema, wanted: Sequence[str], target: str, findings: Findings, limits: Limits
+    header: pa.Schema, target: str, key: Sequence[str], drop: Sequence[str], findings: Findings, limits: Limits
 ) -> dict[str, _Draft]:
     """Begin a draft for each column; without sound names there is no going on."""
     came = list(header.names)
-    findings.add(names.duplicates(came) + names.illegal(came) + names.missing(wanted, came))
+    findings.add(names.duplicates(came) + names.illegal(came) + names.missing((target, *key, *drop), came))
     findings.refuse()
     untyped = UNTYPED.items() <= (header.metadata or {}).items()
     return {
@@ -102,6 +102,7 @@ def _drafts(
             Narrowing() if untyped else None,
             counted=("int", "float", "bool", "text") if field.name == target else ("text",),
             most=limits.max_cardinality if field.name == target else MOST_CATEGORIES,
+            is_dropped=field.name in drop,
         )
         for field in header
     }
@@ -116,6 +117,7 @@ class _Draft:
     narrowing: Narrowing | None
     counted: tuple[Kind, ...]
     most: int
+    is_dropped: bool
     distinct: set[Any] | None = field(default_factory=set)
     n_null: int = 0
     n_rows: int = 0
@@ -151,7 +153,7 @@ class _Draft:
         refusal = None
         if self.narrowing:
             kind: Kind | None = self.narrowing.kind()
-            refusal = self.narrowing.refusal()
+            refusal = None if self.is_dropped else self.narrowing.refusal()  # dropped, it may be odd, and is text
         elif pt.is_null(self.type):
             kind = "text"
         else:

@@ -27,6 +27,7 @@ any process.
 
 from diurnal.models.golden import signature
 from diurnal.models.serialising import MAX_BYTES, dumps, loads
-from diurnal.models.store import Models, library_versions
+from diurnal.models.store import Models
+from diurnal.models.versions import library_versions
 
 __all__ = ["MAX_BYTES", "Models", "dumps", "library_versions", "loads", "signature"]

@@ -7,14 +7,12 @@ import hashlib
 import hmac
 import json
 import os
-import platform
 import re
 import secrets
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +22,8 @@ from diurnal import faults
 from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater, UsageError
 from diurnal.models.golden import refuse_other_answers
 from diurnal.models.serialising import MAX_BYTES, dump_and_read_back, loads
+from diurnal.models.versions import library_versions, refuse_other_versions
 from diurnal.values import DataInterval
-
-LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "skops", "diurnal")
 
 _MODEL = "model.skops"
 _CARD = "model.json"  # for people and other tools; our reader never looks at it
@@ -195,7 +192,7 @@ class Models:
             data = self._read(path, max_bytes)
             _refuse_other_bytes(data, digest)
             if library_versions is not None:
-                _refuse_other_versions(library_versions)
+                refuse_other_versions(library_versions)
             estimator = loads(data, trusted, max_bytes=max_bytes)
             if signature is not None:
                 refuse_other_answers(estimator, signature)
@@ -250,31 +247,11 @@ class Models:
         self.fs.rm(self.url(path), recursive=True)
 
 
-def library_versions() -> dict[str, str]:
-    """Give the versions that a model's numbers depend on.
-
-    Examples
-    --------
-    >>> sorted(library_versions())
-    ['diurnal', 'numpy', 'pandas', 'pyarrow', 'python', 'scikit-learn', 'scipy', 'skops']
-    """
-    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
-
-
 def _refuse_other_bytes(data: bytes, digest: str) -> None:
     if not hmac.compare_digest(hashlib.sha256(data).hexdigest(), digest):
         raise ModelRefused(
             "its file is not the one that was published: the digest differs",
             advice="restore the file from a backup, or roll back to another version",
-        )
-
-
-def _refuse_other_versions(versions: Mapping[str, str]) -> None:
-    fitted, here = versions.get("scikit-learn", "an unknown version"), version("scikit-learn")
-    if fitted != here:
-        raise ConfigurationError(
-            f"it was fitted with scikit-learn {fitted}, and this is {here}; only the same version reads it",
-            advice="retrain: run its data interval again with this environment, or go back to the one that fitted it",
         )
 
 

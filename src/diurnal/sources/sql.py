@@ -1,7 +1,7 @@
 """The result of a query as a source.
 
 PostgreSQL is read through ADBC, as a stream of ``COPY``: memory does not grow with the result. ``COPY`` takes no
-parameters, so the ends of the interval are first bound to two settings of the session, as parameters of
+parameters, so the ends of the interval are first bound to two settings of the transaction, as parameters of
 ``set_config``, and the query reads these; no value ever becomes a part of its text. Bound directly, a million
 rows took 400 MB and twice the time, since the driver then holds the whole result.
 
@@ -35,6 +35,8 @@ _TOKENS = re.compile(
 )
 
 _DENIED = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "invalid")
+
+_OF_THE_QUERY = re.compile(r"ERROR:\s+(?!\s|canceling|deadlock|could not serialize|out of|could not extend)")
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,9 @@ class Sql:
             with connection, connection.cursor() as cursor:
                 for name in _NAMES:
                     moment = getattr(interval, name).isoformat()
-                    cursor.execute("SELECT set_config($1, $2, false)", (f"diurnal.interval_{name}", moment))
+                    cursor.execute("SELECT set_config($1, $2, true)", (f"diurnal.interval_{name}", moment))
                     cursor.fetchall()
-                cursor.execute(query)
+                cursor.execute(query.rstrip().rstrip(";") + "\n")  # COPY puts a bracket behind it
                 reader = cursor.fetch_record_batch()
                 batch = None
                 for batch in reader:
@@ -112,6 +114,9 @@ class Sql:
                     yield _without_numerics(_empty(reader.schema))
         except adbc_driver_manager.Error as error:
             raise self._refused(uri, str(error), error.sqlstate) from None
+        except OSError as error:  # from the middle of the stream, where Arrow passes the words on and no SQLSTATE
+            state = None if _OF_THE_QUERY.search(str(error)) else "08000"
+            raise self._refused(uri, str(error), state) from None
 
     def _any_other(self, uri: str, interval: DataInterval) -> Iterator[pa.RecordBatch]:
         import sqlalchemy as sa
