@@ -9,14 +9,20 @@ WORKERS ?= auto
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt
+
+$(VENV)/.demo: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"diurnal needs Python 3.11 to 3.13; {sys.executable} is {v[0]}.{v[1]}. Say: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[polars,pandera]' --group dev
+	@$(UV_INSTALL) -e .
 	@touch $@
 
-demo: $(VENV)/.ready  ## One day of the tutorial's experiment, on the embedded default; again: the next day
+$(VENV)/.ready: $(VENV)/.demo
+	@$(UV_INSTALL) -e '.[airflow,pandera,polars]' --group dev
+	@touch $@
+
+demo: $(VENV)/.demo  ## One day of the tutorial's experiment, on the embedded default; again: the next day
 	@cd examples/breast_cancer && ../../$(BIN)/diurnal run breast_cancer --next && ../../$(BIN)/python predict.py
 
 test: $(VENV)/.ready  ## All tests and doctests

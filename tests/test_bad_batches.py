@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -377,6 +378,7 @@ BAD_FRAMES = [
     (14, pd.DataFrame({"a": [1, "x", 3]}, dtype=object), "mixed-types", (2,), "2 int, 1 str"),
     (16, pd.DataFrame({"a": [1, 2**70]}, dtype=object), "integer-too-large", (), "64 bits"),
     (43, pd.DataFrame({"a": ["x", "\ud800"]}, dtype=object), "invalid-utf8", (2,), "surrogate"),
+    (16, pl.DataFrame({"a": pl.Series([2**100], dtype=pl.Int128)}), "unsupported-type", (), "cannot be read"),
     (10, pd.DataFrame([[1, 2]], columns=["a", "a"]), "duplicate-column", (), "'a'"),
 ]
 

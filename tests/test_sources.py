@@ -37,6 +37,7 @@ GIVEN = {
     "pandas": lambda: pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", None]}, index=[7, 8, 9]),
     "pandas category": lambda: pd.DataFrame({"a": [1, 2, 3], "b": pd.Categorical(["x", "y", None])}),
     "polars": lambda: pl.DataFrame({"a": [1, 2, 3], "b": ["x", "y", None]}),
+    "polars category": lambda: pl.DataFrame({"a": [1, 2, 3], "b": pl.Series(["x", "y", None], dtype=pl.Categorical)}),
     "lazy polars": lambda: pl.LazyFrame({"a": [1, 2, 3], "b": ["x", "y", None]}),
     "Arrow table": lambda: TABLE,
     "Arrow batch": lambda: TABLE.to_batches()[0],

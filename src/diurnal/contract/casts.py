@@ -77,6 +77,14 @@ def refusal_of(given: pa.DataType) -> tuple[str, str]:
     return "unsupported-type", f"is of the type {given}; allowed are numbers, booleans, text, dates and instants"
 
 
+def decoded(column: pa.Array) -> pa.Array:
+    """Decode a dictionary; its texts may be views, which Arrow itself cannot take from."""
+    if not pt.is_dictionary(column.type):
+        return column
+    values = column.dictionary
+    return (values.cast(pa.large_string()) if pt.is_string_view(values.type) else values).take(column.indices)
+
+
 def cast(column: pa.Array, kind: Kind, *, untyped: bool, max_cell_bytes: int) -> Cast:
     """Turn a column into a kind.
 
@@ -91,8 +99,7 @@ def cast(column: pa.Array, kind: Kind, *, untyped: bool, max_cell_bytes: int) ->
     max_cell_bytes : int
         The longest cell of text.
     """
-    if pt.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = decoded(column)
     given = kind_of(column.type)
     if pt.is_null(column.type):
         return Cast(column.cast(arrow_type(kind)))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from diurnal.contract import names
-from diurnal.contract.casts import cast, kind_of, refusal_of
+from diurnal.contract.casts import cast, decoded, kind_of, refusal_of
 from diurnal.contract.findings import Findings
 from diurnal.contract.forms import Narrowing
 from diurnal.contract.schema import UNTYPED, Column, Kind, Schema, Task
@@ -126,8 +126,7 @@ class _Draft:
         """Take a further piece."""
         if self.narrowing:
             self.narrowing.read(values)
-        if pt.is_dictionary(values.type):
-            values = values.dictionary_decode()
+        values = decoded(values)
         self.n_rows += len(values)
         self.n_null += values.null_count
         if pt.is_floating(values.type):

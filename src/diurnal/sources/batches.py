@@ -78,11 +78,21 @@ def _pieces(given: Any) -> Iterator[pa.RecordBatch]:
     elif hasattr(given, "collect") and type(given).__module__.split(".")[0] == "polars":
         yield from _pieces(given.collect())
     elif hasattr(given, "__arrow_c_stream__"):
-        yield from _of_reader(pa.RecordBatchReader.from_stream(given))
+        yield from _of_reader(_reader(given))
     elif isinstance(given, Iterable) and not isinstance(given, str | bytes | dict):
         yield from _of_iterable(given)
     else:
         raise _not_rows(given)
+
+
+def _reader(given: Any) -> pa.RecordBatchReader:
+    import pyarrow as pa
+
+    try:
+        return pa.RecordBatchReader.from_stream(given)
+    except pa.ArrowException as error:  # a type that Arrow in Python lacks, such as integers of 128 bits
+        what = f"a column has a type that cannot be read: {error}"
+        raise BatchRefused([Problem("unsupported-type", what)], advice="cast it in the source") from None
 
 
 def _of_table(table: pa.Table) -> Iterator[pa.RecordBatch]:
@@ -124,7 +134,9 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Decode dictionaries, and drop metadata, which differ from piece to piece; only :data:`UNTYPED` stays."""
     import pyarrow as pa
 
-    arrays = [a.dictionary_decode() if pa.types.is_dictionary(a.type) else a for a in batch.columns]
+    from diurnal.contract.casts import decoded
+
+    arrays = [decoded(array) for array in batch.columns]
     untyped = UNTYPED.items() <= (batch.schema.metadata or {}).items()
     fields = [pa.field(name, array.type) for name, array in zip(batch.schema.names, arrays, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=UNTYPED if untyped else None))

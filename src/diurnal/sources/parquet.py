@@ -6,6 +6,7 @@ reads what others wrote.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,7 +31,7 @@ def read_parquet(fs: Any, path: str, *, max_bytes: int) -> Iterator[pa.RecordBat
         except pa.ArrowNotImplementedError as error:
             raise refused("unknown-codec", f"is written in a way that cannot be read here: {error}") from error
         except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
-            code = "encrypted-file" if "ncrypted" in str(error) else "damaged-file"
+            code = "encrypted-file" if re.search("[Ee]ncrypt|[Dd]ecrypt", str(error)) else "damaged-file"
             raise refused(code, f"cannot be read: {_first_line(error)}", "write or copy the file again") from error
 
 
