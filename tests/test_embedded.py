@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 
 import psycopg
 import pytest
@@ -95,6 +96,17 @@ def test_start_after_kill_9_of_server_whose_pid_is_used_again(folder):
         with psycopg.connect(server.start()) as connection:
             assert connection.execute("SELECT n FROM kept").fetchone() == (7,)
         assert not (server.folder / "new-half").exists()
+
+
+def test_server_that_is_frozen_is_waited_for(folder):
+    with EmbeddedServer(folder) as server:
+        frozen = postmaster(server)
+        os.kill(frozen, signal.SIGSTOP)
+        thaw = Timer(1.5, os.kill, (frozen, signal.SIGCONT))
+        thaw.start()
+        server.start()
+        assert postmaster(server) == frozen
+        thaw.join()
 
 
 def test_keep_lets_it_run_until_stop(folder):

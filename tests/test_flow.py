@@ -237,6 +237,15 @@ def test_first_batch_that_is_refused_fixes_no_schema(project, stores):
     assert stores.warehouse.schema("clinic") is None
 
 
+def test_batch_of_ten_times_the_usual_rows_is_warned_of(project, stores):
+    project.bring("2026-11-01", patients("2026-11-01", 60))
+    project.bring("2026-11-02", patients("2026-11-02", 600))
+    assert project.run("2026-11-01", stores).run["warnings"] == []
+    assert project.run("2026-11-02", stores).run["warnings"] == [
+        "the batch has 600 rows; the 1 before it had 60 (the median)"
+    ]
+
+
 def test_key_with_two_values_is_refused(project, stores):
     rows = patients("2026-11-01")
     project.bring("2026-11-01", pd.concat([rows, rows.head(2).assign(age=1.0)]))

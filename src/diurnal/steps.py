@@ -9,14 +9,16 @@ only what it needs.
 from __future__ import annotations
 
 import hashlib
+import statistics
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diurnal import splitting
-from diurnal.errors import BatchRefused, DeclarationError, Problem, TryAgainLater
+from diurnal.errors import BatchRefused, DeclarationError, DiurnalError, Problem, TryAgainLater
 from diurnal.values import (
     Batch,
     Decision,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from diurnal.contract import Schema
     from diurnal.day import Day, Window
+    from diurnal.lake import Spool
 
 
 def fetch(day: Day) -> Batch:
@@ -56,6 +59,7 @@ def fetch(day: Day) -> Batch:
         raise TryAgainLater("another run has just fixed the schema of this experiment", advice="run it again")
     warehouse.keep_batch(name, day.interval, epoch, package)
     window, lacking = day.window(package)
+    lacking += _unusual(day, package)
     run = _run(day, epoch, package, window)
     done = warehouse.run(run.run_id)
     finished = bool(done and done["decided_at"])
@@ -239,14 +243,9 @@ def _kept(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Schema
     """Bring the batch in: as it came, checked, and then ordered and kept."""
     from diurnal.backends import sklearn as backend
     from diurnal.contract import Inspection, infer
-    from diurnal.lake import Spool
-    from diurnal.sources import record_batches
 
     experiment = day.experiment
-    spool = Spool(
-        folder,
-        record_batches(experiment.source, day.interval, day.stores.connections, max_bytes=experiment.limits.max_bytes),
-    )
+    spool = _spooled(day, folder)
     task = backend.task(experiment.build())
     if fixed and fixed.task != task:
         raise DeclarationError(
@@ -276,6 +275,34 @@ def _kept(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Schema
     if arrangement.n_repeated:
         warnings.append(f"{arrangement.n_repeated} repeated rows were dropped; a key would tell them apart")
     return package, schema, warnings
+
+
+def _spooled(day: Day, folder: Path) -> Spool:
+    """Bring the batch in as it comes; what fails in the user's own source is said to have failed there."""
+    from diurnal.lake import Spool
+    from diurnal.sources import record_batches
+
+    source, limits = day.experiment.source, day.experiment.limits
+    try:
+        return Spool(folder, record_batches(source, day.interval, day.stores.connections, max_bytes=limits.max_bytes))
+    except (DiurnalError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise TryAgainLater(
+            f"the source fails with {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})",
+            advice="run it again; if it goes on, mend the source",
+        ) from error
+
+
+def _unusual(day: Day, package: Package) -> list[str]:
+    """Warn of a batch that is ten times as large as those before it."""
+    earlier = [p.n_rows for at, p in day.stores.warehouse.window(day.experiment.name, day.interval, last=8, since=None)
+               if at.start < day.interval.start]  # fmt: skip
+    usual = statistics.median(earlier) if earlier else package.n_rows
+    if package.n_rows < 10 * usual:
+        return []
+    return [f"the batch has {package.n_rows} rows; the {len(earlier)} before it had {usual:g} (the median)"]
 
 
 def _checked(batches: Iterable[pa.RecordBatch], checks: Any) -> Iterator[pa.RecordBatch]:

@@ -24,7 +24,7 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 from threadpoolctl import threadpool_limits
 
-from diurnal.errors import DeclarationError
+from diurnal.errors import DeclarationError, DiurnalError
 
 Scores = dict[str, float]
 Task = Literal["classification", "regression"]
@@ -130,11 +130,11 @@ def tune(search: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> Tuned:
         If no candidate has a score, or the search does not say which score is its main one.
     """
     if not is_search(search):
-        with _counted() as seen, _one_thread():
+        with _fitting() as seen:
             twin = clone(search).fit(X, y)
         return Tuned(twin, {}, None, None, 1, 0, None, _said(seen))
     main = _main_metric(search)
-    with _counted() as seen, _one_thread():
+    with _fitting() as seen:
         fitted = clone(search).fit(X, y)
         twin = _twin(fitted, search, X, y)
     results: Mapping[str, Any] = getattr(fitted, "cv_results_", {})
@@ -159,7 +159,7 @@ def tune(search: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> Tuned:
 
 def refit(twin: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> BaseEstimator:
     """Fit the winner anew, on all rows."""
-    with _one_thread(), _counted():
+    with _fitting():
         return clone(twin).fit(X, y)
 
 
@@ -286,17 +286,28 @@ def _draws(part: Any, params: Mapping[str, Any]) -> bool:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    with threadpool_limits(1):
-        yield
+def _fitting() -> Iterator[list[Any]]:
+    """Fit with one BLAS thread, and say whose fault a failure is.
 
-
-@contextmanager
-def _counted() -> Iterator[list[Any]]:
-    """Collect what is warned of, to be said once in the row of the run instead of a thousand times on the terminal."""
-    with python_warnings.catch_warnings(record=True) as seen:
+    What is warned of is collected, to be said once in the row of the run and not a thousand times on the terminal.
+    """
+    with threadpool_limits(1), python_warnings.catch_warnings(record=True) as seen:
         python_warnings.simplefilter("always")
-        yield seen
+        try:
+            yield seen
+        except (DiurnalError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise DeclarationError(
+                f"the fit fails on this batch with {type(error).__name__}: {_without_traceback(str(error))}",
+                advice="what the experiment returns must cope with every batch that its contract lets through",
+            ) from error
+
+
+def _without_traceback(said: str) -> str:
+    """Give the first and the last line of what a search says when all its fits failed; between is a traceback."""
+    lines = [line for line in said.splitlines() if line.strip()] or [""]
+    return f"{lines[0]} {lines[-1]}" if "Traceback" in said else said.strip()
 
 
 def _said(seen: list[Any]) -> tuple[str, ...]:

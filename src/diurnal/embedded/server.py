@@ -240,7 +240,7 @@ class EmbeddedServer:
         try:
             lines = (self.folder / "cluster" / "postmaster.pid").read_text().splitlines()
             with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(5)
+                probe.settimeout(1)
                 probe.connect(str(self._sockets / ".s.PGSQL.5432"))
                 probe.sendall(_SSL_REQUEST)
                 answer = probe.recv(1)

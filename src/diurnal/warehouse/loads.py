@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-import adbc_driver_postgresql.dbapi as adbc
-import pyarrow as pa
 import sqlalchemy as sa
 
 from diurnal.errors import BatchRefused, Problem, TryAgainLater
@@ -17,17 +16,21 @@ from diurnal.warehouse.connected import Connected, Row
 from diurnal.warehouse.tables import batch_data, batch_rows, heads, loads
 from diurnal.warehouse.translation import translated
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from adbc_driver_manager import dbapi
+
 CHUNK = 16_384  # rows that the driver turns to PostgreSQL's format at once
 # Our own two columns, and those that PostgreSQL gives every table.
 RESERVED = frozenset({"load_id", "data_interval_start", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 _KINDS = {
-    pa.int64(): "bigint",
-    pa.float64(): "double precision",
-    pa.bool_(): "boolean",
-    pa.string(): "text",
-    pa.large_string(): "text",
-    pa.date32(): "date",
-    pa.timestamp("us", tz="UTC"): "timestamptz",
+    "int64": "bigint",
+    "double": "double precision",
+    "bool": "boolean",
+    "string": "text",
+    "large_string": "text",
+    "date32[day]": "date",
+    "timestamp[us, tz=UTC]": "timestamptz",
 }
 
 
@@ -73,14 +76,12 @@ class Loads(Connected):
     def _copy(
         self, run: Run, load_id: int, package: Package, columns: pa.Schema, batches: Iterable[pa.RecordBatch]
     ) -> None:
+        import pyarrow as pa
+
         table = batch_rows(run.experiment)
         rows = _Rows(load_id, batches)
         reader = pa.RecordBatchReader.from_batches(pa.schema([("load_id", pa.int64()), *columns]), rows.chunks())
-        with (
-            translated(self.address),
-            closing(adbc.connect(self.address.conninfo(unhurried=True))) as connection,
-            connection.cursor() as cursor,
-        ):
+        with self._arrow() as (connection, cursor):
             try:
                 cursor.adbc_ingest(table.strip('"'), reader, mode="append")
             except Exception:
@@ -99,6 +100,18 @@ class Loads(Connected):
             connection.commit()
             reach("warehouse.load_rows:after")
 
+    @contextmanager
+    def _arrow(self) -> Iterator[tuple[dbapi.Connection, dbapi.Cursor]]:
+        """Open a connection of the driver that speaks Arrow; it rolls back what is not committed."""
+        from adbc_driver_postgresql import dbapi  # imports pandas and polars, where they are installed
+
+        with (
+            translated(self.address),
+            closing(dbapi.connect(self.address.conninfo(unhurried=True))) as connection,
+            connection.cursor() as cursor,
+        ):
+            yield connection, cursor
+
     def loads(self) -> list[Row]:
         """Give every load, with the columns of the table, and `shown`: whether the view shows it."""
         shown = sa.exists().where(heads.c.load_id == loads.c.load_id)
@@ -107,11 +120,7 @@ class Loads(Connected):
     def load_rows(self, experiment: str, load_id: int) -> pa.Table:
         """Read the rows of one load, in no promised order."""
         query = f"SELECT * FROM {batch_rows(experiment)} WHERE load_id = {int(load_id)}"
-        with (
-            translated(self.address),
-            closing(adbc.connect(self.address.conninfo(unhurried=True))) as connection,
-            connection.cursor() as cursor,
-        ):
+        with self._arrow() as (_, cursor):
             cursor.execute(query)
             return cursor.fetch_arrow_table().drop_columns(["load_id"])
 
@@ -151,6 +160,8 @@ class _Rows:
         self.error: BaseException | None = None
 
     def chunks(self) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
         try:
             for batch in self._batches:
                 for start in range(0, batch.num_rows, CHUNK):
@@ -217,7 +228,7 @@ def _make_tables(connection: sa.Connection, experiment: str, columns: pa.Schema)
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(rows, 0))))
     if connection.execute(sa.select(sa.func.to_regclass(view))).scalar_one() is not None:
         return
-    typed = ", ".join(f'"{field.name}" {_KINDS[field.type]}' for field in columns)
+    typed = ", ".join(f'"{field.name}" {_KINDS[str(field.type)]}' for field in columns)
     shown = ", ".join(f'r."{name}"' for name in columns.names)
     for statement in (
         f"CREATE TABLE {rows} (load_id bigint NOT NULL, {typed})",

@@ -1,0 +1,243 @@
+"""The command line, as a process: what it prints, and its exit status."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pandas as pd
+import psycopg
+import pytest
+from projects import Project, patients
+
+
+@pytest.fixture
+def project(tmp_path, warehouse_url):
+    project = Project.make(tmp_path / "project", warehouse_url)
+    for date in ("2026-11-01", "2026-11-02", "2026-11-03"):
+        project.bring(date)
+    return project
+
+
+def ok(done):
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_help_imports_nothing_heavy():
+    code = """if True:
+        import sys
+        from diurnal.cli import main
+        sys.argv = ["diurnal", "--help"]
+        try:
+            main()
+        except SystemExit:
+            pass
+        heavy = {"sklearn", "pandas", "numpy", "pyarrow", "sqlalchemy", "scipy", "skops", "alembic", "airflow", "rich"}
+        assert not heavy & set(sys.modules), heavy & set(sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "backfill" in ok(done)
+
+
+def test_backfill_gives_one_run_and_one_version_a_day_and_then_nothing(project):
+    first = json.loads(
+        ok(project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-03", "--json"))
+    )
+    assert [row["state"] for row in first] == ["done"] * 3
+    again = ok(project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-03"))
+    assert "3 data intervals: 0 done, 3 already done, 0 refused" in again
+    runs = json.loads(ok(project.command("runs", "clinic", "--json")))
+    models = json.loads(ok(project.command("models", "clinic", "--json")))
+    assert [len(runs), len(models)] == [3, 3]
+    assert {"run_id", "data_interval_start", "test_score", "best_params", "champion_score"} <= set(runs[0])
+    assert {"version", "run_id", "digest", "path", "champion"} <= set(models[0])
+    assert [model["version"] for model in models if model["champion"]] == [3]
+
+
+def test_backfill_goes_on_after_a_refused_day(project):
+    project.bring("2026-11-02", patients("2026-11-02").assign(age="old"))
+    project.command("run", "clinic", "--date", "2026-11-01")
+    done = project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-03")
+    assert done.returncode == 65
+    assert "1 done, 1 already done, 1 refused" in done.stdout
+
+
+def test_promote_rollback_and_history_tell_the_same_story(project):
+    ok(project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-03"))
+    ok(project.command("rollback", "clinic"))
+    ok(project.command("promote", "clinic", "1", "--reason", "the audit asked for it"))
+    history = json.loads(ok(project.command("history", "clinic", "--json")))
+    assert [(row["version"], row["kind"]) for row in history] == [
+        (1, "promote"), (2, "rollback"), (3, "promote"), (2, "promote"), (1, "promote"),
+    ]  # fmt: skip
+    assert history[0]["reason"] == "the audit asked for it"
+    unknown = project.command("promote", "clinic", "9")
+    assert (unknown.returncode, "Traceback" in unknown.stderr) == (2, False)
+    assert "1" in unknown.stderr
+
+
+def test_predict_writes_csv_parquet_or_standard_output(project, tmp_path):
+    ok(project.command("run", "clinic", "--date", "2026-11-01"))
+    rows = patients("2026-11-09").drop(columns=["ill", "ward"])
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    rows.to_parquet(tmp_path / "rows.parquet", index=False)
+    said = ok(project.command("predict", "clinic", str(tmp_path / "rows.csv")))
+    assert said.splitlines()[0] == "patient,prediction,probability_no,probability_yes"
+    ok(project.command("predict", "clinic@1", str(tmp_path / "rows.parquet"), "-o", str(tmp_path / "out.parquet")))
+    ok(project.command("predict", "clinic@champion", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "out.csv")))
+    written = [pd.read_parquet(tmp_path / "out.parquet"), pd.read_csv(tmp_path / "out.csv")]
+    assert len(written[0]) == len(rows)
+    assert written[0]["prediction"].tolist() == written[1]["prediction"].tolist()
+    assert written[0]["patient"].tolist() == rows["patient"].tolist(), "in the order in which they came"
+
+
+def test_predict_refuses_rows_without_a_feature(project, tmp_path):
+    ok(project.command("run", "clinic", "--date", "2026-11-01"))
+    patients("2026-11-09").drop(columns="age").to_csv(tmp_path / "rows.csv", index=False)
+    done = project.command("predict", "clinic", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "out.csv"))
+    assert done.returncode == 65
+    assert "missing-column" in done.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_predict_disarms_formulas_in_csv(project, tmp_path):
+    ok(project.command("run", "clinic", "--date", "2026-11-01"))
+    rows = patients("2026-11-09", 2).assign(patient=["=1+1", "plain"])
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    assert "\n'=1+1," in ok(project.command("predict", "clinic", str(tmp_path / "rows.csv")))
+
+
+def test_verify_finds_what_was_changed_and_what_is_missing(project):
+    ok(project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-02"))
+    assert "are what the warehouse says" in ok(project.command("verify"))
+    packages = sorted((project.folder / "data" / "clinic" / "train").rglob("*.parquet"))
+    packages[0].unlink()
+    model = next((project.folder / "models").rglob("model.skops"))
+    model.write_bytes(model.read_bytes() + b"x")
+    with psycopg.connect(project.warehouse_url) as connection:
+        connection.execute("update batch_rows_clinic set age = age + 1 where patient = '2026-11-01-0003'")
+    done = project.command("verify", "clinic", "--json")
+    assert done.returncode == 65
+    bad = [(row["kind"], row["state"]) for row in json.loads(done.stdout) if row["state"] != "good"]
+    assert bad == [("package", "missing"), ("model", "damaged"), ("load", "damaged")]
+
+
+def test_gc_removes_what_nothing_refers_to_and_nothing_else(project):
+    killed = project.command("run", "clinic", "--date", "2026-11-01", fault="kill@warehouse.load_rows:after")
+    assert killed.returncode < 0
+    ok(project.command("run", "clinic", "--date", "2026-11-01"))
+    (project.folder / "data" / "clinic" / "train" / "stray.parquet").write_bytes(b"")
+    told = json.loads(ok(project.command("gc", "--older-than", "0", "--dry-run", "--json")))
+    assert "lake clinic/train/stray.parquet" in {row["removed"] for row in told}
+    assert ok(project.command("gc")) == "none\n", "what is young may belong to a run that is under way"
+    ok(project.command("gc", "--older-than", "0"))
+    assert ok(project.command("gc", "--older-than", "0")) == "none\n"
+    assert "Traceback" not in ok(project.command("verify"))
+    ok(project.command("run", "clinic", "--date", "2026-11-02"))
+
+
+def test_list_shows_experiments_and_does_not_hide_them_behind_a_broken_file(project):
+    (project.folder / "experiments" / "broken.py").write_text("import nowhere_to_be_found\n")
+    done = project.command("list", "--json")
+    assert done.returncode == 2
+    assert [row["name"] for row in json.loads(done.stdout)] == ["clinic"]
+    assert "broken.py:1" in done.stderr
+
+
+def test_check_names_the_place_of_an_unset_random_state(project):
+    path = project.folder / "experiments" / "clinic.py"
+    path.write_text(
+        path.read_text().replace(
+            "GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression()),",
+            "GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression(solver='saga')),",
+        )
+    )
+    said = json.loads(ok(project.command("check", "clinic", "--json")))
+    assert len(said["warnings"]) == 1
+    assert "estimator__logisticregression" in said["warnings"][0]
+    assert said["steps"][0] == "fetch"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["run", "clinc"], 2, "did you mean 'clinic'"),
+        (["run", "clinic", "--date", "yesterday"], 2, "2026-11-23"),
+        (["run", "clinic", "--date", "2200-01-01"], 65, "--allow-future"),
+        (["run", "clinic", "--date", "2026-10-01"], 75, "there is no file"),
+        (["run", "clinic", "--date", "2026-11-01", "--next"], 2, "exclude each other"),
+        (["predict", "clinic@9", "diurnal.toml"], 2, "format"),
+        (["models", "nobody", "--json"], 0, ""),
+        (["nonsense"], 2, "nonsense"),
+        (["rollback", "clinic"], 2, "predecessor"),
+    ],
+)
+def test_mistakes_get_one_message_and_the_right_status(project, words, status, said):
+    done = project.command(*words)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert said in done.stderr
+
+
+def test_wrong_password_and_unreachable_warehouse_are_said_without_the_secret(project):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        project.warehouse_url = f"postgresql://diurnal:hunter2@127.0.0.1:{port}/warehouse"
+        done = project.command("run", "clinic", "--date", "2026-11-01")
+    assert done.returncode == 75, done.stderr
+    assert "127.0.0.1" in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("edit", "status", "said"),
+    [
+        (("cv=3", "cv=3, refit=False, scoring=['accuracy', 'recall']"), 2, "refit="),
+        (("return GridSearchCV", "GridSearchCV"), 2, "did you forget `return`?"),
+        (("0.1, 1.0, 10.0", "-1.0"), 2, "The 'C' parameter"),
+        (("import LogisticRegression", "import LogisticRegresion"), 2, "clinic.py:"),
+        (("test_size", "tset_size"), 2, "did you mean 'test_size'"),
+    ],
+)
+def test_broken_experiment_is_said_with_its_place(project, edit, status, said):
+    project.declare("drop='ward', test_size=0.3")
+    path = project.folder / "experiments" / "clinic.py"
+    assert edit[0] in path.read_text()
+    path.write_text(path.read_text().replace(*edit))
+    done = project.command("run", "clinic", "--date", "2026-11-01")
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert said in done.stderr
+
+
+def test_failing_source_is_said_with_its_line(project):
+    (project.folder / "experiments" / "own.py").write_text(
+        "from diurnal import experiment\n\n\ndef rows(interval):\n    return {}['nothing']\n\n\n"
+        "@experiment(source=rows, target='y')\ndef own():\n"
+        "    from sklearn.linear_model import LinearRegression\n    return LinearRegression()\n"
+    )
+    done = project.command("run", "own", "--date", "2026-11-01")
+    assert done.returncode == 75
+    assert "own.py:5" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_init_writes_a_project_that_runs_and_overwrites_nothing(project, tmp_path):
+    folder = tmp_path / "churn"
+    ok(project.command("init", str(folder)))
+    environment = {**project.environment, "DIURNAL_PROJECT": str(folder)}
+    run = [sys.executable, "-m", "diurnal", "run", "churn", "--next", "--json"]
+    done = subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert json.loads(ok(done))["version"] == 1
+    again = project.command("init", str(folder))
+    assert again.returncode == 2
+    assert "overwrites nothing" in again.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_without_the_right_to_write_is_status_77(project):
+    (project.folder / "data").mkdir(mode=0o500)
+    done = project.command("run", "clinic", "--date", "2026-11-01")
+    assert done.returncode == 77, done.stderr
