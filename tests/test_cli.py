@@ -9,6 +9,7 @@ import sys
 import pandas as pd
 import psycopg
 import pytest
+
 from projects import Project, patients
 
 

@@ -102,7 +102,7 @@ def test_server_that_is_frozen_is_waited_for(folder):
     with EmbeddedServer(folder) as server:
         frozen = postmaster(server)
         os.kill(frozen, signal.SIGSTOP)
-        thaw = Timer(1.5, os.kill, (frozen, signal.SIGCONT))
+        thaw = Timer(2.5, os.kill, (frozen, signal.SIGCONT))
         thaw.start()
         server.start()
         assert postmaster(server) == frozen

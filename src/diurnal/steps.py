@@ -9,16 +9,12 @@ only what it needs.
 from __future__ import annotations
 
 import hashlib
-import statistics
 import time
-import traceback
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diurnal import splitting
-from diurnal.errors import BatchRefused, DeclarationError, DiurnalError, Problem, TryAgainLater
+from diurnal.errors import BatchRefused, Problem, TryAgainLater
 from diurnal.values import (
     Batch,
     Decision,
@@ -33,16 +29,13 @@ from diurnal.values import (
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
 
-    from diurnal.contract import Schema
     from diurnal.day import Day, Window
-    from diurnal.lake import Spool
 
 
 def fetch(day: Day) -> Batch:
     """Fetch the interval's batch, check it against its contract, and keep it; the pointer moves to it."""
-    from diurnal import quarantine
+    from diurnal import fetching, quarantine
 
     started = time.perf_counter()
     name, lake, warehouse = day.experiment.name, day.stores.lake, day.stores.warehouse
@@ -50,7 +43,7 @@ def fetch(day: Day) -> Batch:
     fixed = day.fixed_schema()
     with lake.workspace() as folder:
         try:
-            package, schema, warnings = _kept(day, fixed, folder)
+            package, schema, warnings = fetching.bring_in(day, fixed, folder)
         except BatchRefused as refusal:
             where = quarantine.keep(lake, name, day.interval, folder, refusal)
             refusal.advice = " ".join(filter(None, [refusal.advice, f"what came is kept in {where}"]))
@@ -59,7 +52,7 @@ def fetch(day: Day) -> Batch:
         raise TryAgainLater("another run has just fixed the schema of this experiment", advice="run it again")
     warehouse.keep_batch(name, day.interval, epoch, package)
     window, lacking = day.window(package)
-    lacking += _unusual(day, package)
+    lacking += fetching.unusual(day, package)
     run = _run(day, epoch, package, window)
     done = warehouse.run(run.run_id)
     finished = bool(done and done["decided_at"])
@@ -104,6 +97,8 @@ def tune(day: Day, samples: Samples) -> SearchResult:
     lake = day.stores.lake
     search = day.experiment.build()
     X, y = day.learnable(samples.train, day.schema)
+    if not len(y):
+        raise _no_samples(day, "train")
     if backend.task(search) == "classification":
         refuse_scarce_classes(_counts(y), _least(search, y))
     tuned = backend.tune(search, X, y)
@@ -140,7 +135,7 @@ def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
     main, score = backend.scorer(day.experiment.build())
     X, y = day.learnable(samples.test, schema)
     if not len(y):
-        raise _no_test_samples(day)
+        raise _no_samples(day, "test")
     scores = score(twin, X, y)
     version, comparison, lacking = comparing.against_champion(day, samples.test[-1], twin, schema)
     return Evaluation(
@@ -239,91 +234,6 @@ def promote(day: Day, version: ModelVersion, evaluation: Evaluation) -> Decision
     return day.stores.warehouse.promote(evaluation.run, version, decide, by=day.by, evidence=evidence)
 
 
-def _kept(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Schema, list[str]]:
-    """Bring the batch in: as it came, checked, and then ordered and kept."""
-    from diurnal.backends import sklearn as backend
-    from diurnal.contract import Inspection, infer
-
-    experiment = day.experiment
-    spool = _spooled(day, folder)
-    task = backend.task(experiment.build())
-    if fixed and fixed.task != task:
-        raise DeclarationError(
-            f"{experiment.name} is a {task} now and was a {fixed.task} when its first batch came",
-            advice="give the new task an experiment of its own, under another name",
-        )
-    schema = fixed or infer(
-        lambda: iter(spool),
-        target=experiment.target,
-        key=experiment.key,
-        drop=experiment.drop,
-        task=task,
-        limits=experiment.limits,
-    )
-    inspection = Inspection(schema, experiment.limits)
-    package, arrangement = day.stores.lake.write(
-        experiment.name,
-        "batches",
-        day.interval,
-        _checked(inspection.read(spool), experiment.checks),
-        schema.arrow,
-        day.hasher(schema),
-        key=schema.key,
-        n_bytes=spool.n_bytes,
-    )
-    warnings = list(inspection.warnings)
-    if arrangement.n_repeated:
-        warnings.append(f"{arrangement.n_repeated} repeated rows were dropped; a key would tell them apart")
-    return package, schema, warnings
-
-
-def _spooled(day: Day, folder: Path) -> Spool:
-    """Bring the batch in as it comes; what fails in the user's own source is said to have failed there."""
-    from diurnal.lake import Spool
-    from diurnal.sources import record_batches
-
-    source, limits = day.experiment.source, day.experiment.limits
-    try:
-        return Spool(folder, record_batches(source, day.interval, day.stores.connections, max_bytes=limits.max_bytes))
-    except (DiurnalError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise TryAgainLater(
-            f"the source fails with {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})",
-            advice="run it again; if it goes on, mend the source",
-        ) from error
-
-
-def _unusual(day: Day, package: Package) -> list[str]:
-    """Warn of a batch that is ten times as large as those before it."""
-    earlier = [p.n_rows for at, p in day.stores.warehouse.window(day.experiment.name, day.interval, last=8, since=None)
-               if at.start < day.interval.start]  # fmt: skip
-    usual = statistics.median(earlier) if earlier else package.n_rows
-    if package.n_rows < 10 * usual:
-        return []
-    return [f"the batch has {package.n_rows} rows; the {len(earlier)} before it had {usual:g} (the median)"]
-
-
-def _checked(batches: Iterable[pa.RecordBatch], checks: Any) -> Iterator[pa.RecordBatch]:
-    """Hold rows against the experiment's own checks, a pandera schema."""
-    for batch in batches:
-        if checks is not None:
-            try:
-                checks.validate(batch.to_pandas(), lazy=True)
-            except Exception as error:
-                if type(error).__name__ not in ("SchemaErrors", "SchemaError"):
-                    raise
-                cases = error.failure_cases  # type: ignore[attr-defined]  # pandera's, which is optional
-                raise BatchRefused(
-                    [
-                        Problem("check-failed", f"{row['column']}: {row['check']} fails for {row['failure_case']!r}")
-                        for row in cases.head(20).to_dict("records")
-                    ]
-                ) from None
-        yield batch
-
-
 def _run(day: Day, epoch: int, package: Package, window: Window) -> Run:
     name, code = day.experiment.name, day.experiment.code_digest
     digests = [f"{interval.key}:{p.digest}" for interval, p in window]
@@ -355,6 +265,8 @@ def _unseeded(search: Any) -> list[str]:
     ]
 
 
-def _no_test_samples(day: Day) -> BatchRefused:
-    what = f"no sample of the batch falls to the test side at test_size={day.experiment.test_size}"
-    return BatchRefused([Problem("no-test-samples", what)], advice="fetch larger batches, or raise test_size")
+def _no_samples(day: Day, side: str) -> BatchRefused:
+    what = f"no sample of the window falls to the {side} side at test_size={day.experiment.test_size}"
+    return BatchRefused(
+        [Problem(f"no-{side}-samples", what)], advice="fetch larger batches, or choose another test_size"
+    )
