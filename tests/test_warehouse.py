@@ -2,30 +2,18 @@ import hashlib
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from time import monotonic
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pyarrow as pa
 import pytest
-import sqlalchemy as sa
 
 from diurnal.errors import (
-    BatchRefused,
-    ConfigurationError,
-    NotAllowed,
     NotFound,
-    Problem,
     Superseded,
-    TryAgainLater,
     UsageError,
 )
 from diurnal.values import DataInterval, Decision, ModelFile, Package, Run
-from diurnal.warehouse import Warehouse
-from diurnal.warehouse.migrating import VERSIONS
-from diurnal.warehouse.tables import metadata
 
 NAME = "tides"
 COLUMNS = pa.schema([("height", pa.float64()), ("harbour", pa.string())])
@@ -39,10 +27,6 @@ RESULT = {
     "n_candidates": 4,
     "scoring": "r2",
 }
-CUT = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE pid <> pg_backend_pid() AND datname = current_database() AND application_name LIKE 'diurnal%'
-"""
 
 
 def sha(text):
@@ -79,12 +63,6 @@ def decide(promoted, reason="better"):
     return lambda _champion: Decision(promoted, reason)
 
 
-def harbours(url):
-    with psycopg.connect(url) as connection:
-        query = f"SELECT data_interval_start, harbour, count(*) FROM batch_data_{NAME} GROUP BY 1, 2 ORDER BY 1, 2"
-        return [(start.day, harbour, count) for start, harbour, count in connection.execute(query)]
-
-
 # The fence
 
 
@@ -105,19 +83,6 @@ def test_stale_attempt_is_superseded(warehouse, verb):
         write()
     after = [warehouse.run(run.run_id), warehouse.packages(), warehouse.loads(), warehouse.promotions(NAME)]
     assert after == before
-
-
-def test_attempt_superseded_while_it_loads_shows_nothing(warehouse, warehouse_url):
-    run = claimed(warehouse)
-
-    def batches():
-        yield from rows(3)
-        warehouse.claim(NAME, run.interval, by="a newer attempt")
-
-    with pytest.raises(Superseded):
-        warehouse.load(run, package(), COLUMNS, batches())
-    assert harbours(warehouse_url) == []
-    assert [load["state"] for load in warehouse.loads()] == ["loading"]
 
 
 def test_claims_at_once_get_different_epochs(warehouse):
@@ -180,118 +145,6 @@ def test_split_is_found_for_its_batch_and_size(warehouse):
     assert warehouse.find_split(NAME, day(), sha("batch"), 0.3) == (train, test)
     assert warehouse.find_split(NAME, day(), sha("batch"), 0.25) is None
     assert warehouse.find_split(NAME, day(), sha("corrected"), 0.3) is None
-
-
-# Loads
-
-
-def test_load_is_seen_when_it_is_complete(warehouse, warehouse_url):
-    seen = []
-
-    def batches():
-        for _ in range(4):
-            seen.append(harbours(warehouse_url))
-            yield from rows(20_000)
-
-    warehouse.load(claimed(warehouse), package(n_rows=80_000), COLUMNS, batches())
-    assert seen == [[]] * 4
-    assert harbours(warehouse_url) == [(1, "Brest", 80_000)]
-
-
-def test_correction_shows_exactly_the_new_rows(warehouse, warehouse_url):
-    run, other = claimed(warehouse, 0), claimed(warehouse, 1)
-    warehouse.load(run, package("first", 600), COLUMNS, rows(600, "Brest"))
-    warehouse.load(other, package("other day", 2), COLUMNS, rows(2, "Dover"))
-    warehouse.load(run, package("corrected", 500), COLUMNS, rows(500, "Calais"))
-    assert harbours(warehouse_url) == [(1, "Calais", 500), (2, "Dover", 2)]
-    assert [load["shown"] for load in warehouse.loads()] == [False, True, True]
-
-
-def test_load_of_same_package_is_used_again(warehouse, warehouse_url):
-    run = claimed(warehouse)
-    first = warehouse.load(run, package("first", 2), COLUMNS, rows(2, "Brest"))
-    warehouse.load(run, package("corrected", 1), COLUMNS, rows(1, "Calais"))
-    unread = iter([])
-    assert warehouse.load(run, package("first", 2), COLUMNS, unread) == first
-    assert harbours(warehouse_url) == [(1, "Brest", 2)]
-
-
-def test_load_keeps_every_kind_bit_exact(warehouse):
-    columns = pa.schema(
-        [
-            ("n", pa.int64()),
-            ("x", pa.float64()),
-            ("b", pa.bool_()),
-            ("window", pa.string()),
-            ("d", pa.date32()),
-            ("t", pa.timestamp("us", tz="UTC")),
-        ]
-    )
-    moment = datetime(2026, 3, 29, 1, 30, 0, 1, tzinfo=UTC)
-    values = [
-        [2**63 - 1, -(2**63), None, 0],
-        [-0.0, 5e-324, None, 0.1],
-        [True, False, None, True],
-        ["", "NA\\N\t'", None, "Füße 🌊"],
-        [date(1678, 1, 1), date(2024, 2, 29), None, date(2261, 1, 1)],
-        [moment, datetime(1969, 12, 31, tzinfo=UTC), None, moment],
-    ]
-    batch = pa.record_batch(
-        [pa.array([None, *v], field.type) for v, field in zip(values, columns, strict=True)], columns
-    )
-    run = claimed(warehouse)
-    load_id = warehouse.load(run, package(n_rows=4), columns, [batch.slice(1)])
-    read = warehouse.load_rows(NAME, load_id)
-    assert read.cast(columns).equals(pa.Table.from_batches([batch.slice(1)]))
-    assert str(read["x"][0]) == "-0.0"
-
-
-def test_load_with_another_number_of_rows_is_refused(warehouse, warehouse_url):
-    with pytest.raises(BatchRefused, match=r"gives 2 rows.* with 3"):
-        warehouse.load(claimed(warehouse), package(n_rows=3), COLUMNS, rows(2))
-    assert harbours(warehouse_url) == []
-
-
-def test_load_raises_what_its_batches_raise(warehouse):
-    def batches():
-        yield from rows(1)
-        raise BatchRefused([Problem("changed", "the file is not what it was")])
-
-    with pytest.raises(BatchRefused, match="not what it was"):
-        warehouse.load(claimed(warehouse), package(), COLUMNS, batches())
-
-
-def test_load_refuses_names_that_are_the_warehouse_s_own(warehouse):
-    columns = pa.schema([("ctid", pa.int64()), ("load_id", pa.int64())])
-    with pytest.raises(BatchRefused, match=r"'ctid'.*'load_id'"):
-        warehouse.load(claimed(warehouse), package(), columns, [])
-
-
-def test_load_of_longest_name_and_no_rows(warehouse):
-    name = "a" * 50
-    run = Run("r", name, day(), warehouse.claim(name, day(), by="a test"), sha("b"), sha("b"), sha("c"))
-    load_id = warehouse.load(run, package(n_rows=0), COLUMNS, [])
-    assert warehouse.load_rows(name, load_id).column_names == COLUMNS.names
-
-
-def test_same_package_loaded_twice_at_once_is_one_load(warehouse, warehouse_url):
-    run = claimed(warehouse)
-    with ThreadPoolExecutor(4) as pool:
-        loads = list(pool.map(lambda _: warehouse.load(run, package(n_rows=9), COLUMNS, rows(9)), range(4)))
-    assert len(set(loads)) == 1
-    assert harbours(warehouse_url) == [(1, "Brest", 9)]
-    assert [load["load_id"] for load in warehouse.loads()] == loads[:1]
-
-
-def test_discard_unused_loads_spares_complete_and_young_ones(warehouse, warehouse_url):
-    run = claimed(warehouse)
-    shown = warehouse.load(run, package("first", 3), COLUMNS, rows(3))
-    with pytest.raises(BatchRefused):
-        warehouse.load(run, package("broken", 9), COLUMNS, rows(3))
-    assert warehouse.discard_unused_loads(timedelta(hours=1)) == 0
-    assert warehouse.discard_unused_loads(timedelta(0)) == 1
-    assert [load["load_id"] for load in warehouse.loads()] == [shown]
-    assert harbours(warehouse_url) == [(1, "Brest", 3)]
 
 
 # Runs
@@ -417,163 +270,3 @@ def test_history_is_append_only(warehouse, warehouse_url, change):
     warehouse.promote(run, version, decide(True), by="run", evidence={})
     with psycopg.connect(warehouse_url) as connection, pytest.raises(psycopg.errors.RestrictViolation):
         connection.execute(change)
-
-
-# Migrations
-
-
-def test_tables_are_those_of_the_migrations(warehouse, warehouse_url):
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(warehouse_url))
-    options = {"version_table": "diurnal_version", "compare_type": True, "compare_server_default": True}
-    with engine.connect() as connection:
-        found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
-        assert connection.execute(sa.text("SELECT version_num FROM diurnal_version")).scalar_one() == VERSIONS[-1]
-    engine.dispose()
-    kinds = {difference[0] if isinstance(difference, tuple) else difference[0][0] for difference in found}
-    constraints = {"remove_fk", "remove_constraint", "remove_index", "modify_comment", "remove_table_comment"}
-    assert kinds <= constraints  # which only the migrations need to know
-
-
-def test_versions_are_those_of_the_folder():
-    from diurnal.warehouse import migrations
-
-    files = Path(migrations.__file__).parent.joinpath("versions").glob("[0-9]*.py")
-    assert tuple(sorted(file.name[:4] for file in files)) == VERSIONS
-
-
-def test_migrations_at_once_wait_for_each_other(warehouse_url):
-    with ThreadPoolExecutor(6) as pool:
-        warehouses = list(pool.map(lambda _: Warehouse(warehouse_url), range(6)))
-    assert [warehouse.runs() for warehouse in warehouses] == [[]] * 6
-    for warehouse in warehouses:
-        warehouse.close()
-
-
-def test_migration_that_fails_leaves_nothing(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE promotions (in_the_way int)")
-        with pytest.raises(sa.exc.ProgrammingError):
-            Warehouse(warehouse_url)
-        assert connection.execute("SELECT to_regclass('heads'), to_regclass('diurnal_version')").fetchone() == (
-            None,
-            None,
-        )
-
-
-def test_newer_warehouse_is_refused(warehouse, warehouse_url):
-    with psycopg.connect(warehouse_url) as connection:
-        connection.execute("UPDATE diurnal_version SET version_num = '9999'")
-    with pytest.raises(ConfigurationError, match=r"9999.*newer") as caught:
-        Warehouse(warehouse_url)
-    assert "upgrade" in caught.value.advice
-
-
-# Trouble
-
-
-@contextmanager
-def a_role_with_password(server):
-    rules = server.folder / "cluster" / "pg_hba.conf"
-    before = rules.read_text()
-    rules.write_text("local all guarded scram-sha-256\n" + before)
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        connection.execute("CREATE ROLE guarded LOGIN PASSWORD 'opensesame'")
-        connection.execute("SELECT pg_reload_conf()")
-        yield
-        rules.write_text(before)
-        connection.execute("SELECT pg_reload_conf()")
-        connection.execute("DROP ROLE guarded")
-
-
-def test_roles_without_password_or_rights(server, warehouse_url):
-    with a_role_with_password(server):
-        right = warehouse_url.replace("diurnal@", "guarded:opensesame@")
-        wrong = warehouse_url.replace("diurnal@", "guarded:closesesame@")
-        deadline = monotonic() + 10
-        while monotonic() < deadline:  # until the server has read its rules
-            with pytest.raises((ConfigurationError, NotAllowed)) as caught:
-                Warehouse(wrong)
-            if caught.type is ConfigurationError:
-                break
-        assert caught.type is ConfigurationError
-        assert "guarded" in str(caught.value)
-        assert "sesame" not in str(caught.value)
-        with pytest.raises(NotAllowed, match="permission denied for schema public"):
-            Warehouse(right)
-
-
-@pytest.mark.parametrize(
-    ("url", "error", "words"),
-    [
-        ("postgresql://ada:opensesame@127.0.0.1:1/tides", TryAgainLater, "127.0.0.1 port 1 as ada.*refused"),
-        ("postgresql://ada:opensesame@nowhere.invalid/tides", TryAgainLater, "nowhere.invalid port 5432"),
-        ("postgresql://ada:open@sesame@127.0.0.1/tides", ConfigurationError, "not one of PostgreSQL"),
-        ("postgresql://ada:open/sesame@127.0.0.1/tides", ConfigurationError, "not one of PostgreSQL"),
-        ("postgresql+psycopg://ada:opensesame@127.0.0.1/tides", ConfigurationError, "not one of PostgreSQL"),
-        ("mysql://ada:opensesame@127.0.0.1/tides", ConfigurationError, "not one of PostgreSQL"),
-    ],
-)
-def test_message_says_what_is_wrong_without_the_password(url, error, words):
-    with pytest.raises(error, match=words) as caught:
-        Warehouse(url)
-    assert "sesame" not in str(caught.value)
-    assert caught.value.advice
-
-
-def test_missing_database(server):
-    with pytest.raises(ConfigurationError, match="no database 'nowhere'"):
-        Warehouse(server.url("nowhere"))
-
-
-def test_lock_that_is_held_names_its_holder(warehouse, warehouse_url):
-    run = claimed(warehouse)
-    hurried = warehouse_url + "&options=-c%20lock_timeout%3D200ms"
-    with psycopg.connect(warehouse_url, application_name="sleeper") as holder, Warehouse(hurried) as other:
-        holder.execute("SELECT 1 FROM heads FOR UPDATE")
-        with pytest.raises(TryAgainLater, match=rf"pid {holder.info.backend_pid} \(sleeper, idle in transaction\)"):
-            other.claim(NAME, run.interval, by="a test")
-        holder.rollback()
-        assert other.claim(NAME, run.interval, by="a test") == 2
-
-
-def test_server_restart_between_calls_is_not_noticed(warehouse, warehouse_url):
-    warehouse.claim(NAME, day(), by="a test")
-    with psycopg.connect(warehouse_url, autocommit=True) as connection:
-        connection.execute(CUT)
-    assert warehouse.claim(NAME, day(), by="a test") == 2
-
-
-@pytest.mark.parametrize("during", ["the transaction", "the copy"])
-def test_session_that_is_cut_can_be_tried_again(warehouse, warehouse_url, during):
-    run = claimed(warehouse)
-
-    def cut():
-        with psycopg.connect(warehouse_url, autocommit=True) as connection:
-            connection.execute(CUT)
-
-    def batches():
-        yield from rows(20_000)
-        cut()
-        yield from rows(20_000)
-
-    def work():
-        if during == "the copy":
-            return warehouse.load(run, package(n_rows=40_000), COLUMNS, batches())
-        with warehouse.transaction() as connection:
-            cut()
-            return connection.execute(sa.text("SELECT 1"))
-
-    with pytest.raises(TryAgainLater):
-        work()
-    warehouse.load(run, package(n_rows=3), COLUMNS, rows(3))
-    assert harbours(warehouse_url) == [(1, "Brest", 3)]
-
-
-def test_sessions_are_bounded_in_time(warehouse):
-    names = ("TimeZone", "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
-    with warehouse.transaction("claim", NAME) as connection:
-        settings = [connection.execute(sa.text(f"SHOW {name}")).scalar_one() for name in (*names, "application_name")]
-    assert settings == ["UTC", "30s", "5min", "10min", "diurnal tides"]
