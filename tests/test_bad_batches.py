@@ -199,6 +199,7 @@ FIRST = [
     (11, text(**{"Body Mass": ["1", "2"], "y": LABELS}), "column-name", "try 'body_mass'"),
     (11, text(**{'a";--': ["1", "2"], "y": LABELS}), "column-name", "try 'a'"),
     (11, text(**{"a\u202eb": ["1", "2"], "y": LABELS}), "column-name", "\\u202e"),
+    (11, text(load_id=["1", "2"], y=LABELS), "reserved-name", "try 'its_load_id'"),
     (12, text(**{"a" * 64: ["1", "2"], "y": LABELS}), "column-name", "at most 63"),
     (20, text(a=[None, None], b=["1", "2"], y=LABELS), "all-null-column", "a is null"),
     (24, text(a=["1,5", "2.5"], y=LABELS), "decimal-comma", "decimal comma"),

@@ -72,7 +72,6 @@ def test_a_start_date_may_be_written_in_several_ways(start):
         ({"drop": ("a", "label")}, "the target 'label' is in drop"),
         ({"drop": 7}, "a list of texts"),
         ({"promotion": "proven"}, "planned and not available yet"),
-        ({"promotion": "approve"}, "planned and not available yet"),
         ({"promotion": "gaurded"}, "did you mean 'guarded'"),
         ({"schedule": "@dialy"}, "did you mean '@daily'"),
         ({"schedule": "0 0 30 2 *"}, "no such month"),

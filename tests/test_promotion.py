@@ -34,7 +34,9 @@ def decided(policy, evaluation=EVALUATION, interval=RUN.interval, champion=CHAMP
     return decide(policy, evaluation=evaluation, interval=interval, champion=champion)
 
 
-@pytest.mark.parametrize(("policy", "promoted"), [("always", True), ("guarded", True), ("never", False)])
+@pytest.mark.parametrize(
+    ("policy", "promoted"), [("always", True), ("guarded", True), ("approve", False), ("never", False)]
+)
 def test_decide_without_a_champion(policy, promoted):
     first = replace(EVALUATION, champion_version=None, comparison=None)
     decision = decided(policy, first, champion=None)
@@ -45,7 +47,9 @@ def test_decide_without_a_champion(policy, promoted):
 @pytest.mark.parametrize("policy", POLICIES)
 def test_an_old_day_never_dethrones(policy):
     assert not decided(policy, interval=day(3)).promoted
-    assert decided(policy, interval=day(4)).promoted is (policy != "never"), "the same day may be learnt again"
+    assert decided(policy, interval=day(4)).promoted is (policy not in ("approve", "never")), (
+        "the same day may be learnt again"
+    )
 
 
 def test_decide_always_and_never():

@@ -118,10 +118,8 @@ def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) ->
     TryAgainLater
         If the world failed; the same call converges.
     """
-    if now is not None and day.interval.end > now:
-        what = f"the data interval {day.interval} is not over before {day.interval.end:%Y-%m-%d %H:%M} UTC"
-        problem = BatchRefused([Problem("future-batch", what)], advice="wait for it, or say --allow-future")
-        raise problem.at(f"{day.experiment.name} {day.interval}")
+    if now is not None:
+        refuse_future(day, now, advice="wait for it, or say --allow-future")
 
     def step(name: str, *given: Any) -> Any:
         with at(day, name):
@@ -141,6 +139,20 @@ def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) ->
     except _AlreadyDoneError as done:
         return _outcome(day, done.batch.run.run_id, already=True)
     return _outcome(day, run_ids[0], already=False)
+
+
+def refuse_future(day: Day, now: datetime, *, advice: str) -> None:
+    """Refuse a data interval that is not over: its data cannot be complete.
+
+    Raises
+    ------
+    BatchRefused
+        If it ends after `now`.
+    """
+    if day.interval.end > now:
+        what = f"the data interval {day.interval} is not over before {day.interval.end:%Y-%m-%d %H:%M} UTC"
+        problem = BatchRefused([Problem("future-batch", what)], advice=advice)
+        raise problem.at(f"{day.experiment.name} {day.interval}")
 
 
 def _outcome(day: Day, run_id: str, *, already: bool) -> Outcome:

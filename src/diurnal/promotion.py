@@ -127,7 +127,7 @@ def decide(policy: str, *, evaluation: Evaluation, interval: DataInterval, champ
             f"there is no policy {policy!r}{nearest(policy, POLICIES)}",
             advice=f"use one of {', '.join(POLICIES)}",
         )
-    if policy != "never" and champion is None:
+    if policy not in _BY_HAND and champion is None:
         return Decision(True, f"there was no champion; test score {evaluation.test_score:.4g}")
     if champion is not None and champion.interval.end > interval.end:
         return Decision(
@@ -140,6 +140,10 @@ def decide(policy: str, *, evaluation: Evaluation, interval: DataInterval, champ
 
 def _always(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
     return Decision(True, 'the policy is "always"')
+
+
+def _approve(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
+    return Decision(False, 'the policy is "approve": it waits for a person, in Airflow or by `diurnal promote`')
 
 
 def _never(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
@@ -177,8 +181,10 @@ def _evidence(found: Comparison, version: int | None) -> str:
 
 _POLICIES: dict[str, Callable[[Evaluation, ModelVersion | None], Decision]] = {
     "always": _always,
+    "approve": _approve,
     "guarded": _guarded,
     "never": _never,
 }
 
 POLICIES = tuple(_POLICIES)
+_BY_HAND = ("approve", "never")  # nothing becomes the champion by itself, not even the first version

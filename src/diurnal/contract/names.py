@@ -11,12 +11,15 @@ from diurnal.errors import Problem, nearest
 
 LONGEST = 63  # bytes; PostgreSQL would cut a longer name without a word
 
+# What the warehouse adds to the rows of a batch, and what PostgreSQL gives every table.
+RESERVED = frozenset({"load_id", "data_interval_start", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
+
 _LEGAL = re.compile(rf"[a-z_][a-z0-9_]{{0,{LONGEST - 1}}}")
 
 
 def is_legal(name: str) -> bool:
     """Tell whether a column may bear this name."""
-    return _LEGAL.fullmatch(name) is not None
+    return _LEGAL.fullmatch(name) is not None and name not in RESERVED
 
 
 def snake_case(name: str) -> str:
@@ -47,7 +50,9 @@ def illegal(names: Sequence[str]) -> list[Problem]:
     """Find names that no column may bear."""
     rule = f"a small letter or _, then small letters, digits and _, at most {LONGEST} in all"
     return [
-        Problem(
+        Problem("reserved-name", f"the column name {name!r} is the warehouse's own; try 'its_{name}'", name)
+        if name in RESERVED
+        else Problem(
             "column-name", f"the column name {_shown(name)} is not allowed ({rule}); try {snake_case(name)!r}", name
         )
         for name in dict.fromkeys(names)

@@ -14,8 +14,8 @@ from diurnal.intervals import check_schedule, read_moment
 from diurnal.values import Limits
 
 REQUIRED = object()
-PROMOTIONS = ("always", "guarded", "never")  # those that promotion.py can decide; a test compares
-_LATER = ("proven", "approve")
+PROMOTIONS = ("always", "approve", "guarded", "never")  # those that promotion.py can decide; a test compares
+_LATER = ("proven",)
 _COLUMN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 

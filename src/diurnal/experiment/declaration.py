@@ -174,8 +174,9 @@ def experiment(
         What a model learns from: so many data intervals, a duration (``"30d"``, ``"12h"``, ``"2w"``) or ``"all"``.
     test_size : float
         Share of samples that never train the evaluated model, between 0 and 1.
-    promotion : {"guarded", "always", "never"}
-        When a new version becomes the champion by itself.
+    promotion : {"guarded", "always", "approve", "never"}
+        When a new version becomes the champion; ``"approve"``: when a person says so, in Airflow or by
+        ``diurnal promote``.
     tuning_tasks : int
         Into how many mapped Airflow tasks the tuning fans out.
     trusted : str or sequence of str

@@ -49,16 +49,21 @@ class Settings:
     environment: Mapping[str, str] = field(repr=False)
 
     @classmethod
-    def load(cls, start: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    def load(
+        cls, start: Path | None = None, environment: Mapping[str, str] | None = None, *, beside: Path | None = None
+    ) -> Settings:
         """Read the environment and ``diurnal.toml``; the environment wins.
 
         Parameters
         ----------
         start : Path, optional
             The project is the nearest folder from here upwards that holds ``diurnal.toml``, else this one.
-            None: ``DIURNAL_PROJECT``, else the working directory.
+            None: ``DIURNAL_PROJECT``, else from `beside`.
         environment : Mapping of str to str, optional
             The process' own where it is not given.
+        beside : Path, optional
+            Where to start from when neither `start` nor ``DIURNAL_PROJECT`` says it; the working directory where it is
+            not given.
 
         Raises
         ------
@@ -74,7 +79,7 @@ class Settings:
                 )
         if environment.get("DIURNAL_FAULT"):
             faults.arm(environment["DIURNAL_FAULT"])
-        project = _project(start, environment)
+        project = _project(start, environment, beside)
         values, origins = dict(_DEFAULTS), dict.fromkeys(_DEFAULTS, "default")
         for origin, key, value in [*_from_file(project / FILE), *_from_environment(environment)]:
             values[key], origins[key] = value, origin
@@ -93,7 +98,7 @@ class Settings:
         return Connections(self.environment)
 
 
-def _project(start: Path | None, environment: Mapping[str, str]) -> Path:
+def _project(start: Path | None, environment: Mapping[str, str], beside: Path | None) -> Path:
     named = environment.get("DIURNAL_PROJECT")
     if start is None and named:
         folder = Path(named).expanduser().resolve()
@@ -102,7 +107,7 @@ def _project(start: Path | None, environment: Mapping[str, str]) -> Path:
                 f"DIURNAL_PROJECT names {folder}, which is no folder", advice="set it to the project's folder"
             )
         return folder
-    here = (start or Path.cwd()).resolve()
+    here = (start or beside or Path.cwd()).resolve()
     return next((folder for folder in (here, *here.parents) if (folder / FILE).is_file()), here)
 
 

@@ -8,11 +8,11 @@ pointer, so that no reader ever sees a half-written batch. Only this package imp
 from __future__ import annotations
 
 from diurnal.warehouse.batches import Batches
-from diurnal.warehouse.loads import RESERVED, Loads
+from diurnal.warehouse.loads import Loads
 from diurnal.warehouse.runs import Runs
 from diurnal.warehouse.versions import Versions
 
-__all__ = ["RESERVED", "Warehouse"]
+__all__ = ["Warehouse"]
 
 
 class Warehouse(Batches, Loads, Runs, Versions):

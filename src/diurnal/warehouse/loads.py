@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from diurnal.errors import BatchRefused, Problem, TryAgainLater
+from diurnal.errors import PackageRefused, TryAgainLater
 from diurnal.faults import reach
 from diurnal.values import Package, Run
 from diurnal.warehouse.connected import Connected, Row
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from adbc_driver_manager import dbapi
 
 CHUNK = 16_384  # rows that the driver turns to PostgreSQL's format at once
-# Our own two columns, and those that PostgreSQL gives every table.
-RESERVED = frozenset({"load_id", "data_interval_start", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 _KINDS = {
     "int64": "bigint",
     "double": "double precision",
@@ -60,8 +58,8 @@ class Loads(Connected):
         ------
         Superseded
             If a newer attempt has claimed the interval.
-        BatchRefused
-            If the rows are not as many as the package says, or a column's name is taken.
+        PackageRefused
+            If the rows are not as many as the package says.
         """
         with self.fenced_by(None, run) as connection:
             complete = load_id = _complete(connection, run, package)
@@ -89,9 +87,8 @@ class Loads(Connected):
                     raise rows.error from None
                 raise
             if rows.count != package.n_rows:
-                what = f"{package.path} gives {rows.count} rows; the warehouse knows it with {package.n_rows}"
-                advice = "see what happened to the lake: diurnal verify"
-                raise BatchRefused([Problem("row-count", what)], advice=advice)
+                said = f"{package.path} gives {rows.count} rows; the warehouse knows it with {package.n_rows}"
+                raise PackageRefused(said, advice="see what happened to the lake: diurnal verify")
             # Autovacuum would do it some day; the embedded server rarely lives that long, and without it the
             # view of one data interval reads the rows of all of them.
             cursor.execute(f"SELECT brin_summarize_new_values('batch_load_{run.experiment}')")
@@ -220,11 +217,6 @@ def _discard(connection: sa.Connection, experiment: str, load_id: int) -> None:
 def _make_tables(connection: sa.Connection, experiment: str, columns: pa.Schema) -> None:
     """Make the experiment's table and view at its first load; one process does, others wait."""
     rows, view = batch_rows(experiment), batch_data(experiment)
-    if taken := sorted(RESERVED.intersection(columns.names)):
-        problems = [
-            Problem("reserved-name", f"the column name {name!r} is the warehouse's own", name) for name in taken
-        ]
-        raise BatchRefused(problems, advice="rename the column in the source")
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(rows, 0))))
     if connection.execute(sa.select(sa.func.to_regclass(view))).scalar_one() is not None:
         return

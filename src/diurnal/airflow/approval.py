@@ -1,0 +1,183 @@
+"""A person's word: the Dag that asks whether a new model version shall become the champion.
+
+It is a Dag of its own, triggered by each new model version, so that the next batch never waits for a person: an
+open question inside the day's Dag would hold one of its active runs.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, BaseOperator, Param, PartitionedAssetTimetable
+
+from diurnal.airflow import assets
+from diurnal.airflow.connections import open_beside
+from diurnal.airflow.tasks import die_with_supervisor, last_word, spoken
+from diurnal.errors import UsageError
+from diurnal.experiment import Experiment
+from diurnal.values import DataInterval, ModelVersion
+
+if TYPE_CHECKING:
+    from diurnal.day import Stores
+
+_DOC = """A person decides whether the newest version of **{name}** becomes the champion.
+
+The question waits under *Required Actions*, in the run's page and on Airflow's first one. The answer, who gave it and
+when are kept in the table `promotions`. A version older than the champion is not asked about, and not promoted.
+"""
+
+
+def build_approval_dag(
+    experiment: Experiment, *, dag_id: str | None = None, answer_within: timedelta | None = timedelta(days=7)
+) -> DAG:
+    """Make the Dag that asks a person; :func:`diurnal.airflow.build_dag` makes it for ``promotion="approve"``.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Whose champion it is about.
+    dag_id : str, optional
+        ``<experiment>.approval`` unless given.
+    answer_within : timedelta, optional
+        How long the question stays open; then the answer is no. None: for ever.
+
+    Returns
+    -------
+    airflow.sdk.DAG
+    """
+    with DAG(
+        dag_id or f"{experiment.name}.approval",
+        schedule=PartitionedAssetTimetable(assets=assets.model(experiment.name)),
+        max_active_runs=16,
+        tags=["diurnal", *experiment.tags],
+        description=f"Asks a person whether a new version of {experiment.name} becomes the champion.",
+        doc_md=_DOC.format(name=experiment.name),
+        params={"version": Param(None, type=["null", "integer"], description="Ask about this model version.")},
+        default_args={
+            "owner": experiment.owner,
+            "retries": experiment.retries,
+            "retry_delay": timedelta(seconds=60),
+            "on_failure_callback": [last_word],
+            "on_retry_callback": [last_word],
+        },
+    ) as dag:
+        candidate = Candidate(task_id="candidate", experiment=experiment)
+        question = ApprovalOperator(
+            task_id="approve",
+            subject="{{ ti.xcom_pull(task_ids='candidate')['subject'] }}",
+            body="{{ ti.xcom_pull(task_ids='candidate')['body'] }}",
+            response_timeout=answer_within,
+            defaults="Reject" if answer_within else None,
+        )
+        crown = Crown(task_id="crown", experiment=experiment, outlets=assets.outlets(experiment.name, "promote"))
+        candidate >> question >> crown
+    return dag
+
+
+class Candidate(BaseOperator):
+    """Finds the version that the run is about, and writes the question.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Whose champion it is about.
+    """
+
+    def __init__(self, *, experiment: Experiment, **words: Any) -> None:
+        super().__init__(**words)
+        self.experiment = experiment
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Write the question, unless there is nothing to ask."""
+        die_with_supervisor()
+        name = self.experiment.name
+        with spoken(f"{name} {self.task_id}"):
+            number = _number(name, context)
+            with open_beside(self.experiment.file) as stores:
+                version = _version(stores, name, number)
+                _skip_if_settled(stores, version)
+                run = stores.warehouse.run(version.run_id) or {}
+                return {"version": number, "subject": _subject(version), "body": _body(version, run)}
+
+
+class Crown(BaseOperator):
+    """Makes the version the champion, by the word of the person who approved it.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Whose champion it is about.
+    """
+
+    def __init__(self, *, experiment: Experiment, **words: Any) -> None:
+        super().__init__(**words)
+        self.experiment = experiment
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Promote it, unless a newer one has been promoted while the question was open."""
+        die_with_supervisor()
+        name = self.experiment.name
+        asked = context["ti"].xcom_pull(task_ids="candidate")
+        answer = context["ti"].xcom_pull(task_ids="approve") or {}
+        by = (answer.get("responded_by_user") or {}).get("name") or "somebody in Airflow"
+        with spoken(f"{name} {self.task_id}"), open_beside(self.experiment.file) as stores:
+            version = _version(stores, name, asked["version"])
+            _skip_if_settled(stores, version)
+            reason = f"approved in Airflow, run {context['dag_run'].run_id}"
+            row = stores.warehouse.crown(name, version.version, by=by, reason=reason)
+            assets.announce_champion(context["outlet_events"], version, by)
+            return {"version": version.version, "seq": row["seq"], "by": by}
+
+
+def _number(experiment: str, context: Any) -> int:
+    """Tell which version a run is about: the one that its configuration names, else the one that triggered it."""
+    number = (context["dag_run"].conf or {}).get("version")
+    if number is None:
+        events = context["triggering_asset_events"]
+        model = assets.model(experiment)
+        if not len(events) or not len(events[model]):
+            raise UsageError("this run names no model version", advice='trigger it with {"version": 3}')
+        number = events[model][-1].extra["version"]
+    return int(number)
+
+
+def _version(stores: Stores, experiment: str, number: int) -> ModelVersion:
+    row = stores.warehouse.version(experiment, number)
+    interval = DataInterval(row["data_interval_start"], row["data_interval_end"])
+    return ModelVersion(experiment, number, row["run_id"], interval, row["path"], row["digest"])
+
+
+def _skip_if_settled(stores: Stores, version: ModelVersion) -> None:
+    """Ask nothing, and change nothing, where a rerun or a slow answer comes after the fact."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    champion = stores.warehouse.champion(version.experiment)
+    if any(row["version"] == version.version for row in stores.warehouse.promotions(version.experiment)):
+        raise AirflowSkipException(f"version {version.version} has been promoted already")
+    if champion is not None and champion.interval.end > version.interval.end:
+        raise AirflowSkipException(
+            f"the champion, version {champion.version}, has learnt from a newer data interval ({champion.interval}) "
+            f"than version {version.version} ({version.interval}): an old day never dethrones"
+        )
+
+
+def _subject(version: ModelVersion) -> str:
+    return f"Shall version {version.version} of {version.experiment} become the champion?"
+
+
+def _body(version: ModelVersion, run: dict[str, Any]) -> str:
+    """Put the evidence into words."""
+    lines = [f"It learnt from {version.interval}. Its test score is {run['test_score']:.4g} ({run['scoring']})."]
+    found = run.get("comparison")
+    if found:
+        lines.append(
+            f"On {found['n_compared']} samples new to both, it scores {found['twin_score']:.4g} and the champion, "
+            f"version {run['champion_version']}, {found['champion_score']:.4g}. It was nearer to the truth on "
+            f"{found['twin_wins']}, the champion on {found['champion_wins']} ({found['test']}, p = {found['p_worse']})."
+        )
+    elif run.get("champion_version") is None:
+        lines.append("There was no champion to compare it with.")
+    lines += [f"Warning: {warning}" for warning in run.get("warnings") or ()]
+    return "\n\n".join(lines)

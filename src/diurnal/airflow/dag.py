@@ -1,0 +1,208 @@
+"""From an experiment to a Dag: the sentence of :mod:`diurnal.flow`, told in Airflow's tasks."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import (
+    DAG,
+    CronDataIntervalTimetable,
+    DeltaDataIntervalTimetable,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    TaskGroup,
+)
+
+from diurnal import flow, intervals
+from diurnal import steps as verbs
+from diurnal.airflow import assets
+from diurnal.airflow.tasks import Step, Storage, last_word
+from diurnal.errors import DeclarationError, nearest
+from diurnal.experiment import Experiment, find
+from diurnal.settings import Settings
+
+_PREPARE = ("prepare", "The batch is cut into train and test, and copied to the warehouse beside.")
+_AFTER = ("after_tuning", "The result is recorded, and the winner is fitted on all rows beside.")
+_GROUPS = {"split": _PREPARE, "save_batch": _PREPARE, "record": _AFTER, "refit": _AFTER}
+# What no other try will mend. By their names: whatever else goes wrong is tried again.
+_FINAL = (
+    "BatchRefused",
+    "ConfigurationError",
+    "DeclarationError",
+    "ModelRefused",
+    "NotAllowed",
+    "PackageRefused",
+    "UsageError",
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def build_dag(
+    experiment: Experiment | str,
+    *,
+    dag_id: str | None = None,
+    per_step: Mapping[str, Mapping[str, Any]] | None = None,
+    default_args: Mapping[str, Any] | None = None,
+    **words: Any,
+) -> DAG:
+    """Make the Dag of an experiment.
+
+    Its tasks are ``storage`` and the steps of the day. Schedule, start date, catchup, retries, active runs, tags and
+    owner are as the experiment declares them, and its docstring is the Dag's documentation. With
+    ``promotion="approve"`` there is a second Dag, ``<dag_id>.approval``, which Airflow finds by itself.
+
+    Parameters
+    ----------
+    experiment : Experiment or str
+        The experiment, or a reference to it (``"breast_cancer"``, ``"experiments/churn.py:churn"``), which is looked
+        for in the project that the Dag file lies in.
+    dag_id : str, optional
+        The experiment's name unless given.
+    per_step : Mapping of str to Mapping, optional
+        Airflow's words for single tasks, by name of the step: ``{"tune": {"pool": "large", "executor_config": ...}}``.
+    default_args : Mapping, optional
+        Airflow's words for all tasks, such as ``pool``, ``queue``, ``executor`` or ``execution_timeout``.
+    **words
+        Any other argument of Airflow's ``DAG``, such as ``access_control`` or ``dagrun_timeout``; they win over what
+        the experiment declares, but for its schedule and start date: these say which batches there are.
+
+    Returns
+    -------
+    airflow.sdk.DAG
+
+    Raises
+    ------
+    DeclarationError
+        If the experiment is broken, or a word is not allowed: Airflow shows it as the file's import error.
+    NotFound
+        If there is no such experiment.
+    """
+    if isinstance(experiment, str):
+        experiment = _named(experiment, sys._getframe(1).f_code.co_filename)  # noqa: SLF001 - the Dag file's own name
+    _check(experiment, per_step or {}, words)
+    made: dict[str, Any] = {"default_args": _for_tasks(experiment, default_args or {}), **_for_dag(experiment), **words}
+    with DAG(dag_id or experiment.name, **made) as dag:
+        _tell(experiment, per_step or {})
+    if experiment.promotion == "approve":
+        from diurnal.airflow.approval import build_approval_dag
+
+        build_approval_dag(experiment, dag_id=f"{dag.dag_id}.approval")
+    return dag
+
+
+def _named(reference: str, dag_file: str) -> Experiment:
+    """Find the experiment in the project of a Dag file."""
+    return find(reference, Settings.load(beside=Path(dag_file).parent).experiments)
+
+
+def _check(experiment: object, per_step: Mapping[str, Any], words: Mapping[str, Any]) -> None:
+    if not isinstance(experiment, Experiment):
+        raise DeclarationError(
+            f"build_dag takes an experiment or the name of one, not a {type(experiment).__name__}",
+            advice="put @experiment(...) above the function, and give build_dag the function",
+        )
+    known = ["storage", *flow.names()]
+    for name in per_step:
+        if name not in known:
+            raise DeclarationError(
+                f"there is no step {name!r}{nearest(name, known)}", advice=f"the steps are {', '.join(known)}"
+            ).at(f"the Dag of {experiment.name}")
+    for name in ("schedule", "start_date"):
+        if name in words:
+            raise DeclarationError(
+                f"{name} says which batches there are, so it belongs to the experiment, not to its Dag",
+                advice=f"write @experiment({name}=...) in {experiment.place}",
+            ).at(f"the Dag of {experiment.name}")
+
+
+def _for_dag(experiment: Experiment) -> dict[str, Any]:
+    """Say in Airflow's words for a Dag what the experiment declares."""
+    schedule = experiment.schedule
+    timetable: Any = None
+    if isinstance(schedule, str):
+        # explicit, as a bare cron expression means a moment in Airflow 3, and we mean the interval that has ended
+        timetable = CronDataIntervalTimetable(intervals.PRESETS.get(schedule, schedule), timezone="UTC")
+    elif schedule is not None:
+        timetable = DeltaDataIntervalTimetable(schedule)
+    counted = isinstance(schedule, timedelta)
+    return {
+        "schedule": timetable,
+        "start_date": experiment.start_date or (_EPOCH if counted else None),
+        "catchup": experiment.catchup,
+        "max_active_runs": experiment.max_active_runs,
+        "tags": ["diurnal", *experiment.tags],
+        "description": experiment.description.partition("\n")[0],
+        "doc_md": experiment.description or None,
+        "params": {
+            "batch": Param(None, type=["null", "string"], description="Which batch: a date such as 2026-11-23."),
+            "force": Param(False, type="boolean", description="Make one more result even where there is one."),
+        },
+    }
+
+
+def _for_tasks(experiment: Experiment, default_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Say in Airflow's words for tasks what holds for all of them."""
+    ours = {
+        "owner": experiment.owner,
+        "retries": experiment.retries,
+        "retry_delay": timedelta(seconds=60),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=15),
+        "retry_policy": ExceptionRetryPolicy(
+            rules=[
+                RetryRule(
+                    exception=[f"diurnal.errors.{name}" for name in _FINAL],
+                    action=RetryAction.FAIL,
+                    reason="another try would end the same",
+                )
+            ]
+        ),
+    }
+    callbacks = {}
+    for name in ("on_failure_callback", "on_retry_callback"):
+        theirs = default_args.get(name) or []
+        callbacks[name] = [*(theirs if isinstance(theirs, (list, tuple)) else [theirs]), last_word]
+    return {**ours, **default_args, **callbacks}
+
+
+def _tell(experiment: Experiment, per_step: Mapping[str, Mapping[str, Any]]) -> None:
+    """Tell the sentence: each step is a task, and storage comes first."""
+    groups: dict[str, TaskGroup] = {}
+    storage = Storage(
+        task_id="storage", experiment=experiment, doc_md=inspect.getdoc(Storage), **per_step.get("storage", {})
+    )
+
+    def step(name: str, *given: Any) -> Any:
+        with _group(name, groups):
+            made = Step(
+                task_id=name,
+                experiment=experiment,
+                step=name,
+                given=given,
+                outlets=assets.outlets(experiment.name, name),
+                doc_md=inspect.getdoc(getattr(verbs, name)),
+                **per_step.get(name, {}),
+            )
+        if not given:
+            storage.set_downstream(made)
+        return made.output
+
+    flow.flow(step)
+
+
+def _group(step: str, groups: dict[str, TaskGroup]) -> AbstractContextManager[Any]:
+    """Give the task group that a step belongs to; its name is no part of the step's."""
+    if step not in _GROUPS:
+        return nullcontext()
+    name, tooltip = _GROUPS[step]
+    if name not in groups:
+        groups[name] = TaskGroup(name, prefix_group_id=False, tooltip=tooltip)
+    return groups[name]

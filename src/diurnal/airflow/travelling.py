@@ -1,0 +1,70 @@
+"""How the values that steps hand each other travel through Airflow's XCom: as plain JSON, references and digests only.
+
+A model's signature stays behind, as it holds rows: its digest travels, and it is read again from beside the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import msgspec
+
+from diurnal import steps
+from diurnal.day import Day
+from diurnal.errors import ModelRefused
+from diurnal.values import ModelFile
+
+if TYPE_CHECKING:
+    from diurnal.models import Models
+
+
+def packed(value: Any) -> Any:
+    """Give a value in JSON's types.
+
+    Examples
+    --------
+    >>> from diurnal.values import Package
+    >>> packed(Package("a.parquet", "abc", 3))
+    {'path': 'a.parquet', 'digest': 'abc', 'n_rows': 3}
+    """
+    if isinstance(value, ModelFile):
+        value = replace(value, signature={"sha256": _digest(value.signature)})
+    return _plain(msgspec.to_builtins(value))
+
+
+def unpacked(step: str, given: Sequence[Any], models: Models) -> list[Any]:
+    """Give back the values that a step takes, of the types that its function names."""
+    hints = get_type_hints(getattr(steps, step), localns={"Day": Day})
+    kinds = [kind for name, kind in hints.items() if name not in ("day", "return")]
+    # not strict, as a float that is no number travels as its name
+    values = [msgspec.convert(value, kind, strict=False) for value, kind in zip(given, kinds, strict=True)]
+    return [_with_signature(value, models) if isinstance(value, ModelFile) else value for value in values]
+
+
+def _with_signature(model: ModelFile, models: Models) -> ModelFile:
+    card = json.loads(models.fs.cat_file(f"{models.url(model.path)}/model.json"))
+    signature = card["signature"]
+    if not hmac.compare_digest(_digest(signature), model.signature["sha256"]):
+        raise ModelRefused(
+            f"the signature in model.json of {model.path} is not the one that was written",
+            advice=f"somebody changed it: remove {models.url(model.path)}, and run the data interval again",
+        )
+    return replace(model, signature=signature)
+
+
+def _digest(signature: Any) -> str:
+    return hashlib.sha256(json.dumps(signature, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

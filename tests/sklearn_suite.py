@@ -1,0 +1,60 @@
+"""scikit-learn's own installed tests, with our search in place of theirs.
+
+Run by ``python tests/sklearn_suite.py [pytest options]``. `BaseSearchCV.fit` is replaced for the length of the run, so
+that every search of those tests, the halving ones included, goes through ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+
+import pytest
+from sklearn.model_selection._search import BaseSearchCV
+
+from diurnal.search import tuning
+
+MODULES = (
+    "sklearn.model_selection.tests.test_search",
+    "sklearn.model_selection.tests.test_successive_halving",
+    "sklearn.tests.test_pipeline",
+    "sklearn.compose.tests.test_column_transformer",
+    "sklearn.tests.test_metaestimators_metadata_routing",
+    "sklearn.tests.test_metadata_routing",
+)
+
+
+class OurSearch:
+    """A pytest plugin: our search under `BaseSearchCV.fit`, and a count of the searches that it ran."""
+
+    def __init__(self):
+        self.ran, self.theirs, self.inside = 0, BaseSearchCV.fit, threading.local()
+
+    def pytest_configure(self):
+        theirs = self.theirs
+
+        @functools.wraps(theirs)
+        def fit(search, X, y=None, **params):
+            self.ran += 1
+            with tuning.in_our_hands(search):
+                return theirs(search, X, y, **params)
+
+        BaseSearchCV.fit = fit
+
+    def pytest_unconfigure(self):
+        BaseSearchCV.fit = self.theirs
+
+
+def main(options):
+    plugin = OurSearch()
+    status = pytest.main(
+        ["--pyargs", *MODULES, "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "-W", "ignore", *options],
+        plugins=[plugin],
+    )
+    print(f"{plugin.ran} searches of scikit-learn's tests ran through ours")
+    return int(status) or (0 if plugin.ran else 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
