@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 WORKERS ?= auto
 
-.PHONY: help demo test lint format bench docs constraints clean
+.PHONY: help demo test lint format bench bench-search docs constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -13,6 +13,7 @@ UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-byte
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"diurnal needs Python 3.11 to 3.13; {sys.executable} is {v[0]}.{v[1]}. Say: make PYTHON=python3.12 ...")'
+	@echo 'Setting up $(VENV), once: this takes a minute or so.'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	@$(UV_INSTALL) -e .
@@ -41,6 +42,10 @@ format: $(VENV)/.ready  ## Put the code into its form
 bench: $(VENV)/.ready  ## What a day costs beside its fits, and what the warehouse takes in
 	@$(BIN)/python benchmarks/day.py
 	@$(BIN)/python benchmarks/ingest.py
+
+bench-search: $(VENV)/.ready  ## Tuning: scikit-learn's own searches against ours
+	@$(UV_INSTALL) dask-ml || echo 'dask-ml does not install here: it is left out'
+	@$(BIN)/python benchmarks/search.py
 
 docs: $(VENV)/.ready  ## Run every example of the pages, and write the pages that are generated
 	@$(BIN)/python docs/generate.py

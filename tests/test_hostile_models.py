@@ -308,8 +308,9 @@ def test_loads_refuses_a_metric_with_too_few_weights():
 
 def test_loads_refuses_a_spline_without_coefficients():
     model = SplineTransformer().fit(X)
-    spline = vars(model.bsplines_[0])["_delegate_to"]
-    spline.c = spline.c[:1]
+    spline = model.bsplines_[0]
+    spline = vars(spline).get("_delegate_to", spline)  # SciPy 1.18 puts a shell around it, 1.17 does not
+    setattr(spline, "_c" if "_c" in vars(spline) else "c", spline.c[:1])
     with pytest.raises(ModelRefused, match="other coefficients than knots"):
         loads(written(model))
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from diurnal.cli.airflow import airflow
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -244,6 +246,9 @@ def warehouse(deed: str) -> None:
     from diurnal.cli import choosing
 
     click.echo(choosing.warehouse(_settings(), deed))
+
+
+diurnal.add_command(airflow)
 
 
 def _settings() -> Settings:

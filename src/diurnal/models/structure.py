@@ -213,7 +213,7 @@ _PARTS: _Checks = [
     (_has_own_tree, _check_tree_owner),
     (_is("sklearn.neighbors._kd_tree.BinaryTree64"), _check_neighbours),
     (_is("sklearn.neighbors._ball_tree.BinaryTree64"), _check_neighbours),
-    (_is("scipy.interpolate._bsplines._BSpline"), _check_spline),
+    (_is("scipy.interpolate._bsplines.BSpline"), _check_spline),
     (_is("scipy.sparse._compressed._cs_matrix"), lambda matrix: matrix.check_format(full_check=True)),
     (_is("sklearn.feature_extraction.text._VectorizerMixin"), _check_vectorizer),
 ]

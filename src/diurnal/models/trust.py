@@ -47,6 +47,7 @@ _FUNCTIONS = {
     "numpy.mean",
     "numpy.median",
     "numpy.min",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",  # a spline of SciPy 1.17 holds it
     "sklearn.cluster._kmeans._kmeans_single_elkan",
     "sklearn.cluster._kmeans._kmeans_single_lloyd",
     "sklearn.feature_selection._mutual_info.mutual_info_classif",

@@ -1,0 +1,5 @@
+"""The turbines as an Airflow Dag: one run for each data interval, at most one at a time, as the window asks for."""
+
+from diurnal.airflow import build_dag
+
+dag = build_dag("turbines")

@@ -1,0 +1,121 @@
+"""``diurnal airflow``: a complete Airflow on this machine, without Docker.
+
+Airflow itself is never imported here; its parts are processes of their own.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from diurnal.airflow.local import Home
+    from diurnal.experiment import Experiment
+    from diurnal.settings import Settings
+    from diurnal.values import DataInterval
+
+
+@click.group()
+def airflow() -> None:
+    """Run a complete Airflow on this machine, on the embedded PostgreSQL, without Docker."""
+
+
+@airflow.command()
+@click.option("--detach", is_flag=True, help="Return when it is healthy; `diurnal airflow down` ends it.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the UI listens.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free.")
+def up(detach: bool, host: str, port: int) -> None:
+    """Start API server, scheduler, Dag processor and triggerer; Ctrl-C ends all of it."""
+    from diurnal.airflow.local import Launcher, start
+    from diurnal.airflow.local.address import Address
+
+    home, address = _home(), Address(host, port)
+    if not address.is_private:
+        click.echo(f"note: {host} lets others on the network reach Airflow, without encryption", err=True)
+    if not detach:
+        Launcher(home, address, click.echo).run()
+        return
+    start(home, address, click.echo)
+
+
+@airflow.command()
+def down() -> None:
+    """End the Airflow of this project, all of it, whoever started it."""
+    from diurnal.airflow.local import stop
+
+    ended = stop(_home())
+    click.echo(f"ended; it ran since {ended.since}" if ended else "no Airflow of this project is running")
+
+
+@airflow.command()
+@click.option("--json", "json_", is_flag=True, help="Print JSON, for machines.")
+def status(json_: bool) -> None:
+    """Say what runs, since when, how it is, and how to sign in."""
+    from diurnal.airflow.local import describe
+    from diurnal.cli import printing
+
+    printing.report(describe(_home()), json_)
+
+
+@airflow.command()
+@click.argument("name", metavar="NAME")
+@click.option("--date", default=None, help="The day, as 2026-11-23, or an instant; else the first without a result.")
+@click.option("--wait", is_flag=True, help="Wait for its success, and print the row that it wrote.")
+@click.option("--timeout", default=900.0, show_default=True, type=click.FloatRange(min=1), help="Seconds to wait.")
+@click.option("--json", "json_", is_flag=True, help="Print the row as JSON, for machines.")
+def trigger(name: str, date: str | None, wait: bool, timeout: float, json_: bool) -> None:
+    """Ask the running Airflow for one run of the experiment NAME, over its REST API."""
+    from diurnal.airflow.local import triggering
+    from diurnal.cli import printing
+    from diurnal.experiment import find
+
+    home = _home()
+    client, experiment = triggering.sign_in(home), find(name, home.settings.experiments)
+    interval = _interval(experiment, home.settings, date)
+    run = triggering.trigger(client, experiment.name, interval)
+    click.echo(f"{interval}: the run {run.run_id} {'is asked for' if run.is_new else 'is there already'}", err=json_)
+    if wait:
+        run.wait(lambda line: click.echo(line, err=json_), timeout=timeout)
+        wrote = [row for row in _results(experiment, home.settings) if row["data_interval_start"] == interval.start]
+        printing.rows(wrote, json_, printing.RUN_COLUMNS)
+
+
+def _home() -> Home:
+    from diurnal.airflow.local import Home
+    from diurnal.settings import Settings
+
+    return Home(Settings.load())
+
+
+def _interval(experiment: Experiment, settings: Settings, date: str | None) -> DataInterval:
+    """Choose the data interval of a date, else the first since the start date without a result.
+
+    Not the one after the newest run, as on the command line: Airflow's scheduler keeps up with the newest by itself.
+    """
+    from diurnal import intervals
+
+    schedule, anchor = experiment.schedule, experiment.start_date
+    if date:
+        return intervals.on(schedule, date, anchor=anchor)
+    # The clock is read here, at the edge, and only to choose which interval a person means who names none.
+    last = intervals.last_complete(schedule, datetime.now(UTC), anchor=anchor)
+    if anchor is None:
+        return last
+    done = {row["data_interval_start"] for row in _results(experiment, settings)}
+    one = intervals.containing(schedule, anchor, anchor=anchor)
+    while one.start in done and one.start < last.start:
+        one = intervals.following(schedule, one, anchor=anchor)
+    return one
+
+
+def _results(experiment: Experiment, settings: Settings) -> list[dict[str, Any]]:
+    """Give the rows of finished runs."""
+    from diurnal.settings import open_stores
+
+    stores = open_stores(settings)
+    try:
+        return [row for row in stores.warehouse.runs(experiment.name) if row["decided_at"] is not None]
+    finally:
+        stores.warehouse.close()
