@@ -24,6 +24,7 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 from threadpoolctl import threadpool_limits
 
+from diurnal import search as searching
 from diurnal.errors import DeclarationError, DiurnalError
 
 Scores = dict[str, float]
@@ -110,7 +111,9 @@ def vector(table: pa.Table, target: str) -> np.ndarray:
     return values.astype(str) if pa.types.is_string(column.type) else values
 
 
-def tune(search: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> Tuned:
+def tune(
+    search: BaseEstimator, X: pd.DataFrame, y: np.ndarray, *, progress: Callable[[int, int], None] | None = None
+) -> Tuned:
     """Search over the candidates, or fit what has nothing to tune.
 
     Parameters
@@ -119,6 +122,8 @@ def tune(search: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> Tuned:
         A search in scikit-learn's conventions, or a bare estimator.
     X : pandas.DataFrame, shape (n_samples, n_features)
     y : numpy.ndarray, shape (n_samples,)
+    progress : callable, optional
+        Told how many of the candidates times folds are done, and how many there are.
 
     Returns
     -------
@@ -135,7 +140,7 @@ def tune(search: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> Tuned:
         return Tuned(twin, {}, None, None, 1, 0, None, _said(seen))
     main = _main_metric(search)
     with _fitting() as seen:
-        fitted = clone(search).fit(X, y)
+        fitted = searching.tune(search, X, y, progress=progress)
         twin = _twin(fitted, search, X, y)
     results: Mapping[str, Any] = getattr(fitted, "cv_results_", {})
     best = int(fitted.best_index_)

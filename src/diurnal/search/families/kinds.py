@@ -1,0 +1,67 @@
+"""The two kinds of families: of pipeline steps, where one fit serves many sizes, and of final fits."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from diurnal.search.plan import Step
+
+
+class NotServed(Exception):
+    """A family cannot fit what it was given; each member is fitted on its own."""
+
+
+class Fits(Protocol):
+    """Final estimators that were fitted together."""
+
+    def estimator(self, i: int) -> Any:
+        """Give the i-th as a fitted estimator; :class:`NotServed` if it must be fitted on its own."""
+
+    def conclude(self, i: int) -> None:
+        """Warn of what the fit of the i-th would have warned of, where its estimator is not asked for."""
+
+    def labels(self, X: Any) -> Sequence[np.ndarray | None] | None:
+        """Give the labels that each predicts, None where it is not sure; or None if this family predicts one by one."""
+
+
+class Final(Protocol):
+    """A family of final fits."""
+
+    leading: bool  # whether members may use the leading columns of one wide matrix
+
+    def key(self, step: Step) -> Hashable | None:
+        """Give the same for steps that are fitted together; None for a step that is not of the family."""
+
+    def fit(
+        self, steps: Sequence[Step], widths: Sequence[int | None], X: Any, y: Any, words: Mapping[str, Any]
+    ) -> Fits:
+        """Fit them; :class:`NotServed` if these data are not for this family."""
+
+
+class Sizes(Protocol):
+    """One fitted pipeline step that serves several sizes."""
+
+    def fitted(self, step: Step) -> Any:
+        """Give the fitted pipeline step of one size; :class:`NotServed` if it must be fitted on its own."""
+
+    def train(self, step: Step, X: Any, fitted: Any) -> Any:
+        """Give what `fit_transform` would have given."""
+
+    def wide(self, steps: Sequence[Step], X_train: Any, others: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """Give one matrix of train rows, and one of each of the others, of which each size is the leading columns."""
+
+    def width(self, step: Step) -> int:
+        """Give how many leading columns a size has."""
+
+
+class Nested(Protocol):
+    """A family of pipeline steps."""
+
+    def key(self, step: Step) -> Hashable | None:
+        """Give the same for steps that one fit serves; None for a step that is not of the family."""
+
+    def fit(self, steps: Sequence[Step], X: Any, y: Any, words: Mapping[str, Any]) -> Sizes:
+        """Fit once for all; :class:`NotServed` if these data are not for this family."""

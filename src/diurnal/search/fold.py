@@ -1,0 +1,192 @@
+"""One fold of a round: its rows, and how a pipeline step or a final estimator is fitted and scored on them.
+
+Whatever fails here is left without a result; scikit-learn then makes that call itself, and says what is wrong in its
+own words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.base import clone
+
+from diurnal.search import door, scoring
+from diurnal.search.door import Call
+from diurnal.search.plan import Leaf, NotUnderstood, Path, Plan, Step, flatten
+from diurnal.search.witness import Witness
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Matrices:
+    """What a node gives: the rows that are learnt from, those that are scored, and the way there.
+
+    Attributes
+    ----------
+    train : matrix
+        What `fit_transform` gave, for the fits below.
+    test : matrix or None
+        What `transform` gave for the test rows; None where the scorer wants the raw rows.
+    seen : matrix or None
+        What `transform` gave for the train rows, where train scores are asked for.
+    way : dict
+        The fitted pipeline steps on the way.
+    seconds : float
+        What they took to fit.
+    score_seconds : float
+        What they took to transform the rows that are scored.
+    """
+
+    train: Any
+    test: Any
+    seen: Any
+    way: Mapping[Path, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    score_seconds: float = 0.0
+
+
+class Fold:
+    """One fold of a round: its rows, its words, and what came of it.
+
+    Parameters
+    ----------
+    plan : Plan
+    call : Call
+        Any call on this fold.
+    split : int
+        Which fold it is.
+    witness : Witness
+        Sees warnings and draws of random numbers.
+    done : callable
+        Told how many candidates have got their scores.
+    """
+
+    def __init__(self, plan: Plan, call: Call, split: int, witness: Witness, done: Callable[[int], None]) -> None:
+        self.plan, self.split, self.witness, self.done = plan, split, witness, done
+        self.words, self.scorer = call.words, call.words["scorer"]
+        self.results: dict[int, dict[str, Any]] = {}
+        train, test = plan.splits[split]
+        self.X_train, self.y_train = door.safe_split(call.estimator, call.X, call.y, train)
+        self.X_test, self.y_test = door.safe_split(call.estimator, call.X, call.y, test, train)
+        self.fit_params = _by_step(plan, door.cut_params(call.X, self.words["fit_params"], train))
+        self.score_params = [door.cut_params(call.X, self.words["score_params"], rows) for rows in (train, test)]
+        self.only_predicts = scoring.only_predicts(self.scorer)
+        self.seen = bool(self.words["return_train_score"])
+        self.n_test = int(self.X_test.shape[0]) if hasattr(self.X_test, "shape") else len(self.X_test)
+
+    def start(self) -> Matrices:
+        """Give the matrices of the root."""
+        short = self.only_predicts
+        return Matrices(self.X_train, self.X_test if short else None, self.X_train if short and self.seen else None)
+
+    @contextmanager
+    def attempt(self, candidates: list[int]) -> Iterator[None]:
+        """Note what is warned of for these candidates; what fails is left to scikit-learn."""
+        with self.witness.watch([c * len(self.plan.splits) + self.split for c in candidates]):
+            yield
+
+    def fit(self, step: Step, given: Matrices) -> tuple[Any, float]:
+        """Fit a final estimator, and tell how long it took."""
+        final, start = step.make(), time.perf_counter()
+        X, y = lend(final, given.train), self.y_train
+        words = self.fit_params.get(step.path, {})
+        final.fit(X, **words) if y is None and not step.path else final.fit(X, y, **words)
+        self.witness.check_draws()
+        return final, time.perf_counter() - start
+
+    def transform(self, step: Step, given: Matrices) -> Matrices:
+        """Fit a pipeline step on what it is given, and transform the rows that go on."""
+        fitted, start, words = step.make(), time.perf_counter(), self.fit_params.get(step.path, {})
+        X = lend(fitted, given.train)
+        if hasattr(fitted, "fit_transform"):
+            train = fitted.fit_transform(X, self.y_train, **words)
+        else:
+            train = fitted.fit(X, self.y_train, **words).transform(X)
+        self.witness.check_draws()
+        return self.onward(step, fitted, train, given, time.perf_counter() - start)
+
+    def onward(self, step: Step, fitted: Any, train: Any, given: Matrices, seconds: float) -> Matrices:
+        """Give the matrices behind a fitted pipeline step."""
+        start = time.perf_counter()
+        test = None if given.test is None else fitted.transform(lend(fitted, given.test))
+        score_seconds = given.score_seconds + time.perf_counter() - start
+        seen = None if given.seen is None else fitted.transform(lend(fitted, given.seen))
+        self.witness.check_draws()
+        return Matrices(train, test, seen, {**given.way, step.path: fitted}, given.seconds + seconds, score_seconds)
+
+    def record(self, leaf: Leaf, fitted: tuple[Any, float], given: Matrices) -> None:
+        """Score a fitted final estimator, and write down the results of its candidates."""
+        final, seconds = fitted
+        start = time.perf_counter()
+        if self.only_predicts:
+            estimator, test, seen = final, lend(final, given.test), given.seen
+        else:
+            estimator = self.whole(leaf, {**given.way, leaf.step.path: final})
+            test, seen = self.X_test, self.X_train
+        on_train, on_test = self.score_params
+        scores = scoring.score(estimator, test, self.y_test, self.scorer, on_test)
+        score_seconds = given.score_seconds + time.perf_counter() - start
+        train_scores = scoring.score(estimator, seen, self.y_train, self.scorer, on_train) if self.seen else None
+        self.witness.check_draws()
+        self.write(leaf, scores, train_scores, given.seconds + seconds, score_seconds)
+
+    def write(self, leaf: Leaf, scores: Any, train_scores: Any, seconds: float, score_seconds: float) -> None:
+        """Write down the results of a leaf's candidates, in the form of scikit-learn's "fit and score"."""
+        for candidate in leaf.candidates:
+            result: dict[str, Any] = {"fit_error": None, "test_scores": _own(scores)}
+            if self.seen:
+                result["train_scores"] = _own(train_scores)
+            result |= {"n_test_samples": self.n_test, "fit_time": seconds, "score_time": score_seconds}
+            self.results[candidate] = result
+        self.done(len(leaf.candidates))
+
+    def whole(self, leaf: Leaf, way: Mapping[Path, Any]) -> Any:
+        """Put the fitted pipeline together, for a scorer that wants to see all of it."""
+        params = self.plan.params[leaf.candidates[0]]
+        whole = clone(self.plan.base).set_params(**clone(params, safe=False))
+        for path, _ in flatten(whole):
+            if path not in way:
+                continue
+            if not path:
+                return way[path]
+            place = whole
+            for name in path[:-1]:
+                place = place.named_steps[name]
+            place.steps = [(name, way[path] if name == path[-1] else step) for name, step in place.steps]
+        return whole
+
+
+def lend(reader: Any, matrix: Any) -> Any:
+    """Lend a shared matrix: scikit-learn's estimators do not write into what they are given, others cannot."""
+    if type(reader).__module__.startswith("sklearn."):
+        return matrix
+    if isinstance(matrix, np.ndarray):
+        view = matrix.view()
+        view.flags.writeable = False
+        return view
+    if isinstance(matrix, pd.DataFrame | pd.Series):
+        return matrix.copy(deep=False)  # copy on write
+    return matrix.copy() if sparse.issparse(matrix) or isinstance(matrix, list) else matrix
+
+
+def _by_step(plan: Plan, fit_params: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
+    """Sort the words of a fit, ``step__word``, by the pipeline step that they are for."""
+    paths = [path for path, _ in flatten(plan.base)]
+    sorted_by: dict[Path, dict[str, Any]] = {}
+    for name, value in fit_params.items():
+        words = tuple(name.split("__"))
+        path = max((p for p in paths if words[: len(p)] == p), key=len, default=None)
+        if path is None or len(path) == len(words):
+            raise NotUnderstood(f"the fit does not take {name}")
+        sorted_by.setdefault(path, {})["__".join(words[len(path) :])] = value
+    return sorted_by
+
+
+def _own(scores: Any) -> Any:
+    return dict(scores) if isinstance(scores, dict) else scores

@@ -1,0 +1,47 @@
+"""Scoring a candidate on what its prefix gives, instead of sending the test rows through the whole pipeline again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin, is_classifier
+from sklearn.metrics import accuracy_score
+
+from diurnal.search import door
+
+
+def only_predicts(scorer: Any) -> bool:
+    """Tell whether a scorer asks the final estimator alone, so that it need not see the pipeline nor the raw rows."""
+    return door.scorer_parts(scorer) is not None
+
+
+def is_accuracy(scorer: Any, final: Any) -> bool:
+    """Tell whether a scorer gives the plain share of right labels for this kind of final estimator."""
+    parts = door.scorer_parts(scorer)
+    if parts != [scorer]:
+        return False
+    if hasattr(scorer, "_score_func"):
+        how = (scorer._score_func, scorer._sign, scorer._kwargs, scorer._response_method)
+        return how == (accuracy_score, 1, {}, "predict")
+    return is_classifier(final) and type(final).score is ClassifierMixin.score
+
+
+def only_labels(scorer: Any, final: Any) -> bool:
+    """Tell whether a scorer looks at predicted labels only, never at how sure they are."""
+    parts = door.scorer_parts(scorer)
+    if parts is None:
+        return False
+    plain = is_classifier(final) and type(final).score is ClassifierMixin.score
+    return all(plain if not hasattr(p, "_score_func") else p._response_method == "predict" for p in parts)
+
+
+def accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
+    """Give the share of right labels, as scikit-learn's `accuracy_score` does to the last bit."""
+    return float(np.average(y == predicted))
+
+
+def score(estimator: Any, X: Any, y: Any, scorer: Any, params: Mapping[str, Any]) -> Any:
+    """Score as scikit-learn's searches do; what fails is raised."""
+    return door.score(estimator, X, y, scorer, params)

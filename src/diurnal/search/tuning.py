@@ -1,0 +1,151 @@
+"""The search itself: scikit-learn's own `fit`, with another hand at its loop over candidates and folds."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sklearn.base import clone
+from sklearn.model_selection._search import BaseSearchCV  # type: ignore[attr-defined]  # the documented base class
+
+from diurnal.search import door
+from diurnal.search.door import Call, Moved
+from diurnal.search.keys import is_estimator
+from diurnal.search.plan import NotUnderstood, flatten, plan
+from diurnal.search.running import run
+
+Progress = Callable[[int, int], None]
+
+
+def tune(search: Any, X: Any, y: Any = None, *, progress: Progress | None = None, **fit_params: Any) -> Any:
+    """Fit a search as scikit-learn does, with the same numbers, and each shared beginning fitted once.
+
+    Parameters
+    ----------
+    search : estimator
+        A scikit-learn search; it is cloned. What is not understood is fitted by its own `fit`.
+    X : matrix, shape (n_samples, n_features)
+    y : vector, shape (n_samples,), optional
+    progress : callable, optional
+        Told ``(done, total)``, in candidates times folds, now and then.
+    **fit_params
+        What the search's own `fit` takes.
+
+    Returns
+    -------
+    estimator
+        The fitted clone: with `cv_results_`, `best_params_` and all else that its `fit` leaves.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.svm import SVC
+    >>> X, y = load_iris(return_X_y=True)
+    >>> tuned = tune(GridSearchCV(make_pipeline(PCA(2), SVC()), {"svc__C": [0.01, 1, 100]}), X, y)
+    >>> tuned.best_params_
+    {'svc__C': 1}
+    """
+    fitted = clone(search)
+    with in_our_hands(fitted, progress):
+        return fitted.fit(X, y, **fit_params)
+
+
+def understands(search: Any) -> str | None:
+    """Tell why a search goes to scikit-learn unchanged; None if it does not.
+
+    Returns
+    -------
+    str or None
+        The reason. That a search is understood does not promise that it has anything to share.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> understands(Ridge())
+    'Ridge is no search of scikit-learn'
+    """
+    if not isinstance(search, BaseSearchCV):
+        return f"{type(search).__name__} is no search of scikit-learn"
+    if search.verbose > 1:
+        return "it prints a line for each fit"
+    if not is_estimator(search.estimator):
+        return "what it tunes is no estimator"
+    if door.has_callbacks(search) or any(map(door.has_callbacks, _within(search.estimator))):
+        return "somebody listens to its fits"
+    try:
+        flatten(search.estimator)
+    except NotUnderstood as reason:
+        return str(reason)
+    return None
+
+
+@contextmanager
+def in_our_hands(search: Any, progress: Progress | None = None) -> Iterator[None]:
+    """Let the next `fit` of this very search be ours, if it is understood."""
+    if understands(search) is None:
+        search._run_search = _hook(search, progress)
+    try:
+        yield
+    finally:
+        vars(search).pop("_run_search", None)
+
+
+def _hook(search: Any, progress: Progress | None) -> Callable[..., None]:
+    """Give a `_run_search` that evaluates candidates our way."""
+    theirs = search._run_search
+    counted = _Counted(progress)
+
+    def ours(evaluate: Callable[..., Any], **words: Any) -> None:
+        vars(search).pop("_run_search", None)  # it has been called, and must not travel to other processes
+        try:
+            evaluate = door.redirect(evaluate, lambda calls: _evaluate(calls, counted))
+        except Moved:
+            pass  # scikit-learn has changed its loop: it runs it itself
+        theirs(evaluate, **words)
+
+    ours.__signature__ = inspect.signature(theirs)  # type: ignore[attr-defined]  # scikit-learn looks at it
+    return ours
+
+
+def _evaluate(calls: list[Call], counted: _Counted) -> list[dict[str, Any]] | None:
+    """Make the calls of one round; None leaves them to scikit-learn."""
+    if not calls:
+        return None
+    counted.expect(len(calls))
+    results = None
+    try:
+        words = calls[0].words
+        if not (door.routing_enabled() and (words["fit_params"] or words["score_params"])):
+            results = run(plan(calls), calls, counted.add)
+    except (NotUnderstood, Moved):
+        results = None
+    if results is None:
+        counted.leave(len(calls))
+    return results
+
+
+class _Counted:
+    """Candidates times folds: how many are done, of how many that are known of."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress, self.done, self.total = progress, 0, 0
+
+    def expect(self, n: int) -> None:
+        self.total += n
+
+    def leave(self, n: int) -> None:
+        self.total -= n
+
+    def add(self, n: int) -> None:
+        self.done += n
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _within(estimator: Any) -> list[Any]:
+    return [estimator, *(v for v in estimator.get_params(deep=True).values() if is_estimator(v))]

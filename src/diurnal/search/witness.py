@@ -1,0 +1,84 @@
+"""Sees what a fit does beside its fit: the warnings it gives, and the random numbers it draws from NumPy's one stream.
+
+scikit-learn would fit a shared prefix once for each candidate and warn each time; so do we, by saying again what was
+said. A fit that draws from the global stream has another draw each time; nothing can be shared then, and
+:class:`Drawn` calls the whole round off, with the stream put back to where it was.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+
+class Drawn(BaseException):
+    """A fit has drawn from the global stream. No `Exception`, so that nobody who catches failures stops it."""
+
+
+class Witness:
+    """Watches one round of a search, in all of its threads."""
+
+    def __init__(self) -> None:
+        self._before = np.random.get_state()
+        self._mark = _mark(self._before)
+        self._here = threading.local()
+        self.warned: dict[int, list[tuple[Any, type[Warning], str, int]]] = defaultdict(list)
+
+    def check_draws(self) -> None:
+        """Raise :class:`Drawn` if anybody has drawn from the global stream since the beginning."""
+        if _mark(np.random.get_state()) != self._mark:
+            raise Drawn
+
+    def put_back(self) -> None:
+        """Put the global stream back to where it was."""
+        np.random.set_state(self._before)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Take down all warnings instead of showing them, until the end of the block."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = self._take_down
+            yield
+
+    @contextmanager
+    def watch(self, calls: list[int]) -> Iterator[None]:
+        """Take warnings down for these calls; what fails is forgotten, warnings and all, for it will be called again."""
+        outer = getattr(self._here, "calls", None)
+        mine: list[tuple[Any, type[Warning], str, int]] = []
+        outer_notes = getattr(self._here, "notes", None)
+        self._here.calls, self._here.notes = calls, mine
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - whatever fails is called again by scikit-learn, and fails there
+            mine.clear()
+        finally:
+            self._here.calls, self._here.notes = outer, outer_notes
+            for call in calls:
+                self.warned[call][:0] = mine  # what is further out was said before
+
+    def _take_down(self, message: Any, category: Any, filename: str, lineno: int, *_: Any) -> None:
+        notes = getattr(self._here, "notes", None)
+        if notes is not None:
+            notes.append((message, category, filename, lineno))
+
+
+def strict() -> bool:
+    """Tell whether any warning may be turned into an error."""
+    return any(action == "error" for action, *_ in warnings.filters)
+
+
+def say_again(notes: list[tuple[Any, type[Warning], str, int]]) -> None:
+    """Give warnings that were taken down, through the filters as they are now."""
+    for message, category, filename, lineno in notes:
+        warnings.warn_explicit(message, category, filename, lineno)
+
+
+def _mark(state: Any) -> tuple[int, int]:
+    return int(state[2]), int(state[1][0])
