@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,8 @@ class Day:
         Who asked for it.
     force : bool
         Whether to make one more result where there already is one.
+    progress : callable, optional
+        Told, while `tune` works, how many of the candidates times folds are done, and how many there are.
     """
 
     experiment: Experiment
@@ -68,6 +70,7 @@ class Day:
     stores: Stores
     by: str
     force: bool = False
+    progress: Callable[[int, int], None] | None = None
 
     def fixed_schema(self) -> Schema | None:
         """Give the schema that the first batch fixed, if there was one; the declaration must agree with it."""

@@ -101,7 +101,7 @@ def tune(day: Day, samples: Samples) -> SearchResult:
         raise _no_samples(day, "train")
     if backend.task(search) == "classification":
         refuse_scarce_classes(_counts(y), _least(search, y))
-    tuned = backend.tune(search, X, y)
+    tuned = backend.tune(search, X, y, progress=day.progress)
     twin = models.dumps(tuned.twin, day.experiment.trusted)
     digest = hashlib.sha256(twin).hexdigest()
     name, key = day.experiment.name, day.interval.key

@@ -14,9 +14,10 @@ from diurnal.errors import BatchRefused, ConfigurationError, NotFound, UsageErro
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from diurnal.cli.progress import Watch
     from diurnal.day import Stores
     from diurnal.experiment import Experiment
-    from diurnal.flow import Outcome, Watch
+    from diurnal.flow import Outcome
     from diurnal.settings import Settings
     from diurnal.values import DataInterval
 
@@ -58,8 +59,8 @@ def carry_out(
     from diurnal.day import Day
     from diurnal.flow import run
 
-    day = Day(experiment, interval, stores, by=whoami(), force=force)
-    return run(day, watch=watch, now=None if allow_future else datetime.now(UTC))
+    day = Day(experiment, interval, stores, by=whoami(), force=force, progress=watch.fits)
+    return run(day, watch=watch.step, now=None if allow_future else datetime.now(UTC))
 
 
 def backfill(

@@ -92,11 +92,12 @@ def check(name: str, json_: bool) -> None:
 def run(name: str, date: str | None, next_: bool, force: bool, allow_future: bool, json_: bool) -> None:
     """Carry out one day: fetch, split, tune, evaluate, record, refit, publish, promote."""
     from diurnal.cli import choosing, printing
+    from diurnal.cli.progress import progress
 
     experiment = _find(name)
     with _stores() as stores:
         interval = choosing.interval(experiment, stores, date, newest=next_)
-        with printing.progress([interval], json_) as watch:
+        with progress([interval], json_) as watch:
             outcome = choosing.carry_out(experiment, interval, stores, watch, force=force, allow_future=allow_future)
         printing.outcome(outcome, json_, _settings(), stores)
 
@@ -111,10 +112,11 @@ def run(name: str, date: str | None, next_: bool, force: bool, allow_future: boo
 def backfill(name: str, first: str, last: str, force: bool, allow_future: bool, json_: bool) -> None:
     """Carry out past days, oldest first; those that have a result are left alone."""
     from diurnal.cli import choosing, printing
+    from diurnal.cli.progress import progress
 
     experiment = _find(name)
     intervals = choosing.between(experiment, first, last)
-    with _stores() as stores, printing.progress(intervals, json_) as watch:
+    with _stores() as stores, progress(intervals, json_) as watch:
         done = choosing.backfill(experiment, intervals, stores, watch, force=force, allow_future=allow_future)
     printing.backfilled(done, json_)
     if any(error for _, _, error in done):

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from diurnal.cli import choosing
-from diurnal.flow import names
 
 if TYPE_CHECKING:
     from diurnal.day import Stores
-    from diurnal.flow import Outcome, Watch
+    from diurnal.flow import Outcome
     from diurnal.settings import Settings
-    from diurnal.values import DataInterval
 
 RUN_COLUMNS = [
     "data_interval_start",
@@ -43,7 +40,9 @@ def rows(found: Sequence[dict[str, Any]], json_: bool, columns: Sequence[str]) -
         return
     from rich.table import Table
 
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
     for row in found:
         table.add_row(*[_short(row.get(column)) for column in columns])
     _console().print(table)
@@ -105,42 +104,6 @@ def backfilled(done: choosing.Done, json_: bool) -> None:
     if not json_:
         counts = {state: sum(row["state"] == state for row in listed) for state in ("done", "already done", "refused")}
         click.echo(f"\n{len(listed)} data intervals: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
-
-
-@contextmanager
-def progress(intervals: Sequence[DataInterval], json_: bool) -> Iterator[Watch]:
-    """Show how far a run or a backfill is: a bar on a terminal, a line for each step elsewhere."""
-    if json_ or not sys.stderr.isatty():
-        yield _quiet if json_ else _lines
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = [TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=len(intervals) * len(names()))
-        position = {"day": -1}
-
-        def watch(step: str, seconds: float) -> None:
-            if step == "fetch" and seconds < 0:
-                position["day"] += 1
-                bar.update(task, completed=position["day"] * len(names()))
-            day = intervals[min(position["day"], len(intervals) - 1)]
-            if seconds < 0:
-                bar.update(task, description=f"{day} {step}")
-            else:
-                bar.advance(task)
-
-        yield watch
-
-
-def _lines(step: str, seconds: float) -> None:
-    if seconds >= 0:
-        click.echo(f"{step:<12}{seconds:8.2f} s", err=True)
-
-
-def _quiet(_step: str, _seconds: float) -> None:
-    """Say nothing: a machine reads."""
 
 
 def _console() -> Any:

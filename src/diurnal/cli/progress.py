@@ -1,0 +1,75 @@
+"""How far a run or a backfill is: a bar on a terminal, a line for each step elsewhere, nothing for machines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from diurnal.flow import names
+
+if TYPE_CHECKING:
+    from diurnal.values import DataInterval
+
+
+class Watch:
+    """Watches, and says nothing: a machine reads."""
+
+    def step(self, name: str, seconds: float) -> None:
+        """Take note of a step that begins (-1) or has ended (the seconds that it took)."""
+
+    def fits(self, done: int, total: int) -> None:
+        """Take note of the fits that `tune` has done."""
+
+
+class Lines(Watch):
+    """Says a line for each step."""
+
+    def step(self, name: str, seconds: float) -> None:
+        """Say what the step took."""
+        if seconds >= 0:
+            click.echo(f"{name:<12}{seconds:8.2f} s", err=True)
+
+
+class Bar(Watch):
+    """Moves a bar of steps, and counts the fits beside it."""
+
+    def __init__(self, bar: Any, intervals: Sequence[DataInterval]) -> None:
+        self._bar = bar
+        self._intervals = intervals
+        self._done = 0  # data intervals, whole ones
+        self._task = bar.add_task("", total=len(intervals) * len(names()))
+
+    def step(self, name: str, seconds: float) -> None:
+        """Move on by one step; a fetch begins the next data interval, even after one that ended early."""
+        if seconds >= 0:
+            self._bar.advance(self._task)
+            return
+        if name == names()[0]:
+            self._bar.update(self._task, completed=self._done * len(names()))
+            self._done += 1
+        self._say(name)
+
+    def fits(self, done: int, total: int) -> None:
+        """Say how many fits are done."""
+        self._say(f"tune {done}/{total}")
+
+    def _say(self, what: str) -> None:
+        self._bar.update(self._task, description=f"{self._intervals[self._done - 1]} {what}")
+
+
+@contextmanager
+def progress(intervals: Sequence[DataInterval], json_: bool) -> Iterator[Watch]:
+    """Show how far the runs of some data intervals are."""
+    if json_ or not sys.stderr.isatty():
+        yield Watch() if json_ else Lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = [TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield Bar(bar, intervals)
