@@ -27,6 +27,7 @@ RUN_COLUMNS = [
     "reason",
 ]
 MODEL_COLUMNS = ["version", "champion", "data_interval_start", "run_id", "digest", "path"]
+_LONG = ("best_params", "reason", "description", "run_id", "digest", "path", "name", "removed")
 PROMOTION_COLUMNS = ["seq", "version", "kind", "promoted_at", "promoted_by", "reason"]
 
 
@@ -41,11 +42,23 @@ def rows(found: Sequence[dict[str, Any]], json_: bool, columns: Sequence[str]) -
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
+    console = _console()
+    cells = [[_short(row.get(column)) for column in columns] for row in found]
+    widths = [max(map(len, values)) for values in zip(*cells, strict=True)]
+    short = sum(
+        2 + max(width, _narrow(column)) for column, width in zip(columns, widths, strict=True) if column not in _LONG
+    )
+    long = max(12, (console.width - short) // max(1, sum(column in _LONG for column in columns)) - 2)
     for column in columns:
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    for row in found:
-        table.add_row(*[_short(row.get(column)) for column in columns])
-    _console().print(table)
+        table.add_column(column.replace("_", "\n"), no_wrap=True, max_width=long if column in _LONG else None)
+    for line in cells:
+        table.add_row(*line)
+    console.print(table)
+
+
+def _narrow(column: str) -> int:
+    """Tell how wide a heading is whose words stand below each other."""
+    return max(map(len, column.split("_")))
 
 
 def report(values: dict[str, Any], json_: bool) -> None:
