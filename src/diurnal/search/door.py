@@ -60,7 +60,7 @@ def redirect(evaluate: Callable[..., Any], run: Runner) -> Callable[..., Any]:
     """Give the same `evaluate_candidates`, except that its fits and scores are asked of `run`.
 
     `evaluate_candidates` is the function that scikit-learn hands to the public hook `_run_search`. It goes on to split,
-    to report failures and to lay out `cv_results_`; its loop over candidates and folds is taken down as a list of calls.
+    to report failures and to lay out `cv_results_`; its loop over candidates and folds is taken down as calls.
     Where `run` gives None, the calls are made as scikit-learn would have made them, by its own `Parallel`.
     """
     if not isinstance(evaluate, FunctionType) or evaluate.__closure__ is None:

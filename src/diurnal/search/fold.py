@@ -78,7 +78,7 @@ class Fold:
         self.score_params = [door.cut_params(call.X, self.words["score_params"], rows) for rows in (train, test)]
         self.only_predicts = scoring.only_predicts(self.scorer)
         self.seen = bool(self.words["return_train_score"])
-        self.n_test = int(self.X_test.shape[0]) if hasattr(self.X_test, "shape") else len(self.X_test)
+        self.n_train, self.n_test = _n_rows(self.X_train), _n_rows(self.X_test)
 
     def start(self) -> Matrices:
         """Give the matrices of the root."""
@@ -186,6 +186,10 @@ def _by_step(plan: Plan, fit_params: Mapping[str, Any]) -> dict[Path, dict[str, 
             raise NotUnderstood(f"the fit does not take {name}")
         sorted_by.setdefault(path, {})["__".join(words[len(path) :])] = value
     return sorted_by
+
+
+def _n_rows(matrix: Any) -> int:
+    return int(matrix.shape[0]) if hasattr(matrix, "shape") else len(matrix)
 
 
 def _own(scores: Any) -> Any:

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from diurnal.search.door import Call
-from diurnal.search.keys import key_of, parts
+from diurnal.search.keys import is_estimator, key_of, parts
 
 Path = tuple[str, ...]
 
@@ -37,12 +37,15 @@ class Step:
         What it is cloned from.
     changes : Mapping of str to Any
         The parameters that are set on the clone.
+    defaults : Mapping of str to Any
+        The template's own parameters.
     """
 
     path: Path
     key: Hashable
     template: Any
     changes: Mapping[str, Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self) -> Any:
         """Give a new estimator, not fitted, as the candidate has it."""
@@ -51,7 +54,7 @@ class Step:
 
     def params(self) -> dict[str, Any]:
         """Give the estimator's own parameters, as the candidate has them."""
-        return {**self.template.get_params(deep=False), **self.changes}
+        return {**self.defaults, **self.changes}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -133,9 +136,7 @@ def plan(calls: Sequence[Call]) -> Plan:
     lay, root, n_steps, odd = _Layout(base), Node(Step((), None, None, {})), 0, set[int]()
     for i, chosen in enumerate(params):
         try:
-            *prefix, final = lay.steps(chosen)
-            if calls[0].words["fit_params"] and any(s.path not in lay.keys for s in (*prefix, final)):
-                raise NotUnderstood("the fit has words for pipeline steps that this candidate has not")
+            *prefix, final = lay.steps(chosen, worded=bool(calls[0].words["fit_params"]))
         except NotUnderstood:
             odd.add(i)
             continue
@@ -166,6 +167,11 @@ def flatten(estimator: Any, path: Path = ()) -> list[tuple[Path, Any]]:
     return [found for name, step in estimator.steps for found in flatten(step, (*path, name))]
 
 
+def own_params(estimator: Any) -> dict[str, Any]:
+    """Give the parameters of an estimator without those of estimators within it; of what is none, nothing."""
+    return estimator.get_params(deep=False) if is_estimator(estimator) else {}
+
+
 class _Layout:
     """Turns the parameters of candidates into their pipeline steps, most of them without building the pipeline."""
 
@@ -173,14 +179,18 @@ class _Layout:
         self.base = base
         self.flat = flatten(base)
         self.keys = {path: _checked_key(estimator) for path, estimator in self.flat}
+        self.params = {path: own_params(estimator) for path, estimator in self.flat}
         self.inner = {path[:n] for path, _ in self.flat for n in range(len(path))}
 
-    def steps(self, params: Mapping[str, Any]) -> list[Step]:
+    def steps(self, params: Mapping[str, Any], *, worded: bool) -> list[Step]:
+        """Give the pipeline steps of a candidate; `worded` tells that the fit has words for some of the base's."""
         replaced: dict[Path, Any] = {}
         changes: dict[Path, dict[str, Any]] = {}
         for name, value in params.items():
             path, rest = self._place(name)
             if path is None or (not rest and (type(value) is Pipeline or path in self.inner)):
+                if worded:
+                    raise NotUnderstood("the fit has words for pipeline steps that a candidate may not have")
                 return self._built(params)
             if rest:
                 changes.setdefault(path, {})[rest] = value
@@ -189,15 +199,16 @@ class _Layout:
         return _finish([self._step(path, e, replaced, changes.get(path, {})) for path, e in self.flat])
 
     def _step(self, path: Path, estimator: Any, replaced: Mapping[Path, Any], changes: Mapping[str, Any]) -> Step:
-        key = self.keys[path]
+        key, params = self.keys[path], self.params[path]
         if path in replaced:
             estimator = replaced[path]
-            key = _checked_key(estimator)
+            key, params = _checked_key(estimator), own_params(estimator)
         for name, value in changes.items():
             _checked_key(value)
             if name.rpartition("__")[2].startswith("copy") and value is False:
                 raise NotUnderstood(f"{name}=False changes the data in place")
-        return Step(path, (path, key, tuple((n, key_of(changes[n])) for n in sorted(changes))), estimator, changes)
+        key = path, key, tuple((n, key_of(changes[n])) for n in sorted(changes))
+        return Step(path, key, estimator, changes, params)
 
     def _place(self, name: str) -> tuple[Path | None, str]:
         """Cut the name of a parameter into the path of a pipeline step and the rest."""
@@ -215,7 +226,7 @@ class _Layout:
             whole = clone(self.base).set_params(**clone(dict(params), safe=False))
         except (ValueError, TypeError, AttributeError) as error:
             raise NotUnderstood(f"the parameters cannot be set: {error}") from error
-        return _finish([Step(path, (path, _checked_key(e), ()), e, {}) for path, e in flatten(whole)])
+        return _finish([Step(path, (path, _checked_key(e), ()), e, {}, own_params(e)) for path, e in flatten(whole)])
 
 
 def _finish(steps: list[Step]) -> list[Step]:
@@ -231,7 +242,7 @@ def _passes(estimator: Any) -> bool:
 
 def _checked_key(value: Any) -> Hashable:
     """Give the key of a value; refuse an estimator that changes the data that it is given."""
-    if hasattr(value, "get_params") and not isinstance(value, type):
+    if is_estimator(value):
         for part in parts(value):
             own = part.get_params(deep=False)
             if any(own[name] is False for name in own if name.startswith("copy")):

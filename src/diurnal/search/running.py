@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import joblib
+
+from diurnal.search import workers
 from diurnal.search.door import Call
 from diurnal.search.fold import Fold
 from diurnal.search.plan import Plan
 from diurnal.search.walk import has_families, walk
-from diurnal.search.witness import Drawn, Witness, say_again, strict
+from diurnal.search.witness import Drawn, Note, Witness, say_again, strict
+
+Results = dict[int, dict[str, Any]]
 
 
 def run(plan: Plan, calls: Sequence[Call], done: Callable[[int], None]) -> list[dict[str, Any]] | None:
@@ -31,27 +38,66 @@ def run(plan: Plan, calls: Sequence[Call], done: Callable[[int], None]) -> list[
     """
     if not (plan.shares() or has_families(plan.root)):
         return None
+    n_splits, lock = len(plan.splits), threading.Lock()
+
+    def count(n: int) -> None:
+        with lock:
+            done(n)
+
     witness = Witness()
     try:
-        with witness.watching():
-            folds = [_walk(plan, calls[split], split, witness, done) for split in range(len(plan.splits))]
+        folds = _folds(plan, calls[:n_splits], witness, count)
     except Drawn:
         witness.put_back()
         return None
     results = []
     for i, call in enumerate(calls):
-        candidate, split = divmod(i, len(plan.splits))
-        result, notes = folds[split].results.get(candidate), witness.warned.get(i, [])
+        candidate, split = divmod(i, n_splits)
+        found, warned = folds[split]
+        result, notes = found.get(candidate), warned.get(i, [])
         if result is None or (notes and strict()):
+            count(result is None)
             result = call.make()
-            done(1)
         else:
             say_again(notes)
         results.append(result)
     return results
 
 
-def _walk(plan: Plan, call: Call, split: int, witness: Witness, done: Callable[[int], None]) -> Fold:
-    fold = Fold(plan, call, split, witness, done)
+def _folds(
+    plan: Plan, calls: Sequence[Call], witness: Witness, done: Callable[[int], None]
+) -> list[tuple[Results, dict[int, list[Note]]]]:
+    """Walk every fold, by the workers that suit it; give results by candidate, and warnings by call."""
+    kind, n = workers.choose(plan, calls[0])
+    splits = range(len(calls))
+    if kind == "processes":
+        found = joblib.Parallel(n_jobs=n)(joblib.delayed(_elsewhere)(plan, calls[split], split) for split in splits)
+        if any(each is None for each in found):
+            raise Drawn
+        for results, _ in found:
+            done(len(results))
+        return list(found)
+    here = partial(_walk, plan, dict(enumerate(calls)), witness, done)
+    with workers.one_blas_thread(), witness.watching():
+        walked = workers.on_threads(here, splits, n) if kind == "threads" else [here(split) for split in splits]
+    return [(results, witness.warned) for results in walked]
+
+
+def _walk(plan: Plan, calls: Mapping[int, Call], witness: Witness, done: Callable[[int], None], split: int) -> Results:
+    fold = Fold(plan, calls[split], split, witness, done)
     walk(fold, plan.root, fold.start())
-    return fold
+    return fold.results
+
+
+def _elsewhere(plan: Plan, call: Call, split: int) -> tuple[Results, dict[int, list[Note]]] | None:
+    """Walk a fold in a process of its own; None if it has drawn from the global stream."""
+    witness = Witness()
+    try:
+        with workers.one_blas_thread(), witness.watching():
+            return _walk(plan, {split: call}, witness, _nobody, split), dict(witness.warned)
+    except Drawn:
+        return None
+
+
+def _nobody(_: int) -> None:
+    """Tell nobody: another process counts."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sklearn.base import clone
-from sklearn.model_selection._search import BaseSearchCV  # type: ignore[attr-defined]  # the documented base class
+from sklearn.model_selection._search import BaseSearchCV  # the documented base class
 
 from diurnal.search import door
-from diurnal.search.door import Call, Moved
+from diurnal.search.door import Call, Moved, Runner
 from diurnal.search.keys import is_estimator
 from diurnal.search.plan import NotUnderstood, flatten, plan
 from diurnal.search.running import run
@@ -48,7 +48,7 @@ def tune(search: Any, X: Any, y: Any = None, *, progress: Progress | None = None
     >>> X, y = load_iris(return_X_y=True)
     >>> tuned = tune(GridSearchCV(make_pipeline(PCA(2), SVC()), {"svc__C": [0.01, 1, 100]}), X, y)
     >>> tuned.best_params_
-    {'svc__C': 1}
+    {'svc__C': 100}
     """
     fitted = clone(search)
     with in_our_hands(fitted, progress):
@@ -87,43 +87,48 @@ def understands(search: Any) -> str | None:
 @contextmanager
 def in_our_hands(search: Any, progress: Progress | None = None) -> Iterator[None]:
     """Let the next `fit` of this very search be ours, if it is understood."""
-    if understands(search) is None:
-        search._run_search = _hook(search, progress)
+    counted = _Counted(progress)
+    if understands(search) is not None:
+        yield
+        return
+    with in_hands_of(search, lambda calls: _attempt(calls, counted)):
+        yield
+
+
+@contextmanager
+def in_hands_of(search: Any, run: Runner) -> Iterator[None]:
+    """Let `run` make the calls of the next `fit` of this very search."""
+    theirs = search._run_search
+
+    def ours(evaluate: Callable[..., Any], **words: Any) -> None:
+        vars(search).pop("_run_search", None)  # it has been called, and must not travel to other processes
+        with suppress(Moved):  # if scikit-learn has changed its loop, it runs it itself
+            evaluate = door.redirect(evaluate, run)
+        theirs(evaluate, **words)
+
+    ours.__signature__ = inspect.signature(theirs)  # type: ignore[attr-defined]  # scikit-learn looks at it
+    search._run_search = ours
     try:
         yield
     finally:
         vars(search).pop("_run_search", None)
 
 
-def _hook(search: Any, progress: Progress | None) -> Callable[..., None]:
-    """Give a `_run_search` that evaluates candidates our way."""
-    theirs = search._run_search
-    counted = _Counted(progress)
-
-    def ours(evaluate: Callable[..., Any], **words: Any) -> None:
-        vars(search).pop("_run_search", None)  # it has been called, and must not travel to other processes
-        try:
-            evaluate = door.redirect(evaluate, lambda calls: _evaluate(calls, counted))
-        except Moved:
-            pass  # scikit-learn has changed its loop: it runs it itself
-        theirs(evaluate, **words)
-
-    ours.__signature__ = inspect.signature(theirs)  # type: ignore[attr-defined]  # scikit-learn looks at it
-    return ours
+def evaluate(calls: list[Call]) -> list[dict[str, Any]]:
+    """Make the calls of one round, by scikit-learn where they are not understood."""
+    results = _attempt(calls, _Counted(None))
+    return [call.make() for call in calls] if results is None else results
 
 
-def _evaluate(calls: list[Call], counted: _Counted) -> list[dict[str, Any]] | None:
+def _attempt(calls: list[Call], counted: _Counted) -> list[dict[str, Any]] | None:
     """Make the calls of one round; None leaves them to scikit-learn."""
     if not calls:
         return None
     counted.expect(len(calls))
-    results = None
-    try:
-        words = calls[0].words
-        if not (door.routing_enabled() and (words["fit_params"] or words["score_params"])):
+    results, words = None, calls[0].words
+    if not (door.routing_enabled() and (words["fit_params"] or words["score_params"])):
+        with suppress(NotUnderstood, Moved):
             results = run(plan(calls), calls, counted.add)
-    except (NotUnderstood, Moved):
-        results = None
     if results is None:
         counted.leave(len(calls))
     return results

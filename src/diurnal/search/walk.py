@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from diurnal.search import scoring
 from diurnal.search.families import FINALS, NESTED
-from diurnal.search.families.kinds import Final, Fits, Nested, NotServed
+from diurnal.search.families.kinds import Design, Final, Fits, Nested, NotServed, Sizes
 from diurnal.search.fold import Fold, Matrices, lend
 from diurnal.search.plan import Leaf, Node, Step
 
@@ -49,7 +49,7 @@ def walk(fold: Fold, node: Node, given: Matrices) -> None:
     """Fit and score all that is below a node, and has no result yet."""
     leaves = [leaf for leaf in node.leaves.values() if _open(fold, leaf)]
     for family, places in families([leaf.step for leaf in leaves], FINALS):
-        fit_finals(fold, family, [Member(leaves[i], given, None) for i in places], given)
+        fit_finals(fold, family, [Member(leaves[i], given, None) for i in places])
     for leaf in leaves:
         if _open(fold, leaf):
             with fold.attempt(leaf.candidates):
@@ -79,60 +79,69 @@ def walk_nested(fold: Fold, family: Nested, nodes: list[Node], given: Matrices) 
                 served[i] = sizes.fitted(node.step)
             except NotServed:
                 continue
-        _finals_across(fold, sizes, [nodes[i] for i in served], given, seconds)
+        ready = _finals_across(fold, sizes, [(nodes[i], fitted) for i, fitted in served.items()], given, seconds)
         for i, fitted in served.items():
-            step = nodes[i].step
             if any(_open(fold, leaf) for leaf in nodes[i].all_leaves()):
-                train = sizes.train(step, given.train, fitted)
                 with fold.attempt(_candidates(list(nodes[i].all_leaves()))):
-                    walk(fold, nodes[i], fold.onward(step, fitted, train, given, seconds))
+                    behind = ready.pop(id(nodes[i]), None) or _behind(fold, sizes, nodes[i], fitted, given, seconds)
+                    walk(fold, nodes[i], behind)
 
 
-def _finals_across(fold: Fold, sizes: Any, nodes: list[Node], given: Matrices, seconds: float) -> None:
-    """Fit final families below several siblings on the one matrix of which each sibling's is a part."""
-    if not fold.only_predicts:
-        return
-    leaves = [(leaf, node) for node in nodes for leaf in node.leaves.values()]
+def _behind(fold: Fold, sizes: Sizes, node: Node, fitted: Any, given: Matrices, seconds: float) -> Matrices:
+    return fold.onward(node.step, fitted, sizes.train(node.step, given.train, fitted), given, seconds)
+
+
+def _finals_across(
+    fold: Fold, sizes: Sizes, nodes: list[tuple[Node, Any]], given: Matrices, seconds: float
+) -> dict[int, Matrices]:
+    """Fit final families below several siblings together; give the matrices that were made for it, by node."""
+    ready: dict[int, Matrices] = {}
+    leaves = [(leaf, node, fitted) for node, fitted in nodes for leaf in node.leaves.values()]
     leading = [family for family in FINALS if family.leading]
-    for family, places in families([leaf.step for leaf, _ in leaves], leading):
+    for family, places in families([leaf.step for leaf, _, _ in leaves], leading):
         mine = [leaves[i] for i in places]
-        if not scoring.only_labels(fold.scorer, mine[0][0].step.template):
-            continue
-        steps = [node.step for _, node in mine]
-        train, (test, seen) = sizes.wide(steps, given.train, [given.test, given.seen])
-        wide = replace(given, train=train, test=test, seen=seen, seconds=given.seconds + seconds)
-        members = [Member(leaf, wide, sizes.width(node.step)) for leaf, node in mine]
-        fit_finals(fold, family, members, wide)
+        widest = max(sizes.width(node.step) for _, node, _ in mine)
+        if not family.wide((fold.n_train, widest), fold.y_train):
+            for _, node, fitted in mine:
+                if id(node) not in ready:
+                    ready[id(node)] = _behind(fold, sizes, node, fitted, given, seconds)
+            fit_finals(fold, family, [Member(leaf, ready[id(node)], None) for leaf, node, _ in mine])
+        elif fold.only_predicts and scoring.only_labels(fold.scorer, mine[0][0].step.template):
+            steps = [node.step for _, node, _ in mine]
+            train, (test, seen) = sizes.wide(steps, given.train, [given.test, given.seen])
+            wide = replace(given, train=train, test=test, seen=seen, seconds=given.seconds + seconds)
+            fit_finals(fold, family, [Member(leaf, wide, sizes.width(node.step)) for leaf, node, _ in mine])
+    return ready
 
 
-def fit_finals(fold: Fold, family: Final, members: list[Member], given: Matrices) -> None:
+def fit_finals(fold: Fold, family: Final, members: list[Member]) -> None:
     """Fit and score members of a final family together; those that it does not serve keep no result."""
     everybody = _candidates([m.leaf for m in members])
     steps, fits = [m.leaf.step for m in members], None
     start = time.perf_counter()
     with fold.attempt(everybody):
         words = fold.fit_params.get(steps[0].path, {})
-        fits = family.fit(steps, [m.width for m in members], given.train, fold.y_train, words)
+        fits = family.fit(steps, [Design(m.given.train, m.width) for m in members], fold.y_train, words)
         fold.witness.check_draws()
     if fits is not None:
-        seconds = (time.perf_counter() - start) / len(members)
-        _record(fold, fits, members, given, seconds)
+        _record(fold, fits, members, (time.perf_counter() - start) / len(members))
 
 
-def _record(fold: Fold, fits: Fits, members: list[Member], given: Matrices, seconds: float) -> None:
+def _record(fold: Fold, fits: Fits, members: list[Member], seconds: float) -> None:
     """Score what was fitted together: all at once where only labels count, else one by one."""
     start, labels, seen = time.perf_counter(), None, None
-    if fold.only_predicts and scoring.only_labels(fold.scorer, members[0].leaf.step.template):
-        labels = fits.labels(given.test)
-        seen = fits.labels(given.seen) if fold.seen and labels is not None else labels
+    of_labels = fold.only_predicts and scoring.only_labels(fold.scorer, members[0].leaf.step.template)
+    if of_labels:
+        labels = fits.labels([m.given.test for m in members])
+        seen = fits.labels([m.given.seen for m in members]) if fold.seen and labels is not None else labels
     each = (time.perf_counter() - start) / len(members)
-    for i, (leaf, own, width) in enumerate(members):
-        with fold.attempt(leaf.candidates):
-            if labels is None:
-                fold.record(leaf, (fits.estimator(i), seconds), _leading(own, width))
-            elif labels[i] is not None and seen is not None and seen[i] is not None:
-                _score_labels(fold, fits, i, members[i], labels[i], seen[i], seconds, each)
-    # what was too near to be sure of has no result, and is fitted on its own
+    for i, member in enumerate(members):
+        with fold.attempt(member.leaf.candidates):
+            if labels is not None and seen is not None and labels[i] is not None and seen[i] is not None:
+                _score_labels(fold, fits, i, member, labels[i], seen[i], seconds, each)
+            elif fits.exact:
+                fold.record(member.leaf, (fits.estimator(i), seconds), member.given)
+    # what cannot be sure of its score has no result, and is fitted on its own
 
 
 def _score_labels(

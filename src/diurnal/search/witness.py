@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+Note = tuple[Any, type[Warning], str, int]
+
 
 class Drawn(BaseException):
     """A fit has drawn from the global stream. No `Exception`, so that nobody who catches failures stops it."""
@@ -28,7 +30,7 @@ class Witness:
         self._before = np.random.get_state()
         self._mark = _mark(self._before)
         self._here = threading.local()
-        self.warned: dict[int, list[tuple[Any, type[Warning], str, int]]] = defaultdict(list)
+        self.warned: dict[int, list[Note]] = defaultdict(list)
 
     def check_draws(self) -> None:
         """Raise :class:`Drawn` if anybody has drawn from the global stream since the beginning."""
@@ -44,14 +46,14 @@ class Witness:
         """Take down all warnings instead of showing them, until the end of the block."""
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            warnings.showwarning = self._take_down
+            warnings.showwarning = self._take_down  # type: ignore[assignment]  # it takes more than it needs to
             yield
 
     @contextmanager
     def watch(self, calls: list[int]) -> Iterator[None]:
-        """Take warnings down for these calls; what fails is forgotten, warnings and all, for it will be called again."""
+        """Take warnings down for these calls; what fails is forgotten, for it will be called again."""
         outer = getattr(self._here, "calls", None)
-        mine: list[tuple[Any, type[Warning], str, int]] = []
+        mine: list[Note] = []
         outer_notes = getattr(self._here, "notes", None)
         self._here.calls, self._here.notes = calls, mine
         try:
@@ -74,7 +76,7 @@ def strict() -> bool:
     return any(action == "error" for action, *_ in warnings.filters)
 
 
-def say_again(notes: list[tuple[Any, type[Warning], str, int]]) -> None:
+def say_again(notes: list[Note]) -> None:
     """Give warnings that were taken down, through the filters as they are now."""
     for message, category, filename, lineno in notes:
         warnings.warn_explicit(message, category, filename, lineno)

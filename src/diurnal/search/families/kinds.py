@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,8 +14,17 @@ class NotServed(Exception):
     """A family cannot fit what it was given; each member is fitted on its own."""
 
 
+class Design(NamedTuple):
+    """What a member is fitted on: a matrix, or its leading columns."""
+
+    matrix: Any
+    width: int | None = None
+
+
 class Fits(Protocol):
     """Final estimators that were fitted together."""
+
+    exact: bool  # whether all is to the last bit as if each was fitted on its own
 
     def estimator(self, i: int) -> Any:
         """Give the i-th as a fitted estimator; :class:`NotServed` if it must be fitted on its own."""
@@ -23,21 +32,22 @@ class Fits(Protocol):
     def conclude(self, i: int) -> None:
         """Warn of what the fit of the i-th would have warned of, where its estimator is not asked for."""
 
-    def labels(self, X: Any) -> Sequence[np.ndarray | None] | None:
-        """Give the labels that each predicts, None where it is not sure; or None if this family predicts one by one."""
+    def labels(self, Xs: Sequence[Any]) -> Sequence[np.ndarray | None] | None:
+        """Give the labels that each predicts for rows of its own, None where it is not sure; None: one by one."""
 
 
 class Final(Protocol):
     """A family of final fits."""
 
-    leading: bool  # whether members may use the leading columns of one wide matrix
+    leading: bool  # whether members below several sizes of a nested family are fitted together
 
     def key(self, step: Step) -> Hashable | None:
         """Give the same for steps that are fitted together; None for a step that is not of the family."""
 
-    def fit(
-        self, steps: Sequence[Step], widths: Sequence[int | None], X: Any, y: Any, words: Mapping[str, Any]
-    ) -> Fits:
+    def wide(self, shape: tuple[int, int], y: Any) -> bool:
+        """Tell whether members below several sizes want one wide matrix, of these rows and columns, or each its own."""
+
+    def fit(self, steps: Sequence[Step], designs: Sequence[Design], y: Any, words: Mapping[str, Any]) -> Fits:
         """Fit them; :class:`NotServed` if these data are not for this family."""
 
 

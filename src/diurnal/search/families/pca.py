@@ -34,7 +34,7 @@ class NestedPCA:
             return None
         return step.path, key_of(params), key_of(vars(step.template).get("_sklearn_output_config"))
 
-    def fit(self, steps: Sequence[Step], X: Any, y: Any, words: Mapping[str, Any]) -> Cut:
+    def fit(self, steps: Sequence[Step], X: Any, y: Any, words: Mapping[str, Any]) -> Cut:  # noqa: ARG002 - PCA needs no y
         """Decompose once; the sizes that scikit-learn would not fit exactly are told when they are asked for."""
         if words or not isinstance(getattr(X, "shape", None), tuple):
             raise NotServed("PCA takes no words, and a matrix")
@@ -67,7 +67,7 @@ class Cut:
         pca = step.make()
         for name, value in vars(whole).items():
             if name.endswith("_") or name == "_fit_svd_solver":
-                setattr(pca, name, np.array(value[:size], order="C") if name in _CUT else value)
+                setattr(pca, name, np.array(value[:size]) if name in _CUT else value)
         pca.n_components_ = step.params()["n_components"]
         rest = whole.explained_variance_[size:]
         pca.noise_variance_ = np.mean(rest) if size < largest else 0.0

@@ -1,0 +1,145 @@
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_iris, make_classification
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from diurnal.search import door
+from diurnal.search.families import FINALS, NESTED
+from diurnal.search.families.kinds import Design, NotServed
+from diurnal.search.families.logistic import SHORT, Lockstep
+from diurnal.search.families.pca import NestedPCA
+from diurnal.search.plan import Step, own_params
+from searching import same
+
+CANCER, IRIS = load_breast_cancer(return_X_y=True), load_iris(return_X_y=True)
+MANY = make_classification(2500, 60, n_informative=20, random_state=0)
+
+
+def step(estimator, **changes):
+    return Step((), tuple(changes.items()), estimator, changes, own_params(estimator))
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize(
+    ("X", "options"),
+    [
+        (CANCER[0], {"svd_solver": "full"}),
+        (CANCER[0], {"svd_solver": "covariance_eigh"}),
+        (CANCER[0], {}),
+        (CANCER[0][:200], {}),
+        (CANCER[0][:20], {}),
+        (CANCER[0].astype(np.float32), {"svd_solver": "covariance_eigh"}),
+    ],
+)
+def test_one_pca_gives_every_smaller_one_to_the_last_bit(X, options, whiten):
+    pca = PCA(whiten=whiten, **options)
+    steps = [step(pca, n_components=n) for n in (1, 2, 7, 13, min(X.shape))]
+    sizes = NestedPCA().fit(steps, X, None, {})
+    for each in steps:
+        theirs = each.make()
+        expected = theirs.fit_transform(X)
+        mine = sizes.fitted(each)
+        np.testing.assert_array_equal(sizes.train(each, X, mine), expected)
+        np.testing.assert_array_equal(mine.transform(X), theirs.transform(X))
+        assert vars(mine).keys() == vars(theirs).keys()
+        for name, value in vars(theirs).items():
+            np.testing.assert_array_equal(vars(mine)[name], value, err_msg=name)
+
+
+def test_a_pca_that_is_not_exact_is_fitted_as_it_is():
+    X = np.random.default_rng(0).normal(size=(600, 100))
+    steps = [step(PCA(random_state=0), n_components=n) for n in (3, 90, 95)]  # auto: the first is randomized
+    sizes = NestedPCA().fit(steps, X, None, {})
+    with pytest.raises(NotServed):
+        sizes.fitted(steps[0])
+    np.testing.assert_array_equal(sizes.fitted(steps[1]).components_, steps[1].make().fit(X).components_)
+    assert NestedPCA().key(step(PCA(0.9))) is None
+    assert NestedPCA().key(step(PCA(3, svd_solver="randomized"))) is None
+
+
+@pytest.mark.parametrize("options", [{}, {"fit_intercept": False}, {"class_weight": "balanced"}, {"tol": 1e-7}])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_small_lockstep_gives_scikit_learns_coefficients_to_the_last_bit(options, scaled):
+    X, y = CANCER
+    X = StandardScaler().fit_transform(X) if scaled else X
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    logistic = LogisticRegression(**options)
+    steps = [step(logistic, C=C, max_iter=n) for C in (1e-3, 1.0, 1e4) for n in (5, 300)]
+    designs = [Design(X)] * 3 + [Design(np.ascontiguousarray(X[:, :5]))] * 3
+    fits = Lockstep(steps, designs, y, {"sample_weight": weights})
+    assert fits.exact
+    for i, each in enumerate(steps):
+        theirs, mine = _quietly(each.make().fit, designs[i].matrix, y, weights), _quietly(fits.estimator, i)
+        assert vars(mine).keys() == vars(theirs).keys()
+        for name in ("coef_", "intercept_", "n_iter_", "classes_"):
+            given, expected = getattr(mine, name), getattr(theirs, name)
+            assert (given.dtype, given.shape) == (expected.dtype, expected.shape), name
+            np.testing.assert_array_equal(given, expected, err_msg=name)
+
+
+@pytest.mark.parametrize(("X", "y"), [IRIS, MANY, (MANY[0], MANY[1] + (MANY[0][:, 0] > 0))])
+def test_large_lockstep_serves_short_fits_only(X, y):
+    logistic = LogisticRegression(max_iter=500)
+    X = np.tile(X, (3, 1)) if len(X) > 1000 else X
+    y = np.tile(y, 3) if len(y) > 1000 else y
+    steps = [step(logistic, C=C) for C in (1e-3, 1.0, 1e4)]
+    fits = Lockstep(steps, [Design(X)] * 3, y, {})
+    assert not fits.exact
+    for i, each in enumerate(steps):
+        theirs = each.make().fit(X, y)
+        if theirs.n_iter_[0] > SHORT:
+            with pytest.raises(NotServed):
+                fits.estimator(i)
+        else:
+            mine = fits.estimator(i)
+            assert mine.n_iter_ == theirs.n_iter_
+            np.testing.assert_allclose(mine.coef_, theirs.coef_, rtol=1e-6, atol=1e-8 * np.abs(theirs.coef_).max())
+            labels = fits.labels([X] * 3)[i]
+            assert labels is None or np.array_equal(labels, theirs.predict(X))
+
+
+@pytest.mark.parametrize("scoring", [None, "f1_macro", "neg_log_loss", ["accuracy", "roc_auc_ovr"]])
+@pytest.mark.parametrize(("X", "y"), [CANCER, IRIS, MANY])
+def test_tune_of_pca_before_logistic_regression_is_the_same(X, y, scoring):
+    chain = make_pipeline(StandardScaler(), PCA(svd_solver="full"), LogisticRegression())
+    grid = {"pca__n_components": [1, 2, 4], "logisticregression__C": [0.01, 1, 100]}
+    refit = "accuracy" if isinstance(scoring, list) else True
+    same(GridSearchCV(chain, grid, cv=3, scoring=scoring, refit=refit, return_train_score=True), X, y)
+
+
+def test_tune_warns_of_every_lockstep_that_does_not_converge():
+    grid = {"max_iter": [1, 2, 300], "C": [1.0, 10.0], "class_weight": [None, "balanced"]}
+    same(GridSearchCV(LogisticRegression(), grid, cv=3), *CANCER)
+
+
+def test_a_family_whose_private_names_have_moved_is_not_used(monkeypatch):
+    real = door.named
+
+    def moved(module, name):
+        if name in {"setulb", "HalfBinomialLoss"}:
+            raise door.Moved(name)
+        return real(module, name)
+
+    monkeypatch.setattr(door, "named", moved)  # as after a minor release of SciPy or scikit-learn
+    same(GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=3), StandardScaler().fit_transform(IRIS[0]), IRIS[1])
+    same(GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=3), IRIS[0][:100], IRIS[1][:100])
+
+
+def test_no_pipeline_step_is_of_a_family_that_it_only_resembles():
+    class Own(LogisticRegression):
+        pass
+
+    for estimator in (Own(), LogisticRegression(solver="newton-cg"), LogisticRegression(C=np.inf), PCA("mle")):
+        assert all(family.key(step(estimator)) is None for family in (*FINALS, *NESTED))
+
+
+def _quietly(call, *args):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return call(*args)

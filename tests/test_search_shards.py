@@ -1,0 +1,69 @@
+import json
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - it makes the name below
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, KFold, RandomizedSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.tree import DecisionTreeClassifier
+
+from diurnal.errors import UsageError
+from diurnal.search import combine, score_shard, shards
+from searching import FITS, Counting, oracle, same_results
+
+X = np.random.default_rng(3).normal(size=(80, 5))
+Y = (X[:, 0] * X[:, 1] > 0).astype(int)
+CHAIN = make_pipeline(Counting(), PCA(), DecisionTreeClassifier(random_state=0))
+GRID = {"counting__by": [0.0, 1.0], "pca__n_components": [2, 4, 9], "decisiontreeclassifier__max_depth": [1, 3]}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more of the test")
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 100])
+def test_any_number_of_shards_gives_the_same_results(n):
+    search = GridSearchCV(CHAIN, GRID, cv=3, scoring=["accuracy", "f1"], refit="f1")
+    cut = json.loads(json.dumps(shards(search, X, Y, n)))
+    assert len(cut) == min(n, 36)
+    parts = [score_shard(search, X, Y, shard) for shard in reversed(cut)]
+    fitted, theirs = combine(search, X, Y, parts), oracle(search, X, Y)[0]
+    same_results(fitted.cv_results_, theirs.cv_results_)
+    assert fitted.best_params_ == theirs.best_params_
+    np.testing.assert_array_equal(fitted.predict(X), theirs.predict(X))
+
+
+def test_shards_keep_prefixes_together():
+    search = GridSearchCV(CHAIN, GRID | {"pca__n_components": [2, 4]}, cv=3, refit=False)
+    cut = shards(search, X, Y, 6)
+    FITS.clear()
+    for shard in cut:
+        score_shard(search, X, Y, shard)
+    assert sum(FITS.values()) == 6  # two prefixes on three folds, none fitted twice
+
+
+def test_shards_of_what_is_drawn_or_decided_on_the_way_are_one():
+    logistic, grid = LogisticRegression(), {"C": [0.1, 1.0, 10.0]}
+    whole = [
+        HalvingGridSearchCV(logistic, grid, random_state=0),
+        RandomizedSearchCV(logistic, grid, n_iter=2),
+        GridSearchCV(logistic, grid, cv=KFold(3, shuffle=True)),
+    ]
+    for search in whole:
+        (shard,) = shards(search, X, Y, 4)
+        assert combine(search, X, Y, [score_shard(search, X, Y, shard)]).best_params_["C"] in grid["C"]
+    seeded = RandomizedSearchCV(logistic, grid, n_iter=2, random_state=0, cv=KFold(3, shuffle=True, random_state=1))
+    parts = [score_shard(seeded, X, Y, shard) for shard in shards(seeded, X, Y, 4)]
+    same_results(combine(seeded, X, Y, parts).cv_results_, oracle(seeded, X, Y)[0].cv_results_)
+
+
+def test_combine_refuses_what_is_missing_or_double():
+    search = GridSearchCV(CHAIN, GRID | {"pca__n_components": [2, 4]}, cv=3)
+    first, second = (score_shard(search, X, Y, shard) for shard in shards(search, X, Y, 2))
+    with pytest.raises(UsageError, match="12 fits of 24; the first that is missing"):
+        combine(search, X, Y, [first])
+    with pytest.raises(UsageError, match="given twice"):
+        combine(search, X, Y, [first, second, first])
+    with pytest.raises(UsageError, match="not of this search"):
+        score_shard(search, X, Y, {"start": 0, "stop": 1, "n_candidates": 3, "n_splits": 3})
+    with pytest.raises(UsageError, match="whole number"):
+        shards(search, X, Y, 0)
