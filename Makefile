@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 WORKERS ?= auto
+PORT   ?= 8080
+EXAMPLE := examples/breast_cancer
 
-.PHONY: help demo test lint format bench bench-search docs constraints clean
+.PHONY: help demo airflow airflow-down test lint format bench bench-search docs constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -26,8 +28,16 @@ $(VENV)/.ready: $(VENV)/.demo
 demo: $(VENV)/.demo  ## One day of the tutorial's experiment, on the embedded default; again: the next day
 	@cd examples/breast_cancer && ../../$(BIN)/diurnal run breast_cancer --next && ../../$(BIN)/python predict.py
 
+airflow: $(VENV)/.ready  ## The same day by a complete Airflow on this machine, without Docker; it goes on until airflow-down
+	@cd $(EXAMPLE) && ../../$(BIN)/diurnal airflow up --detach --port $(PORT) \
+	  && ../../$(BIN)/diurnal airflow trigger breast_cancer --wait && echo && ../../$(BIN)/diurnal airflow status
+	@echo && echo 'Stop it: make airflow-down'
+
+airflow-down:  ## Stop the Airflow that `make airflow` started
+	@cd $(EXAMPLE) && ../../$(BIN)/diurnal airflow down
+
 test: $(VENV)/.ready  ## All tests and doctests
-	@$(BIN)/python -m pytest -n $(WORKERS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(VENV)/.ready  ## Style, types, and the floors that imports go down
 	@$(BIN)/ruff check .

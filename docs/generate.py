@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -27,11 +28,17 @@ Every list takes `--json`: objects whose keys are the columns of the tables. Exi
 """
 
 
+def commands(words: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """Give a command and, if it is a group, what is below it."""
+    yield words, command
+    for name, below in sorted(getattr(command, "commands", {}).items()):
+        yield from commands(f"{words} {name}", below)
+
+
 def page() -> str:
     """Give the text of the page."""
     parts = [HEAD]
-    for name, command in [("", diurnal), *sorted(diurnal.commands.items())]:
-        words = f"diurnal {name}".strip()
+    for words, command in commands("diurnal", diurnal):
         context = click.Context(command, info_name=words, max_content_width=100, terminal_width=100)
         parts.append(f"## {words}\n\n```text\n{command.get_help(context).strip()}\n```\n")
     return "\n".join(parts)

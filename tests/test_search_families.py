@@ -4,10 +4,19 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_iris, make_classification
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from diurnal.search import door
 from diurnal.search.families import FINALS, NESTED
@@ -19,6 +28,12 @@ from searching import same
 
 CANCER, IRIS = load_breast_cancer(return_X_y=True), load_iris(return_X_y=True)
 MANY = make_classification(2500, 60, n_informative=20, random_state=0)
+
+
+@pytest.fixture(autouse=True)
+def _one_blas_thread():
+    with threadpool_limits(1):
+        yield
 
 
 def step(estimator, **changes):
@@ -131,11 +146,75 @@ def test_a_family_whose_private_names_have_moved_is_not_used(monkeypatch):
     same(GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=3), IRIS[0][:100], IRIS[1][:100])
 
 
+def members(estimator, name, values):
+    return [step(estimator, **{name: value}) for value in values]
+
+
+FINAL_FAMILIES = {
+    "ridge": members(Ridge(), "alpha", [1e-3, 1.0, 100]),
+    "ridge without intercept": members(Ridge(fit_intercept=False), "alpha", [0.5, 50.0]),
+    "ridge classifier": members(RidgeClassifier(class_weight="balanced"), "alpha", [1e-3, 1.0, 100]),
+    "neighbours": members(KNeighborsClassifier(), "n_neighbors", [1, 2, 5, 30]),
+    "distant neighbours": members(KNeighborsRegressor(weights="distance"), "n_neighbors", [2, 5]),
+    "forest": members(RandomForestClassifier(random_state=1, max_samples=0.7), "n_estimators", [1, 4, 9]),
+    "extra trees": members(ExtraTreesRegressor(random_state=1, bootstrap=True), "n_estimators", [1, 4, 9]),
+    "boosting": members(GradientBoostingClassifier(random_state=1, subsample=0.6), "n_estimators", [1, 4, 9]),
+    "boosted regression": members(GradientBoostingRegressor(random_state=1, max_features=2), "n_estimators", [2, 5]),
+    "histograms": members(HistGradientBoostingClassifier(random_state=1, max_features=0.5), "max_iter", [1, 4, 9]),
+}
+
+
+@pytest.mark.parametrize("name", FINAL_FAMILIES)
+@pytest.mark.parametrize(("X", "y"), [(CANCER[0][:300, :9], CANCER[1][:300]), IRIS, (MANY[0][:40], MANY[1][:40])])
+def test_a_family_of_final_fits_gives_what_each_gives_alone(name, X, y):
+    steps = FINAL_FAMILIES[name]
+    (family,) = [f for f in FINALS if len({f.key(s) for s in steps}) == 1 and f.key(steps[0]) is not None]
+    fits = family.fit(steps, [Design(X)] * len(steps), y, {})
+    labels = fits.labels([X] * len(steps))
+    for i, each in enumerate(steps):
+        theirs = each.make().fit(X, y)
+        try:
+            mine = fits.estimator(i)
+        except NotServed:
+            assert name == "neighbours"
+            continue
+        assert vars(mine).keys() == vars(theirs).keys()
+        for ask in ("predict", "predict_proba", "decision_function"):
+            if hasattr(theirs, ask):
+                np.testing.assert_array_equal(getattr(mine, ask)(X), getattr(theirs, ask)(X), err_msg=ask)
+        if labels is not None and labels[i] is not None:
+            np.testing.assert_array_equal(labels[i], theirs.predict(X))
+
+
+@pytest.mark.parametrize("name", FINAL_FAMILIES)
+def test_tune_of_a_family_of_final_fits_is_the_same(name):
+    steps = FINAL_FAMILIES[name]
+    grid = {param: [s.changes[param] for s in steps] for param in steps[0].changes}
+    chain = make_pipeline(StandardScaler(), steps[0].template)
+    grid = {f"{chain.steps[1][0]}__{param}": values for param, values in grid.items()}
+    same(GridSearchCV(chain, grid, cv=3, return_train_score=True), CANCER[0][:150, :6], CANCER[1][:150])
+
+
+def test_neighbours_at_the_same_distance_are_left_to_scikit_learn():
+    X = np.repeat(np.arange(12.0), 4)[:, None]
+    y = np.tile([0, 1, 1], 16)
+    steps = members(KNeighborsClassifier(), "n_neighbors", [1, 3, 4])
+    (family,) = [f for f in FINALS if f.key(steps[0]) is not None]
+    assert family.fit(steps, [Design(X)] * 3, y, {}).labels([X] * 3)[:2] == [None, None]
+    same(GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 3, 4]}, cv=3), X, y)
+
+
 def test_no_pipeline_step_is_of_a_family_that_it_only_resembles():
     class Own(LogisticRegression):
         pass
 
-    for estimator in (Own(), LogisticRegression(solver="newton-cg"), LogisticRegression(C=np.inf), PCA("mle")):
+    for estimator in (
+        RandomForestClassifier(),
+        Own(),
+        LogisticRegression(solver="newton-cg"),
+        LogisticRegression(C=np.inf),
+        PCA("mle"),
+    ):
         assert all(family.key(step(estimator)) is None for family in (*FINALS, *NESTED))
 
 

@@ -13,8 +13,9 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from diurnal import splitting
-from diurnal.errors import BatchRefused, Problem, TryAgainLater
+from diurnal import sharding, splitting
+from diurnal.errors import BatchRefused, TryAgainLater
+from diurnal.sharding import Part
 from diurnal.values import (
     Batch,
     Decision,
@@ -28,8 +29,6 @@ from diurnal.values import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from diurnal.day import Day, Window
 
 
@@ -87,21 +86,19 @@ def split(day: Day, batch: Batch) -> Samples:
     )
 
 
-def tune(day: Day, samples: Samples) -> SearchResult:
-    """Search over the candidates by cross-validation on train samples; the best one, fitted on them, is the twin."""
+def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResult:
+    """Search over the candidates by cross-validation on train samples; the best one, fitted on them, is the twin.
+
+    With `parts`, the scores of all shards, only what remains is done: the ranking and the fit of the best one.
+    """
     from diurnal import models
     from diurnal.backends import sklearn as backend
-    from diurnal.contract import refuse_scarce_classes
 
     started = time.perf_counter()
     lake = day.stores.lake
-    search = day.experiment.build()
-    X, y = day.learnable(samples.train, day.schema)
-    if not len(y):
-        raise _no_samples(day, "train")
-    if backend.task(search) == "classification":
-        refuse_scarce_classes(_counts(y), _least(search, y))
-    tuned = backend.tune(search, X, y, progress=day.progress)
+    search, X, y = sharding.to_tune(day, samples)
+    scored = sharding.read(day, parts) if parts else None
+    tuned = backend.tune(search, X, y, progress=day.progress, parts=scored)
     twin = models.dumps(tuned.twin, day.experiment.trusted)
     digest = hashlib.sha256(twin).hexdigest()
     name, key = day.experiment.name, day.interval.key
@@ -120,7 +117,12 @@ def tune(day: Day, samples: Samples) -> SearchResult:
         candidates=None if table is None else table.path,
         twin=path,
         twin_digest=digest,
-        warnings=(*samples.warnings, *_unseeded(search), *tuned.warnings),
+        warnings=(
+            *samples.warnings,
+            *_unseeded(search),
+            *(w for part in parts for w in part.warnings),
+            *tuned.warnings,
+        ),
         seconds={**samples.seconds, "tune": time.perf_counter() - started},
     )
 
@@ -135,7 +137,7 @@ def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
     main, score = backend.scorer(day.experiment.build())
     X, y = day.learnable(samples.test, schema)
     if not len(y):
-        raise _no_samples(day, "test")
+        raise sharding.no_samples(day, "test")
     scores = score(twin, X, y)
     version, comparison, lacking = comparing.against_champion(day, samples.test[-1], twin, schema)
     return Evaluation(
@@ -244,29 +246,9 @@ def _run(day: Day, epoch: int, package: Package, window: Window) -> Run:
     return Run(run_id, name, day.interval, epoch, package.digest, all_of_it, code, repeat)
 
 
-def _counts(y: np.ndarray) -> dict[str, int]:
-    import numpy as np
-
-    return {str(label): int(n) for label, n in zip(*np.unique(y, return_counts=True), strict=True)}
-
-
-def _least(search: Any, y: np.ndarray) -> int:
-    """Give how many train samples each class needs: one in each fold where folds are stratified, else one."""
-    from diurnal.backends import sklearn as backend
-
-    return max(1, backend.n_folds(search, y)) if backend.is_stratified(search) else 1
-
-
 def _unseeded(search: Any) -> list[str]:
     from diurnal.backends import sklearn as backend
 
     return [
         f"random_state is not set in {place}: its numbers change from run to run" for place in backend.unseeded(search)
     ]
-
-
-def _no_samples(day: Day, side: str) -> BatchRefused:
-    what = f"no sample of the window falls to the {side} side at test_size={day.experiment.test_size}"
-    return BatchRefused(
-        [Problem(f"no-{side}-samples", what)], advice="fetch larger batches, or choose another test_size"
-    )

@@ -11,6 +11,8 @@ BREAST_CANCER = champion("breast_cancer")
 
 @dag(schedule=[BREAST_CANCER], tags=["diurnal"], doc_md=__doc__)
 def scoring():
+    """Predict with each new champion."""
+
     @task
     def predict(*, triggering_asset_events=None):
         """Write the predictions of the new champion into predictions/<version>.csv."""

@@ -10,11 +10,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import DAG, BaseOperator, Param, PartitionedAssetTimetable
+from airflow.sdk import DAG, Param, PartitionedAssetTimetable
 
 from diurnal.airflow import assets
 from diurnal.airflow.connections import open_beside
-from diurnal.airflow.tasks import die_with_supervisor, last_word, spoken
+from diurnal.airflow.dag import words_for_tasks
+from diurnal.airflow.tasks import ExperimentTask
 from diurnal.errors import UsageError
 from diurnal.experiment import Experiment
 from diurnal.values import DataInterval, ModelVersion
@@ -55,13 +56,7 @@ def build_approval_dag(
         description=f"Asks a person whether a new version of {experiment.name} becomes the champion.",
         doc_md=_DOC.format(name=experiment.name),
         params={"version": Param(None, type=["null", "integer"], description="Ask about this model version.")},
-        default_args={
-            "owner": experiment.owner,
-            "retries": experiment.retries,
-            "retry_delay": timedelta(seconds=60),
-            "on_failure_callback": [last_word],
-            "on_retry_callback": [last_word],
-        },
+        default_args=words_for_tasks(experiment, {}),
     ) as dag:
         candidate = Candidate(task_id="candidate", experiment=experiment)
         question = ApprovalOperator(
@@ -76,53 +71,29 @@ def build_approval_dag(
     return dag
 
 
-class Candidate(BaseOperator):
-    """Finds the version that the run is about, and writes the question.
+class Candidate(ExperimentTask):
+    """Finds the version that the run is about, and writes the question."""
 
-    Parameters
-    ----------
-    experiment : Experiment
-        Whose champion it is about.
-    """
-
-    def __init__(self, *, experiment: Experiment, **words: Any) -> None:
-        super().__init__(**words)
-        self.experiment = experiment
-
-    def execute(self, context: Any) -> dict[str, Any]:
+    def work(self, context: Any) -> dict[str, Any]:
         """Write the question, unless there is nothing to ask."""
-        die_with_supervisor()
-        name = self.experiment.name
-        with spoken(f"{name} {self.task_id}"):
-            number = _number(name, context)
-            with open_beside(self.experiment.file) as stores:
-                version = _version(stores, name, number)
-                _skip_if_settled(stores, version)
-                run = stores.warehouse.run(version.run_id) or {}
-                return {"version": number, "subject": _subject(version), "body": _body(version, run)}
+        number = _number(self.experiment.name, context)
+        with open_beside(self.experiment.file) as stores:
+            version = _version(stores, self.experiment.name, number)
+            _skip_if_settled(stores, version)
+            run = stores.warehouse.run(version.run_id) or {}
+            return {"version": number, "subject": _subject(version), "body": _body(version, run)}
 
 
-class Crown(BaseOperator):
-    """Makes the version the champion, by the word of the person who approved it.
+class Crown(ExperimentTask):
+    """Makes the version the champion, by the word of the person who approved it."""
 
-    Parameters
-    ----------
-    experiment : Experiment
-        Whose champion it is about.
-    """
-
-    def __init__(self, *, experiment: Experiment, **words: Any) -> None:
-        super().__init__(**words)
-        self.experiment = experiment
-
-    def execute(self, context: Any) -> dict[str, Any]:
+    def work(self, context: Any) -> dict[str, Any]:
         """Promote it, unless a newer one has been promoted while the question was open."""
-        die_with_supervisor()
         name = self.experiment.name
         asked = context["ti"].xcom_pull(task_ids="candidate")
         answer = context["ti"].xcom_pull(task_ids="approve") or {}
         by = (answer.get("responded_by_user") or {}).get("name") or "somebody in Airflow"
-        with spoken(f"{name} {self.task_id}"), open_beside(self.experiment.file) as stores:
+        with open_beside(self.experiment.file) as stores:
             version = _version(stores, name, asked["version"])
             _skip_if_settled(stores, version)
             reason = f"approved in Airflow, run {context['dag_run'].run_id}"
@@ -169,12 +140,12 @@ def _subject(version: ModelVersion) -> str:
 
 def _body(version: ModelVersion, run: dict[str, Any]) -> str:
     """Put the evidence into words."""
-    lines = [f"It learnt from {version.interval}. Its test score is {run['test_score']:.4g} ({run['scoring']})."]
+    lines = [f"It learnt from {version.interval}. Its test score is {run.get('test_score')} ({run.get('scoring')})."]
     found = run.get("comparison")
     if found:
         lines.append(
-            f"On {found['n_compared']} samples new to both, it scores {found['twin_score']:.4g} and the champion, "
-            f"version {run['champion_version']}, {found['champion_score']:.4g}. It was nearer to the truth on "
+            f"On {found['n_compared']} samples new to both, it scores {found['twin_score']} and the champion, "
+            f"version {run['champion_version']}, {found['champion_score']}. It was nearer to the truth on "
             f"{found['twin_wins']}, the champion on {found['champion_wins']} ({found['test']}, p = {found['p_worse']})."
         )
     elif run.get("champion_version") is None:

@@ -8,6 +8,7 @@ through an alias, and events through an alias have no partition in Airflow 3.3: 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
@@ -45,8 +46,13 @@ def promotions(experiment: str) -> AssetAlias:
 
 def outlets(experiment: str, step: str) -> list[Asset | AssetAlias]:
     """Give what a step may announce."""
-    made = {"fetch": batch, "publish": model, "promote": promotions}
+    made: dict[str, Callable[[str], Asset | AssetAlias]] = {"fetch": batch, "publish": model, "promote": promotions}
     return [made[step](experiment)] if step in made else []
+
+
+def inlets(experiment: str, step: str) -> list[Asset]:
+    """Give what of these a step reads."""
+    return [champion(experiment)] if step == "evaluate" else []
 
 
 def announce_batch(events: Any, fetched: Batch) -> None:

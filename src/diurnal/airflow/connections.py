@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from diurnal.errors import ConfigurationError, TryAgainLater
 from diurnal.settings import Settings, embedded_server
@@ -66,12 +67,15 @@ def find(connection: str) -> str | None:
     """
     from airflow.sdk import Connection
     from airflow.sdk.exceptions import AirflowNotFoundException
+    from airflow.sdk.log import mask_secret
 
     try:
         found = Connection.get(connection)
     except AirflowNotFoundException:
         _refuse_doubt(connection)
         return None
+    if found.password:
+        mask_secret(quote(found.password, safe=""))  # Airflow itself masks it as it is, not as it stands in a URI
     parts = {name: getattr(found, name) for name in ("conn_type", "host", "login", "password", "schema", "port")}
     return uri(json.dumps({**parts, "extra": found.extra or {}}), f"the Airflow connection {connection!r}")
 

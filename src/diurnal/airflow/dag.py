@@ -24,14 +24,16 @@ from airflow.sdk import (
 from diurnal import flow, intervals
 from diurnal import steps as verbs
 from diurnal.airflow import assets
-from diurnal.airflow.tasks import Step, Storage, last_word
+from diurnal.airflow.tasks import CutShards, ScoreShard, Step, Storage, last_word
 from diurnal.errors import DeclarationError, nearest
 from diurnal.experiment import Experiment, find
 from diurnal.settings import Settings
 
 _PREPARE = ("prepare", "The batch is cut into train and test, and copied to the warehouse beside.")
 _AFTER = ("after_tuning", "The result is recorded, and the winner is fitted on all rows beside.")
-_GROUPS = {"split": _PREPARE, "save_batch": _PREPARE, "record": _AFTER, "refit": _AFTER}
+_TUNING = ("tuning", "The search is cut into shards, each scored by a task of its own.")
+_GROUPS = {"split": _PREPARE, "save_batch": _PREPARE, "tune": _TUNING, "record": _AFTER, "refit": _AFTER}
+_SHARDS = ("cut_shards", "score_shard")
 # What no other try will mend. By their names: whatever else goes wrong is tried again.
 _FINAL = (
     "BatchRefused",
@@ -86,9 +88,13 @@ def build_dag(
         If there is no such experiment.
     """
     if isinstance(experiment, str):
-        experiment = _named(experiment, sys._getframe(1).f_code.co_filename)  # noqa: SLF001 - the Dag file's own name
+        experiment = _named(experiment, sys._getframe(1).f_code.co_filename)
     _check(experiment, per_step or {}, words)
-    made: dict[str, Any] = {"default_args": _for_tasks(experiment, default_args or {}), **_for_dag(experiment), **words}
+    made: dict[str, Any] = {
+        "default_args": words_for_tasks(experiment, default_args or {}),
+        **_for_dag(experiment),
+        **words,
+    }
     with DAG(dag_id or experiment.name, **made) as dag:
         _tell(experiment, per_step or {})
     if experiment.promotion == "approve":
@@ -109,7 +115,7 @@ def _check(experiment: object, per_step: Mapping[str, Any], words: Mapping[str, 
             f"build_dag takes an experiment or the name of one, not a {type(experiment).__name__}",
             advice="put @experiment(...) above the function, and give build_dag the function",
         )
-    known = ["storage", *flow.names()]
+    known = ["storage", *flow.names(), *(_SHARDS if experiment.tuning_tasks > 1 else ())]
     for name in per_step:
         if name not in known:
             raise DeclarationError(
@@ -148,7 +154,7 @@ def _for_dag(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _for_tasks(experiment: Experiment, default_args: Mapping[str, Any]) -> dict[str, Any]:
+def words_for_tasks(experiment: Experiment, default_args: Mapping[str, Any]) -> dict[str, Any]:
     """Say in Airflow's words for tasks what holds for all of them."""
     ours = {
         "owner": experiment.owner,
@@ -181,12 +187,15 @@ def _tell(experiment: Experiment, per_step: Mapping[str, Mapping[str, Any]]) -> 
     )
 
     def step(name: str, *given: Any) -> Any:
-        with _group(name, groups):
+        with _group(name, experiment, groups):
+            if name == "tune" and experiment.tuning_tasks > 1:
+                given = (*given, _fan_out(experiment, given[0], per_step))
             made = Step(
                 task_id=name,
                 experiment=experiment,
                 step=name,
                 given=given,
+                inlets=assets.inlets(experiment.name, name),
                 outlets=assets.outlets(experiment.name, name),
                 doc_md=inspect.getdoc(getattr(verbs, name)),
                 **per_step.get(name, {}),
@@ -198,9 +207,31 @@ def _tell(experiment: Experiment, per_step: Mapping[str, Mapping[str, Any]]) -> 
     flow.flow(step)
 
 
-def _group(step: str, groups: dict[str, TaskGroup]) -> AbstractContextManager[Any]:
+def _fan_out(experiment: Experiment, samples: Any, per_step: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Cut the search into shards and score each in a task of its own; gives what `tune` puts together."""
+    cut = CutShards(
+        task_id="cut_shards",
+        experiment=experiment,
+        step="cut_shards",
+        given=[samples],
+        doc_md=inspect.getdoc(CutShards),
+        **per_step.get("cut_shards", {}),
+    )
+    scored = ScoreShard.partial(
+        task_id="score_shard",
+        experiment=experiment,
+        step="score_shard",
+        given=[samples],
+        map_index_template="{{ label }}",
+        doc_md=inspect.getdoc(ScoreShard),
+        **per_step.get("score_shard", {}),
+    ).expand(shard=cut.output)
+    return scored.output
+
+
+def _group(step: str, experiment: Experiment, groups: dict[str, TaskGroup]) -> AbstractContextManager[Any]:
     """Give the task group that a step belongs to; its name is no part of the step's."""
-    if step not in _GROUPS:
+    if step not in _GROUPS or (step == "tune" and experiment.tuning_tasks == 1):
         return nullcontext()
     name, tooltip = _GROUPS[step]
     if name not in groups:

@@ -5,43 +5,74 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import BaseOperator
 
-from diurnal import flow, steps
+from diurnal import flow, sharding, steps
 from diurnal.airflow import assets
 from diurnal.day import Day
 from diurnal.errors import DiurnalError, Superseded
 from diurnal.experiment import Experiment
 
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+_SECONDS_BETWEEN_WORDS = 10
 
 
-class Storage(BaseOperator):
-    """Makes storage ready: reads the settings, brings the warehouse's tables up to date, makes the folders.
-
-    It comes first, so that a run that cannot be carried out says so before anything is fetched.
+class ExperimentTask(BaseOperator):
+    """A task of an experiment's Dag: what all of them do around their work.
 
     Parameters
     ----------
     experiment : Experiment
-        Whose day it is.
+        Whose task it is.
+    **words
+        Airflow's, for any task.
     """
-
-    ui_color = "#e8e8e8"
 
     def __init__(self, *, experiment: Experiment, **words: Any) -> None:
         super().__init__(**words)
         self.experiment = experiment
 
-    def execute(self, context: Any) -> dict[str, str]:
-        """Make it ready; gives where it is, without secrets."""
+    def execute(self, context: Any) -> Any:
+        """Do the task's work; gives what travels to later tasks.
+
+        Our errors say all in their message, so the lines of code that they came through are left out of the log. A
+        superseded attempt is skipped: its work goes on in the newer one.
+        """
+        from airflow.sdk.exceptions import AirflowSkipException
+
         die_with_supervisor()
-        with spoken(f"{self.experiment.name} {self.task_id}"), day_of(self.experiment, context) as day:
+        place = f"{self.experiment.name} {self.task_id}"
+        with quiet():
+            try:
+                return self.work(context)
+            except Superseded as error:
+                raise AirflowSkipException(str(error.at(place))) from None
+            except DiurnalError as error:
+                raise error.at(place).with_traceback(None) from None
+
+    def work(self, context: Any) -> Any:
+        """Do what this kind of task is for."""
+        raise NotImplementedError
+
+
+class Storage(ExperimentTask):
+    """Makes storage ready: reads the settings, brings the warehouse's tables up to date, makes the folders.
+
+    It comes first, so that a run that cannot be carried out says so before anything is fetched.
+    """
+
+    ui_color = "#e8e8e8"
+
+    def work(self, context: Any) -> dict[str, str]:
+        """Make it ready; gives where it is, without secrets."""
+        with day_of(self.experiment, context) as day:
             # The clock only refuses here; it never chooses.
             flow.refuse_future(day, datetime.now(UTC), advice="wait for it: its data cannot be complete")
             with flow.at(day, self.task_id), day.stores.lake.workspace():
@@ -54,44 +85,79 @@ class Storage(BaseOperator):
             }
 
 
-class Step(BaseOperator):
+class Step(ExperimentTask):
     """One step of the sentence: the function of that name in :mod:`diurnal.steps`.
 
     Parameters
     ----------
-    experiment : Experiment
-        Whose day it is.
     step : str
         Its name.
     given : sequence
         What earlier steps gave, as it travels.
+    **words
+        Airflow's, and `experiment`.
     """
 
     template_fields: Sequence[str] = ("given",)
     template_fields_renderers = {"given": "json"}  # noqa: RUF012 - Airflow declares it so, and reads it only
     ui_color = "#dbe9f6"
 
-    def __init__(self, *, experiment: Experiment, step: str, given: Sequence[Any] = (), **words: Any) -> None:
+    def __init__(self, *, step: str, given: Sequence[Any] = (), **words: Any) -> None:
         super().__init__(**words)
-        self.experiment = experiment
         self.step = step
         self.given = list(given)
 
-    def execute(self, context: Any) -> Any:
-        """Carry the step out; gives what it gives, as it travels."""
+    def work(self, context: Any) -> Any:
+        """Carry the step out."""
+        return self.carry_out(getattr(steps, self.step), self.given, context)
+
+    def carry_out(self, function: Callable[..., Any], travelled: Sequence[Any], context: Any) -> Any:
+        """Call a function of the day with what has travelled here, unless the day is finished already."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         from diurnal.airflow.travelling import packed, unpacked
 
-        die_with_supervisor()
-        if self.given and isinstance(self.given[0], dict) and self.given[0].get("finished"):
-            raise AirflowSkipException(f"{self.given[0]['run']['run_id']} is finished already: nothing is to be done")
-        place = f"{self.experiment.name} {self.step}"
-        with spoken(place), day_of(self.experiment, context) as day, flow.at(day, self.step):
-            given = unpacked(self.step, self.given, day.stores.models)
-            result = getattr(steps, self.step)(day, *given)
+        first = travelled[0] if travelled else None
+        if isinstance(first, dict) and first.get("finished"):
+            raise AirflowSkipException(f"{first['run']['run_id']} is finished already: nothing is to be done")
+        with day_of(self.experiment, context) as day, flow.at(day, self.step):
+            given = unpacked(function, travelled, day.stores.models)
+            result = function(day, *given)
             _announce(context["outlet_events"], self.step, given, result, day)
             return packed(result)
+
+
+class CutShards(Step):
+    """Cuts the search into shards, for ``tuning_tasks`` above 1."""
+
+    def work(self, context: Any) -> Any:
+        """Cut it; each shard becomes a mapped task."""
+        return self.carry_out(sharding.cut, self.given, context)
+
+
+class ScoreShard(Step):
+    """Makes the fits of one shard of the search.
+
+    Parameters
+    ----------
+    shard : dict
+        One of those that the search was cut into.
+    **words
+        Airflow's, and those of a step.
+    """
+
+    template_fields: Sequence[str] = ("given", "shard")
+
+    def __init__(self, *, shard: Any, **words: Any) -> None:
+        super().__init__(**words)
+        self.shard = shard
+
+    def work(self, context: Any) -> Any:
+        """Make them; the label says which, in Airflow's page."""
+        start, stop = self.shard["start"], self.shard["stop"]
+        total = self.shard["n_candidates"] * self.shard["n_splits"]
+        context["label"] = f"fits {start + 1} to {stop} of {total}" if total else "cannot be cut: tuned as a whole"
+        return self.carry_out(sharding.score, [*self.given, self.shard], context)
 
 
 @contextmanager
@@ -103,35 +169,46 @@ def day_of(experiment: Experiment, context: Any) -> Iterator[Day]:
     run = context["dag_run"]
     interval, force = identity.data_interval(experiment, run), identity.is_forced(run)
     with open_beside(experiment.file) as stores:
-        yield Day(experiment, interval, stores, by=f"airflow {run.run_id}", force=force)
+        yield Day(experiment, interval, stores, by=f"airflow {run.run_id}", force=force, progress=_tell_progress())
 
 
 @contextmanager
-def spoken(place: str) -> Iterator[None]:
-    """Let errors leave a task as Airflow and its readers need them.
+def quiet() -> Iterator[None]:
+    """Keep a thousand lines out of a task's log.
 
-    Ours say all in their message, so that the lines of code that they came through would only hide it. A superseded
-    attempt is skipped: its work goes on in the newer one.
+    When skops is imported it looks for SciPy's functions in every module that is loaded, and each of Airflow's
+    deprecated modules warns of each name that it is asked for.
     """
-    from airflow.sdk.exceptions import AirflowSkipException
-
-    try:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The `airflow[.]")
         yield
-    except Superseded as error:
-        raise AirflowSkipException(str(error.at(place))) from None
-    except DiurnalError as error:
-        raise error.at(place).with_traceback(None) from None
 
 
 def last_word(context: Any) -> None:
     """Make our message the last line of a failed task's log."""
-    import logging
+    import structlog
 
     error = context.get("exception")
     if isinstance(error, DiurnalError):
-        log = logging.getLogger("diurnal")
-        log.error("::endgroup::")  # Airflow's page folds what comes after the failure; this ends the fold
+        log = structlog.get_logger(logger_name="task")
+        log.info("::endgroup::")  # Airflow's page folds what comes after the failure; this ends the fold
         log.error(str(error))
+
+
+def _tell_progress() -> Callable[[int, int], None]:
+    """Give what writes into the task's log how far the search is, every ten seconds."""
+    import structlog
+
+    log = structlog.get_logger(logger_name="task")
+    told = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= _SECONDS_BETWEEN_WORDS:
+            told = time.monotonic()
+            log.info(f"{done} of {total} fits are done")
+
+    return tell
 
 
 def die_with_supervisor() -> None:

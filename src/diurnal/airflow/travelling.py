@@ -9,13 +9,12 @@ import hashlib
 import hmac
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
-from diurnal import steps
 from diurnal.day import Day
 from diurnal.errors import ModelRefused
 from diurnal.values import ModelFile
@@ -38,12 +37,13 @@ def packed(value: Any) -> Any:
     return _plain(msgspec.to_builtins(value))
 
 
-def unpacked(step: str, given: Sequence[Any], models: Models) -> list[Any]:
-    """Give back the values that a step takes, of the types that its function names."""
-    hints = get_type_hints(getattr(steps, step), localns={"Day": Day})
+def unpacked(function: Callable[..., Any], given: Sequence[Any], models: Models) -> list[Any]:
+    """Give back the values that a step's function takes beside the day, of the types that it names."""
+    hints = get_type_hints(function, localns={"Day": Day})
     kinds = [kind for name, kind in hints.items() if name not in ("day", "return")]
-    # not strict, as a float that is no number travels as its name
-    values = [msgspec.convert(value, kind, strict=False) for value, kind in zip(given, kinds, strict=True)]
+    # what mapped tasks gave comes as a sequence of Airflow's own; not strict, as a nan travels as its name
+    plain = [value if isinstance(value, dict | list) else value[:] for value in given]
+    values = [msgspec.convert(value, kind, strict=False) for value, kind in zip(plain, kinds, strict=False)]
     return [_with_signature(value, models) if isinstance(value, ModelFile) else value for value in values]
 
 

@@ -11,7 +11,7 @@ import math
 import numbers
 import warnings as python_warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -112,7 +112,12 @@ def vector(table: pa.Table, target: str) -> np.ndarray:
 
 
 def tune(
-    search: BaseEstimator, X: pd.DataFrame, y: np.ndarray, *, progress: Callable[[int, int], None] | None = None
+    search: BaseEstimator,
+    X: pd.DataFrame,
+    y: np.ndarray,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    parts: Sequence[Mapping[str, np.ndarray]] | None = None,
 ) -> Tuned:
     """Search over the candidates, or fit what has nothing to tune.
 
@@ -124,6 +129,8 @@ def tune(
     y : numpy.ndarray, shape (n_samples,)
     progress : callable, optional
         Told how many of the candidates times folds are done, and how many there are.
+    parts : sequence of Mapping, optional
+        The scores of all shards, where they have been made elsewhere.
 
     Returns
     -------
@@ -140,7 +147,10 @@ def tune(
         return Tuned(twin, {}, None, None, 1, 0, None, _said(seen))
     main = _main_metric(search)
     with _fitting() as seen:
-        fitted = searching.tune(search, X, y, progress=progress)
+        if parts is None:
+            fitted = searching.tune(search, X, y, progress=progress)
+        else:
+            fitted = searching.combine(search, X, y, parts)
         twin = _twin(fitted, search, X, y)
     results: Mapping[str, Any] = getattr(fitted, "cv_results_", {})
     best = int(fitted.best_index_)
@@ -160,6 +170,15 @@ def tune(
         table=candidates_table(results),
         warnings=_said(seen),
     )
+
+
+def score_shard(
+    search: BaseEstimator, X: pd.DataFrame, y: np.ndarray, shard: Mapping[str, int]
+) -> tuple[pa.Table, tuple[str, ...]]:
+    """Make the fits of one shard of a search; gives their scores as a table, and what they warned of."""
+    with _fitting() as seen:
+        part = searching.score_shard(search, X, y, shard)
+    return pa.table(part), _said(seen)
 
 
 def refit(twin: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> BaseEstimator:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from diurnal.errors import UsageError
+
 if TYPE_CHECKING:
     from diurnal.airflow.local import Home
     from diurnal.experiment import Experiment
@@ -97,10 +99,14 @@ def _interval(experiment: Experiment, settings: Settings, date: str | None) -> D
     from diurnal import intervals
 
     schedule, anchor = experiment.schedule, experiment.start_date
+    # The clock is read here, at the edge: to refuse what Airflow would not begin, and to choose for who names none.
+    now = datetime.now(UTC)
     if date:
-        return intervals.on(schedule, date, anchor=anchor)
-    # The clock is read here, at the edge, and only to choose which interval a person means who names none.
-    last = intervals.last_complete(schedule, datetime.now(UTC), anchor=anchor)
+        named = intervals.on(schedule, date, anchor=anchor)
+        if named.end > now:
+            raise UsageError(f"{named} is not over, and Airflow begins no run before", advice="give an earlier --date")
+        return named
+    last = intervals.last_complete(schedule, now, anchor=anchor)
     if anchor is None:
         return last
     done = {row["data_interval_start"] for row in _results(experiment, settings)}

@@ -11,6 +11,7 @@ from diurnal.errors import UsageError
 
 _FILES = {
     "experiment.py.txt": "experiments/{name}.py",
+    "dag.py.txt": "dags/{name}.py",
     "diurnal.toml.txt": "diurnal.toml",
     "README.md.txt": "README.md",
     "gitignore.txt": ".gitignore",

@@ -56,7 +56,7 @@ def run(plan: Plan, calls: Sequence[Call], done: Callable[[int], None]) -> list[
         found, warned = folds[split]
         result, notes = found.get(candidate), warned.get(i, [])
         if result is None or (notes and strict()):
-            count(result is None)
+            count(0 if result else 1)
             result = call.make()
         else:
             say_again(notes)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sklearn.base import clone
-from sklearn.model_selection._search import BaseSearchCV  # the documented base class
+from sklearn.model_selection import BaseSearchCV
 
 from diurnal.search import door
 from diurnal.search.door import Call, Moved, Runner
@@ -124,13 +124,13 @@ def _attempt(calls: list[Call], counted: _Counted) -> list[dict[str, Any]] | Non
     """Make the calls of one round; None leaves them to scikit-learn."""
     if not calls:
         return None
-    counted.expect(len(calls))
-    results, words = None, calls[0].words
+    results, words, before = None, calls[0].words, counted.done
+    counted.total += len(calls)
     if not (door.routing_enabled() and (words["fit_params"] or words["score_params"])):
         with suppress(NotUnderstood, Moved):
             results = run(plan(calls), calls, counted.add)
     if results is None:
-        counted.leave(len(calls))
+        counted.total, counted.done = counted.total - len(calls), before
     return results
 
 
@@ -139,12 +139,6 @@ class _Counted:
 
     def __init__(self, progress: Progress | None) -> None:
         self.progress, self.done, self.total = progress, 0, 0
-
-    def expect(self, n: int) -> None:
-        self.total += n
-
-    def leave(self, n: int) -> None:
-        self.total -= n
 
     def add(self, n: int) -> None:
         self.done += n

@@ -4,9 +4,9 @@ To declare another: a class with the methods of :class:`~diurnal.search.families
 :class:`~diurnal.search.families.kinds.Final`, its entry here, and its test.
 """
 
-from diurnal.search.families import logistic
+from diurnal.search.families import ensembles, logistic, neighbours, ridge
 from diurnal.search.families.kinds import Final, Nested
 from diurnal.search.families.pca import NestedPCA
 
 NESTED: tuple[Nested, ...] = (NestedPCA(),)
-FINALS: tuple[Final, ...] = (logistic.Family(),)
+FINALS: tuple[Final, ...] = (logistic.Family(), ridge.Family(), neighbours.Family(), ensembles.Family())

@@ -4,7 +4,7 @@ Each keeps scikit-learn's algorithm and stopping rule; only the functions and gr
 are computed together. On small matrices of two classes that is done to the last bit as scikit-learn does it. Otherwise
 one product of matrices serves all candidates; it rounds differently, and L-BFGS multiplies the difference from
 iteration to iteration. On 205 fits of up to 40 iterations, well and badly scaled, decisions moved by 3e-12 of the
-largest at most; on longer ones by anything. So a fit of more than 40 iterations, or with a decision within 1e-6 of the
+largest at most; on longer ones by anything. So a fit of more than 40 iterations, or with a decision within 1e-8 of the
 largest, is not served, and scikit-learn fits it; and only scores that are made of labels are served.
 """
 
@@ -26,7 +26,7 @@ from diurnal.search.families.losses import ByMatrix, ByVector, Losses, Store
 from diurnal.search.keys import key_of
 from diurnal.search.plan import Step
 
-NEAR = 1e-6  # of the largest decision
+NEAR = 1e-8  # of the largest decision
 SHORT = 40  # iterations
 CACHED = 1 << 17  # elements of a design matrix that stays in the cache: 1 MB
 

@@ -1,0 +1,108 @@
+"""The folder of a local Airflow (``AIRFLOW_HOME``), and what is secret in it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+from diurnal.embedded import EmbeddedServer
+from diurnal.errors import ConfigurationError
+from diurnal.settings import Settings, embedded_server
+
+USER = "admin"
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where everything of a project's local Airflow lies.
+
+    The folder is beside the data of the embedded PostgreSQL, as the metastore there and the keys here are worth
+    nothing without each other.
+
+    Parameters
+    ----------
+    settings : Settings
+        Those of the project. Where its warehouse is not the embedded one, an embedded server is run for Airflow alone.
+    """
+
+    settings: Settings
+
+    @cached_property
+    def server(self) -> EmbeddedServer:
+        """The PostgreSQL of the metastore."""
+        return cast("EmbeddedServer", embedded_server(replace(self.settings, warehouse="embedded")))
+
+    @cached_property
+    def folder(self) -> Path:
+        """``AIRFLOW_HOME``; for its owner alone."""
+        folder = self.server.folder.parent / "airflow"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def dags(self) -> Path:
+        """The folder of Dag files."""
+        return self.settings.project / "dags"
+
+    @cached_property
+    def logs(self) -> Path:
+        """One file for each component, and Airflow's own folders for tasks."""
+        logs = self.folder / "logs"
+        logs.mkdir(exist_ok=True)
+        return logs
+
+    @property
+    def configuration(self) -> Path:
+        """``airflow.cfg``; written anew at each start."""
+        return self.folder / "airflow.cfg"
+
+    @property
+    def passwords(self) -> Path:
+        """What SimpleAuthManager reads: JSON, from user to password."""
+        return self.folder / "password.json"
+
+    def password(self) -> str:
+        """Give the password of the UI; it is made once."""
+        return _kept(self.passwords, lambda: {USER: secrets.token_urlsafe(18)})[USER]
+
+    def keys(self) -> dict[str, str]:
+        """Give the keys that all components share: ``fernet_key``, ``jwt_secret`` and ``secret_key``; made once."""
+        return _kept(
+            self.folder / "keys.json",
+            lambda: {
+                "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+                "jwt_secret": secrets.token_urlsafe(48),
+                "secret_key": secrets.token_urlsafe(48),
+            },
+        )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode=0o600)
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _kept(path: Path, make: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """Read a file of secrets, or make it; what it holds is never part of a message."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        path.chmod(0o600)
+    except FileNotFoundError:
+        held = make()
+        write_private(path, json.dumps(held) + "\n")
+    except ValueError:
+        held = None
+    if not isinstance(held, dict) or not all(held.get(name) for name in make()):
+        raise ConfigurationError(f"{path} does not hold what was written into it", advice="remove it: it is made anew")
+    return held

@@ -1,0 +1,197 @@
+"""Starting a complete Airflow, looking after it, and ending all of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import FrameType
+
+from diurnal.airflow.local import configuration, metastore
+from diurnal.airflow.local.address import Address
+from diurnal.airflow.local.client import Client
+from diurnal.airflow.local.component import Component
+from diurnal.airflow.local.home import Home, write_private
+from diurnal.airflow.local.report import sign_in
+from diurnal.airflow.local.running import Running, Tell, claim
+from diurnal.errors import ConfigurationError, TryAgainLater
+
+Say = Callable[[str], None]
+
+_COMPONENTS = {  # in the order in which they end: tasks report to the API server to the last
+    "scheduler": ["scheduler", "--skip-serve-logs"],  # one machine: the UI reads the logs from their files
+    "dag-processor": ["dag-processor"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
+    "api-server": ["api-server"],
+}
+_TO_BE_HEALTHY = 180  # seconds
+_TO_END = 15  # seconds, for tasks that are nearly done
+_TO_OBEY = 5  # seconds from a signal that is no question any more to the next
+_SERVER_EVERY = 5  # seconds between two looks after PostgreSQL
+
+
+class _EndAsked(Exception):
+    """Somebody has sent a signal: everything shall end."""
+
+
+class Launcher:
+    """One foreground run of the local Airflow.
+
+    Parameters
+    ----------
+    home : Home
+        Whose Airflow.
+    address : Address
+        Where the UI and the API shall answer.
+    say : callable
+        Told one line for each event.
+    """
+
+    def __init__(self, home: Home, address: Address, say: Say) -> None:
+        if importlib.util.find_spec("airflow") is None:
+            raise ConfigurationError(
+                "Airflow is not installed", advice="say: pip install 'diurnal[airflow]', then repeat the command"
+            )
+        self._home, self._address, self._say = home, address, say
+        self._components: list[Component] = []
+        self._signals: list[int] = []
+        self._began = time.monotonic()
+
+    def run(self) -> None:
+        """Start everything, and return when a signal has ended it.
+
+        Raises
+        ------
+        UsageError
+            If it is running already.
+        ConfigurationError
+            If the port is taken, or something cannot be run here.
+        TryAgainLater
+            If a component dies or does not become healthy; the others are ended.
+        """
+        with self._listening(), claim(self._home) as tell:
+            self._address = self._address.free()
+            with self._home.server:
+                try:
+                    self._start(tell)
+                    self._look_after()
+                except _EndAsked:
+                    self._event(f"{signal.Signals(self._signals[0]).name}: ending all of it")
+                finally:
+                    self._end()
+
+    def _start(self, tell: Tell) -> None:
+        home, now = self._home, datetime.now(UTC).isoformat(timespec="seconds")
+        running = Running(os.getpid(), now, self._address.host, self._address.port)
+        tell(running)
+        home.dags.mkdir(exist_ok=True)
+        write_private(home.configuration, configuration.write(home, self._address))
+        environment = configuration.environment(home, self._address)
+        self._event(f"PostgreSQL runs in {home.server.folder}")
+        if not metastore.ready(home):
+            self._migrate(environment)
+        for name, words in reversed(_COMPONENTS.items()):
+            self._components.append(Component(name, words, home.logs, environment))
+        self._components.reverse()
+        running = replace(running, components={component.name: component.pid for component in self._components})
+        tell(running)
+        self._event(f"started {', '.join(_COMPONENTS)}; their logs are in {home.logs}")
+        self._wait_until_healthy()
+        self._event("healthy")
+        for line in sign_in(home, self._address):
+            self._say(line)
+        tell(replace(running, healthy=True))  # at last: who waits for it has then read all of this
+
+    def _migrate(self, environment: dict[str, str]) -> None:
+        migration = Component("migrate", ["db", "migrate"], self._home.logs, environment)
+        self._components = [migration]
+        while migration.status is None:
+            self._pause(0.1)
+        self._components = []
+        if migration.status != 0:
+            message = f"Airflow's tables cannot be made (`airflow db migrate`):\n{migration.last_lines()}"
+            raise ConfigurationError(message, advice=f"the whole log is {migration.log}")
+        metastore.mark(self._home)
+        self._event("the metastore has its tables")
+
+    def _wait_until_healthy(self) -> None:
+        client, waited = Client(self._address), time.monotonic()
+        while True:
+            health = client.health()
+            if health and all(state == "healthy" for state in health.values()):
+                return
+            if time.monotonic() - waited > _TO_BE_HEALTHY:
+                ill = [name for name, state in health.items() if state != "healthy"] or ["the API server"]
+                message = f"not healthy after {_TO_BE_HEALTHY} s: {', '.join(ill)}"
+                raise TryAgainLater(message, advice=f"see the logs in {self._home.logs}")
+            self._see_that_all_live()
+            self._pause(0.3)
+
+    def _look_after(self) -> None:
+        seen = time.monotonic()
+        while True:
+            self._pause(0.5)
+            self._see_that_all_live()
+            if time.monotonic() - seen > _SERVER_EVERY:
+                self._home.server.start()  # somebody may have stopped it
+                seen = time.monotonic()
+
+    def _see_that_all_live(self) -> None:
+        for component in self._components:
+            if component.status is not None:
+                self._event(f"{component.name} has ended by itself: ending the rest")
+                message = f"the {component.name} has ended by itself ({component.status}); its last words:\n"
+                advice = f"see {component.log}; then say `diurnal airflow up` again"
+                raise TryAgainLater(message + component.last_lines(), advice=advice)
+
+    def _end(self) -> None:
+        """End the components in order: what runs in the scheduler reports to the API server, which ends last."""
+        if not self._components:
+            return
+        *others, last = self._components
+        for group in (others, [last]):
+            for component in group:
+                component.ask_to_end()
+            self._await(group, _TO_END)
+            for how in (signal.SIGTERM, signal.SIGKILL):
+                left = [component for component in group if not component.is_gone()]
+                for component in left:
+                    self._event(f"what is left of {component.name} is ended by {how.name}")
+                    component.kill(how)
+                self._await(left, _TO_OBEY)
+        self._event("all of it has ended")
+
+    def _await(self, group: list[Component], seconds: float) -> None:
+        """Wait until some components are gone; a second signal ends the patience."""
+        asked, deadline = max(1, len(self._signals)), time.monotonic() + seconds
+        while not all(component.is_gone() for component in group):
+            if time.monotonic() > deadline or len(self._signals) > asked:
+                return
+            time.sleep(0.1)
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        heard = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {one: signal.signal(one, self._hear) for one in heard}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+    def _pause(self, seconds: float) -> None:
+        if not self._signals:
+            time.sleep(seconds)
+        if self._signals:
+            raise _EndAsked
+
+    def _event(self, words: str) -> None:
+        self._say(f"{time.monotonic() - self._began:6.1f} s  {words}")

@@ -1,0 +1,167 @@
+"""Asking the local Airflow for the run of a data interval, and waiting for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from diurnal.airflow.local.client import Client
+from diurnal.airflow.local.home import USER, Home
+from diurnal.airflow.local.running import find
+from diurnal.errors import ConfigurationError, DiurnalError, NotFound, TryAgainLater, UsageError, nearest
+from diurnal.values import DataInterval
+
+Say = Callable[[str], None]
+
+_TO_BE_PARSED = 60  # seconds until a new Dag file is known, twice the time between two looks
+_OVER = ("success", "failed")
+
+
+def sign_in(home: Home) -> Client:
+    """Give a client of a home's Airflow.
+
+    Raises
+    ------
+    UsageError
+        If none runs.
+    """
+    found = find(home)
+    if found is None:
+        message = f"no Airflow of {home.settings.project} is running"
+        raise UsageError(message, advice="start it with `diurnal airflow up --detach`")
+    return Client(found.address, USER, home.password())
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A run of a Dag, to be waited for.
+
+    Parameters
+    ----------
+    client : Client
+        Whom to ask.
+    dag_id, run_id : str
+        Which one.
+    is_new : bool
+        Whether it is there because we asked for it.
+    """
+
+    client: Client
+    dag_id: str
+    run_id: str
+    is_new: bool
+
+    def wait(self, say: Say, *, timeout: float) -> None:
+        """Wait for its success, and say how each task ends.
+
+        Parameters
+        ----------
+        say : callable
+            Told a line for each task.
+        timeout : float
+            Seconds.
+
+        Raises
+        ------
+        DiurnalError
+            If it fails; with the last line of the failed task's log.
+        TryAgainLater
+            If it takes longer.
+        """
+        told: set[str] = set()
+        deadline = time.monotonic() + timeout
+        while True:
+            _, run = self.client.get("dags", self.dag_id, "dagRuns", self.run_id)
+            tasks = self._tasks()
+            for task in tasks:
+                line = _line(task)
+                if task["end_date"] and line not in told:
+                    told.add(line)
+                    say(line)
+            if run["state"] == "success":
+                return
+            if run["state"] == "failed":
+                raise self._failure(tasks)
+            if time.monotonic() > deadline:
+                message = f"the run {self.run_id} of {self.dag_id} is not over after {timeout:.0f} s: {run['state']}"
+                raise TryAgainLater(message, advice="see its page in Airflow; it goes on by itself")
+            time.sleep(0.5)
+
+    def _tasks(self) -> list[dict[str, Any]]:
+        status, answer = self.client.get(
+            "dags", self.dag_id, "dagRuns", self.run_id, "taskInstances", order_by="start_date", limit=1000
+        )
+        return list(answer["task_instances"]) if status == 200 else []
+
+    def _failure(self, tasks: list[dict[str, Any]]) -> DiurnalError:
+        failed = [task for task in tasks if task["state"] == "failed"]
+        message = f"the run {self.run_id} of {self.dag_id} has failed"
+        advice = "mend it, then clear the failed task on the run's page in Airflow"
+        if not failed:
+            return DiurnalError(message, advice=advice)
+        task = failed[0]
+        return DiurnalError(f"{message} in {task['task_id']}:\n{self._last_words(task)}", advice=advice)
+
+    def _last_words(self, task: dict[str, Any]) -> str:
+        """Give the last error of a task's log, whole, else its last line."""
+        path = ("dags", self.dag_id, "dagRuns", self.run_id, "taskInstances", task["task_id"])
+        status, answer = self.client.get(*path, "logs", str(task["try_number"]), map_index=task["map_index"])
+        lines = answer.get("content", []) if status == 200 else []
+        said = [line for line in lines if isinstance(line, dict) and not line["event"].startswith("::")]
+        errors = [line["event"] for line in said if line.get("level") == "error"] or [line["event"] for line in said]
+        return str(errors[-1]) if errors else "its log is empty"
+
+
+def trigger(client: Client, dag_id: str, interval: DataInterval) -> DagRun:
+    """See to it that a Dag has a run of a data interval; one that is there already is given as it is.
+
+    Raises
+    ------
+    NotFound
+        If there is no such Dag, also after the time that a new file may take.
+    ConfigurationError
+        If Dag files cannot be imported, and this Dag is not known.
+    UsageError
+        If the Dag is paused, or Airflow refuses the run.
+    """
+    if _known(client, dag_id)["is_paused"]:
+        raise UsageError(f"the Dag {dag_id} is paused, so that no run of it starts", advice="unpause it in Airflow")
+    start, end = interval.start.isoformat(), interval.end.isoformat()
+    body = {"logical_date": start, "data_interval_start": start, "data_interval_end": end}
+    status, answer = client.post("dags", dag_id, "dagRuns", body=body)
+    if status == 409:
+        _, found = client.get("dags", dag_id, "dagRuns", logical_date_gte=start, logical_date_lte=start)
+        return DagRun(client, dag_id, found["dag_runs"][0]["dag_run_id"], is_new=False)
+    if status != 200:
+        message = f"Airflow refuses a run of {dag_id} for {interval}: {answer.get('detail')}"
+        raise UsageError(message, advice="see the Dag's page in Airflow")
+    return DagRun(client, dag_id, answer["dag_run_id"], is_new=True)
+
+
+def _known(client: Client, dag_id: str) -> dict[str, Any]:
+    """Wait until Airflow has read the file of a Dag."""
+    deadline = time.monotonic() + _TO_BE_PARSED
+    while True:
+        status, answer = client.get("dags", dag_id)
+        if status == 200:
+            return dict(answer)
+        _, broken = client.get("importErrors")
+        for error in broken.get("import_errors", []):
+            last = error["stack_trace"].strip().splitlines()
+            message = f"there is no Dag {dag_id}, and {error['filename']} cannot be imported:\n" + "\n".join(last[-8:])
+            raise ConfigurationError(message, advice="mend that file; Airflow reads it again within 30 s")
+        if time.monotonic() > deadline:
+            _, others = client.get("dags", limit=100)
+            names = [dag["dag_id"] for dag in others.get("dags", [])]
+            known = ", ".join(names) or "none"
+            message = f"Airflow has no Dag {dag_id!r}{nearest(dag_id, names)}; it has: {known}"
+            raise NotFound(message, advice=f'write dags/{dag_id}.py: dag = build_dag("{dag_id}")')
+        time.sleep(0.5)
+
+
+def _line(task: dict[str, Any]) -> str:
+    name = task["task_id"] if task["map_index"] < 0 else f"{task['task_id']}[{task['map_index']}]"
+    took = f"{task['duration']:6.2f} s" if task["duration"] is not None else ""
+    return f"  {name:<20} {task['state'] or '-':<16} {took}"

@@ -1,0 +1,100 @@
+"""Tuning in pieces: the search is cut into shards, each scored by a task of its own, and `tune` puts them together.
+
+Only Airflow does so, for ``tuning_tasks`` above 1. The scores are those of one task, whatever the number of shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from diurnal.errors import BatchRefused, Problem
+from diurnal.values import Package, Samples
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from diurnal.day import Day
+
+
+@dataclass(frozen=True)
+class Part:
+    """What scoring one shard gives.
+
+    Attributes
+    ----------
+    scores : Package
+        The scores of its fits, in the lake.
+    warnings : tuple of str
+        What its fits warned of.
+    """
+
+    scores: Package
+    warnings: tuple[str, ...] = ()
+
+
+def cut(day: Day, samples: Samples) -> list[dict[str, int]]:
+    """Cut the search into as many shards as the experiment declares; those that share a prefix stay together."""
+    from diurnal import search as searching
+
+    search, X, y = to_tune(day, samples)
+    return searching.shards(search, X, y, day.experiment.tuning_tasks)
+
+
+def score(day: Day, samples: Samples, shard: dict[str, int]) -> Part:
+    """Make the fits of one shard, and keep their scores."""
+    from diurnal.backends import sklearn as backend
+
+    table, warnings = backend.score_shard(*to_tune(day, samples), shard)
+    return Part(day.stores.lake.keep(day.experiment.name, "candidates", day.interval, table), warnings)
+
+
+def read(day: Day, parts: Sequence[Part]) -> list[dict[str, np.ndarray]]:
+    """Read the scores of the shards."""
+    import numpy as np
+
+    tables = [day.stores.lake.read(part.scores) for part in parts]
+    return [{name: np.array(table[name].to_pylist()) for name in table.column_names} for table in tables]
+
+
+def to_tune(day: Day, samples: Samples) -> tuple[Any, pd.DataFrame, np.ndarray]:
+    """Give the search and the train samples that it learns from.
+
+    Raises
+    ------
+    BatchRefused
+        If there are none, or too few of a class for the folds.
+    """
+    from diurnal.backends import sklearn as backend
+    from diurnal.contract import refuse_scarce_classes
+
+    search = day.experiment.build()
+    X, y = day.learnable(samples.train, day.schema)
+    if not len(y):
+        raise no_samples(day, "train")
+    if backend.task(search) == "classification":
+        refuse_scarce_classes(_counts(y), _least(search, y))
+    return search, X, y
+
+
+def no_samples(day: Day, side: str) -> BatchRefused:
+    """Give the refusal of a window that has no sample on one side."""
+    what = f"no sample of the window falls to the {side} side at test_size={day.experiment.test_size}"
+    return BatchRefused(
+        [Problem(f"no-{side}-samples", what)], advice="fetch larger batches, or choose another test_size"
+    )
+
+
+def _counts(y: np.ndarray) -> dict[str, int]:
+    import numpy as np
+
+    return {str(label): int(n) for label, n in zip(*np.unique(y, return_counts=True), strict=True)}
+
+
+def _least(search: Any, y: np.ndarray) -> int:
+    """Give how many train samples each class needs: one in each fold where folds are stratified, else one."""
+    from diurnal.backends import sklearn as backend
+
+    return max(1, backend.n_folds(search, y)) if backend.is_stratified(search) else 1

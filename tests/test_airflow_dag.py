@@ -1,0 +1,186 @@
+"""Dags: how they look, what makes them fail to load, and what it costs to parse them."""
+
+import json
+import shutil
+from pathlib import Path
+
+from airflow_home import tell
+from diurnal import flow
+
+ROOT = Path(__file__).parents[1]
+LOOK = """
+from pathlib import Path
+from airflow.configuration import conf
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+folder = conf.get("core", "dags_folder")
+bag = DagBag(folder, bundle_path=Path(folder))
+def look(dag):
+    task = dag.task_dict.get("tune")
+    return {
+        "edges": sorted([task.task_id, later] for task in dag.tasks for later in task.downstream_task_ids),
+        "groups": {name: sorted(group.children) for name, group in dag.task_group_dict.items()},
+        "start": str(dag.start_date), "catchup": dag.catchup, "active": dag.max_active_runs, "tags": sorted(dag.tags),
+        "doc": dag.doc_md, "file": dag.relative_fileloc, "owner": dag.owner,
+        "kind": type(dag.timetable).__name__,
+        "serialized": len(str(DagSerialization.serialize_dag(dag))),
+        "tune": task and {"retries": task.retries, "pool": task.pool, "queue": task.queue,
+                          "config": task.executor_config, "delay": task.retry_delay.total_seconds(),
+                          "most": task.max_retry_delay.total_seconds()},
+    }
+answer = {"errors": bag.import_errors, "dags": {name: look(dag) for name, dag in bag.dags.items()}}
+"""
+EXPERIMENT = '''
+from datetime import timedelta
+from diurnal import experiment
+
+@experiment(source=lambda interval: None, target="y"{declared})
+def {name}():
+    """Tell one from the other."""
+    from sklearn.dummy import DummyClassifier
+    return DummyClassifier()
+'''
+
+
+def project(folder, experiments, dags):
+    for kind, files in (("experiments", experiments), ("dags", dags)):
+        (folder / kind).mkdir(parents=True)
+        for name, text in files.items():
+            (folder / kind / f"{name}.py").write_text(text)
+    (folder / "diurnal.toml").write_text("[diurnal]\n")
+    return folder
+
+
+def look(folder):
+    return tell(folder / "home", folder / "dags", LOOK)
+
+
+def dag_file(name, words=""):
+    return f"from diurnal.airflow import build_dag\ndag = build_dag({name!r}{words})\n"
+
+
+def test_examples_load_and_have_the_days_shape(tmp_path):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("data", "models"))
+    seen = tell(tmp_path / "home", tmp_path / "examples", LOOK)
+    assert seen["errors"] == {}
+    assert set(seen["dags"]) == {"breast_cancer", "scoring", "turbines"}
+    day = seen["dags"]["breast_cancer"]
+    assert [tuple(edge) for edge in day["edges"]] == sorted([("storage", "fetch"), *flow.edges()])
+    assert day["groups"] == {"prepare": ["save_batch", "split"], "after_tuning": ["record", "refit"]}
+    assert (day["kind"], day["start"]) == ("CronDataIntervalTimetable", "2026-01-01 00:00:00+00:00")
+    assert (day["active"], day["catchup"], day["tags"]) == (1, False, ["diurnal"])
+    assert day["doc"] == "Tell malignant from benign tumours by the shape of their cell nuclei."
+    assert day["file"].endswith("dags/breast_cancer.py")
+
+
+def test_build_dag_takes_what_is_declared_and_airflows_own_words(tmp_path):
+    declared = {
+        "churn": 'schedule="30 6 * * 1-5", retries=2, tags=("risk",), owner="ada", start_date="2026-01-05"',
+        "sixth": "schedule=timedelta(hours=6)",
+        "hand": "schedule=None",
+        "asked": 'promotion="approve"',
+    }
+    words = (
+        ", dag_id='renamed', default_args={'queue': 'big'}, max_active_runs=4, catchup=True,"
+        " per_step={'tune': {'pool': 'heavy', 'executor_config': {'pod_template_file': 'large.yaml'}}}"
+    )
+    experiments = {name: EXPERIMENT.format(name=name, declared=f", {text}") for name, text in declared.items()}
+    dags = {name: dag_file(name, words if name == "churn" else "") for name in declared}
+    seen = look(project(tmp_path, experiments, dags))
+    assert seen["errors"] == {}
+    assert {name: dag["kind"] for name, dag in seen["dags"].items()} == {
+        "renamed": "CronDataIntervalTimetable",
+        "sixth": "DeltaDataIntervalTimetable",
+        "hand": "NullTimetable",
+        "asked": "CronDataIntervalTimetable",
+        "asked.approval": "PartitionedAssetTimetable",
+    }
+    dag = seen["dags"]["renamed"]
+    assert (dag["catchup"], dag["active"], dag["tags"], dag["owner"]) == (True, 4, ["diurnal", "risk"], "ada")
+    assert dag["tune"] == {
+        "retries": 2,
+        "pool": "heavy",
+        "queue": "big",
+        "config": {"pod_template_file": "large.yaml"},
+        "delay": 60,
+        "most": 900,
+    }
+    assert seen["dags"]["asked.approval"]["edges"] == [["approve", "crown"], ["candidate", "approve"]]
+
+
+def test_what_is_wrong_is_an_import_error_that_says_where(tmp_path):
+    broken = EXPERIMENT.format(name="broken", declared=", tset_size=0.2")
+    by_import = f"import sys; sys.path.insert(0, '{tmp_path}/experiments')\nfrom broken import broken\n"
+    seen = look(
+        project(
+            tmp_path,
+            {"churn": EXPERIMENT.format(name="churn", declared=""), "broken": broken},
+            {
+                "by_name": dag_file("broken"),
+                "by_import": by_import + dag_file("broken"),
+                "missing": dag_file("chrun"),
+                "step": dag_file("churn", ", per_step={'tuen': {}}"),
+                "schedule": dag_file("churn", ", schedule='@hourly'"),
+                "word": dag_file("churn", ", max_actve_runs=3"),
+            },
+        )
+    )
+    errors = {Path(file).stem: error for file, error in seen["errors"].items()}
+    assert seen["dags"] == {}
+    for form in ("by_name", "by_import"):
+        assert f"{tmp_path}/experiments/broken.py:5" in errors[form]
+        assert "has no argument 'tset_size'; did you mean 'test_size'" in errors[form]
+    assert "did you mean 'churn'" in errors["missing"]
+    assert "there is no step 'tuen'; did you mean 'tune'" in errors["step"]
+    assert "belongs to the experiment" in errors["schedule"]
+    assert "max_actve_runs" in errors["word"]
+
+
+PARSE = """
+import json, os, sys, time
+from pathlib import Path
+from airflow.dag_processing.dagbag import DagBag
+HEAVY = {"sklearn", "pandas", "numpy", "scipy", "pyarrow", "skops", "psycopg", "diurnal.warehouse"}
+def parse(folder):
+    reader, writer = os.pipe()
+    if not os.fork():  # each time from the same warm beginning, as Airflow's Dag processor does
+        begun = time.process_time()
+        bag = DagBag(folder, bundle_path=Path(folder))
+        spent = time.process_time() - begun
+        told = {"seconds": spent, "dags": len(bag.dags), "errors": bag.import_errors,
+                "heavy": sorted(HEAVY & set(sys.modules))}
+        os.write(writer, json.dumps(told).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        told = json.loads(said.read())
+    os.wait()
+    return told
+parse(sys.argv[1])
+answer = {name: min((parse(f"{folder}/dags") for _ in range(5 if name != "many" else 1)), key=lambda t: t["seconds"])
+          for name, folder in zip(("empty", "one", "many"), sys.argv[1:])}
+"""
+
+
+def test_parsing_is_cheap(tmp_path):
+    names = [f"churn_{number}" for number in range(200)]
+    text = {name: EXPERIMENT.format(name=name, declared="") for name in names}
+    empty = "from airflow.sdk import DAG\ndag = DAG('empty', schedule=None)\n"
+    project(tmp_path / "empty", {}, {"empty": empty})
+    project(tmp_path / "one", {"churn_0": text["churn_0"]}, {"churn_0": dag_file("churn_0")})
+    project(tmp_path / "many", text, {name: dag_file(name) for name in names})
+    folders = [str(tmp_path / name) for name in ("empty", "one", "many")]
+    seen = tell(tmp_path / "home", tmp_path / "empty" / "dags", PARSE, *folders)
+    assert [seen[name]["dags"] for name in ("empty", "one", "many")] == [1, 1, 200], json.dumps(seen)
+    assert seen["one"]["heavy"] == seen["many"]["heavy"] == []
+    assert seen["one"]["seconds"] - seen["empty"]["seconds"] < 0.05
+    assert seen["many"]["seconds"] < 5
+
+
+def test_docstrings_examples_are_true(tmp_path):
+    program = """
+import doctest
+from diurnal.airflow import assets, travelling
+answer = [list(doctest.testmod(module)) for module in (assets, travelling)]
+"""
+    assert all(n > 0 and failed == 0 for failed, n in tell(tmp_path / "home", tmp_path, program))

@@ -1,0 +1,211 @@
+"""Runs of Dags on a real warehouse, against the same day told by the command line."""
+
+import json
+import re
+
+import pandas as pd
+import psycopg
+import pytest
+
+from airflow_home import Runner
+from projects import Project, patients
+
+DAG = """
+from diurnal.airflow import build_dag
+dag = build_dag("clinic")
+"""
+
+
+pytestmark = pytest.mark.xdist_group("airflow")  # with --dist=loadgroup, one worker has the one process
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory):
+    runner = Runner(tmp_path_factory.mktemp("airflow"))
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
+def project(tmp_path, warehouse_url):
+    made = Project.make(tmp_path / "project", warehouse_url)
+    (made.folder / "dags").mkdir()
+    (made.folder / "dags" / "clinic.py").write_text(DAG)
+    return made
+
+
+@pytest.fixture
+def run(airflow, project):
+    """Carry out runs in Airflow, with the project's own warehouse unless settings say another."""
+
+    def run(*wishes, **settings):
+        settings = settings or {"DIURNAL_WAREHOUSE": project.warehouse_url}
+        return airflow.run(project.folder, settings, *wishes)
+
+    return run
+
+
+def batch(date, **conf):
+    """Wish for a run of a batch, by its name."""
+    return {"dag": "clinic", "logical_date": None, "conf": {"batch": date, **conf}}
+
+
+def last_words(run):
+    """Give the last line of the log of the task that failed, but for Airflow's own mark at its end."""
+    said = run["log"].partition("Task failed with exception")[2]
+    return re.split(r"\n.*::endgroup::.*task_runner", said)[0].splitlines()[-1]
+
+
+def query(url, sql):
+    with psycopg.connect(url) as connection:
+        return connection.execute(sql).fetchall()
+
+
+RESULT = (
+    "select r.batch_digest, r.window_digest, r.code_digest, r.packages, r.best_params, r.cv_score_mean, r.cv_score_std,"
+    " r.test_scores, r.n_train, r.n_test, r.champion_version, r.champion_score, r.comparison, r.promoted, r.reason,"
+    " v.version, v.digest, v.signature, r.run_id from experiments r join model_versions v using (run_id)"
+    " order by r.data_interval_start"
+)
+
+
+def test_a_day_in_airflow_is_the_day_of_the_command_line(run, project, tmp_path, server):
+    for date in ("2026-11-01", "2026-11-02"):
+        project.bring(date)
+    seen = run({"dag": "clinic", "logical_date": "2026-11-02T00:00:00+00:00"}, batch("2026-11-02"))
+    assert [run["state"] for run in seen["runs"]] == ["success", "success"], seen["runs"][0]["log"][-3000:]
+    assert all(state == "success" for run in seen["runs"] for state, _ in run["tasks"].values())
+    in_airflow = query(project.warehouse_url, RESULT)
+    assert [row[-1][:23] for row in in_airflow] == ["clinic-20261101T000000Z", "clinic-20261102T000000Z"]
+
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute("create database by_command")
+    try:
+        other = Project(project.folder, server.url("by_command"))
+        for date in ("2026-11-01", "2026-11-02"):
+            assert other.command("run", "clinic", "--date", date).returncode == 0
+        assert query(other.warehouse_url, RESULT) == in_airflow
+    finally:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+            connection.execute("drop database by_command with (force)")
+
+    assert [(name, key) for name, key, _ in seen["events"]] == [
+        ("clinic.batch", "2026-11-01"),
+        ("clinic.model", "2026-11-01"),
+        ("clinic.champion", None),
+        ("clinic.batch", "2026-11-02"),
+        ("clinic.model", "2026-11-02"),
+        ("clinic.champion", None),
+    ]
+    assert seen["events"][4][2]["version"] == 2
+    assert seen["events"][4][2]["digest"] == in_airflow[1][16]
+    travelled = json.dumps(seen["runs"][0]["travelled"])
+    assert "golden" not in travelled
+    assert len(travelled) < 20_000, "references and digests only"
+
+
+def test_tuning_tasks_give_what_one_task_gives(run, project, tmp_path, server):
+    project.bring("2026-11-01")
+    assert project.command("run", "clinic", "--date", "2026-11-01").returncode == 0
+    (alone,) = query(project.warehouse_url, RESULT)
+    project.declare("drop='ward', tuning_tasks=4")
+    (forced,) = run(batch("2026-11-01", force=True))["runs"]
+    assert forced["state"] == "success", forced["log"][-3000:]
+    assert forced["labels"] == ["fits 1 to 2 of 9", "fits 3 to 4 of 9", "fits 5 to 7 of 9", "fits 8 to 9 of 9"]
+    together = query(project.warehouse_url, RESULT)[1]
+    assert together[:10] == alone[:10]
+    assert together[16] == alone[16], "the same model, byte for byte"
+    tables = [
+        pd.read_parquet(project.folder / "data" / path).filter(regex="^(?!.*time)")
+        for (path,) in query(project.warehouse_url, "select candidates from experiments order by repeat")
+    ]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_a_finished_day_is_skipped_and_a_forced_one_is_not(run, project):
+    project.bring("2026-11-01")
+    assert project.command("run", "clinic", "--date", "2026-11-01").returncode == 0
+    seen = run(batch("2026-11-01"), batch("2026-11-01", force=True))
+    states = {task: state for task, (state, _) in seen["runs"][0]["tasks"].items()}
+    assert seen["runs"][0]["state"] == "success"
+    assert {task for task, state in states.items() if state == "success"} == {"storage", "fetch"}
+    assert {state for task, state in states.items() if task not in ("storage", "fetch")} == {"skipped"}
+    assert query(project.warehouse_url, "select version, repeat from model_versions join experiments using (run_id)"
+                 " order by version") == [(1, 0), (2, 1)]  # fmt: skip
+
+
+def test_what_no_other_try_will_mend_fails_at_once_and_says_why(run, project):
+    rows = project.bring("2026-11-01")
+    project.bring("2026-11-02", rows.rename(columns={"pressure": "presure"}))
+    seen = run(
+        batch("2026-11-01"),
+        batch("2026-11-02"),
+        {"dag": "clinic", "logical_date": None},
+        batch("yesterday"),
+        batch("2200-01-01"),
+    )
+    fine, refused, nameless, wrong, future = seen["runs"]
+    assert fine["state"] == "success"
+    for failed, task, said in (
+        (refused, "fetch", "quarantine"),
+        (nameless, "storage", 'What to do: trigger it with a logical date, or with the configuration {"batch": '),
+        (wrong, "storage", "What to do: write a date as 2026-11-23"),
+        (future, "storage", "What to do: wait for it"),
+    ):
+        assert failed["state"] == "failed"
+        assert failed["tasks"][task] == ["failed", 1], "one try, though it has five retries"
+        assert said in last_words(failed)
+    assert "did you mean" in refused["log"]
+    assert "fetching.py" not in refused["log"], "the message says all; where it came through would hide it"
+
+
+def test_connections_come_from_airflow(run, project):
+    text = (project.folder / "experiments" / "clinic.py").read_text()
+    sql = 'source=Sql("select * from patients where seen >= :start and seen < :end", connection="ward")'
+    start, end = text.index("source="), text.index(', target="ill"')
+    text = text[:start] + sql + text[end:]
+    text = text.replace("import Files", "import Sql").replace("drop='ward'", "drop=('ward', 'seen')")
+    (project.folder / "experiments" / "clinic.py").write_text(text)
+    with psycopg.connect(project.warehouse_url) as connection:
+        connection.execute(
+            "create table patients (patient text, age float, pressure float, ward text, ill text, seen timestamptz)"
+        )
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into patients values (%s, %s, %s, %s, %s, '2026-11-01T08:00Z')",
+                patients("2026-11-01").to_numpy().tolist(),
+            )
+    url = project.warehouse_url.replace("postgresql://", "postgres://")
+    warehouse = {"AIRFLOW_CONN_DIURNAL_WAREHOUSE": url}
+    (missing,) = run(batch("2026-11-01"), **warehouse)["runs"]
+    assert missing["tasks"]["fetch"] == ["failed", 1]
+    assert "make it in Airflow (Admin, Connections, id 'ward'), or set AIRFLOW_CONN_WARD" in last_words(missing)
+    (found,) = run(batch("2026-11-01"), **warehouse, AIRFLOW_CONN_WARD=url)["runs"]
+    assert found["state"] == "success", found["log"][-3000:]
+    assert query(project.warehouse_url, "select count(*) from model_versions") == [(1,)]
+
+
+def test_approval_asks_a_person_and_promotes_by_their_word(run, project):
+    project.declare("drop='ward', promotion='approve'")
+    for date in ("2026-11-01", "2026-11-02", "2026-11-03"):
+        project.bring(date)
+
+    def ask(version, answer):
+        conf = {"version": version}
+        return {"dag": "clinic.approval", "logical_date": None, "conf": conf, "answer": [answer, "Ada"]}
+
+    seen = run(
+        batch("2026-11-01"),
+        batch("2026-11-02"),
+        batch("2026-11-03"),
+        ask(3, "Reject"),
+        ask(2, "Approve"),
+        ask(2, "Approve"),
+        ask(1, "Approve"),
+    )
+    assert [run["state"] for run in seen["runs"]] == ["success"] * 7, seen["runs"][4]["log"][-3000:]
+    assert [run["tasks"]["crown"][0] for run in seen["runs"][3:]] == ["skipped", "success", "skipped", "skipped"]
+    rows = query(project.warehouse_url, "select version, promoted_by, reason, kind from promotions")
+    assert rows == [(2, "Ada", f"approved in Airflow, run {seen['runs'][4]['run_id']}", "promote")]
+    assert [name for name, _, _ in seen["events"]].count("clinic.champion") == 1
+    assert "an old day never dethrones" in seen["runs"][6]["log"]
