@@ -1,8 +1,8 @@
 """What the local Airflow costs: to start, to stay up, and for each task beside its own work.
 
-In one Airflow, on the same machine: a Dag of ten empty tasks in a chain, and the example's Dag. What a task costs is
-the time from being queued to its end, less what the same step takes in one warm process. The median of all tasks of
-all runs is told.
+In one Airflow, on the same machine, in turn: a Dag of ten empty tasks in a chain, and the example's Dag. What a task
+costs is told in three ways, each less what the same step takes in one warm process: seconds from being queued to its
+end; seconds that it adds to a run, with the scheduler's pauses; seconds of CPU in all processes, PostgreSQL included.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ empty()
 '''
 
 OWN_WORK = """
-import json, sys
+import json, sys, time
 import diurnal.airflow.preload
 from diurnal import intervals
 from diurnal.day import Day
@@ -57,14 +57,16 @@ from diurnal.settings import Settings, open_stores
 settings = Settings.load()
 experiment = find("breast_cancer", settings.experiments)
 stores = open_stores(settings)
-took = {}
+took, cpu = {}, 0.0
 for date in ["2025-12-01", *sys.argv[1:]]:
     def watch(step, seconds):
         if seconds >= 0 and date != "2025-12-01":
             took.setdefault(step, []).append(seconds)
+    began = time.process_time()
     run(Day(experiment, intervals.on("@daily", date), stores, by="benchmark"), watch=watch)
+    cpu += time.process_time() - began if date != "2025-12-01" else 0
 stores.warehouse.close()
-print(json.dumps(took))
+print(json.dumps([took, cpu / len(sys.argv[1:])]))
 """
 
 
@@ -105,7 +107,33 @@ def processes(home: Home) -> list[psutil.Process]:
 
 
 def cpu(home: Home) -> float:
-    return sum(sum(p.cpu_times()[:2]) for p in processes(home))
+    """Give the seconds of CPU that all processes and their dead children have used."""
+    return sum(sum(p.cpu_times()[:4]) for p in processes(home))
+
+
+class Measured:
+    """Runs of one Dag, and what they took."""
+
+    def __init__(self, dag_id: str, home: Home) -> None:
+        self._dag_id, self._home = dag_id, home
+        self.runs: list[list[dict]] = []
+        self._cpu: list[tuple[float, float]] = []
+
+    def run(self, date: str) -> None:
+        began, before = time.perf_counter(), cpu(self._home)
+        self.runs += tasks_of_runs(self._home, self._dag_id, [date])
+        time.sleep(2)  # until the last supervisor has gone
+        self._cpu.append((cpu(self._home) - before, time.perf_counter() - began))
+
+    def of_tasks(self, task_id: str | None = None) -> float:
+        chosen = [task for tasks in self.runs for task in tasks if task_id in (None, task["task_id"])]
+        return statistics.median(seconds_of(task, "queued_when") for task in chosen)
+
+    def of_runs(self) -> float:
+        return statistics.median(map(seconds_of_run, self.runs))
+
+    def of_cpu(self, idle: float) -> float:
+        return statistics.median(used - idle * seconds for used, seconds in self._cpu)
 
 
 def days(first: str, n: int) -> list[str]:
@@ -121,15 +149,18 @@ def measure(project: Path, repeats: int) -> None:
         diurnal("airflow", "down")
         again = diurnal("airflow", "up", "--detach", "--port", "0")
         tasks_of_runs(home, "empty", ["2026-02-01"])
-        empty = tasks_of_runs(home, "empty", days("2026-03-01", repeats))
-        ours = tasks_of_runs(home, "breast_cancer", days("2026-03-01", repeats))
+        empty, ours = Measured("empty", home), Measured("breast_cancer", home)
+        for date in days("2026-03-01", repeats):  # in turn, as the machine is not equally quiet all the time
+            empty.run(date)
+            ours.run(date)
         told = subprocess.run(
             [sys.executable, "-c", OWN_WORK, *days("2025-10-01", repeats)],
             check=True,
             capture_output=True,
             text=True,
         )
-        own = {step: statistics.median(took) for step, took in json.loads(told.stdout.splitlines()[-1]).items()}
+        took, own_cpu = json.loads(told.stdout.splitlines()[-1])
+        own = {step: statistics.median(each) for step, each in took.items()}
         time.sleep(20)
         before = cpu(home)
         time.sleep(30)
@@ -137,25 +168,33 @@ def measure(project: Path, repeats: int) -> None:
         memory = sum(p.memory_full_info().pss for p in processes(home)) / 2**20
     finally:
         down = diurnal("airflow", "down")
-    report(empty, ours, own)
+    table(empty, ours, own)
+    ways(empty, ours, own, own_cpu, idle)
     print(f"seconds to healthy: {first:.1f} at the first start, {again:.1f} later; to end: {down:.1f}")
     print(f"idle: {100 * idle:.0f} % of a core, {memory:.0f} MB (PostgreSQL included)")
 
 
-def report(empty: list[list[dict]], ours: list[list[dict]], own: dict[str, float]) -> None:
-    bare = statistics.median(seconds_of(task, "queued_when") for tasks in empty for task in tasks)
-    print(f"{'task':<14}{'took':>8}{'own work':>10}{'beside':>8}   (seconds, medians of {len(ours)} runs)")
-    beside = []
+def table(empty: Measured, ours: Measured, own: dict[str, float]) -> None:
+    print(f"{'task':<14}{'took':>8}{'own work':>10}{'beside':>8}   (seconds, medians of {len(ours.runs)} runs)")
     for step in ["storage", *own]:
-        took = statistics.median(seconds_of(t, "queued_when") for tasks in ours for t in tasks if t["task_id"] == step)
-        beside.append(took - own.get(step, 0))
-        print(f"{step:<14}{took:8.2f}{own.get(step, 0):10.2f}{beside[-1]:8.2f}")
-    print(f"an empty task {bare:8.2f}")
-    cost = statistics.median(beside)
-    print(f"\na task of ours costs {cost:.2f} s beside its own work: {cost / bare:.2f} times an empty one (aim: 1.5)")
-    run, work = statistics.median(map(seconds_of_run, ours)), sum(own.values())
-    print(f"a run of ten empty tasks: {statistics.median(map(seconds_of_run, empty)):.1f} s")
-    print(f"a run of the example: {run:.1f} s, of which {work:.1f} s are its own work")
+        took = ours.of_tasks(step)
+        print(f"{step:<14}{took:8.2f}{own.get(step, 0):10.2f}{took - own.get(step, 0):8.2f}")
+    print(f"an empty task {empty.of_tasks():8.2f}\n")
+
+
+def ways(empty: Measured, ours: Measured, own: dict[str, float], own_cpu: float, idle: float) -> None:
+    beside = statistics.median(ours.of_tasks(step) - own.get(step, 0) for step in ["storage", *own])
+    links = 8  # in a row: save_batch runs beside split, record beside refit
+    in_a_row = sum(own.values()) - own["save_batch"] - own["record"]
+    rows = [
+        ("seconds from queued to its end", empty.of_tasks(), beside),
+        ("seconds that it adds to a run", empty.of_runs() / 10, (ours.of_runs() - in_a_row) / links),
+        ("seconds of CPU", empty.of_cpu(idle) / 10, (ours.of_cpu(idle) - own_cpu) / 10),
+    ]
+    print(f"{'what a task costs beside its own work':<40}{'empty':>8}{'ours':>8}{'ratio':>8}   (aim: 1.5)")
+    for name, bare, our in rows:
+        print(f"{name:<40}{bare:8.2f}{our:8.2f}{our / bare:8.2f}")
+    print(f"a run of the example takes {ours.of_runs():.1f} s, {sum(own.values()):.1f} s of them its own work")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import functools
 import sys
 
 import pytest
-from sklearn.model_selection import BaseSearchCV
+from sklearn.model_selection._search import BaseSearchCV
 
 from diurnal.search import tuning
 

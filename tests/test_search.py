@@ -144,6 +144,14 @@ def test_tune_shares_nothing_where_the_global_stream_is_drawn_from():
     np.testing.assert_array_equal(*results)
 
 
+def test_tune_shares_before_support_vector_machines():
+    chain = make_pipeline(Counting(), SVC())  # they draw a seed that they do not use
+    same(GridSearchCV(chain, {"svc__C": [0.1, 1, 10]}, cv=3), X, Y)
+    FITS.clear()
+    tune(GridSearchCV(chain, {"svc__C": [0.1, 1, 10]}, cv=3, refit=False), X, Y)
+    assert FITS == {"Counting(0.0)": 3}
+
+
 def test_tune_lets_no_candidate_see_what_another_wrote():
     class Writing(Counting):
         def fit(self, X, y=None):

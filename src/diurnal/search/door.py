@@ -115,6 +115,14 @@ def scorer_parts(scorer: Any) -> list[Any] | None:
     return [scorer] if type(scorer) in {named(module, "_Scorer"), named(module, "_PassthroughScorer")} else None
 
 
+def is_search(estimator: Any) -> bool:
+    """Tell whether an estimator is a search of scikit-learn's kind; none is if their base class has moved."""
+    try:
+        return isinstance(estimator, named(_SEARCH, "BaseSearchCV"))
+    except Moved:
+        return False
+
+
 def has_callbacks(estimator: Any) -> bool:
     """Tell whether somebody listens to this estimator's fit."""
     return bool(getattr(estimator, "_skl_callbacks", None))

@@ -20,7 +20,7 @@ from sklearn.base import clone
 from diurnal.search import door, scoring
 from diurnal.search.door import Call
 from diurnal.search.plan import Leaf, NotUnderstood, Path, Plan, Step, flatten
-from diurnal.search.witness import Witness
+from diurnal.search.witness import Witness, spared
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -96,7 +96,8 @@ class Fold:
         final, start = step.make(), time.perf_counter()
         X, y = lend(final, given.train), self.y_train
         words = self.fit_params.get(step.path, {})
-        final.fit(X, **words) if y is None and not step.path else final.fit(X, y, **words)
+        with spared(final):
+            final.fit(X, **words) if y is None and not step.path else final.fit(X, y, **words)
         self.witness.check_draws()
         return final, time.perf_counter() - start
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sklearn.base import clone
-from sklearn.model_selection import BaseSearchCV
 
 from diurnal.search import door
 from diurnal.search.door import Call, Moved, Runner
@@ -69,7 +68,7 @@ def understands(search: Any) -> str | None:
     >>> understands(Ridge())
     'Ridge is no search of scikit-learn'
     """
-    if not isinstance(search, BaseSearchCV):
+    if not door.is_search(search):
         return f"{type(search).__name__} is no search of scikit-learn"
     if search.verbose > 1:
         return "it prints a line for each fit"

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 Note = tuple[Any, type[Warning], str, int]
 
@@ -69,6 +70,21 @@ class Witness:
         notes = getattr(self._here, "notes", None)
         if notes is not None:
             notes.append((message, category, filename, lineno))
+
+
+@contextmanager
+def spared(estimator: Any) -> Iterator[None]:
+    """Spare the global stream the seed that a support vector machine draws and, without probabilities, never uses."""
+    params = estimator.get_params(deep=False) if type(estimator) in {SVC, NuSVC, SVR, NuSVR, OneClassSVM} else None
+    unused = params is not None and params.get("probability", False) in (False, "deprecated")
+    if not unused or estimator.random_state is not None:
+        yield
+        return
+    estimator.random_state = 0
+    try:
+        yield
+    finally:
+        estimator.random_state = None
 
 
 def strict() -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from diurnal import errors
 from diurnal.airflow.local.client import Client
 from diurnal.airflow.local.home import USER, Home
 from diurnal.airflow.local.running import find
@@ -66,7 +67,7 @@ class DagRun:
         Raises
         ------
         DiurnalError
-            If it fails; with the last line of the failed task's log.
+            If it fails; with what the failed task said, and the exit status of its kind.
         TryAgainLater
             If it takes longer.
         """
@@ -96,22 +97,26 @@ class DagRun:
         return list(answer["task_instances"]) if status == 200 else []
 
     def _failure(self, tasks: list[dict[str, Any]]) -> DiurnalError:
+        """Say what the failed task said, with the exit status of its kind."""
         failed = [task for task in tasks if task["state"] == "failed"]
-        message = f"the run {self.run_id} of {self.dag_id} has failed"
-        advice = "mend it, then clear the failed task on the run's page in Airflow"
-        if not failed:
-            return DiurnalError(message, advice=advice)
-        task = failed[0]
-        return DiurnalError(f"{message} in {task['task_id']}:\n{self._last_words(task)}", advice=advice)
+        message, kind = f"the run {self.run_id} of {self.dag_id} has failed", "DiurnalError"
+        if failed:
+            kind, words = self._last_words(failed[0])
+            message = f"{message} in {failed[0]['task_id']}:\n{words}"
+        error = DiurnalError(message, advice="mend it, then clear the failed task on the run's page in Airflow")
+        error.exit_status = getattr(errors, kind, DiurnalError).exit_status
+        return error
 
-    def _last_words(self, task: dict[str, Any]) -> str:
-        """Give the last error of a task's log, whole, else its last line."""
+    def _last_words(self, task: dict[str, Any]) -> tuple[str, str]:
+        """Give the kind of the exception that ended a task, and what it said."""
         path = ("dags", self.dag_id, "dagRuns", self.run_id, "taskInstances", task["task_id"])
         status, answer = self.client.get(*path, "logs", str(task["try_number"]), map_index=task["map_index"])
         lines = answer.get("content", []) if status == 200 else []
-        said = [line for line in lines if isinstance(line, dict) and not line["event"].startswith("::")]
-        errors = [line["event"] for line in said if line.get("level") == "error"] or [line["event"] for line in said]
-        return str(errors[-1]) if errors else "its log is empty"
+        raised = [line["error_detail"][0] for line in lines if isinstance(line, dict) and line.get("error_detail")]
+        if not raised:
+            return "DiurnalError", "it was ended from outside: its log holds no exception"
+        kind, words = raised[-1]["exc_type"], raised[-1]["exc_value"]
+        return kind, words if hasattr(errors, kind) else f"{kind}: {words}"
 
 
 def trigger(client: Client, dag_id: str, interval: DataInterval) -> DagRun:
