@@ -2,17 +2,22 @@
 
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import diurnal
 from diurnal import flow
-from diurnal.errors import BatchRefused, DeclarationError, PackageRefused
+from diurnal.day import Day
+from diurnal.errors import BatchRefused, DeclarationError, ModelRefused, PackageRefused
+from diurnal.lake import Lake
 from diurnal.splitting import role
-from diurnal.values import Package
+from diurnal.values import DataInterval, Package, SearchResult
 from projects import Project, day, patients
 
 
@@ -339,3 +344,68 @@ def test_damaged_package_is_refused(project, stores):
     with pytest.raises(PackageRefused, match=r"clinic 2026-11-02 refit: the package .* is damaged"):
         project.run("2026-11-02", stores)
     assert stores.warehouse.champion("clinic").version == 1
+
+
+def test_champion_that_fails_on_the_new_rows_is_kept(project, stores):
+    project.bring("2026-11-01")
+    project.run("2026-11-01", stores)
+    project.declare("drop=('ward', 'pressure')")  # the champion wants the pressure
+    project.bring("2026-11-02")
+    outcome = project.run("2026-11-02", stores)
+    assert (outcome.version, outcome.promoted) == (2, False)
+    assert any("could not be scored" in warning for warning in outcome.run["warnings"])
+
+
+def test_champion_that_cannot_be_loaded_makes_way(project, stores):
+    project.bring("2026-11-01")
+    project.run("2026-11-01", stores)
+    model = next((project.folder / "models").rglob("model.skops"))
+    model.write_bytes(model.read_bytes()[:-1])
+    project.bring("2026-11-02")
+    outcome = project.run("2026-11-02", stores)
+    assert outcome.promoted
+    assert "cannot be loaded" in outcome.reason
+
+
+def test_changed_drop_is_refused_without_a_key(project, stores):
+    path = project.folder / "experiments" / "clinic.py"
+    for drop in (("patient", "ward"), ("patient", "ward", "age")):
+        project.declare(f"drop={drop!r}")
+        path.write_text(path.read_text().replace('key="patient", ', ""))
+        project.bring("2026-11-01")
+        if drop == ("patient", "ward"):
+            project.run("2026-11-01", stores)
+    with pytest.raises(DeclarationError, match="which samples are for testing"):
+        project.run("2026-11-01", stores)
+
+
+def test_package_that_was_swapped_is_refused(project, stores):
+    project.declare("drop='ward', window=2")
+    project.bring("2026-11-01")
+    first = project.run("2026-11-01", stores)
+    path = project.folder / "data" / first.run["packages"][0]["path"]
+    table = pq.read_table(path)
+    flipped = pa.array(["yes" if value == "no" else "no" for value in table["ill"].to_pylist()])
+    pq.write_table(table.set_column(table.column_names.index("ill"), "ill", flipped), path)
+    project.bring("2026-11-02")
+    fresh = replace(stores, lake=Lake(stores.lake.root))  # as another process sees it
+    with pytest.raises(PackageRefused, match="not what its name says"):
+        project.run("2026-11-02", fresh)
+
+
+def test_twin_that_was_changed_is_refused(project, stores):
+    project.bring("2026-11-01")
+    project.run("2026-11-01", stores)
+    twin = next((project.folder / "data" / "clinic" / "twins").rglob("*.skops"))
+    path = str(twin.relative_to(project.folder / "data"))
+    search = SearchResult(None, (), {}, None, None, 1, 0, "accuracy", 1, None, path, "0" * 64)
+    with pytest.raises(ModelRefused, match="not what was kept"):
+        Day(project.experiment(), day("2026-11-01"), stores, by="test").twin(search)
+
+
+def test_week_and_day_that_begin_together_are_two_runs(project, stores):
+    project.bring("2026-11-01")
+    project.run("2026-11-01", stores)
+    week = DataInterval(day("2026-11-01").start, day("2026-11-07").end)
+    outcome = flow.run(Day(project.experiment(), week, stores, by="test"))
+    assert not outcome.already

@@ -73,17 +73,17 @@ def test_guarded_gives_its_evidence_in_words():
     )
 
 
-def test_guarded_without_a_comparison_promotes():
-    decision = decided("guarded", replace(EVALUATION, comparison=None))
-    assert decision.promoted
-    assert "no comparison was possible" in decision.reason
+@pytest.mark.parametrize(("why", "promoted"), [("nothing-new", True), ("unusable", True), ("no-evidence", False)])
+def test_guarded_without_a_comparison_asks_why(why, promoted):
+    decision = decided("guarded", replace(EVALUATION, comparison=None, uncompared=why))
+    assert decision.promoted == promoted
 
 
 @pytest.mark.parametrize("seen", [2, None])
 def test_guarded_refuses_stale_evidence(seen):
     decision = decided("guarded", replace(EVALUATION, champion_version=seen))
     assert not decision.promoted
-    assert "run it again" in decision.reason
+    assert "--force" in decision.reason
     assert decided("always", replace(EVALUATION, champion_version=seen)).promoted
 
 

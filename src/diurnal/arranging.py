@@ -123,21 +123,28 @@ def _deal(batches: Iterable[pa.RecordBatch], hasher: Hasher, folder: Path, bits:
 
 
 def _settle(table: pa.Table, hashes: Hashes, arrangement: Arrangement) -> pa.Table:
-    """Order one bucket and settle its ties: rows of one hash, few as they are, are compared one by one."""
+    """Order one bucket by hash, and rows of one hash by a hash of all their columns, so that equal ones meet."""
     import numpy as np
+    import pyarrow as pa
+
+    from diurnal.splitting import identities
 
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
-    dropped: list[int] = []
-    for start, end in _ties(ordered):
-        places = order[start:end]
-        rows = [tuple(row.values()) for row in table.take(places).to_pylist()]
-        ranked = sorted(range(len(rows)), key=lambda i, rows=rows: repr(rows[i]))  # type: ignore[misc]  # the loop's own rows
-        order[start:end] = places[ranked]
-        dropped += [start + n for n in range(1, len(ranked)) if rows[ranked[n]] == rows[ranked[n - 1]]]
-        _note_conflicts(table.column_names, rows, arrangement)
-    arrangement.n_repeated += len(dropped)
-    return table.take(np.delete(order, dropped))
+    same = ordered[1:] == ordered[:-1]
+    if not same.any():
+        return table.take(pa.array(order))
+    tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+    places = order[tied]
+    contents = identities(table.take(pa.array(places)), table.column_names, "row")
+    ranked = np.lexsort((contents, ordered[tied]))
+    order[tied], contents = places[ranked], contents[ranked]
+    repeated = (contents[1:] == contents[:-1]) & (ordered[tied][1:] == ordered[tied][:-1])
+    arrangement.n_repeated += int(repeated.sum())
+    kept = np.delete(order, tied[1:][repeated])
+    if arrangement.key:
+        _note_conflicts(table, hashes[kept], kept, arrangement)
+    return table.take(pa.array(kept))
 
 
 def _ties(ordered: Hashes) -> Iterator[tuple[int, int]]:
@@ -150,15 +157,14 @@ def _ties(ordered: Hashes) -> Iterator[tuple[int, int]]:
             yield int(run[0]), int(run[-1]) + 2
 
 
-def _note_conflicts(names: Sequence[str], rows: list[tuple[Any, ...]], arrangement: Arrangement) -> None:
-    if not arrangement.key:
-        return
-    places = [names.index(name) for name in arrangement.key]
-    seen: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
-    for row in rows:
-        seen.setdefault(tuple(row[p] for p in places), set()).add(row)
-    for key, different in seen.items():
-        if len(different) > 1:
+def _note_conflicts(table: pa.Table, hashes: Hashes, places: Any, arrangement: Arrangement) -> None:
+    """Note the keys that still have several rows, which are few: equal ones are gone."""
+    import pyarrow as pa
+
+    for start, end in _ties(hashes):
+        rows = table.select(list(arrangement.key)).take(pa.array(places[start:end])).to_pylist()
+        keys = [tuple(row.values()) for row in rows]
+        for key in {key for key in keys if keys.count(key) > 1}:  # two keys may share a hash
             arrangement.n_conflicts += 1
             if len(arrangement.conflicts) < 20:
                 arrangement.conflicts.append(repr(key[0] if len(key) == 1 else key))

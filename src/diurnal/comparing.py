@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import DiurnalError
-from diurnal.values import Comparison, ModelVersion, Package
+from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater
+from diurnal.values import Comparison, ModelVersion, Package, Uncompared
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def against_champion(
     day: Day, test: Package, twin: Any, schema: Schema
-) -> tuple[int | None, Comparison | None, list[str]]:
+) -> tuple[int | None, Comparison | None, Uncompared | None, list[str]]:
     """Compare the twin with the champion.
 
     Parameters
@@ -41,22 +41,32 @@ def against_champion(
         The champion's version, if there is a champion.
     Comparison or None
         None where nothing could be compared.
+    str or None
+        Why not: as in :attr:`Evaluation.uncompared`.
     list of str
-        Why not.
+        Why not, in words.
     """
     champion = day.stores.warehouse.champion(day.experiment.name)
     if champion is None:
-        return None, None, []
+        return None, None, None, []
+    said, number = "not compared", champion.version
+    if not test.n_rows:
+        return number, None, "no-evidence", [f"the batch has no test samples: champion {number} is {said}"]
+    try:
+        model = _load(day, champion)
+    except (ConfigurationError, ModelRefused) as error:
+        return number, None, "unusable", [f"champion {number} cannot be loaded: {error.message}"]
     try:
         fresh = _unseen(day, champion, test, schema)
         if not fresh.num_rows:
-            said = f"champion {champion.version} has learnt all {test.n_rows} test samples of this batch: not compared"
-            return champion.version, None, [said]
-        model = _load(day, champion)
-        return champion.version, _compare(day, model, twin, fresh, schema), []
-    except (DiurnalError, ValueError, KeyError) as error:
-        said = f"champion {champion.version} could not be scored: {str(error).splitlines()[0]}"
-        return champion.version, None, [said]
+            learnt = f"champion {number} has learnt all {test.n_rows} test samples of this batch: {said}"
+            return number, None, "nothing-new", [learnt]
+        return number, _compare(day, model, twin, fresh, schema), None, []
+    except (TryAgainLater, NotAllowed, OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a model says to rows that it cannot take, it gave no evidence
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        return number, None, "no-evidence", [f"champion {number} could not be scored: {first[0]}"]
 
 
 def _load(day: Day, champion: ModelVersion) -> Any:

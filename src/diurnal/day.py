@@ -89,6 +89,12 @@ class Day:
                     f"{self.experiment.name} declares the {word} {declared!r}; its first batch fixed {fixed!r}",
                     advice=f"declare {word}={fixed!r}, or make it an experiment of its own, under another name",
                 )
+        if self.experiment.drop != schema.drop and not schema.key:
+            raise DeclarationError(
+                f"{self.experiment.name} drops {self.experiment.drop}, and dropped {schema.drop} when its first batch "
+                "came; without a key the features say which samples are for testing",
+                advice=f"declare drop={schema.drop!r}, or a key and another name",
+            )
         return replace(schema, drop=self.experiment.drop)
 
     @property

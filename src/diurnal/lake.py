@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,7 @@ class Lake:
     def __init__(self, root: str) -> None:
         self.fs, self.root = fsspec.core.url_to_fs(root)
         self.local = "file" in self.fs.protocol
+        self._verified: set[str] = set()
         if self.local:
             Path(self.root).mkdir(parents=True, exist_ok=True)
 
@@ -126,7 +128,7 @@ class Lake:
             PackageWriter(self, experiment, "train", interval, first.schema) as train,
             PackageWriter(self, experiment, "test", interval, first.schema) as test,
         ):
-            for batch in _chain(first, source):
+            for batch in chain([first], source):
                 mask = choose(batch)
                 train.write(pa.Table.from_batches([batch.filter(pa.array(~mask))]))
                 test.write(pa.Table.from_batches([batch.filter(pa.array(mask))]))
@@ -158,6 +160,7 @@ class Lake:
     def _opened(self, package: Package) -> Iterator[pq.ParquetFile]:
         try:
             with self.fs.open(self.url(package.path), "rb") as stream:
+                self._refuse_another(package, stream)
                 yield pq.ParquetFile(stream, page_checksum_verification=True, pre_buffer=False)
         except FileNotFoundError:
             raise NotFound(
@@ -165,10 +168,34 @@ class Lake:
                 advice="restore it from a backup; `diurnal verify` lists all that is missing",
             ) from None
         except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the world's fault, not the file's
+                raise
             raise PackageRefused(
                 f"the package {package.path} is damaged: {error}",
                 advice="restore it from a backup, or delete it and run its data interval again",
             ) from error
+
+    def _refuse_another(self, package: Package, stream: Any) -> None:
+        """Hold a file against its digest, once for each process: page checksums do not see a file that was swapped."""
+        if package.path in self._verified:
+            return
+        if hashlib.file_digest(stream, "sha256").hexdigest() != package.digest:
+            raise PackageRefused(
+                f"the package {package.path} is damaged: it is not what its name says",
+                advice="restore it from a backup, or delete it and run its data interval again",
+            )
+        stream.seek(0)
+        self._verified.add(package.path)
+
+    def register(self, warehouse: str) -> None:
+        """Leave the mark of the warehouse whose packages are kept here, so that no other one tidies up."""
+        if warehouse not in self.warehouses():
+            self.put(f".warehouses/{warehouse}", b"")
+
+    def warehouses(self) -> set[str]:
+        """Give the marks of the warehouses that have written here."""
+        folder = self.url(".warehouses")
+        return {str(path).rpartition("/")[2] for path in self.fs.find(folder)} if self.fs.exists(folder) else set()
 
     def put(self, path: str, data: bytes) -> str:
         """Keep bytes under a path whose name is theirs alone, whole or not at all; gives the path."""
@@ -204,7 +231,7 @@ class Lake:
                 os.fsync(file.fileno())
             temporary.replace(target)
             _sync_folder(folder)
-        elif not self.fs.exists(target):
+        else:  # also over what is there: a store without atomic puts may hold half of it
             self.fs.put_file(str(temporary), target)
         faults.reach("lake.put:after")
 
@@ -333,11 +360,6 @@ def write_parquet(tables: Iterable[pa.Table], path: Path) -> None:
         writer.write_table(table)
     if writer is not None:
         writer.close()
-
-
-def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest
 
 
 def _sync_folder(folder: Path) -> None:

@@ -157,18 +157,28 @@ def _guarded(evaluation: Evaluation, champion: ModelVersion | None) -> Decision:
         compared = evaluation.champion_version
         against = f"version {compared}" if compared is not None else "no champion"
         return Decision(
-            False, f"it was compared with {against}, and the champion is version {version} by now: run it again"
+            False,
+            f"it was compared with {against}, and the champion is version {version} by now: judge it by hand, "
+            "or run it once more with --force",
         )
     found = evaluation.comparison
     if found is None:
-        return Decision(
-            True,
-            f"no comparison was possible: no sample was new to the champion (version {version}), or it gave no score",
-        )
+        return _uncompared(evaluation, version)
     # asked this way round, a p that is not a number does not promote
     promoted = found.p_worse >= ALPHA
     verdict = "not worse by more than chance" if promoted else "worse by more than chance"
     return Decision(promoted, f"{verdict}: {_evidence(found, version)}")
+
+
+def _uncompared(evaluation: Evaluation, version: int | None) -> Decision:
+    """Decide without a comparison: a champion that might be better is kept, one that cannot serve is not."""
+    if evaluation.uncompared == "nothing-new":
+        return Decision(True, f"no comparison was possible: no sample was new to the champion (version {version})")
+    if evaluation.uncompared == "unusable":
+        return Decision(True, f"the champion (version {version}) cannot be loaded here, so it serves nobody")
+    return Decision(
+        False, f"there is no evidence against the champion (version {version}): see the warnings; promote it by hand"
+    )
 
 
 def _evidence(found: Comparison, version: int | None) -> str:

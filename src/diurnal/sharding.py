@@ -75,7 +75,7 @@ def to_tune(day: Day, samples: Samples) -> tuple[Any, pd.DataFrame, np.ndarray]:
     if not len(y):
         raise no_samples(day, "train")
     if backend.task(search) == "classification":
-        refuse_scarce_classes(_counts(y), _least(search, y))
+        refuse_scarce_classes(_counts(y), backend.least_of_a_class(search, y))
     return search, X, y
 
 
@@ -91,10 +91,3 @@ def _counts(y: np.ndarray) -> dict[str, int]:
     import numpy as np
 
     return {str(label): int(n) for label, n in zip(*np.unique(y, return_counts=True), strict=True)}
-
-
-def _least(search: Any, y: np.ndarray) -> int:
-    """Give how many train samples each class needs: one in each fold where folds are stratified, else one."""
-    from diurnal.backends import sklearn as backend
-
-    return max(1, backend.n_folds(search, y)) if backend.is_stratified(search) else 1

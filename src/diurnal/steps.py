@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from diurnal import sharding, splitting
@@ -18,6 +18,7 @@ from diurnal.errors import BatchRefused, TryAgainLater
 from diurnal.sharding import Part
 from diurnal.values import (
     Batch,
+    Comparison,
     Decision,
     Evaluation,
     ModelFile,
@@ -49,6 +50,7 @@ def fetch(day: Day) -> Batch:
             raise
     if fixed is None and warehouse.fix_schema(name, schema.to_dict(), package.digest) != schema.to_dict():
         raise TryAgainLater("another run has just fixed the schema of this experiment", advice="run it again")
+    lake.register(warehouse.identity)
     warehouse.keep_batch(name, day.interval, epoch, package)
     window, lacking = day.window(package)
     lacking += fetching.unusual(day, package)
@@ -139,7 +141,7 @@ def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
     if not len(y):
         raise sharding.no_samples(day, "test")
     scores = score(twin, X, y)
-    version, comparison, lacking = comparing.against_champion(day, samples.test[-1], twin, schema)
+    version, comparison, uncompared, lacking = comparing.against_champion(day, samples.test[-1], twin, schema)
     return Evaluation(
         run=samples.run,
         test_score=scores[main],
@@ -147,6 +149,7 @@ def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
         n_test=len(y),
         champion_version=version,
         comparison=comparison,
+        uncompared=uncompared,
         warnings=(*search.warnings, *lacking),
         seconds={**search.seconds, "evaluate": time.perf_counter() - started},
     )
@@ -221,6 +224,8 @@ def promote(day: Day, version: ModelVersion, evaluation: Evaluation) -> Decision
     """Make the version the champion, if the experiment's policy finds the evidence good enough."""
     from diurnal import promotion
 
+    evaluation = _as_recorded(day, evaluation)
+
     def decide(champion: ModelVersion | None) -> Decision:
         return promotion.decide(
             day.experiment.promotion, evaluation=evaluation, interval=version.interval, champion=champion
@@ -236,12 +241,26 @@ def promote(day: Day, version: ModelVersion, evaluation: Evaluation) -> Decision
     return day.stores.warehouse.promote(evaluation.run, version, decide, by=day.by, evidence=evidence)
 
 
+def _as_recorded(day: Day, evaluation: Evaluation) -> Evaluation:
+    """Take the numbers from the row: once its model is published, a fit that was repeated changes nothing."""
+    row = day.stores.warehouse.run(evaluation.run.run_id)
+    if row is None:
+        return evaluation
+    return replace(
+        evaluation,
+        test_score=row["test_score"],
+        champion_version=row["champion_version"],
+        comparison=Comparison(**row["comparison"]) if row["comparison"] else None,
+    )
+
+
 def _run(day: Day, epoch: int, package: Package, window: Window) -> Run:
     name, code = day.experiment.name, day.experiment.code_digest
     digests = [f"{interval.key}:{p.digest}" for interval, p in window]
     all_of_it = package.digest if len(window) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
     repeat = day.stores.warehouse.count_finished(name, day.interval, all_of_it, code) if day.force else 0
-    identity = hashlib.sha256(f"{all_of_it}\n{code}\n{repeat}".encode()).hexdigest()[:12]
+    end = day.interval.end.isoformat()
+    identity = hashlib.sha256(f"{end}\n{all_of_it}\n{code}\n{repeat}".encode()).hexdigest()[:12]
     run_id = f"{name}-{day.interval.key}-{identity}"
     return Run(run_id, name, day.interval, epoch, package.digest, all_of_it, code, repeat)
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from diurnal.errors import DeclarationError, UsageError, nearest
+
+Uncompared = Literal["nothing-new", "unusable", "no-evidence"]
 
 
 @dataclass(frozen=True, order=True)
@@ -263,7 +265,10 @@ class Evaluation:
     champion_version : int or None
         The champion when the run looked, if there was one.
     comparison : Comparison or None
-        None where there is no champion, or no sample that it had not seen.
+        None where there is no champion, or nothing to compare it on.
+    uncompared : str or None
+        Why a champion was not compared: ``"nothing-new"`` (it has learnt every sample), ``"unusable"`` (it cannot be
+        loaded here, so it serves nobody), or ``"no-evidence"`` (there were no samples, or it failed on them).
     warnings : tuple of str
         What was odd but allowed, so far.
     seconds : Mapping of str to float
@@ -276,6 +281,7 @@ class Evaluation:
     n_test: int
     champion_version: int | None = None
     comparison: Comparison | None = None
+    uncompared: Uncompared | None = None
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-import numbers
 import warnings as python_warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,11 +21,11 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold, StratifiedShuffleSplit, check_cv
 from threadpoolctl import threadpool_limits
 
 from diurnal import search as searching
-from diurnal.errors import DeclarationError, DiurnalError
+from diurnal.errors import DeclarationError, DiurnalError, TryAgainLater
 
 Scores = dict[str, float]
 Task = Literal["classification", "regression"]
@@ -80,28 +80,27 @@ def is_search(estimator: BaseEstimator) -> bool:
     )
 
 
-def n_folds(search: BaseEstimator, y: np.ndarray) -> int:
-    """Tell into how many folds the search cuts; 0 where nothing is tuned."""
+def least_of_a_class(search: BaseEstimator, y: np.ndarray) -> int:
+    """Tell how many train samples each class needs: one for each fold where folds are stratified."""
     if not is_search(search):
-        return 0
+        return 1
     splitter = check_cv(getattr(search, "cv", None), y, classifier=is_classifier(search))
-    try:
-        return int(splitter.get_n_splits(np.zeros((len(y), 1)), y))
-    except (TypeError, ValueError):  # a splitter that needs groups tells only in the fit
-        return 0
-
-
-def is_stratified(search: BaseEstimator) -> bool:
-    """Tell whether each fold must hold each class: where `cv` is a number, or a stratified splitter."""
-    cv = getattr(search, "cv", None)
-    return cv is None or isinstance(cv, numbers.Integral) or "Stratified" in type(cv).__name__
+    if isinstance(splitter, StratifiedShuffleSplit):
+        return 2
+    if isinstance(splitter, RepeatedStratifiedKFold):
+        return int(splitter.cvargs["n_splits"])
+    return int(splitter.n_splits) if isinstance(splitter, StratifiedKFold) else 1
 
 
 def matrix(table: pa.Table, features: list[str]) -> pd.DataFrame:
     """Give the features as a frame: numbers as they are, text as Python objects, null as NaN."""
     frame: pd.DataFrame = table.select(features).to_pandas(date_as_object=False)
-    texts = [name for name in features if pa.types.is_string(table.schema.field(name).type)]
-    return frame.astype(dict.fromkeys(texts, object)) if texts else frame
+    for name in features:
+        if pa.types.is_string(table.schema.field(name).type):
+            frame[name] = frame[name].astype(object)
+        if frame[name].dtype == object:
+            frame[name] = frame[name].where(frame[name].notna(), np.nan)
+    return frame
 
 
 def vector(table: pa.Table, target: str) -> np.ndarray:
@@ -145,7 +144,6 @@ def tune(
         with _fitting() as seen:
             twin = clone(search).fit(X, y)
         return Tuned(twin, {}, None, None, 1, 0, None, _said(seen))
-    main = _main_metric(search)
     with _fitting() as seen:
         if parts is None:
             fitted = searching.tune(search, X, y, progress=progress)
@@ -154,6 +152,7 @@ def tune(
         twin = _twin(fitted, search, X, y)
     results: Mapping[str, Any] = getattr(fitted, "cv_results_", {})
     best = int(fitted.best_index_)
+    main = _main_metric(search, results)
     mean = float(results[f"mean_test_{main}"][best])
     if not math.isfinite(mean):
         raise DeclarationError(
@@ -203,7 +202,8 @@ def scorer(search: BaseEstimator) -> tuple[str, Callable[[BaseEstimator, pd.Data
     name = _score_name(search)
 
     def score(estimator: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> Scores:
-        given = checked(estimator, X, y)
+        with _fitting():
+            given = checked(estimator, X, y)
         return {k: float(v) for k, v in given.items()} if isinstance(given, Mapping) else {name: float(given)}
 
     return name, score
@@ -242,11 +242,9 @@ def candidates_table(results: Mapping[str, Any]) -> pa.Table:
     return pa.table(columns)
 
 
-def _main_metric(search: BaseEstimator) -> str:
+def _main_metric(search: BaseEstimator, results: Mapping[str, Any]) -> str:
     """Give the suffix of the main score's columns in `cv_results_`."""
-    if not _is_multimetric(search):
-        return "score"
-    return _score_name(search)
+    return "score" if "mean_test_score" in results else _score_name(search)
 
 
 def _is_multimetric(search: BaseEstimator) -> bool:
@@ -255,7 +253,7 @@ def _is_multimetric(search: BaseEstimator) -> bool:
 
 def _score_name(search: BaseEstimator) -> str:
     scoring: Any = getattr(search, "scoring", None)
-    if _is_multimetric(search):
+    if _is_multimetric(search) or isinstance(getattr(search, "refit", None), str):
         main = getattr(search, "refit", None)
         if not isinstance(main, str):
             raise DeclarationError(
@@ -293,8 +291,8 @@ def _draws(part: Any, params: Mapping[str, Any]) -> bool:
         "RidgeClassifier": lambda: params["solver"] in ("sag", "saga"),
         "PCA": lambda: params["svd_solver"] in ("randomized", "arpack"),
         "TruncatedSVD": lambda: True,
-        "SVC": lambda: bool(params["probability"]),
-        "NuSVC": lambda: bool(params["probability"]),
+        "SVC": lambda: params["probability"] is True,
+        "NuSVC": lambda: params["probability"] is True,
         "LinearSVC": lambda: bool(params["dual"]),
         "Lasso": lambda: params["selection"] == "random",
         "ElasticNet": lambda: params["selection"] == "random",
@@ -321,6 +319,11 @@ def _fitting() -> Iterator[list[Any]]:
             yield seen
         except (DiurnalError, OSError, MemoryError):
             raise
+        except BrokenProcessPool as error:  # joblib's TerminatedWorkerError is one
+            raise TryAgainLater(
+                "a process that was fitting was killed, most often because the memory was used up",
+                advice="give the machine more, or the search a smaller n_jobs",
+            ) from error
         except Exception as error:
             raise DeclarationError(
                 f"the fit fails on this batch with {type(error).__name__}: {_without_traceback(str(error))}",

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from diurnal.faults import reach
 from diurnal.values import Run
 from diurnal.warehouse.address import Address
 from diurnal.warehouse.migrating import migrate
-from diurnal.warehouse.tables import heads
+from diurnal.warehouse.tables import heads, identity
 from diurnal.warehouse.translation import translated
 
 Row = dict[str, Any]
@@ -96,6 +97,12 @@ class Connected:
     def fenced_by(self, verb: str | None, run: Run) -> Any:
         """Open a fenced transaction for a run."""
         return self.fenced(verb, run.experiment, run.interval.start, run.epoch)
+
+    @cached_property
+    def identity(self) -> str:
+        """Which warehouse this is: made once, with its tables, and kept by a dump and restore."""
+        with self.transaction() as connection:
+            return str(connection.execute(sa.select(identity.c.warehouse_id)).scalar_one())
 
     def rows(self, query: sa.Select[Any]) -> list[Row]:
         """Read rows as dictionaries."""

@@ -37,6 +37,7 @@ class Runs(Connected):
         query = sa.select(sa.func.count()).where(
             experiments.c.experiment == experiment,
             experiments.c.data_interval_start == interval.start,
+            experiments.c.data_interval_end == interval.end,
             experiments.c.window_digest == window_digest,
             experiments.c.code_digest == code_digest,
             experiments.c.decided_at.is_not(None),

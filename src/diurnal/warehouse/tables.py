@@ -30,6 +30,7 @@ def _interval() -> list[sa.Column[Any]]:
 
 _NOW = "clock_timestamp()"
 
+identity = sa.Table("identity", metadata, sa.Column("warehouse_id", sa.Uuid(), nullable=False))
 heads = sa.Table(
     "heads",
     metadata,

@@ -3,7 +3,7 @@
 Each keeps scikit-learn's algorithm and stopping rule; only the functions and gradients that all of them want in a round
 are computed together. On small matrices of two classes that is done to the last bit as scikit-learn does it. Otherwise
 one product of matrices serves all candidates; it rounds differently, and L-BFGS multiplies the difference from
-iteration to iteration. On 205 fits of up to 40 iterations, well and badly scaled, decisions moved by 3e-12 of the
+iteration to iteration. On 203 fits of up to 40 iterations, well and badly scaled, decisions moved by 3e-12 of the
 largest at most; on longer ones by anything. So a fit of more than 40 iterations, or with a decision within 1e-8 of the
 largest, is not served, and scikit-learn fits it; and only scores that are made of labels are served.
 """

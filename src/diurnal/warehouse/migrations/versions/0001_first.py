@@ -108,7 +108,7 @@ CREATE TABLE experiments (
     decided_at timestamptz,
     promoted boolean,
     reason text,
-    UNIQUE (experiment, data_interval_start, window_digest, code_digest, repeat),
+    UNIQUE (experiment, data_interval_start, data_interval_end, window_digest, code_digest, repeat),
     FOREIGN KEY (experiment, data_interval_start) REFERENCES heads (experiment, data_interval_start),
     CHECK (data_interval_end > data_interval_start),
     CHECK ((decided_at IS NULL) = (promoted IS NULL) AND (decided_at IS NULL) = (reason IS NULL))
@@ -160,6 +160,9 @@ CREATE VIEW champions AS
 SELECT DISTINCT ON (p.experiment) p.experiment, p.version, p.seq, p.promoted_at, v.run_id, v.path, v.digest
 FROM promotions p JOIN model_versions v USING (experiment, version)
 ORDER BY p.experiment, p.seq DESC""",
+    "CREATE TABLE identity (warehouse_id uuid PRIMARY KEY DEFAULT gen_random_uuid())",
+    "INSERT INTO identity DEFAULT VALUES",
+    "COMMENT ON TABLE identity IS 'One row: which warehouse this is; the lake is marked with it'",
     "COMMENT ON TABLE heads IS 'One row per data interval: the fence of its attempts, its batch and its load'",
     "COMMENT ON COLUMN heads.epoch IS 'Counts the claims; a write of an attempt with another epoch is refused'",
     "COMMENT ON COLUMN heads.load_id IS 'The rows that the view batch_data_<experiment> shows'",
