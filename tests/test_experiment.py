@@ -198,6 +198,15 @@ def test_the_code_digest_follows_the_numbers(tmp_path, text, same):
     assert (digest == base) is same
 
 
+@pytest.mark.parametrize(("change", "same"), [(("return 2", "return 3"), False), (("target='z'", "target='q'"), True)])
+def test_the_code_digest_follows_another_experiment_that_it_calls(tmp_path, change, same):
+    calling = OTHER + BASE.replace("from diurnal import experiment", "").replace("return helper()", "return other()")
+    text = "from diurnal import experiment\n" + calling
+    one = find("toy", project(tmp_path / "one", toy=text)).code_digest
+    two = find("toy", project(tmp_path / "two", toy=text.replace(*change))).code_digest
+    assert (one == two) is same
+
+
 def test_the_code_digest_is_of_the_code_that_was_imported(tmp_path):
     folder = project(tmp_path, toy=BASE)
     found = find("toy", folder)

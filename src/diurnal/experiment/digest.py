@@ -59,9 +59,10 @@ def code_digest(
 class _Reader(ast.NodeTransformer):
     """Keep what moves numbers: no docstrings, no other experiments, not the experiment's own decorator."""
 
-    def __init__(self, own: int, others: Collection[int]) -> None:
+    def __init__(self, own: int, others: Collection[int], used: Collection[str] = ()) -> None:
         self.own = own
         self.others = others
+        self.used = used  # an experiment may call another one of its file
 
     def visit_Module(self, node: ast.Module) -> ast.AST:
         return self._without_docstring(node)
@@ -74,9 +75,9 @@ class _Reader(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
         begins = _first_line(node)
-        if begins in self.others:
+        if begins in self.others and node.name not in self.used:
             return None
-        if begins == self.own:
+        if begins == self.own or begins in self.others:
             del node.decorator_list[:1]  # @experiment stands first: below another, that one would be the experiment
         return self._without_docstring(node)
 
@@ -93,7 +94,10 @@ def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
 
 
 def _file_code(function: FunctionType, text: str, others: Collection[int]) -> str:
-    return ast.unparse(_Reader(function.__code__.co_firstlineno, others).visit(ast.parse(text)))
+    tree, own = ast.parse(text), function.__code__.co_firstlineno
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and _first_line(node) == own]
+    used = {name.id for node in functions for name in ast.walk(node) if isinstance(name, ast.Name)}
+    return ast.unparse(_Reader(own, others, used).visit(tree))
 
 
 def _own_code(function: FunctionType, text: str) -> str:
