@@ -65,6 +65,31 @@ def test_backfill_goes_on_after_a_refused_day(project):
     assert "1 done, 1 already done, 1 refused" in done.stdout
 
 
+def test_rollback_again_goes_further_back(project):
+    ok(project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-03"))
+    ok(project.command("rollback", "clinic"))
+    ok(project.command("rollback", "clinic"))
+    assert json.loads(ok(project.command("history", "clinic", "--json")))[0]["version"] == 1
+    assert project.command("rollback", "clinic").returncode == 2
+
+
+def test_promote_refuses_a_version_whose_file_is_gone(project):
+    ok(project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-02"))
+    next((project.folder / "models" / "clinic").glob("20261101*/model.skops")).unlink()
+    done = project.command("promote", "clinic", "1")
+    assert done.returncode == 65
+    assert json.loads(ok(project.command("history", "clinic", "--json")))[0]["version"] == 2
+
+
+def test_gc_spares_what_another_warehouse_keeps(project, warehouse_url):
+    ok(project.command("run", "clinic", "--date", "2026-11-01"))
+    with psycopg.connect(warehouse_url, autocommit=True) as connection:
+        connection.execute("update identity set warehouse_id = gen_random_uuid()")  # as another, empty one would have
+    done = project.command("gc", "--older-than", "0")
+    assert done.returncode == 78
+    assert list((project.folder / "data" / "clinic").rglob("*.parquet"))
+
+
 def test_promote_rollback_and_history_tell_the_same_story(project):
     ok(project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-03"))
     ok(project.command("rollback", "clinic"))
@@ -170,7 +195,11 @@ def test_check_names_the_place_of_an_unset_random_state(project):
         (["run", "clinic", "--date", "2026-10-01"], 75, "there is no file"),
         (["run", "clinic", "--date", "2026-11-01", "--next"], 2, "exclude each other"),
         (["predict", "clinic@9", "diurnal.toml"], 2, "format"),
-        (["models", "nobody", "--json"], 0, ""),
+        (["models", "nobody", "--json"], 2, "there is no experiment 'nobody'"),
+        (["verify", "clinc"], 2, "did you mean 'clinic'"),
+        (["runs", "clinic", "--json"], 0, ""),
+        (["predict", "clinic", "diurnal.toml", "-o", "x.xlsx"], 2, "x.xlsx"),
+        (["predict", "clinic", "diurnal.toml", "-o", "nowhere/x.csv"], 2, "nowhere"),
         (["nonsense"], 2, "nonsense"),
         (["rollback", "clinic"], 2, "predecessor"),
     ],

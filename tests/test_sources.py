@@ -342,3 +342,17 @@ def test_sql_refuses_other_names_when_declared():
         Sql("SELECT * FROM t WHERE at >= :strat", "plant")
     with pytest.raises(ConfigurationError, match="cannot be used"):
         table(Sql("SELECT 1", "plant"), {"plant": "nosuch://x"})
+
+
+def test_sql_on_sqlite_takes_the_start_and_leaves_the_end(tmp_path):
+    path = tmp_path / "shop.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("create table sales (at text)")
+        moments = ["2026-11-22 23:45:00", "2026-11-23 00:00:00", "2026-11-23 23:45:00", "2026-11-24 00:00:00"]
+        connection.executemany("insert into sales values (?)", [(moment,) for moment in moments])
+    source = Sql("select at from sales where at >= :start and at < :end order by at", connection="shop")
+    day = DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
+    found = [
+        at for batch in record_batches(source, day, {"shop": f"sqlite:///{path}"}) for at in batch["at"].to_pylist()
+    ]
+    assert found == moments[1:3]

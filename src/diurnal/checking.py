@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal import flow, models
 from diurnal.backends import sklearn as backend
+from diurnal.errors import DeclarationError, ModelRefused
 from diurnal.sources import Sql
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def check(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, A
     """
     search = experiment.build()
     main, _ = backend.scorer(search)
-    models.dumps(getattr(search, "estimator", search), experiment.trusted)  # what cannot be loaded is refused here
+    try:
+        models.refuse_untrusted(getattr(search, "estimator", search), experiment.trusted)
+    except ModelRefused as refusal:
+        raise DeclarationError(f"{experiment.place}: {refusal.message}", advice=refusal.advice) from None
     if isinstance(experiment.source, Sql):
         connections[experiment.source.connection]
     unset = [

@@ -190,7 +190,7 @@ def in_our_words(error: OSError) -> DiurnalError:
     said = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
     if error.errno in (errno.EACCES, errno.EPERM):
         return NotAllowed(said, advice="give this user the right to write there, or set another place in diurnal.toml")
-    if error.errno in (errno.EROFS, errno.ENOTDIR, errno.EISDIR):
+    if error.errno in (errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP):
         return ConfigurationError(said, advice="set a folder that can be written in diurnal.toml or by DIURNAL_LAKE")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return TryAgainLater(said, advice="free some room, then run it again: nothing half-written was kept")

@@ -90,7 +90,8 @@ def _compare_numbers(
 
     def errors(predicted: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         off = np.abs(np.asarray(predicted, dtype=float) - np.asarray(truth, dtype=float))
-        return np.where(np.isfinite(off), off, np.finfo(float).max).reshape(len(truth), -1).mean(axis=1)
+        far: npt.NDArray[np.float64] = np.where(np.isfinite(off), off, np.finfo(float).max).reshape(len(truth), -1)
+        return np.asarray(far.mean(axis=1), dtype=np.float64)
 
     advantage = errors(champion) - errors(twin)
     twin_wins, champion_wins = int((advantage > 0).sum()), int((advantage < 0).sum())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import DiurnalError
+from diurnal.errors import ConfigurationError, DiurnalError
 from diurnal.values import Package
 
 if TYPE_CHECKING:
@@ -60,6 +60,16 @@ def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
         if row["state"] == "complete":
             name = f"load {row['load_id']} of {row['data_interval_start']:%Y-%m-%dT%H:%MZ}"
             yield Finding("load", row["experiment"], name, _load_state(stores, row))
+
+
+def _refuse_another(stores: Stores) -> None:
+    """Refuse to tidy up what another warehouse keeps here."""
+    marks = stores.lake.warehouses()
+    if marks - {stores.warehouse.identity} or (not marks and next(stores.lake.files(), None)):
+        raise ConfigurationError(
+            f"the lake {stores.lake.root} is not this warehouse's alone; what another one refers to would be removed",
+            advice="set DIURNAL_WAREHOUSE and DIURNAL_LAKE to those that belong together",
+        )
 
 
 def _of(rows: list[dict[str, Any]], experiment: str | None) -> list[dict[str, Any]]:
@@ -119,6 +129,7 @@ def gc(stores: Stores, *, older_than: timedelta, now: datetime | None = None, dr
     list of str
         What was removed.
     """
+    _refuse_another(stores)
     limit = (now or datetime.now(UTC)) - older_than
     warehouse = stores.warehouse
     runs = warehouse.runs()

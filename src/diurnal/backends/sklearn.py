@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
-from sklearn.metrics import check_scoring
+from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold, StratifiedShuffleSplit, check_cv
 from threadpoolctl import threadpool_limits
 
 from diurnal import search as searching
-from diurnal.errors import DeclarationError, DiurnalError, TryAgainLater
+from diurnal.errors import DeclarationError, DiurnalError, TryAgainLater, nearest
 
 Scores = dict[str, float]
 Task = Literal["classification", "regression"]
@@ -198,8 +198,17 @@ def scorer(search: BaseEstimator) -> tuple[str, Callable[[BaseEstimator, pd.Data
     """
     inner = getattr(search, "estimator", search)
     scoring = getattr(search, "scoring", None)
-    checked = check_scoring(inner, scoring=scoring)
     name = _score_name(search)
+    try:
+        checked = check_scoring(inner, scoring=scoring)
+    except (ValueError, TypeError):
+        unknown = [one for one in ([scoring] if isinstance(scoring, str) else scoring or ()) if isinstance(one, str)]
+        raise DeclarationError(
+            f"scoring={scoring!r} names no scorer of scikit-learn{nearest(str(unknown[0]), get_scorer_names())}"
+            if unknown
+            else f"scoring={scoring!r} is no scorer",
+            advice="take one of sklearn.metrics.get_scorer_names(), or a callable (estimator, X, y)",
+        ) from None
 
     def score(estimator: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> Scores:
         with _fitting():

@@ -15,8 +15,11 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line; errors become one message on standard error and an exit status of ``sysexits.h``."""
+    import signal
+
     import click
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is to be done at exit is done
     try:
         diurnal(standalone_mode=False)
     except DiurnalError as error:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from diurnal import intervals
-from diurnal.errors import BatchRefused, ConfigurationError, NotFound, UsageError
+from diurnal.errors import BatchRefused, ConfigurationError, NotFound, Superseded, UsageError, nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from diurnal.settings import Settings
     from diurnal.values import DataInterval
 
-Done = list[tuple["DataInterval", "Outcome | None", "BatchRefused | None"]]
+Done = list[tuple["DataInterval", "Outcome | None", "BatchRefused | Superseded | None"]]
 
 
 def interval(experiment: Experiment, stores: Stores, date: str | None, *, newest: bool) -> DataInterval:
@@ -34,7 +34,7 @@ def interval(experiment: Experiment, stores: Stores, date: str | None, *, newest
     if newest:
         last = stores.warehouse.newest(experiment.name)
         if last is not None:
-            return intervals.following(experiment.schedule, last)
+            return intervals.following(experiment.schedule, last, anchor=anchor)
         if experiment.start_date is not None:
             return intervals.containing(experiment.schedule, experiment.start_date, anchor=anchor)
     # The clock is read here, at the edge, and only to choose which interval a person means who names none.
@@ -72,27 +72,31 @@ def backfill(
     force: bool,
     allow_future: bool,
 ) -> Done:
-    """Carry out runs, oldest first; a refused batch does not stop those of other days."""
+    """Carry out runs, oldest first; a batch that is refused, or a run that is overtaken, does not stop other days."""
     done: Done = []
     for one in chosen:
         try:
             outcome = carry_out(experiment, one, stores, watch, force=force, allow_future=allow_future)
             done.append((one, outcome, None))
-        except BatchRefused as refusal:
-            done.append((one, None, refusal))
+        except (BatchRefused, Superseded) as error:
+            done.append((one, None, error))
     return done
 
 
 def predecessor(stores: Stores, name: str) -> int:
     """Give the version that served before the champion did."""
-    served = [row["version"] for row in stores.warehouse.promotions(name)]
-    others = [version for version in served if version != served[0]]
-    if not others:
+    served: list[int] = []  # as a stack: a rollback takes off what came after the version that it went back to
+    for row in reversed(stores.warehouse.promotions(name)):
+        version = int(row["version"])
+        if row["kind"] == "rollback" and version in served:
+            del served[len(served) - served[::-1].index(version) - 1 :]
+        served.append(version)
+    if len(served) < 2:
         raise NotFound(
             f"{name} has no champion with a predecessor to go back to",
             advice=f"`diurnal models {name}` lists its versions; `diurnal promote {name} VERSION` takes any",
         )
-    return int(others[0])
+    return served[-2]
 
 
 def rows(file: str) -> Iterator[pa.RecordBatch]:
@@ -118,10 +122,10 @@ def warehouse(settings: Settings, deed: str) -> str:
 
     server = embedded_server(settings)
     if deed == "url":
-        return server.start() if server else _safe(settings.warehouse)
+        return server.start() if server else _shown(settings.warehouse)
     if server is None:
         raise ConfigurationError(
-            f"the warehouse is {_safe(settings.warehouse)}; only the embedded one is started and stopped here",
+            f"the warehouse is {_shown(settings.warehouse)}; only the embedded one is started and stopped here",
             advice="leave DIURNAL_WAREHOUSE unset for the embedded one",
         )
     if deed == "start":
@@ -135,14 +139,31 @@ def where(settings: Settings) -> str:
     from diurnal.settings import embedded_server
 
     server = embedded_server(settings)
-    return f"an embedded PostgreSQL in {server.folder}" if server else _safe(settings.warehouse)
+    return f"an embedded PostgreSQL in {server.folder}" if server else _shown(settings.warehouse)
 
 
-def _safe(url: str) -> str:
-    from urllib.parse import urlsplit
+def _shown(url: str) -> str:
+    """Show where a warehouse is, and nothing that is secret."""
+    from diurnal.warehouse.address import Address
 
-    parts = urlsplit(url)
-    return url.replace(f":{parts.password}@", ":***@") if parts.password else url
+    return str(Address.of(url))
+
+
+def known(stores: Stores, settings: Settings, reference: str) -> str:
+    """Give the plain name of an experiment of the warehouse or of the project; another one is refused."""
+    from diurnal.experiment import discover
+
+    name = reference.rpartition(":")[2]
+    kept = {row["experiment"] for row in stores.warehouse.packages()}
+    if name not in kept:
+        kept |= set(discover(settings.experiments)[0])
+    if name not in kept:
+        listed = ", ".join(sorted(kept)) or "none"
+        raise NotFound(
+            f"there is no experiment {name!r}; there are: {listed}{nearest(name, kept)}",
+            advice="`diurnal list` shows those of this project",
+        )
+    return name
 
 
 def as_row(outcome: Outcome) -> dict[str, Any]:

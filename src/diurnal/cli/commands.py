@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON, for machines.")
 name_argument = click.argument("name", metavar="NAME")
+version_type = click.IntRange(min=1, max=2**31 - 1)
 yes_option = click.option("--yes", is_flag=True, help="Do not ask, even on a terminal.")
 
 
@@ -131,7 +132,7 @@ def runs(name: str, json_: bool) -> None:
     from diurnal.cli import printing
 
     with _stores() as stores:
-        printing.rows(stores.warehouse.runs(_known(name)), json_, printing.RUN_COLUMNS)
+        printing.rows(stores.warehouse.runs(_known(stores, name)), json_, printing.RUN_COLUMNS)
 
 
 @diurnal.command()
@@ -142,7 +143,7 @@ def models(name: str, json_: bool) -> None:
     from diurnal.cli import printing
 
     with _stores() as stores:
-        printing.rows(stores.warehouse.versions(_known(name)), json_, printing.MODEL_COLUMNS)
+        printing.rows(stores.warehouse.versions(_known(stores, name)), json_, printing.MODEL_COLUMNS)
 
 
 @diurnal.command()
@@ -153,12 +154,12 @@ def history(name: str, json_: bool) -> None:
     from diurnal.cli import printing
 
     with _stores() as stores:
-        printing.rows(stores.warehouse.promotions(_known(name)), json_, printing.PROMOTION_COLUMNS)
+        printing.rows(stores.warehouse.promotions(_known(stores, name)), json_, printing.PROMOTION_COLUMNS)
 
 
 @diurnal.command()
 @name_argument
-@click.argument("version", type=click.IntRange(min=1))
+@click.argument("version", type=version_type)
 @click.option("--reason", default="promoted by hand", show_default=True, help="Kept in the history.")
 @yes_option
 @as_json
@@ -167,14 +168,15 @@ def promote(name: str, version: int, reason: str, yes: bool, json_: bool) -> Non
     from diurnal.cli import choosing, printing
 
     with _stores() as stores:
+        _load(stores, name, version)
         _ask(f"Make version {version} the champion of {name}?", yes)
-        row = stores.warehouse.crown(_known(name), version, by=choosing.whoami(), reason=reason, kind="promote")
+        row = stores.warehouse.crown(_known(stores, name), version, by=choosing.whoami(), reason=reason, kind="promote")
         printing.report({"promoted": True, **row}, json_)
 
 
 @diurnal.command()
 @name_argument
-@click.option("--to", "version", type=click.IntRange(min=1), default=None, help="The one before, unless given.")
+@click.option("--to", "version", type=version_type, default=None, help="The one before, unless given.")
 @click.option("--reason", default="rolled back by hand", show_default=True, help="Kept in the history.")
 @yes_option
 @as_json
@@ -183,9 +185,10 @@ def rollback(name: str, version: int | None, reason: str, yes: bool, json_: bool
     from diurnal.cli import choosing, printing
 
     with _stores() as stores:
-        target = version or choosing.predecessor(stores, _known(name))
+        target = version or choosing.predecessor(stores, _known(stores, name))
+        _load(stores, name, target)
         _ask(f"Make version {target} the champion of {name} again?", yes)
-        row = stores.warehouse.crown(_known(name), target, by=choosing.whoami(), reason=reason, kind="rollback")
+        row = stores.warehouse.crown(_known(stores, name), target, by=choosing.whoami(), reason=reason, kind="rollback")
         printing.report({"promoted": True, **row}, json_)
 
 
@@ -203,6 +206,7 @@ def predict(model: str, file: str, output: str | None) -> None:
     from diurnal import predicting
     from diurnal.cli import choosing, writing
 
+    writing.check(output)
     with _stores() as stores:
         writing.tables(predicting.predict(stores, model, choosing.rows(file)), output)
 
@@ -216,7 +220,7 @@ def verify(name: str | None, json_: bool) -> None:
     from diurnal.cli import printing
 
     with _stores() as stores:
-        found = [vars(finding) for finding in upkeep.verify(stores, _known(name) if name else None)]
+        found = [vars(finding) for finding in upkeep.verify(stores, _known(stores, name) if name else None)]
     bad = [row for row in found if row["state"] != "good"]
     printing.rows(found if json_ else bad, json_, ["kind", "experiment", "name", "state"])
     if not json_:
@@ -226,7 +230,7 @@ def verify(name: str | None, json_: bool) -> None:
 
 
 @diurnal.command()
-@click.option("--older-than", default=24.0, show_default=True, type=click.FloatRange(min=0), help="Hours.")
+@click.option("--older-than", default=24.0, show_default=True, type=click.FloatRange(min=0, max=87_600), help="Hours.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
 @as_json
 def gc(older_than: float, dry_run: bool, json_: bool) -> None:
@@ -265,9 +269,10 @@ def _find(name: str) -> Experiment:
     return find(name, _settings().experiments)
 
 
-def _known(name: str) -> str:
-    """Give the experiment's plain name; what is kept of it can be asked for when its file is gone, too."""
-    return name.rpartition(":")[2]
+def _known(stores: Stores, name: str) -> str:
+    from diurnal.cli import choosing
+
+    return choosing.known(stores, _settings(), name)
 
 
 @contextmanager
@@ -279,6 +284,13 @@ def _stores() -> Iterator[Stores]:
         yield stores
     finally:
         stores.warehouse.close()
+
+
+def _load(stores: Stores, name: str, version: int) -> None:
+    """See that a version can serve before it is made the champion."""
+    from diurnal import predicting
+
+    predicting.load(stores.models, predicting.resolve(stores.warehouse, f"{name.rpartition(':')[2]}@{version}"))
 
 
 def _ask(question: str, yes: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diurnal.cli import choosing
+from diurnal.errors import BatchRefused
 
 if TYPE_CHECKING:
     from diurnal.day import Stores
@@ -27,6 +28,7 @@ RUN_COLUMNS = [
     "reason",
 ]
 MODEL_COLUMNS = ["version", "champion", "data_interval_start", "run_id", "digest", "path"]
+_STATES = ("done", "already done", "refused", "superseded")
 _LONG = ("best_params", "reason", "description", "run_id", "digest", "path", "name", "removed")
 PROMOTION_COLUMNS = ["seq", "version", "kind", "promoted_at", "promoted_by", "reason"]
 
@@ -80,7 +82,7 @@ def outcome(done: Outcome, json_: bool, settings: Settings, stores: Stores) -> N
         return
     if done.already:
         click.echo("This run was already done: same data, same code. --force makes one more.\n")
-    score = row["scoring"]
+    score, serving = row["scoring"], stores.warehouse.champion(row["experiment"])
     cv = "not tuned" if row["cv_score_mean"] is None else f"{row['cv_score_mean']:.4f} ± {row['cv_score_std']:.4f}"
     champion = "-" if row["champion_score"] is None else f"{row['champion_score']:.4f}"
     report(
@@ -94,7 +96,8 @@ def outcome(done: Outcome, json_: bool, settings: Settings, stores: Stores) -> N
             f"{score}, test": f"{row['test_score']:.4f}",
             f"{score}, champion on new rows": champion,
             "version": row["version"],
-            "champion now": f"{'yes' if row['promoted'] else 'no'}: {row['reason']}",
+            "promoted": f"{'yes' if row['promoted'] else 'no'}: {row['reason']}",
+            "champion now": f"version {serving.version}" if serving else "none",
             "warnings": row["warnings"] or ["none"],
             "lake": stores.lake.root,
             "models": stores.models.root,
@@ -108,15 +111,17 @@ def backfilled(done: choosing.Done, json_: bool) -> None:
     """Print how a backfill ended, a line for each data interval."""
     listed = []
     for interval, outcome, refusal in done:
-        state = "refused" if refusal else "already done" if outcome and outcome.already else "done"
+        missed = "refused" if isinstance(refusal, BatchRefused) else "superseded"
+        state = missed if refusal else "already done" if outcome and outcome.already else "done"
         row = choosing.as_row(outcome) if outcome else {"data_interval_start": interval.start, "reason": str(refusal)}
         listed.append({"state": state, **row})
     rows(
         listed, json_, ["data_interval_start", "state", "version", "test_score", "champion_score", "promoted", "reason"]
     )
     if not json_:
-        counts = {state: sum(row["state"] == state for row in listed) for state in ("done", "already done", "refused")}
-        click.echo(f"\n{len(listed)} data intervals: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+        counts = {state: sum(row["state"] == state for row in listed) for state in _STATES}
+        said = ", ".join(f"{n} {state}" for state, n in counts.items() if n or state != "superseded")
+        click.echo(f"\n{len(listed)} data intervals: {said}")
 
 
 def _console() -> Any:

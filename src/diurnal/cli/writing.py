@@ -7,11 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diurnal.errors import UsageError
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def check(output: str | None) -> None:
+    """Refuse a place or a form that cannot be written, before anything is predicted."""
+    if output is None:
+        return
+    if not output.endswith((".csv", ".parquet", ".pq")):
+        raise UsageError(f"predictions are written as .csv or .parquet, not to {output}", advice="name the file so")
+    if not Path(output).absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {Path(output).absolute().parent}", advice="make it first")
 
 
 def tables(chunks: Iterator[pa.Table], output: str | None) -> None:

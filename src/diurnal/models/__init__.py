@@ -26,8 +26,8 @@ any process.
 """
 
 from diurnal.models.golden import signature
-from diurnal.models.serialising import MAX_BYTES, dumps, loads
+from diurnal.models.serialising import MAX_BYTES, dumps, loads, refuse_untrusted
 from diurnal.models.store import Models
 from diurnal.models.versions import library_versions
 
-__all__ = ["MAX_BYTES", "Models", "dumps", "library_versions", "loads", "signature"]
+__all__ = ["MAX_BYTES", "Models", "dumps", "library_versions", "loads", "refuse_untrusted", "signature"]

@@ -52,6 +52,12 @@ def dumps(estimator: Any, trusted: Collection[str] = ()) -> bytes:
     return dump_and_read_back(estimator, trusted)[0]
 
 
+def refuse_untrusted(estimator: Any, trusted: Collection[str] = ()) -> None:
+    """Refuse an estimator, fitted or not, whose types the reader would refuse after its fit."""
+    needed = set(skops.io.get_untrusted_types(data=skops.io.dumps(estimator)))
+    _refuse_types(needed - allowed_types() - _named(trusted))
+
+
 def dump_and_read_back(estimator: Any, trusted: Collection[str] = ()) -> tuple[bytes, Any]:
     """Give the bytes of an estimator, and what they give when read."""
     try:

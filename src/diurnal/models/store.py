@@ -114,6 +114,8 @@ class Models:
                 faults.reach("models.put:before")
                 (self._put_folder if self.local else self._put_objects)(target, files)
                 faults.reach("models.put:after")
+            elif self.local:  # what a killed attempt left is young again, so that gc leaves it to this one
+                os.utime(f"{target}/{_MODEL}")
             self._refuse_another(path, digest)
         return path, digest
 

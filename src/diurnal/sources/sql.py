@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -123,7 +124,7 @@ class Sql:
 
         from diurnal.sources.rows import batches_of
 
-        moments = [sa.bindparam(n, getattr(interval, n), sa.DateTime(timezone=True)) for n in _NAMES if self._uses(n)]
+        moments = [_moment(uri, n, getattr(interval, n)) for n in _NAMES if self._uses(n)]
         query = sa.text(_bound(self.query, lambda name: f":{name}", escape="\\")).bindparams(*moments)
         try:
             engine = sa.create_engine(uri)
@@ -230,3 +231,13 @@ def _chunks(result: Any) -> Iterator[dict[str, list[Any]]]:
         yield dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
     if empty:
         yield {name: [] for name in names}
+
+
+def _moment(uri: str, name: str, moment: datetime) -> Any:
+    """Bind an end of the interval; SQLite has no instants, and compares text as it is usually written there."""
+    import sqlalchemy as sa
+
+    if urlsplit(uri).scheme.startswith("sqlite"):
+        form = "%Y-%m-%d %H:%M:%S.%f" if moment.microsecond else "%Y-%m-%d %H:%M:%S"
+        return sa.bindparam(name, moment.strftime(form), sa.Text())
+    return sa.bindparam(name, moment, sa.DateTime(timezone=True))

@@ -60,7 +60,8 @@ class Address:
             given = {}
         parameters = {key: str(value) for key, value in given.items() if value is not None}
         ports = parameters.get("port", "5432").split(",")
-        if not given or "@" in parameters.get("host", "") or not all(port == "" or port.isdecimal() for port in ports):
+        odd = any(mark in parameters.get(part, "") for part in ("host", "dbname") for mark in "@")
+        if not given or odd or not all(port == "" or port.isdecimal() for port in ports):
             message = "the URL of the warehouse is not one of PostgreSQL, postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
             advice = "correct DIURNAL_WAREHOUSE; in a password, write @ as %40, / as %2F, : as %3A, # as %23, % as %25"
             raise ConfigurationError(message, advice=advice)

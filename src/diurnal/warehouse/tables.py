@@ -30,7 +30,7 @@ def _interval() -> list[sa.Column[Any]]:
 
 _NOW = "clock_timestamp()"
 
-identity = sa.Table("identity", metadata, sa.Column("warehouse_id", sa.Uuid(), nullable=False))
+identity = sa.Table("identity", metadata, _needed("warehouse_id", sa.Uuid(), "gen_random_uuid()"))
 heads = sa.Table(
     "heads",
     metadata,
