@@ -6,6 +6,7 @@ import gzip
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import quote
