@@ -14,6 +14,10 @@ from diurnal.embedded import EmbeddedServer
 from diurnal.warehouse import Warehouse
 
 
+# Tools of the tests, not tests: collecting them for doctests would import Airflow into this process.
+collect_ignore = ["airflow_home.py", "airflow_runs.py", "projects.py", "searching.py", "sklearn_suite.py"]
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
     """A running server that lasts as long as the tests of this worker."""
