@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import (
     GridSearchCV,
@@ -62,6 +62,10 @@ def test_tune_takes_the_main_score_as_the_search_names_it(scoring, refit, main):
     assert name == main
     assert tuned.mean == fitted.cv_results_[column][fitted.best_index_]
     assert main in score(tuned.twin, X, y)
+
+
+def test_scorer_of_a_bare_estimator_is_its_own_score():
+    assert backend.scorer(HistGradientBoostingClassifier())[0] == "accuracy"
 
 
 def test_tune_of_several_scores_without_a_main_one_is_refused():

@@ -164,6 +164,34 @@ def test_root_runs_it_as_own_account_and_opens_no_folder(folder):
 
 
 @as_root
+def test_root_finds_its_data_again_when_a_parent_is_opened(folder):
+    private = folder.parent / "private"
+    private.mkdir(mode=0o700)
+    with EmbeddedServer(private / "warehouse") as server, psycopg.connect(server.url("warehouse")) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
+    assert (server.folder.parent / "project").read_text().strip() == str(private / "warehouse")
+    private.chmod(0o711)
+    with EmbeddedServer(private / "warehouse") as again, psycopg.connect(again.url("warehouse")) as connection:
+        assert again.folder == server.folder
+        assert connection.execute("SELECT n FROM kept").fetchone() == (7,)
+    (private / "warehouse" / "cluster").mkdir(parents=True)
+    with pytest.raises(ConfigurationError, match="there are two warehouses"):
+        EmbeddedServer(private / "warehouse").start()
+    shutil.rmtree(server.folder.parent)
+
+
+@as_root
+def test_root_starts_no_other_when_a_parent_is_closed(folder):
+    folder.parent.joinpath("open").mkdir(mode=0o755)
+    place = folder.parent / "open" / "warehouse"
+    with EmbeddedServer(place) as server:
+        assert server.folder == place
+    place.parent.chmod(0o700)
+    with pytest.raises(ConfigurationError, match=r"can no longer reach .*open/warehouse"):
+        EmbeddedServer(place).start()
+
+
+@as_root
 def test_root_runs_it_as_owner_of_the_data(folder):
     folder.mkdir()
     os.chown(folder, 1, 1)

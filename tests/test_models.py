@@ -183,6 +183,30 @@ def test_save_twice_is_save_once(tmp_path):
     assert list(models.leftovers()) == []
 
 
+def test_save_again_makes_it_young(tmp_path):
+    remote = Models("memory://test-save-again/models")
+    for models in (Models(str(tmp_path)), remote):
+        model, X = fitted()
+        path, digest = models.save("flowers", DAY, model, signed(model, X))
+        if models.local:
+            os.utime(tmp_path / path / "model.skops", (0, 0))
+        before = models.modified(path)
+        assert models.save("flowers", DAY, model, signed(model, X)) == (path, digest)
+        assert models.modified(path) > before
+    remote.delete(path)
+
+
+def test_save_again_leaves_a_changed_object_as_it_is():
+    models = Models("memory://test-changed-object/models")
+    model, X = fitted()
+    path, _ = models.save("flowers", DAY, model, signed(model, X))
+    models.fs.pipe_file(f"{models.url(path)}/model.skops", b"PK")
+    with pytest.raises(ModelRefused, match="should have the digest"):
+        models.save("flowers", DAY, model, signed(model, X))
+    assert models.fs.cat_file(f"{models.url(path)}/model.skops") == b"PK"
+    models.delete(path)
+
+
 def test_save_beside_a_changed_file_alarms(tmp_path):
     models = Models(str(tmp_path))
     model, X = fitted()

@@ -1,14 +1,16 @@
+import re
 import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from diurnal import intervals
 from diurnal.errors import ConfigurationError, ModelRefused, NotFound, UsageError
-from diurnal.settings import Connections, Settings, load_model
+from diurnal.settings import Connections, Settings, load_model, open_stores
 from diurnal.values import ModelFile, Run
 
 CANARY = "s3cr3t-canary"
@@ -215,6 +217,43 @@ def test_load_model_refuses_a_changed_file(published):
         file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(ModelRefused):
         load_model("toy", project=published)
+
+
+def test_load_model_outside_of_a_project_makes_nothing(tmp_path):
+    code = "from diurnal.settings import load_model\nload_model('toy')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PATH": ""}, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "ConfigurationError: there is no project here (no diurnal.toml" in done.stderr
+    assert "DIURNAL_PROJECT" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_makes_a_project(tmp_path):
+    here = str(tmp_path)
+    for environment in ({"DIURNAL_PROJECT": here}, {"DIURNAL_LAKE": "s3://b"}, {"DIURNAL_WAREHOUSE": "embedded"}):
+        assert Settings.load(tmp_path, environment).is_project
+    assert not Settings.load(tmp_path, {"DIURNAL_MODELS": here}).is_project
+    (tmp_path / "data").mkdir()
+    assert Settings.load(tmp_path, {}).is_project
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "said"),
+    [
+        ("lake", "nosuch://me:s3cr3t-canary@b/x", "install the library"),
+        ("models", "nosuch://me:s3cr3t-canary@b/x", "install the library"),
+        ("models", "s3://me:s3cr3t-canary@b/x", r"diurnal\[s3\]"),
+    ],
+)
+def test_a_store_that_cannot_be_opened_names_its_setting(tmp_path, warehouse_url, key, url, said):
+    if url.startswith("s3") and find_spec("s3fs"):
+        pytest.skip("s3fs is installed")
+    settings = Settings.load(tmp_path, {f"DIURNAL_{key.upper()}": url, "DIURNAL_WAREHOUSE": warehouse_url})
+    with pytest.raises(ConfigurationError, match=rf"{key} \(DIURNAL_{key.upper()}\)") as caught:
+        open_stores(settings)
+    assert re.search(said, caught.value.advice)
+    assert CANARY not in str(caught.value)
 
 
 def test_the_stores_of_a_new_project_open():

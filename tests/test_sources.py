@@ -211,6 +211,26 @@ def test_files_are_refused_when_declared(arguments, words):
         Files(**arguments)
 
 
+@pytest.mark.parametrize("login", ["bob:hunter2", "bob:hun/ter2", "bob:h@hun/ter2", "hunter2"])
+def test_files_show_no_login(login):
+    said = [repr(Files(f"ftp://{login}@127.0.0.1:1/a-{{start:%d}}.csv"))]
+    for pattern in (f"ftp://{login}@127.0.0.1:1/{{stat}}.csv", f"ftp://{login}@127.0.0.1:1/a.xls"):
+        with pytest.raises(DeclarationError) as refusal:
+            Files(pattern)
+        said.append(str(refusal.value))
+    with pytest.raises(ConfigurationError) as wrong:
+        table(Files(f"nosuch://{login}@127.0.0.1:1/a.csv"))
+    said.append(str(wrong.value))
+    assert all("127.0.0.1:1/" in text and "ter2" not in text and "hun" not in text for text in said), said
+
+
+def test_files_that_cannot_be_reached_show_no_login():
+    with pytest.raises(TryAgainLater, match=r"127\.0\.0\.1:1/a\.csv cannot be read for now") as refusal:
+        table(Files("ftp://bob:hunter2@127.0.0.1:1/a.csv"))
+    assert "hunter2" not in str(refusal.value)
+    assert repr(Files("s3://bucket/a@b/{start:%d}.csv")) == "Files('s3://bucket/a@b/{start:%d}.csv', format='csv')"
+
+
 def test_files_look_the_same_in_every_process():
     source = Files("x.csv", rename=snake_case, delimiter=";")
     assert repr(source) == "Files('x.csv', format='csv', rename=diurnal.contract.names.snake_case, delimiter=';')"

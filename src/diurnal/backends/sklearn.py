@@ -197,7 +197,7 @@ def scorer(search: BaseEstimator) -> tuple[str, Callable[[BaseEstimator, pd.Data
         ``(estimator, X, y) -> dict of str to float``; greater is better.
     """
     inner = getattr(search, "estimator", search)
-    scoring = getattr(search, "scoring", None)
+    scoring = _scoring(search)
     name = _score_name(search)
     try:
         checked = check_scoring(inner, scoring=scoring)
@@ -256,12 +256,17 @@ def _main_metric(search: BaseEstimator, results: Mapping[str, Any]) -> str:
     return "score" if "mean_test_score" in results else _score_name(search)
 
 
+def _scoring(search: BaseEstimator) -> Any:
+    """Give what a search is scored by; a bare estimator's own `scoring` is about its early stopping."""
+    return getattr(search, "scoring", None) if is_search(search) else None
+
+
 def _is_multimetric(search: BaseEstimator) -> bool:
-    return isinstance(getattr(search, "scoring", None), list | tuple | set | Mapping)
+    return isinstance(_scoring(search), list | tuple | set | Mapping)
 
 
 def _score_name(search: BaseEstimator) -> str:
-    scoring: Any = getattr(search, "scoring", None)
+    scoring: Any = _scoring(search)
     if _is_multimetric(search) or isinstance(getattr(search, "refit", None), str):
         main = getattr(search, "refit", None)
         if not isinstance(main, str):

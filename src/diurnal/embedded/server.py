@@ -133,15 +133,36 @@ class EmbeddedServer:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the data really is: as root, a private folder that the server's account cannot reach is left alone."""
+        """Where the data really is: as root, a private folder that the server's account cannot reach is left alone.
+
+        Once a cluster is made, its place holds: a chmod of some parent must not begin an empty warehouse elsewhere.
+        """
         place = self._wanted
         if re.search(r"[\"$`\\\n]", str(place)):  # pg_ctl hands it to a shell
             message = f"the embedded warehouse cannot be in {place}: its path holds a quote, $ or a backslash"
             raise ConfigurationError(message, advice="move the project, or set DIURNAL_LAKE to another folder")
         place.parent.mkdir(parents=True, exist_ok=True)
-        if self._account and not can(self._account, "/bin/sh", "-c", 'cd "$1"', "sh", str(place.parent)):
-            place = passable(SYSTEM_FOLDER / _digest(place)) / place.name
+        if self._account and self._is_elsewhere(self._account):
+            passable(self._elsewhere.parent)
+            (self._elsewhere.parent / "project").write_bytes(os.fsencode(place) + b"\n")  # a digest tells nobody whose
+            place = self._elsewhere
         return self._private(place)
+
+    @property
+    def _elsewhere(self) -> Path:
+        return SYSTEM_FOLDER / _digest(self._wanted) / self._wanted.name
+
+    def _is_elsewhere(self, account: Account) -> bool:
+        """Tell whether the data of root are, or shall be, in the system's folder."""
+        here, there = ((place / "cluster").exists() for place in (self._wanted, self._elsewhere))
+        if here and there:
+            message = f"there are two warehouses of this project, in {self._wanted} and in {self._elsewhere}"
+            raise ConfigurationError(message, advice="find out which is the right one, and move the other away")
+        reachable = can(account, "/bin/sh", "-c", 'cd "$1"', "sh", str(self._wanted.parent))
+        if here and not reachable:
+            message = f"the account {account.pw_name!r}, which runs the server, can no longer reach {self._wanted}"
+            raise ConfigurationError(message, advice="let it pass through the folders above (chmod o+x)")
+        return there or not reachable
 
     @cached_property
     def _account(self) -> Account | None:

@@ -53,21 +53,32 @@ def dumps(estimator: Any, trusted: Collection[str] = ()) -> bytes:
 
 
 def refuse_untrusted(estimator: Any, trusted: Collection[str] = ()) -> None:
-    """Refuse an estimator, fitted or not, whose types the reader would refuse after its fit."""
-    needed = set(skops.io.get_untrusted_types(data=skops.io.dumps(estimator)))
-    _refuse_types(needed - allowed_types() - _named(trusted))
+    """Refuse an estimator that holds types which :func:`loads` would not read; it need not be fitted.
+
+    Its structure is not looked at, for only a fit gives it one.
+
+    Raises
+    ------
+    ModelRefused
+        If it cannot be saved, or holds types that are not trusted.
+    """
+    _refuse_types(set(skops.io.get_untrusted_types(data=_bytes_of(estimator))) - allowed_types() - _named(trusted))
 
 
 def dump_and_read_back(estimator: Any, trusted: Collection[str] = ()) -> tuple[bytes, Any]:
     """Give the bytes of an estimator, and what they give when read."""
+    data = _bytes_of(estimator)
+    return data, loads(data, trusted)
+
+
+def _bytes_of(estimator: Any) -> bytes:
     try:
-        data = canonical(skops.io.dumps(estimator))
+        return canonical(skops.io.dumps(estimator))
     except Exception as error:  # skops calls the object's own methods: anything may come of it
         raise ModelRefused(
             f"a {type(estimator).__name__} cannot be saved: {error}",
             advice="use an estimator, or a part of it, that skops can save; pickle is no way round",
         ) from error
-    return data, loads(data, trusted)
 
 
 def loads(data: bytes, trusted: Collection[str] = (), *, max_bytes: int = MAX_BYTES) -> Any:

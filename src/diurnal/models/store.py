@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Models:
         trusted: Collection[str] = (),
         notes: Mapping[str, Any] | None = None,
     ) -> tuple[str, str]:
-        """Keep a fitted estimator; keeping the same one again changes nothing.
+        """Keep a fitted estimator; keeping the same one again makes it young (see :meth:`modified`), and no more.
 
         It has been read back, and has answered its golden rows, before it is put in its place.
 
@@ -110,12 +110,13 @@ class Models:
         files = {_MODEL: data, _CARD: json.dumps(card, indent=2, sort_keys=True).encode()}
         target = self.url(path)
         with _blaming_the_world(target):
-            if not self.fs.exists(f"{target}/{_CARD}"):
+            if self.fs.exists(f"{target}/{_CARD}"):
+                self._refuse_another(path, digest)
+                self._touch(target, files)
+            else:
                 faults.reach("models.put:before")
                 (self._put_folder if self.local else self._put_objects)(target, files)
                 faults.reach("models.put:after")
-            elif self.local:  # what a killed attempt left is young again, so that gc leaves it to this one
-                os.utime(f"{target}/{_MODEL}")
             self._refuse_another(path, digest)
         return path, digest
 
@@ -140,6 +141,15 @@ class Models:
         # Each object appears whole or not at all. The card comes last: where it is, all is.
         for name, data in files.items():
             self.fs.pipe_file(f"{target}/{name}", data)
+
+    def _touch(self, target: str, files: Mapping[str, bytes]) -> None:
+        """Make what a killed attempt left young again: it is about to be published, and gc removes what is old."""
+        if not self.local:
+            self._put_objects(target, files)  # an object has no other way to a new time
+            return
+        with suppress(PermissionError):  # another user's: serving it needs no right to write
+            for name in files:
+                os.utime(f"{target}/{name}")
 
     def _refuse_another(self, path: str, digest: str) -> None:
         found = self.digest_of(path)

@@ -93,6 +93,14 @@ class Settings:
             environment=dict(environment),
         )
 
+    @property
+    def is_project(self) -> bool:
+        """Whether anything says that there is a project: the file, a setting, ``DIURNAL_PROJECT`` or data."""
+        named = self.environment.get("DIURNAL_PROJECT") or {"default"} != {
+            self.origins[k] for k in ("warehouse", "lake")
+        }
+        return bool(named) or (self.project / FILE).is_file() or Path(self.lake).is_dir()
+
     def connections(self) -> Connections:
         """Give the connections that Airflow's variables ``AIRFLOW_CONN_<ID>`` declare."""
         return Connections(self.environment)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diurnal.settings.deployment import Settings
+from diurnal.errors import ConfigurationError
+from diurnal.settings.deployment import FILE, Settings
 
 if TYPE_CHECKING:
     from diurnal.day import Stores
     from diurnal.embedded import EmbeddedServer
+    from diurnal.models import Models
     from diurnal.warehouse import Warehouse
 
 
@@ -23,14 +27,37 @@ def open_stores(settings: Settings) -> Stores:
     """
     from diurnal.day import Stores
     from diurnal.lake import Lake
-    from diurnal.models import Models
 
+    with _naming("lake", settings.lake, settings):
+        lake = Lake(settings.lake)
+    models = _open_models(settings)
     return Stores(
-        lake=Lake(settings.lake),
+        lake=lake,
         warehouse=open_warehouse(settings),
-        models=Models(settings.models),
+        models=models,
         connections=settings.connections(),
     )
+
+
+def _open_models(settings: Settings) -> Models:
+    from diurnal.models import Models
+
+    with _naming("models", settings.models, settings):
+        return Models(settings.models)
+
+
+@contextmanager
+def _naming(key: str, root: str, settings: Settings) -> Iterator[None]:
+    """Say which setting names a store that fsspec does not know, or lacks a library for; a URL may hold a secret."""
+    try:
+        yield
+    except (ImportError, ValueError) as error:
+        protocol = root.partition("://")[0]
+        cure = "install diurnal[s3]" if protocol in ("s3", "s3a") else "install the library that reaches it"
+        raise ConfigurationError(
+            f"{key} ({settings.origins[key]}) is on {protocol}://, which cannot be opened here: {error}",
+            advice=f"{cure}, or name a folder or another URL of fsspec",
+        ) from None
 
 
 def open_warehouse(settings: Settings) -> Warehouse:
@@ -81,12 +108,17 @@ def load_model(reference: str, *, project: str | Path | None = None) -> Any:
     ModelRefused
         If the file is not what the warehouse says it is.
     ConfigurationError
-        If this environment is not the one that the model was made in.
+        If there is no project here, or this environment is not the one that the model was made in.
     """
     from diurnal import predicting
-    from diurnal.models import Models
 
     settings = Settings.load(None if project is None else Path(project))
+    if not settings.is_project:  # whoever only reads shall not leave an empty warehouse wherever it happens to run
+        raise ConfigurationError(
+            f"there is no project here (no {FILE} in {settings.project} or above it, and no data)",
+            advice="set DIURNAL_PROJECT to the project's folder, or run below it",
+        )
+    models = _open_models(settings)
     with open_warehouse(settings) as warehouse:
         row = predicting.resolve(warehouse, reference)
-    return predicting.load(Models(settings.models), row)
+    return predicting.load(models, row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -88,7 +89,7 @@ class Files:
         changed = [name for name in list(given)[2:] if given[name] != self.__dataclass_fields__[name].default]
         shown = {name: given[name] for name in ("format", *changed)}
         listed = ", ".join(f"{name}={_shown(value)}" for name, value in shown.items())
-        return f"Files({self.pattern!r}, {listed})"
+        return f"Files({_public(self.pattern)!r}, {listed})"
 
     def resolve(self, interval: DataInterval) -> str:
         """Give the pattern of one data interval."""
@@ -148,7 +149,8 @@ def _check_pattern(pattern: str) -> None:
     except (ValueError, IndexError, TypeError) as error:
         fault = str(error)
     raise DeclarationError(
-        f"the pattern {pattern!r} cannot be read: {fault}", advice="write the interval as {start:%Y-%m-%d} or {end:...}"
+        f"the pattern {_public(pattern)!r} cannot be read: {fault}",
+        advice="write the interval as {start:%Y-%m-%d} or {end:...}",
     )
 
 
@@ -158,7 +160,7 @@ def _format_of(pattern: str) -> str:
     if suffix not in SUFFIXES:
         unpack = "; unpack the archive first" if suffix == ".zip" else ""
         raise DeclarationError(
-            f"the suffix {suffix!r} of {pattern!r} says no format; there are {', '.join(SUFFIXES)}{unpack}",
+            f"the suffix {suffix!r} of {_public(pattern)!r} says no format; there are {', '.join(SUFFIXES)}{unpack}",
             advice=f"name the files so, or give format={' or '.join(map(repr, FORMATS))}",
         )
     return SUFFIXES[suffix]
@@ -173,21 +175,31 @@ def _matches(pattern: str) -> tuple[Any, list[str]]:
         found = sorted(fs.glob(path)) if any(mark in path for mark in "*?[") else [path] * bool(fs.exists(path))
     except (ImportError, ValueError) as error:
         raise ConfigurationError(
-            f"{pattern} cannot be opened: {error}", advice="check the URL, or install what it needs: diurnal[s3] for S3"
+            f"{_public(pattern)} cannot be opened: {_public(str(error))}",
+            advice="check the URL, or install what it needs: diurnal[s3] for S3",
         ) from error
     except OSError as error:
         raise _unreachable(pattern, error) from error
     if not found:
         raise TryAgainLater(
-            f"there is no file {pattern} yet", advice="wait for it, or correct the pattern of Files(...)"
+            f"there is no file {_public(pattern)} yet", advice="wait for it, or correct the pattern of Files(...)"
         )
     return fs, found
 
 
 def _unreachable(pattern: str, error: OSError) -> DiurnalError:
+    place, said = _public(pattern), _public(str(error))
     if isinstance(error, PermissionError):
-        return NotAllowed(f"{pattern} may not be read: {error}", advice="give this user the right to read it")
-    return TryAgainLater(f"{pattern} cannot be read for now: {error}", advice="run it again when it can be reached")
+        return NotAllowed(f"{place} may not be read: {said}", advice="give this user the right to read it")
+    return TryAgainLater(f"{place} cannot be read for now: {said}", advice="run it again when it can be reached")
+
+
+def _public(text: str) -> str:
+    """Take the login out of the URLs of a text.
+
+    Behind a colon that begins no port everything up to the last @ may be a password, whatever it holds.
+    """
+    return re.sub(r"(?<=://)(?:[^\s/@:]*:(?!\d+/)[^\s]*@|[^\s/@]*@)", "", text)
 
 
 def _named(refusal: BatchRefused, path: str, *, local: bool) -> BatchRefused:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -60,10 +59,10 @@ class Address:
             given = {}
         parameters = {key: str(value) for key, value in given.items() if value is not None}
         ports = parameters.get("port", "5432").split(",")
-        odd = any(mark in parameters.get(part, "") for part in ("host", "dbname") for mark in "@")
-        if not given or odd or not all(port == "" or port.isdecimal() for port in ports):
+        misread = "@" in parameters.get("host", "") + parameters.get("dbname", "") or _splits_a_password(url)
+        if not given or misread or not all(port == "" or port.isdecimal() for port in ports):
             message = "the URL of the warehouse is not one of PostgreSQL, postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-            advice = "correct DIURNAL_WAREHOUSE; in a password, write @ as %40, / as %2F, : as %3A, # as %23, % as %25"
+            advice = "correct DIURNAL_WAREHOUSE; in a password, write @ as %40, / as %2F, : as %3A, # as %23, ? as %3F"
             raise ConfigurationError(message, advice=advice)
         return cls(parameters)
 
@@ -78,8 +77,10 @@ class Address:
         return make_conninfo(**self.settings(unhurried=unhurried))
 
     def hidden(self, text: str) -> str:
-        """Take the password out of a text that others wrote."""
-        return re.sub(re.escape(self.password), "***", text) if self.password else text
+        """Take the passwords out of a text that others wrote."""
+        for secret in filter(None, (self.password, self.parameters.get("sslpassword"))):
+            text = text.replace(secret, "***")
+        return text
 
     @cached_property
     def password(self) -> str:
@@ -93,3 +94,9 @@ class Address:
         )
         user = f" as {self.parameters['user']}" if "user" in self.parameters else ""
         return f"database {self.parameters.get('dbname', '(default)')!r} on {where}{user}"
+
+
+def _splits_a_password(url: str) -> bool:
+    """Tell whether an @ follows what ends the host: then a part of a password is taken for the host or database."""
+    login = url.partition("://")[2].rpartition("@")[0]
+    return any(mark in login for mark in "@/?#")
