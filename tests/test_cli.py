@@ -65,6 +65,75 @@ def test_backfill_goes_on_after_a_refused_day(project):
     assert "1 done, 1 already done, 1 refused" in done.stdout
 
 
+def test_next_counts_a_timedelta_from_the_start_date(project):
+    every = "schedule=__import__('datetime').timedelta(days=3), start_date='2026-11-01'"
+    project.declare(f"drop='ward', {every}")
+    project.bring("2026-11-04")
+    starts = [json.loads(ok(project.command("run", "clinic", "--next", "--json")))["data_interval_start"][:10]]
+    starts += [json.loads(ok(project.command("run", "clinic", "--next", "--json")))["data_interval_start"][:10]]
+    assert starts == ["2026-11-01", "2026-11-04"]
+
+
+def test_refusals_are_kept_apart(project):
+    ok(project.command("run", "clinic", "--date", "2026-11-01"))
+    for wrong in ("old", "old", "young"):
+        project.bring("2026-11-02", patients("2026-11-02").assign(age=wrong))
+        assert project.command("run", "clinic", "--date", "2026-11-02").returncode == 65
+    kept = list((project.folder / "data" / "clinic" / "quarantine" / "20261102T000000Z").iterdir())
+    assert [len(list(folder.glob("reasons.json"))) for folder in kept] == [1, 1]
+    assert {b"young" in (folder / "rows.arrow").read_bytes() for folder in kept} == {True, False}
+
+
+def test_runs_tell_which_version_each_made_and_what_serves_now(project):
+    project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-03")
+    runs = json.loads(ok(project.command("runs", "clinic", "--json")))
+    assert [row["version"] for row in runs] == [3, 2, 1]
+    assert [row["twin_score"] for row in runs] == [
+        row["comparison"] and row["comparison"]["twin_score"] for row in runs
+    ]
+    assert runs[2]["twin_score"] is None
+    assert "twin" in ok(project.command("runs", "clinic"))
+    again = ok(project.command("run", "clinic", "--date", "2026-11-01"))
+    assert "version 3; this run's version 1 was promoted when it ran" in again
+    latest = ok(project.command("run", "clinic", "--date", "2026-11-03"))
+    assert "version 3, this run's" in latest
+    assert f"rows new to both  twin {runs[0]['twin_score']:.4f}, champion {runs[0]['champion_score']:.4f}" in latest
+
+
+def test_no_changes_nothing(project):
+    ok(project.command("run", "clinic", "--date", "2026-11-01"))
+    ours, theirs = os.openpty()
+    os.write(ours, b"n\n")
+    words = [sys.executable, "-m", "diurnal", "promote", "clinic", "1"]
+    done = subprocess.run(
+        words, cwd=project.folder, env=project.environment, stdin=theirs, capture_output=True, text=True, check=False
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert (done.returncode, "nothing was changed" in done.stderr) == (1, True), done.stderr
+    assert len(json.loads(ok(project.command("history", "clinic", "--json")))) == 1
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["--help"]])
+def test_reader_who_has_seen_enough_is_no_error(project, words):
+    started = project.start(*words, fault="nowhere")
+    started.stdout.close()
+    with started.stderr as said:
+        assert (started.wait(60), said.read()) == (0, "")
+
+
+def test_terminated_is_said_in_a_line(project):
+    (project.folder / "experiments" / "slow.py").write_text(
+        "import os, signal\nfrom diurnal import experiment\n\n\ndef rows(interval):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n\n\n"
+        "@experiment(source=rows, target='y')\ndef slow():\n"
+        "    from sklearn.linear_model import LinearRegression\n    return LinearRegression()\n"
+    )
+    done = project.command("run", "slow", "--date", "2026-11-01")
+    assert (done.returncode, "Traceback" in done.stderr) == (143, False), done.stderr
+    assert "diurnal: terminated" in done.stderr
+
+
 def test_rollback_again_goes_further_back(project):
     ok(project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-03"))
     ok(project.command("rollback", "clinic"))
@@ -119,6 +188,15 @@ def test_predict_writes_csv_parquet_or_standard_output(project, tmp_path):
     assert written[0]["patient"].tolist() == rows["patient"].tolist(), "in the order in which they came"
 
 
+def test_predict_of_no_rows_is_a_header(project, tmp_path):
+    ok(project.command("run", "clinic", "--date", "2026-11-01"))
+    patients("2026-11-09", 0).to_csv(tmp_path / "rows.csv", index=False)
+    said = ok(project.command("predict", "clinic", str(tmp_path / "rows.csv")))
+    assert said == "patient,prediction,probability_no,probability_yes\n"
+    ok(project.command("predict", "clinic", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "out.parquet")))
+    assert pd.read_parquet(tmp_path / "out.parquet").shape == (0, 4)
+
+
 def test_predict_refuses_rows_without_a_feature(project, tmp_path):
     ok(project.command("run", "clinic", "--date", "2026-11-01"))
     patients("2026-11-09").drop(columns="age").to_csv(tmp_path / "rows.csv", index=False)
@@ -137,7 +215,7 @@ def test_predict_disarms_formulas_in_csv(project, tmp_path):
 
 def test_verify_finds_what_was_changed_and_what_is_missing(project):
     ok(project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-02"))
-    assert "are what the warehouse says" in ok(project.command("verify"))
+    assert ok(project.command("verify")).endswith(" are what the warehouse says\n")
     packages = sorted((project.folder / "data" / "clinic" / "train").rglob("*.parquet"))
     packages[0].unlink()
     model = next((project.folder / "models").rglob("model.skops"))
@@ -148,6 +226,19 @@ def test_verify_finds_what_was_changed_and_what_is_missing(project):
     assert done.returncode == 65
     bad = [(row["kind"], row["state"]) for row in json.loads(done.stdout) if row["state"] != "good"]
     assert bad == [("package", "missing"), ("model", "damaged"), ("load", "damaged")]
+
+
+def test_verify_finds_candidates_loads_and_batches_that_do_not_fit(project):
+    ok(project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-02"))
+    next((project.folder / "data" / "clinic" / "candidates" / "20261101T000000Z").iterdir()).unlink()
+    package = next((project.folder / "data" / "clinic" / "batches" / "20261101T000000Z").iterdir())
+    package.write_bytes(package.read_bytes()[:-9])
+    project.bring("2026-11-02", patients("2026-11-02", 200))
+    project.command("run", "clinic", "--date", "2026-11-02", fault="kill@warehouse.load_rows:before")
+    done = project.command("verify", "clinic", "--json")
+    assert done.returncode == 65
+    bad = [(row["kind"], row["state"]) for row in json.loads(done.stdout) if row["state"] != "good"]
+    assert bad == [("package", "damaged"), ("candidates", "missing"), ("load", "unknown"), ("load", "outdated")]
 
 
 def test_gc_removes_what_nothing_refers_to_and_nothing_else(project):
@@ -200,6 +291,9 @@ def test_check_names_the_place_of_an_unset_random_state(project):
         (["runs", "clinic", "--json"], 0, ""),
         (["predict", "clinic", "diurnal.toml", "-o", "x.xlsx"], 2, "x.xlsx"),
         (["predict", "clinic", "diurnal.toml", "-o", "nowhere/x.csv"], 2, "nowhere"),
+        (["predict", "clinic@1234567890", "incoming/2026-11-01.csv"], 2, "names no model"),
+        (["promote", "clinic", "0"], 2, "range"),
+        (["gc", "--older-than", "nan"], 2, "older-than"),
         (["nonsense"], 2, "nonsense"),
         (["rollback", "clinic"], 2, "predecessor"),
     ],
@@ -220,6 +314,18 @@ def test_wrong_password_and_unreachable_warehouse_are_said_without_the_secret(pr
     assert "127.0.0.1" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_password_behind_a_question_mark_is_not_shown(project):
+    project.warehouse_url = "postgresql://ada@db.example/warehouse?password=hunter2"
+    said = ok(project.command("warehouse", "url"))
+    assert ("db.example" in said, "hunter2" in said) == (True, False)
+
+
+def test_lake_below_a_file_is_a_wrong_setting(project):
+    (project.folder / "diurnal.toml").write_text('[diurnal]\nlake = "diurnal.toml/data"\n')
+    done = project.command("run", "clinic", "--date", "2026-11-01")
+    assert (done.returncode, "Traceback" in done.stderr) == (78, False), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -255,8 +361,9 @@ def test_failing_source_is_said_with_its_line(project):
 
 
 def test_init_writes_a_project_that_runs_and_overwrites_nothing(project, tmp_path):
-    folder = tmp_path / "churn"
-    ok(project.command("init", str(folder)))
+    folder = tmp_path / "my project" / "churn"
+    assert f"cd '{folder}' &&" in ok(project.command("init", str(folder)))
+    assert max(map(len, (folder / "experiments" / "churn.py").read_text().splitlines())) <= 88
     environment = {**project.environment, "DIURNAL_PROJECT": str(folder)}
     run = [sys.executable, "-m", "diurnal", "run", "churn", "--next", "--json"]
     done = subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from diurnal.values import ModelVersion
     from diurnal.warehouse import Warehouse
 
-_REFERENCE = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,49})(?:@(?P<which>champion|[1-9]\d*|\d{4}-\d{2}-\d{2}))?")
+_REFERENCE = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,49})(?:@(?P<which>champion|[1-9]\d{0,8}|\d{4}-\d{2}-\d{2}))?")
 
 
 def resolve(warehouse: Warehouse, reference: str) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -
     ------
     pyarrow.Table
         The experiment's key, if the rows have it, ``prediction``, and for a classifier that gives them a
-        ``probability_<class>`` for each class.
+        ``probability_<class>`` for each class. One without rows if there are none to predict.
 
     Raises
     ------
@@ -133,15 +133,29 @@ def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -
     features = [column["name"] for column in row["signature"]["columns"]]
     batches = iter(batches)
     first = next(batches, None)
-    if first is None:
-        return
-    schema = _schema(stores, row["experiment"], features, set(first.schema.names))
-    inspection = Inspection(schema, Limits(extra="ignore", max_null=1.0), training=False)
-    for batch in inspection.read(chain([first], batches)):
+    schema = _schema(stores, row["experiment"], features, set() if first is None else set(first.schema.names))
+    inspection = Inspection(schema, Limits(extra="ignore", max_null=1.0, allow_empty=True), training=False)
+    empty = True
+    for batch in () if first is None else inspection.read(chain([first], batches)):
         if batch.num_rows:
+            empty = False
             X = backend.matrix(pa.Table.from_batches([batch]), features)
             keys = {name: batch.column(name) for name in schema.key}
             yield pa.table({**keys, **_predictions(model, X, row["signature"].get("classes"))})
+    if empty:
+        yield _nothing(schema, row["signature"])
+
+
+def _nothing(schema: Schema, signature: dict[str, Any]) -> pa.Table:
+    """Give a table without rows, whose columns are those of predictions; estimators refuse to predict no rows."""
+    import pyarrow as pa
+
+    golden = signature["golden"]
+    columns = {name: pa.array([], schema.arrow.field(name).type) for name in schema.key}
+    columns["prediction"] = pa.array(golden["predictions"]).slice(0, 0)
+    if signature.get("classes") and golden["probabilities"] is not None:
+        columns |= {f"probability_{label}": pa.array([], pa.float64()) for label in signature["classes"]}
+    return pa.table(columns)
 
 
 def _schema(stores: Stores, experiment: str, features: list[str], given: set[str]) -> Schema:

@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import ConfigurationError, DiurnalError
-from diurnal.values import Package
+from diurnal.values import DataInterval, Package
 
 if TYPE_CHECKING:
     from diurnal.day import Stores
@@ -23,11 +24,12 @@ class Finding:
     Attributes
     ----------
     kind : str
-        ``"package"``, ``"model"`` or ``"load"``.
+        ``"package"``, ``"candidates"``, ``"model"`` or ``"load"``.
     experiment, name : str
         Whose it is, and which.
     state : str
-        ``"good"``, ``"missing"`` or ``"damaged"``.
+        ``"good"``, ``"missing"`` or ``"damaged"``; of a load also ``"unknown"`` (its package cannot be read, so there
+        is nothing to hold it against) or ``"outdated"`` (it is shown, and the interval's batch is another by now).
     """
 
     kind: str
@@ -53,13 +55,32 @@ def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
     for row in _of(stores.warehouse.packages(), experiment):
         state = _state(stores.lake.digest_of(row["path"]), row["digest"])
         yield Finding("package", row["experiment"], row["path"], state)
+    for run in _of(stores.warehouse.runs(), experiment):
+        if path := run["candidates"]:
+            state = _state(stores.lake.digest_of(path), PurePosixPath(path).stem)
+            yield Finding("candidates", run["experiment"], path, state)
     for row in _of(stores.warehouse.versions(), experiment):
         state = _state(stores.models.digest_of(row["path"]), row["digest"])
         yield Finding("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
-    for row in _of(stores.warehouse.loads(), experiment):
-        if row["state"] == "complete":
-            name = f"load {row['load_id']} of {row['data_interval_start']:%Y-%m-%dT%H:%MZ}"
-            yield Finding("load", row["experiment"], name, _load_state(stores, row))
+    loads = [row for row in _of(stores.warehouse.loads(), experiment) if row["state"] == "complete"]
+    batches = _batches(stores, loads)
+    for row in loads:
+        name = f"load {row['load_id']} of {row['data_interval_start'].astimezone(UTC):%Y-%m-%dT%H:%MZ}"
+        state = _load_state(stores, row)
+        if row["shown"] and batches[row["experiment"], row["data_interval_start"].astimezone(UTC)] != row["digest"]:
+            state = "outdated" if state == "good" else state
+        yield Finding("load", row["experiment"], name, state)
+
+
+def _batches(stores: Stores, loads: list[dict[str, Any]]) -> dict[tuple[str, datetime], str]:
+    """Give the digest of each data interval's batch, as the warehouse points at it now."""
+    found = {}
+    for experiment in {row["experiment"] for row in loads}:
+        newest = max(row["data_interval_start"] for row in loads if row["experiment"] == experiment)
+        upto = DataInterval(newest, newest + timedelta(seconds=1))  # only its start counts
+        for interval, package in stores.warehouse.window(experiment, upto):
+            found[experiment, interval.start] = package.digest
+    return found
 
 
 def _refuse_another(stores: Stores) -> None:
@@ -92,7 +113,7 @@ def _load_state(stores: Stores, row: dict[str, Any]) -> str:
     try:
         kept = stores.lake.read(package)
     except DiurnalError:
-        return "missing"
+        return "unknown"
     loaded = stores.warehouse.load_rows(row["experiment"], row["load_id"])
     if loaded.num_rows != kept.num_rows:
         return "damaged"

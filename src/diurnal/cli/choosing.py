@@ -166,11 +166,26 @@ def known(stores: Stores, settings: Settings, reference: str) -> str:
     return name
 
 
+def runs(stores: Stores, name: str) -> list[dict[str, Any]]:
+    """Give the rows of an experiment's runs, each with the version that it published, if it did."""
+    numbers = {row["run_id"]: row["version"] for row in stores.warehouse.versions(name)}
+    return [
+        {**run, "version": numbers.get(run["run_id"]), "twin_score": _twin_score(run)}
+        for run in stores.warehouse.runs(name)
+    ]
+
+
+def _twin_score(run: dict[str, Any]) -> Any:
+    """Give the twin's score on the rows that the champion's was counted on; the test score is on more of them."""
+    return run["comparison"]["twin_score"] if run["comparison"] else None
+
+
 def as_row(outcome: Outcome) -> dict[str, Any]:
     """Give an outcome as one flat row."""
     return {
         **outcome.run,
         "version": outcome.version,
+        "twin_score": _twin_score(outcome.run),
         "promoted": outcome.promoted,
         "reason": outcome.reason,
         "already": outcome.already,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON, for machines.")
 name_argument = click.argument("name", metavar="NAME")
 version_type = click.IntRange(min=1, max=2**31 - 1)
+hours_type = click.FloatRange(min=0, max=87_600)
 yes_option = click.option("--yes", is_flag=True, help="Do not ask, even on a terminal.")
+
+
+def _number(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    """Refuse what is no number: it lies in every range."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is not in the range 0<=x<=87600.")
+    return value
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -38,11 +47,13 @@ def diurnal() -> None:
 @click.option("--name", default=None, help="Name of the experiment; the folder's own name unless given.")
 def init(folder: str, name: str | None) -> None:
     """Write a new project that runs at once: experiment, Dag file, settings, README."""
+    import shlex
+
     from diurnal.cli import project
 
     for path in project.write(folder, name):
         click.echo(f"wrote {path}")
-    click.echo(f"\nNext: cd {folder} && diurnal run {project.name_for(folder, name)}")
+    click.echo(f"\nNext: cd {shlex.quote(folder)} && diurnal run {project.name_for(folder, name)}")
 
 
 @diurnal.command("list")
@@ -129,10 +140,10 @@ def backfill(name: str, first: str, last: str, force: bool, allow_future: bool, 
 @as_json
 def runs(name: str, json_: bool) -> None:
     """List the runs of an experiment, with their scores: its rows of `experiments`."""
-    from diurnal.cli import printing
+    from diurnal.cli import choosing, printing
 
     with _stores() as stores:
-        printing.rows(stores.warehouse.runs(_known(stores, name)), json_, printing.RUN_COLUMNS)
+        printing.rows(choosing.runs(stores, _known(stores, name)), json_, printing.RUN_COLUMNS)
 
 
 @diurnal.command()
@@ -222,7 +233,8 @@ def verify(name: str | None, json_: bool) -> None:
     with _stores() as stores:
         found = [vars(finding) for finding in upkeep.verify(stores, _known(stores, name) if name else None)]
     bad = [row for row in found if row["state"] != "good"]
-    printing.rows(found if json_ else bad, json_, ["kind", "experiment", "name", "state"])
+    if json_ or bad:
+        printing.rows(found if json_ else bad, json_, ["kind", "experiment", "name", "state"])
     if not json_:
         click.echo(f"{len(found) - len(bad)} of {len(found)} are what the warehouse says")
     if bad:
@@ -230,7 +242,7 @@ def verify(name: str | None, json_: bool) -> None:
 
 
 @diurnal.command()
-@click.option("--older-than", default=24.0, show_default=True, type=click.FloatRange(min=0, max=87_600), help="Hours.")
+@click.option("--older-than", default=24.0, show_default=True, type=hours_type, callback=_number, help="Hours.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
 @as_json
 def gc(older_than: float, dry_run: bool, json_: bool) -> None:
@@ -294,5 +306,6 @@ def _load(stores: Stores, name: str, version: int) -> None:
 
 
 def _ask(question: str, yes: bool) -> None:
-    if not yes and sys.stdin.isatty():
-        click.confirm(question, abort=True)
+    if not yes and sys.stdin.isatty() and not click.confirm(question):
+        click.echo("nothing was changed", err=True)
+        raise SystemExit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
     from diurnal.day import Stores
     from diurnal.flow import Outcome
     from diurnal.settings import Settings
+    from diurnal.values import ModelVersion
 
 RUN_COLUMNS = [
     "data_interval_start",
+    "version",
     "best_params",
     "cv_score_mean",
     "test_score",
+    "twin_score",
     "champion_score",
     "promoted",
     "reason",
@@ -34,7 +38,7 @@ PROMOTION_COLUMNS = ["seq", "version", "kind", "promoted_at", "promoted_by", "re
 
 
 def rows(found: Sequence[dict[str, Any]], json_: bool, columns: Sequence[str]) -> None:
-    """Print a list: JSON with all its keys, or a table of some columns."""
+    """Print a list: JSON with all its keys, or a table of those of some columns that it has."""
     if json_:
         click.echo(json.dumps(list(found), indent=2, default=_jsonable))
         return
@@ -45,6 +49,7 @@ def rows(found: Sequence[dict[str, Any]], json_: bool, columns: Sequence[str]) -
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     console = _console()
+    columns = [column for column in columns if any(column in row for row in found)]
     cells = [[_short(row.get(column)) for column in columns] for row in found]
     widths = [max(map(len, values)) for values in zip(*cells, strict=True)]
     short = sum(
@@ -84,7 +89,7 @@ def outcome(done: Outcome, json_: bool, settings: Settings, stores: Stores) -> N
         click.echo("This run was already done: same data, same code. --force makes one more.\n")
     score, serving = row["scoring"], stores.warehouse.champion(row["experiment"])
     cv = "not tuned" if row["cv_score_mean"] is None else f"{row['cv_score_mean']:.4f} ± {row['cv_score_std']:.4f}"
-    champion = "-" if row["champion_score"] is None else f"{row['champion_score']:.4f}"
+    compared, against = _compared(row)
     report(
         {
             "run": row["run_id"],
@@ -93,11 +98,11 @@ def outcome(done: Outcome, json_: bool, settings: Settings, stores: Stores) -> N
             "candidates": f"{row['n_candidates']} on {row['cv_folds']} folds",
             "best parameters": row["best_params"],
             f"{score}, cross-validated": cv,
-            f"{score}, test": f"{row['test_score']:.4f}",
-            f"{score}, champion on new rows": champion,
+            f"{score}, test": row["test_score"],
+            compared: against,
             "version": row["version"],
             "promoted": f"{'yes' if row['promoted'] else 'no'}: {row['reason']}",
-            "champion now": f"version {serving.version}" if serving else "none",
+            "champion now": _serving(serving, row),
             "warnings": row["warnings"] or ["none"],
             "lake": stores.lake.root,
             "models": stores.models.root,
@@ -105,6 +110,26 @@ def outcome(done: Outcome, json_: bool, settings: Settings, stores: Stores) -> N
         },
         json_=False,
     )
+
+
+def _compared(row: dict[str, Any]) -> tuple[str, str]:
+    """Say how twin and champion did on the rows that neither had seen."""
+    found = row["comparison"]
+    if not found:
+        return f"{row['scoring']} on rows new to both", "not compared"
+    twin, champion = _short(found["twin_score"]), _short(found["champion_score"])
+    return f"{row['scoring']} on {found['n_compared']} rows new to both", f"twin {twin}, champion {champion}"
+
+
+def _serving(champion: ModelVersion | None, row: dict[str, Any]) -> str:
+    """Say which version serves now: it need not be the one that a run of some time ago promoted."""
+    if champion is None:
+        return "none"
+    if champion.version == row["version"]:
+        return f"version {champion.version}, this run's"
+    if not row["promoted"]:
+        return f"version {champion.version}"
+    return f"version {champion.version}; this run's version {row['version']} was promoted when it ran"
 
 
 def backfilled(done: choosing.Done, json_: bool) -> None:
@@ -115,9 +140,8 @@ def backfilled(done: choosing.Done, json_: bool) -> None:
         state = missed if refusal else "already done" if outcome and outcome.already else "done"
         row = choosing.as_row(outcome) if outcome else {"data_interval_start": interval.start, "reason": str(refusal)}
         listed.append({"state": state, **row})
-    rows(
-        listed, json_, ["data_interval_start", "state", "version", "test_score", "champion_score", "promoted", "reason"]
-    )
+    scores = ["test_score", "twin_score", "champion_score"]
+    rows(listed, json_, ["data_interval_start", "state", "version", *scores, "promoted", "reason"])
     if not json_:
         counts = {state: sum(row["state"] == state for row in listed) for state in _STATES}
         said = ", ".join(f"{n} {state}" for state, n in counts.items() if n or state != "superseded")
@@ -136,7 +160,7 @@ def _short(value: Any, limit: int = 60) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4f}"
+        return "-" if math.isnan(value) else f"{value:.4f}"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d" if (value.hour, value.minute) == (0, 0) else "%Y-%m-%d %H:%M")
     if isinstance(value, dict):
