@@ -15,15 +15,15 @@ def scoring():
 
     @task
     def predict(*, triggering_asset_events=None):
-        """Write the predictions of the new champion into predictions/<version>.csv."""
+        """Write the predictions of the new champion into data/predictions/<version>.csv."""
         from diurnal.sources import SklearnDataset
 
         version = triggering_asset_events[BREAST_CANCER][-1].extra["version"]
         model = load_model(f"breast_cancer@{version}", beside=__file__)
         tumours = SklearnDataset("breast_cancer").read(None, {})
         tumours["predicted"] = model.predict(tumours.drop(columns="label"))
-        target = Path(__file__).parents[1] / "predictions" / f"{version}.csv"
-        target.parent.mkdir(exist_ok=True)
+        target = Path(__file__).parents[1] / "data" / "predictions" / f"{version}.csv"
+        target.parent.mkdir(parents=True, exist_ok=True)
         tumours[["label", "predicted"]].to_csv(target, index=False)
         return {"version": version, "n_rows": len(tumours), "file": str(target)}
 

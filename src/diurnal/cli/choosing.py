@@ -117,10 +117,13 @@ def whoami() -> str:
 
 
 def warehouse(settings: Settings, deed: str) -> str:
-    """Tell the warehouse's URL, keep the embedded one running, or let it go."""
-    from diurnal.settings import embedded_server
+    """Tell the warehouse's URL, bring its tables up to date, keep the embedded one running, or let it go."""
+    from diurnal.settings import embedded_server, open_warehouse
 
     server = embedded_server(settings)
+    if deed == "migrate":
+        with open_warehouse(settings) as opened:  # which is all that it takes
+            return f"the tables of {opened.address} are up to date"
     if deed == "url":
         return server.start() if server else _shown(settings.warehouse)
     if server is None:

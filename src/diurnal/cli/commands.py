@@ -258,9 +258,13 @@ def gc(older_than: float, dry_run: bool, json_: bool) -> None:
 
 
 @diurnal.command()
-@click.argument("deed", type=click.Choice(["url", "start", "stop"]))
+@click.argument("deed", type=click.Choice(["url", "migrate", "start", "stop"]))
 def warehouse(deed: str) -> None:
-    """Tell the warehouse's URL; keep the embedded one running (start), or let it go (stop)."""
+    """Look after the warehouse.
+
+    `url` tells where it is; `migrate` brings its tables up to date, as the first command to use a new version would;
+    `start` keeps the embedded one running, and `stop` lets it go.
+    """
     from diurnal.cli import choosing
 
     click.echo(choosing.warehouse(_settings(), deed))

@@ -1,0 +1,79 @@
+"""Write a fresh .env for `docker compose`: secrets that nobody else has, and folders that the containers may write.
+
+What is there already stays as it is, so that it can be run again after an upgrade that needs one more secret.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import sys
+from pathlib import Path
+
+FOLDERS = ("data", "models", "logs")
+IMAGE_UID = 50000
+HEAD = """\
+# Written by `make compose-env`. It holds secrets: it is readable by its owner only, and git ignores it.
+# Lose it, and the databases cannot be opened: keep a copy where you keep passwords.
+"""
+
+
+def secret() -> str:
+    """Give 192 bits in letters and digits that need no quoting in a URL."""
+    return secrets.token_urlsafe(24).replace("-", "A").replace("_", "B")
+
+
+def fernet_key() -> str:
+    """Give a key as the library `cryptography` wants it, which need not be installed here."""
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+
+def values() -> dict[str, str]:
+    """Give all variables of compose.yaml and its overlays that have no default."""
+    uid = os.getuid()
+    return {
+        "PROJECT": "./examples/breast_cancer",
+        "AIRFLOW_UID": str(uid or IMAGE_UID),
+        "AIRFLOW_ADMIN_PASSWORD": secret(),
+        "POSTGRES_PASSWORD": secret(),
+        "AIRFLOW_DB_PASSWORD": secret(),
+        "WAREHOUSE_PASSWORD": secret(),
+        "REDIS_PASSWORD": secret(),
+        "FERNET_KEY": fernet_key(),
+        "API_SECRET_KEY": secret(),
+        "JWT_SECRET": secret() + secret(),
+    }
+
+
+def write(path: Path) -> list[str]:
+    """Add what the file lacks; gives the names of what was added."""
+    text = path.read_text() if path.exists() else HEAD
+    there = {line.partition("=")[0] for line in text.splitlines()}
+    new = {name: value for name, value in values().items() if name not in there}
+    if new:
+        lines = "".join(f"{name}={value}\n" for name, value in new.items())
+        temporary = path.with_name(path.name + ".new")
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text if text.endswith("\n") else text + "\n")
+            file.write(lines)
+        temporary.replace(path)
+    return list(new)
+
+
+def main() -> None:
+    """Write .env beside compose.yaml, and make the folders."""
+    root = Path(__file__).resolve().parents[1]
+    path = root / ".env"
+    added = write(path)
+    for name in FOLDERS:
+        folder = root / name
+        folder.mkdir(exist_ok=True)
+        if os.getuid() == 0:  # the containers do not run as root
+            os.chown(folder, IMAGE_UID, 0)
+    print(f"wrote {', '.join(added)} to {path}" if added else f"{path} has all that is needed")
+    print("Next: docker compose up --wait; then http://localhost:8080, user admin, password in .env")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Two databases with a role each, made when the volume is new: Airflow's metastore, and the warehouse.
+# Neither role sees the other's database, and neither is a superuser.
+set -eu
+
+psql --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
+  --set airflow_password="$AIRFLOW_DB_PASSWORD" --set warehouse_password="$WAREHOUSE_PASSWORD" <<'SQL'
+CREATE ROLE airflow LOGIN PASSWORD :'airflow_password';
+CREATE ROLE diurnal LOGIN PASSWORD :'warehouse_password';
+CREATE DATABASE airflow OWNER airflow;
+CREATE DATABASE warehouse OWNER diurnal;
+REVOKE CONNECT ON DATABASE airflow, warehouse, postgres FROM PUBLIC;
+SQL
