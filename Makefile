@@ -6,7 +6,7 @@ WORKERS ?= auto
 PORT   ?= 8080
 EXAMPLE := examples/breast_cancer
 
-.PHONY: help demo airflow airflow-down compose-env image test lint format bench bench-search docs constraints clean
+.PHONY: help demo airflow airflow-down compose-env image compose-test test lint format bench bench-search docs constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ compose-env:  ## Write .env for Docker Compose: fresh secrets, and folders that 
 image:  ## Build the container image; says its size and how long it took
 	@start=$$(date +%s); docker build --quiet --tag diurnal:latest . >/dev/null \
 	  && echo "diurnal:latest, $$(docker image inspect --format '{{.Size}}' diurnal:latest | awk '{printf "%.0f MB", $$1 / 1e6}'), built in $$(($$(date +%s) - start)) s"
+
+compose-test: $(VENV)/.ready  ## The whole system in containers: built, killed piece by piece, stopped, started again
+	@$(BIN)/python -m pytest -s -v -p no:xdist tests/compose.py
 
 test: $(VENV)/.ready  ## All tests and doctests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup

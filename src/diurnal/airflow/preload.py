@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from contextlib import suppress
 
 NAMES = """
@@ -63,7 +64,9 @@ diurnal.airflow.connections
 """.split()  # noqa: SIM905 - one name a line is what is read and changed here
 
 sys.modules["polars"] = None  # type: ignore[assignment]  # ADBC would import it, and its threads do not survive a fork
-for _name in NAMES:
-    with suppress(ImportError):  # an optional part that is not installed costs its task the time, and nothing else
-        importlib.import_module(_name)
+with warnings.catch_warnings():  # in a worker of Celery Airflow is there first; see diurnal.airflow.tasks.quiet
+    warnings.filterwarnings("ignore", message="The `airflow[.]")
+    for _name in NAMES:
+        with suppress(ImportError):  # an optional part that is not installed costs its task the time, and nothing else
+            importlib.import_module(_name)
 del sys.modules["polars"]  # a task whose source gives polars frames imports it for itself
