@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ["Dockerfile", ".dockerignore", "Makefile", "constraints.txt", "pyproject.toml", "README.md", "LICENSE"]
 WHAT_COUNTS = "package_digest, code_digest, best_params, cv_score_mean, test_score, test_scores"
 pytestmark = pytest.mark.timeout(1200)
 
@@ -29,11 +28,10 @@ class Stack:
 
     def __init__(self, folder: Path, *overlays: str) -> None:
         self.folder, self.port = folder, _free_port()
-        for name in [*PARTS, *(path.name for path in ROOT.glob("compose*.yaml"))]:
-            shutil.copy(ROOT / name, folder)
-        for name in ("src", "deploy", "examples"):
-            ignore = shutil.ignore_patterns("data", "models", "__pycache__")
-            shutil.copytree(ROOT / name, folder / name, ignore=ignore, dirs_exist_ok=True)
+        tracked = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0")
+        for name in filter(None, tracked):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
         self.files = [part for name in ("compose.yaml", *overlays) for part in ("-f", name)]
         self.environment = {
             **os.environ,
