@@ -44,9 +44,7 @@ class Stack:
         self.secrets = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
     def run(self, *words: str) -> str:
-        done = subprocess.run(
-            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{words}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done.stdout
 
@@ -248,6 +246,23 @@ def test_down_and_up_lose_nothing(local):
     assert "are what the warehouse says" in local.compose("exec", "-T", "scheduler", "diurnal", "verify")
 
 
+def test_a_backup_brings_everything_back(local, tmp_path):
+    backup = [sys.executable, "deploy/backup.py"]
+    rows = "SELECT run_id, test_score, model_versions.digest FROM experiments JOIN model_versions USING (run_id) ORDER BY 1"
+    before = local.sql(rows)
+    local.run(*backup, "save", str(tmp_path / "backup"))
+    assert "0 files are new" in local.run(*backup, "save", str(tmp_path / "backup"))
+    local.compose("down", "--volumes", "--timeout", "20")
+    for name in ("data", "models"):
+        for path in (local.folder / name).iterdir():
+            shutil.rmtree(path)
+    local.compose("up", "--wait", "postgres")
+    local.run(*backup, "restore", str(tmp_path / "backup"))
+    local.compose("up", "--wait")
+    assert local.sql(rows) == before
+    assert "are what the warehouse says" in local.compose("exec", "-T", "scheduler", "diurnal", "verify")
+
+
 def test_celery_gives_the_same(celery, local, first_day):
     celery.wait_for_success(first_day)
     celery.one_result(first_day)
@@ -265,9 +280,7 @@ def test_a_worker_knows_no_secret_of_the_metastore(celery):
         assert celery.secrets[secret] not in names
 
 
-@pytest.mark.parametrize(
-    ("service", "at", "day"), [("worker", "tune", "2026-11-02"), ("redis", "split", "2026-11-03")]
-)
+@pytest.mark.parametrize(("service", "at", "day"), [("worker", "tune", "2026-11-02"), ("redis", "split", "2026-11-03")])
 def test_a_worker_or_the_broker_killed_in_a_run_loses_nothing(celery, service, at, day):
     _kill_in_a_run(celery, service, at, day)
 
