@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-WHAT_COUNTS = "package_digest, code_digest, best_params, cv_score_mean, test_score, test_scores"
+WHAT_COUNTS = "batch_digest, window_digest, code_digest, best_params, cv_score_mean, test_score, test_scores"
 pytestmark = pytest.mark.timeout(1200)
 
 
@@ -206,7 +206,7 @@ def test_the_same_day_without_containers_gives_the_same(local, first_day, tmp_pa
     done = subprocess.run(words, cwd=example, env=environment, capture_output=True, text=True, check=True)
     ours = json.loads(done.stdout)
     contained = dict(zip(WHAT_COUNTS.split(", "), local.results(first_day)[0], strict=True))
-    assert ours["package_digest"] == contained["package_digest"]
+    assert ours["batch_digest"] == contained["batch_digest"]
     assert ours["code_digest"] == contained["code_digest"]
     assert ours["best_params"] == json.loads(contained["best_params"])
     assert ours["test_score"] == pytest.approx(float(contained["test_score"]), abs=1e-12)
@@ -248,7 +248,7 @@ def test_down_and_up_lose_nothing(local):
 
 def test_a_backup_brings_everything_back(local, tmp_path):
     backup = [sys.executable, "deploy/backup.py"]
-    rows = "SELECT run_id, test_score, model_versions.digest FROM experiments JOIN model_versions USING (run_id) ORDER BY 1"
+    rows = "SELECT run_id, test_score, digest FROM experiments JOIN model_versions USING (run_id) ORDER BY run_id"
     before = local.sql(rows)
     local.run(*backup, "save", str(tmp_path / "backup"))
     assert "0 files are new" in local.run(*backup, "save", str(tmp_path / "backup"))
