@@ -22,6 +22,10 @@ from diurnal.values import Batch
 Step = Callable[..., Any]
 Watch = Callable[[str, float], None]
 
+_WRONG_PLACE = (errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
+_STORES = ("aiobotocore", "botocore", "aiohttp", "gcsfs", "adlfs", "azure", "google")
+_LOCKED_OUT = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "ClientAuthenticationError")
+
 
 def flow(step: Step) -> Any:
     """Say what a day is, in steps."""
@@ -176,22 +180,31 @@ def at(day: Day, step: str) -> Iterator[None]:
     except DiurnalError as error:
         error.at(place)
         raise
-    except OSError as error:
-        raise in_our_words(error).at(place) from error
     except MemoryError as error:
         raise TryAgainLater(
             "the memory of this machine is used up",
             advice="give it more, or fetch smaller batches, a shorter window or a smaller search",
         ).at(place) from error
+    except Exception as error:
+        if is_of_the_world(error):
+            raise in_our_words(error).at(place) from error
+        raise
 
 
-def in_our_words(error: OSError) -> DiurnalError:
-    """Give the error of ours that says what the operating system said."""
-    said = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
-    if error.errno in (errno.EACCES, errno.EPERM):
+def is_of_the_world(error: BaseException) -> bool:
+    """Tell whether it is what the operating system or an object store says; the latter's are of their library's own."""
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _STORES
+
+
+def in_our_words(error: BaseException) -> DiurnalError:
+    """Give the error of ours that says what the operating system, or an object store, said."""
+    number = getattr(error, "errno", None)
+    file = getattr(error, "filename", None)
+    said = f"{getattr(error, 'strerror', None) or error}" + (f": {file}" if file else "")
+    if isinstance(error, PermissionError) or type(error).__name__ in _LOCKED_OUT:
         return NotAllowed(said, advice="give this user the right to write there, or set another place in diurnal.toml")
-    if error.errno in (errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP):
-        return ConfigurationError(said, advice="set a folder that can be written in diurnal.toml or by DIURNAL_LAKE")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, FileNotFoundError) or number in _WRONG_PLACE:
+        return ConfigurationError(said, advice="set a place that can be written in diurnal.toml or by DIURNAL_LAKE")
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return TryAgainLater(said, advice="free some room, then run it again: nothing half-written was kept")
     return TryAgainLater(said, advice="run it again; nothing half-written was kept")

@@ -61,10 +61,10 @@ def _say(error: Exception) -> int:
     """Say an error, and give its exit status; what is neither ours nor the operating system's is a bug of ours."""
     import click
 
-    if isinstance(error, OSError) and not isinstance(error, DiurnalError):
-        from diurnal.flow import in_our_words
+    if not isinstance(error, DiurnalError):
+        from diurnal.flow import in_our_words, is_of_the_world
 
-        error = in_our_words(error)
+        error = in_our_words(error) if is_of_the_world(error) else error
     if not isinstance(error, DiurnalError):
         click.echo(f"diurnal: a bug of ours: {type(error).__name__}: {error}", err=True)
         click.echo(_where(error), err=True)
