@@ -115,7 +115,8 @@ def main() -> None:
     try:
         if given.deed == "restore":
             # nobody may write, or read half of it, while it comes back
-            compose("stop", *(name for name in running() if name in AIRFLOW))
+            if users := [name for name in running() if name in AIRFLOW]:
+                compose("stop", *users)
             restore(given.folder.resolve())
         else:
             save(given.folder.resolve())
