@@ -38,7 +38,7 @@ LABEL org.opencontainers.image.title="diurnal" \
 # comes without bytecode, which would be compiled at each start.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends tini \
-       $(case " $EXTRAS " in *" spark "*) echo openjdk-17-jre-headless procps;; esac) \
+       $(case " $EXTRAS " in *" spark "*) echo openjdk-17-jre-headless procps libnss-wrapper;; esac) \
     && rm -rf /var/lib/apt/lists/* \
     && python -m compileall -q -j 0 /usr/local/lib/python3* || test $? -eq 1 \
     && useradd --uid 50000 --gid 0 --home-dir /opt/airflow --no-create-home --shell /bin/bash airflow \

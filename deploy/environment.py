@@ -40,6 +40,7 @@ def values() -> dict[str, str]:
         "AIRFLOW_DB_PASSWORD": secret(),
         "WAREHOUSE_PASSWORD": secret(),
         "REDIS_PASSWORD": secret(),
+        "SPARK_SECRET": secret(),
         "FERNET_KEY": fernet_key(),
         "API_SECRET_KEY": secret(),
         "JWT_SECRET": secret() + secret(),

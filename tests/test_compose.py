@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-STACKS = [("compose.yaml",), ("compose.yaml", "compose.celery.yaml")]
+STACKS = [("compose.yaml",), ("compose.yaml", "compose.celery.yaml"), ("compose.yaml", "compose.spark.yaml")]
 SECRETS = [
     "AIRFLOW_ADMIN_PASSWORD",
     "AIRFLOW_DB_PASSWORD",
@@ -24,8 +24,18 @@ SECRETS = [
     "POSTGRES_PASSWORD",
     "WAREHOUSE_PASSWORD",
 ]
-OURS = ["api-server", "dag-processor", "init", "scheduler", "triggerer", "worker", "flower"]
-PAGES = {"api-server": "8080", "flower": "5555"}
+OURS = [
+    "api-server",
+    "dag-processor",
+    "init",
+    "scheduler",
+    "triggerer",
+    "worker",
+    "flower",
+    "spark-master",
+    "spark-worker",
+]
+PAGES = {"api-server": "8080", "flower": "5555", "spark-master": "8080"}
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
@@ -52,7 +62,7 @@ def _merged(below: object, above: object) -> object:
 
 @cache
 def rendered(stack: tuple[str, ...]) -> dict:
-    values = {name: f"secret-{name}" for name in [*SECRETS, "REDIS_PASSWORD"]}
+    values = {name: f"secret-{name}" for name in [*SECRETS, "REDIS_PASSWORD", "SPARK_SECRET"]}
     document: object = {}
     for name in stack:
         document = _merged(document, yaml.safe_load(_filled((ROOT / name).read_text(), values)))
@@ -124,7 +134,7 @@ OF_OURS = {
 }
 
 
-@pytest.mark.parametrize("stack", STACKS, ids=["local", "celery"])
+@pytest.mark.parametrize("stack", STACKS, ids=["local", "celery", "spark"])
 @pytest.mark.parametrize("rule", [*EVERYWHERE, *STAYING, *OF_OURS])
 def test_containers_hold_to(rule, stack):
     services = rendered(stack)["services"]
@@ -136,7 +146,7 @@ def test_containers_hold_to(rule, stack):
     assert [name for name, service in services.items() if not test(service)] == []
 
 
-@pytest.mark.parametrize("stack", STACKS, ids=["local", "celery"])
+@pytest.mark.parametrize("stack", STACKS, ids=["local", "celery", "spark"])
 class TestStack:
     def test_pages_are_for_this_machine_only(self, stack):
         services = rendered(stack)["services"]
@@ -212,7 +222,9 @@ def test_a_worker_knows_no_key_of_the_metastore():
 
 def test_all_components_know_the_executor():
     services = rendered(STACKS[1])["services"]
-    told = {services[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] for name in OURS if name not in ("init",)}
+    told = {
+        services[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] for name in OURS if name in services and name != "init"
+    }
     assert told == {"CeleryExecutor"}
 
 
@@ -221,17 +233,15 @@ def test_a_rule_can_fail():
         _filled("${X:?is not set; run make compose-env}", {})
     assert not EVERYWHERE["its user is set, and is not root"]({"user": "0:0"})
     assert not EVERYWHERE["memory is limited"]({"deploy": {"resources": {"limits": {"memory": "64g"}}}})
-    assert not STAYING["and is cheap"](
-        {"healthcheck": {"test": ["CMD", "airflow"], "x": "jobs check"}}
-    )
+    assert not STAYING["and is cheap"]({"healthcheck": {"test": ["CMD", "airflow"], "x": "jobs check"}})
 
 
-@pytest.mark.parametrize("stack", STACKS, ids=["local", "celery"])
+@pytest.mark.parametrize("stack", STACKS, ids=["local", "celery", "spark"])
 def test_compose_itself_takes_the_files(stack, tmp_path):
     if shutil.which("docker") is None:
         pytest.skip("there is no docker here; the files are rendered by the test's own reader")
     environment = tmp_path / "env"
-    environment.write_text("".join(f"{name}=x\n" for name in [*SECRETS, "REDIS_PASSWORD"]))
+    environment.write_text("".join(f"{name}=x\n" for name in [*SECRETS, "REDIS_PASSWORD", "SPARK_SECRET"]))
     words = ["docker", "compose", "--env-file", str(environment), *(w for name in stack for w in ("-f", name))]
     done = subprocess.run([*words, "config", "-q"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
