@@ -274,6 +274,22 @@ def test_celery_gives_the_same(celery, local, first_day):
     local.compose("stop", "postgres")
 
 
+def test_a_search_is_shared_among_the_workers(celery):
+    """A new experiment, put into the folder of a running system."""
+    example = celery.folder / "examples" / "breast_cancer"
+    text = (example / "experiments" / "breast_cancer.py").read_text()
+    shared = text.replace("def breast_cancer(", "def shared(").replace("@experiment(", "@experiment(tuning_tasks=4, ")
+    (example / "experiments" / "shared.py").write_text(shared)
+    (example / "dags" / "shared.py").write_text('from diurnal.airflow import build_dag\n\ndag = build_dag("shared")\n')
+    state = "SELECT state FROM dag_run WHERE dag_id = 'shared'"
+    _until(lambda: celery.sql(state, role="airflow", database="airflow") == [["success"]], 300, "shared does not end")
+    tasks = "SELECT hostname FROM task_instance WHERE dag_id = 'shared' AND task_id = 'score_shard'"
+    hosts = [row[0] for row in celery.sql(tasks, role="airflow", database="airflow")]
+    assert len(hosts) == 4
+    assert len(set(hosts)) == 2
+    assert celery.sql("SELECT n_candidates FROM experiments WHERE experiment = 'shared'") == [["290"]]
+
+
 def test_a_worker_knows_no_secret_of_the_metastore(celery):
     names = celery.compose("exec", "-T", "worker", "env")
     for secret in ("FERNET_KEY", "JWT_SECRET", "AIRFLOW_DB_PASSWORD", "POSTGRES_PASSWORD"):
