@@ -6,7 +6,7 @@ WORKERS ?= auto
 PORT   ?= 8080
 EXAMPLE := examples/breast_cancer
 
-.PHONY: help demo airflow airflow-down compose-env image compose-test test lint format bench bench-search docs constraints clean
+.PHONY: help demo airflow airflow-down compose-env image compose-test test test-sklearn lint format bench bench-search docs constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ compose-test: $(VENV)/.ready  ## The whole system in containers: built, killed p
 test: $(VENV)/.ready  ## All tests and doctests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
+test-sklearn: $(VENV)/.ready  ## scikit-learn's own tests of searches, pipelines and routing, with our search in place of theirs
+	@$(BIN)/python tests/sklearn_suite.py
+
 lint: $(VENV)/.ready  ## Style, types, and the floors that imports go down
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -63,9 +66,9 @@ bench: $(VENV)/.ready  ## What a day costs beside its fits, and what the warehou
 	@$(BIN)/python benchmarks/day.py
 	@$(BIN)/python benchmarks/ingest.py
 
-bench-search: $(VENV)/.ready  ## Tuning: scikit-learn's own searches against ours
+bench-search: $(VENV)/.ready  ## Tuning: scikit-learn's own searches against ours; QUICK=1 for a look
 	@$(UV_INSTALL) dask-ml || echo 'dask-ml does not install here: it is left out'
-	@$(BIN)/python benchmarks/search.py
+	@$(BIN)/python benchmarks/search.py $(if $(QUICK),--quick --repeats 1)
 
 docs: $(VENV)/.ready  ## Run every example of the pages, and write the pages that are generated
 	@$(BIN)/python docs/generate.py

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.ensemble import RandomForestClassifier
@@ -173,11 +174,49 @@ def test_understands_says_why_not():
     assert "no search" in understands(pipeline())
 
 
-def test_tune_counts_progress():
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("shared", [True, False])
+def test_tune_counts_progress(shared, n_jobs):
     seen = []
-    tune(GridSearchCV(pipeline(), TREES, cv=3), X, Y, progress=lambda done, total: seen.append((done, total)))
-    assert [done for done, _ in seen] == list(range(1, 13))
-    assert {total for _, total in seen} == {12}
+    grid = TREES if shared else {name.removeprefix("tree__"): values for name, values in TREES.items()}
+    search = GridSearchCV(pipeline() if shared else pipeline()[-1], grid, cv=3, n_jobs=n_jobs)
+    tune(search, X, Y, progress=lambda *told: seen.append(told))
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    assert len(seen) > 3
+    assert seen[-1] == (12, 12)
+
+
+@pytest.mark.parametrize("listens", ["to the search", "to what it tunes", "to a candidate"])
+def test_tune_leaves_a_search_with_callbacks_to_scikit_learn(listens):
+    class Heard:
+        """A callback of scikit-learn's protocol, which hears of every candidate on every fold."""
+
+        def setup(self, estimator, context):
+            heard.append("setup")
+
+        def teardown(self, estimator, context):
+            heard.append("teardown")
+
+        def on_fit_task_begin(self, estimator, context, **_):
+            heard.append(f"begin {context.task_name}")
+
+        def on_fit_task_end(self, estimator, context, **_):
+            heard.append(f"end {context.task_name}")
+
+    heard = []
+    search = GridSearchCV(pipeline(), TREES, cv=3)
+    if listens == "to a candidate":  # of which there are two that are the same
+        final = LogisticRegression().set_callbacks(Heard())
+        search.param_grid = {"tree": [final, clone(final)]}
+    else:
+        (search if listens == "to the search" else search.estimator).set_callbacks(Heard())
+        assert understands(search) == "somebody listens to its fits"
+    search.fit(X, Y)
+    theirs = sorted(heard)
+    heard.clear()
+    tune(search, X, Y)
+    assert sorted(heard) == theirs
+    assert len(theirs) >= 2 * 6
 
 
 def test_tune_goes_the_public_way_where_private_names_have_moved(monkeypatch):

@@ -1,9 +1,12 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, make_classification
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.ensemble import (
     ExtraTreesRegressor,
     GradientBoostingClassifier,
@@ -11,18 +14,20 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
+from sklearn.feature_selection import SelectKBest, SelectPercentile, chi2, f_classif, r_regression
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from diurnal.search import door
+from diurnal.search import door, tune
 from diurnal.search.families import FINALS, NESTED
 from diurnal.search.families.kinds import Design, NotServed
 from diurnal.search.families.logistic import SHORT, Lockstep
 from diurnal.search.families.pca import NestedPCA
+from diurnal.search.families.univariate import NestedSelection
 from diurnal.search.plan import Step, own_params
 from searching import same
 
@@ -70,12 +75,95 @@ def test_one_pca_gives_every_smaller_one_to_the_last_bit(X, options, whiten):
 def test_a_pca_that_is_not_exact_is_fitted_as_it_is():
     X = np.random.default_rng(0).normal(size=(600, 100))
     steps = [step(PCA(random_state=0), n_components=n) for n in (3, 90, 95)]  # auto: the first is randomized
-    sizes = NestedPCA().fit(steps, X, None, {})
-    with pytest.raises(NotServed):
-        sizes.fitted(steps[0])
+    assert [NestedPCA().serves(each, X.shape) for each in steps] == [False, True, True]
+    sizes = NestedPCA().fit(steps[1:], X, None, {})
     np.testing.assert_array_equal(sizes.fitted(steps[1]).components_, steps[1].make().fit(X).components_)
     assert NestedPCA().key(step(PCA(0.9))) is None
     assert NestedPCA().key(step(PCA(3, svd_solver="randomized"))) is None
+
+
+def same_matrix(given, expected):
+    assert type(given) is type(expected)
+    if sparse.issparse(expected):
+        given, expected = given.toarray(), expected.toarray()
+    np.testing.assert_array_equal(given, expected)
+
+
+TIED = np.hstack([CANCER[0], CANCER[0][:, ::-3], np.ones((len(CANCER[0]), 2))])  # features that score the same, or nan
+
+
+@pytest.mark.parametrize(
+    ("selector", "name", "sizes"),
+    [
+        (SelectKBest(), "k", [1, 2, 5, 31, "all", TIED.shape[1]]),
+        (SelectKBest(chi2), "k", [np.int64(1), 11, 12]),
+        (SelectPercentile(), "percentile", [0.5, 10, 33.3, 100]),
+        (SelectPercentile(r_regression), "percentile", [np.float32(7), 50]),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, pd.DataFrame])
+@pytest.mark.filterwarnings("ignore:Features .* are constant", "ignore:invalid value", "ignore:No features were")
+def test_one_scoring_of_features_gives_every_number_of_the_best(selector, name, sizes, kind):
+    if selector.score_func is r_regression and kind is sparse.csr_matrix:
+        pytest.skip("it cannot center a sparse matrix")
+    X = kind(TIED)
+    if kind is pd.DataFrame:
+        selector = clone(selector).set_output(transform="pandas")
+        X.columns = [f"x{i}" for i in range(X.shape[1])]
+    steps, family = members(selector, name, sizes), NestedSelection()
+    assert len({family.key(each) for each in steps} - {None}) == 1
+    assert all(family.serves(each, X.shape) for each in steps)
+    fits = family.fit(steps, X, CANCER[1], {})
+    for each in steps:
+        theirs, mine = each.make(), fits.fitted(each)
+        same_matrix(fits.train(each, X, mine), theirs.fit_transform(X, CANCER[1]))
+        same_matrix(mine.transform(X), theirs.transform(X))
+        assert fits.width(each) == theirs.get_support().sum()
+        assert vars(mine).keys() == vars(theirs).keys()
+        np.testing.assert_array_equal(mine.scores_, theirs.scores_)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more of the test")
+def test_tune_scores_the_features_once_for_every_number_of_them():
+    calls = []
+
+    def scored(X, y):
+        calls.append(len(X))
+        warnings.warn("scored", UserWarning, stacklevel=1)
+        return f_classif(X, y)
+
+    grid = {"selectkbest__k": [2, 5, "all", 99], "logisticregression__C": [0.1, 1.0]}  # 99: warned of, and kept
+    search = GridSearchCV(make_pipeline(StandardScaler(), SelectKBest(scored), LogisticRegression()), grid, cv=3)
+    same(search, *CANCER)
+    calls.clear()
+    _quietly(tune, search.set_params(refit=False), *CANCER)
+    assert len(calls) == 6  # on each fold once, and once for 99
+    few = {"selectpercentile__percentile": [0.1, 50, 150], "logisticregression__C": [0.1, 1.0]}
+    same(GridSearchCV(make_pipeline(SelectPercentile(), LogisticRegression(max_iter=5)), few, cv=3), *CANCER)
+
+
+@pytest.mark.parametrize("algorithm", ["arpack", "randomized"])
+def test_no_truncated_svd_is_the_leading_columns_of_a_larger_one(algorithm):
+    def leading(X, size, largest):
+        small, large = (TruncatedSVD(n, algorithm=algorithm, random_state=0).fit_transform(X) for n in (size, largest))
+        return np.abs(small - large[:, :size]).max()
+
+    repeated = np.tile(np.eye(12), (5, 1))  # equal singular values: each size turns them as it likes
+    assert leading(repeated, 3, 8) > 0.1
+    noise = np.random.default_rng(0).normal(size=(300, 40))
+    assert leading(noise, 5, 30) > (0 if algorithm == "arpack" else 0.01)  # last digits, or all of them
+    assert not any(f.key(step(TruncatedSVD(3, algorithm=algorithm, random_state=0))) for f in NESTED)
+
+
+@pytest.mark.parametrize("strategy", ["quantile", "uniform", "kmeans"])
+def test_no_number_of_bins_is_part_of_a_larger_one(strategy):
+    X = CANCER[0][:, :1]
+    few, many = (
+        KBinsDiscretizer(n, strategy=strategy, random_state=0, quantile_method="linear").fit(X).bin_edges_[0]
+        for n in (4, 7)
+    )
+    assert not set(few[1:-1]) & set(many)
+    assert not any(f.key(step(KBinsDiscretizer(4, strategy=strategy))) for f in NESTED)
 
 
 @pytest.mark.parametrize("options", [{}, {"fit_intercept": False}, {"class_weight": "balanced"}, {"tol": 1e-7}])
@@ -126,6 +214,27 @@ def test_tune_of_pca_before_logistic_regression_is_the_same(X, y, scoring):
     grid = {"pca__n_components": [1, 2, 4], "logisticregression__C": [0.01, 1, 100]}
     refit = "accuracy" if isinstance(scoring, list) else True
     same(GridSearchCV(chain, grid, cv=3, scoring=scoring, refit=refit, return_train_score=True), X, y)
+
+
+@pytest.mark.parametrize("scoring", ["roc_auc", ["accuracy", "roc_auc"], "neg_log_loss"])
+def test_large_lockstep_serves_the_area_under_the_curve_but_no_log_loss(scoring, monkeypatch):
+    X, y = np.tile(MANY[0], (3, 1)) + np.random.default_rng(0).normal(size=(7500, 60)), np.tile(MANY[1], 3)
+    chain, grid = make_pipeline(PCA(), LogisticRegression()), {"pca__n_components": [40, 50]}
+    grid["logisticregression__C"] = [1e-3, 1e-2, 1.0]
+    search = GridSearchCV(chain, grid, cv=2, scoring=scoring, refit=False)
+    same(search, X, y)
+    fitted, fit = [], LogisticRegression.fit
+    monkeypatch.setattr(LogisticRegression, "fit", lambda self, *a, **k: fitted.append(self) or fit(self, *a, **k))
+    tune(search, X, y)
+    assert len(fitted) == (12 if scoring == "neg_log_loss" else 0)
+
+
+def test_large_lockstep_is_not_sure_of_rows_of_two_classes_at_one_place():
+    X, y = np.tile(MANY[0], (3, 1)), np.tile(MANY[1], 3)
+    fits = Lockstep([step(LogisticRegression(), C=1e-3)], [Design(X)], y, {})
+    assert fits.labels([X], y)[0] is not None  # rows of one class may be at one place
+    y = np.r_[y[:-1], 1 - y[-1]]
+    assert fits.labels([X], y) == [None]
 
 
 def test_tune_warns_of_every_lockstep_that_does_not_converge():
@@ -219,6 +328,5 @@ def test_no_pipeline_step_is_of_a_family_that_it_only_resembles():
 
 
 def _quietly(call, *args):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         return call(*args)

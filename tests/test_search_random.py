@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
@@ -14,7 +15,7 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
-from sklearn.feature_selection import SelectKBest, VarianceThreshold
+from sklearn.feature_selection import SelectKBest, SelectPercentile, VarianceThreshold
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
@@ -32,10 +33,15 @@ STEPS = {
     "span": (MinMaxScaler, {"clip": [True, False]}),
     "pca": (PCA, {"n_components": [1, 2, 3, 0.9, None, 7], "whiten": [False, True], "svd_solver": ["full", "auto"]}),
     "svd": (lambda: TruncatedSVD(random_state=0), {"n_components": [1, 2, 3]}),
-    "best": (SelectKBest, {"k": [1, 2, "all"]}),
+    "best": (SelectKBest, {"k": [1, 2, 9, "all"]}),
+    "share": (SelectPercentile, {"percentile": [1, 40, 100]}),
     "vary": (VarianceThreshold, {"threshold": [0.0, 0.1]}),
     "poly": (lambda: PolynomialFeatures(2), {"interaction_only": [True, False]}),
     "shift": (Counting, {"by": [0.0, 0.5]}),
+    "columns": (
+        lambda: ColumnTransformer([("a", StandardScaler(), [0, 1]), ("b", PCA(), [1, 2])], remainder="passthrough"),
+        {"a__with_mean": [True, False], "b__n_components": [1, 2], "a": ["drop", MinMaxScaler()]},
+    ),
     "both": (lambda: FeatureUnion([("a", PCA(1)), ("b", SelectKBest(k=1))]), {"a__n_components": [1, 2]}),
     "chain": (lambda: Pipeline([("x", Counting()), ("y", PCA())]), {"x__by": [0.0, 1.0], "y__n_components": [1, 2]}),
 }

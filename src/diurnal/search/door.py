@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
@@ -56,12 +57,13 @@ class Call:
 Runner = Callable[[list[Call]], list[dict[str, Any]] | None]
 
 
-def redirect(evaluate: Callable[..., Any], run: Runner) -> Callable[..., Any]:
+def redirect(evaluate: Callable[..., Any], run: Runner, done: Callable[[int], None]) -> Callable[..., Any]:
     """Give the same `evaluate_candidates`, except that its fits and scores are asked of `run`.
 
     `evaluate_candidates` is the function that scikit-learn hands to the public hook `_run_search`. It goes on to split,
     to report failures and to lay out `cv_results_`; its loop over candidates and folds is taken down as calls.
-    Where `run` gives None, the calls are made as scikit-learn would have made them, by its own `Parallel`.
+    Where `run` gives None, the calls are made as scikit-learn would have made them, by its own `Parallel`, which tells
+    `done` how many more are made.
     """
     if not isinstance(evaluate, FunctionType) or evaluate.__closure__ is None:
         raise Moved("evaluate_candidates is no plain function")
@@ -76,7 +78,8 @@ def redirect(evaluate: Callable[..., Any], run: Runner) -> Callable[..., Any]:
         calls = list(taken)
         results = run(calls) if all(c.words.keys() == _CALL for c in calls) else None
         if results is None:
-            made: list[dict[str, Any]] = theirs(delayed(fit_and_score)(*c.arguments(), **c.words) for c in calls)
+            with _watched(theirs, done):
+                made: list[dict[str, Any]] = theirs(delayed(fit_and_score)(*c.arguments(), **c.words) for c in calls)
             return made
         return results
 
@@ -133,6 +136,29 @@ def routing_enabled() -> bool:
     import sklearn
 
     return bool(sklearn.get_config().get("enable_metadata_routing", False))
+
+
+@contextmanager
+def _watched(parallel: Any, done: Callable[[int], None]) -> Iterator[None]:
+    """Tell how many more tasks this `Parallel` has completed, whenever it would print its progress."""
+    if not hasattr(parallel, "print_progress"):
+        yield
+        return
+    theirs, told = parallel.print_progress, 0
+
+    def ours() -> None:
+        nonlocal told
+        completed = getattr(parallel, "n_completed_tasks", 0)
+        if completed > told:
+            done(completed - told)
+            told = completed
+        theirs()
+
+    parallel.print_progress = ours
+    try:
+        yield
+    finally:
+        del parallel.print_progress
 
 
 def _take_down(estimator: Any, X: Any, y: Any, **words: Any) -> Call:

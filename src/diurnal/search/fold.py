@@ -18,6 +18,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from diurnal.search import door, scoring
+from diurnal.search.branches import Branches
 from diurnal.search.door import Call
 from diurnal.search.plan import Leaf, NotUnderstood, Path, Plan, Step, flatten
 from diurnal.search.witness import Witness, spared
@@ -94,30 +95,31 @@ class Fold:
     def fit(self, step: Step, given: Matrices) -> tuple[Any, float]:
         """Fit a final estimator, and tell how long it took."""
         final, start = step.make(), time.perf_counter()
-        X, y = lend(final, given.train), self.y_train
+        X, y = lend(step, given.train), self.y_train
         words = self.fit_params.get(step.path, {})
         with spared(final):
             final.fit(X, **words) if y is None and not step.path else final.fit(X, y, **words)
         self.witness.check_draws()
         return final, time.perf_counter() - start
 
-    def transform(self, step: Step, given: Matrices) -> Matrices:
+    def transform(self, step: Step, given: Matrices, branches: Branches) -> Matrices:
         """Fit a pipeline step on what it is given, and transform the rows that go on."""
-        fitted, start, words = step.make(), time.perf_counter(), self.fit_params.get(step.path, {})
-        X = lend(fitted, given.train)
+        fitted, start, words = branches.make(step), time.perf_counter(), self.fit_params.get(step.path, {})
+        X = lend(step, given.train)
         if hasattr(fitted, "fit_transform"):
             train = fitted.fit_transform(X, self.y_train, **words)
         else:
             train = fitted.fit(X, self.y_train, **words).transform(X)
         self.witness.check_draws()
-        return self.onward(step, fitted, train, given, time.perf_counter() - start)
+        seconds = time.perf_counter() - start + branches.settle(fitted)
+        return self.onward(step, fitted, train, given, seconds)
 
     def onward(self, step: Step, fitted: Any, train: Any, given: Matrices, seconds: float) -> Matrices:
         """Give the matrices behind a fitted pipeline step."""
         start = time.perf_counter()
-        test = None if given.test is None else fitted.transform(lend(fitted, given.test))
+        test = None if given.test is None else fitted.transform(lend(step, given.test))
         score_seconds = given.score_seconds + time.perf_counter() - start
-        seen = None if given.seen is None else fitted.transform(lend(fitted, given.seen))
+        seen = None if given.seen is None else fitted.transform(lend(step, given.seen))
         self.witness.check_draws()
         return Matrices(train, test, seen, {**given.way, step.path: fitted}, given.seconds + seconds, score_seconds)
 
@@ -126,7 +128,7 @@ class Fold:
         final, seconds = fitted
         start = time.perf_counter()
         if self.only_predicts:
-            estimator, test, seen = final, lend(final, given.test), given.seen
+            estimator, test, seen = final, lend(leaf.step, given.test), given.seen
         else:
             estimator = self.whole(leaf, {**given.way, leaf.step.path: final})
             test, seen = self.X_test, self.X_train
@@ -163,9 +165,9 @@ class Fold:
         return whole
 
 
-def lend(reader: Any, matrix: Any) -> Any:
+def lend(step: Step, matrix: Any) -> Any:
     """Lend a shared matrix: scikit-learn's estimators do not write into what they are given, others cannot."""
-    if type(reader).__module__.startswith("sklearn."):
+    if step.is_theirs:
         return matrix
     if isinstance(matrix, np.ndarray):
         view = matrix.view()

@@ -39,12 +39,27 @@ def is_estimator(value: Any) -> bool:
     return hasattr(value, "get_params") and not isinstance(value, type)
 
 
+def is_theirs(value: Any) -> bool:
+    """Tell whether a value is scikit-learn's own all through, or plain: it runs no code of others."""
+    if callable(value):
+        return str(getattr(value, "__module__", "")).startswith("sklearn.") or type(value) is np.ufunc
+    if not is_estimator(value):
+        return True
+    return all(
+        type(part).__module__.startswith("sklearn.") and all(map(is_theirs, _plain(part))) for part in parts(value)
+    )
+
+
 def parts(estimator: Any) -> Iterator[Any]:
     """Give an estimator and all estimators within it."""
     yield estimator
     for value in estimator.get_params(deep=True).values():
         if is_estimator(value):
             yield value
+
+
+def _plain(estimator: Any) -> Iterator[Any]:
+    yield from (v for v in estimator.get_params(deep=False).values() if not is_estimator(v))
 
 
 def _clones_plainly(value: Any) -> bool:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from diurnal.search.door import Call
-from diurnal.search.keys import is_estimator, key_of, parts
+from diurnal.search.door import Call, has_callbacks
+from diurnal.search.keys import is_estimator, is_theirs, key_of, parts
 
 Path = tuple[str, ...]
 
@@ -23,7 +24,7 @@ class NotUnderstood(Exception):
     """A search that is not proved to be safe in our hands; its message says why."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """A pipeline step of one or many candidates.
 
@@ -55,6 +56,11 @@ class Step:
     def params(self) -> dict[str, Any]:
         """Give the estimator's own parameters, as the candidate has them."""
         return {**self.defaults, **self.changes}
+
+    @cached_property
+    def is_theirs(self) -> bool:
+        """Tell whether it is scikit-learn's own all through, which is safe on threads and writes into nothing."""
+        return is_theirs(self.template) and all(map(is_theirs, self.changes.values()))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -244,6 +250,8 @@ def _checked_key(value: Any) -> Hashable:
     """Give the key of a value; refuse an estimator that changes the data that it is given."""
     if is_estimator(value):
         for part in parts(value):
+            if has_callbacks(part):
+                raise NotUnderstood("somebody listens to its fits")
             own = part.get_params(deep=False)
             if any(own[name] is False for name in own if name.startswith("copy")):
                 raise NotUnderstood(f"{type(part).__name__} changes the data in place")

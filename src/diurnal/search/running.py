@@ -10,6 +10,7 @@ from typing import Any
 import joblib
 
 from diurnal.search import workers
+from diurnal.search.branches import has_branches
 from diurnal.search.door import Call
 from diurnal.search.fold import Fold
 from diurnal.search.plan import Plan
@@ -36,7 +37,7 @@ def run(plan: Plan, calls: Sequence[Call], done: Callable[[int], None]) -> list[
     list of dict, or None
         The results in the order of the calls; None if there is nothing to share, or nothing can be shared.
     """
-    if not (plan.shares() or has_families(plan.root)):
+    if not (plan.shares() or has_families(plan.root) or has_branches(plan.root)):
         return None
     n_splits, lock = len(plan.splits), threading.Lock()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin, is_classifier
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, roc_auc_score
 
 from diurnal.search import door
 
@@ -35,6 +35,20 @@ def only_labels(scorer: Any, final: Any) -> bool:
         return False
     plain = is_classifier(final) and type(final).score is ClassifierMixin.score
     return all(plain if not hasattr(p, "_score_func") else p._response_method == "predict" for p in parts)
+
+
+def only_order(scorer: Any, final: Any) -> bool:
+    """Tell whether a scorer looks only at labels, and at the order that decisions give to rows of different classes.
+
+    The area under the ROC curve does: rows of one class may change places, or tie, and leave it as it is.
+    """
+    parts = door.scorer_parts(scorer)
+    return bool(parts) and all(only_labels(part, final) or _is_roc_auc(part) for part in parts or ())
+
+
+def _is_roc_auc(part: Any) -> bool:
+    plain = (getattr(part, "_score_func", None), getattr(part, "_kwargs", None)) == (roc_auc_score, {})
+    return plain and part._response_method in ("decision_function", ("decision_function", "predict_proba"))
 
 
 def accuracy(y: np.ndarray, predicted: np.ndarray) -> float:

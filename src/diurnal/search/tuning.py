@@ -90,19 +90,19 @@ def in_our_hands(search: Any, progress: Progress | None = None) -> Iterator[None
     if understands(search) is not None:
         yield
         return
-    with in_hands_of(search, lambda calls: _attempt(calls, counted)):
+    with in_hands_of(search, lambda calls: _attempt(calls, counted), counted.add):
         yield
 
 
 @contextmanager
-def in_hands_of(search: Any, run: Runner) -> Iterator[None]:
-    """Let `run` make the calls of the next `fit` of this very search."""
+def in_hands_of(search: Any, run: Runner, done: Callable[[int], None] = lambda _: None) -> Iterator[None]:
+    """Let `run` make the calls of the next `fit` of this very search; `done` hears of those that it leaves."""
     theirs = search._run_search
 
     def ours(evaluate: Callable[..., Any], **words: Any) -> None:
         vars(search).pop("_run_search", None)  # it has been called, and must not travel to other processes
         with suppress(Moved):  # if scikit-learn has changed its loop, it runs it itself
-            evaluate = door.redirect(evaluate, run)
+            evaluate = door.redirect(evaluate, run, done)
         theirs(evaluate, **words)
 
     ours.__signature__ = inspect.signature(theirs)  # type: ignore[attr-defined]  # scikit-learn looks at it
@@ -129,7 +129,7 @@ def _attempt(calls: list[Call], counted: _Counted) -> list[dict[str, Any]] | Non
         with suppress(NotUnderstood, Moved):
             results = run(plan(calls), calls, counted.add)
     if results is None:
-        counted.total, counted.done = counted.total - len(calls), before
+        counted.done = before
     return results
 
 

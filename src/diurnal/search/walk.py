@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from diurnal.search import scoring
+from diurnal.search.branches import Branches
 from diurnal.search.families import FINALS, NESTED
-from diurnal.search.families.kinds import Design, Final, Fits, Nested, NotServed, Sizes
+from diurnal.search.families.kinds import Design, Final, Fits, Nested, Sizes
 from diurnal.search.fold import Fold, Matrices, lend
 from diurnal.search.plan import Leaf, Node, Step
 
@@ -54,37 +55,35 @@ def walk(fold: Fold, node: Node, given: Matrices) -> None:
         if _open(fold, leaf):
             with fold.attempt(leaf.candidates):
                 fold.record(leaf, fold.fit(leaf.step, given), given)
-    children = list(node.children.values())
+    children, shape = list(node.children.values()), getattr(given.train, "shape", ())
     for family, places in families([child.step for child in children], NESTED):
-        walk_nested(fold, family, [children[i] for i in places], given)
+        served = [children[i] for i in places if len(shape) == 2 and family.serves(children[i].step, shape)]
+        if len(served) > 1:
+            walk_nested(fold, family, served, given)
+    branches = Branches([child.step for child in children], fold.witness)
     for child in children:
         below = [leaf for leaf in child.all_leaves() if _open(fold, leaf)]
         if below:
             with fold.attempt(_candidates(below)):
-                walk(fold, child, fold.transform(child.step, given))
+                walk(fold, child, fold.transform(child.step, given, branches))
 
 
 def walk_nested(fold: Fold, family: Nested, nodes: list[Node], given: Matrices) -> None:
-    """Fit siblings together and walk on below each; what the family does not serve keeps no result."""
+    """Fit siblings together and walk on below each; where that fails, they keep no result."""
     below = [leaf for node in nodes for leaf in node.all_leaves()]
     with fold.attempt(_candidates(below)):
         start = time.perf_counter()
         steps, words = [node.step for node in nodes], fold.fit_params.get(nodes[0].step.path, {})
-        sizes = family.fit(steps, lend(nodes[0].step.template, given.train), fold.y_train, words)
+        sizes = family.fit(steps, lend(nodes[0].step, given.train), fold.y_train, words)
         fold.witness.check_draws()
         seconds = time.perf_counter() - start
-        served: dict[int, Any] = {}
-        for i, node in enumerate(nodes):
-            try:
-                served[i] = sizes.fitted(node.step)
-            except NotServed:
-                continue
-        ready = _finals_across(fold, sizes, [(nodes[i], fitted) for i, fitted in served.items()], given, seconds)
-        for i, fitted in served.items():
-            if any(_open(fold, leaf) for leaf in nodes[i].all_leaves()):
-                with fold.attempt(_candidates(list(nodes[i].all_leaves()))):
-                    behind = ready.pop(id(nodes[i]), None) or _behind(fold, sizes, nodes[i], fitted, given, seconds)
-                    walk(fold, nodes[i], behind)
+        served = [(node, sizes.fitted(node.step)) for node in nodes]
+        ready = _finals_across(fold, sizes, served, given, seconds)
+        for node, fitted in served:
+            if any(_open(fold, leaf) for leaf in node.all_leaves()):
+                with fold.attempt(_candidates(node.all_leaves())):
+                    behind = ready.pop(id(node), None) or _behind(fold, sizes, node, fitted, given, seconds)
+                    walk(fold, node, behind)
 
 
 def _behind(fold: Fold, sizes: Sizes, node: Node, fitted: Any, given: Matrices, seconds: float) -> Matrices:
@@ -100,15 +99,19 @@ def _finals_across(
     leading = [family for family in FINALS if family.leading]
     for family, places in families([leaf.step for leaf, _, _ in leaves], leading):
         mine = [leaves[i] for i in places]
-        widest = max(sizes.width(node.step) for _, node, _ in mine)
+        several = {id(node): (node, fitted) for _, node, fitted in mine}
+        widest = max(sizes.width(node.step) for node, _ in several.values())
         if not family.wide((fold.n_train, widest), fold.y_train):
-            for _, node, fitted in mine:
-                if id(node) not in ready:
+            for node, fitted in several.values():
+                with fold.attempt(_candidates(node.all_leaves())):
                     ready[id(node)] = _behind(fold, sizes, node, fitted, given, seconds)
-            fit_finals(fold, family, [Member(leaf, ready[id(node)], None) for leaf, node, _ in mine])
-        elif fold.only_predicts and scoring.only_labels(fold.scorer, mine[0][0].step.template):
-            steps = [node.step for _, node, _ in mine]
-            train, (test, seen) = sizes.wide(steps, given.train, [given.test, given.seen])
+            members = [Member(leaf, ready[id(node)], None) for leaf, node, _ in mine if id(node) in ready]
+            fit_finals(fold, family, members)
+        elif scoring.only_order(fold.scorer, mine[0][0].step.template):
+            matrices = sizes.wide([node.step for _, node, _ in mine], given.train, [given.test, given.seen])
+            if matrices is None:
+                continue
+            train, (test, seen) = matrices
             wide = replace(given, train=train, test=test, seen=seen, seconds=given.seconds + seconds)
             fit_finals(fold, family, [Member(leaf, wide, sizes.width(node.step)) for leaf, node, _ in mine])
     return ready
@@ -129,33 +132,34 @@ def fit_finals(fold: Fold, family: Final, members: list[Member]) -> None:
 
 def _record(fold: Fold, fits: Fits, members: list[Member], seconds: float) -> None:
     """Score what was fitted together: all at once where only labels count, else one by one."""
-    start, labels, seen = time.perf_counter(), None, None
-    of_labels = fold.only_predicts and scoring.only_labels(fold.scorer, members[0].leaf.step.template)
-    if of_labels:
-        labels = fits.labels([m.given.test for m in members])
-        seen = fits.labels([m.given.seen for m in members]) if fold.seen and labels is not None else labels
+    start = time.perf_counter()
+    known = _labels(fold, fits, members)
     each = (time.perf_counter() - start) / len(members)
-    for i, member in enumerate(members):
-        with fold.attempt(member.leaf.candidates):
-            if labels is not None and seen is not None and labels[i] is not None and seen[i] is not None:
-                _score_labels(fold, fits, i, member, labels[i], seen[i], seconds, each)
-            elif fits.exact:
-                fold.record(member.leaf, (fits.estimator(i), seconds), member.given)
+    plain = not any(fold.score_params) and scoring.is_accuracy(fold.scorer, members[0].leaf.step.template)
+    for i, (leaf, given, width) in enumerate(members):
+        with fold.attempt(leaf.candidates):
+            labels, seen = known[i]
+            sure = labels is not None and (seen is not None or not fold.seen)
+            if sure and plain:
+                fits.conclude(i)
+                score = scoring.accuracy(fold.y_test, labels)
+                on_train = scoring.accuracy(fold.y_train, seen) if fold.seen else None
+                fold.write(leaf, score, on_train, given.seconds + seconds, given.score_seconds + each)
+            elif sure or fits.exact:
+                fold.record(leaf, (fits.estimator(i), seconds), _leading(given, width))
     # what cannot be sure of its score has no result, and is fitted on its own
 
 
-def _score_labels(
-    fold: Fold, fits: Fits, i: int, member: Member, labels: Any, seen: Any, seconds: float, each: float
-) -> None:
-    """Score known labels; by scikit-learn's scorer where it is not plain accuracy."""
-    leaf, own, width = member
-    if any(fold.score_params) or not scoring.is_accuracy(fold.scorer, leaf.step.template):
-        fold.record(leaf, (fits.estimator(i), seconds), _leading(own, width))
-        return
-    fits.conclude(i)
-    score = scoring.accuracy(fold.y_test, labels)
-    on_train = scoring.accuracy(fold.y_train, seen) if fold.seen else None
-    fold.write(leaf, score, on_train, own.seconds + seconds, own.score_seconds + each)
+def _labels(fold: Fold, fits: Fits, members: list[Member]) -> list[tuple[Any, Any]]:
+    """Give what each predicts for test rows and for train rows, if that is all that counts; None where unsure."""
+    unknown: list[Any] = [None] * len(members)
+    final = members[0].leaf.step.template
+    ordered = not scoring.only_labels(fold.scorer, final)
+    if ordered and (fits.exact or not scoring.only_order(fold.scorer, final)):
+        return list(zip(unknown, unknown, strict=True))
+    test = fits.labels([m.given.test for m in members], fold.y_test if ordered else None)
+    seen = fits.labels([m.given.seen for m in members], fold.y_train if ordered else None) if fold.seen else None
+    return list(zip(test or unknown, seen or unknown, strict=True))
 
 
 def _leading(given: Matrices, width: int | None) -> Matrices:

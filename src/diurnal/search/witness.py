@@ -66,6 +66,18 @@ class Witness:
             for call in calls:
                 self.warned[call][:0] = mine  # what is further out was said before
 
+    @contextmanager
+    def listening(self) -> Iterator[list[Note]]:
+        """Give what is warned of in the block, once it is over; it is taken down as ever."""
+        notes, heard = getattr(self._here, "notes", []), list[Note]()
+        before = len(notes)
+        yield heard
+        heard.extend(notes[before:])
+
+    def hear_again(self, heard: list[Note]) -> None:
+        """Take warnings down as if they were given now."""
+        getattr(self._here, "notes", []).extend(heard)
+
     def _take_down(self, message: Any, category: Any, filename: str, lineno: int, *_: Any) -> None:
         notes = getattr(self._here, "notes", None)
         if notes is not None:
@@ -89,7 +101,12 @@ def spared(estimator: Any) -> Iterator[None]:
 
 def strict() -> bool:
     """Tell whether any warning may be turned into an error."""
-    return any(action == "error" for action, *_ in warnings.filters)
+    for action, message, category, module, line in warnings.filters:
+        if action == "error":
+            return True
+        if message is None and module is None and category is Warning and not line:
+            return False  # whatever is below is never reached
+    return False
 
 
 def say_again(notes: list[Note]) -> None:

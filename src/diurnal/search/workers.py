@@ -22,8 +22,7 @@ from threadpoolctl import ThreadpoolController
 
 from diurnal.search import scoring
 from diurnal.search.door import Call
-from diurnal.search.keys import is_estimator, parts
-from diurnal.search.plan import Node, Plan
+from diurnal.search.plan import Node, Plan, Step
 
 Kind = Literal["one", "threads", "processes"]
 T = TypeVar("T")
@@ -42,11 +41,11 @@ def choose(plan: Plan, call: Call) -> tuple[Kind, int]:
     """
     asked = call.words["caller"].n_jobs
     n = min(_allowed(asked), len(plan.splits))
-    if n < 2:
+    if n < 2 or _n_elements(call.X) < LARGE:
         return "one", 1
     if _lets_go(plan, call):
-        return ("threads", n) if _n_elements(call.X) >= LARGE else ("one", 1)
-    return ("processes", n) if asked not in (None, 1) and _n_elements(call.X) >= LARGE else ("one", 1)
+        return "threads", n
+    return ("processes", n) if asked not in (None, 1) else ("one", 1)
 
 
 def on_threads(task: Callable[[T], Any], of: Sequence[T], n: int) -> list[Any]:
@@ -84,24 +83,14 @@ def _allowed(asked: int | None) -> int:
 
 def _lets_go(plan: Plan, call: Call) -> bool:
     """Tell whether all that is fitted and scored is scikit-learn's own, which is safe on threads."""
-    return scoring.only_predicts(call.words["scorer"]) and all(_is_theirs(step) for step in _steps(plan.root))
+    return scoring.only_predicts(call.words["scorer"]) and all(step.is_theirs for step in _steps(plan.root))
 
 
-def _steps(node: Node) -> Iterator[Any]:
-    for leaf in node.leaves.values():
-        yield from (leaf.step.template, *leaf.step.changes.values())
+def _steps(node: Node) -> Iterator[Step]:
+    yield from (leaf.step for leaf in node.leaves.values())
     for child in node.children.values():
-        yield from (child.step.template, *child.step.changes.values())
+        yield child.step
         yield from _steps(child)
-
-
-def _is_theirs(value: Any) -> bool:
-    if not is_estimator(value):
-        return not callable(value)
-    return all(
-        type(part).__module__.startswith("sklearn.") and not any(map(callable, part.get_params(deep=False).values()))
-        for part in parts(value)
-    )
 
 
 def _n_elements(X: Any) -> int:

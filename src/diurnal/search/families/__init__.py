@@ -7,6 +7,7 @@ To declare another: a class with the methods of :class:`~diurnal.search.families
 from diurnal.search.families import ensembles, logistic, neighbours, ridge
 from diurnal.search.families.kinds import Final, Nested
 from diurnal.search.families.pca import NestedPCA
+from diurnal.search.families.univariate import NestedSelection
 
-NESTED: tuple[Nested, ...] = (NestedPCA(),)
+NESTED: tuple[Nested, ...] = (NestedPCA(), NestedSelection())
 FINALS: tuple[Final, ...] = (logistic.Family(), ridge.Family(), neighbours.Family(), ensembles.Family())

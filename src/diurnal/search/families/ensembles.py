@@ -86,7 +86,7 @@ class Grown:
     def conclude(self, i: int) -> None:
         """Nothing is warned of before the estimator is made."""
 
-    def labels(self, Xs: Sequence[Any]) -> None:
+    def labels(self, Xs: Sequence[Any], apart: Any = None) -> None:
         """Predict one by one."""
 
 

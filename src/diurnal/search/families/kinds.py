@@ -32,8 +32,11 @@ class Fits(Protocol):
     def conclude(self, i: int) -> None:
         """Warn of what the fit of the i-th would have warned of, where its estimator is not asked for."""
 
-    def labels(self, Xs: Sequence[Any]) -> Sequence[np.ndarray | None] | None:
-        """Give the labels that each predicts for rows of its own, None where it is not sure; None: one by one."""
+    def labels(self, Xs: Sequence[Any], apart: Any = None) -> Sequence[np.ndarray | None] | None:
+        """Give the labels that each predicts for rows of its own, None where it is not sure; None: one by one.
+
+        With `apart`, the classes of the rows, it must be as sure of which of two rows of different classes comes first.
+        """
 
 
 class Final(Protocol):
@@ -55,16 +58,19 @@ class Sizes(Protocol):
     """One fitted pipeline step that serves several sizes."""
 
     def fitted(self, step: Step) -> Any:
-        """Give the fitted pipeline step of one size; :class:`NotServed` if it must be fitted on its own."""
+        """Give the fitted pipeline step of one size."""
 
     def train(self, step: Step, X: Any, fitted: Any) -> Any:
         """Give what `fit_transform` would have given."""
 
-    def wide(self, steps: Sequence[Step], X_train: Any, others: Sequence[Any]) -> tuple[Any, list[Any]]:
-        """Give one matrix of train rows, and one of each of the others, of which each size is the leading columns."""
-
     def width(self, step: Step) -> int:
-        """Give how many leading columns a size has."""
+        """Give how many columns a size has."""
+
+    def wide(self, steps: Sequence[Step], X_train: Any, others: Sequence[Any]) -> tuple[Any, list[Any]] | None:
+        """Give one matrix of train rows, and one of each of the others, of which each size is the leading columns.
+
+        None where a size is some other columns.
+        """
 
 
 class Nested(Protocol):
@@ -72,6 +78,9 @@ class Nested(Protocol):
 
     def key(self, step: Step) -> Hashable | None:
         """Give the same for steps that one fit serves; None for a step that is not of the family."""
+
+    def serves(self, step: Step, shape: tuple[int, int]) -> bool:
+        """Tell whether this size is served for a matrix of this shape."""
 
     def fit(self, steps: Sequence[Step], X: Any, y: Any, words: Mapping[str, Any]) -> Sizes:
         """Fit once for all; :class:`NotServed` if these data are not for this family."""

@@ -5,7 +5,10 @@ are computed together. On small matrices of two classes that is done to the last
 one product of matrices serves all candidates; it rounds differently, and L-BFGS multiplies the difference from
 iteration to iteration. On 203 fits of up to 40 iterations, well and badly scaled, decisions moved by 3e-12 of the
 largest at most; on longer ones by anything. So a fit of more than 40 iterations, or with a decision within 1e-8 of the
-largest, is not served, and scikit-learn fits it; and only scores that are made of labels are served.
+largest, is not served, and scikit-learn fits it. Only scores that are made of labels are served, and the area under the
+ROC curve, which is made of the order of the decisions of two classes: where none of one class is within 1e-10 of one of
+the other, it is the same to the last bit. A score that takes decisions or probabilities for what they are, such as the
+log-loss, moves with them, and nothing says by how little: its candidates are fitted one by one.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from diurnal.search.keys import key_of
 from diurnal.search.plan import Step
 
 NEAR = 1e-8  # of the largest decision
+TIED = 1e-10  # of the largest decision: narrower, for among many rows some decisions are always near each other
 SHORT = 40  # iterations
 CACHED = 1 << 17  # elements of a design matrix that stays in the cache: 1 MB
 
@@ -118,10 +122,10 @@ class Lockstep:
     def _check(self, designs: Sequence[Design], y: Any) -> list[np.ndarray]:
         """Check each matrix once, as scikit-learn's fit does."""
         checked: dict[int, np.ndarray] = {}
-        for step, design in zip(self.steps, designs, strict=True):
+        for design in designs:
             if id(design.matrix) in checked:
                 continue
-            probe = step.make()
+            probe = LogisticRegression()  # as cheap as it gets: it only checks
             Z, _ = validate_data(
                 probe, design.matrix, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
             )
@@ -178,8 +182,11 @@ class Lockstep:
             check = door.named("sklearn.utils.optimize", "_check_optimize_result")
             check("lbfgs", result, int(self.params[i]["max_iter"]), extra_warning_msg=more)
 
-    def labels(self, Xs: Sequence[Any]) -> list[np.ndarray | None]:
-        """Give the labels that each predicts for rows of its own; None where a decision is too near to be sure of."""
+    def labels(self, Xs: Sequence[Any], apart: Any = None) -> list[np.ndarray | None]:
+        """Give the labels that each predicts for rows of its own; None where a decision is too near to be sure of.
+
+        With `apart`, the classes of the rows, decisions of different classes must be far enough from each other too.
+        """
         labels: list[np.ndarray | None] = [None] * len(Xs)
         by_matrix: dict[int, list[int]] = {}
         for i, X in enumerate(Xs):
@@ -188,8 +195,9 @@ class Lockstep:
             X = np.asarray(Xs[places[0]])
             W, b = self.store.weights_of(np.array(places))
             raw = (W[:, : X.shape[1]] @ X.T + b[:, None]).reshape(len(places), self.store.functions, -1)
-            for i, chosen, sure in zip(places, *_decide(raw), strict=True):
-                labels[i] = self.classes[chosen] if sure else None
+            for i, chosen, sure, decisions in zip(places, *_decide(raw), raw, strict=True):
+                if sure and (apart is None or _is_ordered(decisions, apart)):
+                    labels[i] = self.classes[chosen]
         return labels
 
 
@@ -201,3 +209,14 @@ def _decide(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         top = np.partition(raw, -2, axis=1)
         gaps, chosen = top[:, -1] - top[:, -2], raw.argmax(axis=1)
     return chosen, gaps.min(axis=1) > NEAR * np.abs(raw).max(axis=(1, 2))
+
+
+def _is_ordered(decisions: np.ndarray, apart: Any) -> bool:
+    """Tell whether it is clear, of any two rows of different classes, which has the greater decision."""
+    if len(decisions) > 1:
+        return False
+    row, classes = decisions[0], np.asarray(apart)
+    order = np.argsort(row)
+    row, classes = row[order], classes[order]
+    gaps = np.diff(row)[classes[1:] != classes[:-1]]
+    return bool(np.all(gaps > TIED * np.abs(row).max()))

@@ -68,10 +68,15 @@ class Neighbours:
     def conclude(self, i: int) -> None:
         """Nothing is warned of."""
 
-    def labels(self, Xs: Sequence[Any]) -> list[np.ndarray | None] | None:
+    def labels(self, Xs: Sequence[Any], apart: Any = None) -> list[np.ndarray | None] | None:
         """Give the labels that each number of neighbours votes for; None where a tie makes it unsure who votes."""
         knn, X = self.widest, Xs[0]
-        if not isinstance(knn, KNeighborsClassifier) or knn.weights != "uniform" or knn.outputs_2d_:
+        if (
+            apart is not None
+            or not isinstance(knn, KNeighborsClassifier)
+            or knn.weights != "uniform"
+            or knn.outputs_2d_
+        ):
             return None
         if any(other is not X for other in Xs) or self.most + 1 > knn.n_samples_fit_:
             return None

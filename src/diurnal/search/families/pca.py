@@ -34,24 +34,26 @@ class NestedPCA:
             return None
         return step.path, key_of(params), key_of(vars(step.template).get("_sklearn_output_config"))
 
+    def serves(self, step: Step, shape: tuple[int, int]) -> bool:
+        """Tell whether scikit-learn fits this size, and exactly."""
+        exact = solver(step, shape) in ("full", "covariance_eigh")
+        return exact and bool(step.params()["n_components"] <= min(shape))
+
     def fit(self, steps: Sequence[Step], X: Any, y: Any, words: Mapping[str, Any]) -> Cut:  # noqa: ARG002 - PCA needs no y
-        """Decompose once; the sizes that scikit-learn would not fit exactly are told when they are asked for."""
-        if words or not isinstance(getattr(X, "shape", None), tuple):
-            raise NotServed("PCA takes no words, and a matrix")
-        exact = [s for s in steps if solver(s, X.shape) in ("full", "covariance_eigh")]
-        if len(exact) < 2:
-            raise NotServed("no two sizes are exact")
-        return Cut(exact, X)
+        """Decompose once."""
+        if words:
+            raise NotServed("PCA takes no words")
+        return Cut(steps, X)
 
 
 class Cut:
     """A complete PCA, and the smaller ones that are cut from it."""
 
-    def __init__(self, exact: Sequence[Step], X: Any) -> None:
-        self.shape = X.shape
-        self.solver = solver(exact[0], X.shape)
-        self.complete = exact[0].make().set_params(n_components=min(X.shape), svd_solver=self.solver)
-        self.given = self.complete.fit_transform(X) if self.solver == "full" else None
+    def __init__(self, steps: Sequence[Step], X: Any) -> None:
+        self.largest = min(X.shape)
+        exact = solver(steps[0], X.shape)
+        self.complete = steps[0].make().set_params(n_components=self.largest, svd_solver=exact)
+        self.given = self.complete.fit_transform(X) if exact == "full" else None
         if self.given is None:
             self.complete.fit(X)
 
@@ -61,16 +63,13 @@ class Cut:
 
     def fitted(self, step: Step) -> PCA:
         """Give a PCA of one size, fitted: each attribute is a copy of the leading part of the complete one's."""
-        size, largest, whole = self.width(step), min(self.shape), self.complete
-        if solver(step, self.shape) != self.solver or size > largest:
-            raise NotServed("scikit-learn does not fit this size exactly, or not at all")
-        pca = step.make()
+        size, whole, pca = self.width(step), self.complete, step.make()
         for name, value in vars(whole).items():
             if name.endswith("_") or name == "_fit_svd_solver":
                 setattr(pca, name, np.array(value[:size]) if name in _CUT else value)
         pca.n_components_ = step.params()["n_components"]
         rest = whole.explained_variance_[size:]
-        pca.noise_variance_ = np.mean(rest) if size < largest else 0.0
+        pca.noise_variance_ = np.mean(rest) if size < self.largest else 0.0
         return pca
 
     def train(self, step: Step, X: Any, fitted: PCA) -> Any:

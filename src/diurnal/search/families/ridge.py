@@ -108,5 +108,5 @@ class Ridges:
     def conclude(self, i: int) -> None:
         """Nothing is warned of before the estimator is made."""
 
-    def labels(self, Xs: Sequence[Any]) -> None:
+    def labels(self, Xs: Sequence[Any], apart: Any = None) -> None:
         """Predict one by one."""
