@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from environment import fernet_key, secret  # noqa: E402 - the script beside this folder, which is no package
+from environment import fernet_key, secret
 
 YOURS = {
     "METASTORE_URL": "postgresql://airflow:...@host:5432/airflow?sslmode=verify-full, Airflow's own database",

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from diurnal.airflow.assets import batch, champion, model
     from diurnal.airflow.connections import load_model
     from diurnal.airflow.dag import build_dag
+    from diurnal.airflow.pods import pod
 
-__all__ = ["batch", "build_dag", "champion", "load_model", "model"]
+__all__ = ["batch", "build_dag", "champion", "load_model", "model", "pod"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,5 +23,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'diurnal.airflow' has no attribute {name!r}")
     from importlib import import_module
 
-    places = {"build_dag": "dag", "load_model": "connections"}
+    places = {"build_dag": "dag", "load_model": "connections", "pod": "pods"}
     return getattr(import_module(f"diurnal.airflow.{places.get(name, 'assets')}"), name)

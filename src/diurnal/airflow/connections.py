@@ -15,12 +15,13 @@ from urllib.parse import quote
 
 from diurnal.errors import ConfigurationError, TryAgainLater
 from diurnal.settings import Settings, embedded_server
-from diurnal.settings.connections import uri
+from diurnal.settings.connections import spark_master, uri
 
 if TYPE_CHECKING:
     from diurnal.day import Stores
 
 WAREHOUSE = "diurnal_warehouse"
+SPARK = "diurnal_spark"
 
 
 class AirflowConnections(Mapping[str, str]):
@@ -65,19 +66,27 @@ def find(connection: str) -> str | None:
     ConfigurationError
         If it is not one that can be written as a URI.
     """
-    from airflow.sdk import Connection
-    from airflow.sdk.exceptions import AirflowNotFoundException
     from airflow.sdk.log import mask_secret
 
-    try:
-        found = Connection.get(connection)
-    except AirflowNotFoundException:
-        _refuse_doubt(connection)
+    found = _ask(connection)
+    if found is None:
         return None
     if found.password:
         mask_secret(quote(found.password, safe=""))  # Airflow itself masks it as it is, not as it stands in a URI
     parts = {name: getattr(found, name) for name in ("conn_type", "host", "login", "password", "schema", "port")}
     return uri(json.dumps({**parts, "extra": found.extra or {}}), f"the Airflow connection {connection!r}")
+
+
+def _ask(connection: str) -> Any:
+    """Ask Airflow for a connection; None if it surely has none."""
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        return Connection.get(connection)
+    except AirflowNotFoundException:
+        _refuse_doubt(connection)
+        return None
 
 
 def _refuse_doubt(connection: str) -> None:
@@ -98,11 +107,26 @@ def _refuse_doubt(connection: str) -> None:
 
 
 def settings_beside(file: str) -> Settings:
-    """Read the settings of the project that a file lies in, with Airflow's connection to the warehouse.
+    """Read the settings of the project that a file lies in, with Airflow's connections to the warehouse and to Spark.
 
-    As outside of Airflow, ``DIURNAL_WAREHOUSE`` wins over the connection, and that over ``diurnal.toml``.
+    As outside of Airflow, ``DIURNAL_WAREHOUSE`` and ``DIURNAL_SPARK`` win over the connections, and these over
+    ``diurnal.toml``.
     """
-    settings = Settings.load(beside=Path(file).parent)
+    return _with_spark(_with_warehouse(Settings.load(beside=Path(file).parent)))
+
+
+def _with_spark(settings: Settings) -> Settings:
+    if settings.origins["spark"] == "DIURNAL_SPARK":
+        return settings
+    found = _ask(SPARK)
+    if found is None:
+        return settings
+    master = spark_master(json.dumps({"host": found.host, "port": found.port}), f"the Airflow connection {SPARK!r}")
+    origins = {**settings.origins, "spark": f"the Airflow connection {SPARK!r}"}
+    return replace(settings, spark=master, origins=origins)
+
+
+def _with_warehouse(settings: Settings) -> Settings:
     if settings.origins["warehouse"] == "DIURNAL_WAREHOUSE":
         return settings
     found = find(WAREHOUSE)
@@ -123,10 +147,12 @@ def open_beside(file: str) -> Iterator[Stores]:
 
     A task's process ends without Python's farewells, so the embedded server is let go here: its last user stops it.
     """
+    from diurnal import spark
     from diurnal.settings import open_stores
 
     settings = settings_beside(file)
     with ExitStack() as stack:
+        stack.callback(spark.stop)
         if server := embedded_server(settings):
             stack.enter_context(server)
             settings = replace(settings, warehouse=server.url("warehouse"))
