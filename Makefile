@@ -6,7 +6,7 @@ WORKERS ?= auto
 PORT   ?= 8080
 EXAMPLE := examples/breast_cancer
 
-.PHONY: help demo airflow airflow-down compose-env image compose-test test test-sklearn lint format bench bench-search docs constraints clean
+.PHONY: help demo airflow airflow-down compose-env image compose-test test test-sklearn lint format bench bench-search bench-scale docs constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ bench: $(VENV)/.ready  ## What a day costs beside its fits, and what the warehou
 bench-search: $(VENV)/.ready  ## Tuning: scikit-learn's own searches against ours; QUICK=1 for a look
 	@$(UV_INSTALL) dask-ml || echo 'dask-ml does not install here: it is left out'
 	@$(BIN)/python benchmarks/search.py $(if $(QUICK),--quick --repeats 1)
+
+bench-scale: $(VENV)/.ready  ## How time and memory grow with the rows: 1, 10 and 50 million, which takes an hour or so
+	@$(BIN)/python benchmarks/scale.py
 
 docs: $(VENV)/.ready  ## Run every example of the pages, and write the pages that are generated
 	@$(BIN)/python docs/generate.py

@@ -90,10 +90,14 @@ class Project:
         own = {key: value for key, value in os.environ.items() if not key.startswith(("DIURNAL_", "AIRFLOW_CONN_"))}
         return {**own, "DIURNAL_WAREHOUSE": self.warehouse_url, "DIURNAL_PROJECT": str(self.folder)}
 
-    def command(self, *words: str, fault: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Call the command line, as a process of its own."""
+    def command(
+        self, *words: str, fault: str | None = None, cells_a_part: int | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Call the command line, as a process of its own; with `cells_a_part`, its packages are of parts that small."""
+        parts = f"from diurnal.lake import parts; parts.CELLS_A_PART = {cells_a_part}; " if cells_a_part else ""
+        call = ["-c", f"{parts}from diurnal.cli import main; main()"] if cells_a_part else ["-m", "diurnal"]
         return subprocess.run(
-            [sys.executable, "-m", "diurnal", *words],
+            [sys.executable, *call, *words],
             cwd=self.folder,
             env={**self.environment, **({"DIURNAL_FAULT": fault} if fault else {})},
             capture_output=True,

@@ -223,7 +223,7 @@ def test_refused_batch_goes_to_quarantine_and_the_champion_goes_on(project, stor
     project.bring("2026-11-02", patients("2026-11-02").rename(columns={"age": "Age"}))
     with pytest.raises(BatchRefused, match=r"did you mean") as refusal:
         project.run("2026-11-02", stores)
-    folder = project.folder / "data" / "clinic" / "quarantine" / day("2026-11-02").key
+    (folder,) = (project.folder / "data" / "clinic" / "quarantine" / day("2026-11-02").key).iterdir()
     assert str(folder) in str(refusal.value)
     assert {"missing-column"} <= {p["code"] for p in json.loads((folder / "reasons.json").read_text())["problems"]}
     assert len(list(folder.iterdir())) >= 2, "what came is kept beside the reasons"

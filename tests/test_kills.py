@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import psycopg
@@ -66,6 +67,43 @@ def test_killed_run_that_is_run_again_leaves_one_result(project, point, side):
         project.run("2026-11-01", stores)
         assert counts(project) == ONE_RESULT
         assert {finding.state for finding in upkeep.verify(stores)} == {"good"}
+    finally:
+        stores.warehouse.close()
+
+
+@pytest.mark.parametrize(
+    "point", ["lake.part:before", "lake.part:after", "lake.manifest:before", "lake.manifest:after"]
+)
+def test_run_that_is_killed_among_parts_and_run_again_leaves_one_result(project, point):
+    killed = project.command("run", "clinic", "--date", "2026-11-01", fault=f"kill@{point}", cells_a_part=200)
+    assert killed.returncode == -signal.SIGKILL, f"{point} was not reached: {killed.stderr}"
+    again = project.command("run", "clinic", "--date", "2026-11-01", cells_a_part=200)
+    assert again.returncode == 0, again.stderr
+    assert counts(project) == ONE_RESULT
+    stores = project.stores()
+    try:
+        assert {finding.state for finding in upkeep.verify(stores)} == {"good"}
+        paths = {row["path"] for row in stores.warehouse.packages()}
+        assert {path.rpartition(".")[2] for path in paths} == {"json"}
+        stray = stores.lake.put("clinic/parts/20261101T000000Z/part-00000-0123456789abcdef.parquet", b"of nobody")
+        removed = upkeep.gc(stores, older_than=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
+        assert f"lake {stray}" in removed
+        assert {finding.state for finding in upkeep.verify(stores)} == {"good"}, "gc keeps the parts of what is kept"
+    finally:
+        stores.warehouse.close()
+
+
+def test_gc_keeps_all_parts_where_a_manifest_cannot_be_read(project):
+    done = project.command("run", "clinic", "--date", "2026-11-01", cells_a_part=200)
+    assert done.returncode == 0, done.stderr
+    lake = project.folder / "data" / "clinic"
+    parts = sorted(lake.glob("parts/*/*"))
+    for manifest in lake.glob("*/*/*.json"):
+        manifest.write_bytes(b"{}")
+    stores = project.stores()
+    try:
+        upkeep.gc(stores, older_than=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
+        assert sorted(lake.glob("parts/*/*")) == parts
     finally:
         stores.warehouse.close()
 

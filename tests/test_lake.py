@@ -10,10 +10,11 @@ import pyarrow as pa
 import pytest
 
 from diurnal import lake as lake_module
-from diurnal.arranging import Arrangement, newest
+from diurnal.arranging import BUCKET_BYTES, Arrangement, arrange, settle
 from diurnal.errors import BatchRefused, NotFound, PackageRefused
-from diurnal.lake import Lake, Spool
-from diurnal.splitting import identities, is_test
+from diurnal.lake import Lake, Spool, n_parts, part_of, parts_folder, write_part
+from diurnal.merging import merged, newest
+from diurnal.splitting import identities
 from diurnal.values import DataInterval
 
 DAY = DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
@@ -60,7 +61,7 @@ def test_write_orders_rows_by_hash_whatever_order_they_came_in(lake):
 def test_write_on_disk_gives_the_same_file_as_in_memory(lake):
     rows = table(5_000)
     in_memory, _ = write(lake, rows)
-    on_disk, _ = write(lake, rows, n_bytes=20 * lake_module.BUCKET_BYTES)
+    on_disk, _ = write(lake, rows, n_bytes=20 * BUCKET_BYTES)
     assert on_disk == in_memory
 
 
@@ -90,16 +91,16 @@ def test_write_refuses_one_key_with_two_values(lake, tmp_path):
 
 def test_cut_gives_each_row_one_side(lake):
     package, _ = write(lake, table())
-    train, test = lake.cut("x", DAY, package, lambda rows: is_test(hasher(rows), 0.3))
+    train, test = lake.cut("x", DAY, package, hasher, 0.3)
     assert train.n_rows + test.n_rows == 1_000
     sides = [set(lake.read(side)["key"].to_pylist()) for side in (train, test)]
     assert not sides[0] & sides[1]
-    assert lake.cut("x", DAY, package, lambda rows: is_test(hasher(rows), 0.3)) == (train, test)
+    assert lake.cut("x", DAY, package, hasher, 0.3) == (train, test)
 
 
 def test_cut_of_one_row_leaves_an_empty_side_that_can_be_read(lake):
     package, _ = write(lake, table(1))
-    train, test = lake.cut("x", DAY, package, lambda rows: np.zeros(rows.num_rows, dtype=bool))
+    train, test = lake.cut("x", DAY, package, hasher, 1e-9)
     assert (train.n_rows, test.n_rows) == (1, 0)
     assert lake.read(test).column_names == ["key", "x", "text"]
 
@@ -153,6 +154,121 @@ def test_a_lake_can_be_anywhere_that_fsspec_reaches():
     assert [name for name, _ in lake.files()] == [package.path]
 
 
+def parted(tmp_path, rows, name="data", **kwargs):
+    lake = Lake(str(tmp_path / name), cells_a_part=1_000)
+    package, _ = lake.write(
+        "x", "batches", DAY, rows.to_batches(max_chunksize=300), rows.schema, hasher, n_rows=rows.num_rows, **kwargs
+    )
+    return lake, package
+
+
+def test_write_of_many_rows_makes_parts_with_the_rows_of_one_file(tmp_path, lake):
+    rows = table(5_000)
+    large, package = parted(tmp_path, rows)
+    assert package.path == f"x/batches/20261123T000000Z/{package.digest}.json"
+    assert len(large.urls(package)) == n_parts(5_000, 3, 1_000) == 16
+    assert large.read(package).equals(lake.read(write(lake, rows)[0]))
+    assert large.digest_of(package.path) == package.digest
+
+
+def test_write_of_parts_is_the_same_in_memory_and_on_disk(tmp_path):
+    rows = table(5_000)
+    _, in_memory = parted(tmp_path, rows)
+    _, on_disk = parted(tmp_path, rows, "other", n_bytes=5 * BUCKET_BYTES)
+    assert in_memory == on_disk
+
+
+def test_arrange_deals_what_is_still_too_large_again(tmp_path):
+    rows = table(5_000)
+    found, hashes = Arrangement(), hasher(rows)
+    batches = pa.concat_tables([rows, rows.slice(0, 10)]).to_batches(max_chunksize=300)
+    dealt = list(arrange(batches, rows.schema, hasher, found, tmp_path, 10_000, bucket_bytes=4_096))
+    assert len(dealt) > 4, "10,000 bytes were announced, which is 4 buckets, and more came"
+    assert pa.concat_tables([table for _, table in dealt]).equals(rows.take(np.argsort(hashes)))
+    assert found.n_repeated == 10
+    assert not list(tmp_path.rglob("*.arrow"))
+
+
+def test_write_of_parts_drops_repeated_rows_and_refuses_conflicts(tmp_path):
+    rows = table(3_000)
+    _, once = parted(tmp_path, rows)
+    lake = Lake(str(tmp_path / "twice"), cells_a_part=1_000)
+    both = pa.concat_tables([rows, rows.slice(5, 2)])
+    package, arrangement = lake.write("x", "batches", DAY, both.to_batches(), rows.schema, hasher, n_rows=3_000)
+    assert (package, arrangement.n_repeated) == (once, 2)
+    other = pa.concat_tables([rows, rows.slice(4, 1).set_column(1, "x", pa.array([99.0]))])
+    with pytest.raises(BatchRefused, match="key-conflict"):
+        lake.write("y", "batches", DAY, other.to_batches(), rows.schema, hasher, key=("key",), n_rows=3_000)
+    assert not list(Path(lake.root).glob("y/batches/*/*"))
+
+
+def test_parts_written_elsewhere_in_any_order_are_the_same_package(tmp_path):
+    rows = table(5_000)
+    _, package = parted(tmp_path, rows)
+    other = Lake(str(tmp_path / "other"), cells_a_part=1_000)
+    hashes, ordered = settle(rows, hasher(rows), Arrangement())
+    numbers = part_of(hashes, 16)
+    written = [
+        write_part(other.address, parts_folder("x", DAY.key), i, [ordered.filter(pa.array(numbers == i))], rows.schema)
+        for i in reversed(range(16))
+    ]
+    assert other.assemble("x", "batches", DAY, written, rows.schema, n_parts=16) == package
+
+
+def test_one_part_is_the_file_that_few_rows_are(tmp_path, lake):
+    rows = table()
+    package, _ = write(lake, rows)
+    part = write_part(lake.address, parts_folder("x", DAY.key), 0, [lake.read(package)], rows.schema)
+    assert lake.assemble("x", "batches", DAY, [part], rows.schema, n_parts=1) == package
+
+
+@pytest.mark.parametrize("test_size", [1e-9, 0.3, 0.5, 1 - 1e-9])
+def test_cut_of_parts_gives_the_sides_of_one_file(tmp_path, lake, test_size):
+    rows = table(5_000)
+    large, package = parted(tmp_path, rows)
+    sides = lake.cut("x", DAY, write(lake, rows)[0], hasher, test_size)
+    cut = large.cut("x", DAY, package, hasher, test_size)
+    assert [large.read(side).equals(lake.read(one)) for side, one in zip(cut, sides, strict=True)] == [True, True]
+    assert [side.n_rows for side in cut] == [side.n_rows for side in sides]
+    assert large.cut("x", DAY, package, hasher, test_size) == cut
+
+
+def test_cut_of_parts_writes_none_but_those_at_the_border(tmp_path):
+    large, package = parted(tmp_path, table(5_000))
+    before = {path.name for path in Path(large.root).glob("x/parts/*/*")}
+    large.cut("x", DAY, package, hasher, 0.3)
+    assert len({path.name for path in Path(large.root).glob("x/parts/*/*")} - before) == 2
+
+
+def test_read_of_parts_refuses_damage_anywhere(tmp_path):
+    lake, package = parted(tmp_path, table(5_000))
+    manifest, *parts = map(Path, map(lake.url, lake.files_of(package)))
+    fresh = Lake(lake.root)
+    whole = parts[3].read_bytes()
+    parts[3].write_bytes(parts[4].read_bytes())  # sound in itself, and not what was promised
+    with pytest.raises(PackageRefused, match="not what its name says"):
+        fresh.read(package)
+    assert fresh.digest_of(package.path) not in (None, package.digest)
+    parts[3].unlink()
+    with pytest.raises(NotFound, match="no package x/parts"):
+        fresh.read(package)
+    assert fresh.digest_of(package.path) is None
+    parts[3].write_bytes(whole)
+    manifest.write_bytes(manifest.read_bytes().replace(b"5000", b"5001"))
+    with pytest.raises(PackageRefused, match="damaged"):
+        fresh.urls(package)
+
+
+def test_parts_can_be_anywhere_that_fsspec_reaches(tmp_path):
+    rows = table(5_000)
+    lake = Lake("memory://parts-of-a-test", cells_a_part=1_000)
+    package, _ = lake.write("x", "batches", DAY, rows.to_batches(), rows.schema, hasher, n_rows=5_000)
+    assert package == parted(tmp_path, rows)[1]
+    assert lake.urls(package)[0].startswith("memory:///parts-of-a-test/x/parts/20261123T000000Z/part-00000-")
+    train, test = lake.cut("x", DAY, package, hasher, 0.3)
+    assert train.n_rows + test.n_rows == lake.read(package).num_rows == 5_000
+
+
 def test_newest_keeps_the_last_row_of_a_key():
     monday = pa.table({"key": [1, 2], "x": [1.0, 2.0]})
     tuesday = pa.table({"key": [2, 3], "x": [20.0, 30.0]})
@@ -169,6 +285,23 @@ def test_newest_without_a_key_drops_only_what_repeats():
         (2, "b"),
         (2, "c"),
     ]
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_merged_is_newest_whatever_the_pieces(keyed, size):
+    rng = np.random.default_rng(5)
+
+    def batch(n):
+        """Give rows in order, with few keys, so that many are in several batches, and with ties of a hash."""
+        keys = rng.choice(60, n, replace=not keyed)
+        rows = pa.table({"key": keys, "x": rng.choice(3, n).astype(float)})
+        return settle(rows, hasher(rows), Arrangement())[1]
+
+    days = [batch(n) for n in (40, 0, 1, 55)]
+    whole = newest(days, hasher, keyed=keyed)
+    pieces = [day.to_batches(max_chunksize=size) or [pa.RecordBatch.from_pylist([], day.schema)] for day in days]
+    assert pa.concat_tables(merged(pieces, hasher, keyed=keyed)).equals(whole)
 
 
 def test_arrangement_without_conflicts_refuses_nothing():

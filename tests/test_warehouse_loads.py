@@ -123,7 +123,7 @@ def test_load_keeps_every_kind_bit_exact(warehouse):
     )
     run = claimed(warehouse)
     load_id = warehouse.load(run, package(n_rows=4), columns, [batch.slice(1)])
-    read = warehouse.load_rows(NAME, load_id)
+    read = pa.Table.from_batches(warehouse.load_rows(NAME, load_id))
     assert read.cast(columns).equals(pa.Table.from_batches([batch.slice(1)]))
     assert str(read["x"][0]) == "-0.0"
 
@@ -147,7 +147,7 @@ def test_load_of_longest_name_and_no_rows(warehouse):
     name = "a" * 50
     run = Run("r", name, day(), warehouse.claim(name, day(), by="a test"), sha("b"), sha("b"), sha("c"))
     load_id = warehouse.load(run, package(n_rows=0), COLUMNS, [])
-    assert warehouse.load_rows(name, load_id).column_names == COLUMNS.names
+    assert sum(batch.num_rows for batch in warehouse.load_rows(name, load_id)) == 0
 
 
 def test_same_package_loaded_twice_at_once_is_one_load(warehouse, warehouse_url):

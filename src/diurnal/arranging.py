@@ -2,13 +2,14 @@
 
 Rows that agree on everything are one sample, seen twice: the first is kept, the others are counted. Rows that
 agree on the experiment's key and differ elsewhere contradict each other; inside a batch that refuses it, and
-across batches (:func:`newest`) the later one corrects the earlier.
+across batches (:mod:`diurnal.merging`) the later one corrects the earlier.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from diurnal.splitting import Hashes
 
     Hasher = Callable[["pa.RecordBatch | pa.Table"], Hashes]
+
+BUCKET_BYTES = 64 * 2**20
+GATHERED_BYTES = 32 * 2**20
+MOST_BITS = 8  # of one dealing: so many files are open at a time
+DEEPEST = 32  # bits: rows whose hashes agree on more are the same row, over and over
+_HASH = "#hash"  # beside the columns, in buckets: no column can be named so
 
 
 @dataclass
@@ -43,6 +50,12 @@ class Arrangement:
     conflicts: list[str] = field(default_factory=list)
     n_conflicts: int = 0
 
+    def absorb(self, other: Arrangement) -> None:
+        """Add what the ordering of other rows found."""
+        self.n_repeated += other.n_repeated
+        self.n_conflicts += other.n_conflicts
+        self.conflicts = [*self.conflicts, *other.conflicts][:20]
+
     def refuse_conflicts(self) -> None:
         """Raise BatchRefused if rows with one key differ."""
         if self.n_conflicts:
@@ -62,8 +75,10 @@ def arrange(
     hasher: Hasher,
     arrangement: Arrangement,
     folder: Path,
-    n_buckets: int,
-) -> Iterator[pa.Table]:
+    n_bytes: int = 0,
+    *,
+    bucket_bytes: int = BUCKET_BYTES,
+) -> Iterator[tuple[Hashes, pa.Table]]:
     """Give the rows in the order of their hash, without repeated ones.
 
     Parameters
@@ -78,52 +93,118 @@ def arrange(
         Where to count what is found.
     folder : pathlib.Path
         Where to keep buckets on disk.
-    n_buckets : int
-        1 orders in memory; more are rounded up to a power of two, at most 1,024.
+    n_bytes : int
+        About how large the rows are.
+    bucket_bytes : int
+        What is ordered in memory at once; more is dealt into buckets on disk.
 
     Yields
     ------
-    pyarrow.Table
-        Ordered rows, bucket after bucket.
+    numpy.ndarray of uint64, pyarrow.Table
+        Ordered rows and their hashes, bucket after bucket; one without rows if there are none.
     """
     import pyarrow as pa
 
-    if n_buckets == 1:
-        dealt: Iterable[list[pa.RecordBatch]] = [list(batches)]
-    else:
-        dealt = _deal(batches, hasher, folder, min(10, (n_buckets - 1).bit_length()))
-    for bucket in dealt:
-        table = pa.Table.from_batches(bucket, schema=schema)
-        yield _settle(table, hasher(table), arrangement)
+    bits = _bits(n_bytes, bucket_bytes)
+    if not bits:
+        table = pa.Table.from_batches(batches, schema=schema)
+        yield settle(table, hasher(table), arrangement)
+        return
+    hashed = (batch.append_column(_HASH, pa.array(hasher(batch))) for batch in _gathered(batches, schema))
+    buckets = _buckets(hashed, folder, bucket_bytes, bits)
+    empty = True
+    while held := list(islice(buckets, 1)):  # and not a loop over them, whose name would hold one while it is written
+        empty = False
+        yield _settled(held.pop(), arrangement)
+    if empty:
+        yield hasher(schema.empty_table()), schema.empty_table()
 
 
-def _deal(batches: Iterable[pa.RecordBatch], hasher: Hasher, folder: Path, bits: int) -> Iterator[list[pa.RecordBatch]]:
-    """Deal rows into files by the leading bits of their hash, and give these back one by one."""
+def _settled(bucket: pa.Table, arrangement: Arrangement) -> tuple[Hashes, pa.Table]:
+    return settle(bucket.drop_columns([_HASH]), bucket.column(_HASH).to_numpy(), arrangement)
+
+
+def _bits(n_bytes: int, bucket_bytes: int) -> int:
+    """Give the number of leading bits that deal so many bytes into buckets of that size."""
+    return min(MOST_BITS, max(0, -(-n_bytes // bucket_bytes) - 1).bit_length())
+
+
+def _gathered(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Put small batches together, so that each bucket gets more than a few rows at a time."""
+    import pyarrow as pa
+
+    waiting: list[pa.RecordBatch] = []
+    n_bytes = 0
+    for batch in batches:
+        waiting.append(batch)
+        n_bytes += batch.nbytes
+        if n_bytes >= GATHERED_BYTES:
+            yield pa.Table.from_batches(waiting, schema=schema).combine_chunks().to_batches()[0]
+            waiting, n_bytes = [], 0
+    yield from waiting
+
+
+def _buckets(
+    batches: Iterable[pa.RecordBatch], folder: Path, bucket_bytes: int, bits: int, used: int = 0
+) -> Iterator[pa.Table]:
+    """Deal rows into files by the next `bits` of their hash, and give these one by one, in order.
+
+    One that is still twice as large as it should be is dealt again, by further bits.
+    """
+    import pyarrow as pa
+
+    for path in _deal(batches, folder, bits, used):
+        more = _bits(path.stat().st_size // 2, bucket_bytes) if used + bits < DEEPEST else 0
+        with pa.OSFile(str(path)) as source:
+            reader = pa.ipc.open_file(source)
+            rows = (reader.get_batch(i) for i in range(reader.num_record_batches))
+            if more:
+                below = path.with_suffix("")
+                below.mkdir()
+                yield from _buckets(rows, below, bucket_bytes, more, used + bits)
+            else:
+                yield pa.Table.from_batches(rows, schema=reader.schema)
+        path.unlink()
+
+
+def _deal(batches: Iterable[pa.RecordBatch], folder: Path, bits: int, used: int) -> list[Path]:
     import numpy as np
     import pyarrow as pa
 
     writers: dict[int, Any] = {}
     for batch in batches:
-        buckets = (hasher(batch) >> np.uint64(64 - bits)).astype(np.int64)
-        order = np.argsort(buckets, kind="stable")
-        sorted_rows = batch.take(pa.array(order))
-        numbers, starts = np.unique(buckets[order], return_index=True)
-        for number, start, end in zip(numbers, starts, [*starts[1:], len(order)], strict=True):
+        hashes = batch.column(_HASH).to_numpy()
+        numbers = (hashes << np.uint64(used) >> np.uint64(64 - bits)).astype(np.int64)
+        order = np.argsort(numbers, kind="stable")
+        dealt = batch.take(pa.array(order))
+        found, starts = np.unique(numbers[order], return_index=True)
+        for number, start, end in zip(found.tolist(), starts, [*starts[1:], len(order)], strict=True):
             if number not in writers:
-                writers[number] = pa.ipc.new_file(folder / f"bucket-{number}.arrow", batch.schema)
-            writers[number].write_batch(sorted_rows.slice(start, end - start))
+                writers[number] = pa.ipc.new_file(folder / f"{number:03d}.arrow", batch.schema)
+            writers[number].write_batch(dealt.slice(start, end - start))
     for writer in writers.values():
         writer.close()
-    for number in sorted(writers):
-        path = folder / f"bucket-{number}.arrow"
-        with pa.OSFile(str(path)) as source:
-            reader = pa.ipc.open_file(source)
-            yield [reader.get_batch(i) for i in range(reader.num_record_batches)]
-        path.unlink()
+    pa.default_memory_pool().release_unused()  # hundreds of small pieces leave it in shreds
+    return [folder / f"{number:03d}.arrow" for number in sorted(writers)]
 
 
-def _settle(table: pa.Table, hashes: Hashes, arrangement: Arrangement) -> pa.Table:
-    """Order one bucket by hash, and rows of one hash by a hash of all their columns, so that equal ones meet."""
+def settle(table: pa.Table, hashes: Hashes, arrangement: Arrangement) -> tuple[Hashes, pa.Table]:
+    """Order rows by hash, and those of one hash by a hash of all their columns; of rows that are equal, keep one.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        All rows of some range of hashes.
+    hashes : numpy.ndarray of uint64
+        Theirs.
+    arrangement : Arrangement
+        Where to count what is found.
+
+    Returns
+    -------
+    numpy.ndarray of uint64, pyarrow.Table
+        The hashes and the rows that are kept, in order.
+    """
     import numpy as np
     import pyarrow as pa
 
@@ -133,7 +214,7 @@ def _settle(table: pa.Table, hashes: Hashes, arrangement: Arrangement) -> pa.Tab
     ordered = hashes[order]
     same = ordered[1:] == ordered[:-1]
     if not same.any():
-        return table.take(pa.array(order))
+        return ordered, table.take(pa.array(order))
     tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
     places = order[tied]
     contents = identities(table.take(pa.array(places)), table.column_names, "row")
@@ -144,7 +225,7 @@ def _settle(table: pa.Table, hashes: Hashes, arrangement: Arrangement) -> pa.Tab
     kept = np.delete(order, tied[1:][repeated])
     if arrangement.key:
         _note_conflicts(table, hashes[kept], kept, arrangement)
-    return table.take(pa.array(kept))
+    return hashes[kept], table.take(pa.array(kept))
 
 
 def _ties(ordered: Hashes) -> Iterator[tuple[int, int]]:
@@ -168,35 +249,3 @@ def _note_conflicts(table: pa.Table, hashes: Hashes, places: Any, arrangement: A
             arrangement.n_conflicts += 1
             if len(arrangement.conflicts) < 20:
                 arrangement.conflicts.append(repr(key[0] if len(key) == 1 else key))
-
-
-def newest(tables: Sequence[pa.Table], hasher: Hasher, *, keyed: bool) -> pa.Table:
-    """Merge the batches of a window, oldest first: one row for each sample, ordered by hash.
-
-    Parameters
-    ----------
-    tables : sequence of pyarrow.Table
-        One for each data interval, each free of repeated rows.
-    hasher : callable
-        Gives the hashes of a table's rows.
-    keyed : bool
-        Whether the experiment has a key. If so, the newest row of a key is kept; if not, rows that agree on
-        their features and differ elsewhere are different observations, and only repeated ones are dropped.
-
-    Returns
-    -------
-    pyarrow.Table
-    """
-    import numpy as np
-    import pyarrow as pa
-
-    table = pa.concat_tables(tables)
-    if len(tables) == 1:
-        return table
-    hashes = hasher(table)
-    if not keyed:
-        return _settle(table, hashes, Arrangement())
-    order = np.argsort(hashes, kind="stable")
-    ordered = hashes[order]
-    last = np.append(ordered[1:] != ordered[:-1], True) if len(order) else np.zeros(0, dtype=bool)
-    return table.take(order[last])

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from diurnal.backends import backend_of
 from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater
 from diurnal.values import Comparison, ModelVersion, Package, Uncompared
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from diurnal.backends import Data
     from diurnal.contract import Schema
     from diurnal.day import Day
 
@@ -57,8 +57,8 @@ def against_champion(
     except (ConfigurationError, ModelRefused) as error:
         return number, None, "unusable", [f"champion {number} cannot be loaded: {error.message}"]
     try:
-        fresh = _unseen(day, champion, test, schema)
-        if not fresh.num_rows:
+        fresh = _unseen(day, champion, test, twin, schema)
+        if not fresh.n_rows:
             learnt = f"champion {number} has learnt all {test.n_rows} test samples of this batch: {said}"
             return number, None, "nothing-new", [learnt]
         return number, _compare(day, model, twin, fresh, schema), None, []
@@ -80,36 +80,24 @@ def _load(day: Day, champion: ModelVersion) -> Any:
     )
 
 
-def _unseen(day: Day, champion: ModelVersion, test: Package, schema: Schema) -> pa.Table:
+def _unseen(day: Day, champion: ModelVersion, test: Package, twin: Any, schema: Schema) -> Data:
     """Give the test samples that are in none of the batches that the champion learnt."""
-    import numpy as np
-    import pyarrow as pa
-
     row = day.stores.warehouse.run(champion.run_id) or {"packages": []}
-    hasher, columns = day.hasher(schema), sorted(schema.key or schema.features)
-    table = day.stores.lake.read(test)
-    hashes = hasher(table)
-    seen = np.zeros(len(hashes), dtype=bool)
-    for learnt in row["packages"]:
-        package = Package(learnt["path"], learnt["digest"], learnt["n_rows"])
-        for batch in day.stores.lake.batches(package, columns):
-            seen |= np.isin(hashes, hasher(batch))
-    return table.filter(pa.array(~seen))
+    learnt = [Package(one["path"], one["digest"], one["n_rows"]) for one in row["packages"]]
+    return backend_of(twin).unseen(day, test, learnt, schema)
 
 
-def _compare(day: Day, champion: Any, twin: Any, fresh: pa.Table, schema: Schema) -> Comparison:
-    from diurnal import promotion
-    from diurnal.backends import sklearn as backend
-
-    X, y = backend.matrix(fresh, list(schema.features)), backend.vector(fresh, schema.target)
-    main, score = backend.scorer(day.experiment.build())
-    twin_wins, champion_wins, p_worse, test = promotion.compare(
-        y, twin.predict(X), champion.predict(X), classification=schema.task == "classification"
-    )
+def _compare(day: Day, champion: Any, twin: Any, fresh: Data, schema: Schema) -> Comparison:
+    made = day.experiment.build()
+    backend, other = backend_of(made), backend_of(champion)
+    if backend is not other:
+        raise ModelRefused("it was fitted by another library than the twin", advice="promote the new version by hand")
+    main = backend.score_name(made)
+    twin_wins, champion_wins, p_worse, test = backend.compare(twin, champion, fresh, schema)
     return Comparison(
-        n_compared=len(y),
-        twin_score=score(twin, X, y)[main],
-        champion_score=score(champion, X, y)[main],
+        n_compared=fresh.n_rows,
+        twin_score=backend.scores(made, twin, fresh)[main],
+        champion_score=backend.scores(made, champion, fresh)[main],
         twin_wins=twin_wins,
         champion_wins=champion_wins,
         p_worse=p_worse,

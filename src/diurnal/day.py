@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from diurnal.lake import Lake
     from diurnal.models import Models
     from diurnal.warehouse import Warehouse
+
+ROWS_SIDE_BY_SIDE = 131_072  # of all packages of a window together are in memory while they are merged
 
 Window = tuple[tuple[DataInterval, Package], ...]
 
@@ -105,6 +107,11 @@ class Day:
             raise DiurnalError(f"{self.experiment.name} has no schema, which its first batch fixes")
         return schema
 
+    @property
+    def scratch(self) -> str:
+        """The URL of a folder in the lake for what is removed again, which Spark's executors reach as well."""
+        return f"{self.stores.lake.address}/.tmp"
+
     def hasher(self, schema: Schema) -> Hasher:
         """Give the function that hashes the identity of rows."""
         columns = schema.key or schema.features
@@ -124,19 +131,61 @@ class Day:
         lacking = [f"the window holds {len(found)} of {last} batches"] if last and len(found) < last else []
         return tuple(found), lacking
 
-    def samples(self, packages: Sequence[Package], schema: Schema) -> pa.Table:
-        """Read packages, oldest first, as one row for each sample, ordered by hash."""
-        from diurnal.arranging import newest
+    def share(self, packages: Sequence[Package]) -> float:
+        """Tell which share of the samples in some packages the experiment learns from: its `sample`, or 1."""
+        wanted = self.experiment.sample
+        if wanted is None or isinstance(wanted, float):
+            return 1.0 if wanted is None else wanted
+        return min(1.0, wanted / max(1, sum(package.n_rows for package in packages)))
 
-        tables = [self.stores.lake.read(package) for package in packages]
-        return newest(tables, self.hasher(schema), keyed=bool(schema.key))
+    def samples(self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> Iterator[pa.Table]:
+        """Stream packages, oldest first, as one row for each sample, ordered by hash.
 
-    def learnable(self, packages: Sequence[Package], schema: Schema) -> tuple[pd.DataFrame, np.ndarray]:
+        Parameters
+        ----------
+        packages : sequence of Package
+            One for each data interval.
+        schema : Schema
+            Of their rows.
+        share : float
+            Only so many of the samples, between 0 and 1: see :func:`diurnal.splitting.is_sampled`.
+
+        Yields
+        ------
+        pyarrow.Table
+            With the features and the target at least.
+        """
+        from diurnal.merging import merged
+
+        identity = schema.key or schema.features
+        needed = {*schema.features, schema.target, *(identity if share < 1 or len(packages) > 1 else ())}
+        if len(packages) > 1 and not schema.key:  # two rows are one sample if they agree on everything
+            needed |= set(schema.names)
+        columns = [name for name in schema.names if name in needed]
+        side_by_side = None if len(packages) == 1 else max(4_096, ROWS_SIDE_BY_SIDE // len(packages))
+        streams = [self.stores.lake.batches(package, columns, n_rows=side_by_side) for package in packages]
+        if share < 1:
+            streams = [self._sampled(stream, identity, share) for stream in streams]
+        return merged(streams, self.hasher(schema), keyed=bool(schema.key))
+
+    def _sampled(
+        self, batches: Iterable[pa.RecordBatch], identity: Sequence[str], share: float
+    ) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        for batch in batches:
+            yield batch.filter(pa.array(splitting.is_sampled(batch, identity, self.experiment.name, share)))
+
+    def learnable(
+        self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0
+    ) -> tuple[pd.DataFrame, np.ndarray]:
         """Read packages as what scikit-learn takes: the features and the target."""
-        from diurnal.backends import sklearn as backend
+        from diurnal.backends.sklearn import filled
 
-        table = self.samples(packages, schema)
-        return backend.matrix(table, list(schema.features)), backend.vector(table, schema.target)
+        tables = self.samples(packages, schema, share=share)
+        n_rows = sum(package.n_rows for package in packages)
+        expected = n_rows if share == 1 else int(share * n_rows + 6 * (share * n_rows) ** 0.5)
+        return filled(tables, list(schema.features), schema.target, expected=expected)
 
     def twin(self, search: SearchResult) -> Any:
         """Load the twin that a search kept."""
@@ -145,4 +194,5 @@ class Day:
         data = self.stores.lake.get(search.twin)
         if hashlib.sha256(data).hexdigest() != search.twin_digest:
             raise ModelRefused(f"the twin {search.twin} is not what was kept", advice="run the data interval again")
-        return models.loads(data, self.experiment.trusted)
+        form = search.twin.rpartition("/")[2].partition(".")[2]
+        return models.loads(data, self.experiment.trusted, form=form, scratch=self.scratch)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import statistics
 import traceback
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from diurnal.errors import BatchRefused, DeclarationError, DiurnalError, Problem, TryAgainLater
+from diurnal.errors import DeclarationError, DiurnalError, TryAgainLater
 from diurnal.values import Package
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from diurnal.contract import Schema
     from diurnal.day import Day
     from diurnal.lake import Spool
@@ -21,17 +18,22 @@ if TYPE_CHECKING:
 
 def bring_in(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Schema, list[str]]:
     """Bring the batch in: as it came, checked, and then ordered and kept."""
-    from diurnal.backends import sklearn as backend
-    from diurnal.contract import Inspection, infer
+    from diurnal.backends import backend_of
+    from diurnal.contract import Inspection, infer, satisfying
 
     experiment = day.experiment
-    spool = _spooled(day, folder)
-    task = backend.task(experiment.build())
+    made = experiment.build()
+    backend = backend_of(made)
+    task = backend.task(made)
     if fixed and fixed.task != task:
         raise DeclarationError(
             f"{experiment.name} is a {task} now and was a {fixed.task} when its first batch came",
             advice="give the new task an experiment of its own, under another name",
         )
+    brought = backend.bring_in(day, fixed, task, folder)
+    if brought is not None:
+        return brought.package, brought.schema, [*brought.warnings, *_repeated(brought.n_repeated)]
+    spool = _spooled(day, folder)
     schema = fixed or infer(
         lambda: iter(spool),
         target=experiment.target,
@@ -45,16 +47,18 @@ def bring_in(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Sch
         experiment.name,
         "batches",
         day.interval,
-        _checked(inspection.read(spool), experiment.checks),
+        satisfying(inspection.read(spool), experiment.checks),
         schema.arrow,
         day.hasher(schema),
         key=schema.key,
+        n_rows=spool.n_rows,
         n_bytes=spool.n_bytes,
     )
-    warnings = list(inspection.warnings)
-    if arrangement.n_repeated:
-        warnings.append(f"{arrangement.n_repeated} repeated rows were dropped; a key would tell them apart")
-    return package, schema, warnings
+    return package, schema, [*inspection.warnings, *_repeated(arrangement.n_repeated)]
+
+
+def _repeated(n_rows: int) -> list[str]:
+    return [f"{n_rows} repeated rows were dropped; a key would tell them apart"] if n_rows else []
 
 
 def _spooled(day: Day, folder: Path) -> Spool:
@@ -73,25 +77,6 @@ def _spooled(day: Day, folder: Path) -> Spool:
             f"the source fails with {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})",
             advice="run it again; if it goes on, mend the source",
         ) from error
-
-
-def _checked(batches: Iterable[pa.RecordBatch], checks: Any) -> Iterator[pa.RecordBatch]:
-    """Hold rows against the experiment's own checks, a pandera schema."""
-    for batch in batches:
-        if checks is not None:
-            try:
-                checks.validate(batch.to_pandas(), lazy=True)
-            except Exception as error:
-                if type(error).__name__ not in ("SchemaErrors", "SchemaError"):
-                    raise
-                cases = error.failure_cases  # type: ignore[attr-defined]  # pandera's, which is optional
-                raise BatchRefused(
-                    [
-                        Problem("check-failed", f"{row['column']}: {row['check']} fails for {row['failure_case']!r}")
-                        for row in cases.head(20).to_dict("records")
-                    ]
-                ) from None
-        yield batch
 
 
 def unusual(day: Day, package: Package) -> list[str]:

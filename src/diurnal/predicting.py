@@ -13,7 +13,6 @@ from diurnal.errors import DiurnalError, NotFound, UsageError, nearest
 from diurnal.values import Limits
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
     from diurnal.contract import Schema
@@ -125,11 +124,12 @@ def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -
     """
     import pyarrow as pa
 
-    from diurnal.backends import sklearn as backend
+    from diurnal.backends import backend_of
     from diurnal.contract import Inspection
 
     row = resolve(stores.warehouse, reference)
     model = load(stores.models, row)
+    backend = backend_of(model)
     features = [column["name"] for column in row["signature"]["columns"]]
     batches = iter(batches)
     first = next(batches, None)
@@ -139,9 +139,9 @@ def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -
     for batch in () if first is None else inspection.read(chain([first], batches)):
         if batch.num_rows:
             empty = False
-            X = backend.matrix(pa.Table.from_batches([batch]), features)
-            keys = {name: batch.column(name) for name in schema.key}
-            yield pa.table({**keys, **_predictions(model, X, row["signature"].get("classes"))})
+            rows = pa.Table.from_batches([batch])
+            keys = {name: rows.column(name) for name in schema.key}
+            yield pa.table({**keys, **backend.predictions(model, rows.select(features), row["signature"])})
     if empty:
         yield _nothing(schema, row["signature"])
 
@@ -169,11 +169,3 @@ def _schema(stores: Stores, experiment: str, features: list[str], given: set[str
     key = schema.key if given.issuperset(schema.key) else ()
     wanted = {*features, *key}
     return replace(schema, columns=tuple(c for c in schema.columns if c.name in wanted), key=key, drop=())
-
-
-def _predictions(model: Any, X: pd.DataFrame, classes: list[Any] | None) -> dict[str, Any]:
-    columns = {"prediction": model.predict(X)}
-    if classes and hasattr(model, "predict_proba"):
-        for label, column in zip(classes, model.predict_proba(X).T, strict=True):
-            columns[f"probability_{label}"] = column
-    return columns

@@ -70,13 +70,24 @@ def compare(
 def _compare_labels(
     truth: npt.NDArray[np.generic], twin: npt.NDArray[np.generic], champion: npt.NDArray[np.generic]
 ) -> tuple[int, int, float, str]:
-    from scipy.stats import binomtest
-
     n = len(truth)
     twin_right = (twin == truth).reshape(n, -1).all(axis=1)
     champion_right = (champion == truth).reshape(n, -1).all(axis=1)
     twin_wins = int((twin_right & ~champion_right).sum())
     champion_wins = int((champion_right & ~twin_right).sum())
+    return compare_wins(twin_wins, champion_wins)
+
+
+def compare_wins(twin_wins: int, champion_wins: int) -> tuple[int, int, float, str]:
+    """Compare two classifiers by the samples on which exactly one of them is right, counted elsewhere.
+
+    Examples
+    --------
+    >>> compare_wins(1, 0)
+    (1, 0, 1.0, 'exact McNemar')
+    """
+    from scipy.stats import binomtest
+
     differing = twin_wins + champion_wins
     p_worse = float(binomtest(twin_wins, differing, alternative="less").pvalue) if differing else 1.0
     return twin_wins, champion_wins, p_worse, "exact McNemar"

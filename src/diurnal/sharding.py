@@ -14,8 +14,8 @@ from diurnal.values import Package, Samples
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
+    from diurnal.backends import Backend, Data
     from diurnal.day import Day
 
 
@@ -37,17 +37,14 @@ class Part:
 
 def cut(day: Day, samples: Samples) -> list[dict[str, int]]:
     """Cut the search into as many shards as the experiment declares; those that share a prefix stay together."""
-    from diurnal import search as searching
-
-    search, X, y = to_tune(day, samples)
-    return searching.shards(search, X, y, day.experiment.tuning_tasks)
+    backend, search, data = to_tune(day, samples)
+    return backend.cut(search, data, day.experiment.tuning_tasks)
 
 
 def score(day: Day, samples: Samples, shard: dict[str, int]) -> Part:
     """Make the fits of one shard, and keep their scores."""
-    from diurnal.backends import sklearn as backend
-
-    table, warnings = backend.score_shard(*to_tune(day, samples), shard)
+    backend, search, data = to_tune(day, samples)
+    table, warnings = backend.score_shard(search, data, shard)
     return Part(day.stores.lake.keep(day.experiment.name, "candidates", day.interval, table), warnings)
 
 
@@ -59,24 +56,25 @@ def read(day: Day, parts: Sequence[Part]) -> list[dict[str, np.ndarray]]:
     return [{name: np.array(table[name].to_pylist()) for name in table.column_names} for table in tables]
 
 
-def to_tune(day: Day, samples: Samples) -> tuple[Any, pd.DataFrame, np.ndarray]:
-    """Give the search and the train samples that it learns from.
+def to_tune(day: Day, samples: Samples) -> tuple[Backend, Any, Data]:
+    """Give the search, what carries it out, and the train samples that it learns from.
 
     Raises
     ------
     BatchRefused
         If there are none, or too few of a class for the folds.
     """
-    from diurnal.backends import sklearn as backend
+    from diurnal.backends import backend_of
     from diurnal.contract import refuse_scarce_classes
 
     search = day.experiment.build()
-    X, y = day.learnable(samples.train, day.schema)
-    if not len(y):
+    backend = backend_of(search)
+    data = backend.read(day, samples.train, day.schema, share=day.share(samples.train))
+    if not data.n_rows:
         raise no_samples(day, "train")
     if backend.task(search) == "classification":
-        refuse_scarce_classes(_counts(y), backend.least_of_a_class(search, y))
-    return search, X, y
+        refuse_scarce_classes(backend.class_counts(data), backend.least_of_a_class(search, data))
+    return backend, search, data
 
 
 def no_samples(day: Day, side: str) -> BatchRefused:
@@ -85,9 +83,3 @@ def no_samples(day: Day, side: str) -> BatchRefused:
     return BatchRefused(
         [Problem(f"no-{side}-samples", what)], advice="fetch larger batches, or choose another test_size"
     )
-
-
-def _counts(y: np.ndarray) -> dict[str, int]:
-    import numpy as np
-
-    return {str(label): int(n) for label, n in zip(*np.unique(y, return_counts=True), strict=True)}

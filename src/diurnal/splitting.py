@@ -21,6 +21,7 @@ import struct
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from hashlib import blake2b
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 Role = Literal["train", "test"]
 Scalar = int | float | bool | str | date | datetime | None
 
+ROWS_A_PIECE = 8_192  # are laid out as bytes at once
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -88,10 +90,14 @@ def identities(batch: pa.RecordBatch | pa.Table, columns: Sequence[str], experim
     """
     import numpy as np
 
-    prefix = experiment.encode() + b"\0"
-    rows = _rows(batch, sorted(columns))
-    digests = b"".join([blake2b(prefix + row, digest_size=8).digest() for row in rows])
-    return np.frombuffer(digests, dtype="<u8")
+    names, begun = sorted(columns), blake2b(experiment.encode() + b"\0", digest_size=8)
+    digests = []
+    for start in range(0, batch.num_rows, ROWS_A_PIECE):
+        for row in _rows(batch.slice(start, ROWS_A_PIECE), names):
+            digest = begun.copy()
+            digest.update(row)
+            digests.append(digest.digest())
+    return np.frombuffer(b"".join(digests), dtype="<u8")
 
 
 def is_test(hashes: Hashes, test_size: float) -> npt.NDArray[np.bool_]:
@@ -99,6 +105,28 @@ def is_test(hashes: Hashes, test_size: float) -> npt.NDArray[np.bool_]:
     import numpy as np
 
     return hashes < np.uint64(threshold(test_size))
+
+
+def is_sampled(
+    batch: pa.RecordBatch | pa.Table, columns: Sequence[str], experiment: str, share: float
+) -> npt.NDArray[np.bool_]:
+    """Tell which rows belong to a sample of a share of all rows.
+
+    The hash is another one than the role's, so that a sample holds train and test rows as there are. A row that is in
+    the sample of some share is in that of every larger one, for life.
+
+    Parameters
+    ----------
+    batch, columns, experiment
+        As for :func:`identities`.
+    share : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (n_rows,)
+    """
+    return is_test(identities(batch, columns, f"{experiment}\0sample"), share)
 
 
 def _canonical(value: Scalar) -> bytes:
@@ -121,25 +149,50 @@ def _rows(batch: pa.RecordBatch | pa.Table, columns: Sequence[str]) -> list[byte
     """Give the canonical bytes of each row; runs of numeric columns are laid out by NumPy, not cell by cell."""
     import pyarrow as pa
 
-    parts: list[list[bytes]] = []
-    numeric: list[Any] = []
-    for name in columns:
-        column = batch.column(name)
-        if isinstance(column, pa.ChunkedArray):
-            column = column.combine_chunks()
-        if pa.types.is_string(column.type):
-            parts += [_cut(numeric, len(column))] if numeric else []
-            numeric = []
-            parts.append([_canonical(value) for value in column.to_pylist()])
-        else:
-            numeric.append(_cells(column))
-    parts += [_cut(numeric, batch.num_rows)] if numeric else []
-    return parts[0] if len(parts) == 1 else [b"".join(pieces) for pieces in zip(*parts, strict=True)]
+    pieces: list[list[bytes]] = []
+    for is_text, names in groupby(columns, key=lambda name: pa.types.is_string(batch.schema.field(name).type)):
+        arrays = [_whole(batch.column(name)) for name in names]
+        pieces += [piece for array in arrays for piece in _texts(array)] if is_text else [_numbers(arrays)]
+    return pieces[0] if len(pieces) == 1 else [b"".join(row) for row in zip(*pieces, strict=True)]
 
 
-def _cells(column: pa.Array) -> npt.NDArray[np.uint8]:
-    """Lay a column of numbers out as an (n_rows, 9) matrix of bytes."""
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    import pyarrow as pa
+
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _texts(column: pa.Array) -> tuple[list[bytes], list[bytes]]:
+    """Give the nine bytes before each text, and the texts."""
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    heads = np.empty(len(column), dtype=[("kind", "u1"), ("length", "<i8")])
+    heads["kind"] = np.where(column.is_null().to_numpy(zero_copy_only=False), ord("n"), ord("s"))
+    texts = pc.fill_null(column, "").cast(pa.binary())
+    heads["length"] = pc.binary_length(texts).to_numpy(zero_copy_only=False)
+    return heads.view("V9").tolist(), texts.to_pylist()
+
+
+def _numbers(columns: Sequence[pa.Array]) -> list[bytes]:
+    """Give the nine bytes of each number, one row's after the other."""
+    import numpy as np
+
+    forms = [("<f8" if str(column.type) == "double" else "<i8") for column in columns]
+    fields = [field for i, form in enumerate(forms) for field in ((f"kind{i}", "u1"), (f"value{i}", form))]
+    cells = np.empty(len(columns[0]), dtype=fields)
+    for i, column in enumerate(columns):
+        kind, values = _values(column)
+        cells[f"kind{i}"] = ord(kind)
+        if column.null_count:
+            cells[f"kind{i}"][column.is_null().to_numpy(zero_copy_only=False)] = ord("n")
+        cells[f"value{i}"] = values
+    return cells.view(f"V{9 * len(columns)}").tolist()
+
+
+def _values(column: pa.Array) -> tuple[str, npt.NDArray[Any]]:
+    """Give the byte of a column's kind, and its values as numbers of eight bytes, with 0 for null."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -149,19 +202,5 @@ def _cells(column: pa.Array) -> npt.NDArray[np.uint8]:
         column = column.cast(pa.int32()).cast(pa.int64())
     elif kind == "t":
         column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    nulls = column.is_null().to_numpy(zero_copy_only=False)
     values = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
-    if kind == "f":
-        values = values + 0.0
-    cells = np.empty((len(column), 9), dtype=np.uint8)
-    cells[:, 0] = np.where(nulls, ord("n"), ord(kind))
-    cells[:, 1:] = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).view(np.uint8).reshape(-1, 8)
-    return cells
-
-
-def _cut(matrices: list[Any], n_rows: int) -> list[bytes]:
-    import numpy as np
-
-    flat = np.hstack(matrices).tobytes()
-    width = 9 * len(matrices)
-    return [flat[i : i + width] for i in range(0, n_rows * width, width)]
+    return kind, values + 0.0 if kind == "f" else values

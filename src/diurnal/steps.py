@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from diurnal import sharding, splitting
+from diurnal import sharding
 from diurnal.errors import BatchRefused, TryAgainLater
 from diurnal.sharding import Part
 from diurnal.values import (
@@ -75,7 +75,7 @@ def split(day: Day, batch: Batch) -> Samples:
     for interval, package in batch.window:
         pair = warehouse.find_split(name, interval, package.digest, test_size)
         if pair is None:
-            pair = lake.cut(name, interval, package, lambda rows: splitting.is_test(hasher(rows), test_size))
+            pair = lake.cut(name, interval, package, hasher, test_size)
             warehouse.keep_split(name, interval, package.digest, test_size, *pair)
         pairs.append(pair)
     return Samples(
@@ -94,17 +94,16 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
     With `parts`, the scores of all shards, only what remains is done: the ranking and the fit of the best one.
     """
     from diurnal import models
-    from diurnal.backends import sklearn as backend
 
     started = time.perf_counter()
     lake = day.stores.lake
-    search, X, y = sharding.to_tune(day, samples)
+    backend, search, data = sharding.to_tune(day, samples)
     scored = sharding.read(day, parts) if parts else None
-    tuned = backend.tune(search, X, y, progress=day.progress, parts=scored)
-    twin = models.dumps(tuned.twin, day.experiment.trusted)
+    tuned = backend.tune(search, data, progress=day.progress, parts=scored)
+    twin, _ = models.dump_and_read_back(tuned.twin, day.experiment.trusted, scratch=day.scratch)
     digest = hashlib.sha256(twin).hexdigest()
     name, key = day.experiment.name, day.interval.key
-    path = lake.put(f"{name}/twins/{key}/{digest}.skops", twin)
+    path = lake.put(f"{name}/twins/{key}/{digest}.{models.form_of(tuned.twin)}", twin)
     table = None if tuned.table is None else lake.keep(name, "candidates", day.interval, tuned.table)
     return SearchResult(
         run=samples.run,
@@ -114,14 +113,14 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
         cv_score_std=tuned.std,
         n_candidates=tuned.n_candidates,
         cv_folds=tuned.n_folds,
-        scoring=backend.scorer(search)[0],
-        n_train=len(y),
+        scoring=backend.score_name(search),
+        n_train=data.n_rows,
         candidates=None if table is None else table.path,
         twin=path,
         twin_digest=digest,
         warnings=(
             *samples.warnings,
-            *_unseeded(search),
+            *backend.unseeded(search),
             *(w for part in parts for w in part.warnings),
             *tuned.warnings,
         ),
@@ -132,21 +131,22 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
 def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
     """Score the twin on test samples, and compare it with the champion on those of the new batch."""
     from diurnal import comparing
-    from diurnal.backends import sklearn as backend
+    from diurnal.backends import backend_of
 
     started = time.perf_counter()
-    schema, twin = day.schema, day.twin(search)
-    main, score = backend.scorer(day.experiment.build())
-    X, y = day.learnable(samples.test, schema)
-    if not len(y):
+    schema, made = day.schema, day.experiment.build()
+    backend = backend_of(made)
+    data = backend.read(day, samples.test, schema)
+    if not data.n_rows:
         raise sharding.no_samples(day, "test")
-    scores = score(twin, X, y)
+    twin = day.twin(search)
+    scores = backend.scores(made, twin, data)
     version, comparison, uncompared, lacking = comparing.against_champion(day, samples.test[-1], twin, schema)
     return Evaluation(
         run=samples.run,
-        test_score=scores[main],
+        test_score=scores[backend.score_name(made)],
         test_scores=scores,
-        n_test=len(y),
+        n_test=data.n_rows,
         champion_version=version,
         comparison=comparison,
         uncompared=uncompared,
@@ -159,13 +159,14 @@ def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
     """Store the best parameters, the training conditions and the scores: one row of `experiments`."""
     from diurnal.models import library_versions
 
+    made = day.experiment.build()
     comparison = evaluation.comparison
     row = {
         "packages": [
             {"data_interval_start": interval.start.isoformat(), **asdict(package)}
             for interval, package in search.window
         ],
-        "library_versions": library_versions(),
+        "library_versions": library_versions(made),
         "target": day.experiment.target,
         "test_size": day.experiment.test_size,
         "window": str(day.experiment.window),
@@ -192,21 +193,21 @@ def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
 
 def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
     """Fit the winner on all rows of the window, and save it; nobody sees it before it is published."""
-    from diurnal import models
-    from diurnal.backends import sklearn as backend
+    from diurnal.backends import backend_of
 
-    schema = day.schema
-    X, y = day.learnable([package for _, package in samples.window], schema)
-    fitted = backend.refit(day.twin(search), X, y)
-    columns = [column for column in schema.to_dict()["columns"] if column["name"] in schema.features]
-    signature = models.signature(fitted, X, target=schema.target, schema_columns=columns)
+    schema, made = day.schema, day.experiment.build()
+    backend = backend_of(made)
+    packages = [package for _, package in samples.window]
+    data = backend.read(day, packages, schema, share=day.share(packages))
+    fitted = backend.refit(made, lambda: day.twin(search), search.best_params, data)
+    signature = backend.signature(fitted, data, schema)
     path, digest = day.stores.models.save(
         day.experiment.name,
         day.interval,
         fitted,
         signature,
         trusted=day.experiment.trusted,
-        notes={"run_id": samples.run.run_id, "description": day.experiment.description, "n_samples": len(y)},
+        notes={"run_id": samples.run.run_id, "description": day.experiment.description, "n_samples": data.n_rows},
     )
     return ModelFile(samples.run, path, digest, signature)
 
@@ -216,7 +217,7 @@ def publish(day: Day, recorded: Run, model: ModelFile) -> ModelVersion:
     from diurnal.models import library_versions
 
     return day.stores.warehouse.publish(
-        recorded, model, library_versions=library_versions(), trusted=list(day.experiment.trusted)
+        recorded, model, library_versions=library_versions(day.experiment.build()), trusted=list(day.experiment.trusted)
     )
 
 
@@ -263,11 +264,3 @@ def _run(day: Day, epoch: int, package: Package, window: Window) -> Run:
     identity = hashlib.sha256(f"{end}\n{all_of_it}\n{code}\n{repeat}".encode()).hexdigest()[:12]
     run_id = f"{name}-{day.interval.key}-{identity}"
     return Run(run_id, name, day.interval, epoch, package.digest, all_of_it, code, repeat)
-
-
-def _unseeded(search: Any) -> list[str]:
-    from diurnal.backends import sklearn as backend
-
-    return [
-        f"random_state is not set in {place}: its numbers change from run to run" for place in backend.unseeded(search)
-    ]

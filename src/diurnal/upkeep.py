@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
@@ -13,8 +13,9 @@ from diurnal.errors import ConfigurationError, DiurnalError
 from diurnal.values import DataInterval, Package
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from diurnal.day import Stores
-    from diurnal.splitting import Hashes
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,10 @@ def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
     ------
     Finding
     """
-    for row in _of(stores.warehouse.packages(), experiment):
-        state = _state(stores.lake.digest_of(row["path"]), row["digest"])
+    packages = _of(stores.warehouse.packages(), experiment)
+    hashed: dict[str, str | None] = {}
+    for row in packages:
+        state = _state(stores.lake.digest_of(row["path"], hashed), row["digest"])
         yield Finding("package", row["experiment"], row["path"], state)
     for run in _of(stores.warehouse.runs(), experiment):
         if path := run["candidates"]:
@@ -64,9 +67,16 @@ def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
         yield Finding("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
     loads = [row for row in _of(stores.warehouse.loads(), experiment) if row["state"] == "complete"]
     batches = _batches(stores, loads)
+    known = {
+        (row["experiment"], row["data_interval_start"], row["digest"]): Package(
+            row["path"], row["digest"], row["n_rows"]
+        )
+        for row in packages
+        if row["role"] == "batch"
+    }
     for row in loads:
         name = f"load {row['load_id']} of {row['data_interval_start'].astimezone(UTC):%Y-%m-%dT%H:%MZ}"
-        state = _load_state(stores, row)
+        state = _load_state(stores, row, known[row["experiment"], row["data_interval_start"], row["digest"]])
         if row["shown"] and batches[row["experiment"], row["data_interval_start"].astimezone(UTC)] != row["digest"]:
             state = "outdated" if state == "good" else state
         yield Finding("load", row["experiment"], name, state)
@@ -103,36 +113,40 @@ def _state(found: str | None, promised: str) -> str:
     return "good" if found == promised else "damaged"
 
 
-def _load_state(stores: Stores, row: dict[str, Any]) -> str:
-    """Compare the rows of a load with those of its package, whatever their order."""
-    import numpy as np
+def _package(row: dict[str, Any]) -> Package:
+    return Package(row["path"], row["digest"], row["n_rows"])
 
-    key = row["data_interval_start"].astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    path = f"{row['experiment']}/batches/{key}/{row['digest']}.parquet"
-    package = Package(path, row["digest"], row["n_rows"])
+
+def _load_state(stores: Stores, row: dict[str, Any], package: Package) -> str:
+    """Compare the rows of a load with those of its package, whatever their order."""
     try:
-        kept = stores.lake.read(package)
+        schema = stores.lake.schema(package)
+        kept = _content(stores.lake.batches(package))
     except DiurnalError:
         return "unknown"
-    loaded = stores.warehouse.load_rows(row["experiment"], row["load_id"])
-    if loaded.num_rows != kept.num_rows:
-        return "damaged"
-    same = np.array_equal(_content(kept), _content(loaded.select(kept.column_names).cast(kept.schema)))
-    return "good" if same else "damaged"
+    rows = stores.warehouse.load_rows(row["experiment"], row["load_id"])
+    loaded = _content(batch.select(schema.names).cast(schema) for batch in rows)
+    return "good" if loaded == kept else "damaged"
 
 
-def _content(table: Any) -> Hashes:
+def _content(batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
+    """Give the number of rows and the sum of their hashes: one pass, no memory, and the order does not count."""
     import numpy as np
 
     from diurnal.splitting import identities
 
-    return np.sort(identities(table, table.column_names, "content"))
+    n_rows = total = 0
+    for batch in batches:
+        n_rows += batch.num_rows
+        total += int(identities(batch, batch.schema.names, "content").sum(dtype=np.uint64))
+    return n_rows, total % 2**64
 
 
 def gc(stores: Stores, *, older_than: timedelta, now: datetime | None = None, dry_run: bool = False) -> list[str]:
     """Remove what nothing refers to: files and rows that a killed or superseded attempt left behind.
 
-    Batches are never removed: a corrected batch's former package stays, as the runs that learnt it name it.
+    Batches are never removed: a corrected batch's former package stays, as the runs that learnt it name it. So do the
+    parts that a kept package names, and, where it cannot be read to tell, all parts of its data interval.
 
     Parameters
     ----------
@@ -154,10 +168,11 @@ def gc(stores: Stores, *, older_than: timedelta, now: datetime | None = None, dr
     limit = (now or datetime.now(UTC)) - older_than
     warehouse = stores.warehouse
     runs = warehouse.runs()
-    referred = {row["path"] for row in warehouse.packages()} | {run["candidates"] for run in runs}
+    referred, spared = _files(stores, map(_package, warehouse.packages()))
+    referred |= {run["candidates"] for run in runs}
     removed = []
     for path, written in stores.lake.files():
-        if path not in referred and written.astimezone(UTC) < limit:
+        if path not in referred and path.rpartition("/")[0] not in spared and written.astimezone(UTC) < limit:
             removed.append(f"lake {path}")
             if not dry_run:
                 stores.lake.delete(path)
@@ -176,3 +191,15 @@ def gc(stores: Stores, *, older_than: timedelta, now: datetime | None = None, dr
         n_loads = warehouse.discard_unused_loads(older_than)
         removed += [f"{n_loads} loads that were never completed"] if n_loads else []
     return removed
+
+
+def _files(stores: Stores, packages: Iterable[Package]) -> tuple[set[str], set[str]]:
+    """Give the files of packages, and the folders of parts of which some manifest cannot be read."""
+    files, spared = set(), set()
+    for package in packages:
+        files.add(package.path)
+        try:
+            files.update(stores.lake.files_of(package))
+        except DiurnalError:
+            spared.add(stores.lake.folder_of_parts(package))
+    return files, spared

@@ -70,12 +70,12 @@ class DataInterval:
 
 @dataclass(frozen=True)
 class Package:
-    """An immutable Parquet file in the lake, named by its digest.
+    """Immutable rows in the lake, named by their digest: a Parquet file, or the manifest of many.
 
     Attributes
     ----------
     path : str
-        Below the root of the lake.
+        Of the one or the other, below the root of the lake.
     digest : str
         The SHA-256 of the file, in hexadecimal.
     n_rows : int

@@ -24,12 +24,17 @@ from typing import TYPE_CHECKING, Any
 from diurnal.contract.schema import KINDS, UNTYPED, Column, Schema, refuse_scarce_classes
 
 if TYPE_CHECKING:
+    from diurnal.contract.custom import satisfying
     from diurnal.contract.inference import infer
     from diurnal.contract.inspection import Inspection
 
-__all__ = ["KINDS", "UNTYPED", "Column", "Inspection", "Schema", "infer", "refuse_scarce_classes"]
+__all__ = ["KINDS", "UNTYPED", "Column", "Inspection", "Schema", "infer", "refuse_scarce_classes", "satisfying"]
 
-_LAZY = {"infer": "diurnal.contract.inference", "Inspection": "diurnal.contract.inspection"}
+_LAZY = {
+    "infer": "diurnal.contract.inference",
+    "Inspection": "diurnal.contract.inspection",
+    "satisfying": "diurnal.contract.custom",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -36,6 +36,13 @@ class Findings:
         first = [int(row) + before + 1 for row in rows[: ROWS_SHOWN - len(found.rows)]]
         self._problems[code, column] = Problem(code, found.what, column, (*found.rows, *first), found.count + len(rows))
 
+    def absorb(self, other: Findings) -> None:
+        """Add what was found in another piece: counts add up, and rows, which were counted in that piece, are dropped."""
+        for place, problem in other._problems.items():
+            found = self._problems.get(place)
+            count = problem.count + (found.count if found else 0)
+            self._problems[place] = Problem(problem.code, (found or problem).what, problem.column, (), count)
+
     def refuse(self) -> None:
         """Refuse the batch if anything was found."""
         if self._problems:

@@ -65,26 +65,70 @@ def infer(
     >>> schema.features, schema.classes
     (('size',), ('a', 'b'))
     """
-    findings = Findings()
-    drafts: dict[str, _Draft] = {}
-    n_rows = 0
+    sketch = Sketch(target=target, key=tuple(key), drop=tuple(drop), limits=limits)
     for batch in batches():
-        if not drafts:
-            drafts = _drafts(batch.schema, target, key, drop, findings, limits)
-        for name, draft in drafts.items():
+        sketch.read(batch)
+    return sketch.schema(task)
+
+
+@dataclass
+class Sketch:
+    """What is known of a first batch, or of a piece of it: pieces that were read elsewhere add up.
+
+    Attributes
+    ----------
+    target, key, drop, limits
+        As for :func:`infer`.
+    n_rows : int
+        How many rows were read.
+    """
+
+    target: str
+    key: tuple[str, ...]
+    drop: tuple[str, ...]
+    limits: Limits
+    n_rows: int = 0
+    _drafts: dict[str, _Draft] = field(default_factory=dict)
+
+    def read(self, batch: pa.RecordBatch) -> None:
+        """Take a further piece; its columns are those of the first."""
+        if not self._drafts:
+            self._drafts = _drafts(batch.schema, self.target, self.key, self.drop, Findings(), self.limits)
+        for name, draft in self._drafts.items():
             draft.read(batch.column(name))
-        n_rows += batch.num_rows
-    if not n_rows:
-        what = "the first batch of an experiment has no rows, and there is nothing to learn its columns from"
-        findings.add([Problem("no-rows", what)])
-    findings.refuse()
-    columns = [draft.column(findings, is_feature=name not in {target, *key, *drop}) for name, draft in drafts.items()]
-    classes = drafts[target].labels(task, findings)
-    schema = Schema(tuple(columns), target, tuple(key), tuple(drop), task, classes)
-    if not schema.features:
-        findings.add([Problem("no-features", f"no feature is left beside the target {target!r}, key and drop")])
-    findings.refuse()
-    return schema
+        self.n_rows += batch.num_rows
+
+    def absorb(self, other: Sketch) -> None:
+        """Add what is known of another piece, of the same columns."""
+        if not self._drafts:
+            self._drafts = other._drafts
+        else:
+            for name, draft in other._drafts.items():
+                self._drafts[name].absorb(draft)
+        self.n_rows += other.n_rows
+
+    def schema(self, task: Task) -> Schema:
+        """Make the schema of it.
+
+        Raises
+        ------
+        BatchRefused
+            If there are no rows, a column is of no known kind, or the target does not fit the task.
+        """
+        findings = Findings()
+        if not self.n_rows:
+            what = "the first batch of an experiment has no rows, and there is nothing to learn its columns from"
+            findings.add([Problem("no-rows", what)])
+        findings.refuse()
+        others = {self.target, *self.key, *self.drop}
+        columns = [draft.column(findings, is_feature=name not in others) for name, draft in self._drafts.items()]
+        classes = self._drafts[self.target].labels(task, findings)
+        schema = Schema(tuple(columns), self.target, self.key, self.drop, task, classes)
+        if not schema.features:
+            what = f"no feature is left beside the target {self.target!r}, key and drop"
+            findings.add([Problem("no-features", what)])
+        findings.refuse()
+        return schema
 
 
 def _drafts(
@@ -133,6 +177,12 @@ class _Draft:
             self.n_null += pc.sum(pc.is_nan(values)).as_py() or 0
         if self.distinct is not None and kind_of(values.type) in self.counted:
             self._collect(values)
+
+    def absorb(self, other: _Draft) -> None:
+        """Add what another piece of the column held."""
+        self.n_null, self.n_rows = self.n_null + other.n_null, self.n_rows + other.n_rows
+        together = None if self.distinct is None or other.distinct is None else self.distinct | other.distinct
+        self.distinct = together if together is not None and len(together) <= self.most else None
 
     def _collect(self, values: pa.Array) -> None:
         if kind_of(values.type) == "text":

@@ -16,7 +16,7 @@ from diurnal.contract.forms import shown
 from diurnal.contract.schema import UNTYPED, Column, Schema, arrow_type
 from diurnal.contract.tally import Tally, is_same
 from diurnal.contract.verdict import Counts, problems, warnings
-from diurnal.errors import DeclarationError, Problem, nearest
+from diurnal.errors import BatchRefused, DeclarationError, Problem, nearest
 from diurnal.values import Limits
 
 if TYPE_CHECKING:
@@ -96,10 +96,39 @@ class Inspection:
         BatchRefused
             After the last one, with all that was found.
         """
+        yield from self.observe(batches)
+        self.conclude()
+
+    def observe(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Stream a piece of a batch, and leave the judgement to whoever has all pieces."""
         for batch in batches:
             checked = self._checked(batch)
             if checked.num_rows and not self._findings:
                 yield checked
+
+    def absorb(self, other: Inspection) -> None:
+        """Add what the inspection of another piece found; which rows it found it in is known within that piece only."""
+        self._findings.absorb(other._findings)
+        for name, tally in other._tallies.items():
+            self._tallies[name].absorb(tally)
+        if other.n_rows:
+            self._leaks &= other._leaks
+        self.n_rows += other.n_rows
+        self._n_bytes += other._n_bytes
+        self.warnings += [warning for warning in other.warnings if warning not in self.warnings]
+
+    def note(self, refusal: BatchRefused) -> None:
+        """Add what something else refuses the piece for."""
+        self._findings.add(refusal.problems)
+
+    def conclude(self) -> None:
+        """Judge the batch as a whole.
+
+        Raises
+        ------
+        BatchRefused
+            With all that was found.
+        """
         counts = Counts(
             self.n_rows, self._n_bytes, self._tallies, frozenset(self._leaks) if self.n_rows else frozenset()
         )

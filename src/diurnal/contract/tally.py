@@ -51,6 +51,19 @@ class Tally:
         self.low = low if self.low is None or low.as_py() < self.low.as_py() else self.low
         self.high = high if self.high is None or high.as_py() > self.high.as_py() else self.high
 
+    def absorb(self, other: Tally) -> None:
+        """Add what was counted of another piece of the column.
+
+        Texts are known by their hash, which differs between processes unless these were started with the same
+        ``PYTHONHASHSEED``; Spark starts all of its workers so.
+        """
+        self.n_null, self.n_new = self.n_null + other.n_null, self.n_new + other.n_new
+        self.new = list(dict.fromkeys([*self.new, *other.new]))[:3]
+        self._distinct |= other._distinct
+        if other.low is not None:
+            self.low = other.low if self.low is None or other.low.as_py() < self.low.as_py() else self.low
+            self.high = other.high if self.high is None or other.high.as_py() > self.high.as_py() else self.high
+
     def _read_text(self, values: pa.Array) -> None:
         if len(self._distinct) <= self.most:  # by hash: a set of the texts themselves could be large
             self._distinct.update(map(hash, pc.unique(values.drop_null()).to_pylist()))

@@ -11,6 +11,7 @@ from typing import Any
 
 from diurnal.errors import DeclarationError, UsageError, nearest
 from diurnal.intervals import check_schedule, read_moment
+from diurnal.sources.spark import takes_session
 from diurnal.values import Limits
 
 REQUIRED = object()
@@ -63,7 +64,8 @@ def _source(name: str, value: Any) -> Any:
     if inspect.iscoroutinefunction(value):
         raise _refuse(name, value, "an ordinary function, not an async one", "take the word async away")
     try:
-        inspect.signature(value).bind(None)
+        if not takes_session(value):
+            inspect.signature(value).bind(None)
     except TypeError as error:
         raise _refuse(
             name, value, f"a function of one DataInterval, but this one cannot be called so: {error}", advice
@@ -151,6 +153,21 @@ def _test_size(name: str, value: Any) -> float:
     return float(value)
 
 
+def _sample(name: str, value: Any) -> float | int | None:
+    """A fraction is a float, a number of rows an int: 1.0 is all of them, and 1 would be one row."""
+    allowed = "a share of the rows, above 0 and at most 1.0, or a number of rows, at least 2"
+    advice = f"write, say, {name}=0.1 or {name}=1_000_000"
+    if value is None:
+        return None
+    if value == 1 and isinstance(value, int):
+        raise _refuse(name, value, allowed, f"write {name}=1.0 for all rows, or leave it out")
+    if isinstance(value, int) and value > 1:
+        return value
+    if isinstance(value, float) and 0 < value <= 1:
+        return value
+    raise _refuse(name, value, allowed, advice)
+
+
 def _promotion(name: str, value: Any) -> str:
     if value in _LATER:
         raise DeclarationError(
@@ -193,6 +210,7 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "max_active_runs": _at_least(1),
     "window": _window,
     "test_size": _test_size,
+    "sample": _sample,
     "promotion": _promotion,
     "tuning_tasks": _at_least(1),
     "trusted": _texts,

@@ -12,6 +12,7 @@ from functools import cached_property
 from types import FunctionType
 from typing import Any, cast
 
+from diurnal import spark
 from diurnal.errors import DeclarationError, DiurnalError
 from diurnal.experiment.arguments import REQUIRED, checked
 from diurnal.experiment.digest import code_digest, source_text
@@ -37,7 +38,7 @@ class Experiment:
         Where it was declared.
     line : int
         On which line it begins.
-    source, target, key, drop, schedule, start_date, catchup, retries, max_active_runs, window, test_size, \
+    source, target, key, drop, schedule, start_date, catchup, retries, max_active_runs, window, test_size, sample, \
     promotion, tuning_tasks, trusted, checks, limits, tags, owner
         As declared, in one form each: columns and texts are tuples, the start date is in UTC.
     """
@@ -58,6 +59,7 @@ class Experiment:
     max_active_runs: int
     window: int | str
     test_size: float
+    sample: float | int | None
     promotion: str
     tuning_tasks: int
     trusted: tuple[str, ...]
@@ -85,7 +87,7 @@ class Experiment:
             If the function fails, or returns something else.
         """
         try:
-            made = self.function()
+            made = spark.retrying(self.function)
         except DiurnalError:
             raise
         except Exception as error:
@@ -98,7 +100,7 @@ class Experiment:
             hint = ": did you forget `return`?" if made is None else ""
             raise DeclarationError(
                 f"{self.place}: {self.name}() returned {what}{hint}",
-                advice="return a scikit-learn search such as GridSearchCV(...), a pipeline or an estimator",
+                advice="return a search such as GridSearchCV(...) or CrossValidator(...), a pipeline or an estimator",
             )
         return made
 
@@ -123,7 +125,8 @@ class Experiment:
             self.text,
             source=self.source,
             others={value.line for value in known if value.file == self.file and value.line != self.line},
-            declared={name: getattr(self, name) for name in ("target", "key", "drop", "test_size", "window")},
+            declared={name: getattr(self, name) for name in ("target", "key", "drop", "test_size", "window")}
+            | ({} if self.sample is None else {"sample": self.sample}),
         )
 
 
@@ -140,6 +143,7 @@ def experiment(
     max_active_runs: int = 1,
     window: int | str = 1,
     test_size: float = 0.3,
+    sample: float | int | None = None,
     promotion: str = "guarded",
     tuning_tasks: int = 1,
     trusted: str | Sequence[str] = (),
@@ -174,6 +178,9 @@ def experiment(
         What a model learns from: so many data intervals, a duration (``"30d"``, ``"12h"``, ``"2w"``) or ``"all"``.
     test_size : float
         Share of samples that never train the evaluated model, between 0 and 1.
+    sample : float or int, optional
+        Tune and refit learn from so many of the window's rows only: a share (``0.1``; the same rows for life), or a
+        number of rows, about. By a hash of their own; evaluation is never sampled. None: from all.
     promotion : {"guarded", "always", "approve", "never"}
         When a new version becomes the champion; ``"approve"``: when a person says so, in Airflow or by
         ``diurnal promote``.

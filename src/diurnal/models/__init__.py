@@ -20,14 +20,29 @@ reading one safe is not the format but the order of the reader (:mod:`~diurnal.m
 What step 5 does not do is check every array of every estimator against every other. A crafted model whose
 arrays contradict each other can still make compiled code read beyond them, if its digest is in the warehouse.
 
+Models of pyspark.ml are kept in Spark's own format, under the same order of checks
+(:mod:`~diurnal.models.spark`): a cap, the digest, the form of the file, classes, golden rows.
+
 A digest needs one form for one model: skops names members and objects by their memory addresses, and zip files
 carry dates. :mod:`~diurnal.models.canonical` replaces both, so that the same fit gives the same bytes in
 any process.
 """
 
+from diurnal.models.forms import dump_and_read_back, form_of, is_of_spark, loads
 from diurnal.models.golden import signature
-from diurnal.models.serialising import MAX_BYTES, dumps, loads, refuse_untrusted
+from diurnal.models.serialising import MAX_BYTES, dumps, refuse_untrusted
 from diurnal.models.store import Models
 from diurnal.models.versions import library_versions
 
-__all__ = ["MAX_BYTES", "Models", "dumps", "library_versions", "loads", "refuse_untrusted", "signature"]
+__all__ = [
+    "MAX_BYTES",
+    "Models",
+    "dump_and_read_back",
+    "dumps",
+    "form_of",
+    "is_of_spark",
+    "library_versions",
+    "loads",
+    "refuse_untrusted",
+    "signature",
+]

@@ -23,7 +23,8 @@ MAX_SCHEMA_BYTES = 128 * 2**20  # ten thousand trees take about a third of it
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _END = struct.Struct("<4s4H2LH")
-_ENTRY_BYTES = 46 + 24  # one entry of the directory, with the longest name allowed
+_ENTRY_BYTES = 46  # one entry of the directory, beside its name
+_LONGEST_NAME = 24
 _NAMES = re.compile(r"schema\.json|[1-9][0-9]{0,8}\.(npy|npz|bin)", re.ASCII)
 _SPARSE_NAMES = re.compile(r"(data|indices|indptr|row|col|coords|offsets|shape|format|_is_array)\.npy", re.ASCII)
 _KNOWN = (
@@ -55,20 +56,27 @@ def unpack(data: bytes) -> dict[str, bytes]:
     ModelRefused
         If the file is not in the one form, or an array is not as long as its header says.
     """
-    members = _members(data, _NAMES)
-    if "schema.json" not in members or len(members["schema.json"]) > MAX_SCHEMA_BYTES:
+    found = members(data, _NAMES)
+    if "schema.json" not in found or len(found["schema.json"]) > MAX_SCHEMA_BYTES:
         raise _refused(f"it needs one schema.json of at most {MAX_SCHEMA_BYTES} bytes")
-    for name, content in members.items():
+    for name, content in found.items():
         if name.endswith(".npy"):
             _check_array(name, content)
         elif name.endswith(".npz"):
-            for part, array in _members(content, _SPARSE_NAMES).items():
+            for part, array in members(content, _SPARSE_NAMES).items():
                 _check_array(f"{name}/{part}", array)
-    return members
+    return found
 
 
-def _members(data: bytes, names: re.Pattern[str]) -> dict[str, bytes]:
-    count, directory = _end_of(data)
+def members(data: bytes, names: re.Pattern[str], *, longest_name: int = _LONGEST_NAME) -> dict[str, bytes]:
+    """Read the members of an archive in the one form, whatever they hold.
+
+    Raises
+    ------
+    ModelRefused
+        If it is not in that form, or a member has another name than these.
+    """
+    count, directory = _end_of(data, _ENTRY_BYTES + longest_name)
     with ZipFile(io.BytesIO(data)) as archive:
         entries = archive.infolist()
         if len(entries) != count:
@@ -79,13 +87,13 @@ def _members(data: bytes, names: re.Pattern[str]) -> dict[str, bytes]:
             position += 30 + len(entry.filename) + entry.file_size
         if position != directory:
             raise _refused("there are bytes between its members")
-        members = {entry.filename: archive.read(entry) for entry in entries}
-    if len(members) != count:
+        found = {entry.filename: archive.read(entry) for entry in entries}
+    if len(found) != count:
         raise _refused("two of its members have one name")
-    return members
+    return found
 
 
-def _end_of(data: bytes) -> tuple[int, int]:
+def _end_of(data: bytes, entry_bytes: int) -> tuple[int, int]:
     """Read the last record: how many members there are, and where their directory begins."""
     if not data.startswith(b"PK\x03\x04"):
         kind = next((f" (it looks like {kind})" for magic, kind in _KNOWN if data.startswith(magic)), "")
@@ -95,7 +103,7 @@ def _end_of(data: bytes) -> tuple[int, int]:
     mark, disk, first, here, count, size, directory, comment = _END.unpack(data[-_END.size :])
     if mark != b"PK\x05\x06" or disk or first or comment:
         raise _refused("it does not end as a zip archive: it is cut short, or something was appended")
-    if not 0 < count <= MAX_MEMBERS or here != count or size > count * _ENTRY_BYTES:
+    if not 0 < count <= MAX_MEMBERS or here != count or size > count * entry_bytes:
         raise _refused(f"it claims {count} members; up to {MAX_MEMBERS} are allowed, with short names")
     if directory + size + _END.size != len(data):
         raise _refused("its directory is not where it says: it is cut short, or something was put between")

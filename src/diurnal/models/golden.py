@@ -13,6 +13,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import ModelRefused, UsageError
+from diurnal.models.forms import is_of_spark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,11 +67,11 @@ def signature(
     rows = [[_plain(value) for value in row] for row in _golden_rows(X).itertuples(index=False, name=None)]
     golden = {"rows": rows, "dtypes": [str(dtype) for dtype in X.dtypes]}
     # of the rows as they will be read again, so that what JSON cannot tell apart is not held against the model
-    answers = _answers(estimator, _frame(columns, golden))
+    answers = _answers(estimator, columns, golden, target)
     return {
         "columns": columns,
         "target": target,
-        "classes": _plain(getattr(estimator, "classes_", None)),
+        "classes": _classes(estimator, target),
         "golden": golden | answers,
     }
 
@@ -84,10 +85,10 @@ def refuse_other_answers(estimator: Any, signature: Mapping[str, Any]) -> None:
         If a prediction differs.
     """
     golden = signature["golden"]
-    classes = _plain(getattr(estimator, "classes_", None))
+    classes = _classes(estimator, signature["target"])
     if classes != signature["classes"]:
         raise _differs(f"it predicts the classes {classes} instead of {signature['classes']}")
-    answers = _answers(estimator, _frame(signature["columns"], golden))
+    answers = _answers(estimator, signature["columns"], golden, signature["target"])
     for kind in ("predictions", "probabilities"):
         exact = kind == "predictions" and classes is not None
         now, then = list(_flat(answers[kind])), list(_flat(golden[kind]))
@@ -113,13 +114,37 @@ def _frame(columns: Sequence[Mapping[str, Any]], golden: Mapping[str, Any]) -> p
     return pd.DataFrame(cells)
 
 
-def _answers(estimator: Any, X: pd.DataFrame) -> dict[str, Any]:
+def _classes(estimator: Any, target: str) -> Any:
+    if not is_of_spark(estimator):
+        return _plain(getattr(estimator, "classes_", None))
+    from diurnal.models.spark import classes_of
+
+    return _plain(classes_of(estimator, target))
+
+
+def _answers(
+    estimator: Any, columns: Sequence[Mapping[str, Any]], golden: Mapping[str, Any], target: str
+) -> dict[str, Any]:
+    X = _frame(columns, golden)
+    if is_of_spark(estimator) and len(X):
+        return _answers_of_spark(estimator, columns, X, target)
     classifies = getattr(estimator, "classes_", None) is not None
     probable = classifies and len(X) and hasattr(estimator, "predict_proba")
     return {
         "predictions": _plain(estimator.predict(X)) if len(X) else [],
         "probabilities": _plain(estimator.predict_proba(X)) if probable else None,
     }
+
+
+def _answers_of_spark(model: Any, columns: Sequence[Mapping[str, Any]], X: pd.DataFrame, target: str) -> dict[str, Any]:
+    import pyarrow as pa
+
+    from diurnal.contract.schema import arrow_type
+    from diurnal.models.spark import answers
+
+    schema = pa.schema([(column["name"], arrow_type(column["kind"])) for column in columns])
+    given = answers(model, pa.Table.from_pandas(X, schema=schema, preserve_index=False), target)
+    return {"predictions": _plain(given.predictions), "probabilities": _plain(given.probabilities)}
 
 
 def _plain(value: Any) -> Any:

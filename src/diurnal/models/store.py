@@ -20,12 +20,12 @@ import fsspec
 
 from diurnal import faults
 from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater, UsageError
+from diurnal.models.forms import FORMS, dump_and_read_back, form_of, loads
 from diurnal.models.golden import refuse_other_answers
-from diurnal.models.serialising import MAX_BYTES, dump_and_read_back, loads
+from diurnal.models.serialising import MAX_BYTES
 from diurnal.models.versions import library_versions, refuse_other_versions
 from diurnal.values import DataInterval
 
-_MODEL = "model.skops"
 _CARD = "model.json"  # for people and other tools; our reader never looks at it
 _PATH = re.compile(r"[A-Za-z0-9_][\w.-]*/\d+T\d{6}Z-[0-9a-f]{12}", re.ASCII)
 
@@ -94,7 +94,7 @@ class Models:
         NotAllowed
             If this user may not write there.
         """
-        data, reread = dump_and_read_back(estimator, trusted)
+        data, reread = dump_and_read_back(estimator, trusted, scratch=self._scratch)
         refuse_other_answers(reread, signature)
         digest = hashlib.sha256(data).hexdigest()
         path = f"{experiment}/{interval.key}-{digest[:12]}"
@@ -102,12 +102,12 @@ class Models:
             "experiment": experiment,
             "data_interval": [interval.start.isoformat(), interval.end.isoformat()],
             "digest": digest,
-            "library_versions": library_versions(),
+            "library_versions": library_versions(estimator),
             "trusted": sorted(trusted),
             "signature": dict(signature),
             "notes": dict(notes or {}),
         }
-        files = {_MODEL: data, _CARD: json.dumps(card, indent=2, sort_keys=True).encode()}
+        files = {f"model.{form_of(estimator)}": data, _CARD: json.dumps(card, indent=2, sort_keys=True).encode()}
         target = self.url(path)
         with _blaming_the_world(target):
             if self.fs.exists(f"{target}/{_CARD}"):
@@ -201,11 +201,12 @@ class Models:
             If the store cannot be read for now.
         """
         try:
-            data = self._read(path, max_bytes)
+            form = self._form(path)
+            data = self._read(path, form, max_bytes)
             _refuse_other_bytes(data, digest)
             if library_versions is not None:
-                refuse_other_versions(library_versions)
-            estimator = loads(data, trusted, max_bytes=max_bytes)
+                refuse_other_versions(library_versions, form)
+            estimator = loads(data, trusted, form=form, max_bytes=max_bytes, scratch=self._scratch)
             if signature is not None:
                 refuse_other_answers(estimator, signature)
         except (ModelRefused, ConfigurationError) as error:
@@ -213,24 +214,36 @@ class Models:
             raise
         return estimator
 
-    def _read(self, path: str, max_bytes: int) -> bytes:
-        address = f"{self.url(path)}/{_MODEL}"
+    @property
+    def _scratch(self) -> str:
+        return f"{self.fs.unstrip_protocol(self.root).rstrip('/')}/.tmp"
+
+    def _form(self, path: str) -> str:
+        """Tell in which form a model is kept: by the name of its file, whose bytes the digest vouches for."""
+        with _blaming_the_world(self.url(path)):
+            kept = [form for form in FORMS if self.fs.exists(f"{self.url(path)}/model.{form}")]
+        return kept[0] if kept else FORMS[0]
+
+    def _read(self, path: str, form: str, max_bytes: int) -> bytes:
+        address = f"{self.url(path)}/model.{form}"
         with _blaming_the_world(address):
             try:
                 with self.fs.open(address, "rb") as stream:
                     data: bytes = stream.read(max_bytes + 1)
             except FileNotFoundError:
                 raise ModelRefused(
-                    f"its file {_MODEL} is not there",
+                    f"its file model.{form} is not there",
                     advice="restore it from a backup, or roll back; `diurnal verify` lists all that is missing",
                 ) from None
         if len(data) > max_bytes:
-            raise ModelRefused(f"its file {_MODEL} is larger than {max_bytes} bytes", advice="restore it from a backup")
+            raise ModelRefused(
+                f"its file model.{form} is larger than {max_bytes} bytes", advice="restore it from a backup"
+            )
         return data
 
     def digest_of(self, path: str) -> str | None:
         """Hash a model's file again; None if it is not there."""
-        address = f"{self.url(path)}/{_MODEL}"
+        address = f"{self.url(path)}/model.{self._form(path)}"
         with _blaming_the_world(address):
             try:
                 with self.fs.open(address, "rb") as stream:
@@ -246,7 +259,7 @@ class Models:
 
     def modified(self, path: str) -> datetime:
         """Tell when a model was put there: a young one may be about to be published."""
-        moment: datetime = self.fs.modified(f"{self.url(path)}/{_MODEL}")
+        moment: datetime = self.fs.modified(f"{self.url(path)}/model.{self._form(path)}")
         return moment
 
     def leftovers(self) -> Iterator[Path]:

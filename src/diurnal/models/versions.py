@@ -5,28 +5,34 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Any
 
+from diurnal import spark
 from diurnal.errors import ConfigurationError
+from diurnal.models.forms import SKOPS, is_of_spark
 
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "skops", "diurnal")
 
 
-def library_versions() -> dict[str, str]:
-    """Give the versions that a model's numbers depend on.
+def library_versions(estimator: Any = None) -> dict[str, str]:
+    """Give the versions that a model's numbers depend on; Spark's and Java's where it is one of Spark.
 
     Examples
     --------
     >>> sorted(library_versions())
     ['diurnal', 'numpy', 'pandas', 'pyarrow', 'python', 'scikit-learn', 'scipy', 'skops']
     """
-    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+    found = {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+    return found | spark.versions() if is_of_spark(estimator) else found
 
 
-def refuse_other_versions(versions: Mapping[str, str]) -> None:
-    """Refuse what another version of scikit-learn fitted."""
-    fitted, here = versions.get("scikit-learn", "an unknown version"), version("scikit-learn")
-    if fitted != here:
+def refuse_other_versions(versions: Mapping[str, str], form: str = SKOPS) -> None:
+    """Refuse what another version of scikit-learn, or an older or a newer Spark than this major one, fitted."""
+    name = "scikit-learn" if form == SKOPS else "pyspark"
+    fitted, here = versions.get(name, "an unknown version"), version(name)
+    same = fitted == here if form == SKOPS else fitted.partition(".")[0] == here.partition(".")[0]
+    if not same:
         raise ConfigurationError(
-            f"it was fitted with scikit-learn {fitted}, and this is {here}; only the same version reads it",
+            f"it was fitted with {name} {fitted}, and this is {here}; only the same version reads it",
             advice="retrain: run its data interval again with this environment, or go back to the one that fitted it",
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from diurnal.errors import ConfigurationError, nearest
 
@@ -86,6 +86,38 @@ def uri(value: str, variable: str) -> str:
     if not colon:
         raise _refused(variable)
     return f"{_scheme(scheme)}://{rest}"
+
+
+def spark_master(value: str, variable: str) -> str:
+    """Give the master that one of Airflow's connections of the type ``spark`` names.
+
+    Parameters
+    ----------
+    value : str
+        A URI or JSON.
+    variable : str
+        Where it stands, for messages.
+
+    Examples
+    --------
+    >>> spark_master("spark://head:7077", "X"), spark_master('{"conn_type": "spark", "host": "yarn"}', "X")
+    ('spark://head:7077', 'yarn')
+    >>> spark_master('{"conn_type": "spark", "host": "spark://head", "port": 7077}', "X")
+    'spark://head:7077'
+    """
+    if not value.lstrip().startswith("{"):
+        scheme, colon, rest = value.partition("://")
+        host = unquote(rest.partition("?")[0].rstrip("/"))
+        if not colon or not host:
+            raise _refused(variable)
+        return host if host in ("yarn",) or host.startswith(("local", "spark://", "k8s://")) else f"{scheme}://{host}"
+    try:
+        parts = json.loads(value)
+        host, port = str(parts["host"]), parts.get("port")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _refused(variable) from None
+    master = f"{host}:{int(port)}" if port else host
+    return f"spark://{master}" if port and "://" not in host else master
 
 
 def _refused(variable: str) -> ConfigurationError:

@@ -11,13 +11,20 @@ from pathlib import Path
 
 from diurnal import faults
 from diurnal.errors import ConfigurationError, nearest
-from diurnal.settings.connections import PREFIX, Connections, uri
+from diurnal.settings.connections import PREFIX, Connections, spark_master, uri
 
 FILE = "diurnal.toml"
-_DEFAULTS = {"lake": "data", "models": "models", "warehouse": "embedded", "experiments": "experiments"}
+_DEFAULTS = {
+    "lake": "data",
+    "models": "models",
+    "warehouse": "embedded",
+    "experiments": "experiments",
+    "spark": "local[*]",
+}
 _VARIABLES = {f"DIURNAL_{key.upper()}": key for key in _DEFAULTS}
 _OTHER_VARIABLES = ("DIURNAL_PROJECT", "DIURNAL_FAULT")  # the latter is for tests only: see diurnal.faults
 _WAREHOUSE_CONNECTION = f"{PREFIX}DIURNAL_WAREHOUSE"
+_SPARK_CONNECTION = f"{PREFIX}DIURNAL_SPARK"
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class Settings:
         ``"embedded"``, or the URL of a PostgreSQL; it may hold a password and is no part of the repr.
     experiments : Path
         The folder of experiments.
+    spark : str
+        The master of Spark, for experiments that return something of pyspark.ml.
     origins : Mapping of str to str
         Where each value came from: a variable's name, the path of ``diurnal.toml`` or ``"default"``.
     environment : Mapping of str to str
@@ -45,6 +54,7 @@ class Settings:
     models: str
     warehouse: str = field(repr=False)
     experiments: Path
+    spark: str
     origins: Mapping[str, str]
     environment: Mapping[str, str] = field(repr=False)
 
@@ -89,6 +99,7 @@ class Settings:
             models=_root(values["models"], project),
             warehouse=_warehouse(values["warehouse"], origins["warehouse"]),
             experiments=project / Path(values["experiments"]).expanduser(),
+            spark=_master(values["spark"], origins["spark"]),
             origins=origins,
             environment=dict(environment),
         )
@@ -151,17 +162,30 @@ def _from_file(path: Path) -> list[tuple[str, str, str]]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Read the variables; an empty one is not set. The warehouse may be one of Airflow's connections."""
+    """Read the variables; an empty one is not set. The warehouse and Spark may be connections of Airflow's."""
     found = []
     if environment.get(_WAREHOUSE_CONNECTION):
         url = uri(environment[_WAREHOUSE_CONNECTION], _WAREHOUSE_CONNECTION)
         found.append((_WAREHOUSE_CONNECTION, "warehouse", url))
+    if environment.get(_SPARK_CONNECTION):
+        found.append((_SPARK_CONNECTION, "spark", spark_master(environment[_SPARK_CONNECTION], _SPARK_CONNECTION)))
     found += [(name, key, environment[name]) for name, key in _VARIABLES.items() if environment.get(name)]
     return found
 
 
 def _root(value: str, project: Path) -> str:
     return value if "://" in value else str(project / Path(value).expanduser())
+
+
+def _master(value: str, origin: str) -> str:
+    if re.fullmatch(r"local(\[[^\]]+\])?|yarn|(spark|k8s)://\S+", value):
+        return value
+    known = ("local", "yarn", "spark://", "k8s://")
+    raise ConfigurationError(
+        f"spark ({origin}) is {value!r}, which is no master{nearest(value, known)}; it is local[*], local[4], "
+        "spark://host:7077, yarn or k8s://https://host:6443",
+        advice="write one of these, or take it out for local[*]",
+    )
 
 
 def _warehouse(value: str, origin: str) -> str:

@@ -25,9 +25,11 @@ def open_stores(settings: Settings) -> Stores:
     TryAgainLater, ConfigurationError, NotAllowed
         If a store cannot be reached, is set wrong, or refuses this user.
     """
+    from diurnal import spark
     from diurnal.day import Stores
     from diurnal.lake import Lake
 
+    spark.use(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
     with _naming("lake", settings.lake, settings):
         lake = Lake(settings.lake)
     models = _open_models(settings)
@@ -110,7 +112,7 @@ def load_model(reference: str, *, project: str | Path | None = None) -> Any:
     ConfigurationError
         If there is no project here, or this environment is not the one that the model was made in.
     """
-    from diurnal import predicting
+    from diurnal import predicting, spark
 
     settings = Settings.load(None if project is None else Path(project))
     if not settings.is_project:  # whoever only reads shall not leave an empty warehouse wherever it happens to run
@@ -118,6 +120,7 @@ def load_model(reference: str, *, project: str | Path | None = None) -> Any:
             f"there is no project here (no {FILE} in {settings.project} or above it, and no data)",
             advice="set DIURNAL_PROJECT to the project's folder, or run below it",
         )
+    spark.use(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
     models = _open_models(settings)
     with open_warehouse(settings) as warehouse:
         row = predicting.resolve(warehouse, reference)

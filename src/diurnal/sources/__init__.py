@@ -12,6 +12,7 @@ from diurnal.sources.batches import record_batches
 from diurnal.sources.datasets import SklearnDataset
 from diurnal.sources.files import Files
 from diurnal.sources.source import Connections, Source
+from diurnal.sources.spark import SparkTable
 from diurnal.sources.sql import Sql
 
-__all__ = ["Connections", "Files", "SklearnDataset", "Source", "Sql", "record_batches"]
+__all__ = ["Connections", "Files", "SklearnDataset", "Source", "SparkTable", "Sql", "record_batches"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from diurnal.contract.names import duplicates
 from diurnal.contract.schema import UNTYPED
 from diurnal.errors import BatchRefused, DeclarationError, Problem
-from diurnal.sources.source import ROWS_A_BATCH, Connections, Source
+from diurnal.sources.source import BYTES_A_BATCH, ROWS_A_BATCH, Connections, Source
 from diurnal.values import DataInterval
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def record_batches(
     *,
     max_bytes: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Read a source as a stream of Arrow record batches of one schema, of at most 65,536 rows each.
+    """Read a source as a stream of Arrow record batches of one schema, of at most 65,536 rows and some 64 MiB each.
 
     Parameters
     ----------
@@ -61,8 +61,9 @@ def record_batches(
         n_bytes += batch.nbytes
         if max_bytes is not None and n_bytes > max_bytes:
             raise BatchRefused([Problem("too-many-bytes", f"the source gives more than max_bytes={max_bytes}")])
-        for start in range(0, max(1, batch.num_rows), ROWS_A_BATCH):
-            yield batch.slice(start, ROWS_A_BATCH)
+        size = min(ROWS_A_BATCH, max(1, batch.num_rows * BYTES_A_BATCH // max(1, batch.nbytes)))
+        for start in range(0, max(1, batch.num_rows), size):
+            yield batch.slice(start, size)
 
 
 def _pieces(given: Any) -> Iterator[pa.RecordBatch]:

@@ -131,11 +131,25 @@ class Files:
 
         return read_parquet(fs, path, max_bytes=self.max_bytes)
 
-    def _renamed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def found(self, interval: DataInterval) -> tuple[Any, list[str]]:
+        """Give the file system and the paths of the files of an interval, for readers other than this one.
+
+        Raises
+        ------
+        TryAgainLater
+            If there is none yet.
+        """
+        return _matches(self.resolve(interval))
+
+    def renamed(self, names: list[str]) -> list[str]:
+        """Give the batch's names of columns for those in the files."""
         if self.rename is None:
-            return batch
+            return names
         rename = self.rename if callable(self.rename) else lambda name: self.rename.get(name, name)
-        return batch.rename_columns([rename(name) for name in batch.schema.names])
+        return [rename(name) for name in names]
+
+    def _renamed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        return batch if self.rename is None else batch.rename_columns(self.renamed(list(batch.schema.names)))
 
 
 def _check_pattern(pattern: str) -> None:

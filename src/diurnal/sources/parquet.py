@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diurnal.sources.source import ROWS_A_BATCH
+from diurnal.sources.source import BYTES_A_BATCH, ROWS_A_BATCH
 from diurnal.sources.streams import refused
 
 
@@ -38,10 +38,12 @@ def read_parquet(fs: Any, path: str, *, max_bytes: int) -> Iterator[pa.RecordBat
 def _batches(stream: Any, max_bytes: int) -> Iterator[pa.RecordBatch]:
     file = pq.ParquetFile(stream, page_checksum_verification=True, pre_buffer=False, buffer_size=2**20)
     groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
-    if sum(group.total_byte_size for group in groups) > max_bytes:
+    n_bytes = sum(group.total_byte_size for group in groups)
+    if n_bytes > max_bytes:
         raise refused("too-many-bytes", f"holds more than max_bytes={max_bytes} once decompressed")
     empty = True
-    for batch in file.iter_batches(ROWS_A_BATCH):
+    wide = max(1, file.metadata.num_rows * BYTES_A_BATCH // max(1, n_bytes))
+    for batch in file.iter_batches(min(ROWS_A_BATCH, wide)):
         empty = False
         yield batch
     if empty:

@@ -11,6 +11,8 @@ Connections = Mapping[str, str]
 """From the id of a connection to its URI. The mapping itself raises ConfigurationError for an id that it lacks."""
 
 ROWS_A_BATCH = 65_536
+BYTES_A_BATCH = 64 * 2**20
+"""Wide rows come in smaller batches."""
 
 MOST_BYTES = 64 * 2**30
 

@@ -114,12 +114,13 @@ class Loads(Connected):
         shown = sa.exists().where(heads.c.load_id == loads.c.load_id)
         return self.rows(sa.select(loads, shown.label("shown")).order_by(loads.c.load_id))
 
-    def load_rows(self, experiment: str, load_id: int) -> pa.Table:
-        """Read the rows of one load, in no promised order."""
+    def load_rows(self, experiment: str, load_id: int) -> Iterator[pa.RecordBatch]:
+        """Stream the rows of one load, in no promised order."""
         query = f"SELECT * FROM {batch_rows(experiment)} WHERE load_id = {int(load_id)}"
         with self._arrow() as (_, cursor):
             cursor.execute(query)
-            return cursor.fetch_arrow_table().drop_columns(["load_id"])
+            for batch in cursor.fetch_record_batch():
+                yield batch.drop_columns(["load_id"])
 
     def discard_unused_loads(self, older_than: timedelta) -> int:
         """Remove loads that never became complete, such as those of killed attempts.

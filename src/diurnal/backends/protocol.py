@@ -1,0 +1,185 @@
+"""What steps ask of whatever tunes, fits and scores: one small protocol, spoken in packages and handles, not in frames.
+
+A handle (:class:`Data`) is a frame of pandas and a vector, or a frame of Spark: only its backend looks into it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from diurnal.contract import Schema
+    from diurnal.values import Package
+
+Scores = dict[str, float]
+Task = Literal["classification", "regression"]
+Progress = Callable[[int, int], None]
+
+
+class Reader(Protocol):
+    """What a backend needs of the day to read rows: the stores, the experiment, and the identity of a row."""
+
+    @property
+    def experiment(self) -> Any:
+        """The experiment."""
+
+    @property
+    def interval(self) -> Any:
+        """The data interval."""
+
+    @property
+    def stores(self) -> Any:
+        """The stores."""
+
+    def hasher(self, schema: Schema) -> Any:
+        """Give the function that hashes the identity of rows."""
+
+    def learnable(self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> tuple[Any, Any]:
+        """Read packages as a frame and a vector."""
+
+
+class Data(Protocol):
+    """Samples, somewhere."""
+
+    @property
+    def n_rows(self) -> int:
+        """How many samples."""
+
+
+@dataclass(frozen=True)
+class BroughtIn:
+    """A batch that a backend has fetched by itself, its rows never in this process.
+
+    Attributes
+    ----------
+    package : Package
+        It, in the lake.
+    schema : Schema
+        What it was held against.
+    warnings : list of str
+        What was odd but allowed.
+    n_repeated : int
+        Rows that were dropped, as each said what another one said.
+    """
+
+    package: Package
+    schema: Schema
+    warnings: list[str]
+    n_repeated: int
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A finished search.
+
+    Attributes
+    ----------
+    twin : estimator
+        The best candidate, fitted on the samples of the search.
+    best_params : dict
+        In JSON's types.
+    mean, std : float or None
+        Of the main score over the folds; None where nothing was tuned.
+    n_candidates, n_folds : int
+        0 folds where nothing was tuned.
+    table : pyarrow.Table or None
+        All scores of all folds, one row for each candidate.
+    warnings : tuple of str
+        What the fits warned of, each once, with how often.
+    """
+
+    twin: Any
+    best_params: dict[str, Any]
+    mean: float | None
+    std: float | None
+    n_candidates: int
+    n_folds: int
+    table: pa.Table | None
+    warnings: tuple[str, ...]
+
+
+class Backend(Protocol):
+    """Tunes, fits and scores. `made` is what the experiment returns: a search, or a bare estimator."""
+
+    def task(self, made: Any) -> Task:
+        """Tell what is predicted; anything but a class or a number is refused."""
+
+    def is_search(self, made: Any) -> bool:
+        """Tell whether it tunes."""
+
+    def score_name(self, made: Any) -> str:
+        """Give the name of the main score; greater is better."""
+
+    def unseeded(self, made: Any) -> list[str]:
+        """Warn of each place where random numbers are drawn without a seed."""
+
+    def refuse_faults(self, made: Any, trusted: Collection[str]) -> None:
+        """Refuse what can be seen to fail later: parameters that are not there, types that cannot be loaded."""
+
+    def bring_in(self, day: Reader, fixed: Schema | None, task: Task, folder: Path) -> BroughtIn | None:
+        """Fetch, check and keep the batch without this process seeing rows; None where they stream through it."""
+
+    def read(self, day: Reader, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> Data:
+        """Give the rows of packages, oldest first, as one for each sample; of a `share` below 1, a sample of them."""
+
+    def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Data:
+        """Give the rows of a package whose samples are in none of the others."""
+
+    def class_counts(self, data: Any) -> dict[str, int]:
+        """Count the samples of each class."""
+
+    def least_of_a_class(self, made: Any, data: Any) -> int:
+        """Tell how many train samples each class needs."""
+
+    def cut(self, made: Any, data: Any, n: int) -> list[dict[str, int]]:
+        """Cut a search into at most n shards."""
+
+    def score_shard(self, made: Any, data: Any, shard: Mapping[str, int]) -> tuple[pa.Table, tuple[str, ...]]:
+        """Make the fits of one shard; gives their scores, and what they warned of."""
+
+    def tune(
+        self,
+        made: Any,
+        data: Any,
+        *,
+        progress: Progress | None = None,
+        parts: Sequence[Mapping[str, np.ndarray]] | None = None,
+    ) -> Tuned:
+        """Search over the candidates, or fit what has nothing to tune."""
+
+    def refit(self, made: Any, twin: Callable[[], Any], best_params: Mapping[str, Any], data: Any) -> Any:
+        """Fit the winner anew."""
+
+    def scores(self, made: Any, model: Any, data: Any) -> Scores:
+        """Give all scores of a fitted model."""
+
+    def compare(self, twin: Any, champion: Any, data: Any, schema: Schema) -> tuple[int, int, float, str]:
+        """Compare two models sample by sample, as :func:`diurnal.promotion.compare` does."""
+
+    def signature(self, model: Any, data: Any, schema: Schema) -> dict[str, Any]:
+        """Describe what a fitted model takes and gives."""
+
+    def predictions(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
+        """Predict rows that are here: columns, by name."""
+
+
+def plain(value: Any) -> Any:
+    """Turn parameters into JSON's types; an object, such as an estimator, is given by its text."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)

@@ -1,0 +1,29 @@
+"""Tuning, fitting and scoring with scikit-learn.
+
+A fit sees rows in the order of their hash and runs with one BLAS thread: the same rows shuffled move a random
+forest's probabilities, and another number of threads moves the last digits of nearly everything.
+"""
+
+from diurnal.backends.sklearn.backend import BACKEND, Frame
+from diurnal.backends.sklearn.filling import filled
+from diurnal.backends.sklearn.frames import matrix, vector
+from diurnal.backends.sklearn.scoring import is_search, least_of_a_class, scorer, task
+from diurnal.backends.sklearn.seeds import unseeded
+from diurnal.backends.sklearn.tuning import candidates_table, refit, score_shard, tune
+
+__all__ = [
+    "BACKEND",
+    "Frame",
+    "candidates_table",
+    "filled",
+    "is_search",
+    "least_of_a_class",
+    "matrix",
+    "refit",
+    "score_shard",
+    "scorer",
+    "task",
+    "tune",
+    "unseeded",
+    "vector",
+]

@@ -1,0 +1,169 @@
+"""scikit-learn behind the protocol of :mod:`diurnal.backends`: the rows of a handle are in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from diurnal import models, promotion
+from diurnal import search as searching
+from diurnal.backends.protocol import BroughtIn, Progress, Reader, Scores, Task, Tuned
+from diurnal.backends.sklearn import scoring, tuning
+from diurnal.backends.sklearn.frames import matrix, vector
+from diurnal.backends.sklearn.seeds import unseeded
+from diurnal.errors import DeclarationError, nearest
+from diurnal.sources.spark import takes_session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from diurnal.contract import Schema
+    from diurnal.values import Package
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Samples in memory."""
+
+    X: pd.DataFrame
+    y: np.ndarray
+
+    @property
+    def n_rows(self) -> int:
+        """How many."""
+        return len(self.y)
+
+
+class Sklearn:
+    """Tunes, fits and scores in this process."""
+
+    task = staticmethod(scoring.task)
+    is_search = staticmethod(scoring.is_search)
+
+    def score_name(self, made: Any) -> str:
+        """Give the name of the main score."""
+        return scoring.scorer(made)[0]
+
+    def unseeded(self, made: Any) -> list[str]:
+        """Warn of each place where `random_state` is unset and matters."""
+        return [f"random_state is not set in {place}: its numbers change from run to run" for place in unseeded(made)]
+
+    def refuse_faults(self, made: Any, trusted: Collection[str]) -> None:
+        """Refuse parameters that are not there (the search itself would say so only when it fits) and strange types."""
+        for name, grid in _tuned_parameters(made) if scoring.is_search(made) else ():
+            known = made.estimator.get_params()
+            if name not in known and not _is_of_a_candidate(name, grid):
+                inner = type(made.estimator).__name__
+                raise DeclarationError(
+                    f"{inner} has no parameter {name!r} to tune{nearest(name, known)}",
+                    advice=f"it takes those of {inner}(...).get_params(); in a pipeline as step__parameter",
+                )
+        models.refuse_untrusted(getattr(made, "estimator", made), trusted)
+
+    def bring_in(self, day: Reader, fixed: Schema | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
+        """Let the rows stream through this process."""
+        if takes_session(day.experiment.source):
+            raise DeclarationError(
+                "the source is a function of a Spark session, and the experiment returns an estimator of another library",
+                advice="return one of pyspark.ml, or let the source be a function of one DataInterval",
+            )
+        return None
+
+    def read(self, day: Reader, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> Frame:
+        """Read packages into memory."""
+        return Frame(*day.learnable(packages, schema, share=share))
+
+    def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Frame:
+        """Read the rows of a package whose hash is in none of the others."""
+        hasher, columns = day.hasher(schema), sorted(schema.key or schema.features)
+        table = day.stores.lake.read(package)
+        hashes = hasher(table)
+        seen = np.zeros(len(hashes), dtype=bool)
+        for other in learnt:
+            for batch in day.stores.lake.batches(other, columns):
+                seen |= np.isin(hashes, hasher(batch))
+        fresh = table.filter(pa.array(~seen))
+        return Frame(matrix(fresh, list(schema.features)), vector(fresh, schema.target))
+
+    def class_counts(self, data: Frame) -> dict[str, int]:
+        """Count the samples of each class."""
+        return {str(label): int(n) for label, n in zip(*np.unique(data.y, return_counts=True), strict=True)}
+
+    def least_of_a_class(self, made: Any, data: Frame) -> int:
+        """Tell how many train samples each class needs: one for each fold where folds are stratified."""
+        return scoring.least_of_a_class(made, data.y)
+
+    def cut(self, made: Any, data: Frame, n: int) -> list[dict[str, int]]:
+        """Cut a search into at most n shards; those that share a prefix stay together."""
+        return searching.shards(made, data.X, data.y, n)
+
+    def score_shard(self, made: Any, data: Frame, shard: Mapping[str, int]) -> tuple[pa.Table, tuple[str, ...]]:
+        """Make the fits of one shard."""
+        return tuning.score_shard(made, data.X, data.y, shard)
+
+    def tune(
+        self,
+        made: Any,
+        data: Frame,
+        *,
+        progress: Progress | None = None,
+        parts: Sequence[Mapping[str, np.ndarray]] | None = None,
+    ) -> Tuned:
+        """Search over the candidates, or fit what has nothing to tune."""
+        return tuning.tune(made, data.X, data.y, progress=progress, parts=parts)
+
+    def refit(
+        self,
+        made: Any,  # noqa: ARG002 - the twin knows its parameters as objects, where `best_params` has texts
+        twin: Callable[[], Any],
+        best_params: Mapping[str, Any],  # noqa: ARG002
+        data: Frame,
+    ) -> Any:
+        """Fit a clone of the twin."""
+        return tuning.refit(twin(), data.X, data.y)
+
+    def scores(self, made: Any, model: Any, data: Frame) -> Scores:
+        """Give all scores of a fitted estimator."""
+        return scoring.scorer(made)[1](model, data.X, data.y)
+
+    def compare(self, twin: Any, champion: Any, data: Frame, schema: Schema) -> tuple[int, int, float, str]:
+        """Compare two estimators sample by sample."""
+        classification = schema.task == "classification"
+        return promotion.compare(data.y, twin.predict(data.X), champion.predict(data.X), classification=classification)
+
+    def signature(self, model: Any, data: Frame, schema: Schema) -> dict[str, Any]:
+        """Describe what a fitted estimator takes and gives."""
+        columns = [column for column in schema.to_dict()["columns"] if column["name"] in schema.features]
+        return models.signature(model, data.X, target=schema.target, schema_columns=columns)
+
+    def predictions(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
+        """Predict rows that are here."""
+        X = matrix(rows, [column["name"] for column in signature["columns"]])
+        classes, columns = signature.get("classes"), {"prediction": model.predict(X)}
+        if classes and hasattr(model, "predict_proba"):
+            for label, column in zip(classes, model.predict_proba(X).T, strict=True):
+                columns[f"probability_{label}"] = column
+        return columns
+
+
+BACKEND = Sklearn()
+
+
+def _tuned_parameters(search: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give what scikit-learn's own searches tune, and those that follow their conventions."""
+    for attribute in ("param_grid", "param_distributions", "search_spaces"):
+        given = getattr(search, attribute, None)
+        for grid in given if isinstance(given, list | tuple) else [given]:
+            if isinstance(grid, Mapping):
+                yield from ((name, grid) for name in grid)
+
+
+def _is_of_a_candidate(name: str, grid: Mapping[str, Any]) -> bool:
+    """Tell whether it may be a parameter of an estimator that the same grid puts in, as ``a__C`` beside ``a``."""
+    parts = name.split("__")
+    return any("__".join(parts[:n]) in grid for n in range(1, len(parts)))

@@ -1,0 +1,103 @@
+"""What a search is: whether it tunes, what for, and by which score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold, StratifiedShuffleSplit, check_cv
+
+from diurnal.backends.protocol import Scores, Task
+from diurnal.backends.sklearn.fitting import fitting
+from diurnal.errors import DeclarationError, nearest
+
+
+def task(search: BaseEstimator) -> Task:
+    """Tell ``"classification"`` or ``"regression"``; anything else is refused."""
+    if is_classifier(search):
+        return "classification"
+    if is_regressor(search):
+        return "regression"
+    raise DeclarationError(
+        f"{type(search).__name__} is neither a classifier nor a regressor",
+        advice="return a search over one, or an estimator whose tags say which it is",
+    )
+
+
+def is_search(estimator: BaseEstimator) -> bool:
+    """Tell whether it tunes: scikit-learn's own searches and those that follow their conventions."""
+    return hasattr(estimator, "estimator") and any(
+        hasattr(estimator, name) for name in ("param_grid", "param_distributions", "best_params_", "search_spaces")
+    )
+
+
+def least_of_a_class(search: BaseEstimator, y: np.ndarray) -> int:
+    """Tell how many train samples each class needs: one for each fold where folds are stratified."""
+    if not is_search(search):
+        return 1
+    splitter = check_cv(getattr(search, "cv", None), y, classifier=is_classifier(search))
+    if isinstance(splitter, StratifiedShuffleSplit):
+        return 2
+    if isinstance(splitter, RepeatedStratifiedKFold):
+        return int(splitter.cvargs["n_splits"])
+    return int(splitter.n_splits) if isinstance(splitter, StratifiedKFold) else 1
+
+
+def scorer(search: BaseEstimator) -> tuple[str, Callable[[BaseEstimator, pd.DataFrame, np.ndarray], Scores]]:
+    """Give the name of the main score, and a function that gives all scores of a fitted estimator.
+
+    Returns
+    -------
+    str
+        Name of the main score, a key of what the function gives.
+    callable
+        ``(estimator, X, y) -> dict of str to float``; greater is better.
+    """
+    inner = getattr(search, "estimator", search)
+    scoring = _scoring(search)
+    name = score_name(search)
+    try:
+        checked = check_scoring(inner, scoring=scoring)
+    except (ValueError, TypeError):
+        unknown = [one for one in ([scoring] if isinstance(scoring, str) else scoring or ()) if isinstance(one, str)]
+        raise DeclarationError(
+            f"scoring={scoring!r} names no scorer of scikit-learn{nearest(str(unknown[0]), get_scorer_names())}"
+            if unknown
+            else f"scoring={scoring!r} is no scorer",
+            advice="take one of sklearn.metrics.get_scorer_names(), or a callable (estimator, X, y)",
+        ) from None
+
+    def score(estimator: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> Scores:
+        with fitting():
+            given = checked(estimator, X, y)
+        return {k: float(v) for k, v in given.items()} if isinstance(given, Mapping) else {name: float(given)}
+
+    return name, score
+
+
+def _scoring(search: BaseEstimator) -> Any:
+    """Give what a search is scored by; a bare estimator's own `scoring` is about its early stopping."""
+    return getattr(search, "scoring", None) if is_search(search) else None
+
+
+def _is_multimetric(search: BaseEstimator) -> bool:
+    return isinstance(_scoring(search), list | tuple | set | Mapping)
+
+
+def score_name(search: BaseEstimator) -> str:
+    scoring: Any = _scoring(search)
+    if _is_multimetric(search) or isinstance(getattr(search, "refit", None), str):
+        main = getattr(search, "refit", None)
+        if not isinstance(main, str):
+            raise DeclarationError(
+                f"the search has the scores {sorted(scoring)}, and refit={main!r} does not say which is the main one",
+                advice=f"give refit= the name of one, such as refit={sorted(scoring)[0]!r}",
+            )
+        return main
+    if scoring is None:
+        return "accuracy" if is_classifier(search) else "r2"
+    return scoring if isinstance(scoring, str) else getattr(scoring, "__name__", type(scoring).__name__)

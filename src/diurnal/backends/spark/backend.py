@@ -1,0 +1,125 @@
+"""Spark behind the protocol of :mod:`diurnal.backends`: the rows of a handle stay with the executors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.ml.tuning import CrossValidator
+
+from diurnal import models
+from diurnal.backends.protocol import BroughtIn, Progress, Reader, Task, Tuned
+from diurnal.backends.spark import judging, samples, search, stages
+from diurnal.backends.spark.blame import blaming
+from diurnal.backends.spark.samples import Rows
+from diurnal.errors import BatchRefused, DeclarationError, Problem
+from diurnal.models import spark as kept
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from diurnal.contract import Schema
+    from diurnal.values import Package
+
+N_GOLDEN = 5
+WHOLE = {"start": 0, "stop": 0, "n_candidates": 0, "n_splits": 0}
+
+
+class Spark:
+    """Tunes, fits and scores wherever the deployment's Spark runs."""
+
+    task = staticmethod(stages.task)
+    is_search = staticmethod(stages.is_search)
+    score_name = staticmethod(stages.score_name)
+    scores = staticmethod(judging.scores)
+    compare = staticmethod(judging.compare)
+
+    def unseeded(self, made: Any) -> list[str]:
+        """Warn of stages without a seed."""
+        return [f"seed is not set in {name}: its numbers change from run to run" for name in stages.unseeded(made)]
+
+    def refuse_faults(self, made: Any, trusted: Collection[str]) -> None:
+        """Refuse a grid for stages that are not there, and stages that a model of it could not be loaded with."""
+        stages.last_predictor(made)
+        stages.refuse_unknown_parameters(made)
+        named = (
+            {"class": f"{type(one).__module__}.{type(one).__qualname__}"}
+            for one in kept.stages(stages.estimator_of(made))
+        )
+        kept.refuse_untrusted(named, trusted)
+
+    def bring_in(self, day: Reader, fixed: Schema | None, task: Task, folder: Path) -> BroughtIn | None:
+        """Fetch on the executors what Spark itself can read."""
+        from diurnal.backends.spark import fetching
+
+        return fetching.bring_in(day, fixed, task)
+
+    def read(self, day: Reader, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> Rows:
+        """Read packages where they lie."""
+        return samples.read(day.stores.lake, packages, schema, day.experiment.name, share)
+
+    def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Rows:
+        """Read the rows of a package whose samples are in none of the others."""
+        return samples.unseen(day.stores.lake, package, learnt, schema)
+
+    def class_counts(self, data: Rows) -> dict[str, int]:
+        """Count the samples of each class."""
+        with blaming("the reading"):
+            counted = data.frame.groupBy(data.schema.target).count().collect()
+        return {str(row[0]): int(row[1]) for row in sorted(counted, key=lambda row: str(row[0]))}
+
+    def least_of_a_class(self, made: Any, data: Rows) -> int:  # noqa: ARG002 - folds of Spark are never stratified
+        """Tell how many train samples each class needs: one for each fold."""
+        return int(made.getNumFolds()) if isinstance(made, CrossValidator) else 1
+
+    def cut(self, made: Any, data: Rows, n: int) -> list[dict[str, int]]:  # noqa: ARG002
+        """Leave the search whole: its fits are spread over the cluster already."""
+        return [dict(WHOLE)]
+
+    def score_shard(self, made: Any, data: Rows, shard: Mapping[str, int]) -> tuple[pa.Table, tuple[str, ...]]:  # noqa: ARG002
+        """Make no fit: there is one shard without any, and `tune` makes them all."""
+        return pa.table({"call": np.zeros(0, dtype=np.int64)}), ()
+
+    def tune(
+        self,
+        made: Any,
+        data: Rows,
+        *,
+        progress: Progress | None = None,
+        parts: Sequence[Mapping[str, np.ndarray]] | None = None,  # noqa: ARG002 - see `cut`
+    ) -> Tuned:
+        """Search over the candidates, or fit what has nothing to tune."""
+        return search.tune(made, data, progress)
+
+    def refit(self, made: Any, twin: Callable[[], Any], best_params: Mapping[str, Any], data: Rows) -> Any:  # noqa: ARG002
+        """Fit the best candidate on all rows."""
+        best = search.candidate(made, best_params) if stages.is_search(made) else {}
+        with blaming("the fit"):
+            return stages.estimator_of(made).fit(data.frame, best)
+
+    def signature(self, model: Any, data: Rows, schema: Schema) -> dict[str, Any]:
+        """Describe what a fitted model takes and gives."""
+        from diurnal.backends.sklearn.frames import matrix
+
+        columns = [column for column in schema.to_dict()["columns"] if column["name"] in schema.features]
+        X = matrix(samples.head(data, N_GOLDEN), list(schema.features))
+        with blaming("the golden rows"):
+            return models.signature(model, X, target=schema.target, schema_columns=columns)
+
+    def predictions(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
+        """Predict rows that are here; a row that the model refuses is the batch's fault."""
+        try:
+            with blaming("the prediction"):
+                given = kept.answers(model, rows, signature["target"])
+        except DeclarationError as error:
+            raise BatchRefused([Problem("not-predictable", error.message)], advice=error.advice) from error
+        columns: dict[str, Any] = {"prediction": given.predictions}
+        if given.probabilities is not None and given.classes is not None:
+            for label, column in zip(given.classes, given.probabilities.T, strict=True):
+                columns[f"probability_{label}"] = column
+        return columns
+
+
+BACKEND = Spark()

@@ -1,0 +1,120 @@
+"""What executors do with the rows of a batch: look at them, hash them, and write them as parts of a package.
+
+Executors call these by name, so that diurnal is installed where they run. What each gives back is a row with a few
+bytes: a sketch, an inspection, or what was written.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from diurnal.arranging import Arrangement, settle
+from diurnal.contract import Inspection, Schema, satisfying
+from diurnal.contract.inference import Sketch
+from diurnal.errors import BatchRefused
+from diurnal.lake import Part, part_of, write_part
+from diurnal.splitting import identities
+from diurnal.values import Limits
+
+HASH, PART = "__diurnal_hash", "__diurnal_part"
+REPORT = "report binary"
+
+
+@dataclass(frozen=True)
+class Sketching:
+    """Looks at the rows of a first batch."""
+
+    target: str
+    key: tuple[str, ...]
+    drop: tuple[str, ...]
+    limits: Limits
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Give one sketch of all rows of a partition, or why there is none."""
+        sketch = Sketch(self.target, self.key, self.drop, self.limits)
+        try:
+            for batch in batches:
+                sketch.read(batch)
+        except BatchRefused as refusal:
+            yield report(refusal.problems)
+            return
+        yield report(sketch)
+
+
+@dataclass(frozen=True)
+class Inspecting:
+    """Holds rows against the contract, and the experiment's own checks."""
+
+    schema: Schema
+    limits: Limits
+    checks: Any
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Give one inspection of all rows of a partition."""
+        inspection = Inspection(self.schema, self.limits)
+        try:
+            for _ in satisfying(inspection.observe(batches), self.checks):
+                pass
+        except BatchRefused as refusal:
+            inspection.note(refusal)
+        yield report(inspection)
+
+
+@dataclass(frozen=True)
+class Dealing:
+    """Casts rows to the contract's types, and says by their hash in which part of how many each is."""
+
+    schema: Schema
+    limits: Limits
+    identity: tuple[str, ...]
+    experiment: str
+    n_parts: int
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Give the rows of a partition, with their hash and part."""
+        for batch in Inspection(self.schema, self.limits).observe(batches):
+            hashes = identities(batch, self.identity, self.experiment)
+            parts = part_of(hashes, self.n_parts).astype(np.int32)
+            arrays = [*batch.columns, pa.array(hashes.view(np.int64)), pa.array(parts)]
+            yield pa.RecordBatch.from_arrays(arrays, names=[*batch.schema.names, HASH, PART])
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Orders the rows of a part, drops repeated ones, and writes it."""
+
+    schema: Schema
+    root: str
+    folder: str
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Give what was written, and what the ordering found."""
+        hashes = table.column(HASH).combine_chunks().to_numpy().view(np.uint64)
+        number = int(table.column(PART)[0].as_py())
+        rows = table.select(list(self.schema.names)).cast(self.schema.arrow)
+        arrangement = Arrangement(key=self.schema.key)
+        _, kept = settle(rows, hashes, arrangement)
+        part = write_part(self.root, self.folder, number, [kept], self.schema.arrow)
+        return pa.Table.from_batches([report((part, arrangement))])
+
+
+Written = tuple[Part, Arrangement]
+
+
+def report(content: Any) -> pa.RecordBatch:
+    """Make a row of what is to be said."""
+    return pa.RecordBatch.from_pydict({"report": pa.array([pickle.dumps(content)], pa.binary())})
+
+
+def heard(rows: Sequence[Any]) -> list[Any]:
+    """Read the reports of executors, which run our code for us."""
+    return [pickle.loads(row["report"]) for row in rows]  # noqa: S301 - Spark itself moves results so
+
+
+Work = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]

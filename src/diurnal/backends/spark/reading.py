@@ -1,0 +1,71 @@
+"""Sources as frames of Spark, for those that Spark can read by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import DataFrame
+
+from diurnal import spark
+from diurnal.errors import BatchRefused, DeclarationError, Problem
+from diurnal.sources import Files
+from diurnal.sources.spark import as_function
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from diurnal.values import DataInterval
+
+
+def frame_of(source: Any, interval: DataInterval) -> DataFrame | None:
+    """Give the rows of a source as a frame; None where they must stream through this process.
+
+    Files of text do: which type a column has is read off all of its cells, by rules that are not Spark's.
+
+    Raises
+    ------
+    DeclarationError
+        If a function of a session gives no frame of Spark.
+    BatchRefused
+        If the columns of Parquet files differ; Spark itself would pass over it.
+    """
+    function = as_function(source)
+    if function is not None:
+        given = function(spark.session(), interval)
+        if not isinstance(given, DataFrame):
+            raise DeclarationError(
+                f"the source gave a {type(given).__name__}; a function of a session and an interval gives a frame of Spark",
+                advice="return session.table(...), session.read.parquet(...) or what is made of these",
+            )
+        return given
+    if isinstance(source, Files) and source.format == "parquet":
+        return _of_parquet(source, interval)
+    return None
+
+
+def _of_parquet(source: Files, interval: DataInterval) -> DataFrame:
+    fs, paths = source.found(interval)
+    _refuse_changing_columns([_columns(fs, path) for path in paths], paths)
+    urls = [spark.url(str(fs.unstrip_protocol(path))) for path in paths]
+    rows = spark.session().read.parquet(*urls)
+    return rows.toDF(*source.renamed(rows.columns))
+
+
+def _columns(fs: Any, path: str) -> pa.Schema:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with fs.open(path, "rb") as stream:
+        try:
+            return pq.read_schema(stream).remove_metadata()
+        except (pa.ArrowException, OSError) as error:
+            what = f"{path.rpartition('/')[2]} cannot be read as Parquet: {str(error).splitlines()[0]}"
+            raise BatchRefused([Problem("damaged-file", what)], advice="write or copy the file again") from error
+
+
+def _refuse_changing_columns(schemas: list[pa.Schema], paths: list[str]) -> None:
+    for schema, path in zip(schemas, paths, strict=True):
+        if not schema.equals(schemas[0]):
+            names = sorted({f.name for f in set(schema) ^ set(schemas[0])})
+            what = f"the columns of {path.rpartition('/')[2]} differ from the first file's: {', '.join(names[:10])}"
+            raise BatchRefused([Problem("changing-columns", what)], advice="give every file the same columns and types")

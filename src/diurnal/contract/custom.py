@@ -1,0 +1,30 @@
+"""Holding rows against an experiment's own checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from diurnal.errors import BatchRefused, Problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def satisfying(batches: Iterable[pa.RecordBatch], checks: Any) -> Iterator[pa.RecordBatch]:
+    """Hold rows against the experiment's own checks, a pandera schema."""
+    for batch in batches:
+        if checks is not None:
+            try:
+                checks.validate(batch.to_pandas(), lazy=True)
+            except Exception as error:
+                if type(error).__name__ not in ("SchemaErrors", "SchemaError"):
+                    raise
+                cases = error.failure_cases  # type: ignore[attr-defined]  # pandera's, which is optional
+                raise BatchRefused(
+                    [
+                        Problem("check-failed", f"{row['column']}: {row['check']} fails for {row['failure_case']!r}")
+                        for row in cases.head(20).to_dict("records")
+                    ]
+                ) from None
+        yield batch

@@ -1,0 +1,8 @@
+"""The one Spark session of a process: started when it is first needed, where the deployment says, and stopped at its end.
+
+Nothing here imports pyspark before a session is wanted.
+"""
+
+from diurnal.spark.session import is_local, missing, quiet, retrying, session, stop, url, use, versions
+
+__all__ = ["is_local", "missing", "quiet", "retrying", "session", "stop", "url", "use", "versions"]

@@ -1,0 +1,380 @@
+"""The day on Spark, in this process: the same packages and roles as on one machine, the same columns in the row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from diurnal import spark
+from diurnal.backends import backend_of
+from diurnal.day import Day, Stores
+from diurnal.errors import (
+    BatchRefused,
+    ConfigurationError,
+    DeclarationError,
+    ModelRefused,
+    PackageRefused,
+    TryAgainLater,
+)
+from diurnal.experiment import find
+from diurnal.flow import run
+from diurnal.predicting import load, predict, resolve
+from diurnal.steps import evaluate, fetch, split, tune
+from diurnal.values import Package
+from projects import Project, day, patients
+from spark_projects import EXPERIMENT, SKLEARN, conf_dir, declare, needs_spark
+
+pytestmark = [pytest.mark.xdist_group("spark"), needs_spark]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One session for all tests of this file."""
+    conf = str(conf_dir(tmp_path_factory.mktemp("conf")))
+    spark.use("local[2]", conf)
+    spark.session()
+    yield conf
+    spark.stop()
+    spark.use("local[*]")
+
+
+def made(
+    tmp_path: Path, url: str, source: str | None = None, declared: str = "key='patient', drop='ward'", **words
+) -> Project:
+    project = Project.make(tmp_path / "project", url)
+    (project.folder / "diurnal.toml").write_text('[diurnal]\nspark = "local[2]"\n')
+    declare(
+        project, source or f"Files({str(project.folder / 'incoming' / '{start:%Y-%m-%d}.csv')!r})", declared, **words
+    )
+    return project
+
+
+@pytest.fixture
+def opened(session: str) -> Iterator[Callable[[Project], Stores]]:
+    """Open a project's stores, and keep to the session that is running."""
+    with ExitStack() as stack:
+
+        def open_stores(project: Project) -> Stores:
+            stores = project.stores()
+            spark.use("local[2]", session)
+            stack.enter_context(stores.warehouse)
+            return stores
+
+        yield open_stores
+
+
+def parquet(project: Project) -> str:
+    return f"Files({str(project.folder / 'incoming' / '{start:%Y-%m-%d}*.parquet')!r})"
+
+
+def bring_parquet(project: Project, date: str, rows: pd.DataFrame, n_files: int = 3) -> None:
+    for i, piece in enumerate(np.array_split(np.arange(len(rows)), n_files)):
+        rows.iloc[piece].to_parquet(project.folder / "incoming" / f"{date}-{i}.parquet", index=False)
+
+
+def fetched(project: Project, stores: Stores, date: str):
+    the_day = Day(project.experiment(), day(date), stores, by="test")
+    batch = fetch(the_day)
+    return batch, split(the_day, batch)
+
+
+def test_days_run_on_spark_as_on_one_machine(opened, tmp_path, warehouse_url):
+    project = made(tmp_path, warehouse_url)
+    for date in ("2026-11-01", "2026-11-02"):
+        project.bring(date)
+    stores = opened(project)
+    first = run(Day(project.experiment(), day("2026-11-01"), stores, by="test"))
+    row = first.run
+    assert (row["scoring"], row["cv_folds"], row["n_candidates"]) == ("accuracy", 2, 2)
+    assert row["best_params"] == {"LogisticRegression.regParam": 0.01}
+    assert row["test_score"] > 0.75
+    assert row["library_versions"]["pyspark"].startswith("4.")
+    assert "java" in row["library_versions"]
+    candidates = pq.read_table(Path(stores.lake.root) / row["candidates"])
+    assert {"params", "split0_test_score", "split1_test_score", "mean_test_score", "rank_test_score"} <= set(
+        candidates.column_names
+    )
+    assert max(candidates["mean_test_score"].to_pylist()) == row["cv_score_mean"]
+    assert first.promoted
+    second = run(Day(project.experiment(), day("2026-11-02"), stores, by="test"))
+    assert second.run["comparison"]["n_compared"] == second.run["n_test"]
+    assert second.run["comparison"]["test"] == "exact McNemar"
+    again = run(Day(project.experiment(), day("2026-11-01"), stores, by="test"))
+    assert again.already
+    # the champion, as another program has it, and as `diurnal predict` does
+    version = resolve(stores.warehouse, "clinic@1")
+    model = load(stores.models, version)
+    frame = patients("2026-11-03", 40)
+    told = model.transform(spark.session().createDataFrame(pa.Table.from_pandas(frame)))
+    assert "prediction" in told.columns
+    (predicted,) = predict(stores, "clinic@1", pa.Table.from_pandas(frame, preserve_index=False).to_batches())
+    assert predicted.column_names == ["patient", "prediction", "probability_no", "probability_yes"]
+    right = np.array(predicted["prediction"].to_pylist()) == frame["ill"].to_numpy()
+    assert right.mean() > 0.75
+    # equal fits have equal bytes, whoever makes them
+    forced = run(Day(project.experiment(), day("2026-11-01"), stores, by="test", force=True))
+    versions = {v["version"]: v["digest"] for v in stores.warehouse.versions("clinic")}
+    assert versions[forced.version] == versions[1]
+
+
+@pytest.mark.parametrize("declared", ["key='patient', drop='ward'", "drop=('patient',)"])
+def test_packages_and_roles_are_those_of_one_machine(opened, tmp_path, warehouse, warehouse_url, declared):
+    rows = patients("2026-11-01", 700)
+    rows = pd.concat([rows, rows.head(30)])  # some come twice
+    rows["seen"] = pd.to_datetime("2026-11-01T05:00:00", utc=True) + pd.to_timedelta(np.arange(len(rows)) % 700, "s")
+    rows.loc[3, "age"] = np.nan
+    found = {}
+    for name, text in (("spark", EXPERIMENT), ("sklearn", SKLEARN)):
+        project = Project.make(tmp_path / name, warehouse_url)
+        declare(project, parquet(project), declared, text=text)
+        bring_parquet(project, "2026-11-01", rows)
+        for cells in (2**24, 1000):
+            stores = opened(project)
+            stores.lake.cells_a_part = cells
+            batch, samples = fetched(project, stores, "2026-11-01")
+            found[name, cells] = (batch.package, samples.train, samples.test, batch.warnings)
+    for cells in (2**24, 1000):
+        assert found["spark", cells] == found["sklearn", cells]
+    assert found["spark", 1000][0].path.endswith(".json")
+    assert found["spark", 2**24][0].n_rows == 700
+
+
+def test_function_of_a_session_is_a_source(opened, tmp_path, warehouse_url):
+    imports = "def rows(session, interval):\n    return session.read.parquet(str(PLACE)).where(f\"patient like '{interval.start:%Y-%m-%d}%'\")\n"
+    place = tmp_path / "rows.parquet"
+    patients("2026-11-01", 90).to_parquet(place, index=False)
+    project = made(tmp_path, warehouse_url, "rows", imports=imports.replace("PLACE", repr(str(place))))
+    batch, samples = fetched(project, opened(project), "2026-11-01")
+    assert batch.package.n_rows == 90
+    assert samples.train[0].n_rows + samples.test[0].n_rows == 90
+
+
+def test_refusals_are_gathered_from_all_partitions(opened, tmp_path, warehouse_url):
+    project = made(tmp_path, warehouse_url, None)
+    declare(project, parquet(project), "key='patient', drop='ward'")
+    bring_parquet(project, "2026-11-01", patients("2026-11-01"))
+    stores = opened(project)
+    fetched(project, stores, "2026-11-01")
+    wrong = patients("2026-11-02")
+    wrong.loc[[5, 100, 230], "ill"] = "perhaps"
+    bring_parquet(project, "2026-11-02", wrong)
+    with pytest.raises(BatchRefused) as refusal:
+        fetched(project, stores, "2026-11-02")
+    (problem,) = [p for p in refusal.value.problems if p.code == "unseen-label"]
+    assert problem.count == 3
+    assert not list((Path(stores.lake.root) / ".tmp").glob("diurnal-*"))
+    conflicting = patients("2026-11-03")
+    conflicting = pd.concat([conflicting, conflicting.head(2).assign(age=1.0)])
+    bring_parquet(project, "2026-11-03", conflicting)
+    with pytest.raises(BatchRefused, match="2 values of the key"):
+        fetched(project, stores, "2026-11-03")
+    changing = patients("2026-11-04")
+    bring_parquet(project, "2026-11-04", changing, 1)
+    changing.drop(columns="age").to_parquet(project.folder / "incoming" / "2026-11-04-9.parquet", index=False)
+    with pytest.raises(BatchRefused, match="changing-columns"):
+        fetched(project, stores, "2026-11-04")
+
+
+def frame_and_schema(n: int = 200):
+    from diurnal.backends.spark import Rows
+    from diurnal.contract import Column, Schema
+
+    table = pa.Table.from_pandas(patients("2026-11-01", n), preserve_index=False)
+    kinds = {"age": "float", "pressure": "float"}
+    columns = tuple(Column(name, kinds.get(name, "text")) for name in table.column_names)
+    schema = Schema(columns, "ill", key=("patient",), drop=("ward",), classes=("no", "yes"))
+    return Rows(spark.session().createDataFrame(table), schema, n), schema
+
+
+def search_of(project: Project):
+    return project.experiment().build()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")  # pyspark's own
+def test_fold_scores_are_those_of_pyspark_on_the_same_folds(tmp_path):
+    from pyspark.sql import functions as F
+
+    from diurnal.backends.spark.search import folds, tune
+
+    project = made(tmp_path, "unused")
+    search = search_of(project)
+    rows, _ = frame_and_schema()
+    tuned = tune(search, rows)
+    pairs = folds(search, rows)
+    ids = [{row[0] for row in held.select("patient").collect()} for _, held in pairs]
+    assert not ids[0] & ids[1]
+    assert len(ids[0] | ids[1]) == 200
+    # whatever the layout, a sample is in the same fold
+    from dataclasses import replace
+
+    other = folds(search, replace(rows, frame=rows.frame.repartition(5)))
+    assert {row[0] for row in other[0][1].select("patient").collect()} == ids[0]
+    marked = rows.frame.withColumn("fold", F.when(F.col("patient").isin(*ids[0]), 0).otherwise(1))
+    theirs = search.copy().setFoldCol("fold").fit(marked)
+    table = tuned.table
+    assert table["mean_test_score"].to_pylist() == pytest.approx(theirs.avgMetrics)
+    assert table["std_test_score"].to_pylist() == pytest.approx(theirs.stdMetrics)
+
+
+def test_train_validation_split_and_a_bare_regressor_have_their_conventions(tmp_path):
+    from pyspark.ml import Pipeline
+    from pyspark.ml.evaluation import RegressionEvaluator
+    from pyspark.ml.feature import VectorAssembler
+    from pyspark.ml.regression import LinearRegression
+    from pyspark.ml.tuning import ParamGridBuilder, TrainValidationSplit
+
+    rows, schema = frame_and_schema()
+    line = LinearRegression(labelCol="pressure", maxIter=3)
+    pipeline = Pipeline(stages=[VectorAssembler(inputCols=["age"], outputCol="features"), line])
+    grid = ParamGridBuilder().addGrid(line.regParam, [0.0, 5.0]).build()
+    judge = RegressionEvaluator(labelCol="pressure", metricName="rmse")
+    search = TrainValidationSplit(estimator=pipeline, estimatorParamMaps=grid, evaluator=judge, trainRatio=0.75)
+    backend = backend_of(search)
+    assert backend.task(search) == "regression"
+    assert backend.score_name(search) == "neg_rmse"
+    tuned = backend.tune(search, rows)
+    assert tuned.n_folds == 1
+    assert tuned.mean < 0
+    bare = backend.tune(pipeline, rows)
+    assert (bare.n_folds, bare.n_candidates, bare.mean) == (0, 1, None)
+    assert backend.score_name(pipeline) == "r2"
+    wins = backend.compare(tuned.twin, bare.twin, rows, _regression(schema))
+    assert wins[3] == "Wilcoxon signed-rank"
+
+
+def _regression(schema):
+    from dataclasses import replace
+
+    return replace(schema, task="regression", target="pressure")
+
+
+def test_newest_row_of_a_key_is_learnt_and_known_ones_are_not_compared(opened, tmp_path, warehouse_url):
+    project = made(tmp_path, warehouse_url, declared="key='patient', drop='ward', window=2")
+    first = project.bring("2026-11-01")
+    later = patients("2026-11-02")
+    later.loc[:9, "patient"] = first["patient"].head(10).to_numpy()
+    project.bring("2026-11-02", later)
+    stores = opened(project)
+    fetched(project, stores, "2026-11-01")
+    the_day = Day(project.experiment(), day("2026-11-02"), stores, by="test")
+    batch = fetch(the_day)
+    backend, packages = backend_of(the_day.experiment.build()), [package for _, package in batch.window]
+    data = backend.read(the_day, packages, the_day.schema)
+    assert data.n_rows == 470
+    ages = {row["patient"]: row["age"] for row in data.frame.select("patient", "age").collect()}
+    assert [ages[one] for one in first["patient"].head(10)] == later["age"].head(10).to_list()
+    fresh = backend.unseen(the_day, packages[1], packages[:1], the_day.schema)
+    assert fresh.n_rows == 230
+
+
+def test_damaged_package_is_refused(opened, tmp_path, warehouse_url):
+    project = made(tmp_path, warehouse_url)
+    project.bring("2026-11-01", patients("2026-11-01", 3000))
+    stores = opened(project)
+    batch, _ = fetched(project, stores, "2026-11-01")
+    path = Path(stores.lake.root) / batch.package.path
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    stores = opened(project)  # one process holds a file against its digest once
+    digest = hashlib.sha256(data).hexdigest()
+    the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
+    backend = backend_of(the_day.experiment.build())
+    with pytest.raises(PackageRefused):  # by its digest
+        backend.read(the_day, [batch.package], the_day.schema)
+    rows = backend.read(the_day, [Package(batch.package.path, digest, 3000)], the_day.schema)
+    with pytest.raises(PackageRefused):  # by the checksum of a page
+        backend.scores(the_day.experiment.build(), backend.tune(the_day.experiment.build(), rows).twin, rows)
+
+
+def test_model_file_is_refused_before_spark_sees_it(tmp_path):
+    from diurnal import models
+    from diurnal.models.archive import members, pack
+    from diurnal.models.spark.serialising import _LONGEST_NAME, _NAMES
+
+    rows, _ = frame_and_schema(60)
+    model = search_of(made(tmp_path, "unused")).getEstimator().fit(rows.frame)
+    data, _ = models.dump_and_read_back(model)
+    files = members(data, _NAMES, longest_name=_LONGEST_NAME)
+    path = min(files, key=len)
+    document = json.loads(files[path])
+    for strange in ("org.apache.spark.ml.feature.SQLTransformer", "java.lang.Runtime", "os.system"):
+        changed = {**files, path: json.dumps({**document, "class": strange}).encode()}
+        with pytest.raises(ModelRefused, match="does not trust"):
+            models.loads(pack(changed), form="spark.zip")
+    with pytest.raises(ModelRefused, match="none that a model has"):
+        models.loads(pack({**files, "../part-00000.txt": b"{}"}), form="spark.zip")
+    with pytest.raises(ModelRefused):
+        models.loads(data[:-7], form="spark.zip")
+
+
+def test_what_cannot_be_is_said_when_it_is_checked(tmp_path):
+    from pyspark.ml import Pipeline
+    from pyspark.ml.classification import LogisticRegression, RandomForestClassifier
+    from pyspark.ml.feature import SQLTransformer, VectorAssembler
+
+    search = search_of(made(tmp_path, "unused"))
+    backend = backend_of(search)
+    backend.refuse_faults(search, ())
+    stranger = LogisticRegression()
+    with pytest.raises(DeclarationError, match="not in the Pipeline"):
+        backend.refuse_faults(search.copy().setEstimatorParamMaps([{stranger.regParam: 1.0}]), ())
+    told = Pipeline(stages=[SQLTransformer(statement="SELECT * FROM __THIS__"), LogisticRegression()])
+    with pytest.raises(ModelRefused, match="SQLTransformer"):
+        backend.refuse_faults(told, ())
+    backend.refuse_faults(told, ("pyspark.ml.feature.SQLTransformer",))
+    assert backend.unseeded(RandomForestClassifier()) == [
+        "seed is not set in RandomForestClassifier: its numbers change from run to run"
+    ]
+    with pytest.raises(DeclarationError, match="no stage that predicts"):
+        backend.task(VectorAssembler())
+
+
+def test_environment_without_pyspark_says_what_to_install():
+    def build():
+        raise ModuleNotFoundError("No module named 'pyspark'", name="pyspark")
+
+    with pytest.raises(ConfigurationError) as error:
+        spark.retrying(build)
+    assert "diurnal[spark]" in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")
+def test_tutorials_pipeline_scores_on_spark_as_on_scikit_learn(opened, tmp_path, warehouse_url):
+    examples = Path(__file__).parents[1] / "examples" / "breast_cancer" / "experiments"
+    ended, samples = {}, {}
+    for library in ("breast_cancer", "breast_cancer_spark"):
+        project = Project.make(tmp_path / library, warehouse_url)
+        # under one name, as the role of a row depends on it
+        text = (examples / f"{library}.py").read_text().replace("def breast_cancer_spark(", "def breast_cancer(")
+        (project.folder / "experiments" / "breast_cancer.py").write_text(text)
+        stores = opened(project)
+        experiment = find("breast_cancer", project.folder / "experiments")
+        the_day = Day(experiment, day("2026-11-01"), stores, by="test")
+        batch = fetch(the_day)
+        samples[library] = split(the_day, batch)
+        found = tune(the_day, samples[library])
+        ended[library] = evaluate(the_day, samples[library], found)
+    mine, theirs = samples.values()
+    assert (mine.train, mine.test) == (theirs.train, theirs.test)
+    mine, theirs = ended.values()
+    assert mine.test_score == pytest.approx(theirs.test_score, abs=0.01)
+
+
+def test_master_that_is_not_there_is_worth_another_try(session):
+    spark.use("spark://127.0.0.1:9", session)
+    try:
+        with pytest.raises(TryAgainLater, match=r"spark://127\.0\.0\.1:9"):
+            spark.session()
+    finally:
+        spark.use("local[2]", session)
