@@ -155,6 +155,10 @@ def one_machine(sizes: list[int], copied: int, scratch: Path) -> None:
 
 def spark_against_scikit_learn(scratch: Path) -> None:
     """Print Spark's day against scikit-learn's, and where the one overtakes the other."""
+    import spark_day
+
+    print()
+    spark_day.compare(spark_day.SIZES, scratch)
 
 
 def main() -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +22,7 @@ import pytest
 from diurnal import spark
 from diurnal.backends import backend_of
 from diurnal.day import Day, Stores
+from diurnal.embedded import EmbeddedServer
 from diurnal.errors import (
     BatchRefused,
     ConfigurationError,
@@ -59,7 +65,17 @@ def made(
 
 
 @pytest.fixture
-def opened(session: str) -> Iterator[Callable[[Project], Stores]]:
+def another_url(server: EmbeddedServer) -> Iterator[str]:
+    """The URL of a second warehouse: what is kept in one is not made again."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield server.url(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def opened(session: str, another_url: str) -> Iterator[Callable[[Project], Stores]]:
     """Open a project's stores, and keep to the session that is running."""
     with ExitStack() as stack:
 
@@ -127,14 +143,14 @@ def test_days_run_on_spark_as_on_one_machine(opened, tmp_path, warehouse_url):
 
 
 @pytest.mark.parametrize("declared", ["key='patient', drop='ward'", "drop=('patient',)"])
-def test_packages_and_roles_are_those_of_one_machine(opened, tmp_path, warehouse, warehouse_url, declared):
+def test_packages_and_roles_are_those_of_one_machine(opened, tmp_path, warehouse_url, another_url, declared):
     rows = patients("2026-11-01", 700)
     rows = pd.concat([rows, rows.head(30)])  # some come twice
     rows["seen"] = pd.to_datetime("2026-11-01T05:00:00", utc=True) + pd.to_timedelta(np.arange(len(rows)) % 700, "s")
     rows.loc[3, "age"] = np.nan
     found = {}
-    for name, text in (("spark", EXPERIMENT), ("sklearn", SKLEARN)):
-        project = Project.make(tmp_path / name, warehouse_url)
+    for name, text, url in (("spark", EXPERIMENT, warehouse_url), ("sklearn", SKLEARN, another_url)):
+        project = Project.make(tmp_path / name, url)
         declare(project, parquet(project), declared, text=text)
         bring_parquet(project, "2026-11-01", rows)
         for cells in (2**24, 1000):
@@ -149,7 +165,11 @@ def test_packages_and_roles_are_those_of_one_machine(opened, tmp_path, warehouse
 
 
 def test_function_of_a_session_is_a_source(opened, tmp_path, warehouse_url):
-    imports = "def rows(session, interval):\n    return session.read.parquet(str(PLACE)).where(f\"patient like '{interval.start:%Y-%m-%d}%'\")\n"
+    imports = (
+        "def rows(session, interval):\n"
+        "    day = f'{interval.start:%Y-%m-%d}'\n"
+        "    return session.read.parquet(PLACE).where(f\"patient like '{day}%'\")\n"
+    )
     place = tmp_path / "rows.parquet"
     patients("2026-11-01", 90).to_parquet(place, index=False)
     project = made(tmp_path, warehouse_url, "rows", imports=imports.replace("PLACE", repr(str(place))))
@@ -201,7 +221,7 @@ def search_of(project: Project):
 
 @pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")  # pyspark's own
 def test_fold_scores_are_those_of_pyspark_on_the_same_folds(tmp_path):
-    from pyspark.sql import functions as F
+    from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
     from diurnal.backends.spark.search import folds, tune
 
@@ -339,6 +359,19 @@ def test_what_cannot_be_is_said_when_it_is_checked(tmp_path):
         backend.task(VectorAssembler())
 
 
+def test_environment_without_java_says_what_to_install(tmp_path):
+    code = "from diurnal import spark\nfrom diurnal.errors import ConfigurationError\n"
+    code += "try:\n    spark.session()\nexcept ConfigurationError as error:\n    print(error)\n"
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "JAVA_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "needs Java 17 or newer" in said.stdout
+
+
 def test_environment_without_pyspark_says_what_to_install():
     def build():
         raise ModuleNotFoundError("No module named 'pyspark'", name="pyspark")
@@ -350,11 +383,11 @@ def test_environment_without_pyspark_says_what_to_install():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")
-def test_tutorials_pipeline_scores_on_spark_as_on_scikit_learn(opened, tmp_path, warehouse_url):
+def test_tutorials_pipeline_scores_on_spark_as_on_scikit_learn(opened, tmp_path, warehouse_url, another_url):
     examples = Path(__file__).parents[1] / "examples" / "breast_cancer" / "experiments"
     ended, samples = {}, {}
-    for library in ("breast_cancer", "breast_cancer_spark"):
-        project = Project.make(tmp_path / library, warehouse_url)
+    for library, url in (("breast_cancer", warehouse_url), ("breast_cancer_spark", another_url)):
+        project = Project.make(tmp_path / library, url)
         # under one name, as the role of a row depends on it
         text = (examples / f"{library}.py").read_text().replace("def breast_cancer_spark(", "def breast_cancer(")
         (project.folder / "experiments" / "breast_cancer.py").write_text(text)

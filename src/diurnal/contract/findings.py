@@ -37,7 +37,7 @@ class Findings:
         self._problems[code, column] = Problem(code, found.what, column, (*found.rows, *first), found.count + len(rows))
 
     def absorb(self, other: Findings) -> None:
-        """Add what was found in another piece: counts add up, and rows, which were counted in that piece, are dropped."""
+        """Add what was found in another piece: counts add up; rows, which were numbered in that piece, are dropped."""
         for place, problem in other._problems.items():
             found = self._problems.get(place)
             count = problem.count + (found.count if found else 0)

@@ -93,7 +93,7 @@ class _Instant:
 
 
 def takes_session(source: Any) -> bool:
-    """Tell whether a source is a function of a session and an interval: of two, the first named ``session`` or ``spark``.
+    """Tell whether a source is a function of a session and an interval, the first named ``session`` or ``spark``.
 
     Examples
     --------

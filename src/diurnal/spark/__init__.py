@@ -1,4 +1,4 @@
-"""The one Spark session of a process: started when it is first needed, where the deployment says, and stopped at its end.
+"""The one Spark session of a process: started when it is needed, where the deployment says, and stopped at the end.
 
 Nothing here imports pyspark before a session is wanted.
 """

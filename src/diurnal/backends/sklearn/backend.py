@@ -54,7 +54,7 @@ class Sklearn:
         return [f"random_state is not set in {place}: its numbers change from run to run" for place in unseeded(made)]
 
     def refuse_faults(self, made: Any, trusted: Collection[str]) -> None:
-        """Refuse parameters that are not there (the search itself would say so only when it fits) and strange types."""
+        """Refuse parameters that are not there, which the search would only see in its fit, and strange types."""
         for name, grid in _tuned_parameters(made) if scoring.is_search(made) else ():
             known = made.estimator.get_params()
             if name not in known and not _is_of_a_candidate(name, grid):
@@ -69,7 +69,7 @@ class Sklearn:
         """Let the rows stream through this process."""
         if takes_session(day.experiment.source):
             raise DeclarationError(
-                "the source is a function of a Spark session, and the experiment returns an estimator of another library",
+                "the source is a function of a Spark session, and what the experiment returns is none of pyspark.ml",
                 advice="return one of pyspark.ml, or let the source be a function of one DataInterval",
             )
         return None

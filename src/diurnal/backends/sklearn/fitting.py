@@ -45,5 +45,6 @@ def _without_traceback(said: str) -> str:
 
 
 def said(seen: list[Any]) -> tuple[str, ...]:
+    """Give each warning once, with how often it came."""
     counts = Counter(f"{w.category.__name__}: {str(w.message).strip().splitlines()[0]}" for w in seen)
     return tuple(f"{text} ({n} times)" if n > 1 else text for text, n in counts.items())

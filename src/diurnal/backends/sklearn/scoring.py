@@ -89,6 +89,7 @@ def _is_multimetric(search: BaseEstimator) -> bool:
 
 
 def score_name(search: BaseEstimator) -> str:
+    """Give the name of the main score."""
     scoring: Any = _scoring(search)
     if _is_multimetric(search) or isinstance(getattr(search, "refit", None), str):
         main = getattr(search, "refit", None)

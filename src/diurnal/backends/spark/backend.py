@@ -50,7 +50,7 @@ class Spark:
         )
         kept.refuse_untrusted(named, trusted)
 
-    def bring_in(self, day: Reader, fixed: Schema | None, task: Task, folder: Path) -> BroughtIn | None:
+    def bring_in(self, day: Reader, fixed: Schema | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
         """Fetch on the executors what Spark itself can read."""
         from diurnal.backends.spark import fetching
 

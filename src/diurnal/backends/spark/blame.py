@@ -11,7 +11,8 @@ from diurnal.errors import BatchRefused, DeclarationError, DiurnalError, Package
 
 _WORLD = re.compile(
     r"ExecutorLost|executor .{0,40}(lost|exited|failed)|SparkContext (was|has been) shut|stopped SparkContext"
-    r"|FetchFailed|OutOfMemory|No space left|Connection (refused|reset)|master.{0,40}unresponsive|Python worker exited|heartbeat"
+    r"|FetchFailed|OutOfMemory|No space left|Connection (refused|reset)|master.{0,40}unresponsive"
+    r"|Python worker exited|heartbeat"
     r"|Answer from Java side is empty|error while (sending or receiving|obtaining a new)|FILE_NOT_EXIST",
     re.IGNORECASE | re.DOTALL,
 )

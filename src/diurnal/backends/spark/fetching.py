@@ -117,8 +117,8 @@ def _written(day: Reader, rows: DataFrame, schema: Schema, n_rows: int) -> tuple
     write = Writing(schema, lake.address, folder)
     with blaming("the writing of the package"):
         hashed = rows.mapInArrow(deal, StructType(fields))
-        # a function, as pyspark counts the arguments of what it is given
-        written = heard(hashed.groupBy(PART).applyInArrow(lambda table: write(table), REPORT).collect())
+        # pyspark counts the arguments of what it is given, and a method has one more
+        written = heard(hashed.groupBy(PART).applyInArrow(lambda table: write(table), REPORT).collect())  # noqa: PLW0108
     arrangement = Arrangement(key=schema.key)
     for _, found in written:
         arrangement.absorb(found)

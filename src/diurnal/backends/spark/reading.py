@@ -34,7 +34,7 @@ def frame_of(source: Any, interval: DataInterval) -> DataFrame | None:
         given = function(spark.session(), interval)
         if not isinstance(given, DataFrame):
             raise DeclarationError(
-                f"the source gave a {type(given).__name__}; a function of a session and an interval gives a frame of Spark",
+                f"the source gave a {type(given).__name__}; a function of a session gives a frame of Spark",
                 advice="return session.table(...), session.read.parquet(...) or what is made of these",
             )
         return given

@@ -8,7 +8,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 from pyspark.sql.types import (
     BooleanType,
     DataType,
@@ -132,6 +132,6 @@ def _newest(frames: Sequence[DataFrame], schema: Schema) -> DataFrame:
     """Keep the newest row of each key."""
     numbered = [frame.withColumn(_BATCH, F.lit(i)) for i, frame in enumerate(frames)]
     together = reduce(DataFrame.unionByName, numbered)
-    row = F.struct(*[name for name in schema.names])
+    row = F.struct(*schema.names)
     newest = together.groupBy(*schema.key).agg(F.max_by(row, F.col(_BATCH)).alias("row"))
     return newest.select("row.*")

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import pyarrow as pa
 from pyspark import StorageLevel, inheritable_thread_target
 from pyspark.ml.tuning import CrossValidator
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
 from diurnal import spark
 from diurnal.backends.protocol import Progress, Tuned, plain
@@ -164,7 +165,7 @@ def _table(candidates: Sequence[Mapping[str, Any]], scores: np.ndarray) -> pa.Ta
     order = np.argsort(-means, kind="stable")
     rank = np.empty(len(means), dtype=np.int32)
     rank[order] = np.arange(1, len(means) + 1)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         if means[before] == means[after]:
             rank[after] = rank[before]
     columns: dict[str, Any] = {"params": [json.dumps(one, sort_keys=True) for one in candidates]}
