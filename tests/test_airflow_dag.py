@@ -157,7 +157,14 @@ def parse(folder):
     os.wait()
     return told
 parse(sys.argv[1])
-answer = {name: min((parse(f"{folder}/dags") for _ in range(15 if name != "many" else 1)), key=lambda t: t["seconds"])
+def least(folder, tries):
+    """Try again and again, over some seconds: beside other work a processor's seconds hold less."""
+    told = []
+    for _ in range(tries):
+        told.append(parse(f"{folder}/dags"))
+        time.sleep(0.1)
+    return min(told, key=lambda t: t["seconds"])
+answer = {name: least(folder, 1 if name == "many" else 40)
           for name, folder in zip(("empty", "one", "many"), sys.argv[1:])}
 """
 

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diurnal import steps
-from diurnal.day import Day
 from diurnal.errors import BatchRefused, ConfigurationError, DiurnalError, NotAllowed, Problem, TryAgainLater
 from diurnal.values import Batch
+
+if TYPE_CHECKING:
+    from diurnal.day import Day
 
 Step = Callable[..., Any]
 Watch = Callable[[str, float], None]

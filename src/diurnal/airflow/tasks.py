@@ -10,15 +10,17 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from diurnal import flow, sharding, steps
 from diurnal.airflow import assets
-from diurnal.day import Day
 from diurnal.errors import DiurnalError, Superseded
 from diurnal.experiment import Experiment
+
+if TYPE_CHECKING:
+    from diurnal.day import Day
 
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 _SECONDS_BETWEEN_WORDS = 10
@@ -165,6 +167,7 @@ def day_of(experiment: Experiment, context: Any) -> Iterator[Day]:
     """Give what the steps of a Dag run are told, with open stores."""
     from diurnal.airflow import identity
     from diurnal.airflow.connections import open_beside
+    from diurnal.day import Day
 
     run = context["dag_run"]
     interval, force = identity.data_interval(experiment, run), identity.is_forced(run)
