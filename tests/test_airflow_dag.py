@@ -158,7 +158,7 @@ def parse(folder):
     return told
 parse(sys.argv[1])
 def least(folder, tries):
-    """Try again and again, over some seconds: beside other work a processor's seconds hold less."""
+    # again and again, over some seconds: beside other work a second of a processor holds less
     told = []
     for _ in range(tries):
         told.append(parse(f"{folder}/dags"))
