@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from diurnal import steps
 from diurnal.errors import BatchRefused, ConfigurationError, DiurnalError, NotAllowed, Problem, TryAgainLater
-from diurnal.values import Batch
 
 if TYPE_CHECKING:
     from diurnal.day import Day
+    from diurnal.values import Batch
 
 Step = Callable[..., Any]
 Watch = Callable[[str, float], None]
@@ -124,6 +123,9 @@ def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) ->
     TryAgainLater
         If the world failed; the same call converges.
     """
+    from diurnal import steps
+    from diurnal.values import Batch
+
     if now is not None:
         refuse_future(day, now, advice="wait for it, or say --allow-future")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,6 @@ from airflow.sdk import (
 )
 
 from diurnal import flow, intervals
-from diurnal import steps as verbs
 from diurnal.airflow import assets
 from diurnal.airflow.tasks import CutShards, ScoreShard, Step, Storage, last_word
 from diurnal.errors import DeclarationError, nearest
@@ -182,6 +183,7 @@ def words_for_tasks(experiment: Experiment, default_args: Mapping[str, Any]) -> 
 def _tell(experiment: Experiment, per_step: Mapping[str, Mapping[str, Any]]) -> None:
     """Tell the sentence: each step is a task, and storage comes first."""
     groups: dict[str, TaskGroup] = {}
+    docs = _docs_of_steps()
     storage = Storage(
         task_id="storage", experiment=experiment, doc_md=inspect.getdoc(Storage), **per_step.get("storage", {})
     )
@@ -197,7 +199,7 @@ def _tell(experiment: Experiment, per_step: Mapping[str, Mapping[str, Any]]) -> 
                 given=given,
                 inlets=assets.inlets(experiment.name, name),
                 outlets=assets.outlets(experiment.name, name),
-                doc_md=inspect.getdoc(getattr(verbs, name)),
+                doc_md=docs[name],
                 **per_step.get(name, {}),
             )
         if not given:
@@ -205,6 +207,14 @@ def _tell(experiment: Experiment, per_step: Mapping[str, Mapping[str, Any]]) -> 
         return made.output
 
     flow.flow(step)
+
+
+@cache
+def _docs_of_steps() -> dict[str, str]:
+    """Read what the steps say of themselves off their file: to import it would cost every parse more than all else."""
+    text = (Path(flow.__file__).parent / "steps.py").read_text(encoding="utf-8")
+    found = re.findall(r'^def ([a-z]\w*)\(.*?\) -> [^\n]*:\n    """(.*?)"""', text, re.DOTALL | re.MULTILINE)
+    return {name: inspect.cleandoc(doc) for name, doc in found}
 
 
 def _fan_out(experiment: Experiment, samples: Any, per_step: Mapping[str, Mapping[str, Any]]) -> Any:

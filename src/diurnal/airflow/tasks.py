@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from diurnal import flow, sharding, steps
+from diurnal import flow
 from diurnal.airflow import assets
 from diurnal.errors import DiurnalError, Superseded
 from diurnal.experiment import Experiment
@@ -111,6 +111,8 @@ class Step(ExperimentTask):
 
     def work(self, context: Any) -> Any:
         """Carry the step out."""
+        from diurnal import steps
+
         return self.carry_out(getattr(steps, self.step), self.given, context)
 
     def carry_out(self, function: Callable[..., Any], travelled: Sequence[Any], context: Any) -> Any:
@@ -134,6 +136,8 @@ class CutShards(Step):
 
     def work(self, context: Any) -> Any:
         """Cut it; each shard becomes a mapped task."""
+        from diurnal import sharding
+
         return self.carry_out(sharding.cut, self.given, context)
 
 
@@ -156,6 +160,8 @@ class ScoreShard(Step):
 
     def work(self, context: Any) -> Any:
         """Make them; the label says which, in Airflow's page."""
+        from diurnal import sharding
+
         start, stop = self.shard["start"], self.shard["stop"]
         total = self.shard["n_candidates"] * self.shard["n_splits"]
         context["label"] = f"fits {start + 1} to {stop} of {total}" if total else "cannot be cut: tuned as a whole"

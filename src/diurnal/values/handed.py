@@ -1,71 +1,14 @@
-"""The values that steps hand each other: small, frozen, without I/O.
-
-A value holds references (a path and its digest), never frames, so that it can travel through Airflow's
-XCom as well as through a local call. Each is built of plain numbers, strings, times and tuples only.
-"""
+"""What the steps of a day hand each other: references, digests and numbers, never frames."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
-from diurnal.errors import DeclarationError, UsageError, nearest
+from diurnal.values.interval import DataInterval
 
 Uncompared = Literal["nothing-new", "unusable", "no-evidence"]
-
-
-@dataclass(frozen=True, order=True)
-class DataInterval:
-    """The span of data that a run is about: half-open, ``[start, end)``, in UTC.
-
-    Parameters
-    ----------
-    start, end : datetime
-        Timezone-aware; they are turned to UTC.
-
-    Raises
-    ------
-    UsageError
-        If a time has no timezone, or `end` is not after `start`.
-
-    Examples
-    --------
-    >>> from datetime import datetime, timezone
-    >>> day = DataInterval(datetime(2026, 11, 23, tzinfo=timezone.utc), datetime(2026, 11, 24, tzinfo=timezone.utc))
-    >>> print(day)
-    2026-11-23
-    >>> day.key
-    '20261123T000000Z'
-    """
-
-    start: datetime
-    end: datetime
-
-    def __post_init__(self) -> None:
-        for name in ("start", "end"):
-            moment = getattr(self, name)
-            if moment.tzinfo is None:
-                raise UsageError(
-                    f"a data interval needs times with a timezone; {name} is {moment.isoformat()}",
-                    advice="add one, as in datetime(2026, 11, 23, tzinfo=timezone.utc)",
-                )
-            object.__setattr__(self, name, moment.astimezone(UTC))
-        if self.end <= self.start:
-            raise UsageError(f"a data interval ends after it starts; this one is {self.start} to {self.end}")
-
-    @property
-    def key(self) -> str:
-        """The start as a name for folders, sortable and free of colons."""
-        return self.start.strftime("%Y%m%dT%H%M%SZ")
-
-    def __str__(self) -> str:
-        midnights = all((t.hour, t.minute, t.second, t.microsecond) == (0, 0, 0, 0) for t in (self.start, self.end))
-        if midnights and (self.end - self.start).days == 1:
-            return self.start.strftime("%Y-%m-%d")
-        form = "%Y-%m-%d" if midnights else "%Y-%m-%dT%H:%M:%SZ"
-        return f"{self.start.strftime(form)}/{self.end.strftime(form)}"
 
 
 @dataclass(frozen=True)
@@ -348,80 +291,3 @@ class Decision:
 
     promoted: bool
     reason: str
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a batch may be like beyond its schema; outside of it the batch is refused.
-
-    Attributes
-    ----------
-    min_rows, max_rows : int, int or None
-        How many rows a batch has; None sets no bound.
-    allow_empty : bool
-        Whether a batch without rows is a warning only (never the first one, which fixes the schema).
-    max_null : float
-        The largest share of nulls in a feature, from 0 to 1.
-    max_cardinality : int
-        The most distinct values in a feature of text.
-    max_cell_bytes : int
-        The longest cell of text, in bytes of UTF-8.
-    max_bytes : int or None
-        The most bytes of a whole batch, decompressed; None sets no bound.
-    extra : str
-        What to do with a column that the schema does not know: ``"refuse"`` or ``"ignore"``.
-    ranges : Mapping of str to (low, high)
-        The least and the greatest value of a numeric column, either of them None for no bound.
-
-    Raises
-    ------
-    DeclarationError
-        If a limit cannot be one.
-
-    Examples
-    --------
-    >>> Limits(max_null=0.1, ranges={"age": (0, 130)}).max_null
-    0.1
-    """
-
-    min_rows: int = 1
-    max_rows: int | None = None
-    allow_empty: bool = False
-    max_null: float = 0.5
-    max_cardinality: int = 100_000
-    max_cell_bytes: int = 1_000_000
-    max_bytes: int | None = 64 * 2**30
-    extra: str = "refuse"
-    ranges: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("min_rows", "max_rows", "max_cardinality", "max_cell_bytes", "max_bytes"):
-            value, optional = getattr(self, name), name in ("max_rows", "max_bytes")
-            least = 0 if name == "min_rows" else 1
-            if not (value is None and optional) and (type(value) is not int or value < least):
-                _refuse_limit(name, value, f"a whole number of at least {least}" + (", or None" if optional else ""))
-        if self.max_rows is not None and self.max_rows < self.min_rows:
-            _refuse_limit("max_rows", self.max_rows, f"at least min_rows, which is {self.min_rows}")
-        if type(self.allow_empty) is not bool:
-            _refuse_limit("allow_empty", self.allow_empty, "True or False")
-        if type(self.max_null) not in (int, float) or not 0 <= self.max_null <= 1:
-            _refuse_limit("max_null", self.max_null, "a share from 0 to 1")
-        if self.extra not in ("refuse", "ignore"):
-            _refuse_limit("extra", self.extra, "'refuse' or 'ignore'" + nearest(str(self.extra), ("refuse", "ignore")))
-        if not isinstance(self.ranges, Mapping):
-            _refuse_limit("ranges", self.ranges, "a mapping from a column's name to (low, high)")
-        for column, bounds in self.ranges.items():
-            _check_range(column, bounds)
-
-
-def _check_range(column: str, bounds: Any) -> None:
-    pair = isinstance(bounds, tuple | list) and len(bounds) == 2
-    if not pair or any(type(b) not in (int, float, type(None)) for b in bounds):
-        _refuse_limit(f"ranges[{column!r}]", bounds, "a pair (low, high) of numbers, either of them None for no bound")
-    low, high = bounds
-    if low is not None and high is not None and not low <= high:
-        _refuse_limit(f"ranges[{column!r}]", bounds, "a pair whose low is not above its high")
-
-
-def _refuse_limit(name: str, value: Any, allowed: str) -> NoReturn:
-    raise DeclarationError(f"Limits({name}={value!r}) is no limit; allowed is {allowed}", advice=f"set {name} so")
