@@ -119,7 +119,17 @@ def end(home: Home) -> Running | None:
                 message = f"the launcher of Airflow, process {found.pid}, has not ended within {_PATIENCE} s"
                 raise TryAgainLater(message, advice=f"see {home.logs}, or end that process with kill -9")
             time.sleep(0.1)
+    _wait_for_exit(found.pid)
     return found
+
+
+def _wait_for_exit(pid: int) -> None:
+    """Wait until a process that has let its lock go is gone as well, which takes it a moment; a few seconds at most."""
+    deadline = time.monotonic() + 5
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(0.05)
 
 
 def _open(home: Home) -> BinaryIO:
