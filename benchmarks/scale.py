@@ -1,9 +1,10 @@
 """How time and memory grow with the rows: fetch to split, save_batch, and Spark's day against scikit-learn's.
 
 The batch is a stream that a source function generates, seeded chunk by chunk, of 30 columns: 29 floats and a label of
-two classes; there is no key, so that a row is identified, and hashed, by all of its features. Each size, and each way,
-is a process of its own; peak memory is that process's, all of it. The server's own speed is that of ``COPY ... FROM`` a
-CSV file on its own disk, without a client.
+two classes; there is no key, so that a row is identified, and hashed, by all of its features. With ``--files`` the same
+rows are Parquet files on disk, written before, and the source is `Files`. Each size, and each way, is a process of its
+own; peak memory is that process's, all of it. The server's own speed is that of ``COPY ... FROM`` a CSV file on its own
+disk, without a client.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from diurnal import experiment
@@ -30,11 +32,13 @@ from diurnal.day import Day
 from diurnal.embedded import EmbeddedServer
 from diurnal.experiment import Experiment
 from diurnal.settings import Settings, open_stores
+from diurnal.sources import Files
 from diurnal.steps import fetch, save_batch, split
 from diurnal.values import DataInterval
 
 FEATURES = [f"x{i}" for i in range(29)]
 CHUNK = 65_536
+ROWS_A_FILE = 500_000
 DAY = DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
 
 
@@ -49,10 +53,26 @@ def stream(n_rows: int):
         yield pa.record_batch({**dict(zip(FEATURES, X, strict=True)), "label": label})
 
 
-def generated(n_rows: int) -> Experiment:
-    """Declare the experiment whose batch is that stream."""
+def write(n_rows: int, folder: Path) -> None:
+    """Write the rows as Parquet files, ``rows-00000.parquet`` and so on."""
+    writer, written = None, 0
+    for batch in stream(n_rows):
+        if writer is None or written >= ROWS_A_FILE:
+            if writer is not None:
+                writer.close()
+            number = len(list(folder.glob("rows-*.parquet")))
+            writer, written = pq.ParquetWriter(folder / f"rows-{number:05d}.parquet", batch.schema), 0
+        writer.write_batch(batch)
+        written += batch.num_rows
+    if writer is not None:
+        writer.close()
 
-    @experiment(source=lambda interval: stream(n_rows), target="label")  # noqa: ARG005 - a source's shape
+
+def declared(n_rows: int, folder: Path) -> Experiment:
+    """Declare the experiment whose batch is that stream, or the files, where there are any."""
+    files = any(folder.glob("rows-*.parquet"))
+
+    @experiment(source=Files(f"{folder}/rows-*.parquet") if files else lambda interval: stream(n_rows), target="label")  # noqa: ARG005 - a source's shape
     def scale():
         from sklearn.linear_model import LogisticRegression
 
@@ -107,7 +127,7 @@ def measure(name: str, n_rows: int, folder: Path) -> None:
     settings = Settings.load(folder, {"DIURNAL_WAREHOUSE": os.environ["DIURNAL_WAREHOUSE"]})
     stores = open_stores(settings)
     try:
-        taken = MEASURED[name](Day(generated(n_rows), DAY, stores, by="bench"), folder / "batch.pickle")
+        taken = MEASURED[name](Day(declared(n_rows, folder), DAY, stores, by="bench"), folder / "batch.pickle")
     finally:
         stores.warehouse.close()
     print(json.dumps(taken))

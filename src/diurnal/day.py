@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from diurnal.models import Models
     from diurnal.warehouse import Warehouse
 
-ROWS_SIDE_BY_SIDE = 131_072  # of all packages of a window together are in memory while they are merged
+ROWS_SIDE_BY_SIDE = 131_072  # of all packages of a window together are in memory while they stream by
+CELLS_SIDE_BY_SIDE = 2**22  # likewise, where rows are wide
 
 Window = tuple[tuple[DataInterval, Package], ...]
 
@@ -138,7 +139,14 @@ class Day:
             return 1.0 if wanted is None else wanted
         return min(1.0, wanted / max(1, sum(package.n_rows for package in packages)))
 
-    def samples(self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> Iterator[pa.Table]:
+    def samples(
+        self,
+        packages: Sequence[Package],
+        schema: Schema,
+        *,
+        share: float = 1.0,
+        features: Sequence[str] | None = None,
+    ) -> Iterator[pa.Table]:
         """Stream packages, oldest first, as one row for each sample, ordered by hash.
 
         Parameters
@@ -149,6 +157,8 @@ class Day:
             Of their rows.
         share : float
             Only so many of the samples, between 0 and 1: see :func:`diurnal.splitting.is_sampled`.
+        features : sequence of str, optional
+            Those that are wanted; all unless given.
 
         Yields
         ------
@@ -158,12 +168,13 @@ class Day:
         from diurnal.merging import merged
 
         identity = schema.key or schema.features
-        needed = {*schema.features, schema.target, *(identity if share < 1 or len(packages) > 1 else ())}
+        wanted = schema.features if features is None else features
+        needed = {*wanted, schema.target, *(identity if share < 1 or len(packages) > 1 else ())}
         if len(packages) > 1 and not schema.key:  # two rows are one sample if they agree on everything
             needed |= set(schema.names)
         columns = [name for name in schema.names if name in needed]
-        side_by_side = None if len(packages) == 1 else max(4_096, ROWS_SIDE_BY_SIDE // len(packages))
-        streams = [self.stores.lake.batches(package, columns, n_rows=side_by_side) for package in packages]
+        at_once = max(4_096, min(ROWS_SIDE_BY_SIDE, CELLS_SIDE_BY_SIDE // len(columns)) // len(packages))
+        streams = [self.stores.lake.batches(package, columns, n_rows=at_once) for package in packages]
         if share < 1:
             streams = [self._sampled(stream, identity, share) for stream in streams]
         return merged(streams, self.hasher(schema), keyed=bool(schema.key))

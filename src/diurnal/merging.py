@@ -79,6 +79,61 @@ def merged(streams: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher, *, keyed
                 head.read_on()
 
 
+def unknown(
+    rows: Iterable[pa.RecordBatch], known: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher
+) -> Iterator[pa.Table]:
+    """Leave out the rows of a batch whose hash is in one of some others, in memory that holds a piece of each.
+
+    Parameters
+    ----------
+    rows : iterable of pyarrow.RecordBatch
+        In the order of their hash.
+    known : sequence of iterable of pyarrow.RecordBatch
+        Each in the order of its hash; of them, only the identity is looked at.
+    hasher : callable
+        Gives the hashes of a table's rows.
+
+    Yields
+    ------
+    pyarrow.Table
+        The rows that are left of each batch.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    others = [_Known(stream, hasher) for stream in known]
+    for batch in rows:
+        hashes = hasher(batch)
+        seen = np.zeros(len(hashes), dtype=bool)
+        if len(hashes):
+            for other in others:
+                seen |= np.isin(hashes, other.between(hashes[0], hashes[-1]))
+        yield pa.Table.from_batches([batch]).filter(pa.array(~seen))
+
+
+class _Known:
+    """The hashes of a stream, of which only those that may still be asked for are kept."""
+
+    def __init__(self, stream: Iterable[pa.RecordBatch], hasher: Hasher) -> None:
+        import numpy as np
+
+        self._hashes = (hasher(batch) for batch in stream)
+        self._kept = np.zeros(0, dtype=np.uint64)
+
+    def between(self, first: Any, last: Any) -> Any:
+        """Give the hashes from the first to the last one; whoever asks again asks for later ones."""
+        import numpy as np
+
+        kept = [self._kept[np.searchsorted(self._kept, first) :]]
+        while not len(kept[-1]) or kept[-1][-1] <= last:
+            further = next(self._hashes, None)
+            if further is None:
+                break
+            kept.append(further[np.searchsorted(further, first) :])
+        self._kept = np.concatenate(kept)
+        return self._kept
+
+
 class _Head:
     """What was read of one stream, and is not merged yet."""
 

@@ -136,7 +136,7 @@ def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
     started = time.perf_counter()
     schema, made = day.schema, day.experiment.build()
     backend = backend_of(made)
-    data = backend.read(day, samples.test, schema)
+    data = backend.to_judge(day, samples.test, schema)
     if not data.n_rows:
         raise sharding.no_samples(day, "test")
     twin = day.twin(search)

@@ -6,7 +6,7 @@ A handle (:class:`Data`) is a frame of pandas and a vector, or a frame of Spark:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -45,6 +45,16 @@ class Reader(Protocol):
 
     def learnable(self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> tuple[Any, Any]:
         """Read packages as a frame and a vector."""
+
+    def samples(
+        self,
+        packages: Sequence[Package],
+        schema: Schema,
+        *,
+        share: float = 1.0,
+        features: Sequence[str] | None = None,
+    ) -> Iterator[pa.Table]:
+        """Stream packages as one row for each sample."""
 
 
 class Data(Protocol):
@@ -129,10 +139,13 @@ class Backend(Protocol):
         """Fetch, check and keep the batch without this process seeing rows; None where they stream through it."""
 
     def read(self, day: Reader, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> Data:
-        """Give the rows of packages, oldest first, as one for each sample; of a `share` below 1, a sample of them."""
+        """Give the rows to learn from, oldest package first, as one for each sample; or a `share` of them below 1."""
+
+    def to_judge(self, day: Reader, packages: Sequence[Package], schema: Schema) -> Data:
+        """Give the rows of packages that models are judged by, which memory need not hold."""
 
     def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Data:
-        """Give the rows of a package whose samples are in none of the others."""
+        """Give, to judge by, the rows of a package whose samples are in none of the others."""
 
     def class_counts(self, data: Any) -> dict[str, int]:
         """Count the samples of each class."""
@@ -160,10 +173,10 @@ class Backend(Protocol):
         """Fit the winner anew."""
 
     def scores(self, made: Any, model: Any, data: Any) -> Scores:
-        """Give all scores of a fitted model."""
+        """Give all scores of a fitted model on rows to judge by."""
 
     def compare(self, twin: Any, champion: Any, data: Any, schema: Schema) -> tuple[int, int, float, str]:
-        """Compare two models sample by sample, as :func:`diurnal.promotion.compare` does."""
+        """Compare two models on rows to judge by, sample by sample, as :func:`diurnal.promotion.compare` does."""
 
     def signature(self, model: Any, data: Any, schema: Schema) -> dict[str, Any]:
         """Describe what a fitted model takes and gives."""

@@ -1,4 +1,4 @@
-"""scikit-learn behind the protocol of :mod:`diurnal.backends`: the rows of a handle are in memory."""
+"""scikit-learn behind the protocol of :mod:`diurnal.backends`: rows that are learnt are in memory, others pass by."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from diurnal import models, promotion
 from diurnal import search as searching
 from diurnal.backends.protocol import BroughtIn, Progress, Reader, Scores, Task, Tuned
 from diurnal.backends.sklearn import scoring, tuning
-from diurnal.backends.sklearn.frames import matrix, vector
+from diurnal.backends.sklearn.frames import matrix
 from diurnal.backends.sklearn.seeds import unseeded
+from diurnal.backends.sklearn.streams import Stream
 from diurnal.errors import DeclarationError, nearest
+from diurnal.merging import unknown
 from diurnal.sources.spark import takes_session
 
 if TYPE_CHECKING:
@@ -25,10 +28,12 @@ if TYPE_CHECKING:
     from diurnal.contract import Schema
     from diurnal.values import Package
 
+ROWS_AT_ONCE = 16_384  # of each package, while rows pass by
+
 
 @dataclass(frozen=True)
 class Frame:
-    """Samples in memory."""
+    """Samples in memory, to learn from."""
 
     X: pd.DataFrame
     y: np.ndarray
@@ -78,17 +83,25 @@ class Sklearn:
         """Read packages into memory."""
         return Frame(*day.learnable(packages, schema, share=share))
 
-    def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Frame:
-        """Read the rows of a package whose hash is in none of the others."""
-        hasher, columns = day.hasher(schema), sorted(schema.key or schema.features)
-        table = day.stores.lake.read(package)
-        hashes = hasher(table)
-        seen = np.zeros(len(hashes), dtype=bool)
-        for other in learnt:
-            for batch in day.stores.lake.batches(other, columns):
-                seen |= np.isin(hashes, hasher(batch))
-        fresh = table.filter(pa.array(~seen))
-        return Frame(matrix(fresh, list(schema.features)), vector(fresh, schema.target))
+    def to_judge(self, day: Reader, packages: Sequence[Package], schema: Schema) -> Stream:
+        """Let the rows of packages pass by, a chunk at a time."""
+
+        def tables(features: Sequence[str]) -> Iterator[pa.Table]:
+            return day.samples(packages, schema, features=features)
+
+        return Stream(tables, schema.features, schema.target)
+
+    def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Stream:
+        """Let the rows of a package pass by whose hash is in none of the others."""
+        lake, identity = day.stores.lake, schema.key or schema.features
+
+        def tables(features: Sequence[str]) -> Iterator[pa.Table]:
+            wanted = {*features, *identity, schema.target}
+            rows = lake.batches(package, [name for name in schema.names if name in wanted], n_rows=ROWS_AT_ONCE)
+            known = [lake.batches(one, sorted(identity), n_rows=ROWS_AT_ONCE) for one in learnt]
+            return unknown(rows, known, day.hasher(schema))
+
+        return Stream(tables, schema.features, schema.target)
 
     def class_counts(self, data: Frame) -> dict[str, int]:
         """Count the samples of each class."""
@@ -127,14 +140,15 @@ class Sklearn:
         """Fit a clone of the twin."""
         return tuning.refit(twin(), data.X, data.y)
 
-    def scores(self, made: Any, model: Any, data: Frame) -> Scores:
+    def scores(self, made: Any, model: Any, data: Stream) -> Scores:
         """Give all scores of a fitted estimator."""
-        return scoring.scorer(made)[1](model, data.X, data.y)
+        return data.scores(scoring.scorer(made)[1], model)
 
-    def compare(self, twin: Any, champion: Any, data: Frame, schema: Schema) -> tuple[int, int, float, str]:
+    def compare(self, twin: Any, champion: Any, data: Stream, schema: Schema) -> tuple[int, int, float, str]:
         """Compare two estimators sample by sample."""
-        classification = schema.task == "classification"
-        return promotion.compare(data.y, twin.predict(data.X), champion.predict(data.X), classification=classification)
+        with threadpool_limits(1):
+            given = data.answers(twin), data.answers(champion)
+        return promotion.compare(data.y, *given, classification=schema.task == "classification")
 
     def signature(self, model: Any, data: Frame, schema: Schema) -> dict[str, Any]:
         """Describe what a fitted estimator takes and gives."""

@@ -60,6 +60,10 @@ class Spark:
         """Read packages where they lie."""
         return samples.read(day.stores.lake, packages, schema, day.experiment.name, share)
 
+    def to_judge(self, day: Reader, packages: Sequence[Package], schema: Schema) -> Rows:
+        """Read packages where they lie, as to learn from them."""
+        return self.read(day, packages, schema)
+
     def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Rows:
         """Read the rows of a package whose samples are in none of the others."""
         return samples.unseen(day.stores.lake, package, learnt, schema)

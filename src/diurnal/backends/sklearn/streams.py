@@ -1,0 +1,172 @@
+"""Samples that are judged and not learnt: they pass through memory a chunk at a time.
+
+What stays is the target and what models say of it, a few bytes for each sample, so that the rows that judge may be
+many more than memory holds. A scorer is asked with a stand-in for the model, whose answers are put together from those
+to the chunks, and without rows. One that wants to see rows all the same (a callable of the user's own) gets them all,
+in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, wraps
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.pipeline import Pipeline
+
+from diurnal.backends.protocol import Scores
+from diurnal.backends.sklearn.filling import filled
+from diurnal.backends.sklearn.frames import vector
+from diurnal.errors import DeclarationError
+
+FEW_CELLS = 2**24  # rows times features: 128 MiB of numbers, as in a part of a package
+_ANSWERS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+
+Score = Callable[[Any, Any, np.ndarray], Scores]
+
+
+class Stream:
+    """Samples that can be read again and again.
+
+    Parameters
+    ----------
+    tables : callable
+        Gives the rows, as tables with the columns that it is told and the target.
+    features : sequence of str
+        What models take.
+    target : str
+        What they predict.
+    few : int, optional
+        How many cells, rows times features, are few: they are one chunk, kept, and scored as ever. Of more, a chunk
+        has a quarter of that.
+    """
+
+    def __init__(
+        self,
+        tables: Callable[[Sequence[str]], Iterator[pa.Table]],
+        features: Sequence[str],
+        target: str,
+        *,
+        few: int | None = None,
+    ) -> None:
+        self._tables, self._features, self._target = tables, list(features), target
+        self._few = (few or FEW_CELLS) // max(1, len(self._features))
+        self._most = max(1, self._few // 4)
+        self._answered: dict[tuple[int, str], tuple[Any, np.ndarray]] = {}
+
+    @cached_property
+    def y(self) -> np.ndarray:
+        """The target."""
+        read = [vector(table, self._target) for table in self._tables(())]
+        return np.concatenate(read) if read else np.zeros(0)
+
+    @property
+    def n_rows(self) -> int:
+        """How many samples."""
+        return len(self.y)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all of them are one chunk."""
+        return self.n_rows <= self._few
+
+    @cached_property
+    def _small(self) -> tuple[pd.DataFrame, np.ndarray]:
+        return self._whole()
+
+    def _whole(self) -> tuple[pd.DataFrame, np.ndarray]:
+        return filled(self._tables(self._features), self._features, self._target, expected=self.n_rows)
+
+    def chunks(self) -> Iterator[pd.DataFrame]:
+        """Give the features, chunk by chunk."""
+        if self.is_small:
+            yield self._small[0]
+            return
+        waiting: list[pa.Table] = []
+        for table in self._tables(self._features):
+            for piece in _pieces(table, self._most):
+                if sum(one.num_rows for one in waiting) + piece.num_rows > self._most:
+                    yield self._frame(waiting)
+                    waiting = []
+                waiting.append(piece)
+        if waiting:
+            yield self._frame(waiting)
+
+    def _frame(self, tables: list[pa.Table]) -> pd.DataFrame:
+        n_rows = sum(table.num_rows for table in tables)
+        return filled(tables, self._features, self._target, expected=n_rows)[0]
+
+    def answers(self, model: Any, method: str = "predict") -> np.ndarray:
+        """Give what a model says of each sample; it is asked once."""
+        asked = (id(model), method)
+        if asked not in self._answered:
+            said = [np.asarray(getattr(model, method)(chunk)) for chunk in self.chunks()]
+            self._answered[asked] = model, np.concatenate(said)
+        return self._answered[asked][1]
+
+    def scores(self, score: Score, model: Any) -> Scores:
+        """Give all scores of a fitted model."""
+        if self.is_small:
+            return score(model, *self._small)
+        try:
+            return score(_Answering(model, self), _ROWS, self.y)
+        except DeclarationError:  # it wants more of the model, or the rows themselves
+            return score(model, *self._whole())
+
+
+class _Answering:
+    """A fitted model as a scorer sees it: what is asked of it was answered before, sample by sample."""
+
+    def __init__(self, model: Any, stream: Stream) -> None:
+        self._model, self._stream = model, stream
+
+    def __getattr__(self, name: str) -> Any:
+        """Give the model's own, but for what it says of rows."""
+        own = getattr(self._model, name)
+        if name == "score":
+            return self._score
+        if name not in _ANSWERS:
+            return own
+
+        @wraps(own)  # scikit-learn asks methods for their names
+        def answer(rows: Any) -> np.ndarray:
+            return self._answer(name, rows)
+
+        return answer
+
+    def _answer(self, method: str, rows: Any) -> np.ndarray:
+        if rows is not _ROWS:
+            return np.asarray(getattr(self._model, method)(rows))
+        return self._stream.answers(self._model, method)
+
+    def _score(self, rows: Any, y: np.ndarray) -> float:
+        judge = _plain_score(self._model)
+        return float(judge(y, self._answer("predict", rows)) if judge else self._model.score(rows, y))
+
+
+def _plain_score(model: Any) -> Callable[..., float] | None:
+    """Give the metric that a model's `score` is, where it is scikit-learn's own."""
+    if isinstance(model, Pipeline):
+        return _plain_score(model.steps[-1][1])
+    own = getattr(type(model), "score", None)
+    return {ClassifierMixin.score: accuracy_score, RegressorMixin.score: r2_score}.get(own)
+
+
+class _Rows:
+    """Rows that nobody may look at."""
+
+    def __getattribute__(self, name: str) -> NoReturn:
+        raise TypeError(f"the rows are not here: {name}")
+
+
+_ROWS: Any = _Rows()
+
+
+def _pieces(table: pa.Table, most: int) -> Iterator[pa.Table]:
+    for start in range(0, table.num_rows, most):
+        yield table.slice(start, most)
