@@ -1,4 +1,4 @@
-"""How time and memory grow with the rows: fetch to split, save_batch, and Spark's day against scikit-learn's.
+"""How time and memory grow with the rows: fetch to split, save_batch, evaluate, and Spark's day against scikit-learn's.
 
 The batch is a stream that a source function generates, seeded chunk by chunk, of 30 columns: 29 floats and a label of
 two classes; there is no key, so that a row is identified, and hashed, by all of its features. With ``--files`` the same
@@ -33,7 +33,7 @@ from diurnal.embedded import EmbeddedServer
 from diurnal.experiment import Experiment
 from diurnal.settings import Settings, open_stores
 from diurnal.sources import Files
-from diurnal.steps import fetch, save_batch, split
+from diurnal.steps import evaluate, fetch, save_batch, split, tune
 from diurnal.values import DataInterval
 
 FEATURES = [f"x{i}" for i in range(29)]
@@ -72,7 +72,9 @@ def declared(n_rows: int, folder: Path) -> Experiment:
     """Declare the experiment whose batch is that stream, or the files, where there are any."""
     files = any(folder.glob("rows-*.parquet"))
 
-    @experiment(source=Files(f"{folder}/rows-*.parquet") if files else lambda interval: stream(n_rows), target="label")  # noqa: ARG005 - a source's shape
+    source = Files(f"{folder}/rows-*.parquet") if files else lambda interval: stream(n_rows)  # noqa: ARG005
+
+    @experiment(source=source, target="label", sample=100_000)
     def scale():
         from sklearn.linear_model import LogisticRegression
 
@@ -105,7 +107,15 @@ def load(day: Day, handed: Path) -> dict[str, float]:
     return {"seconds": time.perf_counter() - start, "peak": peak_mib()}
 
 
-MEASURED = {measured.__name__: measured for measured in (fetch_to_split, load)}
+def judge(day: Day, handed: Path) -> dict[str, float]:
+    samples = split(day, pickle.loads(handed.read_bytes()))
+    found = tune(day, samples)
+    start = time.perf_counter()
+    evaluation = evaluate(day, samples, found)
+    return {"seconds": time.perf_counter() - start, "rows": evaluation.n_test, "peak": peak_mib()}
+
+
+MEASURED = {measured.__name__: measured for measured in (fetch_to_split, load, judge)}
 
 
 def in_a_process(name: str, n_rows: int, folder: Path, warehouse: str) -> dict[str, float]:
@@ -154,23 +164,28 @@ def copy_from_file(url: str, folder: Path, n_rows: int) -> float:
     return n_rows / seconds
 
 
-def one_machine(sizes: list[int], copied: int, scratch: Path) -> None:
-    """Print fetch to split, and save_batch, for each size."""
-    print(f"{'rows':>12} {'GiB':>6} {'fetch..split':>13} {'rows/s':>9} {'peak MiB':>9} {'split s':>8}"
-          f" {'save_batch':>11} {'rows/s':>9} {'peak MiB':>9} {'of COPY':>8}")  # fmt: skip
+def one_machine(sizes: list[int], copied: int, scratch: Path, *, files: bool) -> None:
+    """Print fetch to split, save_batch, and what it takes to evaluate on the test rows, for each size."""
+    print("        rows    GiB  fetch..split    rows/s  peak MiB  split s  save_batch    rows/s  peak MiB  of COPY"
+          "  evaluate  test rows/s  peak MiB")  # fmt: skip
     for n_rows in sizes:
         folder = scratch / str(n_rows)
         folder.mkdir()
+        if files:
+            write(n_rows, folder)
         with EmbeddedServer(folder / "warehouse") as server:
             url = server.url("warehouse")
             own = copy_from_file(url, folder, min(n_rows, copied))
             kept = in_a_process("fetch_to_split", n_rows, folder, url)
             loaded = in_a_process("load", n_rows, folder, url)
+            judged = in_a_process("judge", n_rows, folder, url)
         shutil.rmtree(folder)
         print(f"{n_rows:12,} {n_rows * 240 / 2**30:6.2f}"
               f" {kept['seconds']:11.1f} s {n_rows / kept['seconds']:9,.0f} {kept['peak']:9,.0f} {kept['split']:8.2f}"
               f" {loaded['seconds']:9.1f} s {n_rows / loaded['seconds']:9,.0f} {loaded['peak']:9,.0f}"
-              f" {n_rows / loaded['seconds'] / own:7.2f}x", flush=True)  # fmt: skip
+              f" {n_rows / loaded['seconds'] / own:7.2f}x"
+              f" {judged['seconds']:7.1f} s {judged['rows'] / judged['seconds']:12,.0f} {judged['peak']:9,.0f}",
+              flush=True)  # fmt: skip
 
 
 def spark_against_scikit_learn(scratch: Path) -> None:
@@ -184,6 +199,7 @@ def spark_against_scikit_learn(scratch: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, action="append", help="a size; may be given again")
+    parser.add_argument("--files", action="store_true", help="the batch is Parquet files on disk, written before")
     parser.add_argument("--copied", type=int, default=2_000_000, help="rows of the file that the server copies at most")
     parser.add_argument("--measure", choices=sorted(MEASURED), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -195,7 +211,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         scratch.chmod(0o755)  # the server, which may run as another user, reads the CSV file itself
-        one_machine(sizes, given.copied, scratch)
+        one_machine(sizes, given.copied, scratch, files=given.files)
         spark_against_scikit_learn(scratch)
 
 

@@ -398,7 +398,7 @@ def test_twin_that_was_changed_is_refused(project, stores):
     project.run("2026-11-01", stores)
     twin = next((project.folder / "data" / "clinic" / "twins").rglob("*.skops"))
     path = str(twin.relative_to(project.folder / "data"))
-    search = SearchResult(None, (), {}, None, None, 1, 0, "accuracy", 1, None, path, "0" * 64)
+    search = SearchResult(None, (), {}, None, None, 1, 0, "accuracy", 1, None, path, "0" * 64, {})
     with pytest.raises(ModelRefused, match="not what was kept"):
         Day(project.experiment(), day("2026-11-01"), stores, by="test").twin(search)
 

@@ -176,8 +176,8 @@ def published(tmp_path, warehouse, warehouse_url):
         warehouse.record(run, ROW)
         fitted = DummyRegressor(strategy="constant", constant=float(number)).fit(X, [0.0, 1.0])
         described = signature(fitted, X, target="y", schema_columns=columns)
-        file = ModelFile(run, *models.save("toy", interval, fitted, described), described)
-        warehouse.publish(run, file, library_versions=library_versions())
+        file = ModelFile(run, *models.save("toy", interval, fitted, described), described, library_versions())
+        warehouse.publish(run, file)
     warehouse.crown("toy", 2, by="test", reason="test")
     return tmp_path
 

@@ -56,7 +56,7 @@ def claimed(warehouse, number=0, repeat=0):
 def published(warehouse, number=0):
     run = claimed(warehouse, number)
     warehouse.record(run, RESULT)
-    return run, warehouse.publish(run, ModelFile(run, f"{NAME}/{number}", sha(run.run_id), {}), library_versions={})
+    return run, warehouse.publish(run, ModelFile(run, f"{NAME}/{number}", sha(run.run_id), {}, {}))
 
 
 def decide(promoted, reason="better"):
@@ -71,12 +71,12 @@ def test_stale_attempt_is_superseded(warehouse, verb):
     run, version = published(warehouse)
     before = [warehouse.run(run.run_id), warehouse.packages(), warehouse.loads(), warehouse.promotions(NAME)]
     warehouse.claim(NAME, run.interval, by="a newer attempt")
-    model = ModelFile(run, "elsewhere", sha("other"), {})
+    model = ModelFile(run, "elsewhere", sha("other"), {}, {})
     write = {
         "keep_batch": lambda: warehouse.keep_batch(NAME, run.interval, run.epoch, package()),
         "load": lambda: warehouse.load(run, package(), COLUMNS, rows(3)),
         "record": lambda: warehouse.record(run, RESULT | {"n_test": 99}),
-        "publish": lambda: warehouse.publish(run, model, library_versions={}),
+        "publish": lambda: warehouse.publish(run, model),
         "promote": lambda: warehouse.promote(run, version, decide(True), by="a test", evidence={}),
     }[verb]
     with pytest.raises(Superseded, match="a newer attempt"):
@@ -200,8 +200,8 @@ def test_versions_published_at_once_have_no_gaps(warehouse):
         warehouse.record(run, RESULT)
 
     def publish(run):
-        model = ModelFile(run, run.run_id, sha(run.run_id), {"columns": []})
-        return warehouse.publish(run, model, library_versions={"numpy": "2"}, trusted=("b.B", "a.A"))
+        model = ModelFile(run, run.run_id, sha(run.run_id), {"columns": []}, {"numpy": "2"})
+        return warehouse.publish(run, model, trusted=("b.B", "a.A"))
 
     with ThreadPoolExecutor(8) as pool:
         versions = list(pool.map(publish, [*runs, *runs]))

@@ -118,6 +118,7 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
         candidates=None if table is None else table.path,
         twin=path,
         twin_digest=digest,
+        library_versions=models.library_versions(search),
         warnings=(
             *samples.warnings,
             *backend.unseeded(search),
@@ -157,16 +158,13 @@ def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
 
 def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
     """Store the best parameters, the training conditions and the scores: one row of `experiments`."""
-    from diurnal.models import library_versions
-
-    made = day.experiment.build()
     comparison = evaluation.comparison
     row = {
         "packages": [
             {"data_interval_start": interval.start.isoformat(), **asdict(package)}
             for interval, package in search.window
         ],
-        "library_versions": library_versions(made),
+        "library_versions": dict(search.library_versions),
         "target": day.experiment.target,
         "test_size": day.experiment.test_size,
         "window": str(day.experiment.window),
@@ -194,6 +192,7 @@ def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
 def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
     """Fit the winner on all rows of the window, and save it; nobody sees it before it is published."""
     from diurnal.backends import backend_of
+    from diurnal.models import library_versions
 
     schema, made = day.schema, day.experiment.build()
     backend = backend_of(made)
@@ -209,16 +208,12 @@ def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
         trusted=day.experiment.trusted,
         notes={"run_id": samples.run.run_id, "description": day.experiment.description, "n_samples": data.n_rows},
     )
-    return ModelFile(samples.run, path, digest, signature)
+    return ModelFile(samples.run, path, digest, signature, library_versions(made))
 
 
 def publish(day: Day, recorded: Run, model: ModelFile) -> ModelVersion:
     """Give the saved model the next number."""
-    from diurnal.models import library_versions
-
-    return day.stores.warehouse.publish(
-        recorded, model, library_versions=library_versions(day.experiment.build()), trusted=list(day.experiment.trusted)
-    )
+    return day.stores.warehouse.publish(recorded, model, trusted=list(day.experiment.trusted))
 
 
 def promote(day: Day, version: ModelVersion, evaluation: Evaluation) -> Decision:

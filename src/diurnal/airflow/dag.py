@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -26,7 +26,7 @@ from airflow.sdk import (
 from diurnal import flow, intervals
 from diurnal.airflow import assets
 from diurnal.airflow.tasks import CutShards, ScoreShard, Step, Storage, last_word
-from diurnal.errors import DeclarationError, nearest
+from diurnal.errors import ConfigurationError, DeclarationError, nearest
 from diurnal.experiment import Experiment, find
 from diurnal.settings import Settings
 
@@ -54,6 +54,7 @@ def build_dag(
     dag_id: str | None = None,
     per_step: Mapping[str, Mapping[str, Any]] | None = None,
     default_args: Mapping[str, Any] | None = None,
+    spark_submit: Mapping[str, Any] | None = None,
     **words: Any,
 ) -> DAG:
     """Make the Dag of an experiment.
@@ -73,6 +74,10 @@ def build_dag(
         Airflow's words for single tasks, by name of the step: ``{"tune": {"pool": "large", "executor_config": ...}}``.
     default_args : Mapping, optional
         Airflow's words for all tasks, such as ``pool``, ``queue``, ``executor`` or ``execution_timeout``.
+    spark_submit : Mapping, optional
+        For an experiment of Spark: its four steps that need Spark are submitted, by Airflow's SparkSubmitOperator with
+        these of its words, such as ``{"deploy_mode": "cluster", "driver_memory": "4g"}``. None: each task is itself
+        the driver.
     **words
         Any other argument of Airflow's ``DAG``, such as ``access_control`` or ``dagrun_timeout``; they win over what
         the experiment declares, but for its schedule and start date: these say which batches there are.
@@ -85,19 +90,22 @@ def build_dag(
     ------
     DeclarationError
         If the experiment is broken, or a word is not allowed: Airflow shows it as the file's import error.
+    ConfigurationError
+        If steps shall be submitted and Airflow's provider for Spark is not installed.
     NotFound
         If there is no such experiment.
     """
     if isinstance(experiment, str):
         experiment = _named(experiment, sys._getframe(1).f_code.co_filename)
     _check(experiment, per_step or {}, words)
+    submitted = {} if spark_submit is None else _submitted(experiment, spark_submit)
     made: dict[str, Any] = {
         "default_args": words_for_tasks(experiment, default_args or {}),
         **_for_dag(experiment),
         **words,
     }
     with DAG(dag_id or experiment.name, **made) as dag:
-        _tell(experiment, per_step or {})
+        _tell(experiment, per_step or {}, submitted)
     if experiment.promotion == "approve":
         from diurnal.airflow.approval import build_approval_dag
 
@@ -128,6 +136,19 @@ def _check(experiment: object, per_step: Mapping[str, Any], words: Mapping[str, 
                 f"{name} says which batches there are, so it belongs to the experiment, not to its Dag",
                 advice=f"write @experiment({name}=...) in {experiment.place}",
             ).at(f"the Dag of {experiment.name}")
+
+
+def _submitted(experiment: Experiment, words: Mapping[str, Any]) -> dict[str, Callable[..., Step]]:
+    """Give what makes the tasks of those steps that are submitted to Spark, by name of the step."""
+    try:
+        from diurnal.airflow import submitting
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"spark_submit needs Airflow's provider for Spark: {error.name} is not installed",
+            advice="pip install 'diurnal[airflow-spark]'",
+        ).at(f"the Dag of {experiment.name}") from None
+    submitting.refuse_ours(words)
+    return dict.fromkeys(submitting.STEPS, lambda **more: submitting.SubmittedStep(**{**words, **more}))
 
 
 def _for_dag(experiment: Experiment) -> dict[str, Any]:
@@ -180,19 +201,22 @@ def words_for_tasks(experiment: Experiment, default_args: Mapping[str, Any]) -> 
     return {**ours, **default_args, **callbacks}
 
 
-def _tell(experiment: Experiment, per_step: Mapping[str, Mapping[str, Any]]) -> None:
-    """Tell the sentence: each step is a task, and storage comes first."""
+def _tell(
+    experiment: Experiment, per_step: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, Callable[..., Step]]
+) -> None:
+    """Tell the sentence: each step is a task, of its own kind if it has one, and storage comes first."""
     groups: dict[str, TaskGroup] = {}
     docs = _docs_of_steps()
+    fans_out = experiment.tuning_tasks > 1 and "tune" not in kinds
     storage = Storage(
         task_id="storage", experiment=experiment, doc_md=inspect.getdoc(Storage), **per_step.get("storage", {})
     )
 
     def step(name: str, *given: Any) -> Any:
-        with _group(name, experiment, groups):
-            if name == "tune" and experiment.tuning_tasks > 1:
+        with _group(name, fans_out, groups):
+            if name == "tune" and fans_out:
                 given = (*given, _fan_out(experiment, given[0], per_step))
-            made = Step(
+            made = kinds.get(name, Step)(
                 task_id=name,
                 experiment=experiment,
                 step=name,
@@ -239,9 +263,9 @@ def _fan_out(experiment: Experiment, samples: Any, per_step: Mapping[str, Mappin
     return scored.output
 
 
-def _group(step: str, experiment: Experiment, groups: dict[str, TaskGroup]) -> AbstractContextManager[Any]:
+def _group(step: str, fans_out: bool, groups: dict[str, TaskGroup]) -> AbstractContextManager[Any]:
     """Give the task group that a step belongs to; its name is no part of the step's."""
-    if step not in _GROUPS or (step == "tune" and experiment.tuning_tasks == 1):
+    if step not in _GROUPS or (step == "tune" and not fans_out):
         return nullcontext()
     name, tooltip = _GROUPS[step]
     if name not in groups:

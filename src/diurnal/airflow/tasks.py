@@ -119,7 +119,7 @@ class Step(ExperimentTask):
         """Call a function of the day with what has travelled here, unless the day is finished already."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from diurnal.airflow.travelling import packed, unpacked
+        from diurnal.travelling import packed, unpacked
 
         first = travelled[0] if travelled else None
         if isinstance(first, dict) and first.get("finished"):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SECONDS_TO_CONNECT = 10.0
 SECONDS_FOR_WORKERS = 60.0
 MISSING = "pip install 'diurnal[spark]'"
+SUBMITTED = "submitted"  # the master of a process that spark-submit has started: it was told which, and all the rest
 
 
 class _Place:
@@ -44,7 +45,8 @@ def use(master: str, conf_dir: str | None = None) -> None:
     Parameters
     ----------
     master : str
-        ``"local[*]"``, ``"spark://host:7077"``, ``"yarn"``, ``"k8s://..."``: whatever Spark takes.
+        ``"local[*]"``, ``"spark://host:7077"``, ``"yarn"``, ``"k8s://..."``: whatever Spark takes; or
+        :data:`SUBMITTED`, in a driver that ``spark-submit`` has started.
     conf_dir : str, optional
         The folder of ``spark-defaults.conf``; what it sets wins over our defaults.
     """
@@ -141,16 +143,17 @@ def _start(master: str) -> SparkSession:
     if address:
         _knock(master, *address)
     builder = _builder()
-    for name, value in conf.spark_conf(master, _place.conf_dir).items():
-        builder = builder.config(name, value)
-    made = _in_time(master, builder)
+    if master != SUBMITTED:
+        for name, value in conf.spark_conf(master, _place.conf_dir).items():
+            builder = builder.config(name, value)
+    made = _in_time("that this was submitted to" if master == SUBMITTED else master, builder)
     _place.started = master
     atexit.register(stop)
     context = made.sparkContext
-    if conf.is_local(master):
+    if conf.is_local(str(context.master)):
         context.pythonExec = sys.executable  # the workers of this machine run in this very environment
     elif made.conf.get("spark.dynamicAllocation.enabled", "false") != "true":
-        _await_a_worker(made, master)
+        _await_a_worker(made, str(context.master))
     return made
 
 

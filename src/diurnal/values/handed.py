@@ -142,6 +142,8 @@ class SearchResult:
         Path of all scores of all folds, below the root of the lake.
     twin, twin_digest : str
         Path of the twin below the root of the lake, and the digest of its file.
+    library_versions : Mapping of str to str
+        What it was fitted with.
     warnings : tuple of str
         What was odd but allowed, so far.
     seconds : Mapping of str to float
@@ -160,6 +162,7 @@ class SearchResult:
     candidates: str | None
     twin: str
     twin_digest: str
+    library_versions: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -243,12 +246,15 @@ class ModelFile:
         The SHA-256 of its canonical file.
     signature : Mapping of str to Any
         What it takes and gives: columns and their types, target, classes, and golden rows with their predictions.
+    library_versions : Mapping of str to str
+        What it was fitted with.
     """
 
     run: Run
     path: str
     digest: str
     signature: Mapping[str, Any]
+    library_versions: Mapping[str, str]
 
 
 @dataclass(frozen=True)

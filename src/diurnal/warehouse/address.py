@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -86,6 +87,17 @@ class Address:
     def password(self) -> str:
         """The password, or nothing."""
         return self.parameters.get("password", "")
+
+    @property
+    def url(self) -> str:
+        """The URL, password and all, that another process is to be told.
+
+        Examples
+        --------
+        >>> Address.of("postgresql://ada:p%40ss@db.example/warehouse").url
+        'postgresql://?user=ada&password=p%40ss&dbname=warehouse&host=db.example'
+        """
+        return f"postgresql://?{urlencode(self.parameters, quote_via=quote)}"
 
     def __str__(self) -> str:
         host = self.parameters.get("host", self.parameters.get("hostaddr", "this machine"))

@@ -27,9 +27,7 @@ _VERSION = (
 class Versions(Connected):
     """The tables `model_versions` and `promotions`, and the decision in `experiments`."""
 
-    def publish(
-        self, run: Run, model: ModelFile, *, library_versions: Mapping[str, str], trusted: Collection[str] = ()
-    ) -> ModelVersion:
+    def publish(self, run: Run, model: ModelFile, *, trusted: Collection[str] = ()) -> ModelVersion:
         """Give a saved model the next number of its experiment; the same run gets the same number again.
 
         Parameters
@@ -37,9 +35,7 @@ class Versions(Connected):
         run : Run
             Who made it; it must have been recorded.
         model : ModelFile
-            Where it is, its digest and its signature.
-        library_versions : Mapping of str to str
-            What it was made with.
+            Where it is, its digest, its signature, and what it was fitted with.
         trusted : collection of str
             Full names of further types that it may hold.
 
@@ -62,7 +58,7 @@ class Versions(Connected):
                 path=model.path,
                 digest=model.digest,
                 signature=dict(model.signature),
-                library_versions=dict(library_versions),
+                library_versions=dict(model.library_versions),
                 trusted=sorted(trusted),
             )
             return _model_version(connection.execute(new.returning(*_VERSION)).one())

@@ -1,4 +1,4 @@
-"""How the values that steps hand each other travel through Airflow's XCom: as plain JSON, references and digests only.
+"""How the values that steps hand each other travel from process to process: as plain JSON, references and digests only.
 
 A model's signature stays behind, as it holds rows: its digest travels, and it is read again from beside the model.
 """
@@ -37,14 +37,22 @@ def packed(value: Any) -> Any:
     return _plain(msgspec.to_builtins(value))
 
 
+def result_of(function: Callable[..., Any], told: Any) -> Any:
+    """Give back what a step's function gave, of the type that it names."""
+    return msgspec.convert(told, _kinds(function)["return"], strict=False)
+
+
 def unpacked(function: Callable[..., Any], given: Sequence[Any], models: Models) -> list[Any]:
     """Give back the values that a step's function takes beside the day, of the types that it names."""
-    hints = get_type_hints(function, localns={"Day": Day})
-    kinds = [kind for name, kind in hints.items() if name not in ("day", "return")]
+    kinds = [kind for name, kind in _kinds(function).items() if name not in ("day", "return")]
     # what mapped tasks gave comes as a sequence of Airflow's own; not strict, as a nan travels as its name
     plain = [value if isinstance(value, dict | list) else value[:] for value in given]
     values = [msgspec.convert(value, kind, strict=False) for value, kind in zip(plain, kinds, strict=False)]
     return [_with_signature(value, models) if isinstance(value, ModelFile) else value for value in values]
+
+
+def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(function, localns={"Day": Day})
 
 
 def _with_signature(model: ModelFile, models: Models) -> ModelFile:
