@@ -124,6 +124,8 @@ def test_what_is_wrong_is_an_import_error_that_says_where(tmp_path):
                 "step": dag_file("churn", ", per_step={'tuen': {}}"),
                 "schedule": dag_file("churn", ", schedule='@hourly'"),
                 "word": dag_file("churn", ", max_actve_runs=3"),
+                "submitted": dag_file("churn", ", spark_submit={'conn_id': 'spark_default'}"),
+                "submitted_word": dag_file("churn", ", spark_submit={'driver_memry': '4g'}"),
             },
         )
     )
@@ -136,13 +138,56 @@ def test_what_is_wrong_is_an_import_error_that_says_where(tmp_path):
     assert "there is no step 'tuen'; did you mean 'tune'" in errors["step"]
     assert "belongs to the experiment" in errors["schedule"]
     assert "max_actve_runs" in errors["word"]
+    assert "spark_submit has conn_id='spark_default', which the steps say themselves" in errors["submitted"]
+    assert "driver_memry" in errors["submitted_word"]
+
+
+def test_steps_of_spark_are_submitted_where_the_dag_says_so(tmp_path):
+    words = ", spark_submit={'driver_memory': '4g', 'pool': 'spark'}, per_step={'tune': {'driver_memory': '8g'}}"
+    text = EXPERIMENT.format(name="churn", declared=", tuning_tasks=4")
+    seen = tell(
+        tmp_path / "home",
+        project(tmp_path, {"churn": text}, {"churn": dag_file("churn", words)}) / "dags",
+        """
+from pathlib import Path
+import sys
+from airflow.configuration import conf
+from airflow.dag_processing.dagbag import DagBag
+folder = conf.get("core", "dags_folder")
+bag = DagBag(folder, bundle_path=Path(folder))
+tasks = bag.dags["churn"].task_dict if bag.dags else {}
+def look(task):
+    return [type(task).__name__, task.pool, getattr(task, "submit", {}).get("driver_memory")]
+answer = {"errors": bag.import_errors, "pyspark": "pyspark" in sys.modules,
+          "tasks": {name: look(task) for name, task in tasks.items()}}
+""",
+    )
+    assert seen["errors"] == {}
+    assert not seen["pyspark"]
+    submitted = {name: told[1:] for name, told in seen["tasks"].items() if told[0] == "SubmittedStep"}
+    memory = {"fetch": "4g", "tune": "8g", "evaluate": "4g", "refit": "4g"}
+    assert submitted == {step: ["spark", memory[step]] for step in memory}
+    assert set(seen["tasks"]) == {"storage", *flow.names()}, "the fits are spread over the cluster, not over tasks"
+    assert {told[1] for name, told in seen["tasks"].items() if name not in memory} == {"default_pool"}
+
+
+def test_words_of_the_providers_operator_are_known(tmp_path):
+    program = """
+import inspect
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from diurnal.airflow.submitting import OURS, WORDS
+taken = set(inspect.signature(SparkSubmitOperator.__init__).parameters) - {"self", "kwargs"}
+answer = [sorted(taken), sorted({*OURS, *WORDS})]
+"""
+    taken, known = tell(tmp_path / "home", tmp_path, program)
+    assert taken == known
 
 
 PARSE = """
 import json, os, sys, time
 from pathlib import Path
 from airflow.dag_processing.dagbag import DagBag
-HEAVY = {"sklearn", "pandas", "numpy", "scipy", "pyarrow", "skops", "psycopg", "diurnal.warehouse"}
+HEAVY = {"sklearn", "pandas", "numpy", "scipy", "pyarrow", "skops", "psycopg", "pyspark", "diurnal.warehouse"}
 def parse(folder):
     reader, writer = os.pipe()
     if not os.fork():  # each time from the same warm beginning, as Airflow's Dag processor does
@@ -167,7 +212,7 @@ def least(folder, tries):
         time.sleep(0.1)
     return min(told, key=lambda t: t["seconds"])
 answer = {name: least(folder, 1 if name == "many" else 40)
-          for name, folder in zip(("empty", "one", "many"), sys.argv[1:])}
+          for name, folder in zip(("empty", "one", "many", "spark"), sys.argv[1:])}
 """
 
 
@@ -179,12 +224,14 @@ def test_parsing_is_cheap(tmp_path):
     project(tmp_path / "empty", {}, {"empty": empty})
     project(tmp_path / "one", {"churn_0": text["churn_0"]}, {"churn_0": dag_file("churn_0")})
     project(tmp_path / "many", text, {name: dag_file(name) for name in names})
-    folders = [str(tmp_path / name) for name in ("empty", "one", "many")]
+    project(tmp_path / "spark", {"churn_0": text["churn_0"]}, {"churn_0": dag_file("churn_0", ", spark_submit={}")})
+    folders = [str(tmp_path / name) for name in ("empty", "one", "many", "spark")]
     seen = tell(tmp_path / "home", tmp_path / "empty" / "dags", PARSE, *folders)
     assert [seen[name]["dags"] for name in ("empty", "one", "many")] == [1, 1, 200], json.dumps(seen)
-    assert seen["one"]["heavy"] == seen["many"]["heavy"] == []
+    assert seen["one"]["heavy"] == seen["many"]["heavy"] == seen["spark"]["heavy"] == []
     assert seen["one"]["seconds"] - seen["empty"]["seconds"] < 0.05
     assert seen["many"]["seconds"] < 5
+    assert seen["spark"]["seconds"] - seen["empty"]["seconds"] < 0.05
 
 
 def test_docstrings_examples_are_true(tmp_path):

@@ -1,13 +1,9 @@
 """A day of Spark in Airflow, whose drivers are submitted: by the provider's operator, with a real `spark-submit`."""
 
 import json
-import re
-import signal
 import stat
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,7 +12,7 @@ from airflow_home import Runner
 from projects import Project, patients
 from spark_projects import conf_dir, declare, needs_spark
 
-pytestmark = [pytest.mark.xdist_group("spark"), pytest.mark.slow, needs_spark]
+pytestmark = [pytest.mark.xdist_group("submit"), pytest.mark.slow, needs_spark]
 
 DAG = """
 from diurnal.airflow import build_dag
@@ -105,3 +101,60 @@ def test_a_submitted_day_is_the_day_of_the_command_line(run, project, server):
     finally:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute("drop database by_command_on_spark with (force)")
+
+
+CLUSTER = """#!{python}
+# Stands for a cluster on which the driver gets nothing of the task's but its words: an environment of its own.
+import json, os, subprocess, sys
+words = sys.argv[1:]
+with open({record!r}, "a") as record:
+    letter = json.load(open(words[-1].removeprefix("file://") + "/letter.json"))
+    record.write(json.dumps([words, letter]) + chr(10))
+known = ("PATH", "HOME", "LANG", "JAVA_HOME", "SPARK_CONF_DIR")
+own = {{name: os.environ[name] for name in known if name in os.environ}}
+here = [w for w in words if w not in ("--deploy-mode", "cluster")]
+here[here.index("yarn")] = "local[2]"
+own |= {{"DIURNAL_WAREHOUSE": {warehouse!r}, "PYSPARK_DRIVER_PYTHON": {python!r}}}
+sys.exit(subprocess.run(["spark-submit", *here], env=own).returncode)
+"""
+
+
+def test_on_a_cluster_no_secret_is_a_word_and_a_refusal_is_final(run, project):
+    record, program = project.folder / "said.jsonl", project.folder / "spark-submit-on-a-cluster"
+    program.write_text(CLUSTER.format(python=sys.executable, record=str(record), warehouse=project.warehouse_url))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    words = {"deploy_mode": "cluster", "spark_binary": str(program), "conf": {"spark.ui.enabled": "false"}}
+    (project.folder / "dags" / "clinic.py").write_text(
+        f"from diurnal.airflow import build_dag\ndag = build_dag('clinic', spark_submit={words!r})\n"
+    )
+    bring(project, "2026-11-01", patients("2026-11-01").rename(columns={"ill": "sick"}))
+    told = project.warehouse_url + "&password=canary%2Fsecret"
+    seen = run("2026-11-01", DIURNAL_WAREHOUSE=told, DIURNAL_SPARK="yarn")
+    assert seen["state"] == "failed"
+    assert seen["tasks"]["fetch"] == ["failed", 1], "one try, though it has five retries"
+    assert "missing-column" in seen["log"].partition("Task failed with exception")[2]
+    ((said, letter),) = [json.loads(line) for line in record.read_text().splitlines()]
+    assert said[said.index("--master") + 1] == "yarn"
+    assert "spark.yarn.maxAppAttempts=1" in said
+    assert letter["step"] == "fetch"
+    assert "canary" not in record.read_text() + seen["log"] + json.dumps(seen["travelled"])
+
+
+def test_a_driver_that_is_killed_is_worth_another_try(run, project):
+    bring(project, "2026-11-01")
+    file = project.folder / "experiments" / "clinic.py"
+    docstring = '"""Tell who is ill."""'
+    suicide = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    file.write_text(file.read_text().replace(docstring, f"{docstring}\n    {suicide}"))
+    seen = run("2026-11-01")
+    assert seen["state"] == "failed"
+    said = seen["log"].partition("Task failed with exception")[2]
+    assert "TryAgainLater: clinic 2026-11-01 fetch: the driver came to an end without an answer" in said
+
+
+def test_a_worker_without_java_says_what_to_install(run, project):
+    bring(project, "2026-11-01")
+    seen = run("2026-11-01", JAVA_HOME=str(project.folder))
+    assert seen["state"] == "failed"
+    said = seen["log"].partition("Task failed with exception")[2]
+    assert "ConfigurationError: clinic 2026-11-01 fetch: spark-submit needs Java 17 or newer" in said

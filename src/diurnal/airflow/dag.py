@@ -26,7 +26,7 @@ from airflow.sdk import (
 from diurnal import flow, intervals
 from diurnal.airflow import assets
 from diurnal.airflow.tasks import CutShards, ScoreShard, Step, Storage, last_word
-from diurnal.errors import ConfigurationError, DeclarationError, nearest
+from diurnal.errors import DeclarationError, nearest
 from diurnal.experiment import Experiment, find
 from diurnal.settings import Settings
 
@@ -98,14 +98,18 @@ def build_dag(
     if isinstance(experiment, str):
         experiment = _named(experiment, sys._getframe(1).f_code.co_filename)
     _check(experiment, per_step or {}, words)
-    submitted = {} if spark_submit is None else _submitted(experiment, spark_submit)
+    kinds: dict[str, Callable[..., Step]] = {}
+    if spark_submit is not None:
+        from diurnal.airflow import submitting
+
+        kinds = dict.fromkeys(submitting.STEPS, submitting.submitted(experiment.name, spark_submit))
     made: dict[str, Any] = {
         "default_args": words_for_tasks(experiment, default_args or {}),
         **_for_dag(experiment),
         **words,
     }
     with DAG(dag_id or experiment.name, **made) as dag:
-        _tell(experiment, per_step or {}, submitted)
+        _tell(experiment, per_step or {}, kinds)
     if experiment.promotion == "approve":
         from diurnal.airflow.approval import build_approval_dag
 
@@ -136,19 +140,6 @@ def _check(experiment: object, per_step: Mapping[str, Any], words: Mapping[str, 
                 f"{name} says which batches there are, so it belongs to the experiment, not to its Dag",
                 advice=f"write @experiment({name}=...) in {experiment.place}",
             ).at(f"the Dag of {experiment.name}")
-
-
-def _submitted(experiment: Experiment, words: Mapping[str, Any]) -> dict[str, Callable[..., Step]]:
-    """Give what makes the tasks of those steps that are submitted to Spark, by name of the step."""
-    try:
-        from diurnal.airflow import submitting
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"spark_submit needs Airflow's provider for Spark: {error.name} is not installed",
-            advice="pip install 'diurnal[airflow-spark]'",
-        ).at(f"the Dag of {experiment.name}") from None
-    submitting.refuse_ours(words)
-    return dict.fromkeys(submitting.STEPS, lambda **more: submitting.SubmittedStep(**{**words, **more}))
 
 
 def _for_dag(experiment: Experiment) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 The task itself only waits. Where the driver runs is Spark's to say: with ``deploy_mode="cluster"`` on YARN or
 Kubernetes it takes nothing of the worker; in client mode it is a process beside the task.
+
+The operator is made when the task runs, and is not what the task is: to import it costs a second, most of it for the
+client of Kubernetes, and a Dag file is parsed every half minute.
 """
 
 from __future__ import annotations
@@ -10,15 +13,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-
-from diurnal import driver
+from diurnal.airflow.connections import SPARK
 from diurnal.airflow.tasks import Step
 from diurnal.errors import ConfigurationError, DeclarationError, TryAgainLater
 from diurnal.settings.connections import PREFIX
@@ -28,45 +30,78 @@ if TYPE_CHECKING:
     from diurnal.settings import Settings
 
 STEPS = ("fetch", "tune", "evaluate", "refit")  # those that ask Spark for something
-_OURS = ("application_args", "conn_id", "durable", "java_class", "reconnect_on_retry")
-_NO_JAVA = re.compile(r"JAVA_HOME is not set|Unable to locate a Java|java: (command )?not found|UnsupportedClass")
+OURS = ("application_args", "conn_id", "durable", "java_class", "reconnect_on_retry")
+_NAMES = """
+application archives conf deploy_mode driver_class_path driver_memory env_vars exclude_packages executor_cores
+executor_memory files jars keytab name num_executors openlineage_inject_parent_job_info
+openlineage_inject_transport_info packages post_submit_commands principal properties_file proxy_user py_files
+repositories spark_binary status_poll_interval total_executor_cores track_driver_via_k8s_api use_krb5ccache verbose
+yarn_queue yarn_rm_auth yarn_track_via_rm_api
+"""
+WORDS = frozenset(_NAMES.split())
+"""What SparkSubmitOperator takes beside what any task takes, and beside :data:`OURS`; a test compares it with it."""
+
+_APPLICATION = Path(__file__).parents[1] / "driver" / "application.py"
+_NO_JAVA = re.compile(r"JAVA_HOME is not set|bin/java: No such file|java: (command )?not found|UnsupportedClassVersion")
 _NO_MASTER = re.compile(r"Could not parse Master URL|[Mm]aster must either be|[Cc]luster deploy mode is")
 
 
-def refuse_ours(words: Mapping[str, Any]) -> None:
-    """Refuse the words of SparkSubmitOperator that this module says itself.
+def submitted(experiment: str, words: Mapping[str, Any]) -> Callable[..., SubmittedStep]:
+    """Give what makes the tasks that are submitted.
+
+    Parameters
+    ----------
+    experiment : str
+        Its name, for messages.
+    words : Mapping
+        For all of them: those of SparkSubmitOperator, and Airflow's for any task.
 
     Raises
     ------
+    ConfigurationError
+        If the provider is not installed.
     DeclarationError
-        If there is one.
+        If a word is given that the steps say themselves.
     """
-    for name in _OURS:
+    if find_spec("airflow.providers.apache") is None or find_spec("airflow.providers.apache.spark") is None:
+        raise ConfigurationError(
+            "spark_submit needs Airflow's provider for Spark, which is not installed",
+            advice="pip install 'diurnal[airflow-spark]'",
+        ).at(f"the Dag of {experiment}")
+    for name in OURS:
         if name in words:
             raise DeclarationError(
                 f"spark_submit has {name}={words[name]!r}, which the steps say themselves",
                 advice="leave it out; where Spark is, the connection diurnal_spark or DIURNAL_SPARK says",
-            )
+            ).at(f"the Dag of {experiment}")
+
+    def make(**more: Any) -> SubmittedStep:
+        said = {**words, **more}
+        submit = {name: said.pop(name) for name in WORDS & set(said)}
+        return SubmittedStep(submit=submit, **said)
+
+    return make
 
 
-class SubmittedStep(Step, SparkSubmitOperator):
+class SubmittedStep(Step):
     """One step of the sentence, whose driver is submitted to Spark.
 
     Parameters
     ----------
+    submit : Mapping
+        Words of Airflow's SparkSubmitOperator; what they say is templated.
     **words
-        Those of a step, and of Airflow's SparkSubmitOperator. A job is never resumed by a later try (``durable``): the
-        try that waits is the one that holds the epoch.
+        Those of a step.
     """
 
-    template_fields: Sequence[str] = (*Step.template_fields, *SparkSubmitOperator.template_fields)
+    template_fields: Sequence[str] = ("given", "submit")
+    template_fields_renderers = {"given": "json", "submit": "json"}  # noqa: RUF012 - Airflow declares it so
     ui_color = "#f6e3db"
 
-    def __init__(self, **words: Any) -> None:
-        from diurnal.airflow.connections import SPARK
-
-        application = str(Path(driver.__file__).with_name("application.py"))
-        super().__init__(**{"application": application, "conn_id": SPARK, "durable": False, **words})
+    def __init__(self, *, submit: Mapping[str, Any], **words: Any) -> None:
+        super().__init__(**words)
+        self.submit = dict(submit)
+        self._operator: Any = None
 
     def work(self, context: Any) -> Any:
         """Have the step carried out by a driver, and wait for its answer."""
@@ -75,30 +110,47 @@ class SubmittedStep(Step, SparkSubmitOperator):
         function = getattr(steps, self.step)
 
         @wraps(function)  # what travels is read by its types
-        def submitted(day: Day, *_: Any) -> Any:
-            return self._submitted(function, day, context)
+        def elsewhere(day: Day, *_: Any) -> Any:
+            return self._answered(function, day, context)
 
-        return self.carry_out(submitted, self.given, context)
+        return self.carry_out(elsewhere, self.given, context)
 
-    def _submitted(self, function: Any, day: Day, context: Any) -> Any:
+    def on_kill(self) -> None:
+        """End what was submitted."""
+        if self._operator is not None:
+            self._operator.on_kill()
+
+    def _answered(self, function: Callable[..., Any], day: Day, context: Any) -> Any:
         from airflow.sdk.exceptions import AirflowException
 
+        from diurnal import driver
         from diurnal.airflow.connections import settings_beside
 
         settings = settings_beside(self.experiment.file)
-        self.conf = {**_conf(settings), **(self.conf or {})}
-        self.name = self.name if self.name != "arrow-spark" else f"diurnal {self.experiment.name} {self.step}"
         with driver.posted(day, self.step, self.given) as box, _environment(_for_driver(day, settings)):
-            self.application_args = [box.address]
             failed: Exception | None = None
             try:
-                SparkSubmitOperator.execute(self, context)
+                self._submit([box.address], settings, context)
             except (AirflowException, RuntimeError, FileNotFoundError) as error:
                 failed = error
             try:
                 return box.result(function)
             except FileNotFoundError:
                 raise _unanswered(failed) from failed
+
+    def _submit(self, arguments: list[str], settings: Settings, context: Any) -> None:
+        """Submit the driver, and wait for its end."""
+        from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+        from airflow.sdk.bases.operator import ExecutorSafeguard
+
+        words = {"application": str(_APPLICATION), "name": f"diurnal {self.experiment.name} {self.step}", **self.submit}
+        words["conf"] = {**_conf(settings), **(self.submit.get("conf") or {})}
+        # A later try resumes nothing (`durable`): the try that waits is the one that holds the epoch.
+        self._operator = SparkSubmitOperator(
+            task_id=self.task_id, conn_id=SPARK, application_args=arguments, durable=False, **words
+        )
+        ExecutorSafeguard.tracker.set(self._operator)  # it is called within a task, and rightly so
+        self._operator.execute(context)
 
 
 def _unanswered(failed: Exception | None) -> Exception:
