@@ -1,6 +1,7 @@
 """Spark's day against scikit-learn's: the same rows from the same Parquet files, the same grid, from fetch to promote.
 
-Each is a process of its own; the start of Java is in Spark's. Say SIZES as arguments: ``spark_day.py 100000 1000000``.
+Each is a process of its own; the start of Java is in Spark's, and its peak is the sum of the peaks of all its processes:
+the driver, Java and Python's workers. Say SIZES as arguments: ``spark_day.py 100000 1000000``.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
-import pyarrow.parquet as pq
-from scale import DAY, FEATURES, peak_mib, stream
+from scale import DAY, FEATURES, write
 
 from diurnal import experiment
 from diurnal.day import Day
@@ -25,7 +25,6 @@ from diurnal.sources import Files
 
 SIZES = (100_000, 1_000_000, 5_000_000)
 PENALTIES = (0.001, 0.01, 0.1)
-ROWS_A_FILE = 500_000
 
 
 def declared(library: str, folder: Path):
@@ -69,14 +68,29 @@ def measure(library: str, folder: Path) -> None:
     with stores.warehouse:
         day = Day(declared(library, folder), DAY, stores, by="bench")
         row = run(day, watch=steps.__setitem__).run
-    print(json.dumps({"steps": steps, "peak": peak_mib(), "score": row["test_score"]}))
+        print(json.dumps({"steps": steps, "peak": peak_of_all(), "score": row["test_score"]}))
+
+
+def peak_of_all() -> float:
+    """Give in MiB the sum of what this process and all that it started, and that still run, ever held."""
+    parents, peaks = {}, {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            told = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        except OSError:  # it has just ended
+            continue
+        parents[int(told["Pid"])], peaks[int(told["Pid"])] = int(told["PPid"]), told.get("VmHWM", "0 kB")
+    ours = {os.getpid()}
+    for _ in parents:
+        ours |= {child for child, parent in parents.items() if parent in ours}
+    return sum(int(peaks[process].split()[0]) for process in ours) / 1024
 
 
 def both(n_rows: int, scratch: Path) -> dict[str, float]:
-    """Print the day of each for one size; gives the seconds of each."""
+    """Print the day of each for one size; gives the seconds and the peak of each."""
     folder = scratch / str(n_rows)
     folder.mkdir()
-    _write(n_rows, folder)
+    write(n_rows, folder)
     found = {}
     for library in ("scikit-learn", "spark"):
         (folder / library).mkdir()
@@ -90,25 +104,13 @@ def both(n_rows: int, scratch: Path) -> dict[str, float]:
             )
         told = json.loads(done.stdout.splitlines()[-1])
         found[library] = sum(told["steps"].values())
+        found[f"{library}'s peak"] = told["peak"]
         listed = "  ".join(f"{name} {seconds:.1f}" for name, seconds in told["steps"].items() if seconds >= 0.05)
         print(
-            f"{n_rows:12,} {library:>12} {found[library]:8.1f} s {told['peak']:8,.0f} MiB  {told['score']:.4f} {listed}"
+            f"{n_rows:12,} {library:>12} {found[library]:8.1f} s {told['peak']:8,.0f} MiB  {told['score']:.4f} {listed}",
+            flush=True,
         )
     return found
-
-
-def _write(n_rows: int, folder: Path) -> None:
-    writer, written, number = None, 0, 0
-    for batch in stream(n_rows):
-        if writer is None:
-            writer = pq.ParquetWriter(folder / f"rows-{number:05d}.parquet", batch.schema)
-        writer.write_batch(batch)
-        written += batch.num_rows
-        if written >= ROWS_A_FILE:
-            writer.close()
-            writer, written, number = None, 0, number + 1
-    if writer is not None:
-        writer.close()
 
 
 def crossing(taken: dict[int, dict[str, float]]) -> str:
@@ -122,12 +124,28 @@ def crossing(taken: dict[int, dict[str, float]]) -> str:
     return f"{first} day is the shorter one at each of these sizes on this machine of {os.cpu_count()} cores"
 
 
+def most_rows(taken: dict[int, dict[str, float]]) -> str:
+    """Say how many rows scikit-learn's day can have on this machine, by a straight line through the two largest."""
+    if len(taken) < 2:
+        return "two sizes tell how many rows scikit-learn's day can have on this machine"
+    (fewer, before), (more, after) = sorted(taken.items())[-2:]
+    slope = (after["scikit-learn's peak"] - before["scikit-learn's peak"]) / (more - fewer)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+    most = more + (memory - after["scikit-learn's peak"]) / slope
+    return (
+        f"scikit-learn's day holds {slope * 1e6:,.0f} MiB for each further million rows, so that the {memory:,.0f} MiB "
+        f"of this machine are full at about {most / 1e6:,.0f} million: from there on only Spark's day ends (extrapolated)"
+    )
+
+
 def compare(sizes: tuple[int, ...], scratch: Path) -> None:
     """Print all sizes, and the crossing point."""
     print(
-        f"{'rows':>12} {'library':>12} {'day':>10} {'peak':>12}  score   seconds of each step (Java's memory is beside)"
+        f"{'rows':>12} {'library':>12} {'day':>10} {'peak':>12}  score   seconds of each step"
     )
-    print(crossing({size: both(size, scratch) for size in sizes}))
+    taken = {size: both(size, scratch) for size in sizes}
+    print(crossing(taken))
+    print(most_rows(taken))
 
 
 if __name__ == "__main__":

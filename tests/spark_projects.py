@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from diurnal.spark.conf import JAVAS_OWN
 from projects import Project
 
 EXPERIMENT = '''
@@ -50,9 +51,9 @@ def clinic():
 '''
 
 # A compiler that is quick to start, and few partitions: the tests' rows are few.
-DEFAULTS = """
-spark.driver.extraJavaOptions  -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dnetlib.allowNativeBlas=false
-spark.executor.extraJavaOptions  -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+DEFAULTS = f"""
+spark.driver.extraJavaOptions  -XX:TieredStopAtLevel=1 -XX:+UseSerialGC {JAVAS_OWN}
+spark.executor.extraJavaOptions  -XX:TieredStopAtLevel=1 -XX:+UseSerialGC {JAVAS_OWN}
 spark.sql.shuffle.partitions=2
 spark.driver.memory 1g
 """

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+# Java's own linear algebra: the digits of a fit do not depend on which BLAS a machine has.
+JAVAS_OWN = " ".join(f"-Ddev.ludovic.netlib.{part}.allowNative=false" for part in ("blas", "lapack", "arpack"))
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -58,9 +60,8 @@ def _ours(master: str) -> dict[str, str]:
         "spark.app.name": "diurnal",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        # Java's own linear algebra: the digits of a fit do not depend on which BLAS a machine has
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={quiet} -Dnetlib.allowNativeBlas=false",
-        "spark.executor.extraJavaOptions": "-Dnetlib.allowNativeBlas=false",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={quiet} {JAVAS_OWN}",
+        "spark.executor.extraJavaOptions": JAVAS_OWN,
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
