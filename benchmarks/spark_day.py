@@ -1,6 +1,6 @@
 """Spark's day against scikit-learn's: the same rows from the same Parquet files, the same grid, from fetch to promote.
 
-Each is a process of its own; the start of Java is in Spark's, and its peak is the sum of the peaks of all its processes:
+Each is a process of its own; the start of Java is in Spark's, and its peak is the sum of the peaks of its processes:
 the driver, Java and Python's workers. Say SIZES as arguments: ``spark_day.py 100000 1000000``.
 """
 
@@ -106,10 +106,8 @@ def both(n_rows: int, scratch: Path) -> dict[str, float]:
         found[library] = sum(told["steps"].values())
         found[f"{library}'s peak"] = told["peak"]
         listed = "  ".join(f"{name} {seconds:.1f}" for name, seconds in told["steps"].items() if seconds >= 0.05)
-        print(
-            f"{n_rows:12,} {library:>12} {found[library]:8.1f} s {told['peak']:8,.0f} MiB  {told['score']:.4f} {listed}",
-            flush=True,
-        )
+        line = f"{n_rows:12,} {library:>12} {found[library]:8.1f} s {told['peak']:8,.0f} MiB  {told['score']:.4f}"
+        print(line, listed, flush=True)
     return found
 
 
@@ -133,16 +131,14 @@ def most_rows(taken: dict[int, dict[str, float]]) -> str:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
     most = more + (memory - after["scikit-learn's peak"]) / slope
     return (
-        f"scikit-learn's day holds {slope * 1e6:,.0f} MiB for each further million rows, so that the {memory:,.0f} MiB "
-        f"of this machine are full at about {most / 1e6:,.0f} million: from there on only Spark's day ends (extrapolated)"
+        f"scikit-learn's day holds {slope * 1e6:,.0f} MiB for each further million rows: the {memory:,.0f} MiB of this "
+        f"machine are full at about {most / 1e6:,.0f} million, and from there on only Spark's day ends (extrapolated)"
     )
 
 
 def compare(sizes: tuple[int, ...], scratch: Path) -> None:
     """Print all sizes, and the crossing point."""
-    print(
-        f"{'rows':>12} {'library':>12} {'day':>10} {'peak':>12}  score   seconds of each step"
-    )
+    print(f"{'rows':>12} {'library':>12} {'day':>10} {'peak':>12}  score   seconds of each step")
     taken = {size: both(size, scratch) for size in sizes}
     print(crossing(taken))
     print(most_rows(taken))

@@ -245,6 +245,55 @@ def test_fold_scores_are_those_of_pyspark_on_the_same_folds(tmp_path):
     assert table["std_test_score"].to_pylist() == pytest.approx(theirs.stdMetrics)
 
 
+@pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")  # pyspark's own
+def test_candidates_share_the_fits_of_what_they_begin_with(tmp_path, monkeypatch):
+    from collections import Counter
+
+    from pyspark.ml import Pipeline
+    from pyspark.ml.classification import LogisticRegression
+    from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+    from pyspark.ml.feature import PCA, StandardScaler, StringIndexer, VectorAssembler
+    from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+    from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
+
+    from diurnal.backends.spark.search import folds, tune
+
+    rows, _ = frame_and_schema()
+    pca = PCA(inputCol="scaled", outputCol="features")
+    log_reg = LogisticRegression(labelCol="truth", maxIter=4)
+    pipeline = Pipeline(
+        stages=[
+            StringIndexer(inputCol="ill", outputCol="truth", stringOrderType="alphabetAsc"),
+            VectorAssembler(inputCols=["age", "pressure"], outputCol="raw"),
+            StandardScaler(inputCol="raw", outputCol="scaled", withMean=True),
+            pca,
+            log_reg,
+        ]
+    )
+    grid = ParamGridBuilder().addGrid(log_reg.regParam, [0.01, 1.0, 5.0]).addGrid(pca.k, [1, 2]).build()
+    judge = MulticlassClassificationEvaluator(labelCol="truth", metricName="logLoss")
+    search = CrossValidator(estimator=pipeline, estimatorParamMaps=grid, evaluator=judge, numFolds=2)
+    held = [{row[0] for row in held.select("patient").collect()} for _, held in folds(search, rows)]
+    marked = rows.frame.withColumn("fold", F.when(F.col("patient").isin(*held[0]), 0).otherwise(1))
+    theirs = search.copy().setFoldCol("fold").fit(marked)
+
+    fits: Counter[str] = Counter()
+    for kind in (StringIndexer, StandardScaler, PCA, LogisticRegression):
+
+        def counting(self, dataset, kind=kind, really=kind._fit):
+            fits[kind.__name__] += 1
+            return really(self, dataset)
+
+        monkeypatch.setattr(kind, "_fit", counting)
+    tuned = tune(search, rows)
+    scores = [-score for score in theirs.avgMetrics]
+    assert tuned.table["mean_test_score"].to_pylist() == pytest.approx(scores, rel=1e-12)
+    twin = 1
+    shared = dict.fromkeys(("StringIndexer", "StandardScaler"), 2 + twin)
+    assert fits == {**shared, "PCA": 4 + twin, "LogisticRegression": 12 + twin}
+    assert not spark.session().sparkContext._jsc.getPersistentRDDs(), "nothing of it stays with the executors"
+
+
 def test_train_validation_split_and_a_bare_regressor_have_their_conventions(tmp_path):
     from pyspark.ml import Pipeline
     from pyspark.ml.evaluation import RegressionEvaluator

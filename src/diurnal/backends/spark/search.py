@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +27,7 @@ from diurnal import spark
 from diurnal.backends.protocol import Progress, Tuned, plain
 from diurnal.backends.spark import stages
 from diurnal.backends.spark.blame import blaming
+from diurnal.backends.spark.prefixes import Prefixes
 from diurnal.backends.spark.samples import Rows, identity
 from diurnal.errors import DeclarationError
 
@@ -121,20 +123,14 @@ def _scores(made: Any, rows: Rows, progress: Progress | None) -> np.ndarray:
     """Score each candidate on each fold; greater is better."""
     candidates, judge = made.getEstimatorParamMaps(), stages.evaluator(made)
     sign = 1.0 if judge.isLargerBetter() else -1.0
-    pairs = folds(made, rows)
+    pairs, prefixes = folds(made, rows), Prefixes(stages.estimator_of(made), candidates)
     scores, done = np.full((len(pairs), len(candidates)), np.nan), 0
     with blaming("the search"), ThreadPoolExecutor(parallelism(made)) as pool:
         for i, (train, held) in enumerate(pairs):
-            with _kept(train), _kept(held):
+            with _kept(train), _kept(held), prefixes.on(train, held) as fold:
                 _refuse_empty(train, held, i)
-                fitted = stages.estimator_of(made).fitMultiple(train, candidates)
-
-                def score(_: int, fitted: Iterator[Any] = fitted, held: DataFrame = held) -> tuple[int, float]:
-                    place, model = next(fitted)
-                    return place, judge.evaluate(model.transform(held, candidates[place]))
-
-                run = inheritable_thread_target(spark.session())(score)
-                for place, value in pool.map(run, range(len(candidates))):
+                run = inheritable_thread_target(spark.session())(partial(fold.score, judge=judge))
+                for place, value in zip(prefixes.order, pool.map(run, prefixes.order), strict=True):
                     scores[i, place], done = sign * value, done + 1
                     if progress is not None:
                         progress(done, scores.size)

@@ -107,7 +107,7 @@ def shown(param: Any, estimator: Any) -> str:
     --------
     ``LogisticRegression.regParam``; the second PCA of a pipeline is ``PCA2.k``.
     """
-    alike = [stage for stage in _all(estimator) if stage.uid.partition("_")[0] == param.parent.partition("_")[0]]
+    alike = [stage for stage in parts(estimator) if stage.uid.partition("_")[0] == param.parent.partition("_")[0]]
     place = next((i for i, stage in enumerate(alike) if stage.uid == param.parent), 0)
     kind = param.parent.rpartition("_")[0]
     return f"{kind}{place + 1 if place else ''}.{param.name}"
@@ -118,7 +118,7 @@ def refuse_unknown_parameters(made: Any) -> None:
     if not is_search(made):
         return
     estimator = made.getEstimator()
-    known = {stage.uid for stage in _all(estimator)}
+    known = {stage.uid for stage in parts(estimator)}
     for candidate in made.getEstimatorParamMaps():
         for param in candidate:
             if param.parent not in known:
@@ -129,11 +129,11 @@ def refuse_unknown_parameters(made: Any) -> None:
                 )
 
 
-def _all(estimator: Any) -> list[Any]:
+def parts(estimator: Any) -> list[Any]:
     """Give all that may have parameters: the stages, and the estimators that they hold."""
     found = [estimator]
     for stage in stages(estimator):
         found.append(stage)
         if stage.hasParam("classifier") and stage.isDefined("classifier"):
-            found += _all(stage.getClassifier())
+            found += parts(stage.getClassifier())
     return list({one.uid: one for one in found}.values())
