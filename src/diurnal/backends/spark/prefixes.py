@@ -47,7 +47,7 @@ class Prefixes:
         parting = [i for i in range(len(stages)) if len({values[i] for values in tuned}) > 1]
         self.depth = parting[-1] if parting else 0
         self.stages, self.candidates = stages[: self.depth], candidates
-        self.rest = Pipeline(stages=stages[self.depth :]) if len(stages) > 1 else estimator
+        self.rest: Any = Pipeline(stages=stages[self.depth :]) if len(stages) > 1 else estimator
         self.paths: list[Path] = [tuple(values[: self.depth]) for values in tuned]
         self.order = sorted(range(len(candidates)), key=lambda place: self.paths[place])
 
@@ -102,8 +102,8 @@ class _Node:
     ) -> None:
         self._parent, self._stage, self._candidate = parent, stage, candidate
         self._users, self._lock = users, threading.Lock()
-        self._fits = isinstance(stage, Estimator) or (parent is not None and parent._fits and not parent._kept)
-        self._kept = parted and self._fits  # to transform again is cheaper than to hold the rows twice
+        self._fits: bool = isinstance(stage, Estimator) or (parent is not None and parent._fits and not parent._kept)
+        self._kept: bool = parted and self._fits  # to transform again is cheaper than to hold the rows twice
         self.given: Pair | None = None
 
     def rows(self) -> Pair:
