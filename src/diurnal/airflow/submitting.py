@@ -193,8 +193,8 @@ def _for_driver(day: Day, settings: Settings) -> dict[str, str]:
     """Give what a driver beside this task is to know; one elsewhere on a cluster has an environment of its own."""
     told = {
         "DIURNAL_WAREHOUSE": day.stores.warehouse.address.url,
-        "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
-        "PYSPARK_DRIVER_PYTHON": os.environ.get("PYSPARK_DRIVER_PYTHON", sys.executable),
+        "PATH": os.pathsep.join([settings.environment.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
+        "PYSPARK_DRIVER_PYTHON": settings.environment.get("PYSPARK_DRIVER_PYTHON", sys.executable),
     }
     if not settings.origins["spark"].startswith("the Airflow connection"):
         told[f"{PREFIX}DIURNAL_SPARK"] = json.dumps({"conn_type": "spark", "host": settings.spark})
