@@ -140,14 +140,21 @@ def _within(seconds: float, act):
             time.sleep(1)
 
 
+_others: list[Stack] = []
+
+
 def _stack(tmp_path_factory, *overlays: str):
+    for other in _others:
+        other.compose("stop", "--timeout", "20")  # two at once are much for a small machine
     stack = Stack(tmp_path_factory.mktemp("clone"), *overlays)
+    _others.append(stack)
     try:
         started = time.monotonic()
         stack.compose("up", "--build", "--wait")
         print(f"\nup after {time.monotonic() - started:.0f} s, image included", end=" ")
         yield stack
     finally:
+        _others.remove(stack)
         stack.stop()
 
 
@@ -157,9 +164,13 @@ def local(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def celery(tmp_path_factory, local):
-    local.compose("stop", "--timeout", "20")  # two at once are much for a small machine
+def celery(tmp_path_factory):
     yield from _stack(tmp_path_factory, "compose.celery.yaml")
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory):
+    yield from _stack(tmp_path_factory, "compose.spark.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +274,7 @@ def test_a_backup_brings_everything_back(local, tmp_path):
     assert "are what the warehouse says" in local.compose("exec", "-T", "scheduler", "diurnal", "verify")
 
 
-def test_celery_gives_the_same(celery, local, first_day):
+def test_celery_gives_the_same(local, first_day, celery):
     celery.wait_for_success(first_day)
     celery.one_result(first_day)
     local.compose("start", "postgres")
@@ -299,6 +310,27 @@ def test_a_worker_knows_no_secret_of_the_metastore(celery):
 @pytest.mark.parametrize(("service", "at", "day"), [("worker", "tune", "2026-11-02"), ("redis", "split", "2026-11-03")])
 def test_a_worker_or_the_broker_killed_in_a_run_loses_nothing(celery, service, at, day):
     _kill_in_a_run(celery, service, at, day)
+
+
+def test_a_day_of_spark_is_submitted_to_the_cluster(spark):
+    """By the words of docs/compose.md."""
+    dags = spark.folder / "examples" / "breast_cancer" / "dags"
+    spark.compose("exec", "-T", "scheduler", "airflow", "pools", "set", "spark", "1", "drivers at once")
+    words = 'build_dag("breast_cancer_spark", spark_submit={"pool": "spark"})'
+    (dags / "breast_cancer_spark.py").write_text(f"from diurnal.airflow import build_dag\n\ndag = {words}\n")
+    state = "SELECT state FROM dag_run WHERE dag_id = 'breast_cancer_spark'"
+    started = time.monotonic()
+    _until(lambda: spark.sql(state, role="airflow", database="airflow") == [["success"]], 900, "it does not end")
+    print(f"\nits day on Spark was over {time.monotonic() - started:.0f} s later", end=" ")
+    rows = "SELECT experiment, test_score, library_versions ? 'pyspark' FROM experiments ORDER BY experiment"
+    (_, here, no), (_, there, yes) = spark.sql(rows)
+    assert (no, yes) == ("f", "t")
+    assert float(there) == pytest.approx(float(here), abs=0.06), "each experiment splits by its own name"
+    log = "\n".join(path.read_text() for path in (spark.folder / "logs").rglob("*breast_cancer_spark*/**/*.log"))
+    assert log.count("Spark-Submit cmd: spark-submit --master spark://spark-master:7077") == 4
+    assert spark.secrets["SPARK_SECRET"] not in log
+    tries = "SELECT max(try_number) FROM task_instance WHERE dag_id = 'breast_cancer_spark'"
+    assert spark.sql(tries, role="airflow", database="airflow") == [["1"]], "no step waits in vain for cores"
 
 
 def _kill_in_a_run(stack: Stack, service: str, at: str, day: str) -> None:

@@ -114,7 +114,7 @@ class Stream:
         if self.is_small:
             return score(model, *self._small)
         try:
-            return score(_Answering(model, self), _ROWS, self.y)
+            return score(_Answering(model, self), _Rows(), self.y)
         except DeclarationError:  # it wants more of the model, or the rows themselves
             return score(model, *self._whole())
 
@@ -140,7 +140,7 @@ class _Answering:
         return answer
 
     def _answer(self, method: str, rows: Any) -> np.ndarray:
-        if rows is not _ROWS:
+        if type(rows) is not _Rows:
             return np.asarray(getattr(self._model, method)(rows))
         return self._stream.answers(self._model, method)
 
@@ -163,8 +163,6 @@ class _Rows:
     def __getattribute__(self, name: str) -> NoReturn:
         raise TypeError(f"the rows are not here: {name}")
 
-
-_ROWS: Any = _Rows()
 
 
 def _pieces(table: pa.Table, most: int) -> Iterator[pa.Table]:

@@ -27,7 +27,7 @@ from diurnal import spark
 from diurnal.backends.protocol import Progress, Tuned, plain
 from diurnal.backends.spark import stages
 from diurnal.backends.spark.blame import blaming
-from diurnal.backends.spark.prefixes import Prefixes
+from diurnal.backends.spark.prefixes import Fold, Prefixes
 from diurnal.backends.spark.samples import Rows, identity
 from diurnal.errors import DeclarationError
 
@@ -127,10 +127,11 @@ def _scores(made: Any, rows: Rows, progress: Progress | None) -> np.ndarray:
     scores, done = np.full((len(pairs), len(candidates)), np.nan), 0
     with blaming("the search"), ThreadPoolExecutor(parallelism(made)) as pool:
         for i, (train, held) in enumerate(pairs):
-            with _kept(train), _kept(held), prefixes.on(train, held) as fold:
+            with _kept(train), _kept(held):
                 _refuse_empty(train, held, i)
-                run = inheritable_thread_target(spark.session())(partial(fold.score, judge=judge))
-                for place, value in zip(prefixes.order, pool.map(run, prefixes.order), strict=True):
+                score = partial(Fold(prefixes, train, held).score, judge=judge)
+                run = inheritable_thread_target(spark.session())(score)
+                for place, value in enumerate(pool.map(run, range(len(candidates)))):
                     scores[i, place], done = sign * value, done + 1
                     if progress is not None:
                         progress(done, scores.size)
