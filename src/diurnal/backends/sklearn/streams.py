@@ -164,7 +164,6 @@ class _Rows:
         raise TypeError(f"the rows are not here: {name}")
 
 
-
 def _pieces(table: pa.Table, most: int) -> Iterator[pa.Table]:
     for start in range(0, table.num_rows, most):
         yield table.slice(start, most)
