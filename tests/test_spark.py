@@ -408,6 +408,16 @@ def test_what_cannot_be_is_said_when_it_is_checked(tmp_path):
         backend.task(VectorAssembler())
 
 
+def test_session_of_no_settings_is_quiet_and_adds_by_javas_own_algebra():
+    code = "from diurnal import spark\njvm = spark.session()._jvm\n"
+    code += "print(jvm.org.apache.spark.ml.linalg.BLAS.nativeBLAS().getClass().getSimpleName())\n"
+    environment = {name: value for name, value in os.environ.items() if name != "SPARK_CONF_DIR"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() in ("JavaBLAS", "Java8BLAS", "Java11BLAS", "VectorBLAS")
+    javas = "WARNING: Using incubator modules: jdk.incubator.vector"  # it says so before it reads any word of ours
+    assert [line for line in said.stderr.splitlines() if line != javas] == []
+
+
 def test_environment_without_java_says_what_to_install(tmp_path):
     code = "from diurnal import spark\nfrom diurnal.errors import ConfigurationError\n"
     code += "try:\n    spark.session()\nexcept ConfigurationError as error:\n    print(error)\n"
