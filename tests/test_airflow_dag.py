@@ -143,7 +143,8 @@ def test_what_is_wrong_is_an_import_error_that_says_where(tmp_path):
 
 
 def test_steps_of_spark_are_submitted_where_the_dag_says_so(tmp_path):
-    words = ", spark_submit={'driver_memory': '4g', 'pool': 'spark'}, per_step={'tune': {'driver_memory': '8g'}}"
+    words = ", spark_submit={'driver_memory': '4g', 'pool': 'spark', 'conf': {'a': '1', 'b': '2'}}"
+    words += ", per_step={'tune': {'driver_memory': '8g', 'conf': {'b': '3'}}}"
     text = EXPERIMENT.format(name="churn", declared=", tuning_tasks=4")
     seen = tell(
         tmp_path / "home",
@@ -157,7 +158,8 @@ folder = conf.get("core", "dags_folder")
 bag = DagBag(folder, bundle_path=Path(folder))
 tasks = bag.dags["churn"].task_dict if bag.dags else {}
 def look(task):
-    return [type(task).__name__, task.pool, getattr(task, "submit", {}).get("driver_memory")]
+    submit = getattr(task, "submit", {})
+    return [type(task).__name__, task.pool, submit.get("driver_memory"), submit.get("conf")]
 answer = {"errors": bag.import_errors, "pyspark": "pyspark" in sys.modules,
           "tasks": {name: look(task) for name, task in tasks.items()}}
 """,
@@ -166,7 +168,8 @@ answer = {"errors": bag.import_errors, "pyspark": "pyspark" in sys.modules,
     assert not seen["pyspark"]
     submitted = {name: told[1:] for name, told in seen["tasks"].items() if told[0] == "SubmittedStep"}
     memory = {"fetch": "4g", "tune": "8g", "evaluate": "4g", "refit": "4g"}
-    assert submitted == {step: ["spark", memory[step]] for step in memory}
+    conf = {step: {"a": "1", "b": "3" if step == "tune" else "2"} for step in memory}
+    assert submitted == {step: ["spark", memory[step], conf[step]] for step in memory}
     assert set(seen["tasks"]) == {"storage", *flow.names()}, "the fits are spread over the cluster, not over tasks"
     assert {told[1] for name, told in seen["tasks"].items() if name not in memory} == {"default_pool"}
 

@@ -109,7 +109,7 @@ import json, os, subprocess, sys
 words = sys.argv[1:]
 with open({record!r}, "a") as record:
     letter = json.load(open(words[-1].removeprefix("file://") + "/letter.json"))
-    record.write(json.dumps([words, letter]) + chr(10))
+    record.write(json.dumps([words, letter, os.environ.get("PYSPARK_DRIVER_PYTHON")]) + chr(10))
 known = ("PATH", "HOME", "LANG", "JAVA_HOME", "SPARK_CONF_DIR")
 own = {{name: os.environ[name] for name in known if name in os.environ}}
 here = [w for w in words if w not in ("--deploy-mode", "cluster")]
@@ -133,10 +133,11 @@ def test_on_a_cluster_no_secret_is_a_word_and_a_refusal_is_final(run, project):
     assert seen["state"] == "failed"
     assert seen["tasks"]["fetch"] == ["failed", 1], "one try, though it has five retries"
     assert "missing-column" in seen["log"].partition("Task failed with exception")[2]
-    ((said, letter),) = [json.loads(line) for line in record.read_text().splitlines()]
+    ((said, letter, python),) = [json.loads(line) for line in record.read_text().splitlines()]
     assert said[said.index("--master") + 1] == "yarn"
     assert "spark.yarn.maxAppAttempts=1" in said
     assert letter["step"] == "fetch"
+    assert python is None, "a cluster's own Python is elsewhere"
     assert "canary" not in record.read_text() + seen["log"] + json.dumps(seen["travelled"])
 
 

@@ -80,6 +80,10 @@ def test_a_driver_that_lacks_what_it_needs_says_so(project, stores):
         assert submit(project, box, DIURNAL_WAREHOUSE="").returncode == ConfigurationError.exit_status
         with pytest.raises(ConfigurationError, match="DIURNAL_WAREHOUSE is not set where it runs"):
             box.result(fetch)
+    with driver.posted(the_day, "fetch", []) as box:
+        submit(project, box, DIURNAL_LAKE=str(project.folder / "of-its-own"))
+        with pytest.raises(ConfigurationError, match=r"has its lake at .*of-its-own, and the task at"):
+            box.result(fetch)
     strayed = replace(the_day, experiment=replace(the_day.experiment, file="/elsewhere/experiments/clinic.py"))
     with driver.posted(strayed, "fetch", []) as box:
         submit(project, box, DIURNAL_PROJECT=str(project.folder))
@@ -146,5 +150,6 @@ def test_a_letter_holds_no_secret(project, stores):
     the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
     with driver.posted(the_day, "fetch", [{"n": 1}]) as box:
         written = json.loads(Path(box.address.removeprefix("file://"), "letter.json").read_text())
-    assert set(written) == {"experiment", "file", "interval", "step", "given", "by", "force", "host", "process"}
+    named = {"experiment", "file", "interval", "step", "given", "by", "force", "lake", "models", "host", "process"}
+    assert set(written) == named
     assert (written["given"], written["process"]) == ([{"n": 1}], os.getpid())

@@ -59,6 +59,18 @@ def own_answers(estimator, X, y):
     return {"right": float((estimator.predict(X) == y).mean()), "n": len(y)}
 
 
+def forgiving(estimator, X, y):
+    try:
+        weights = X["a"].abs()
+    except TypeError:
+        weights = 1.0
+    return float((weights * (estimator.predict(X) == y)).mean())
+
+
+def picky(estimator, X, y):
+    return float((estimator.predict(X) == y).mean()) + isinstance(estimator, LogisticRegression)
+
+
 class Odd(ClassifierMixin, BaseEstimator):
     """Has a score of its own."""
 
@@ -83,6 +95,8 @@ class Odd(ClassifierMixin, BaseEstimator):
         (LogisticRegression(), ["accuracy", "f1_macro", "roc_auc"], "f1_macro", 0),
         (LogisticRegression(), own_answers, "right", 0),
         (LogisticRegression(), cost, True, 1),
+        (LogisticRegression(), forgiving, True, 1),
+        (LogisticRegression(), picky, True, 0),
         (Odd(), None, True, 1),
         (DummyClassifier(), None, True, 1),
         (Ridge(), None, True, 0),
@@ -106,6 +120,29 @@ def test_a_chunk_is_as_large_as_allowed_and_no_row_is_lost():
     assert sum(tiny) == N
     assert max(tiny) <= 100
     assert [len(chunk) for chunk in Passing("label").stream(3 * N).chunks()] == [N]
+
+
+def test_a_chunk_has_the_types_of_all_rows_whichever_has_the_empty_cells():
+    n = 900
+    empty = np.arange(n) < 10
+    columns = {
+        "a": pa.array(np.arange(n), mask=empty),
+        "b": pa.array(np.arange(n) % 2 == 0, mask=empty),
+        "c": pa.array(np.arange(n)),
+        "label": ["yes", "no"] * (n // 2),
+    }
+    table = pa.table(columns)
+
+    def passing(features):
+        for start in range(0, n, 100):
+            yield table.select([*features, "label"]).slice(start, 100)
+
+    whole = backend.matrix(table, FEATURES)
+    for few in (3 * n, 3 * 400):
+        chunks = list(Stream(passing, FEATURES, "label", few=few).chunks())
+        assert all((chunk.dtypes == whole.dtypes).all() for chunk in chunks)
+        joined = [row for chunk in chunks for row in chunk.astype(str).to_numpy().tolist()]
+        assert joined == whole.astype(str).to_numpy().tolist()
 
 
 def test_models_are_asked_once_and_the_target_is_read_alone():

@@ -294,6 +294,29 @@ def test_candidates_share_the_fits_of_what_they_begin_with(tmp_path, monkeypatch
     assert not spark.session().sparkContext._jsc.getPersistentRDDs(), "nothing of it stays with the executors"
 
 
+def test_values_that_differ_behind_the_digits_of_their_text_are_candidates_of_their_own():
+    from pyspark.ml import Pipeline
+    from pyspark.ml.classification import LogisticRegression
+    from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+    from pyspark.ml.feature import ElementwiseProduct
+    from pyspark.ml.linalg import Vectors
+    from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+
+    from diurnal.backends.spark.prefixes import Prefixes
+    from diurnal.backends.spark.search import candidate, params
+
+    scaling, log_reg = ElementwiseProduct(), LogisticRegression()
+    vectors = [Vectors.dense([0.00001, 1.0]), Vectors.dense([0.00002, 1.0])]
+    assert repr(vectors[0]) == repr(vectors[1])
+    grid = ParamGridBuilder().addGrid(scaling.scalingVec, vectors).addGrid(log_reg.regParam, [0.1, 1.0]).build()
+    pipeline = Pipeline(stages=[scaling, log_reg])
+    assert len(set(Prefixes(pipeline, grid).paths)) == 2, "each is shared by its two, and by no other"
+    search = CrossValidator(
+        estimator=pipeline, estimatorParamMaps=grid, evaluator=MulticlassClassificationEvaluator(), numFolds=2
+    )
+    assert [candidate(search, params(search, one)) for one in grid] == grid
+
+
 def test_train_validation_split_and_a_bare_regressor_have_their_conventions(tmp_path):
     from pyspark.ml import Pipeline
     from pyspark.ml.evaluation import RegressionEvaluator

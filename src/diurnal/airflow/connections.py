@@ -126,6 +126,12 @@ def _with_spark(settings: Settings) -> Settings:
     return replace(settings, spark=master, origins=origins)
 
 
+def spark_extra() -> dict[str, Any]:
+    """Give what Airflow's connection to Spark says beside the master, such as ``deploy-mode``."""
+    found = _ask(SPARK)
+    return {} if found is None else dict(found.extra_dejson)
+
+
 def _with_warehouse(settings: Settings) -> Settings:
     if settings.origins["warehouse"] == "DIURNAL_WAREHOUSE":
         return settings

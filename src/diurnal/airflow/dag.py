@@ -97,7 +97,7 @@ def build_dag(
     """
     if isinstance(experiment, str):
         experiment = _named(experiment, sys._getframe(1).f_code.co_filename)
-    _check(experiment, per_step or {}, words)
+    _check(experiment, per_step or {}, words, cuts=spark_submit is None)
     kinds: dict[str, Callable[..., Step]] = {}
     if spark_submit is not None:
         from diurnal.airflow import submitting
@@ -122,13 +122,13 @@ def _named(reference: str, dag_file: str) -> Experiment:
     return find(reference, Settings.load(beside=Path(dag_file).parent).experiments)
 
 
-def _check(experiment: object, per_step: Mapping[str, Any], words: Mapping[str, Any]) -> None:
+def _check(experiment: object, per_step: Mapping[str, Any], words: Mapping[str, Any], *, cuts: bool) -> None:
     if not isinstance(experiment, Experiment):
         raise DeclarationError(
             f"build_dag takes an experiment or the name of one, not a {type(experiment).__name__}",
             advice="put @experiment(...) above the function, and give build_dag the function",
         )
-    known = ["storage", *flow.names(), *(_SHARDS if experiment.tuning_tasks > 1 else ())]
+    known = ["storage", *flow.names(), *(_SHARDS if cuts and experiment.tuning_tasks > 1 else ())]
     for name in per_step:
         if name not in known:
             raise DeclarationError(

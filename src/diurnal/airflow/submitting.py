@@ -43,6 +43,7 @@ WORDS = frozenset(_NAMES.split())
 
 _APPLICATION = Path(__file__).parents[1] / "driver" / "application.py"
 _NO_JAVA = re.compile(r"JAVA_HOME is not set|bin/java: No such file|java: (command )?not found|UnsupportedClassVersion")
+_CORRECT = "correct the connection diurnal_spark, DIURNAL_SPARK, or spark_submit in the Dag's file"
 _NO_MASTER = re.compile(r"Could not parse Master URL|[Mm]aster must either be|[Cc]luster deploy mode is")
 
 
@@ -68,19 +69,27 @@ def submitted(experiment: str, words: Mapping[str, Any]) -> Callable[..., Submit
             "spark_submit needs Airflow's provider for Spark, which is not installed",
             advice="pip install 'diurnal[airflow-spark]'",
         ).at(f"the Dag of {experiment}")
-    for name in OURS:
-        if name in words:
-            raise DeclarationError(
-                f"spark_submit has {name}={words[name]!r}, which the steps say themselves",
-                advice="leave it out; where Spark is, the connection diurnal_spark or DIURNAL_SPARK says",
-            ).at(f"the Dag of {experiment}")
+    _refuse_ours("spark_submit", words, experiment)
 
     def make(**more: Any) -> SubmittedStep:
+        _refuse_ours(f"per_step of {more['task_id']}", more, experiment)
         said = {**words, **more}
+        for name in ("conf", "env_vars"):  # what a single step says of them comes to what all say
+            if name in words and name in more:
+                said[name] = {**words[name], **more[name]}
         submit = {name: said.pop(name) for name in WORDS & set(said)}
         return SubmittedStep(submit=submit, **said)
 
     return make
+
+
+def _refuse_ours(origin: str, words: Mapping[str, Any], experiment: str) -> None:
+    for name in OURS:
+        if name in words:
+            raise DeclarationError(
+                f"{origin} has {name}={words[name]!r}, which the steps say themselves",
+                advice="leave it out; where Spark is, the connection diurnal_spark or DIURNAL_SPARK says",
+            ).at(f"the Dag of {experiment}")
 
 
 class SubmittedStep(Step):
@@ -127,16 +136,36 @@ class SubmittedStep(Step):
         from diurnal.airflow.connections import settings_beside
 
         settings = settings_beside(self.experiment.file)
-        with driver.posted(day, self.step, self.given) as box, _environment(_for_driver(day, settings)):
+        with driver.posted(day, self.step, self.given) as box, _environment(self._for_driver(day, settings)):
             failed: Exception | None = None
             try:
                 self._submit([box.address], settings, context)
-            except (AirflowException, RuntimeError, FileNotFoundError) as error:
+            except (AirflowException, RuntimeError, FileNotFoundError, ValueError, NameError) as error:
                 failed = error
             try:
                 return box.result(function)
             except FileNotFoundError:
                 raise _unanswered(failed) from failed
+
+    def _for_driver(self, day: Day, settings: Settings) -> dict[str, str]:
+        """Give what a driver beside this task is to know; one elsewhere on a cluster has an environment of its own."""
+        from diurnal.airflow.connections import spark_extra
+
+        extra = spark_extra()
+        told = {
+            "DIURNAL_WAREHOUSE": day.stores.warehouse.address.url,
+            "PATH": os.pathsep.join([settings.environment.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
+        }
+        if (self.submit.get("deploy_mode") or extra.get("deploy-mode")) != "cluster":
+            # In cluster mode Spark would pass it on to a machine that has its Python elsewhere.
+            told["PYSPARK_DRIVER_PYTHON"] = settings.environment.get("PYSPARK_DRIVER_PYTHON", sys.executable)
+        if not settings.origins["spark"].startswith("the Airflow connection"):
+            said = {"conn_type": "spark", "host": settings.spark, "extra": extra}
+            told[f"{PREFIX}DIURNAL_SPARK"] = json.dumps(said)
+        connection = getattr(day.experiment.source, "connection", None)
+        if self.step == "fetch" and isinstance(connection, str) and connection in day.stores.connections:
+            told[f"{PREFIX}{connection.upper()}"] = day.stores.connections[connection]
+        return told
 
     def _submit(self, arguments: list[str], settings: Settings, context: Any) -> None:
         """Submit the driver, and wait for its end."""
@@ -170,10 +199,18 @@ def _unanswered(failed: Exception | None) -> Exception:
         line = next(line for line in said.splitlines() if wrong[0] in line)
         return ConfigurationError(
             f"spark-submit refuses what it is told: {line.strip()[:300]}",
-            advice="correct the connection diurnal_spark, DIURNAL_SPARK, or spark_submit in the Dag's file",
+            advice=_CORRECT,
         )
+    if isinstance(failed, NameError):  # the provider imports Kubernetes' client only where it is
+        return ConfigurationError(
+            f"Airflow's provider for Spark lacks a library for this master: {said}",
+            advice="for Kubernetes: pip install apache-airflow-providers-cncf-kubernetes",
+        )
+    if isinstance(failed, ValueError):
+        return ConfigurationError(f"SparkSubmitOperator refuses what it is told: {said[:300]}", advice=_CORRECT)
+    why = "" if said.startswith("Cannot execute") else said.partition("\n")[0][:300]
     return TryAgainLater(
-        "the driver came to an end without an answer (what it said is above)",
+        f"the driver came to an end without an answer (what it said is above){why and ': '}{why}",
         advice="see whether it was killed, for memory most often (driver_memory), or whether it reaches the lake",
     )
 
@@ -187,21 +224,6 @@ def _conf(settings: Settings) -> dict[str, str]:
     if settings.spark == "yarn":
         found["spark.yarn.maxAppAttempts"] = "1"  # Airflow tries again, and knows when not to
     return found
-
-
-def _for_driver(day: Day, settings: Settings) -> dict[str, str]:
-    """Give what a driver beside this task is to know; one elsewhere on a cluster has an environment of its own."""
-    told = {
-        "DIURNAL_WAREHOUSE": day.stores.warehouse.address.url,
-        "PATH": os.pathsep.join([settings.environment.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
-        "PYSPARK_DRIVER_PYTHON": settings.environment.get("PYSPARK_DRIVER_PYTHON", sys.executable),
-    }
-    if not settings.origins["spark"].startswith("the Airflow connection"):
-        told[f"{PREFIX}DIURNAL_SPARK"] = json.dumps({"conn_type": "spark", "host": settings.spark})
-    connection = getattr(day.experiment.source, "connection", None)
-    if isinstance(connection, str):
-        told[f"{PREFIX}{connection.upper()}"] = day.stores.connections[connection]
-    return told
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diurnal import spark
-from diurnal.driver.letters import Box, Letter
+from diurnal.driver.letters import Box, Letter, machine
 from diurnal.errors import ConfigurationError, DiurnalError, NotFound, TryAgainLater
 from diurnal.flow import at
 from diurnal.settings import Settings, open_stores
@@ -75,10 +75,20 @@ def _day_of(letter: Letter) -> Iterator[Day]:
     stores = open_stores(settings)
     spark.use(spark.SUBMITTED)
     try:
+        _refuse_elsewhere("lake", letter.lake, stores.lake.root)
+        _refuse_elsewhere("models", letter.models, stores.models.root)
         yield Day(experiment, letter.interval, stores, by=letter.by, force=letter.force, progress=_progress())
     finally:
         spark.stop()
         stores.warehouse.close()
+
+
+def _refuse_elsewhere(what: str, theirs: str, ours: str) -> None:
+    if ours != theirs:
+        raise ConfigurationError(
+            f"the driver on {socket.gethostname()} has its {what} at {ours}, and the task at {theirs}",
+            advice=f"set DIURNAL_{what.upper()} in the driver's environment to what the task has",
+        )
 
 
 def _experiment(letter: Letter, settings: Settings) -> Experiment:
@@ -120,7 +130,7 @@ def _end_with(letter: Letter) -> None:
 
     Otherwise a killed task would leave a driver behind that holds on to the cores which the next try needs.
     """
-    if letter.host == socket.gethostname():
+    if letter.host == machine():
         threading.Thread(target=_watch, args=(letter.process,), daemon=True).start()
 
 
@@ -137,4 +147,8 @@ def _is_alive(process: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:  # it has just ended; or this is a system without such files, and the next look tells
+        return True
+    return state != "Z"  # one that nobody has buried yet answers to signals

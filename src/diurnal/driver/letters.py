@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -45,8 +46,10 @@ class Letter:
         Who asks for it.
     force : bool
         Whether to make one more result where there is one.
+    lake, models : str
+        Where both lie for its sender: a driver that would keep them elsewhere refuses.
     host, process : str, int
-        Who waits for the answer: a process on that machine.
+        Who waits for the answer: a process of that machine, as :func:`machine` names it.
     """
 
     experiment: str
@@ -56,6 +59,8 @@ class Letter:
     given: list[Any]
     by: str
     force: bool
+    lake: str
+    models: str
     host: str
     process: int
 
@@ -123,6 +128,15 @@ class Box:
         return json.loads(self._fs.cat_file(f"{self._root}/{name}.json"))
 
 
+def machine() -> str:
+    """Name this machine so that a number of a process means the same wherever the name is the same.
+
+    Containers may share the name of their host, and count processes by themselves.
+    """
+    counted = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()} {counted.readlink() if counted.is_symlink() else ''}".strip()
+
+
 @contextmanager
 def posted(day: Day, step: str, given: Sequence[Any]) -> Iterator[Box]:
     """Write a letter that asks for a step, and take it away at the end, with its answer."""
@@ -136,7 +150,9 @@ def posted(day: Day, step: str, given: Sequence[Any]) -> Iterator[Box]:
         given=list(given),
         by=day.by,
         force=day.force,
-        host=socket.gethostname(),
+        lake=day.stores.lake.root,
+        models=day.stores.models.root,
+        host=machine(),
         process=os.getpid(),
     )
     try:

@@ -9,6 +9,7 @@ in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property, wraps
 from typing import Any, NoReturn
 
@@ -57,6 +58,7 @@ class Stream:
         self._tables, self._features, self._target = tables, list(features), target
         self._few = (few or FEW_CELLS) // max(1, len(self._features))
         self._most = max(1, self._few // 4)
+        self._holes: list[str] | None = None
         self._answered: dict[tuple[int, str], tuple[Any, np.ndarray]] = {}
 
     @cached_property
@@ -99,7 +101,21 @@ class Stream:
 
     def _frame(self, tables: list[pa.Table]) -> pd.DataFrame:
         n_rows = sum(table.num_rows for table in tables)
-        return filled(tables, self._features, self._target, expected=n_rows)[0]
+        frame = filled(tables, self._features, self._target, expected=n_rows)[0]
+        holed = self._holed(tables[0].schema)
+        truths = [name for name in holed if frame[name].dtype in (bool, object)]
+        return frame.astype({**dict.fromkeys(holed, "float64"), **dict.fromkeys(truths, "object")})
+
+    def _holed(self, types: pa.Schema) -> list[str]:
+        """Tell which integers and booleans lack a cell somewhere: by that, the type of all chunks is another."""
+        if self._holes is None:
+            exact = (pa.types.is_integer, pa.types.is_boolean)
+            able = [name for name in self._features if any(is_one(types.field(name).type) for is_one in exact)]
+            holes: set[str] = set()
+            for table in self._tables(able) if able else ():
+                holes |= {name for name in able if table.column(name).null_count}
+            self._holes = sorted(holes)
+        return self._holes
 
     def answers(self, model: Any, method: str = "predict") -> np.ndarray:
         """Give what a model says of each sample; it is asked once."""
@@ -113,10 +129,12 @@ class Stream:
         """Give all scores of a fitted model."""
         if self.is_small:
             return score(model, *self._small)
-        try:
-            return score(_Answering(model, self), _Rows(), self.y)
-        except DeclarationError:  # it wants more of the model, or the rows themselves
-            return score(model, *self._whole())
+        rows = _Rows()
+        with suppress(DeclarationError):  # it wants more of the model, or the rows themselves
+            found = score(_Answering(model, self), rows, self.y)
+            if not _was_looked_at(rows):
+                return found
+        return score(model, *self._whole())
 
 
 class _Answering:
@@ -124,6 +142,10 @@ class _Answering:
 
     def __init__(self, model: Any, stream: Stream) -> None:
         self._model, self._stream = model, stream
+
+    @property
+    def __class__(self) -> type:  # type: ignore[misc] # it is what `isinstance` asks
+        return type(self._model)
 
     def __getattr__(self, name: str) -> Any:
         """Give the model's own, but for what it says of rows."""
@@ -158,10 +180,19 @@ def _plain_score(model: Any) -> Callable[..., float] | None:
 
 
 class _Rows:
-    """Rows that nobody may look at."""
+    """Rows that nobody may look at; they remember whether somebody did, who may have gone on without them."""
 
-    def __getattribute__(self, name: str) -> NoReturn:
-        raise TypeError(f"the rows are not here: {name}")
+    looked_at = False
+
+    def _refuse(self, *asked: Any) -> NoReturn:
+        object.__setattr__(self, "looked_at", True)
+        raise TypeError(f"the rows are not here: {asked}")
+
+    __getattribute__ = __getitem__ = __iter__ = __len__ = _refuse
+
+
+def _was_looked_at(rows: _Rows) -> bool:
+    return bool(object.__getattribute__(rows, "looked_at"))
 
 
 def _pieces(table: pa.Table, most: int) -> Iterator[pa.Table]:

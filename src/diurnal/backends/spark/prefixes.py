@@ -10,17 +10,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from pyspark.ml import Estimator, Pipeline
 from pyspark.sql import DataFrame
 
-from diurnal.backends.protocol import plain
 from diurnal.backends.spark.stages import parts
 
 Candidate = Mapping[Any, Any]
 Rows = tuple[DataFrame, DataFrame]
 Path = tuple[Any, ...]
+
+_TOLD = (bool, int, float, str)  # by their text, exactly
 
 
 class Prefixes:
@@ -97,8 +99,12 @@ def _may_be_cut(estimator: Any, candidates: Sequence[Candidate]) -> bool:
     return type(estimator) is Pipeline and all(param.parent != estimator.uid for one in candidates for param in one)
 
 
-def _values(stage: Any, candidate: Candidate) -> tuple[tuple[str, str, str], ...]:
-    """Give what a candidate sets in a stage, or in what the stage holds."""
+def _values(stage: Any, candidate: Candidate) -> tuple[tuple[str, str, Any], ...]:
+    """Give what a candidate sets in a stage, or in what the stage holds.
+
+    An object, such as a vector, is like itself only: its text may be rounded. Grids repeat the very object.
+    """
     own = {part.uid for part in parts(stage)}
-    set_here = [(param, value) for param, value in candidate.items() if param.parent in own]
-    return tuple(sorted((param.parent, param.name, repr(plain(value))) for param, value in set_here))
+    set_here = [(param.parent, param.name, value) for param, value in candidate.items() if param.parent in own]
+    told = [(part, name, repr(value) if isinstance(value, _TOLD) else id(value)) for part, name, value in set_here]
+    return tuple(sorted(told, key=itemgetter(0, 1)))

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyspark import StorageLevel, inheritable_thread_target
+from pyspark.ml.linalg import Matrix, Vector
 from pyspark.ml.tuning import CrossValidator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
@@ -85,7 +86,12 @@ def candidate(made: Any, best_params: Mapping[str, Any]) -> Any:
 def params(made: Any, one: Mapping[Any, Any]) -> dict[str, Any]:
     """Give a candidate in JSON's types."""
     estimator = stages.estimator_of(made)
-    return {stages.shown(param, estimator): plain(value) for param, value in one.items()}
+    return {stages.shown(param, estimator): plain(_cells(value)) for param, value in one.items()}
+
+
+def _cells(value: Any) -> Any:
+    """Give the numbers of a vector or a matrix of pyspark.ml, whose text rounds them."""
+    return value.toArray() if isinstance(value, Vector | Matrix) else value
 
 
 def parallelism(made: Any) -> int:
