@@ -143,8 +143,8 @@ class _Answering:
     def __init__(self, model: Any, stream: Stream) -> None:
         self._model, self._stream = model, stream
 
-    @property
-    def __class__(self) -> type:  # type: ignore[misc] # it is what `isinstance` asks
+    @property  # type: ignore[misc] # nobody sets it: it is what `isinstance` asks
+    def __class__(self) -> type:
         return type(self._model)
 
     def __getattr__(self, name: str) -> Any:
