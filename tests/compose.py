@@ -312,6 +312,7 @@ def test_a_worker_or_the_broker_killed_in_a_run_loses_nothing(celery, service, a
     _kill_in_a_run(celery, service, at, day)
 
 
+@pytest.mark.timeout(2400)
 def test_a_day_of_spark_is_submitted_to_the_cluster(spark):
     """By the words of docs/compose.md."""
     dags = spark.folder / "examples" / "breast_cancer" / "dags"
@@ -320,7 +321,7 @@ def test_a_day_of_spark_is_submitted_to_the_cluster(spark):
     (dags / "breast_cancer_spark.py").write_text(f"from diurnal.airflow import build_dag\n\ndag = {words}\n")
     state = "SELECT state FROM dag_run WHERE dag_id = 'breast_cancer_spark'"
     started = time.monotonic()
-    _until(lambda: spark.sql(state, role="airflow", database="airflow") == [["success"]], 900, "it does not end")
+    _until(lambda: spark.sql(state, role="airflow", database="airflow") == [["success"]], 1500, "it does not end")
     print(f"\nits day on Spark was over {time.monotonic() - started:.0f} s later", end=" ")
     rows = "SELECT experiment, test_score, library_versions ? 'pyspark' FROM experiments ORDER BY experiment"
     (_, here, no), (_, there, yes) = spark.sql(rows)
