@@ -123,18 +123,20 @@ def test_on_a_cluster_no_secret_is_a_word_and_a_refusal_is_final(run, project):
     record, program = project.folder / "said.jsonl", project.folder / "spark-submit-on-a-cluster"
     program.write_text(CLUSTER.format(python=sys.executable, record=str(record), warehouse=project.warehouse_url))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    words = {"deploy_mode": "cluster", "spark_binary": str(program), "conf": {"spark.ui.enabled": "false"}}
+    words = {"spark_binary": str(program), "conf": {"spark.ui.enabled": "false"}}
     (project.folder / "dags" / "clinic.py").write_text(
         f"from diurnal.airflow import build_dag\ndag = build_dag('clinic', spark_submit={words!r})\n"
     )
     bring(project, "2026-11-01", patients("2026-11-01").rename(columns={"ill": "sick"}))
     told = project.warehouse_url + "&password=canary%2Fsecret"
-    seen = run("2026-11-01", DIURNAL_WAREHOUSE=told, DIURNAL_SPARK="yarn")
+    connection = json.dumps({"conn_type": "spark", "host": "local", "extra": {"deploy-mode": "cluster"}})
+    seen = run("2026-11-01", DIURNAL_WAREHOUSE=told, DIURNAL_SPARK="yarn", AIRFLOW_CONN_DIURNAL_SPARK=connection)
     assert seen["state"] == "failed"
     assert seen["tasks"]["fetch"] == ["failed", 1], "one try, though it has five retries"
     assert "missing-column" in seen["log"].partition("Task failed with exception")[2]
     ((said, letter, python),) = [json.loads(line) for line in record.read_text().splitlines()]
     assert said[said.index("--master") + 1] == "yarn"
+    assert said[said.index("--deploy-mode") + 1] == "cluster", "the rest is the connection's"
     assert "spark.yarn.maxAppAttempts=1" in said
     assert letter["step"] == "fetch"
     assert python is None, "a cluster's own Python is elsewhere"

@@ -58,7 +58,7 @@ class Stream:
         self._tables, self._features, self._target = tables, list(features), target
         self._few = (few or FEW_CELLS) // max(1, len(self._features))
         self._most = max(1, self._few // 4)
-        self._holes: list[str] | None = None
+        self._types: dict[str, str] | None = None
         self._answered: dict[tuple[int, str], tuple[Any, np.ndarray]] = {}
 
     @cached_property
@@ -102,20 +102,19 @@ class Stream:
     def _frame(self, tables: list[pa.Table]) -> pd.DataFrame:
         n_rows = sum(table.num_rows for table in tables)
         frame = filled(tables, self._features, self._target, expected=n_rows)[0]
-        holed = self._holed(tables[0].schema)
-        truths = [name for name in holed if frame[name].dtype in (bool, object)]
-        return frame.astype({**dict.fromkeys(holed, "float64"), **dict.fromkeys(truths, "object")})
+        types = self._types_by_holes(tables[0].schema)
+        return frame.astype(types) if types else frame
 
-    def _holed(self, types: pa.Schema) -> list[str]:
-        """Tell which integers and booleans lack a cell somewhere: by that, the type of all chunks is another."""
-        if self._holes is None:
-            exact = (pa.types.is_integer, pa.types.is_boolean)
-            able = [name for name in self._features if any(is_one(types.field(name).type) for is_one in exact)]
-            holes: set[str] = set()
-            for table in self._tables(able) if able else ():
-                holes |= {name for name in able if table.column(name).null_count}
-            self._holes = sorted(holes)
-        return self._holes
+    def _types_by_holes(self, schema: pa.Schema) -> dict[str, str]:
+        """Give the types of integers and booleans that lack a cell in some chunk, as they then are in all of them."""
+        if self._types is None:
+            made = {name: "float64" for name in self._features if pa.types.is_integer(schema.field(name).type)}
+            made |= {name: "object" for name in self._features if pa.types.is_boolean(schema.field(name).type)}
+            holed: set[str] = set()
+            for table in self._tables(list(made)) if made else ():
+                holed |= {name for name in made if table.column(name).null_count}
+            self._types = {name: made[name] for name in holed}
+        return self._types
 
     def answers(self, model: Any, method: str = "predict") -> np.ndarray:
         """Give what a model says of each sample; it is asked once."""
