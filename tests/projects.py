@@ -121,10 +121,10 @@ class Project:
         settings = Settings.load(self.folder, {"DIURNAL_WAREHOUSE": self.warehouse_url})
         return open_stores(settings)
 
-    def experiment(self) -> Experiment:
-        for name in [n for n, m in sys.modules.items() if str(self.folder) in str(getattr(m, "__file__", None))]:
-            del sys.modules[name]  # it may have been declared anew
-        return find("clinic", self.folder / "experiments")
+    def experiment(self, name: str = "clinic") -> Experiment:
+        for module in [n for n, m in sys.modules.items() if str(self.folder) in str(getattr(m, "__file__", None))]:
+            del sys.modules[module]  # it may have been declared anew
+        return find(name, self.folder / "experiments")
 
     def run(self, date: str, stores: Stores, *, force: bool = False) -> Outcome:
         """Carry out one day in this process."""

@@ -14,7 +14,7 @@ from diurnal.arranging import BUCKET_BYTES, Arrangement, arrange, settle
 from diurnal.errors import BatchRefused, NotFound, PackageRefused
 from diurnal.lake import Lake, Spool, n_parts, part_of, parts_folder, write_part
 from diurnal.merging import merged, newest
-from diurnal.splitting import identities
+from diurnal.splitting import Roles, identities
 from diurnal.values import DataInterval
 
 DAY = DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
@@ -27,6 +27,10 @@ def table(n=1_000, seed=0):
 
 def hasher(rows):
     return identities(rows, ["key"], "x")
+
+
+def roles(test_size):
+    return Roles(lambda: hasher, test_size, "x")
 
 
 def write(lake, rows, *, key=("key",), n_bytes=0, chunk=300):
@@ -91,16 +95,16 @@ def test_write_refuses_one_key_with_two_values(lake, tmp_path):
 
 def test_cut_gives_each_row_one_side(lake):
     package, _ = write(lake, table())
-    train, test = lake.cut("x", DAY, package, hasher, 0.3)
+    train, test = lake.cut("x", DAY, package, roles(0.3))
     assert train.n_rows + test.n_rows == 1_000
     sides = [set(lake.read(side)["key"].to_pylist()) for side in (train, test)]
     assert not sides[0] & sides[1]
-    assert lake.cut("x", DAY, package, hasher, 0.3) == (train, test)
+    assert lake.cut("x", DAY, package, roles(0.3)) == (train, test)
 
 
 def test_cut_of_one_row_leaves_an_empty_side_that_can_be_read(lake):
     package, _ = write(lake, table(1))
-    train, test = lake.cut("x", DAY, package, hasher, 1e-9)
+    train, test = lake.cut("x", DAY, package, roles(1e-9))
     assert (train.n_rows, test.n_rows) == (1, 0)
     assert lake.read(test).column_names == ["key", "x", "text"]
 
@@ -226,17 +230,17 @@ def test_one_part_is_the_file_that_few_rows_are(tmp_path, lake):
 def test_cut_of_parts_gives_the_sides_of_one_file(tmp_path, lake, test_size):
     rows = table(5_000)
     large, package = parted(tmp_path, rows)
-    sides = lake.cut("x", DAY, write(lake, rows)[0], hasher, test_size)
-    cut = large.cut("x", DAY, package, hasher, test_size)
+    sides = lake.cut("x", DAY, write(lake, rows)[0], roles(test_size))
+    cut = large.cut("x", DAY, package, roles(test_size))
     assert [large.read(side).equals(lake.read(one)) for side, one in zip(cut, sides, strict=True)] == [True, True]
     assert [side.n_rows for side in cut] == [side.n_rows for side in sides]
-    assert large.cut("x", DAY, package, hasher, test_size) == cut
+    assert large.cut("x", DAY, package, roles(test_size)) == cut
 
 
 def test_cut_of_parts_writes_none_but_those_at_the_border(tmp_path):
     large, package = parted(tmp_path, table(5_000))
     before = {path.name for path in Path(large.root).glob("x/parts/*/*")}
-    large.cut("x", DAY, package, hasher, 0.3)
+    large.cut("x", DAY, package, roles(0.3))
     assert len({path.name for path in Path(large.root).glob("x/parts/*/*")} - before) == 2
 
 
@@ -265,7 +269,7 @@ def test_parts_can_be_anywhere_that_fsspec_reaches(tmp_path):
     package, _ = lake.write("x", "batches", DAY, rows.to_batches(), rows.schema, hasher, n_rows=5_000)
     assert package == parted(tmp_path, rows)[1]
     assert lake.urls(package)[0].startswith("memory:///parts-of-a-test/x/parts/20261123T000000Z/part-00000-")
-    train, test = lake.cut("x", DAY, package, hasher, 0.3)
+    train, test = lake.cut("x", DAY, package, roles(0.3))
     assert train.n_rows + test.n_rows == lake.read(package).num_rows == 5_000
 
 

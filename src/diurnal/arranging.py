@@ -3,6 +3,9 @@
 Rows that agree on everything are one sample, seen twice: the first is kept, the others are counted. Rows that
 agree on the experiment's key and differ elsewhere contradict each other; inside a batch that refuses it, and
 across batches (:mod:`diurnal.merging`) the later one corrects the earlier.
+
+Where content does not identify a row, all rows are kept: those with one hash stand side by side, in the order of a hash
+of all their columns.
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
 BUCKET_BYTES = 64 * 2**20
 GATHERED_BYTES = 32 * 2**20
 MOST_BITS = 8  # of one dealing: so many files are open at a time
-DEEPEST = 32  # bits: rows whose hashes agree on more are the same row, over and over
-_HASH = "#hash"  # beside the columns, in buckets: no column can be named so
+BITS = 64  # of a hash
+_HASH, _CONTENT = "\0hash", "\0content"  # beside the columns, in buckets: no column can be named so
 
 
 @dataclass
@@ -37,6 +40,8 @@ class Arrangement:
     ----------
     key : tuple of str
         The columns that identify a sample; empty where its features do.
+    keep : bool
+        Whether rows that agree on everything are samples of their own.
     n_repeated : int
         Rows that were dropped, as each said what another one said.
     conflicts : list of str
@@ -46,6 +51,7 @@ class Arrangement:
     """
 
     key: tuple[str, ...] = ()
+    keep: bool = False
     n_repeated: int = 0
     conflicts: list[str] = field(default_factory=list)
     n_conflicts: int = 0
@@ -79,7 +85,7 @@ def arrange(
     *,
     bucket_bytes: int = BUCKET_BYTES,
 ) -> Iterator[tuple[Hashes, pa.Table]]:
-    """Give the rows in the order of their hash, without repeated ones.
+    """Give the rows in the order of their hash, without repeated ones unless these are kept.
 
     Parameters
     ----------
@@ -111,17 +117,17 @@ def arrange(
         yield settle(table, hasher(table), arrangement)
         return
     hashed = (batch.append_column(_HASH, pa.array(hasher(batch))) for batch in _gathered(batches, schema))
-    buckets = _buckets(hashed, folder, bucket_bytes, bits)
+    buckets = _buckets(hashed, folder, bucket_bytes, bits, arrangement)
     empty = True
     while held := list(islice(buckets, 1)):  # and not a loop over them, whose name would hold one while it is written
         empty = False
-        yield _settled(held.pop(), arrangement)
+        yield _settled(held.pop(), schema, arrangement)
     if empty:
         yield hasher(schema.empty_table()), schema.empty_table()
 
 
-def _settled(bucket: pa.Table, arrangement: Arrangement) -> tuple[Hashes, pa.Table]:
-    return settle(bucket.drop_columns([_HASH]), bucket.column(_HASH).to_numpy(), arrangement)
+def _settled(bucket: pa.Table, schema: pa.Schema, arrangement: Arrangement) -> tuple[Hashes, pa.Table]:
+    return settle(bucket.select(schema.names), bucket.column(_HASH).to_numpy(), arrangement)
 
 
 def _bits(n_bytes: int, bucket_bytes: int) -> int:
@@ -145,26 +151,66 @@ def _gathered(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[
 
 
 def _buckets(
-    batches: Iterable[pa.RecordBatch], folder: Path, bucket_bytes: int, bits: int, used: int = 0
+    batches: Iterable[pa.RecordBatch],
+    folder: Path,
+    bucket_bytes: int,
+    bits: int,
+    arrangement: Arrangement,
+    used: int = 0,
 ) -> Iterator[pa.Table]:
     """Deal rows into files by the next `bits` of their hash, and give these one by one, in order.
 
-    One that is still twice as large as it should be is dealt again, by further bits.
+    One that is still twice as large as it should be is dealt again, by further bits. Rows that agree on the whole hash
+    are dealt by the hash of all their columns; rows that agree on that one too are equal.
     """
     import pyarrow as pa
 
     for path in _deal(batches, folder, bits, used):
-        more = _bits(path.stat().st_size // 2, bucket_bytes) if used + bits < DEEPEST else 0
+        more = _bits(path.stat().st_size // 2, bucket_bytes)
         with pa.OSFile(str(path)) as source:
             reader = pa.ipc.open_file(source)
-            rows = (reader.get_batch(i) for i in range(reader.num_record_batches))
-            if more:
+            rows: Iterator[pa.RecordBatch] = (reader.get_batch(i) for i in range(reader.num_record_batches))
+            end = used + bits
+            if not more:
+                yield pa.Table.from_batches(rows, schema=reader.schema)
+            elif end == 2 * BITS:
+                yield from _equal(rows, arrangement)
+            else:
                 below = path.with_suffix("")
                 below.mkdir()
-                yield from _buckets(rows, below, bucket_bytes, more, used + bits)
-            else:
-                yield pa.Table.from_batches(rows, schema=reader.schema)
+                rows = map(_with_content, rows) if end == BITS else rows
+                more = min(more, -end % BITS or BITS)  # the bits of one hash are used up before those of the other
+                yield from _buckets(rows, below, bucket_bytes, more, arrangement, end)
         path.unlink()
+
+
+def _equal(batches: Iterable[pa.RecordBatch], arrangement: Arrangement) -> Iterator[pa.Table]:
+    """Give equal rows that are more than memory should hold: piece by piece, or one of them."""
+    import pyarrow as pa
+
+    for i, batch in enumerate(batches):
+        table = pa.Table.from_batches([batch])
+        if arrangement.keep:
+            yield table
+        elif i:
+            arrangement.n_repeated += table.num_rows
+        else:
+            arrangement.n_repeated += table.num_rows - 1
+            yield table.slice(0, 1)
+
+
+def _with_content(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Add the hash of all columns."""
+    import pyarrow as pa
+
+    return batch.append_column(_CONTENT, pa.array(_contents(batch, [n for n in batch.schema.names if n != _HASH])))
+
+
+def _contents(rows: pa.RecordBatch | pa.Table, columns: list[str]) -> Hashes:
+    """Hash all that rows say."""
+    from diurnal.splitting import identities
+
+    return identities(rows, columns, "row")
 
 
 def _deal(batches: Iterable[pa.RecordBatch], folder: Path, bits: int, used: int) -> list[Path]:
@@ -172,9 +218,10 @@ def _deal(batches: Iterable[pa.RecordBatch], folder: Path, bits: int, used: int)
     import pyarrow as pa
 
     writers: dict[int, Any] = {}
+    column = _HASH if used < BITS else _CONTENT
     for batch in batches:
-        hashes = batch.column(_HASH).to_numpy()
-        numbers = (hashes << np.uint64(used) >> np.uint64(64 - bits)).astype(np.int64)
+        hashes = batch.column(column).to_numpy()
+        numbers = (hashes << np.uint64(used % BITS) >> np.uint64(BITS - bits)).astype(np.int64)
         order = np.argsort(numbers, kind="stable")
         dealt = batch.take(pa.array(order))
         found, starts = np.unique(numbers[order], return_index=True)
@@ -189,7 +236,9 @@ def _deal(batches: Iterable[pa.RecordBatch], folder: Path, bits: int, used: int)
 
 
 def settle(table: pa.Table, hashes: Hashes, arrangement: Arrangement) -> tuple[Hashes, pa.Table]:
-    """Order rows by hash, and those of one hash by a hash of all their columns; of rows that are equal, keep one.
+    """Order rows by hash, and those of one hash by a hash of all their columns.
+
+    Of rows that are equal one is kept, unless the arrangement says to keep them all.
 
     Parameters
     ----------
@@ -208,8 +257,6 @@ def settle(table: pa.Table, hashes: Hashes, arrangement: Arrangement) -> tuple[H
     import numpy as np
     import pyarrow as pa
 
-    from diurnal.splitting import identities
-
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     same = ordered[1:] == ordered[:-1]
@@ -217,9 +264,11 @@ def settle(table: pa.Table, hashes: Hashes, arrangement: Arrangement) -> tuple[H
         return ordered, table.take(pa.array(order))
     tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
     places = order[tied]
-    contents = identities(table.take(pa.array(places)), table.column_names, "row")
+    contents = _contents(table.take(pa.array(places)), table.column_names)
     ranked = np.lexsort((contents, ordered[tied]))
     order[tied], contents = places[ranked], contents[ranked]
+    if arrangement.keep:
+        return ordered, table.take(pa.array(order))
     repeated = (contents[1:] == contents[:-1]) & (ordered[tied][1:] == ordered[tied][:-1])
     arrangement.n_repeated += int(repeated.sum())
     kept = np.delete(order, tied[1:][repeated])

@@ -1,8 +1,9 @@
 """Twin against champion, on samples of the new batch that neither has seen.
 
 The twin never sees a test sample. The champion was fitted on all rows of its own window, so that a row which came
-back (a source that gives the same rows every day, say) may be known to it: such rows are left out. No row left
-means no comparison, which is said, and never a number that flatters the champion.
+back (a source that gives the same rows every day, say) may be known to it: such rows are left out. Where content does
+not identify a row, a batch is known as a whole: if the champion learnt the same package, or another one of the same
+data interval. No row left means no comparison, which is said, and never a number that flatters the champion.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal.backends import backend_of
 from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater
-from diurnal.values import Comparison, ModelVersion, Package, Uncompared
+from diurnal.values import Comparison, ModelVersion, Package, Samples, Uncompared
 
 if TYPE_CHECKING:
     from diurnal.backends import Data
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def against_champion(
-    day: Day, test: Package, twin: Any, schema: Schema
+    day: Day, samples: Samples, twin: Any, schema: Schema
 ) -> tuple[int | None, Comparison | None, Uncompared | None, list[str]]:
     """Compare the twin with the champion.
 
@@ -28,8 +29,8 @@ def against_champion(
     ----------
     day : Day
         The run's instructions.
-    test : Package
-        The new batch's test samples.
+    samples : Samples
+        The run's; the new batch's come last.
     twin : estimator
         The challenger's twin.
     schema : Schema
@@ -46,7 +47,7 @@ def against_champion(
     list of str
         Why not, in words.
     """
-    champion = day.stores.warehouse.champion(day.experiment.name)
+    champion, test = day.stores.warehouse.champion(day.experiment.name), samples.test[-1]
     if champion is None:
         return None, None, None, []
     said, number = "not compared", champion.version
@@ -57,8 +58,8 @@ def against_champion(
     except (ConfigurationError, ModelRefused) as error:
         return number, None, "unusable", [f"champion {number} cannot be loaded: {error.message}"]
     try:
-        fresh = _unseen(day, champion, test, twin, schema)
-        if not fresh.n_rows:
+        fresh = _unseen(day, champion, samples, twin, schema)
+        if fresh is None or not fresh.n_rows:
             learnt = f"champion {number} has learnt all {test.n_rows} test samples of this batch: {said}"
             return number, None, "nothing-new", [learnt]
         return number, _compare(day, model, twin, fresh, schema), None, []
@@ -80,11 +81,17 @@ def _load(day: Day, champion: ModelVersion) -> Any:
     )
 
 
-def _unseen(day: Day, champion: ModelVersion, test: Package, twin: Any, schema: Schema) -> Data:
-    """Give the test samples that are in none of the batches that the champion learnt."""
+def _unseen(day: Day, champion: ModelVersion, samples: Samples, twin: Any, schema: Schema) -> Data | None:
+    """Give the new batch's test samples that the champion has not learnt; None if it has learnt the batch."""
     row = day.stores.warehouse.run(champion.run_id) or {"packages": []}
+    backend, test = backend_of(twin), samples.test[-1]
+    if schema.keeps_duplicates:
+        interval, batch = samples.window[-1]
+        begun = interval.start.isoformat()
+        known = any(batch.digest == one["digest"] or begun == one["data_interval_start"] for one in row["packages"])
+        return None if known else backend.to_judge(day, [test], schema)
     learnt = [Package(one["path"], one["digest"], one["n_rows"]) for one in row["packages"]]
-    return backend_of(twin).unseen(day, test, learnt, schema)
+    return backend.unseen(day, test, learnt, schema)
 
 
 def _compare(day: Day, champion: Any, twin: Any, fresh: Data, schema: Schema) -> Comparison:

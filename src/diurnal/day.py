@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal import splitting
 from diurnal.errors import DeclarationError, DiurnalError, ModelRefused
+from diurnal.splitting import Roles
 from diurnal.values import DataInterval, Package, SearchResult
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Day:
         for word, declared, fixed in (
             ("target", self.experiment.target, schema.target),
             ("key", self.experiment.key, schema.key),
+            ("duplicates", self.experiment.duplicates or schema.duplicates, schema.duplicates),
         ):
             if declared != fixed:
                 raise DeclarationError(
@@ -115,8 +117,17 @@ class Day:
 
     def hasher(self, schema: Schema) -> Hasher:
         """Give the function that hashes the identity of rows."""
-        columns = schema.key or schema.features
-        return lambda rows: splitting.identities(rows, columns, self.experiment.name)
+        return lambda rows: splitting.identities(rows, schema.identity, self.experiment.name)
+
+    def roles(self, schema: Schema) -> Roles:
+        """Give what tells which rows are for training and which for testing."""
+        hasher, keep = self.hasher(schema), schema.keeps_duplicates
+        return Roles(
+            lambda: splitting.Numbered(hasher) if keep else hasher,
+            self.experiment.test_size,
+            schema.target,
+            in_order=not keep,
+        )
 
     def window(self, package: Package) -> tuple[Window, list[str]]:
         """Give the batches to learn from, this interval's last, and a warning if some lack."""
@@ -147,7 +158,9 @@ class Day:
         share: float = 1.0,
         features: Sequence[str] | None = None,
     ) -> Iterator[pa.Table]:
-        """Stream packages, oldest first, as one row for each sample, ordered by hash.
+        """Stream packages, oldest first, as one row for each sample that has a target.
+
+        They come ordered by hash; where each row is a sample of its own, package after package.
 
         Parameters
         ----------
@@ -167,25 +180,28 @@ class Day:
         """
         from diurnal.merging import merged
 
-        identity = schema.key or schema.features
-        wanted = schema.features if features is None else features
-        needed = {*wanted, schema.target, *(identity if share < 1 or len(packages) > 1 else ())}
-        if len(packages) > 1 and not schema.key:  # two rows are one sample if they agree on everything
+        keep = schema.keeps_duplicates
+        merges = len(packages) > 1 and not keep
+        needed = {*(schema.features if features is None else features), schema.target}
+        needed |= set(schema.identity if share < 1 or merges else ())
+        if merges and not schema.key:  # two rows are one sample if they agree on everything
             needed |= set(schema.names)
         columns = [name for name in schema.names if name in needed]
         at_once = max(4_096, min(ROWS_SIDE_BY_SIDE, CELLS_SIDE_BY_SIDE // len(columns)) // len(packages))
         streams = [self.stores.lake.batches(package, columns, n_rows=at_once) for package in packages]
         if share < 1:
-            streams = [self._sampled(stream, identity, share) for stream in streams]
-        return merged(streams, self.hasher(schema), keyed=bool(schema.key))
+            streams = [self._sampled(stream, schema, share) for stream in streams]
+        tables = _one_by_one(streams) if keep else merged(streams, self.hasher(schema), keyed=bool(schema.key))
+        return (_labelled(table, schema.target) for table in tables)
 
-    def _sampled(
-        self, batches: Iterable[pa.RecordBatch], identity: Sequence[str], share: float
-    ) -> Iterator[pa.RecordBatch]:
+    def _sampled(self, batches: Iterable[pa.RecordBatch], schema: Schema, share: float) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
+        hasher = splitting.sample_hasher(schema.identity, self.experiment.name)
+        if schema.keeps_duplicates:
+            hasher = splitting.Numbered(hasher)
         for batch in batches:
-            yield batch.filter(pa.array(splitting.is_sampled(batch, identity, self.experiment.name, share)))
+            yield batch.filter(pa.array(splitting.is_test(hasher(batch), share)))
 
     def learnable(
         self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0
@@ -196,7 +212,8 @@ class Day:
         tables = self.samples(packages, schema, share=share)
         n_rows = sum(package.n_rows for package in packages)
         expected = n_rows if share == 1 else int(share * n_rows + 6 * (share * n_rows) ** 0.5)
-        return filled(tables, list(schema.features), schema.target, expected=expected)
+        order = splitting.shuffled if schema.keeps_duplicates else None
+        return filled(tables, list(schema.features), schema.target, expected=expected, order=order)
 
     def twin(self, search: SearchResult) -> Any:
         """Load the twin that a search kept."""
@@ -207,3 +224,18 @@ class Day:
             raise ModelRefused(f"the twin {search.twin} is not what was kept", advice="run the data interval again")
         form = search.twin.rpartition("/")[2].partition(".")[2]
         return models.loads(data, self.experiment.trusted, form=form, scratch=self.scratch)
+
+
+def _one_by_one(streams: Iterable[Iterable[pa.RecordBatch]]) -> Iterator[pa.Table]:
+    """Give the rows of one stream after those of another."""
+    import pyarrow as pa
+
+    for stream in streams:
+        for batch in stream:
+            yield pa.Table.from_batches([batch])
+
+
+def _labelled(table: pa.Table, target: str) -> pa.Table:
+    """Leave out the rows that have no target: there is nothing to learn from them, and nothing to judge by."""
+    column = table.column(target)
+    return table.filter(column.is_valid()) if column.null_count else table

@@ -32,13 +32,18 @@ def bring_in(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Sch
         )
     brought = backend.bring_in(day, fixed, task, folder)
     if brought is not None:
-        return brought.package, brought.schema, [*brought.warnings, *_repeated(brought.n_repeated)]
+        return (
+            brought.package,
+            brought.schema,
+            [*brought.warnings, *_repeated(brought.schema, fixed, brought.n_repeated)],
+        )
     spool = _spooled(day, folder)
     schema = fixed or infer(
         lambda: iter(spool),
         target=experiment.target,
         key=experiment.key,
         drop=experiment.drop,
+        duplicates=experiment.duplicates,
         task=task,
         limits=experiment.limits,
     )
@@ -51,14 +56,24 @@ def bring_in(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Sch
         schema.arrow,
         day.hasher(schema),
         key=schema.key,
+        keep=schema.keeps_duplicates,
         n_rows=spool.n_rows,
         n_bytes=spool.n_bytes,
     )
-    return package, schema, [*inspection.warnings, *_repeated(arrangement.n_repeated)]
+    return package, schema, [*inspection.warnings, *_repeated(schema, fixed, arrangement.n_repeated)]
 
 
-def _repeated(n_rows: int) -> list[str]:
-    return [f"{n_rows} repeated rows were dropped; a key would tell them apart"] if n_rows else []
+def _repeated(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]:
+    """Warn of what was made of rows that repeat: each time that some were dropped, and once where all are kept."""
+    if n_dropped:
+        why = "a key would tell them apart" if schema.key else "the contract fixes duplicates='drop'"
+        return [f"{n_dropped} repeated rows were dropped: {why}"]
+    if schema.keeps_duplicates and fixed is None:
+        return [
+            "less than 99 % of the rows are distinct in their features, so that every row is a sample of its own: "
+            "the contract fixes duplicates='keep'"
+        ]
+    return []
 
 
 def _spooled(day: Day, folder: Path) -> Spool:

@@ -9,6 +9,10 @@ same features with another target stay on the same side.
 The hash is the order of rows everywhere, too: a fit sees the same rows in the same order whatever order a
 source gave them in.
 
+Where content does not identify a row (``duplicates="keep"``), rows with equal features are different samples. Each is
+identified by its content and its number among the equal rows of its batch, from 0: :class:`Numbered`. The first
+of them has the role that its content gives, and a batch that is fetched again keeps all roles.
+
 Canonical bytes, column by column in the order of their names: one byte for the kind (``n`` for null), then
 eight bytes little-endian for a number (integers, booleans as 0 and 1, days since 1970 for dates, microseconds
 since 1970 for instants; IEEE doubles for floats, with -0.0 as 0.0), or a length in eight bytes and UTF-8 for text.
@@ -18,7 +22,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import blake2b
 from itertools import groupby
@@ -34,11 +39,12 @@ if TYPE_CHECKING:
 Role = Literal["train", "test"]
 Scalar = int | float | bool | str | date | datetime | None
 
+_GOLDEN_RATIO = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: SplitMix64's increment
 ROWS_A_PIECE = 8_192  # are laid out as bytes at once
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def role(values: Sequence[Scalar], experiment: str, test_size: float) -> Role:
+def role(values: Sequence[Scalar], experiment: str, test_size: float, number: int = 0) -> Role:
     """Tell the role of one sample.
 
     Parameters
@@ -49,6 +55,8 @@ def role(values: Sequence[Scalar], experiment: str, test_size: float) -> Role:
         Name of the experiment.
     test_size : float
         Share of samples that are for testing, between 0 and 1.
+    number : int
+        Its number among the equal rows of its batch, where content does not identify a row.
 
     Returns
     -------
@@ -62,9 +70,11 @@ def role(values: Sequence[Scalar], experiment: str, test_size: float) -> Role:
     >>> role(["patient-5"], "breast_cancer", 0.3)
     'test'
     """
+    import numpy as np
+
     payload = experiment.encode() + b"\0" + b"".join(map(_canonical, values))
-    fraction = int.from_bytes(blake2b(payload, digest_size=8).digest(), "little")
-    return "test" if fraction < threshold(test_size) else "train"
+    hashed = np.frombuffer(blake2b(payload, digest_size=8).digest(), dtype="<u8")
+    return "test" if is_test(numbered(hashed, np.array([number])), test_size)[0] else "train"
 
 
 def threshold(test_size: float) -> int:
@@ -100,11 +110,126 @@ def identities(batch: pa.RecordBatch | pa.Table, columns: Sequence[str], experim
     return np.frombuffer(b"".join(digests), dtype="<u8")
 
 
+def mixed(values: Hashes) -> Hashes:
+    """Mix the bits of numbers, one to one, so that near numbers become far apart.
+
+    The finaliser of SplitMix64 (G. L. Steele, D. Lea, C. H. Flood: "Fast splittable pseudorandom number generators",
+    OOPSLA 2014).
+    """
+    import numpy as np
+
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def numbered(hashes: Hashes, numbers: npt.NDArray[np.int64]) -> Hashes:
+    """Give the hashes of rows with equal content that are told apart by a number; number 0 keeps its hash.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [hex(value) for value in numbered(np.array([7, 7], dtype=np.uint64), np.array([0, 1])).tolist()]
+    ['0x7', '0x63cbe1e459320dd7']
+    """
+    import numpy as np
+
+    steps = numbers.astype(np.uint64) * np.uint64(_GOLDEN_RATIO)
+    return np.where(numbers == 0, hashes, mixed(hashes + steps))
+
+
+def shuffled(n: int) -> npt.NDArray[np.intp]:
+    """Give an order of `n` rows that looks random and is always the same.
+
+    Rows with equal content lie side by side in a package. A fold, which is often a run of rows, must not get them all.
+    """
+    import numpy as np
+
+    return np.argsort(mixed(np.arange(n, dtype=np.uint64) + np.uint64(_GOLDEN_RATIO)), kind="stable")
+
+
+class Numbered:
+    """Hash rows that come in the order of a hash, so that rows with equal content differ by their number.
+
+    Parameters
+    ----------
+    hasher : callable
+        Gives the hashes of the rows' content. Equal ones come one after the other, in one batch or several.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> hasher = Numbered(lambda rows: identities(rows, ["size"], "x"))
+    >>> rows = pa.table({"size": [1.5, 1.5, 1.5]})
+    >>> first, second = hasher(rows.slice(0, 2)), hasher(rows.slice(2))
+    >>> len({*first.tolist(), *second.tolist()})
+    3
+    """
+
+    def __init__(self, hasher: Callable[[pa.RecordBatch | pa.Table], Hashes]) -> None:
+        self._hasher = hasher
+        self._last: int | None = None  # hash of the last row so far, and how many rows have had it
+        self._n_last = 0
+
+    def __call__(self, rows: pa.RecordBatch | pa.Table) -> Hashes:
+        """Give the hashes of further rows."""
+        import numpy as np
+
+        hashes = self._hasher(rows)
+        if not len(hashes):
+            return hashes
+        starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1]))
+        sizes = np.diff(np.append(starts, len(hashes)))
+        numbers = np.arange(len(hashes)) - np.repeat(starts, sizes)
+        if int(hashes[0]) == self._last:
+            numbers[: sizes[0]] += self._n_last
+        self._last, self._n_last = int(hashes[-1]), int(numbers[-1]) + 1
+        return numbered(hashes, numbers)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Tells which rows of a package are for training and which for testing.
+
+    Attributes
+    ----------
+    identify : callable
+        Gives, for each package anew, the function that hashes the identity of its rows.
+    test_size : float
+        Share of samples that are for testing.
+    target : str
+        The column to predict; a row without it has no role.
+    in_order : bool
+        Whether rows in the order of a package are in the order of these hashes, so that the test rows come first.
+    """
+
+    identify: Callable[[], Callable[[pa.RecordBatch | pa.Table], Hashes]]
+    test_size: float
+    target: str
+    in_order: bool = True
+
+    def masks(self) -> Callable[[pa.RecordBatch], tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+        """Give the function that tells, of the rows of one package in order, which train and which test."""
+        hasher = self.identify()
+
+        def of(rows: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+            labelled = rows.column(self.target).is_valid().to_numpy(zero_copy_only=False)
+            tested = is_test(hasher(rows), self.test_size)
+            return labelled & ~tested, labelled & tested
+
+        return of
+
+
 def is_test(hashes: Hashes, test_size: float) -> npt.NDArray[np.bool_]:
     """Tell which rows are for testing."""
     import numpy as np
 
     return hashes < np.uint64(threshold(test_size))
+
+
+def sample_hasher(columns: Sequence[str], experiment: str) -> Callable[[pa.RecordBatch | pa.Table], Hashes]:
+    """Give the function whose hashes, below a share, are a sample of all rows; see :func:`is_sampled`."""
+    return lambda rows: identities(rows, columns, f"{experiment}\0sample")
 
 
 def is_sampled(
@@ -126,7 +251,7 @@ def is_sampled(
     -------
     numpy.ndarray of bool, shape (n_rows,)
     """
-    return is_test(identities(batch, columns, f"{experiment}\0sample"), share)
+    return is_test(sample_hasher(columns, experiment)(batch), share)
 
 
 def _canonical(value: Scalar) -> bytes:

@@ -70,12 +70,12 @@ def split(day: Day, batch: Batch) -> Samples:
     """Cut each batch of the window into train and test, and keep both."""
     started = time.perf_counter()
     lake, warehouse = day.stores.lake, day.stores.warehouse
-    name, test_size, hasher = day.experiment.name, day.experiment.test_size, day.hasher(day.schema)
+    name, test_size, roles = day.experiment.name, day.experiment.test_size, day.roles(day.schema)
     pairs = []
     for interval, package in batch.window:
         pair = warehouse.find_split(name, interval, package.digest, test_size)
         if pair is None:
-            pair = lake.cut(name, interval, package, hasher, test_size)
+            pair = lake.cut(name, interval, package, roles)
             warehouse.keep_split(name, interval, package.digest, test_size, *pair)
         pairs.append(pair)
     return Samples(
@@ -142,7 +142,7 @@ def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
         raise sharding.no_samples(day, "test")
     twin = day.twin(search)
     scores = backend.scores(made, twin, data)
-    version, comparison, uncompared, lacking = comparing.against_champion(day, samples.test[-1], twin, schema)
+    version, comparison, uncompared, lacking = comparing.against_champion(day, samples, twin, schema)
     return Evaluation(
         run=samples.run,
         test_score=scores[backend.score_name(made)],

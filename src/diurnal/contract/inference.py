@@ -12,11 +12,15 @@ import pyarrow.types as pt
 
 from diurnal.contract import names
 from diurnal.contract.casts import cast, decoded, kind_of, refusal_of
+from diurnal.contract.distinct import DistinctRows
 from diurnal.contract.findings import Findings
 from diurnal.contract.forms import Narrowing
-from diurnal.contract.schema import UNTYPED, Column, Kind, Schema, Task
+from diurnal.contract.schema import UNTYPED, Column, Duplicates, Kind, Schema, Task
 from diurnal.errors import Problem
 from diurnal.values import Limits
+
+DISTINCT = 0.99
+"""From this share of distinct rows on, content identifies a row: that one repeats is then a rare accident."""
 
 MOST_CATEGORIES = 1000
 LONGEST_CATEGORY = 1000  # bytes; a column with longer cells holds free text
@@ -28,6 +32,7 @@ def infer(
     target: str,
     key: Sequence[str] = (),
     drop: Sequence[str] = (),
+    duplicates: Duplicates | None = None,
     task: Task,
     limits: Limits,
 ) -> Schema:
@@ -43,6 +48,9 @@ def infer(
         The column to predict.
     key, drop : sequence of str
         The columns that identify a sample, and those that are no features.
+    duplicates : {"drop", "keep"}, optional
+        Without a key, what rows that agree on everything are. None: one sample where at least 99 % of the rows are
+        distinct in their features, else samples of their own.
     task : str
         ``"classification"`` or ``"regression"``.
     limits : Limits
@@ -65,7 +73,7 @@ def infer(
     >>> schema.features, schema.classes
     (('size',), ('a', 'b'))
     """
-    sketch = Sketch(target=target, key=tuple(key), drop=tuple(drop), limits=limits)
+    sketch = Sketch(target, tuple(key), tuple(drop), limits, duplicates)
     for batch in batches():
         sketch.read(batch)
     return sketch.schema(task)
@@ -77,7 +85,7 @@ class Sketch:
 
     Attributes
     ----------
-    target, key, drop, limits
+    target, key, drop, limits, duplicates
         As for :func:`infer`.
     n_rows : int
         How many rows were read.
@@ -87,8 +95,10 @@ class Sketch:
     key: tuple[str, ...]
     drop: tuple[str, ...]
     limits: Limits
+    duplicates: Duplicates | None = None
     n_rows: int = 0
     _drafts: dict[str, _Draft] = field(default_factory=dict)
+    _distinct: DistinctRows = field(default_factory=DistinctRows)
 
     def read(self, batch: pa.RecordBatch) -> None:
         """Take a further piece; its columns are those of the first."""
@@ -96,7 +106,13 @@ class Sketch:
             self._drafts = _drafts(batch.schema, self.target, self.key, self.drop, Findings(), self.limits)
         for name, draft in self._drafts.items():
             draft.read(batch.column(name))
+        if not self.key and self.duplicates is None:
+            self._distinct.read([batch.column(name) for name in self._features()])
         self.n_rows += batch.num_rows
+
+    def _features(self) -> list[str]:
+        others = {self.target, *self.key, *self.drop}
+        return [name for name in self._drafts if name not in others]
 
     def absorb(self, other: Sketch) -> None:
         """Add what is known of another piece, of the same columns."""
@@ -105,6 +121,7 @@ class Sketch:
         else:
             for name, draft in other._drafts.items():
                 self._drafts[name].absorb(draft)
+        self._distinct.absorb(other._distinct)
         self.n_rows += other.n_rows
 
     def schema(self, task: Task) -> Schema:
@@ -120,10 +137,11 @@ class Sketch:
             what = "the first batch of an experiment has no rows, and there is nothing to learn its columns from"
             findings.add([Problem("no-rows", what)])
         findings.refuse()
-        others = {self.target, *self.key, *self.drop}
-        columns = [draft.column(findings, is_feature=name not in others) for name, draft in self._drafts.items()]
+        features = set(self._features())
+        columns = [draft.column(findings, is_feature=name in features) for name, draft in self._drafts.items()]
         classes = self._drafts[self.target].labels(task, findings)
-        schema = Schema(tuple(columns), self.target, self.key, self.drop, task, classes)
+        duplicates = self.duplicates or ("drop" if self.key or self._distinct.share >= DISTINCT else "keep")
+        schema = Schema(tuple(columns), self.target, self.key, self.drop, task, classes, duplicates)
         if not schema.features:
             what = f"no feature is left beside the target {self.target!r}, key and drop"
             findings.add([Problem("no-features", what)])

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["int", "float", "bool", "text", "date", "instant"]
 Task = Literal["classification", "regression"]
+Duplicates = Literal["drop", "keep"]
 
 KINDS: tuple[Kind, ...] = ("int", "float", "bool", "text", "date", "instant")
 
@@ -73,6 +74,8 @@ class Schema:
         ``"classification"`` or ``"regression"``.
     classes : tuple, optional
         The labels of the first batch, sorted; None for a regression.
+    duplicates : str
+        Without a key: ``"drop"`` where rows that agree on everything are one sample, ``"keep"`` where each row is one.
 
     Examples
     --------
@@ -89,6 +92,7 @@ class Schema:
     drop: tuple[str, ...] = ()
     task: Task = "classification"
     classes: tuple[Any, ...] | None = None
+    duplicates: Duplicates = "drop"
 
     @property
     def arrow(self) -> pa.Schema:
@@ -101,6 +105,16 @@ class Schema:
     def names(self) -> tuple[str, ...]:
         """All columns' names, in order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The columns whose values say which sample a row is: the key, or the features."""
+        return self.key or self.features
+
+    @property
+    def keeps_duplicates(self) -> bool:
+        """Whether each row is a sample of its own, whatever its content."""
+        return not self.key and self.duplicates == "keep"
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -127,6 +141,7 @@ class Schema:
             drop=tuple(plain["drop"]),
             task=cast("Task", plain["task"]),
             classes=_tuple_or_none(plain["classes"]),
+            duplicates=cast("Duplicates", plain.get("duplicates", "drop")),
         )
 
 

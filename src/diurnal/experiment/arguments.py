@@ -43,6 +43,11 @@ def checked(declared: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, An
                 f"the target {arguments['target']!r} is in {name} too; what is predicted is no {name}",
                 advice=f"take it out of {name}",
             )
+    if arguments["key"] and arguments["duplicates"]:
+        raise DeclarationError(
+            f"duplicates={arguments['duplicates']!r} and key={arguments['key']!r} both say which rows are one sample",
+            advice="leave one of them out; rows with equal keys are one sample",
+        )
     if arguments["catchup"] and arguments["start_date"] is None:
         raise DeclarationError("catchup=True needs a start_date to catch up from", advice='add start_date="2026-01-01"')
     return arguments
@@ -180,6 +185,13 @@ def _promotion(name: str, value: Any) -> str:
     return str(value)
 
 
+def _duplicates(name: str, value: Any) -> str | None:
+    if value not in (None, "drop", "keep"):
+        near = nearest(value, ("drop", "keep")) if isinstance(value, str) else ""
+        raise _refuse(name, value, f"'drop', 'keep' or None{near}", "leave it out to let the first batch decide")
+    return None if value is None else str(value)
+
+
 def _checks(name: str, value: Any) -> Any:
     if value is not None and (isinstance(value, type) or not callable(getattr(value, "validate", None))):
         raise _refuse(name, value, "an object with .validate(frame), such as a pandera DataFrameSchema")
@@ -203,6 +215,7 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "target": _column,
     "key": _columns,
     "drop": _columns,
+    "duplicates": _duplicates,
     "schedule": _schedule,
     "start_date": _start_date,
     "catchup": _flag,

@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import Any, cast
 
 from diurnal import spark
+from diurnal.contract.schema import Duplicates
 from diurnal.errors import DeclarationError, DiurnalError
 from diurnal.experiment.arguments import REQUIRED, checked
 from diurnal.experiment.digest import code_digest, source_text
@@ -38,8 +39,8 @@ class Experiment:
         Where it was declared.
     line : int
         On which line it begins.
-    source, target, key, drop, schedule, start_date, catchup, retries, max_active_runs, window, test_size, sample, \
-    promotion, tuning_tasks, trusted, checks, limits, tags, owner
+    source, target, key, drop, duplicates, schedule, start_date, catchup, retries, max_active_runs, window, test_size, \
+    sample, promotion, tuning_tasks, trusted, checks, limits, tags, owner
         As declared, in one form each: columns and texts are tuples, the start date is in UTC.
     """
 
@@ -52,6 +53,7 @@ class Experiment:
     target: str
     key: tuple[str, ...]
     drop: tuple[str, ...]
+    duplicates: Duplicates | None
     schedule: Schedule
     start_date: datetime | None
     catchup: bool
@@ -126,7 +128,7 @@ class Experiment:
             source=self.source,
             others={value.line for value in known if value.file == self.file and value.line != self.line},
             declared={name: getattr(self, name) for name in ("target", "key", "drop", "test_size", "window")}
-            | ({} if self.sample is None else {"sample": self.sample}),
+            | {name: value for name in ("sample", "duplicates") if (value := getattr(self, name)) is not None},
         )
 
 
@@ -136,6 +138,7 @@ def experiment(
     target: str = cast("str", REQUIRED),
     key: str | Sequence[str] | None = None,
     drop: str | Sequence[str] = (),
+    duplicates: Duplicates | None = None,
     schedule: Schedule = "@daily",
     start_date: datetime | date | str | None = None,
     catchup: bool = False,
@@ -166,6 +169,10 @@ def experiment(
         Column(s) that identify a sample across batches. None: its content does.
     drop : str or sequence of str
         Columns that are kept in the lake but are no features.
+    duplicates : {"drop", "keep"}, optional
+        Without a `key`, what rows with equal values are: ``"drop"``: one sample, seen twice; ``"keep"``: each row is a
+        sample of its own. None: ``"drop"`` if at least 99 % of the rows of the first batch are distinct in their
+        features, else ``"keep"``; the contract then fixes it.
     schedule : str, timedelta or None
         Airflow's presets and cron expressions, in UTC; None: by hand only.
     start_date : str, date or datetime, optional

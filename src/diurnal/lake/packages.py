@@ -110,6 +110,17 @@ class Packages(Place):
             most = rows_a_group(len(file.schema_arrow))
             yield from file.iter_batches(min(most, n_rows or most), columns=columns)
 
+    def may_have_nulls(self, path: str, column: str) -> bool:
+        """Tell by a file's statistics whether a column may have nulls; its digest is checked when its rows are read."""
+        with self.fs.open(self.url(path), "rb") as stream:
+            footer = pq.ParquetFile(stream).metadata
+        place = footer.schema.to_arrow_schema().get_field_index(column)
+        for i in range(footer.num_row_groups):
+            found = footer.row_group(i).column(place).statistics
+            if found is None or not found.has_null_count or found.null_count:
+                return True
+        return False
+
     @contextmanager
     def _opened(self, path: str, digest: str, buffer_size: int = 0) -> Iterator[pq.ParquetFile]:
         try:

@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from diurnal.arranging import Arrangement, arrange
@@ -17,11 +18,10 @@ from diurnal.lake.manifest import SUFFIX, Manifest
 from diurnal.lake.packages import Packages
 from diurnal.lake.parts import Part, by_part, n_parts, part_of, parts_folder, write_part
 from diurnal.lake.writing import OrderedFile
-from diurnal.splitting import is_test, threshold
+from diurnal.splitting import Roles, threshold
 from diurnal.values import DataInterval, Package
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from diurnal.arranging import Hasher
@@ -55,10 +55,11 @@ class Lake(Packages):
         hasher: Hasher,
         *,
         key: Sequence[str] = (),
+        keep: bool = False,
         n_rows: int = 0,
         n_bytes: int = 0,
     ) -> tuple[Package, Arrangement]:
-        """Order rows by their hash, drop repeated ones, and keep them as a package.
+        """Order rows by their hash, drop repeated ones unless told otherwise, and keep them as a package.
 
         Parameters
         ----------
@@ -74,6 +75,8 @@ class Lake(Packages):
             Gives the hashes of a record batch's rows.
         key : sequence of str
             The columns that identify a sample; rows that agree on them must agree on all.
+        keep : bool
+            Whether repeated rows are samples of their own, and stay.
         n_rows : int
             How many came: many are kept as a package of parts.
         n_bytes : int
@@ -89,7 +92,7 @@ class Lake(Packages):
         BatchRefused
             If rows with one key differ.
         """
-        arrangement = Arrangement(key=tuple(key))
+        arrangement = Arrangement(key=tuple(key), keep=keep)
         dealt = n_parts(n_rows, len(schema), self.cells_a_part)
         with self.workspace() as scratch:
             ordered = arrange(batches, schema, hasher, arrangement, scratch, n_bytes)
@@ -145,16 +148,14 @@ class Lake(Packages):
             self.move_in(scratch / "part.parquet", path)
         return Package(path, part.digest, part.n_rows)
 
-    def cut(
-        self, experiment: str, interval: DataInterval, package: Package, hasher: Hasher, test_size: float
-    ) -> tuple[Package, Package]:
-        """Cut a package in two, as train and test, where the hash of its rows reaches `test_size`.
+    def cut(self, experiment: str, interval: DataInterval, package: Package, roles: Roles) -> tuple[Package, Package]:
+        """Cut a package in two, as train and test, by the roles of its rows; rows without a target are in neither.
 
-        A part that lies on one side whole is that side's, as it is; only the one that holds the border is read.
+        Of a package of parts, one that lies on one side whole is that side's, as it is.
         """
         if package.path.endswith(SUFFIX):
-            return self._cut_parts(experiment, interval, package, hasher, test_size)
-        source = self.batches(package)
+            return self._cut_parts(experiment, interval, package, roles)
+        source, masks = self.batches(package), roles.masks()
         first = next(source)
         with self.workspace() as scratch, ExitStack() as files:
             train, test = (
@@ -162,9 +163,8 @@ class Lake(Packages):
                 for kind in ("train", "test")
             )
             for batch in chain([first], source):
-                mask = is_test(hasher(batch), test_size)
-                train.write(_chosen(batch, ~mask))
-                test.write(_chosen(batch, mask))
+                for file, mask in zip((train, test), masks(batch), strict=True):
+                    file.write(_chosen(batch, mask))
             files.close()
             return (
                 self._move_in(experiment, "train", interval, train),
@@ -172,25 +172,42 @@ class Lake(Packages):
             )
 
     def _cut_parts(
-        self, experiment: str, interval: DataInterval, package: Package, hasher: Hasher, test_size: float
+        self, experiment: str, interval: DataInterval, package: Package, roles: Roles
     ) -> tuple[Package, Package]:
-        import numpy as np
-
-        manifest, folder = self.manifest(package), parts_folder(experiment, interval.key)
-        border = int(part_of(np.array([threshold(test_size)], dtype=np.uint64), manifest.n_parts)[0])
-        schema = self.schema(package)
-        sides = []
-        for kind, tested in (("train", False), ("test", True)):
-            parts = [part for part in manifest.parts if part.number != border and (part.number < border) == tested]
-            for part in (part for part in manifest.parts if part.number == border):
-                rows = (
-                    _chosen(batch, is_test(hasher(batch), test_size) == tested)
-                    for batch in self.rows(f"{folder}/{part.name}", part.digest, n_rows=ROWS_AT_ONCE)
-                )
-                parts.append(write_part(self.address, folder, border, rows, schema))
-            sides.append(self.assemble(experiment, kind, interval, parts, schema, n_parts=manifest.n_parts))
-        train, test = sides
+        manifest, schema = self.manifest(package), self.schema(package)
+        sides: tuple[list[Part], list[Part]] = ([], [])
+        for part in manifest.parts:
+            whole = self._whole_side(experiment, interval, part, roles, manifest.n_parts)
+            for side, parts in enumerate(sides):
+                if whole is None:
+                    parts.append(self._cut_part(experiment, interval, part, roles, side, schema))
+                elif whole == side:
+                    parts.append(part)
+        train, test = (
+            self.assemble(experiment, kind, interval, parts, schema, n_parts=manifest.n_parts)
+            for kind, parts in zip(("train", "test"), sides, strict=True)
+        )
         return train, test
+
+    def _whole_side(
+        self, experiment: str, interval: DataInterval, part: Part, roles: Roles, n_parts: int
+    ) -> int | None:
+        """Tell on which side (0: train, 1: test) a part lies with all of its rows; None where it must be cut."""
+        border = int(part_of(np.array([threshold(roles.test_size)], dtype=np.uint64), n_parts)[0])
+        path = f"{parts_folder(experiment, interval.key)}/{part.name}"
+        if not roles.in_order or part.number == border or self.may_have_nulls(path, roles.target):
+            return None
+        return int(part.number < border)
+
+    def _cut_part(
+        self, experiment: str, interval: DataInterval, part: Part, roles: Roles, side: int, schema: pa.Schema
+    ) -> Part:
+        folder, masks = parts_folder(experiment, interval.key), roles.masks()
+        rows = (
+            _chosen(batch, masks(batch)[side])
+            for batch in self.rows(f"{folder}/{part.name}", part.digest, n_rows=ROWS_AT_ONCE)
+        )
+        return write_part(self.address, folder, part.number, rows, schema)
 
     def keep(self, experiment: str, kind: str, interval: DataInterval, table: pa.Table) -> Package:
         """Keep a small table as it is."""

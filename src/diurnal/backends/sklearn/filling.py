@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 import numpy as np
@@ -14,7 +14,12 @@ from diurnal.backends.sklearn.frames import matrix, vector
 
 
 def filled(
-    tables: Iterable[pa.Table], features: list[str], target: str, *, expected: int
+    tables: Iterable[pa.Table],
+    features: list[str],
+    target: str,
+    *,
+    expected: int,
+    order: Callable[[int], npt.NDArray[np.intp]] | None = None,
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Give features and target, as :func:`matrix` and :func:`vector` do of a whole table.
 
@@ -31,12 +36,16 @@ def filled(
         The column of the vector.
     expected : int
         How many rows will come, about.
+    order : callable, optional
+        Gives the order of so many rows; that in which they come unless given.
     """
     tables = iter(tables)
     first = next(tables)
     whole = chain([first], tables)
     if not all(pa.types.is_float64(first.schema.field(name).type) for name in features):
         table = pa.concat_tables(whole)
+        if order is not None:
+            table = table.take(order(table.num_rows))
         return matrix(table, features), vector(table, target)
     targets: list[pa.Table] = []
 
@@ -46,7 +55,13 @@ def filled(
             yield np.stack([table.column(name).to_numpy() for name in features])
 
     cells = _joined(pieces(), len(features), expected)
-    return pd.DataFrame(cells.T, columns=features, copy=False), vector(pa.concat_tables(targets), target)
+    y = vector(pa.concat_tables(targets), target)
+    if order is not None:
+        places = order(len(y))
+        y = y[places]
+        for column in cells:  # one by one, so that there is no second copy of all
+            column[:] = column[places]
+    return pd.DataFrame(cells.T, columns=features, copy=False), y
 
 
 def _joined(pieces: Iterable[npt.NDArray[np.float64]], n_columns: int, expected: int) -> npt.NDArray[np.float64]:

@@ -71,7 +71,7 @@ class Spark:
     def class_counts(self, data: Rows) -> dict[str, int]:
         """Count the samples of each class."""
         with blaming("the reading"):
-            counted = data.frame.groupBy(data.schema.target).count().collect()
+            counted = data.frame.groupBy(samples.column(data.schema.target)).count().collect()
         return {str(row[0]): int(row[1]) for row in sorted(counted, key=lambda row: str(row[0]))}
 
     def least_of_a_class(self, made: Any, data: Rows) -> int:  # noqa: ARG002 - folds of Spark are never stratified

@@ -17,6 +17,7 @@ import pyarrow as pa
 from diurnal.arranging import Arrangement, settle
 from diurnal.contract import Inspection, Schema, satisfying
 from diurnal.contract.inference import Sketch
+from diurnal.contract.schema import Duplicates
 from diurnal.errors import BatchRefused
 from diurnal.lake import Part, part_of, write_part
 from diurnal.splitting import identities
@@ -34,10 +35,11 @@ class Sketching:
     key: tuple[str, ...]
     drop: tuple[str, ...]
     limits: Limits
+    duplicates: Duplicates | None
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Give one sketch of all rows of a partition, or why there is none."""
-        sketch = Sketch(self.target, self.key, self.drop, self.limits)
+        sketch = Sketch(self.target, self.key, self.drop, self.limits, self.duplicates)
         try:
             for batch in batches:
                 sketch.read(batch)
@@ -87,7 +89,7 @@ class Dealing:
 
 @dataclass(frozen=True)
 class Writing:
-    """Orders the rows of a part, drops repeated ones, and writes it."""
+    """Orders the rows of a part, drops repeated ones unless they are samples of their own, and writes it."""
 
     schema: Schema
     root: str
@@ -98,7 +100,7 @@ class Writing:
         hashes = table.column(HASH).combine_chunks().to_numpy().view(np.uint64)
         number = int(table.column(PART)[0].as_py())
         rows = table.select(list(self.schema.names)).cast(self.schema.arrow)
-        arrangement = Arrangement(key=self.schema.key)
+        arrangement = Arrangement(key=self.schema.key, keep=self.schema.keeps_duplicates)
         _, kept = settle(rows, hashes, arrangement)
         part = write_part(self.root, self.folder, number, [kept], self.schema.arrow)
         return pa.Table.from_batches([report((part, arrangement))])

@@ -23,7 +23,7 @@ from diurnal.backends.protocol import BroughtIn, Reader, Task
 from diurnal.backends.spark.blame import blaming
 from diurnal.backends.spark.executors import HASH, PART, REPORT, Dealing, Inspecting, Sketching, Work, Writing, heard
 from diurnal.backends.spark.reading import frame_of
-from diurnal.backends.spark.samples import identity, struct
+from diurnal.backends.spark.samples import struct
 from diurnal.contract import Inspection
 from diurnal.contract.inference import Sketch
 from diurnal.errors import BatchRefused
@@ -80,11 +80,11 @@ def _no_rows(header: pa.Table) -> pa.RecordBatch:
 
 def _sketched(rows: DataFrame, header: Any, experiment: Experiment) -> Sketch:
     """Look at a first batch, partition by partition."""
-    words = (experiment.target, experiment.key, experiment.drop, experiment.limits)
-    whole = Sketch(*words)
+    declared = (experiment.target, experiment.key, experiment.drop, experiment.limits, experiment.duplicates)
+    whole = Sketch(*declared)
     for batch in header:
         whole.read(batch)
-    for piece in _reports(rows, Sketching(*words)):
+    for piece in _reports(rows, Sketching(*declared)):
         if not isinstance(piece, Sketch):
             raise BatchRefused(piece, advice="correct the source, and run the data interval again")
         if piece.n_rows:
@@ -112,7 +112,7 @@ def _written(day: Reader, rows: DataFrame, schema: Schema, n_rows: int) -> tuple
     lake, experiment = day.stores.lake, day.experiment
     dealt = n_parts(n_rows, len(schema.columns), lake.cells_a_part)
     folder = parts_folder(experiment.name, day.interval.key)
-    deal = Dealing(schema, experiment.limits, tuple(identity(schema)), experiment.name, dealt)
+    deal = Dealing(schema, experiment.limits, schema.identity, experiment.name, dealt)
     fields = [*struct(schema).fields, StructField(HASH, LongType()), StructField(PART, IntegerType())]
     write = Writing(schema, lake.address, folder)
     with blaming("the writing of the package"):

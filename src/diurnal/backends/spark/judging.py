@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
 from diurnal import promotion
 from diurnal.backends.protocol import Scores
 from diurnal.backends.spark import stages
 from diurnal.backends.spark.blame import blaming
-from diurnal.backends.spark.samples import Rows, identity
+from diurnal.backends.spark.samples import Rows, column, columns, hashed
 from diurnal.models.spark import predictor
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def compare(twin: Any, champion: Any, rows: Rows, schema: Schema) -> tuple[int, 
     with blaming("the comparison with the champion"):
         frame = rows.frame
         if not classifies and rows.n_rows > MOST_COMPARED:
-            frame = frame.orderBy(F.xxhash64(*identity(schema))).limit(MOST_COMPARED)
+            frame = frame.orderBy(hashed(schema)).limit(MOST_COMPARED)
         frame = _judged(champion, _judged(twin, frame, "__twin", classifies), "__champion", classifies)
         if classifies:
             counted = frame.groupBy("__twin", "__champion").count().collect()
@@ -49,7 +48,7 @@ def compare(twin: Any, champion: Any, rows: Rows, schema: Schema) -> tuple[int, 
 def _judged(model: Any, frame: DataFrame, name: str, classifies: bool) -> DataFrame:
     """Add whether, or by how much, a model is off for each row; each model knows labels by its own numbers."""
     last = predictor(model)
-    label, predicted = F.col(last.getLabelCol()), F.col(last.getPredictionCol())  # type: ignore[union-attr]
+    label, predicted = column(last.getLabelCol()), column(last.getPredictionCol())  # type: ignore[union-attr]
     verdict: Column = label == predicted if classifies else predicted - label
-    kept = frame.columns
+    kept = columns(frame.columns)
     return model.transform(frame).select(*kept, verdict.alias(name))  # type: ignore[no-any-return]

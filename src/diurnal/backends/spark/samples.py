@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 from pyspark.sql.types import (
     BooleanType,
@@ -39,7 +39,8 @@ TYPES: dict[str, DataType] = {
     "date": DateType(),
     "instant": TimestampType(),
 }
-_BATCH = "__diurnal_batch"
+NUMBER = "__diurnal_number"
+_BATCH, _HASH = "__diurnal_batch", "__diurnal_hash"
 
 
 @dataclass(frozen=True)
@@ -66,64 +67,97 @@ def struct(schema: Schema) -> StructType:
     return StructType([StructField(column.name, TYPES[column.kind]) for column in schema.columns])
 
 
-def identity(schema: Schema) -> list[str]:
-    """Name the columns that identify a sample, in the order of names."""
-    return sorted(schema.key or schema.features)
+def column(name: str) -> Column:
+    """Give a column by its name, whatever characters that has."""
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+def columns(names: Iterable[str]) -> list[Column]:
+    """Give columns by their names."""
+    return [column(name) for name in names]
+
+
+def hashed(schema: Schema, *salt: Column) -> Column:
+    """Hash the identity of each row: its key, its features, or where each row is a sample its number as well."""
+    number = [F.col(NUMBER)] if schema.keeps_duplicates else []
+    return F.xxhash64(*salt, *columns(sorted(schema.identity)), *number)
 
 
 def read(lake: Lake, packages: Sequence[Package], schema: Schema, experiment: str, share: float) -> Rows:
-    """Read packages, oldest first: one row for each sample, as :func:`diurnal.merging.newest` says.
+    """Read packages, oldest first: one row for each sample that has a target, as :mod:`diurnal.merging` says.
 
-    Of a `share` below 1, the rows that :func:`diurnal.splitting.is_sampled` names, which the executors ask.
+    Of a `share` below 1, the rows that :func:`diurnal.splitting.is_sampled` names, which the executors ask. Where each
+    row is a sample of its own, the column :data:`NUMBER` tells rows with equal features apart.
     """
     frames = [_of(lake, package, schema) for package in packages]
     with blaming("the reading"):
+        if schema.keeps_duplicates:
+            frames = [_numbered(frame, schema) for frame in frames]
         if share < 1:
-            frames = [_sampled(frame, identity(schema), experiment, share) for frame in frames]
-        if len(frames) == 1 and share < 1:
-            return Rows(frames[0], schema, frames[0].count())
-        if len(frames) == 1:
-            return Rows(frames[0], schema, packages[0].n_rows)
-        merged = _newest(frames, schema) if schema.key else reduce(DataFrame.unionByName, frames).dropDuplicates()
-        # a shuffle brings rows in the order in which they arrive: a fit shall see them in one order
-        ordered = merged.sortWithinPartitions(*merged.columns)
-        return Rows(ordered, schema, ordered.count())
+            frames = [_sampled(frame, schema, experiment, share) for frame in frames]
+        merged = _merged(frames, schema).filter(column(schema.target).isNotNull())
+        if len(frames) > 1 or schema.keeps_duplicates:
+            # a shuffle brings rows in the order in which they arrive: a fit shall see them in one order
+            merged = merged.sortWithinPartitions(*columns(merged.columns))
+        return Rows(merged, schema, merged.count())
 
 
 def unseen(lake: Lake, package: Package, learnt: Sequence[Package], schema: Schema) -> Rows:
     """Give the rows of a package whose samples are in none of the others, by the hash of their identity."""
     frame = _of(lake, package, schema)
-    hashed = "__diurnal_hash"
     with blaming("the comparison with the champion"):
         for other in learnt:
-            known = _of(lake, other, schema).select(F.xxhash64(*identity(schema)).alias(hashed)).distinct()
-            marked = frame.withColumn(hashed, F.xxhash64(*identity(schema)))
-            frame = marked.join(known, hashed, "left_anti").drop(hashed)
+            known = _of(lake, other, schema).select(hashed(schema).alias(_HASH)).distinct()
+            frame = frame.withColumn(_HASH, hashed(schema)).join(known, _HASH, "left_anti").drop(_HASH)
         return Rows(frame, schema, frame.count())
 
 
 def head(rows: Rows, n: int) -> Any:
     """Give a few rows that have every feature, as an Arrow table: the first by the hash of their identity."""
-    features = list(rows.schema.features)
+    features = columns(rows.schema.features)
+    complete = reduce(Column.__and__, [feature.isNotNull() for feature in features])
     with blaming("the reading"):
-        whole = rows.frame.dropna(subset=features)
-        return whole.orderBy(F.xxhash64(*identity(rows.schema)), *features).select(*features).limit(n).toArrow()
+        whole = rows.frame.filter(complete)
+        return whole.orderBy(hashed(rows.schema), *features).select(*features).limit(n).toArrow()
 
 
 def _of(lake: Lake, package: Package, schema: Schema) -> DataFrame:
     with blaming("the reading"):
-        urls = [spark.url(url) for url in lake.urls(package)]
-        return spark.session().read.schema(struct(schema)).parquet(*urls)
+        session, urls = spark.session(), [spark.url(url) for url in lake.urls(package)]
+        if len({name.casefold() for name in schema.names}) < len(schema.names):
+            session.conf.set("spark.sql.caseSensitive", "true")
+        return session.read.schema(struct(schema)).parquet(*urls)
 
 
-def _sampled(frame: DataFrame, columns: list[str], experiment: str, share: float) -> DataFrame:
+def _merged(frames: Sequence[DataFrame], schema: Schema) -> DataFrame:
+    if len(frames) == 1:
+        return frames[0]
+    if schema.key:
+        return _newest(frames, schema)
+    together = reduce(DataFrame.unionByName, frames)
+    return together if schema.keeps_duplicates else together.dropDuplicates()
+
+
+def _numbered(frame: DataFrame, schema: Schema) -> DataFrame:
+    """Number the rows of a package with equal features, in the order of their other columns."""
+    alike = Window.partitionBy(*columns(schema.features)).orderBy(*columns(schema.names))
+    return frame.withColumn(NUMBER, F.row_number().over(alike) - 1)
+
+
+def _sampled(frame: DataFrame, schema: Schema, experiment: str, share: float) -> DataFrame:
+    identity = schema.identity
+
     def chosen(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
-        from diurnal.splitting import is_sampled
+        from diurnal.splitting import is_test, numbered, sample_hasher
 
+        hasher = sample_hasher(identity, experiment)
         for batch in batches:
-            yield batch.filter(pa.array(is_sampled(batch, columns, experiment, share)))
+            hashes = hasher(batch)
+            if NUMBER in batch.schema.names:
+                hashes = numbered(hashes, batch.column(NUMBER).to_numpy())
+            yield batch.filter(pa.array(is_test(hashes, share)))
 
     return frame.mapInArrow(chosen, frame.schema)
 
@@ -132,6 +166,6 @@ def _newest(frames: Sequence[DataFrame], schema: Schema) -> DataFrame:
     """Keep the newest row of each key."""
     numbered = [frame.withColumn(_BATCH, F.lit(i)) for i, frame in enumerate(frames)]
     together = reduce(DataFrame.unionByName, numbered)
-    row = F.struct(*schema.names)
-    newest = together.groupBy(*schema.key).agg(F.max_by(row, F.col(_BATCH)).alias("row"))
+    row = F.struct(*columns(schema.names))
+    newest = together.groupBy(*columns(schema.key)).agg(F.max_by(row, F.col(_BATCH)).alias("row"))
     return newest.select("row.*")

@@ -29,7 +29,7 @@ from diurnal.backends.protocol import Progress, Tuned, plain
 from diurnal.backends.spark import stages
 from diurnal.backends.spark.blame import blaming
 from diurnal.backends.spark.prefixes import Fold, Prefixes
-from diurnal.backends.spark.samples import Rows, identity
+from diurnal.backends.spark.samples import Rows, column, hashed
 from diurnal.errors import DeclarationError
 
 MOST_AT_ONCE = 16  # fits: each is driven by a thread here, and its jobs share the executors with the others'
@@ -106,7 +106,7 @@ def folds(made: Any, rows: Rows) -> list[tuple[DataFrame, DataFrame]]:
     """Give the (train, validation) pairs of a search: several of a CrossValidator, one of a TrainValidationSplit."""
     if isinstance(made, CrossValidator):
         if own := made.getFoldCol():
-            number, frame = F.col(own), rows.frame
+            number, frame = column(own), rows.frame
         else:
             number, frame = (
                 F.col(_FOLD),
@@ -122,7 +122,7 @@ def folds(made: Any, rows: Rows) -> list[tuple[DataFrame, DataFrame]]:
 def _hash(made: Any, rows: Rows) -> Column:
     """Hash the identity of each row with the search's seed, if it was given one: another seed, other folds."""
     seed = made.getSeed() if made.isSet("seed") else 0
-    return F.xxhash64(F.lit(f"fold {seed}"), *identity(rows.schema))
+    return hashed(rows.schema, F.lit(f"fold {seed}"))
 
 
 def _scores(made: Any, rows: Rows, progress: Progress | None) -> np.ndarray:
