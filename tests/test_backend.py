@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from diurnal.backends import sklearn as backend
+from diurnal.backends.sklearn import scoring
 from diurnal.errors import DeclarationError
 
 rng = np.random.default_rng(0)
@@ -30,18 +31,29 @@ def test_matrix_gives_null_as_nan_in_every_kind():
     assert all(isinstance(frame[name][1], float) and np.isnan(frame[name][1]) for name in frame)
 
 
-@pytest.mark.parametrize(
-    ("cv", "least"),
-    [
-        (None, 5),
-        (3, 3),
-        (RepeatedStratifiedKFold(n_splits=3, n_repeats=20), 3),
-        (StratifiedShuffleSplit(9), 2),
-        (KFold(4), 1),
-    ],
-)
-def test_least_of_a_class_is_what_scikit_learn_needs(cv, least):
-    assert backend.least_of_a_class(GridSearchCV(LogisticRegression(), GRID, cv=cv), y) == least
+FOLDS = [
+    (None, 5),
+    (3, 3),
+    (RepeatedStratifiedKFold(n_splits=3, n_repeats=20), 3),
+    (StratifiedShuffleSplit(9), 2),
+]
+
+
+@pytest.mark.parametrize(("cv", "n"), FOLDS)
+def test_classes_are_too_few_where_scikit_learn_raises_and_scarce_where_it_warns(cv, n):
+    search = GridSearchCV(LogisticRegression(), GRID, cv=cv)
+    assert scoring.too_small(search, np.repeat(["a", "b"], [n - 1, 1])) is not None
+    assert scoring.too_small(search, np.repeat(["a", "b"], [30, n - 1])) is None
+    assert f"'b' has {n - 1}" in scoring.scarce(search, np.repeat(["a", "b"], [30, n - 1]))
+    assert scoring.scarce(search, np.repeat(["a", "b"], [30, n])) is None
+
+
+def test_folds_that_are_not_stratified_need_samples_only():
+    search = GridSearchCV(LogisticRegression(), GRID, cv=KFold(4))
+    assert scoring.too_small(search, np.repeat(["a", "b"], [3, 1])) is None
+    assert "4 folds" in scoring.too_small(search, np.repeat(["a", "b"], [2, 1]))
+    assert scoring.scarce(search, np.repeat(["a", "b"], [30, 1])) is None
+    assert "one value" in scoring.too_small(search, np.repeat("a", 9))
 
 
 @pytest.mark.parametrize(

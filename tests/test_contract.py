@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diurnal.contract import UNTYPED, Column, Inspection, Schema, infer, refuse_scarce_classes
+from diurnal.contract import UNTYPED, Column, Inspection, Schema, infer
 from diurnal.errors import BatchRefused, DeclarationError
 from diurnal.values import Limits
 
@@ -63,7 +63,7 @@ def test_infer_finds_the_narrowest_kind(cells, kind):
 
 def test_infer_looks_at_the_whole_batch():
     schema = inferred(texts(a=["1"], y=["u"]), texts(a=["2.5"], y=["v"]), texts(a=["x"], y=["u"]))
-    assert schema.columns[0] == Column("a", "text", nullable=False, categories=("1", "2.5", "x"))
+    assert schema.columns[0] == Column("a", "text", nullable=False, categories=("1", "2.5", "x"), null_share=0.0)
     assert schema.classes == ("u", "v")
 
 
@@ -221,12 +221,6 @@ def test_inspection_refuses_a_range_of_no_column():
 def test_limits_refuse_what_is_no_limit(wrong):
     with pytest.raises(DeclarationError, match=next(iter(wrong))):
         Limits(**wrong)
-
-
-def test_refuse_scarce_classes():
-    with pytest.raises(BatchRefused, match="'v' has 2") as refusal:
-        refuse_scarce_classes({"u": 9, "v": 2}, folds=3)
-    assert refusal.value.problems[0].code == "scarce-class"
 
 
 def test_importing_loads_nothing_heavy():

@@ -107,8 +107,9 @@ def test_a_scikit_learn_dataset_keeps_its_contract(name, n_rows, labels):
 def test_a_wrong_dataset_is_refused_when_declared():
     with pytest.raises(DeclarationError, match="did you mean 'breast_cancer'"):
         SklearnDataset("brest_cancer")
-    with pytest.raises(DeclarationError, match="try 'is_ill'"):
-        SklearnDataset("iris", label="Is ill")
+    with pytest.raises(DeclarationError, match="control character"):
+        SklearnDataset("iris", label="ill\n")
+    assert "Is ill" in SklearnDataset("iris", label="Is ill").read(DAY, {})
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

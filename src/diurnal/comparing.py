@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal.backends import backend_of
 from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater
-from diurnal.values import Comparison, ModelVersion, Package, Samples, Uncompared
+from diurnal.values import Comparison, ModelVersion, Package, Samples, Uncompared, finite
 
 if TYPE_CHECKING:
     from diurnal.backends import Data
@@ -103,8 +103,8 @@ def _compare(day: Day, champion: Any, twin: Any, fresh: Data, schema: Schema) ->
     twin_wins, champion_wins, p_worse, test = backend.compare(twin, champion, fresh, schema)
     return Comparison(
         n_compared=fresh.n_rows,
-        twin_score=backend.scores(made, twin, fresh)[main],
-        champion_score=backend.scores(made, champion, fresh)[main],
+        twin_score=finite(backend.scores(made, twin, fresh)[main]),
+        champion_score=finite(backend.scores(made, champion, fresh)[main]),
         twin_wins=twin_wins,
         champion_wins=champion_wins,
         p_worse=p_worse,

@@ -12,6 +12,7 @@
     ├── TryAgainLater         exit 75   the world is at fault, for now: the same call may succeed later
     ├── NotAllowed            exit 77   the world says no to this user
     ├── ConfigurationError    exit 78   a setting is wrong
+    ├── NotEnoughData         exit  0   the batch is kept; its window holds too little to learn from yet
     └── Superseded            exit  0   a newer attempt has taken this run over; nothing is to be done
 
 Each message holds what was given, what is allowed and what to do next. `place` says where it happened
@@ -152,6 +153,15 @@ class ConfigurationError(DiurnalError, ValueError):
     """A setting is wrong, or what it names cannot serve."""
 
     exit_status = 78
+
+
+class NotEnoughData(DiurnalError):
+    """A sound batch is kept, and its window holds too little to learn from yet. It counts in later windows."""
+
+    exit_status = 0
+
+    def __init__(self, lacking: str, *, advice: str | None = None) -> None:
+        super().__init__(f"not enough data yet: {lacking}", advice=advice)
 
 
 class Superseded(DiurnalError):

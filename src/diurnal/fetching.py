@@ -38,16 +38,19 @@ def bring_in(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Sch
             [*brought.warnings, *_repeated(brought.schema, fixed, brought.n_repeated)],
         )
     spool = _spooled(day, folder)
-    schema = fixed or infer(
-        lambda: iter(spool),
-        target=experiment.target,
-        key=experiment.key,
-        drop=experiment.drop,
-        duplicates=experiment.duplicates,
-        task=task,
-        limits=experiment.limits,
-    )
-    inspection = Inspection(schema, experiment.limits)
+    schema = fixed
+    if schema is None or schema.lacks_classes:
+        found = infer(
+            lambda: iter(spool),
+            target=experiment.target,
+            key=experiment.key,
+            drop=experiment.drop,
+            duplicates=experiment.duplicates,
+            task=task,
+            limits=experiment.limits,
+        )
+        schema = schema.with_classes_of(found) if schema else found
+    inspection = Inspection(schema, experiment.limits, alone=experiment.window == 1)
     package, arrangement = day.stores.lake.write(
         experiment.name,
         "batches",

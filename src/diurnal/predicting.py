@@ -141,9 +141,19 @@ def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -
             empty = False
             rows = pa.Table.from_batches([batch])
             keys = {name: rows.column(name) for name in schema.key}
-            yield pa.table({**keys, **backend.predictions(model, rows.select(features), row["signature"])})
+            yield pa.table(_beside(keys, backend.predictions(model, rows.select(features), row["signature"])))
     if empty:
         yield _nothing(schema, row["signature"])
+
+
+def _beside(keys: dict[str, Any], predictions: dict[str, Any]) -> dict[str, Any]:
+    """Put predictions beside keys; one whose name a key has gets an underscore more."""
+    columns = dict(keys)
+    for name, column in predictions.items():
+        while name in columns:
+            name += "_"  # noqa: PLW2901
+        columns[name] = column
+    return columns
 
 
 def _nothing(schema: Schema, signature: dict[str, Any]) -> pa.Table:

@@ -140,7 +140,7 @@ def decide(policy: str, *, evaluation: Evaluation, interval: DataInterval, champ
             advice=f"use one of {', '.join(POLICIES)}",
         )
     if policy not in _BY_HAND and champion is None:
-        return Decision(True, f"there was no champion; test score {evaluation.test_score:.4g}")
+        return Decision(True, f"there was no champion; test score {_shown(evaluation.test_score)}")
     if champion is not None and champion.interval.end > interval.end:
         return Decision(
             False,
@@ -197,8 +197,12 @@ def _evidence(found: Comparison, version: int | None) -> str:
     return (
         f"of {found.n_compared} samples new to both, the twin was nearer to the truth on {found.twin_wins} and the "
         f"champion (version {version}) on {found.champion_wins} ({found.test}, p = {found.p_worse:.2g}); "
-        f"scores {found.twin_score:.4g} and {found.champion_score:.4g}"
+        f"scores {_shown(found.twin_score)} and {_shown(found.champion_score)}"
     )
+
+
+def _shown(score: float | None) -> str:
+    return "undefined" if score is None else f"{score:.4g}"
 
 
 _POLICIES: dict[str, Callable[[Evaluation, ModelVersion | None], Decision]] = {

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import BatchRefused, Problem
+from diurnal.errors import NotEnoughData
 from diurnal.values import Package, Samples
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from diurnal.backends import Backend, Data
     from diurnal.day import Day
+
+
+WIDER = "run later data intervals; a wider window or larger batches give more"
 
 
 @dataclass(frozen=True)
@@ -61,25 +64,24 @@ def to_tune(day: Day, samples: Samples) -> tuple[Backend, Any, Data]:
 
     Raises
     ------
-    BatchRefused
-        If there are none, or too few of a class for the folds.
+    NotEnoughData
+        If there are none, one class only, or fewer than the folds need.
     """
     from diurnal.backends import backend_of
-    from diurnal.contract import refuse_scarce_classes
 
     search = day.experiment.build()
     backend = backend_of(search)
     data = backend.read(day, samples.train, day.schema, share=day.share(samples.train))
     if not data.n_rows:
         raise no_samples(day, "train")
-    if backend.task(search) == "classification":
-        refuse_scarce_classes(backend.class_counts(data), backend.least_of_a_class(search, data))
+    lacking = backend.too_small(search, data)
+    if lacking:
+        raise NotEnoughData(lacking, advice=WIDER)
     return backend, search, data
 
 
-def no_samples(day: Day, side: str) -> BatchRefused:
-    """Give the refusal of a window that has no sample on one side."""
-    what = f"no sample of the window falls to the {side} side at test_size={day.experiment.test_size}"
-    return BatchRefused(
-        [Problem(f"no-{side}-samples", what)], advice="fetch larger batches, or choose another test_size"
+def no_samples(day: Day, side: str) -> NotEnoughData:
+    """Give the error of a window that has no sample on one side."""
+    return NotEnoughData(
+        f"no sample of the window is for {side}ing at test_size={day.experiment.test_size}", advice=WIDER
     )

@@ -15,7 +15,8 @@ of them has the role that its content gives, and a batch that is fetched again k
 
 Canonical bytes, column by column in the order of their names: one byte for the kind (``n`` for null), then
 eight bytes little-endian for a number (integers, booleans as 0 and 1, days since 1970 for dates, microseconds
-since 1970 for instants; IEEE doubles for floats, with -0.0 as 0.0), or a length in eight bytes and UTF-8 for text.
+since 1970 for instants, and for timestamps as if they were in UTC; IEEE doubles for floats, with -0.0 as 0.0),
+or a length in eight bytes and UTF-8 for text.
 """
 
 from __future__ import annotations
@@ -263,8 +264,9 @@ def _canonical(value: Scalar) -> bytes:
     if isinstance(value, float):
         return b"f" + struct.pack("<d", value + 0.0)
     if isinstance(value, datetime):
-        delta = value - _EPOCH
-        return b"t" + struct.pack("<q", (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds)
+        kind, epoch = (b"w", _EPOCH.replace(tzinfo=None)) if value.tzinfo is None else (b"t", _EPOCH)
+        delta = value - epoch
+        return kind + struct.pack("<q", (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds)
     if isinstance(value, date):
         return b"d" + struct.pack("<q", (value - _EPOCH.date()).days)
     return (b"b" if isinstance(value, bool) else b"i") + struct.pack("<q", value)
@@ -321,10 +323,18 @@ def _values(column: pa.Array) -> tuple[str, npt.NDArray[Any]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kinds: dict[Any, str] = {pa.float64(): "f", pa.int64(): "i", pa.bool_(): "b", pa.date32(): "d"}
+    kinds: dict[Any, str] = {
+        pa.float64(): "f",
+        pa.int64(): "i",
+        pa.bool_(): "b",
+        pa.date32(): "d",
+        pa.timestamp("us"): "w",
+    }
     kind = kinds.get(column.type, "t")
     if kind in "bd":
         column = column.cast(pa.int32()).cast(pa.int64())
+    elif kind == "w":
+        column = column.cast(pa.int64())
     elif kind == "t":
         column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     values = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from diurnal import sharding
-from diurnal.errors import BatchRefused, TryAgainLater
+from diurnal.errors import BatchRefused, DeclarationError, NotEnoughData, TryAgainLater
 from diurnal.sharding import Part
 from diurnal.values import (
     Batch,
@@ -27,9 +27,11 @@ from diurnal.values import (
     Run,
     Samples,
     SearchResult,
+    finite,
 )
 
 if TYPE_CHECKING:
+    from diurnal.contract import Schema
     from diurnal.day import Day, Window
 
 
@@ -48,7 +50,7 @@ def fetch(day: Day) -> Batch:
             where = quarantine.keep(lake, name, day.interval, folder, refusal)
             refusal.advice = " ".join(filter(None, [refusal.advice, f"what came is kept in {where}"]))
             raise
-    if fixed is None and warehouse.fix_schema(name, schema.to_dict(), package.digest) != schema.to_dict():
+    if not _is_fixed(day, fixed, schema, package):
         raise TryAgainLater("another run has just fixed the schema of this experiment", advice="run it again")
     lake.register(warehouse.identity)
     warehouse.keep_batch(name, day.interval, epoch, package)
@@ -62,8 +64,9 @@ def fetch(day: Day) -> Batch:
 
 def save_batch(day: Day, batch: Batch) -> int:
     """Copy the batch to the warehouse, as a load of its own behind the view ``batch_data_<experiment>``."""
-    rows = day.stores.lake.batches(batch.package)
-    return day.stores.warehouse.load(batch.run, batch.package, day.schema.arrow, rows)
+    schema, rows = day.schema, day.stores.lake.batches(batch.package)
+    leading = {schema.target, *schema.key}
+    return day.stores.warehouse.load(batch.run, batch.package, schema.arrow, rows, leading=leading)
 
 
 def split(day: Day, batch: Batch) -> Samples:
@@ -99,7 +102,13 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
     lake = day.stores.lake
     backend, search, data = sharding.to_tune(day, samples)
     scored = sharding.read(day, parts) if parts else None
-    tuned = backend.tune(search, data, progress=day.progress, parts=scored)
+    try:
+        tuned = backend.tune(search, data, progress=day.progress, parts=scored)
+    except DeclarationError as error:
+        # a fold without a class is what scikit-learn fails on; with more samples of it, it will not
+        if day.schema.task == "classification" and (lacking := backend.scarce(search, data)):
+            raise NotEnoughData(f"{lacking} ({error.message})", advice=sharding.WIDER) from error
+        raise
     twin, _ = models.dump_and_read_back(tuned.twin, day.experiment.trusted, scratch=day.scratch)
     digest = hashlib.sha256(twin).hexdigest()
     name, key = day.experiment.name, day.interval.key
@@ -141,11 +150,14 @@ def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
     if not data.n_rows:
         raise sharding.no_samples(day, "test")
     twin = day.twin(search)
-    scores = backend.scores(made, twin, data)
+    scores = {name: finite(score) for name, score in backend.scores(made, twin, data).items()}
     version, comparison, uncompared, lacking = comparing.against_champion(day, samples, twin, schema)
+    main = scores[backend.score_name(made)]
+    if main is None:
+        lacking.append(f"{backend.score_name(made)} is undefined on {data.n_rows} test samples: there is no test score")
     return Evaluation(
         run=samples.run,
-        test_score=scores[backend.score_name(made)],
+        test_score=main,
         test_scores=scores,
         n_test=data.n_rows,
         champion_version=version,
@@ -248,6 +260,14 @@ def _as_recorded(day: Day, evaluation: Evaluation) -> Evaluation:
         champion_version=row["champion_version"],
         comparison=Comparison(**row["comparison"]) if row["comparison"] else None,
     )
+
+
+def _is_fixed(day: Day, before: Schema | None, schema: Schema, package: Package) -> bool:
+    """Fix the schema that the first batch gave, or the labels that a later one completed; False if another run did."""
+    name, warehouse = day.experiment.name, day.stores.warehouse
+    if before is None:
+        return warehouse.fix_schema(name, schema.to_dict(), package.digest) == schema.to_dict()
+    return schema.classes == before.classes or warehouse.complete_classes(name, before.classes, schema.classes)
 
 
 def _run(day: Day, epoch: int, package: Package, window: Window) -> Run:

@@ -124,8 +124,7 @@ def _load_state(stores: Stores, row: dict[str, Any], package: Package) -> str:
         kept = _content(stores.lake.batches(package))
     except DiurnalError:
         return "unknown"
-    rows = stores.warehouse.load_rows(row["experiment"], row["load_id"])
-    loaded = _content(batch.select(schema.names).cast(schema) for batch in rows)
+    loaded = _content(stores.warehouse.load_rows(row["experiment"], row["load_id"], schema))
     return "good" if loaded == kept else "damaged"
 
 

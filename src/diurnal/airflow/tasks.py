@@ -16,7 +16,7 @@ from airflow.sdk import BaseOperator
 
 from diurnal import flow
 from diurnal.airflow import assets
-from diurnal.errors import DiurnalError, Superseded
+from diurnal.errors import DiurnalError, NotEnoughData, Superseded
 from diurnal.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ExperimentTask(BaseOperator):
         """Do the task's work; gives what travels to later tasks.
 
         Our errors say all in their message, so the lines of code that they came through are left out of the log. A
-        superseded attempt is skipped: its work goes on in the newer one.
+        superseded attempt is skipped: its work goes on in the newer one. So is one whose window is too small yet.
         """
         from airflow.sdk.exceptions import AirflowSkipException
 
@@ -54,7 +54,7 @@ class ExperimentTask(BaseOperator):
         with quiet():
             try:
                 return self.work(context)
-            except Superseded as error:
+            except (NotEnoughData, Superseded) as error:
                 raise AirflowSkipException(str(error.at(place))) from None
             except DiurnalError as error:
                 raise error.at(place).with_traceback(None) from None

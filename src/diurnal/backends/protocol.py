@@ -147,11 +147,11 @@ class Backend(Protocol):
     def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Data:
         """Give, to judge by, the rows of a package whose samples are in none of the others."""
 
-    def class_counts(self, data: Any) -> dict[str, int]:
-        """Count the samples of each class."""
+    def too_small(self, made: Any, data: Any) -> str | None:
+        """Say what samples lack to be learnt from at all; None if nothing does."""
 
-    def least_of_a_class(self, made: Any, data: Any) -> int:
-        """Tell how many train samples each class needs."""
+    def scarce(self, made: Any, data: Any) -> str | None:
+        """Say which classes have too few samples to be in every fold; None if none has."""
 
     def cut(self, made: Any, data: Any, n: int) -> list[dict[str, int]]:
         """Cut a search into at most n shards."""

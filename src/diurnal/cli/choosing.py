@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from diurnal import intervals
-from diurnal.errors import BatchRefused, ConfigurationError, NotFound, Superseded, UsageError, nearest
+from diurnal.errors import (
+    BatchRefused,
+    ConfigurationError,
+    DiurnalError,
+    NotEnoughData,
+    NotFound,
+    Superseded,
+    UsageError,
+    nearest,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +30,7 @@ if TYPE_CHECKING:
     from diurnal.settings import Settings
     from diurnal.values import DataInterval
 
-Done = list[tuple["DataInterval", "Outcome | None", "BatchRefused | Superseded | None"]]
+Done = list[tuple["DataInterval", "Outcome | None", DiurnalError | None]]
 
 
 def interval(experiment: Experiment, stores: Stores, date: str | None, *, newest: bool) -> DataInterval:
@@ -44,6 +53,12 @@ def interval(experiment: Experiment, stores: Stores, date: str | None, *, newest
 def between(experiment: Experiment, first: str, last: str) -> list[DataInterval]:
     """Give the data intervals of some dates, both included."""
     return intervals.between(experiment.schedule, first, last, anchor=experiment.start_date)
+
+
+def following(experiment: Experiment, interval: DataInterval) -> DataInterval | None:
+    """Give the data interval after another one, if it is complete."""
+    later = intervals.following(experiment.schedule, interval, anchor=experiment.start_date)
+    return later if later.end <= datetime.now(UTC) else None
 
 
 def carry_out(
@@ -72,13 +87,13 @@ def backfill(
     force: bool,
     allow_future: bool,
 ) -> Done:
-    """Carry out runs, oldest first; a batch that is refused, or a run that is overtaken, does not stop other days."""
+    """Carry out runs, oldest first; one that ends without a result does not stop those of other days."""
     done: Done = []
     for one in chosen:
         try:
             outcome = carry_out(experiment, one, stores, watch, force=force, allow_future=allow_future)
             done.append((one, outcome, None))
-        except (BatchRefused, Superseded) as error:
+        except (BatchRefused, NotEnoughData, Superseded) as error:
             done.append((one, None, error))
     return done
 

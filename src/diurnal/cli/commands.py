@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diurnal.day import Stores
     from diurnal.experiment import Experiment
     from diurnal.settings import Settings
+    from diurnal.values import DataInterval
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON, for machines.")
 name_argument = click.argument("name", metavar="NAME")
@@ -97,7 +98,7 @@ def check(name: str, json_: bool) -> None:
 @diurnal.command()
 @name_argument
 @click.option("--date", default=None, help="The day, as 2026-11-23, or an instant in ISO 8601; the last complete one.")
-@click.option("--next", "next_", is_flag=True, help="The interval after the newest run; the start_date's at first.")
+@click.option("--next", "next_", is_flag=True, help="The first interval after the newest run that gives a result.")
 @click.option("--force", is_flag=True, help="Make one more result even where there is one.")
 @click.option("--allow-future", is_flag=True, help="Take an interval that is not over yet.")
 @as_json
@@ -105,13 +106,22 @@ def run(name: str, date: str | None, next_: bool, force: bool, allow_future: boo
     """Carry out one day: fetch, split, tune, evaluate, record, refit, publish, promote."""
     from diurnal.cli import choosing, printing
     from diurnal.cli.progress import progress
+    from diurnal.errors import NotEnoughData
 
     experiment = _find(name)
+    options = {"force": force, "allow_future": allow_future}
     with _stores() as stores:
-        interval = choosing.interval(experiment, stores, date, newest=next_)
-        with progress([interval], json_) as watch:
-            outcome = choosing.carry_out(experiment, interval, stores, watch, force=force, allow_future=allow_future)
-        printing.outcome(outcome, json_, _settings(), stores)
+        interval: DataInterval | None = choosing.interval(experiment, stores, date, newest=next_)
+        while interval:
+            try:
+                with progress([interval], json_) as watch:
+                    outcome = choosing.carry_out(experiment, interval, stores, watch, **options)
+            except NotEnoughData as lacking:
+                printing.not_enough(interval, lacking, json_)
+                interval = choosing.following(experiment, interval) if next_ else None
+            else:
+                printing.outcome(outcome, json_, _settings(), stores)
+                break
 
 
 @diurnal.command()
@@ -131,7 +141,7 @@ def backfill(name: str, first: str, last: str, force: bool, allow_future: bool, 
     with _stores() as stores, progress(intervals, json_) as watch:
         done = choosing.backfill(experiment, intervals, stores, watch, force=force, allow_future=allow_future)
     printing.backfilled(done, json_)
-    if any(error for _, _, error in done):
+    if any(error.exit_status for _, _, error in done if error):
         raise SystemExit(65)
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diurnal.cli import choosing
-from diurnal.errors import BatchRefused
+from diurnal.errors import BatchRefused, DiurnalError, NotEnoughData, Superseded
 
 if TYPE_CHECKING:
     from diurnal.day import Stores
     from diurnal.flow import Outcome
     from diurnal.settings import Settings
-    from diurnal.values import ModelVersion
+    from diurnal.values import DataInterval, ModelVersion
 
 RUN_COLUMNS = [
     "data_interval_start",
@@ -32,7 +32,12 @@ RUN_COLUMNS = [
     "reason",
 ]
 MODEL_COLUMNS = ["version", "champion", "data_interval_start", "run_id", "digest", "path"]
-_STATES = ("done", "already done", "refused", "superseded")
+_STATES = ("done", "already done", "refused", "not enough data", "superseded")
+_MISSED: dict[type[DiurnalError], str] = {
+    BatchRefused: "refused",
+    NotEnoughData: "not enough data",
+    Superseded: "superseded",
+}
 _LONG = ("best_params", "reason", "description", "run_id", "digest", "path", "name", "removed")
 PROMOTION_COLUMNS = ["seq", "version", "kind", "promoted_at", "promoted_by", "reason"]
 
@@ -112,6 +117,15 @@ def outcome(done: Outcome, json_: bool, settings: Settings, stores: Stores) -> N
     )
 
 
+def not_enough(interval: DataInterval, lacking: NotEnoughData, json_: bool) -> None:
+    """Print that a run ended without a result, as its window is too small."""
+    if json_:
+        row = {"state": "not enough data", "data_interval_start": interval.start, "reason": lacking.message}
+        click.echo(json.dumps(row, indent=2, default=_jsonable))
+    else:
+        click.echo(f"diurnal: note: {lacking}", err=True)
+
+
 def _compared(row: dict[str, Any]) -> tuple[str, str]:
     """Say how twin and champion did on the rows that neither had seen."""
     found = row["comparison"]
@@ -136,15 +150,14 @@ def backfilled(done: choosing.Done, json_: bool) -> None:
     """Print how a backfill ended, a line for each data interval."""
     listed = []
     for interval, outcome, refusal in done:
-        missed = "refused" if isinstance(refusal, BatchRefused) else "superseded"
-        state = missed if refusal else "already done" if outcome and outcome.already else "done"
+        state = _MISSED[type(refusal)] if refusal else "already done" if outcome and outcome.already else "done"
         row = choosing.as_row(outcome) if outcome else {"data_interval_start": interval.start, "reason": str(refusal)}
         listed.append({"state": state, **row})
     scores = ["test_score", "twin_score", "champion_score"]
     rows(listed, json_, ["data_interval_start", "state", "version", *scores, "promoted", "reason"])
     if not json_:
         counts = {state: sum(row["state"] == state for row in listed) for state in _STATES}
-        said = ", ".join(f"{n} {state}" for state, n in counts.items() if n or state != "superseded")
+        said = ", ".join(f"{n} {state}" for state, n in counts.items() if n or state in _STATES[:3])
         click.echo(f"\n{len(listed)} data intervals: {said}")
 
 

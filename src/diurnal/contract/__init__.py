@@ -5,7 +5,8 @@ of the target and the categories of its features of text (:func:`infer`). Every 
 against it by an :class:`Inspection`, which casts as it reads and refuses the batch with *all* that it found, row
 numbers and nearest names included.
 
-There are six kinds, each with one Arrow type: whoever reads a batch later meets no other. A cast is made only where
+There are seven kinds, each with one Arrow type. An ``instant`` is a point in time; a ``timestamp`` is what a clock
+without a timezone shows, and a column is the one or the other for life. A cast is made only where
 it loses nothing: ``12.0`` becomes an int, ``12.5`` does not; an int beyond 2**53 does not become a float. NaN is a
 null, since both say that nothing is known, and only one of them can be counted. What is *absent* is never guessed
 from words: ``NA``, ``null`` and ``None`` are text.
@@ -21,14 +22,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from diurnal.contract.schema import KINDS, UNTYPED, Column, Schema, refuse_scarce_classes
+from diurnal.contract.schema import KINDS, UNTYPED, Column, Schema
 
 if TYPE_CHECKING:
     from diurnal.contract.custom import satisfying
     from diurnal.contract.inference import infer
     from diurnal.contract.inspection import Inspection
 
-__all__ = ["KINDS", "UNTYPED", "Column", "Inspection", "Schema", "infer", "refuse_scarce_classes", "satisfying"]
+__all__ = ["KINDS", "UNTYPED", "Column", "Inspection", "Schema", "infer", "satisfying"]
 
 _LAZY = {
     "infer": "diurnal.contract.inference",

@@ -24,7 +24,7 @@ EXACT = 2**53  # beyond it not every int is a float
 
 _FIRST_YEAR, _LAST_YEAR = 1678, 2261  # what fits in nanoseconds since 1970, which is what pandas and NumPy count in
 
-LOCALISE = "say where the clock hangs: in pandas column.dt.tz_localize('Europe/Berlin'), in SQL AT TIME ZONE"
+LOCALISE = "give them one: Files(timezone='Europe/Berlin'), column.dt.tz_localize('Europe/Berlin'), AT TIME ZONE in SQL"
 
 
 @dataclass
@@ -64,17 +64,19 @@ def kind_of(given: pa.DataType) -> Kind | None:
         ("text", lambda t: pt.is_string(t) or pt.is_large_string(t) or pt.is_string_view(t)),
         ("date", pt.is_date),
         ("instant", lambda t: pt.is_timestamp(t) and t.tz is not None),
+        ("timestamp", pt.is_timestamp),
     )
     return next((kind for kind, test in tests if test(given)), None)
 
 
 def refusal_of(given: pa.DataType) -> tuple[str, str]:
     """Say why a column of an Arrow type without a kind is refused."""
-    if pt.is_timestamp(given):
-        return "naive-timestamp", f"has times without a timezone ({given}); {LOCALISE}"
     if pt.is_nested(given):
         return "nested-type", f"is nested ({given}); a cell is one value: spread it over columns in the source"
-    return "unsupported-type", f"is of the type {given}; allowed are numbers, booleans, text, dates and instants"
+    return (
+        "unsupported-type",
+        f"is of the type {given}; allowed are numbers, booleans, text, dates and timestamps",
+    )
 
 
 def decoded(column: pa.Array) -> pa.Array:
@@ -165,8 +167,8 @@ def _as_text(text: Cast, kind: Kind) -> Cast:
     """Keep typed text where text is promised; else each cell is one too many."""
     if kind == "text":
         return text
-    words = {"int": "text-in-number", "float": "text-in-number", "bool": "not-a-bool"}
-    code = words.get(kind, "not-a-date" if kind == "date" else "not-an-instant")
+    codes = {"int": "text-in-number", "float": "text-in-number", "bool": "not-a-bool", "date": "not-a-date"}
+    code = codes.get(kind, f"not-a{'n' * (kind == 'instant')}-{kind}")
     values = text.values
     text.lose(code, "{} came as text", _mask(pc.is_valid(values)))
     return Cast(pa.nulls(len(values), arrow_type(kind)), text.lost)
@@ -198,8 +200,9 @@ def _float_of_int(column: pa.Array) -> Cast:
     return _then_cast(result, pa.float64())
 
 
-def _instant(column: pa.Array) -> Cast:
-    result = Cast(column.cast(pa.timestamp(column.type.unit, "UTC")))
+def _moment(column: pa.Array, kind: Kind) -> Cast:
+    """Give an instant in UTC, or a timestamp without zone, in microseconds."""
+    result = Cast(column.cast(pa.timestamp(column.type.unit, "UTC" if kind == "instant" else None)))
     if column.type.unit == "ns":
         fine = _mask(pc.not_equal(pc.nanosecond(column), 0))
         result.lose("too-fine-instant", "{} is finer than a microsecond; round it in the source", fine)
@@ -207,7 +210,7 @@ def _instant(column: pa.Array) -> Cast:
         raw = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
         reach = 2**63 // (10**6 if column.type.unit == "s" else 10**3) - 1
         result.lose("date-out-of-range", "an instant lies beyond any calendar", (raw > reach) | (raw < -reach))
-    return _then_cast(result, arrow_type("instant"))
+    return _then_cast(result, arrow_type(kind))
 
 
 _CONVERTERS: dict[tuple[Kind | None, Kind], Callable[[pa.Array], Cast]] = {
@@ -217,7 +220,9 @@ _CONVERTERS: dict[tuple[Kind | None, Kind], Callable[[pa.Array], Cast]] = {
     ("float", "float"): lambda column: _then_cast(Cast(column), pa.float64()),
     ("bool", "bool"): Cast,
     ("date", "date"): lambda column: _then_cast(Cast(column), pa.date32()),
-    ("instant", "instant"): _instant,
+    ("instant", "instant"): lambda column: _moment(column, "instant"),
+    ("timestamp", "timestamp"): lambda column: _moment(column, "timestamp"),
+    ("date", "timestamp"): lambda column: _then_cast(Cast(column), arrow_type("timestamp")),
 }
 
 
@@ -233,7 +238,8 @@ def _bounded(result: Cast) -> Cast:
         first: Any = date(_FIRST_YEAR, 1, 1)
         last: Any = date(_LAST_YEAR + 1, 1, 1)
         if pt.is_timestamp(values.type):
-            first, last = (datetime(d.year, 1, 1, tzinfo=UTC) for d in (first, last))
+            zone = UTC if values.type.tz else None
+            first, last = (datetime(d.year, 1, 1, tzinfo=zone) for d in (first, last))
         early = pc.less(values, pa.scalar(first, values.type))
         late = pc.greater_equal(values, pa.scalar(last, values.type))
         allowed = f"outside of the years {_FIRST_YEAR} to {_LAST_YEAR}"

@@ -1,8 +1,8 @@
 """The forms that cells of text have: how a source without types says an int, a float, a date.
 
 Each form is a regular expression (RE2's, applied to whole columns at once). Some forms are not kinds, but what a
-column looks like that was *meant* to be of a kind: numbers with a decimal comma, instants without a zone, dates
-in more than one notation. A column of such a form is refused with its own code; as text it would become thousands
+column looks like that was *meant* to be of a kind: numbers with a comma, times with and without a zone, dates in more
+than one notation. A column of such a form is refused with its own code; as text it would become thousands
 of categories without a word.
 """
 
@@ -42,6 +42,7 @@ FORMS = {
     "bool": "(?i:true|false)",
     "date": _DATE,
     "instant": _CLOCK + _ZONE,
+    "timestamp": _CLOCK,
     "moments": _CLOCK + _ZONE + "?",
     "dates": "|".join(_NOTATIONS),
 }
@@ -52,22 +53,29 @@ _WIDER = {
     "float": {"comma"},
     "date": {"dates"},
     "instant": {"moments", "dates"},
+    "timestamp": {"moments", "dates"},
     "moments": {"dates"},
 }
 
-_EXACT = {"int": r"-?(0|[1-9][0-9]*)(\.0*)?", **{kind: FORMS[kind] for kind in ("float", "bool", "date", "instant")}}
+_EXACT = {
+    "int": r"-?(0|[1-9][0-9]*)(\.0*)?",
+    **{kind: FORMS[kind] for kind in ("float", "bool", "date", "instant")},
+    "timestamp": f"{_CLOCK}|{_DATE}",  # pandas writes a column of midnights as dates
+}
 
 _Refusal = tuple[str, str]
+
+_COMMA = "has a comma; say what it is: Files(..., decimal=',') or Files(..., thousands=',')"
 
 _UNFIT: dict[str, tuple[tuple[str, _Refusal], ...]] = {
     "int": (
         (FORMS["int"], ("integer-too-large", "does not fit in 64 bits; an id is better kept as text")),
         (_FINITE, ("fraction-in-int", "is no whole number")),
-        (FORMS["comma"], ("decimal-comma", "has a decimal comma; write numbers with a point")),
+        (FORMS["comma"], ("decimal-comma", _COMMA)),
         (_ANY, ("text-in-number", "is no number")),
     ),
     "float": (
-        (FORMS["comma"], ("decimal-comma", "has a decimal comma; write numbers with a point")),
+        (FORMS["comma"], ("decimal-comma", _COMMA)),
         (_ANY, ("text-in-number", "is no number")),
     ),
     "bool": ((_ANY, ("not-a-bool", "is neither true nor false")),),
@@ -78,9 +86,15 @@ _UNFIT: dict[str, tuple[tuple[str, _Refusal], ...]] = {
     ),
     "instant": (
         (FORMS["instant"], ("impossible-date", "is in no calendar")),
-        (FORMS["moments"], ("naive-timestamp", "says no offset from UTC; write it as 2026-11-23T06:00:00Z")),
+        (FORMS["moments"], ("naive-timestamp", "has no offset from UTC, and the column has one by the contract")),
         (FORMS["dates"], ("mixed-dates", "is not written as 2026-11-23T06:00:00Z, as others are")),
         (_ANY, ("not-an-instant", "is no instant as 2026-11-23T06:00:00Z")),
+    ),
+    "timestamp": (
+        (_EXACT["timestamp"], ("impossible-date", "is in no calendar")),
+        (FORMS["moments"], ("zoned-timestamp", "has an offset from UTC, and the column has none by the contract")),
+        (FORMS["dates"], ("mixed-dates", "is not written as 2026-11-23 06:00:00, as others are")),
+        (_ANY, ("not-a-timestamp", "is no time as 2026-11-23 06:00:00")),
     ),
 }
 
@@ -164,7 +178,7 @@ class Narrowing:
             if any(form in _WIDER.get(narrower, ()) for narrower in still) or matches(texts, FORMS[form]).all():
                 still.append(form)
         self._possible = still
-        if still and still[0] in ("date", "instant", "moments", "dates"):
+        if still and still[0] in ("date", "instant", "timestamp", "moments", "dates"):
             self._notations |= {notation for notation in _NOTATIONS if matches(texts, notation).any()}
 
     def _form(self) -> str:
@@ -179,14 +193,12 @@ class Narrowing:
         """Say why the form of the column is refused, if it is."""
         first = self._form()
         if first == "comma":
-            return "decimal-comma", "has numbers with a decimal comma; write them with a point"
-        if first == "moments" and len(self._notations) > 1:
+            return "decimal-comma", f"has numbers with commas: it {_COMMA}"
+        if first == "moments":
             return (
                 "mixed-timezones",
-                "has instants with and without an offset from UTC; write all as 2026-11-23T06:00:00Z",
+                "has times with and without an offset from UTC; write all as 2026-11-23T06:00:00Z",
             )
-        if first == "moments":
-            return "naive-timestamp", "has times without an offset from UTC; write them as 2026-11-23T06:00:00Z"
         if first == "dates" and len(self._notations) > 1:
             return "mixed-dates", "has dates in more than one notation; write all as YYYY-MM-DD"
         return None

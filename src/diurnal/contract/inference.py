@@ -167,6 +167,8 @@ def _drafts(
             is_dropped=field.name in drop,
         )
         for field in header
+        # what no contract has a kind for can be dropped, and then is not kept either
+        if not (field.name in drop and not untyped and kind_of(field.type) is None and not pt.is_null(field.type))
     }
 
 
@@ -218,11 +220,11 @@ class _Draft:
     def kind(self, findings: Findings) -> Kind:
         """Give the kind, or say why there is none."""
         refusal = None
-        if self.narrowing:
+        if self.narrowing and not self.narrowing.empty:
             kind: Kind | None = self.narrowing.kind()
             refusal = None if self.is_dropped else self.narrowing.refusal()  # dropped, it may be odd, and is text
-        elif pt.is_null(self.type):
-            kind = "text"
+        elif self.narrowing or pt.is_null(self.type):
+            kind = "text" if self.is_dropped else "float"  # without any value it is what pandas takes it for
         else:
             kind = kind_of(self.type)
             refusal = None if kind else refusal_of(self.type)
@@ -233,17 +235,17 @@ class _Draft:
     def column(self, findings: Findings, *, is_feature: bool) -> Column:
         """Finish the draft."""
         kind = self.kind(findings)
-        if is_feature and self.n_null == self.n_rows:
-            what = f"{self.name} is null in every row of the first batch; drop it, or fill it"
-            findings.add([Problem("all-null-column", what, self.name)])
         categories = None
         if is_feature and kind == "text" and self.distinct is not None:
             categories = tuple(sorted(self.distinct))
-        return Column(self.name, kind, self.n_null > 0, categories)
+        return Column(self.name, kind, self.n_null > 0, categories, self.n_null / self.n_rows)
 
     def labels(self, task: Task, findings: Findings) -> tuple[Any, ...] | None:
         """Give the classes of the target, sorted, if it has classes; refuse a target that does not fit the task."""
         kind = self.kind(findings)
+        if self.n_null == self.n_rows:
+            findings.add([Problem("null-target", f"the target {self.name} is null in every row", self.name)])
+            return None
         fitting = ("int", "float") if task == "regression" else ("int", "float", "bool", "text")
         if kind not in fitting:
             what = f"the target {self.name} is {kind}; a {task} predicts {' or '.join(fitting)}"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diurnal.contract import names
-from diurnal.contract.casts import cast, kind_of, refusal_of
+from diurnal.contract.casts import LOCALISE, cast, kind_of, refusal_of
 from diurnal.contract.findings import Findings
 from diurnal.contract.forms import shown
 from diurnal.contract.schema import UNTYPED, Column, Schema, arrow_type
@@ -32,6 +32,8 @@ class Inspection:
         What the first batch fixed.
     limits : Limits
         What else a batch may be like.
+    alone : bool
+        Whether a model learns from this batch only, so that its target must be fit to be learnt.
     training : bool
         False for rows to predict: only features are needed (the target is left out, a key or dropped column passes
         if it came), and what is true of a batch as a whole (its size, its nulls, its constants) is not asked.
@@ -58,8 +60,8 @@ class Inspection:
     [[{'age': 41, 'ill': True}, {'age': 7, 'ill': False}]]
     """
 
-    def __init__(self, schema: Schema, limits: Limits, *, training: bool = True) -> None:
-        self.schema, self.limits, self.training = schema, limits, training
+    def __init__(self, schema: Schema, limits: Limits, *, training: bool = True, alone: bool = True) -> None:
+        self.schema, self.limits, self.training, self.alone = schema, limits, training, alone
         self.warnings: list[str] = []
         self.n_rows = 0
         self._n_bytes = 0
@@ -133,7 +135,7 @@ class Inspection:
             self.n_rows, self._n_bytes, self._tallies, frozenset(self._leaks) if self.n_rows else frozenset()
         )
         if self.training:
-            self._findings.add(problems(self.schema, self.limits, counts))
+            self._findings.add(problems(self.schema, self.limits, counts, alone=self.alone))
         self.warnings += warnings(self.schema, counts, training=self.training)
         self._findings.refuse()
 
@@ -162,7 +164,7 @@ class Inspection:
         self._header = came
         wanted = self.schema.names if self.training else self.schema.features
         fatal = names.duplicates(came) + names.missing(wanted, came)
-        strangers = names.unknown(self.schema.names, came)
+        strangers = names.unknown(self.schema.names, [name for name in came if name not in self.schema.drop])
         if self.limits.extra == "ignore":
             self.warnings += [f"{problem.what}; it is ignored" for problem in strangers]
         else:
@@ -198,16 +200,14 @@ class Inspection:
 
     def _check_target(self, columns: dict[str, pa.Array]) -> None:
         name, values = self.schema.target, columns[self.schema.target]
-        lost = self._lost.get(name, ())
-        nulls = np.setdiff1d(np.flatnonzero(values.is_null()), lost)
-        self._findings.add_rows("null-target", f"the target {name} is null", name, nulls, self.n_rows)
         if self.schema.classes is not None:
             known = pc.is_in(values, pa.array(self.schema.classes, values.type))
             rows = np.flatnonzero(pc.and_(pc.is_valid(values), pc.invert(known)))
             label = shown(values[int(rows[0])].as_py()) if len(rows) else ""
             what = f"the label {label} of {name} is new; the first batch fixed {_listed(self.schema.classes)}"
             self._findings.add_rows("unseen-label", what, name, rows, self.n_rows)
-        self._leaks = {feature for feature in self._leaks if is_same(columns[feature], values)}
+        labelled = values.is_valid() if values.null_count else None
+        self._leaks = {feature for feature in self._leaks if is_same(columns[feature], values, labelled)}
 
     def _tally(self, column: Column) -> Tally:
         known = None if column.categories is None else pa.array(column.categories, pa.string())
@@ -220,6 +220,11 @@ def _other_type(column: Column, came: pa.DataType) -> Problem:
     if kind_of(came) is None:
         code, what = refusal_of(came)
         return Problem(code, f"{name} {what}", name)
+    if column.kind == "instant" and kind_of(came) == "timestamp":
+        return Problem("naive-timestamp", f"{name} has times without a timezone, and had one before; {LOCALISE}", name)
+    if column.kind == "timestamp" and kind_of(came) == "instant":
+        what = f"{name} has times with a timezone ({came}), and had none before; take it away in the source"
+        return Problem("zoned-timestamp", what, name)
     return Problem("other-type", f"{name} is {column.kind} by the schema, and came as {came}", name)
 
 

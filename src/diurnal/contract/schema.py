@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
-
-from diurnal.errors import BatchRefused, Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Kind = Literal["int", "float", "bool", "text", "date", "instant"]
+Kind = Literal["int", "float", "bool", "text", "date", "instant", "timestamp"]
 Task = Literal["classification", "regression"]
 Duplicates = Literal["drop", "keep"]
 
-KINDS: tuple[Kind, ...] = ("int", "float", "bool", "text", "date", "instant")
+KINDS: tuple[Kind, ...] = ("int", "float", "bool", "text", "date", "instant", "timestamp")
 
 UNTYPED = {b"diurnal.untyped": b"1"}
 """The metadata of an Arrow schema whose columns are all text because their source knows no types."""
@@ -32,6 +30,7 @@ def arrow_type(kind: Kind) -> pa.DataType:
         "text": pa.string(),
         "date": pa.date32(),
         "instant": pa.timestamp("us", "UTC"),
+        "timestamp": pa.timestamp("us"),
     }
     return types[kind]
 
@@ -50,12 +49,15 @@ class Column:
         Whether it held nulls in the first batch.
     categories : tuple of str, optional
         The distinct values of a feature of text in the first batch, sorted; None where they were more than 1,000.
+    null_share : float, optional
+        The share of nulls in the first batch, from 0 to 1; older contracts do not have it.
     """
 
     name: str
     kind: Kind
     nullable: bool = True
     categories: tuple[str, ...] | None = None
+    null_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Schema:
     task : str
         ``"classification"`` or ``"regression"``.
     classes : tuple, optional
-        The labels of the first batch, sorted; None for a regression.
+        The labels of the first batch, sorted; None for a regression. A single one is completed by the first batch that
+        has another.
     duplicates : str
         Without a key: ``"drop"`` where rows that agree on everything are one sample, ``"keep"`` where each row is one.
 
@@ -117,16 +120,30 @@ class Schema:
         return not self.key and self.duplicates == "keep"
 
     @property
+    def lacks_classes(self) -> bool:
+        """Whether further labels are to come: a classifier tells at least two classes apart."""
+        return self.classes is not None and len(self.classes) < 2
+
+    @property
     def features(self) -> tuple[str, ...]:
         """The names of the columns to predict from, in order."""
         others = {self.target, *self.key, *self.drop}
         return tuple(name for name in self.names if name not in others)
+
+    def with_classes_of(self, other: Schema) -> Schema:
+        """Add the labels that another batch has; if they are of another kind, they are left to be refused."""
+        kinds = [{column.name: column.kind for column in schema.columns}.get(self.target) for schema in (self, other)]
+        if kinds[0] != kinds[1] or self.classes is None or other.classes is None:
+            return self
+        return replace(self, classes=tuple(sorted({*self.classes, *other.classes})))
 
     def to_dict(self) -> dict[str, Any]:
         """Give the schema in JSON's types."""
         plain = asdict(self)
         for column in plain["columns"]:
             column["categories"] = None if column["categories"] is None else list(column["categories"])
+            if column["null_share"] is None:
+                del column["null_share"]
         listed = {name: list(plain[name]) for name in ("columns", "key", "drop")}
         return plain | listed | {"classes": None if self.classes is None else list(self.classes)}
 
@@ -147,31 +164,3 @@ class Schema:
 
 def _tuple_or_none(values: list[Any] | None) -> tuple[Any, ...] | None:
     return None if values is None else tuple(values)
-
-
-def refuse_scarce_classes(counts: Mapping[str, int], folds: int) -> None:
-    """Refuse samples with a class that cannot be in every fold.
-
-    Parameters
-    ----------
-    counts : Mapping of str to int
-        How many samples each class has.
-    folds : int
-        Of the cross-validation.
-
-    Raises
-    ------
-    BatchRefused
-        If a class has fewer samples than there are folds.
-
-    Examples
-    --------
-    >>> refuse_scarce_classes({"benign": 40, "malignant": 5}, folds=5)
-    """
-    scarce = {label: n for label, n in counts.items() if n < folds}
-    if scarce:
-        listed = ", ".join(f"{label!r} has {n}" for label, n in sorted(scarce.items()))
-        raise BatchRefused(
-            [Problem("scarce-class", f"each class needs at least {folds} train samples, one for each fold: {listed}")],
-            advice="widen the window, fetch larger batches, lower cv, or merge the rare classes in the source",
-        )

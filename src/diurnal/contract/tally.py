@@ -86,8 +86,13 @@ class Tally:
         return bool(self.low.as_py() == self.high.as_py())
 
 
-def is_same(feature: pa.Array, target: pa.Array) -> bool:
-    """Tell whether a feature equals the target in every row; numbers of two kinds are compared as numbers."""
+def is_same(feature: pa.Array, target: pa.Array, where: pa.BooleanArray | None = None) -> bool:
+    """Tell whether a feature equals the target in every row; numbers of two kinds are compared as numbers.
+
+    With `where`, only the rows for which it is true count.
+    """
+    if where is not None:
+        feature, target = feature.filter(where), target.filter(where)
     if feature.null_count or target.null_count:
         return False
     if feature.type == target.type:

@@ -10,6 +10,8 @@ from diurnal.contract.tally import Tally
 from diurnal.errors import Problem
 from diurnal.values import Limits
 
+UNLIKELY = 1e-4  # a batch has so many nulls by chance, if they are as frequent as in the first one
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -21,11 +23,11 @@ class Counts:
     leaks: frozenset[str]
 
 
-def problems(schema: Schema, limits: Limits, counts: Counts) -> Iterator[Problem]:
-    """Find why the batch, as a whole, is refused for training."""
+def problems(schema: Schema, limits: Limits, counts: Counts, *, alone: bool) -> Iterator[Problem]:
+    """Find why the batch, as a whole, is refused for training; `alone`, it is all that a model learns from."""
     yield from _of_size(limits, counts)
     if counts.n_rows:
-        yield from _of_target(schema, counts)
+        yield from _of_target(schema, counts, alone=alone)
         for column in schema.columns:
             if column.name in schema.features:
                 yield from _of_feature(column, limits, counts)
@@ -44,9 +46,13 @@ def _of_size(limits: Limits, counts: Counts) -> Iterator[Problem]:
         yield Problem("too-many-bytes", f"the batch has {counts.n_bytes} bytes; max_bytes is {limits.max_bytes}")
 
 
-def _of_target(schema: Schema, counts: Counts) -> Iterator[Problem]:
+def _of_target(schema: Schema, counts: Counts, *, alone: bool) -> Iterator[Problem]:
     name, tally = schema.target, counts.tallies[schema.target]
-    if tally.is_constant and schema.task == "classification":
+    if tally.n_null == counts.n_rows:
+        yield Problem("null-target", f"the target {name} is null in every row", name)
+    elif tally.is_constant and not alone:
+        return
+    elif tally.is_constant and schema.task == "classification":
         yield Problem("one-class", f"all rows have one label of {name}; a classifier needs two", name)
     elif tally.is_constant:
         yield Problem("constant-target", f"the target {name} has one value in all rows; nothing can be learnt", name)
@@ -58,12 +64,15 @@ def _of_target(schema: Schema, counts: Counts) -> Iterator[Problem]:
 
 def _of_feature(column: Column, limits: Limits, counts: Counts) -> Iterator[Problem]:
     name, tally = column.name, counts.tallies[column.name]
-    share = tally.n_null / counts.n_rows
-    if share == 1:
-        yield Problem("all-null-column", f"{name} is null in every row", name)
-    elif share > limits.max_null:
-        what = f"{name} is null in {share:.1%} of the rows ({tally.n_null}); max_null is {limits.max_null:.1%}"
-        yield Problem("too-many-nulls", what, name)
+    n_null, usual = tally.n_null, column.null_share or 0.0
+    found = f"{name} is null in {n_null / counts.n_rows:.1%} of the rows ({n_null})"
+    if limits.max_null is not None:
+        if n_null / counts.n_rows > limits.max_null:
+            yield Problem("too-many-nulls", f"{found}; max_null is {limits.max_null:.1%}", name)
+    elif _is_far_above(n_null, counts.n_rows, usual):
+        code = "all-null-column" if n_null == counts.n_rows else "too-many-nulls"
+        what = f"{found}, and was in {usual:.1%} of the first batch's; Limits(max_null=...) would let it pass"
+        yield Problem(code, what, name)
     if tally.n_distinct > limits.max_cardinality:
         what = (
             f"{name} has more than max_cardinality={limits.max_cardinality} distinct texts; is it an id? then drop it"
@@ -71,18 +80,41 @@ def _of_feature(column: Column, limits: Limits, counts: Counts) -> Iterator[Prob
         yield Problem("too-many-categories", what, name)
 
 
+def _is_far_above(n_null: int, n_rows: int, usual: float) -> bool:
+    """Tell whether more than half of the cells that usually have a value are null, and not by chance."""
+    if n_null / n_rows <= (1 + usual) / 2:
+        return False
+    if not usual:
+        return True
+    from scipy.stats import binomtest
+
+    return bool(binomtest(n_null, n_rows, usual, alternative="greater").pvalue < UNLIKELY)
+
+
 def warnings(schema: Schema, counts: Counts, *, training: bool) -> Iterator[str]:
     """Find what is odd but allowed."""
-    if training and not counts.n_rows:
-        yield "the batch has no rows"
+    if training:
+        yield from _of_rows(schema, counts)
     for column in schema.columns:
         if column.name not in schema.features:
             continue
         name, tally = column.name, counts.tallies[column.name]
         if training and tally.is_constant and counts.n_rows > 1:
             yield f"{name} has the same value in every row"
-        if tally.n_null and not column.nullable:
+        if training and tally.n_null > counts.n_rows / 2:
+            yield f"{name} is null in {tally.n_null / counts.n_rows:.1%} of the rows"
+        elif tally.n_null and not column.nullable:
             yield f"{name} has {tally.n_null} nulls, and had none in the first batch"
         if tally.n_new:
             listed = ", ".join(map(ascii, tally.new))
             yield f"{name} has categories not seen before in {tally.n_new} rows, such as {listed}"
+
+
+def _of_rows(schema: Schema, counts: Counts) -> Iterator[str]:
+    name, tally = schema.target, counts.tallies[schema.target]
+    if not counts.n_rows:
+        yield "the batch has no rows"
+    elif tally.n_null:
+        yield f"{tally.n_null} rows have no target {name}: they are kept, and are neither for training nor for testing"
+    if tally.is_constant:
+        yield f"the target {name} has the same value in every row"

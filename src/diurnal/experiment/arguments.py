@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time
 from numbers import Real
 from typing import Any
 
+from diurnal.contract.names import is_legal
 from diurnal.errors import DeclarationError, UsageError, nearest
 from diurnal.intervals import check_schedule, read_moment
 from diurnal.sources.spark import takes_session
@@ -17,7 +18,6 @@ from diurnal.values import Limits
 REQUIRED = object()
 PROMOTIONS = ("always", "approve", "guarded", "never")  # those that promotion.py can decide; a test compares
 _LATER = ("proven",)
-_COLUMN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
 def checked(declared: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, Any]:
@@ -79,13 +79,8 @@ def _source(name: str, value: Any) -> Any:
 
 
 def _column(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not _COLUMN.fullmatch(value):
-        raise _refuse(
-            name,
-            value,
-            "the name of a column: small letters, digits and _, at most 63, not starting with a digit",
-            "columns have such names in the warehouse; rename it in the source",
-        )
+    if not isinstance(value, str) or not is_legal(value):
+        raise _refuse(name, value, "the name of a column, a text without control characters")
     return value
 
 

@@ -108,7 +108,9 @@ class Packages(Place):
         """Stream one file, its digest and its checksums verified."""
         with self._opened(path, digest, buffer_size=2**20 if n_rows else 0) as file:
             most = rows_a_group(len(file.schema_arrow))
-            yield from file.iter_batches(min(most, n_rows or most), columns=columns)
+            for batch in file.iter_batches(min(most, n_rows or most), columns=columns):
+                # pyarrow takes "a" for the beginning of a path, and reads a column "a.b" as well
+                yield batch if columns is None else batch.select(list(columns))
 
     def may_have_nulls(self, path: str, column: str) -> bool:
         """Tell by a file's statistics whether a column may have nulls; its digest is checked when its rows are read."""

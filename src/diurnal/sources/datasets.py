@@ -54,8 +54,7 @@ class SklearnDataset:
             )
         if not is_legal(self.label):
             raise DeclarationError(
-                f"the label {self.label!r} is no name for a column; try {snake_case(self.label)!r}",
-                advice="use small letters, digits and _",
+                f"the label {self.label!r} has a control character", advice="name the target by a text without any"
             )
 
     def read(self, interval: DataInterval, connections: Connections) -> pd.DataFrame:  # noqa: ARG002 - a source's shape

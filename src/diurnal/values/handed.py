@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from diurnal.values.interval import DataInterval
+
+
+def finite(score: float) -> float | None:
+    """Give a score, or None where it is undefined: neither JSON nor a comparison has a place for NaN.
+
+    Examples
+    --------
+    >>> finite(0.5), finite(float("nan"))
+    (0.5, None)
+    """
+    return float(score) if math.isfinite(score) else None
+
 
 Uncompared = Literal["nothing-new", "unusable", "no-evidence"]
 
@@ -175,8 +188,8 @@ class Comparison:
     ----------
     n_compared : int
         How many samples.
-    twin_score, champion_score : float
-        The main score of each on them.
+    twin_score, champion_score : float or None
+        The main score of each on them; None where it is undefined, as R² is on a single sample.
     twin_wins, champion_wins : int
         On how many samples the one was nearer to the truth than the other.
     p_worse : float
@@ -186,8 +199,8 @@ class Comparison:
     """
 
     n_compared: int
-    twin_score: float
-    champion_score: float
+    twin_score: float | None
+    champion_score: float | None
     twin_wins: int
     champion_wins: int
     p_worse: float
@@ -202,9 +215,9 @@ class Evaluation:
     ----------
     run : Run
         Whose twin it was.
-    test_score : float
-        The twin's main score on the test samples of the window.
-    test_scores : Mapping of str to float
+    test_score : float or None
+        The twin's main score on the test samples of the window; None where it is undefined.
+    test_scores : Mapping of str to float or None
         All of its scores.
     n_test : int
         Distinct test samples of the window.
@@ -222,8 +235,8 @@ class Evaluation:
     """
 
     run: Run
-    test_score: float
-    test_scores: Mapping[str, float]
+    test_score: float | None
+    test_scores: Mapping[str, float | None]
     n_test: int
     champion_version: int | None = None
     comparison: Comparison | None = None

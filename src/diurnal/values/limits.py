@@ -19,8 +19,9 @@ class Limits:
         How many rows a batch has; None sets no bound.
     allow_empty : bool
         Whether a batch without rows is a warning only (never the first one, which fixes the schema).
-    max_null : float
-        The largest share of nulls in a feature, from 0 to 1.
+    max_null : float, optional
+        The largest share of nulls in a feature, from 0 to 1. None: refused is a share far above that of the first
+        batch, so that more than half of the cells that had a value then are empty.
     max_cardinality : int
         The most distinct values in a feature of text.
     max_cell_bytes : int
@@ -46,7 +47,7 @@ class Limits:
     min_rows: int = 1
     max_rows: int | None = None
     allow_empty: bool = False
-    max_null: float = 0.5
+    max_null: float | None = None
     max_cardinality: int = 100_000
     max_cell_bytes: int = 1_000_000
     max_bytes: int | None = 64 * 2**30
@@ -63,8 +64,8 @@ class Limits:
             _refuse_limit("max_rows", self.max_rows, f"at least min_rows, which is {self.min_rows}")
         if type(self.allow_empty) is not bool:
             _refuse_limit("allow_empty", self.allow_empty, "True or False")
-        if type(self.max_null) not in (int, float) or not 0 <= self.max_null <= 1:
-            _refuse_limit("max_null", self.max_null, "a share from 0 to 1")
+        if self.max_null is not None and (type(self.max_null) not in (int, float) or not 0 <= self.max_null <= 1):
+            _refuse_limit("max_null", self.max_null, "a share from 0 to 1, or None")
         if self.extra not in ("refuse", "ignore"):
             _refuse_limit("extra", self.extra, "'refuse' or 'ignore'" + nearest(str(self.extra), ("refuse", "ignore")))
         if not isinstance(self.ranges, Mapping):

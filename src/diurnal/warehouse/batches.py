@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 
 from diurnal.values import DataInterval, Package
 from diurnal.warehouse.connected import Connected, Row
@@ -74,6 +74,15 @@ class Batches(Connected):
         with self.transaction(None, experiment) as connection:
             connection.execute(new.on_conflict_do_nothing())
             return _schema(connection, experiment) or {}
+
+    def complete_classes(self, experiment: str, before: Sequence[Any] | None, after: Sequence[Any] | None) -> bool:
+        """Add labels to a contract that has too few; False if it has other ones by now than `before`."""
+        classes = schemas.c.columns["classes"]
+        same = (schemas.c.experiment == experiment) & (classes == sa.cast(list(before or ()), JSONB))
+        path, added = sa.literal(["classes"], ARRAY(sa.Text)), sa.cast(list(after or ()), JSONB)
+        completed = sa.update(schemas).where(same).values(columns=sa.func.jsonb_set(schemas.c.columns, path, added))
+        with self.transaction(None, experiment) as connection:
+            return connection.execute(completed).rowcount == 1
 
     def keep_batch(self, experiment: str, interval: DataInterval, epoch: int, package: Package) -> None:
         """Make a package the batch of a data interval. One that was its batch before is kept, but no longer pointed at.

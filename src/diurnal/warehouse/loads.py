@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from diurnal.errors import PackageRefused, TryAgainLater
 from diurnal.faults import reach
 from diurnal.values import Package, Run
 from diurnal.warehouse.connected import Connected, Row
+from diurnal.warehouse.layout import Layout
 from diurnal.warehouse.tables import batch_data, batch_rows, heads, loads
 from diurnal.warehouse.translation import translated
 
@@ -21,21 +22,21 @@ if TYPE_CHECKING:
     from adbc_driver_manager import dbapi
 
 CHUNK = 16_384  # rows that the driver turns to PostgreSQL's format at once
-_KINDS = {
-    "int64": "bigint",
-    "double": "double precision",
-    "bool": "boolean",
-    "string": "text",
-    "large_string": "text",
-    "date32[day]": "date",
-    "timestamp[us, tz=UTC]": "timestamptz",
-}
+CELLS = 2**22  # likewise, where rows are wide
 
 
 class Loads(Connected):
     """The table `loads`, and for each experiment its table of rows and the view behind the pointers."""
 
-    def load(self, run: Run, package: Package, columns: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    def load(
+        self,
+        run: Run,
+        package: Package,
+        columns: pa.Schema,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        leading: Collection[str] = (),
+    ) -> int:
         """Copy a package into the warehouse and show it as the batch of the run's data interval.
 
         Parameters
@@ -45,9 +46,11 @@ class Loads(Connected):
         package : Package
             What is copied; a complete load of it is used again, and then `batches` is not read.
         columns : pa.Schema
-            Of the batches: int64, float64, bool, string, date32 and timestamp[us, UTC].
+            Of the batches: int64, float64, bool, string, date32, timestamp[us] and timestamp[us, UTC].
         batches : iterable of pa.RecordBatch
             The rows. Memory does not grow with their number.
+        leading : collection of str
+            The columns that are columns of the table even where these are more than PostgreSQL takes.
 
         Returns
         -------
@@ -64,21 +67,21 @@ class Loads(Connected):
         with self.fenced_by(None, run) as connection:
             complete = load_id = _complete(connection, run, package)
             if load_id is None:
-                _make_tables(connection, run.experiment, columns)
+                layout = _tables(connection, run.experiment, columns, leading)
                 load_id = _begin(connection, run, package)
         if complete is None:
-            self._copy(run, load_id, package, columns, batches)
+            self._copy(run, load_id, package, layout, batches)
         with self.fenced_by("load", run) as connection:
             return _show(connection, run, package, load_id)
 
     def _copy(
-        self, run: Run, load_id: int, package: Package, columns: pa.Schema, batches: Iterable[pa.RecordBatch]
+        self, run: Run, load_id: int, package: Package, layout: Layout, batches: Iterable[pa.RecordBatch]
     ) -> None:
         import pyarrow as pa
 
         table = batch_rows(run.experiment)
-        rows = _Rows(load_id, batches)
-        reader = pa.RecordBatchReader.from_batches(pa.schema([("load_id", pa.int64()), *columns]), rows.chunks())
+        rows = _Rows(load_id, layout, batches)
+        reader = pa.RecordBatchReader.from_batches(rows.schema, rows.chunks())
         with self._arrow() as (connection, cursor):
             try:
                 cursor.adbc_ingest(table.strip('"'), reader, mode="append")
@@ -114,13 +117,16 @@ class Loads(Connected):
         shown = sa.exists().where(heads.c.load_id == loads.c.load_id)
         return self.rows(sa.select(loads, shown.label("shown")).order_by(loads.c.load_id))
 
-    def load_rows(self, experiment: str, load_id: int) -> Iterator[pa.RecordBatch]:
-        """Stream the rows of one load, in no promised order."""
-        query = f"SELECT * FROM {batch_rows(experiment)} WHERE load_id = {int(load_id)}"
+    def load_rows(self, experiment: str, load_id: int, columns: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """Stream the rows of one load, in no promised order, as they were loaded."""
+        with self.transaction() as connection:
+            layout = Layout.existing(columns, _columns_of(connection, batch_rows(experiment)))
+        listed = ", ".join(map(_quoted, layout.types()))
+        query = f"SELECT {listed} FROM {batch_rows(experiment)} WHERE load_id = {int(load_id)}"
         with self._arrow() as (_, cursor):
             cursor.execute(query)
             for batch in cursor.fetch_record_batch():
-                yield batch.drop_columns(["load_id"])
+                yield layout.from_rows(batch)
 
     def discard_unused_loads(self, older_than: timedelta) -> int:
         """Remove loads that never became complete, such as those of killed attempts.
@@ -151,25 +157,29 @@ class Loads(Connected):
 class _Rows:
     """Batches on their way to the driver: cut small, marked with their load, and counted."""
 
-    def __init__(self, load_id: int, batches: Iterable[pa.RecordBatch]) -> None:
-        self._load_id = load_id
-        self._batches = batches
+    def __init__(self, load_id: int, layout: Layout, batches: Iterable[pa.RecordBatch]) -> None:
+        self._load_id, self._layout, self._batches = load_id, layout, batches
+        self.schema = self._marked(_no_rows(layout.schema)).schema
         self.count = 0
         self.error: BaseException | None = None
 
     def chunks(self) -> Iterator[pa.RecordBatch]:
-        import pyarrow as pa
-
+        n_rows = max(1, min(CHUNK, CELLS // max(1, len(self._layout.schema))))
         try:
             for batch in self._batches:
-                for start in range(0, batch.num_rows, CHUNK):
-                    chunk = batch.slice(start, CHUNK)
-                    mark = pa.repeat(pa.scalar(self._load_id, pa.int64()), chunk.num_rows)
+                for start in range(0, batch.num_rows, n_rows):
+                    chunk = batch.slice(start, n_rows)
                     self.count += chunk.num_rows
-                    yield chunk.add_column(0, pa.field("load_id", pa.int64()), mark)
+                    yield self._marked(chunk)
         except BaseException as error:
             self.error = error
             raise
+
+    def _marked(self, chunk: pa.RecordBatch) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        mark = pa.repeat(pa.scalar(self._load_id, pa.int64()), chunk.num_rows)
+        return self._layout.to_rows(chunk).add_column(0, pa.field("load_id", pa.int64()), mark)
 
 
 def _complete(connection: sa.Connection, run: Run, package: Package) -> int | None:
@@ -215,14 +225,16 @@ def _discard(connection: sa.Connection, experiment: str, load_id: int) -> None:
     connection.execute(sa.delete(loads).where(loads.c.load_id == load_id))
 
 
-def _make_tables(connection: sa.Connection, experiment: str, columns: pa.Schema) -> None:
-    """Make the experiment's table and view at its first load; one process does, others wait."""
+def _tables(connection: sa.Connection, experiment: str, columns: pa.Schema, leading: Collection[str]) -> Layout:
+    """Give the layout of the experiment's table; it and its view are made at the first load, by one process."""
     rows, view = batch_rows(experiment), batch_data(experiment)
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(rows, 0))))
     if connection.execute(sa.select(sa.func.to_regclass(view))).scalar_one() is not None:
-        return
-    typed = ", ".join(f'"{field.name}" {_KINDS[str(field.type)]}' for field in columns)
-    shown = ", ".join(f'r."{name}"' for name in columns.names)
+        return Layout.existing(columns, _columns_of(connection, rows))
+    layout = Layout.new(columns, leading)
+    quote = connection.dialect.identifier_preparer.quote_identifier  # the driver's: it doubles % as well
+    typed = ", ".join(f"{quote(name)} {kind}" for name, kind in layout.types().items())
+    shown = ", ".join(f"r.{quote(name)}" for name in layout.types())
     for statement in (
         f"CREATE TABLE {rows} (load_id bigint NOT NULL, {typed})",
         f"CREATE INDEX batch_load_{experiment} ON {rows} USING brin (load_id)",
@@ -231,3 +243,24 @@ def _make_tables(connection: sa.Connection, experiment: str, columns: pa.Schema)
         f"COMMENT ON TABLE {rows} IS 'All rows that were ever loaded; read the view {view.strip(chr(34))} instead'",
     ):
         connection.exec_driver_sql(statement)
+    for short, name in layout.comments().items():
+        full = sa.literal(name).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        for relation in (rows, view):
+            connection.exec_driver_sql(f"COMMENT ON COLUMN {relation}.{quote(short)} IS {full}")
+    return layout
+
+
+def _columns_of(connection: sa.Connection, relation: str) -> set[str]:
+    """Give the names of a table's columns."""
+    query = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped"
+    return set(connection.execute(sa.text(query), {"name": relation}).scalars())
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_pylist([], schema=schema)

@@ -7,7 +7,7 @@ forest's probabilities, and another number of threads moves the last digits of n
 from diurnal.backends.sklearn.backend import BACKEND, Frame
 from diurnal.backends.sklearn.filling import filled
 from diurnal.backends.sklearn.frames import matrix, vector
-from diurnal.backends.sklearn.scoring import is_search, least_of_a_class, scorer, task
+from diurnal.backends.sklearn.scoring import is_search, scorer, task
 from diurnal.backends.sklearn.seeds import unseeded
 from diurnal.backends.sklearn.tuning import candidates_table, refit, score_shard, tune
 
@@ -17,7 +17,6 @@ __all__ = [
     "candidates_table",
     "filled",
     "is_search",
-    "least_of_a_class",
     "matrix",
     "refit",
     "score_shard",

@@ -103,13 +103,13 @@ class Sklearn:
 
         return Stream(tables, schema.features, schema.target)
 
-    def class_counts(self, data: Frame) -> dict[str, int]:
-        """Count the samples of each class."""
-        return {str(label): int(n) for label, n in zip(*np.unique(data.y, return_counts=True), strict=True)}
+    def too_small(self, made: Any, data: Frame) -> str | None:
+        """Say what samples lack to be learnt from at all, as scikit-learn has it."""
+        return scoring.too_small(made, data.y)
 
-    def least_of_a_class(self, made: Any, data: Frame) -> int:
-        """Tell how many train samples each class needs: one for each fold where folds are stratified."""
-        return scoring.least_of_a_class(made, data.y)
+    def scarce(self, made: Any, data: Frame) -> str | None:
+        """Say which classes have too few samples to be in every fold."""
+        return scoring.scarce(made, data.y)
 
     def cut(self, made: Any, data: Frame, n: int) -> list[dict[str, int]]:
         """Cut a search into at most n shards; those that share a prefix stay together."""

@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.metrics import check_scoring, get_scorer_names
-from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold, StratifiedShuffleSplit, check_cv
+from sklearn.model_selection import (
+    KFold,
+    RepeatedKFold,
+    RepeatedStratifiedKFold,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+    check_cv,
+)
 
 from diurnal.backends.protocol import Scores, Task
 from diurnal.backends.sklearn.fitting import fitting
@@ -35,16 +42,54 @@ def is_search(estimator: BaseEstimator) -> bool:
     )
 
 
-def least_of_a_class(search: BaseEstimator, y: np.ndarray) -> int:
-    """Tell how many train samples each class needs: one for each fold where folds are stratified."""
+def too_small(search: BaseEstimator, y: np.ndarray) -> str | None:
+    """Say what a target lacks to be learnt from: a second value, or as many samples as scikit-learn's folds need."""
+    values = np.unique(y)
+    if len(values) < 2:
+        return f"all {len(y)} train samples of the window have one value of the target"
+    n = _n_folds(search, y)
+    if len(y) < n:
+        return f"the window has {len(y)} train samples, and {n} folds are asked for"
+    largest = max(_class_counts(search, y).values(), default=n)
+    if largest < n:
+        return f"no class has more than {largest} train samples in the window, and {n} folds are asked for"
+    return None
+
+
+def scarce(search: BaseEstimator, y: np.ndarray) -> str | None:
+    """Say which classes have fewer samples than there are folds, so that some fold lacks them."""
+    n = _n_folds(search, y)
+    few = {label: count for label, count in _class_counts(search, y).items() if count < n}
+    if not few:
+        return None
+    listed = ", ".join(f"{label!r} has {count}" for label, count in sorted(few.items())[:20])
+    return f"a class has fewer train samples in the window than there are folds ({n}): {listed}"
+
+
+def _class_counts(search: BaseEstimator, y: np.ndarray) -> dict[str, int]:
+    """Count the samples of each class, where folds are stratified."""
+    if not is_search(search) or not is_classifier(search):
+        return {}
+    stratified = (StratifiedKFold, RepeatedStratifiedKFold, StratifiedShuffleSplit)
+    if not isinstance(_splitter(search, y), stratified):
+        return {}
+    return {str(label): int(n) for label, n in zip(*np.unique(y, return_counts=True), strict=True)}
+
+
+def _n_folds(search: BaseEstimator, y: np.ndarray) -> int:
+    """Tell into how many folds samples are dealt; 1 where they are not dealt."""
     if not is_search(search):
         return 1
-    splitter = check_cv(getattr(search, "cv", None), y, classifier=is_classifier(search))
+    splitter = _splitter(search, y)
     if isinstance(splitter, StratifiedShuffleSplit):
-        return 2
-    if isinstance(splitter, RepeatedStratifiedKFold):
+        return 2  # each class is on both sides
+    if isinstance(splitter, RepeatedKFold | RepeatedStratifiedKFold):
         return int(splitter.cvargs["n_splits"])
-    return int(splitter.n_splits) if isinstance(splitter, StratifiedKFold) else 1
+    return int(splitter.n_splits) if isinstance(splitter, KFold | StratifiedKFold) else 1
+
+
+def _splitter(search: BaseEstimator, y: np.ndarray) -> Any:
+    return check_cv(getattr(search, "cv", None), y, classifier=is_classifier(search))
 
 
 def scorer(search: BaseEstimator) -> tuple[str, Callable[[BaseEstimator, pd.DataFrame, np.ndarray], Scores]]:

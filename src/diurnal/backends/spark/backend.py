@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 from pyspark.ml.tuning import CrossValidator
+from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
 from diurnal import models
 from diurnal.backends.protocol import BroughtIn, Progress, Reader, Task, Tuned
@@ -68,15 +69,22 @@ class Spark:
         """Read the rows of a package whose samples are in none of the others."""
         return samples.unseen(day.stores.lake, package, learnt, schema)
 
-    def class_counts(self, data: Rows) -> dict[str, int]:
-        """Count the samples of each class."""
+    def too_small(self, made: Any, data: Rows) -> str | None:  # noqa: ARG002 - Spark's folds may lack a class
+        """Say what samples lack to be learnt from at all: a second value of the target."""
+        target = samples.column(data.schema.target)
         with blaming("the reading"):
-            counted = data.frame.groupBy(samples.column(data.schema.target)).count().collect()
-        return {str(row[0]): int(row[1]) for row in sorted(counted, key=lambda row: str(row[0]))}
+            if data.frame.select(target).distinct().limit(2).count() > 1:
+                return None
+        return f"all {data.n_rows} train samples of the window have one value of the target"
 
-    def least_of_a_class(self, made: Any, data: Rows) -> int:  # noqa: ARG002 - folds of Spark are never stratified
-        """Tell how many train samples each class needs: one for each fold."""
-        return int(made.getNumFolds()) if isinstance(made, CrossValidator) else 1
+    def scarce(self, made: Any, data: Rows) -> str | None:
+        """Say which classes have fewer samples than there are folds."""
+        n = int(made.getNumFolds()) if isinstance(made, CrossValidator) else 1
+        target = samples.column(data.schema.target)
+        with blaming("the reading"):
+            counted = data.frame.groupBy(target).count().filter(F.col("count") < n).limit(20).collect()
+        listed = ", ".join(sorted(f"{row[0]!r} has {row[1]}" for row in counted))
+        return f"a class has fewer train samples in the window than there are folds ({n}): {listed}" if listed else None
 
     def cut(self, made: Any, data: Rows, n: int) -> list[dict[str, int]]:  # noqa: ARG002
         """Leave the search whole: its fits are spread over the cluster already."""

@@ -45,7 +45,10 @@ def bring_in(day: Reader, fixed: Schema | None, task: Task) -> BroughtIn | None:
     if frame is None:
         return None
     with _travelling(experiment), _spooled(day, frame) as (rows, header):
-        schema = fixed or _sketched(rows, header, experiment).schema(task)
+        schema = fixed
+        if schema is None or schema.lacks_classes:
+            found = _sketched(rows, header, experiment).schema(task)
+            schema = schema.with_classes_of(found) if schema else found
         inspection = _inspected(rows, header, schema, experiment)
         inspection.conclude()
         package, arrangement = _written(day, rows, schema, inspection.n_rows)
@@ -94,7 +97,7 @@ def _sketched(rows: DataFrame, header: Any, experiment: Experiment) -> Sketch:
 
 def _inspected(rows: DataFrame, header: Any, schema: Schema, experiment: Experiment) -> Inspection:
     """Inspect a batch, partition by partition."""
-    whole = Inspection(schema, experiment.limits)
+    whole = Inspection(schema, experiment.limits, alone=experiment.window == 1)
     for _ in whole.observe(header):
         pass
     for piece in _reports(rows, Inspecting(schema, experiment.limits, experiment.checks)):

@@ -18,6 +18,7 @@ from pyspark.sql.types import (
     StringType,
     StructField,
     StructType,
+    TimestampNTZType,
     TimestampType,
 )
 
@@ -38,6 +39,7 @@ TYPES: dict[str, DataType] = {
     "text": StringType(),
     "date": DateType(),
     "instant": TimestampType(),
+    "timestamp": TimestampNTZType(),
 }
 NUMBER = "__diurnal_number"
 _BATCH, _HASH = "__diurnal_batch", "__diurnal_hash"
