@@ -8,6 +8,7 @@ probabilities by 2.4e-14, and equal bits are promised on the same machine only.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -130,10 +131,12 @@ def _answers(
         return _answers_of_spark(estimator, columns, X, target)
     classifies = getattr(estimator, "classes_", None) is not None
     probable = classifies and len(X) and hasattr(estimator, "predict_proba")
-    return {
-        "predictions": _plain(estimator.predict(X)) if len(X) else [],
-        "probabilities": _plain(estimator.predict_proba(X)) if probable else None,
-    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the fit has said what it has to say of its columns
+        return {
+            "predictions": _plain(estimator.predict(X)) if len(X) else [],
+            "probabilities": _plain(estimator.predict_proba(X)) if probable else None,
+        }
 
 
 def _answers_of_spark(model: Any, columns: Sequence[Mapping[str, Any]], X: pd.DataFrame, target: str) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from threadpoolctl import threadpool_limits
 
 from diurnal import models, promotion
 from diurnal import search as searching
 from diurnal.backends.protocol import BroughtIn, Progress, Reader, Scores, Task, Tuned
 from diurnal.backends.sklearn import scoring, tuning
+from diurnal.backends.sklearn.fitting import fitting
 from diurnal.backends.sklearn.frames import matrix
 from diurnal.backends.sklearn.seeds import unseeded
 from diurnal.backends.sklearn.streams import Stream
@@ -146,7 +146,7 @@ class Sklearn:
 
     def compare(self, twin: Any, champion: Any, data: Stream, schema: Schema) -> tuple[int, int, float, str]:
         """Compare two estimators sample by sample."""
-        with threadpool_limits(1):
+        with fitting():
             given = data.answers(twin), data.answers(champion)
         return promotion.compare(data.y, *given, classification=schema.task == "classification")
 
