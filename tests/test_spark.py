@@ -35,6 +35,7 @@ from diurnal.experiment import find
 from diurnal.flow import run
 from diurnal.predicting import load, predict, resolve
 from diurnal.steps import evaluate, fetch, split, tune
+from diurnal.upkeep import verify
 from diurnal.values import Package
 from projects import Project, day, patients
 from spark_projects import EXPERIMENT, SKLEARN, conf_dir, declare, needs_spark
@@ -142,12 +143,14 @@ def test_days_run_on_spark_as_on_one_machine(opened, tmp_path, warehouse_url):
     assert versions[forced.version] == versions[1]
 
 
-@pytest.mark.parametrize("declared", ["key='patient', drop='ward'", "drop=('patient',)"])
-def test_packages_and_roles_are_those_of_one_machine(opened, tmp_path, warehouse_url, another_url, declared):
+@pytest.mark.parametrize(("declared", "n_rows"), [("key='patient', drop='ward'", 700), ("drop=('patient',)", 730)])
+def test_packages_and_roles_are_those_of_one_machine(opened, tmp_path, warehouse_url, another_url, declared, n_rows):
     rows = patients("2026-11-01", 700)
     rows = pd.concat([rows, rows.head(30)])  # some come twice
     rows["seen"] = pd.to_datetime("2026-11-01T05:00:00", utc=True) + pd.to_timedelta(np.arange(len(rows)) % 700, "s")
+    rows["at"] = rows["seen"].dt.tz_localize(None)
     rows.loc[3, "age"] = np.nan
+    rows.loc[100, "ill"] = None
     found = {}
     for name, text, url in (("spark", EXPERIMENT, warehouse_url), ("sklearn", SKLEARN, another_url)):
         project = Project.make(tmp_path / name, url)
@@ -161,7 +164,60 @@ def test_packages_and_roles_are_those_of_one_machine(opened, tmp_path, warehouse
     for cells in (2**24, 1000):
         assert found["spark", cells] == found["sklearn", cells]
     assert found["spark", 1000][0].path.endswith(".json")
-    assert found["spark", 2**24][0].n_rows == 700
+    assert found["spark", 2**24][0].n_rows == n_rows
+    assert sum(side.n_rows for (side,) in found["spark", 2**24][1:3]) == n_rows - 1, "one has no target"
+
+
+PASSENGERS = """
+from diurnal import experiment
+from diurnal.sources import Files
+
+
+@experiment(source={source}, target="Survived?", drop=("a.b", "A.B"), window=2, {declared})
+def clinic():
+    from pyspark.ml import Pipeline
+    from pyspark.ml.classification import DecisionTreeClassifier
+    from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+    from pyspark.ml.feature import StringIndexer, VectorAssembler
+    from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+
+    tree = DecisionTreeClassifier(labelCol="truth", seed=0)
+    pipeline = Pipeline(stages=[
+        StringIndexer(inputCol="Survived?", outputCol="truth", stringOrderType="alphabetAsc"),
+        VectorAssembler(inputCols=["Größe (m)", "class", "deck"], outputCol="features"),
+        tree,
+    ])
+    grid = ParamGridBuilder().addGrid(tree.maxDepth, [1, 3]).build()
+    judge = MulticlassClassificationEvaluator(labelCol="truth", metricName="accuracy")
+    return CrossValidator(estimator=pipeline, estimatorParamMaps=grid, evaluator=judge, numFolds=2)
+"""
+
+
+def passengers(date: str, n: int = 300) -> pd.DataFrame:
+    """Give rows of twelve distinct contents, under names that SQL and Spark must quote."""
+    rng = np.random.default_rng(int(date.replace("-", "")))
+    rows = pd.DataFrame({"Größe (m)": rng.choice([1.5, 1.8], n), "class": rng.choice(3, n), "deck": rng.choice(2, n)})
+    alive = rng.random(n) < 0.2 + 0.6 * (rows["deck"] == 1)
+    return rows.assign(**{"a.b": [f"{i}" for i in range(n)], "A.B": 1, "Survived?": np.where(alive, "yes", "no")})
+
+
+def test_equal_rows_are_samples_of_their_own_and_names_are_any(opened, tmp_path, warehouse_url):
+    project = Project.make(tmp_path / "project", warehouse_url)
+    declare(project, parquet(project), "sample=0.9", text=PASSENGERS)
+    stores = opened(project)
+    bring_parquet(project, "2026-11-01", passengers("2026-11-01"))
+    outcome = run(Day(project.experiment(), day("2026-11-01"), stores, by="test"))
+    assert 0.15 * 300 < outcome.run["n_test"] < 0.45 * 300
+    assert outcome.run["n_train"] == pytest.approx(0.9 * (300 - outcome.run["n_test"]), abs=25)
+    assert outcome.run["cv_score_mean"] == pytest.approx(0.8, abs=0.1), "no fold has a content alone"
+    assert [finding for finding in verify(stores) if finding.state != "good"] == []
+    (predicted,) = predict(stores, "clinic", pa.Table.from_pandas(passengers("2026-11-03")).to_batches())
+    assert predicted.num_rows == 300
+    bring_parquet(project, "2026-11-02", passengers("2026-11-02"))
+    the_day = Day(project.experiment(), day("2026-11-02"), stores, by="test")
+    samples = split(the_day, fetch(the_day))
+    rows = backend_of(the_day.experiment.build()).read(the_day, samples.train, the_day.schema)
+    assert rows.n_rows == sum(package.n_rows for package in samples.train) > 350
 
 
 def test_function_of_a_session_is_a_source(opened, tmp_path, warehouse_url):

@@ -3,6 +3,30 @@
 Nothing here imports pyspark before a session is wanted.
 """
 
-from diurnal.spark.session import SUBMITTED, is_local, missing, quiet, retrying, session, stop, url, use, versions
+from diurnal.spark.session import (
+    SUBMITTED,
+    is_local,
+    missing,
+    quiet,
+    retrying,
+    session,
+    session_for,
+    stop,
+    url,
+    use,
+    versions,
+)
 
-__all__ = ["SUBMITTED", "is_local", "missing", "quiet", "retrying", "session", "stop", "url", "use", "versions"]
+__all__ = [
+    "SUBMITTED",
+    "is_local",
+    "missing",
+    "quiet",
+    "retrying",
+    "session",
+    "session_for",
+    "stop",
+    "url",
+    "use",
+    "versions",
+]

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +72,14 @@ def session() -> SparkSession:
             return running
         stop()
         return _start(_place.master)
+
+
+def session_for(names: Sequence[str]) -> SparkSession:
+    """Give the session for rows with columns of these names; two that differ in their case only are told apart."""
+    running = session()
+    if len({name.casefold() for name in names}) < len(names):
+        running.conf.set("spark.sql.caseSensitive", "true")
+    return running
 
 
 def stop() -> None:

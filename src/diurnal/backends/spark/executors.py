@@ -27,6 +27,23 @@ HASH, PART = "__diurnal_hash", "__diurnal_part"
 REPORT = "report binary"
 
 
+def numbered(n: int) -> list[str]:
+    """Name columns by their place: what pyspark itself asks for by name must not have a dot in it."""
+    return [f"c{i}" for i in range(n)]
+
+
+@dataclass(frozen=True)
+class Named:
+    """Does work on rows whose columns are named by their place, as if they had their own names."""
+
+    work: Work
+    names: tuple[str, ...]
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Give what the work gives."""
+        yield from self.work(batch.rename_columns(list(self.names)) for batch in batches)
+
+
 @dataclass(frozen=True)
 class Sketching:
     """Looks at the rows of a first batch."""
@@ -79,12 +96,12 @@ class Dealing:
     n_parts: int
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Give the rows of a partition, with their hash and part."""
+        """Give the rows of a partition, with their hash and part; their columns are :func:`numbered`."""
         for batch in Inspection(self.schema, self.limits).observe(batches):
             hashes = identities(batch, self.identity, self.experiment)
             parts = part_of(hashes, self.n_parts).astype(np.int32)
             arrays = [*batch.columns, pa.array(hashes.view(np.int64)), pa.array(parts)]
-            yield pa.RecordBatch.from_arrays(arrays, names=[*batch.schema.names, HASH, PART])
+            yield pa.RecordBatch.from_arrays(arrays, names=[*numbered(batch.num_columns), HASH, PART])
 
 
 @dataclass(frozen=True)
@@ -99,7 +116,7 @@ class Writing:
         """Give what was written, and what the ordering found."""
         hashes = table.column(HASH).combine_chunks().to_numpy().view(np.uint64)
         number = int(table.column(PART)[0].as_py())
-        rows = table.select(list(self.schema.names)).cast(self.schema.arrow)
+        rows = table.drop_columns([HASH, PART]).rename_columns(list(self.schema.names)).cast(self.schema.arrow)
         arrangement = Arrangement(key=self.schema.key, keep=self.schema.keeps_duplicates)
         _, kept = settle(rows, hashes, arrangement)
         part = write_part(self.root, self.folder, number, [kept], self.schema.arrow)

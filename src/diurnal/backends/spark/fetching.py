@@ -21,9 +21,20 @@ from diurnal import spark
 from diurnal.arranging import Arrangement
 from diurnal.backends.protocol import BroughtIn, Reader, Task
 from diurnal.backends.spark.blame import blaming
-from diurnal.backends.spark.executors import HASH, PART, REPORT, Dealing, Inspecting, Sketching, Work, Writing, heard
+from diurnal.backends.spark.executors import (
+    HASH,
+    PART,
+    REPORT,
+    Dealing,
+    Inspecting,
+    Sketching,
+    Work,
+    Writing,
+    heard,
+    numbered,
+)
 from diurnal.backends.spark.reading import frame_of
-from diurnal.backends.spark.samples import struct
+from diurnal.backends.spark.samples import map_in_arrow, struct
 from diurnal.contract import Inspection
 from diurnal.contract.inference import Sketch
 from diurnal.errors import BatchRefused
@@ -107,7 +118,7 @@ def _inspected(rows: DataFrame, header: Any, schema: Schema, experiment: Experim
 
 def _reports(rows: DataFrame, work: Work) -> list[Any]:
     with blaming("the inspection"):
-        return heard(rows.mapInArrow(work, REPORT).collect())
+        return heard(map_in_arrow(rows, work, REPORT).collect())
 
 
 def _written(day: Reader, rows: DataFrame, schema: Schema, n_rows: int) -> tuple[Package, Arrangement]:
@@ -116,10 +127,12 @@ def _written(day: Reader, rows: DataFrame, schema: Schema, n_rows: int) -> tuple
     dealt = n_parts(n_rows, len(schema.columns), lake.cells_a_part)
     folder = parts_folder(experiment.name, day.interval.key)
     deal = Dealing(schema, experiment.limits, schema.identity, experiment.name, dealt)
-    fields = [*struct(schema).fields, StructField(HASH, LongType()), StructField(PART, IntegerType())]
+    cells = [field.dataType for field in struct(schema)]
+    fields = [StructField(name, kind) for name, kind in zip(numbered(len(cells)), cells, strict=True)]
+    fields += [StructField(HASH, LongType()), StructField(PART, IntegerType())]
     write = Writing(schema, lake.address, folder)
     with blaming("the writing of the package"):
-        hashed = rows.mapInArrow(deal, StructType(fields))
+        hashed = map_in_arrow(rows, deal, StructType(fields))
         # pyspark counts the arguments of what it is given, and a method has one more
         written = heard(hashed.groupBy(PART).applyInArrow(lambda table: write(table), REPORT).collect())  # noqa: PLW0108
     arrangement = Arrangement(key=schema.key)

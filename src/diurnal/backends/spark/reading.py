@@ -45,9 +45,10 @@ def frame_of(source: Any, interval: DataInterval) -> DataFrame | None:
 
 def _of_parquet(source: Files, interval: DataInterval) -> DataFrame:
     fs, paths = source.found(interval)
-    _refuse_changing_columns([_columns(fs, path) for path in paths], paths)
+    schemas = [_columns(fs, path) for path in paths]
+    _refuse_changing_columns(schemas, paths)
     urls = [spark.url(str(fs.unstrip_protocol(path))) for path in paths]
-    rows = spark.session().read.parquet(*urls)
+    rows = spark.session_for(schemas[0].names).read.parquet(*urls)
     return rows.toDF(*source.renamed(rows.columns))
 
 

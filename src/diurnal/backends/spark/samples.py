@@ -24,6 +24,7 @@ from pyspark.sql.types import (
 
 from diurnal import spark
 from diurnal.backends.spark.blame import blaming
+from diurnal.backends.spark.executors import Named, Work, numbered
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,6 +80,12 @@ def columns(names: Iterable[str]) -> list[Column]:
     return [column(name) for name in names]
 
 
+def map_in_arrow(frame: DataFrame, work: Work, result: StructType | str) -> DataFrame:
+    """Let the executors do work on a frame's rows."""
+    placed = frame.toDF(*numbered(len(frame.columns)))
+    return placed.mapInArrow(Named(work, tuple(frame.columns)), result)
+
+
 def hashed(schema: Schema, *salt: Column) -> Column:
     """Hash the identity of each row: its key, its features, or where each row is a sample its number as well."""
     number = [F.col(NUMBER)] if schema.keeps_duplicates else []
@@ -125,9 +132,7 @@ def head(rows: Rows, n: int) -> Any:
 
 def _of(lake: Lake, package: Package, schema: Schema) -> DataFrame:
     with blaming("the reading"):
-        session, urls = spark.session(), [spark.url(url) for url in lake.urls(package)]
-        if len({name.casefold() for name in schema.names}) < len(schema.names):
-            session.conf.set("spark.sql.caseSensitive", "true")
+        session, urls = spark.session_for(schema.names), [spark.url(url) for url in lake.urls(package)]
         return session.read.schema(struct(schema)).parquet(*urls)
 
 
@@ -149,19 +154,26 @@ def _numbered(frame: DataFrame, schema: Schema) -> DataFrame:
 def _sampled(frame: DataFrame, schema: Schema, experiment: str, share: float) -> DataFrame:
     identity = schema.identity
 
-    def chosen(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def chosen(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
-        from diurnal.splitting import is_test, numbered, sample_hasher
+        from diurnal import splitting
 
-        hasher = sample_hasher(identity, experiment)
+        hasher = splitting.sample_hasher(identity, experiment)
         for batch in batches:
             hashes = hasher(batch)
             if NUMBER in batch.schema.names:
-                hashes = numbered(hashes, batch.column(NUMBER).to_numpy())
-            yield batch.filter(pa.array(is_test(hashes, share)))
+                hashes = splitting.numbered(hashes, batch.column(NUMBER).to_numpy())
+            kept = batch.filter(pa.array(splitting.is_test(hashes, share)))
+            yield kept.rename_columns(numbered(kept.num_columns))
 
-    return frame.mapInArrow(chosen, frame.schema)
+    kept = StructType(
+        [
+            StructField(name, field.dataType)
+            for name, field in zip(numbered(len(frame.columns)), frame.schema, strict=True)
+        ]
+    )
+    return map_in_arrow(frame, chosen, kept).toDF(*frame.columns)
 
 
 def _newest(frames: Sequence[DataFrame], schema: Schema) -> DataFrame:
