@@ -134,6 +134,20 @@ def test_a_finished_day_is_skipped_and_a_forced_one_is_not(run, project):
                  " order by version") == [(1, 0), (2, 1)]  # fmt: skip
 
 
+def test_a_window_that_is_too_small_is_skipped_and_its_batch_counts_later(run, project):
+    project.declare("drop='ward', window=2")
+    project.bring("2026-11-01", patients("2026-11-01").assign(ill="no"))
+    project.bring("2026-11-02")
+    seen = run(batch("2026-11-01"), batch("2026-11-02"))
+    first, second = seen["runs"]
+    assert (first["state"], second["state"]) == ("success", "success")
+    states = {name.rpartition(".")[2]: state for name, (state, _) in first["tasks"].items()}
+    assert (states["save_batch"], states["tune"], states["promote"]) == ("success", "skipped", "skipped")
+    assert "not enough data yet: all" in first["log"]
+    runs = query(project.warehouse_url, "select n_train + n_test, jsonb_array_length(packages) from experiments")
+    assert runs == [(480, 2)]
+
+
 def test_what_no_other_try_will_mend_fails_at_once_and_says_why(run, project):
     rows = project.bring("2026-11-01")
     project.bring("2026-11-02", rows.rename(columns={"pressure": "presure"}))
