@@ -120,6 +120,9 @@ class Tuned:
 class Backend(Protocol):
     """Tunes, fits and scores. `made` is what the experiment returns: a search, or a bare estimator."""
 
+    is_distributed: bool
+    """Whether rows are read by other processes, perhaps elsewhere."""
+
     def task(self, made: Any) -> Task:
         """Tell what is predicted; anything but a class or a number is refused."""
 
@@ -152,6 +155,9 @@ class Backend(Protocol):
 
     def scarce(self, made: Any, data: Any) -> str | None:
         """Say which classes have too few samples to be in every fold; None if none has."""
+
+    def trials(self, made: Any) -> Iterator[tuple[str, Any]]:
+        """Give, for each kind of candidate, its name and what tunes over one candidate of it."""
 
     def cut(self, made: Any, data: Any, n: int) -> list[dict[str, int]]:
         """Cut a search into at most n shards."""

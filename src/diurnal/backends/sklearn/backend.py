@@ -18,6 +18,7 @@ from diurnal.backends.sklearn.fitting import fitting
 from diurnal.backends.sklearn.frames import matrix
 from diurnal.backends.sklearn.seeds import unseeded
 from diurnal.backends.sklearn.streams import Stream
+from diurnal.backends.sklearn.trials import trials
 from diurnal.errors import DeclarationError, nearest
 from diurnal.merging import unknown
 from diurnal.sources.spark import takes_session
@@ -47,7 +48,9 @@ class Frame:
 class Sklearn:
     """Tunes, fits and scores in this process."""
 
+    is_distributed = False
     task = staticmethod(scoring.task)
+    trials = staticmethod(trials)
     is_search = staticmethod(scoring.is_search)
 
     def score_name(self, made: Any) -> str:

@@ -31,7 +31,9 @@ WHOLE = {"start": 0, "stop": 0, "n_candidates": 0, "n_splits": 0}
 class Spark:
     """Tunes, fits and scores wherever the deployment's Spark runs."""
 
+    is_distributed = True
     task = staticmethod(stages.task)
+    trials = staticmethod(search.trials)
     is_search = staticmethod(stages.is_search)
     score_name = staticmethod(stages.score_name)
     scores = staticmethod(judging.scores)

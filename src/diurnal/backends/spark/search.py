@@ -66,6 +66,19 @@ def tune(made: Any, rows: Rows, progress: Progress | None = None) -> Tuned:
     )
 
 
+def trials(made: Any) -> Iterator[tuple[str, Any]]:
+    """Give the name of what is fitted, and the search over its first candidate on two folds."""
+    name = type(stages.estimator_of(made)).__name__
+    if not stages.is_search(made):
+        yield name, made
+        return
+    reduced = made.copy()
+    reduced.setEstimatorParamMaps(made.getEstimatorParamMaps()[:1])
+    if isinstance(made, CrossValidator) and not made.getFoldCol():
+        reduced.setNumFolds(2)
+    yield name, reduced
+
+
 def candidate(made: Any, best_params: Mapping[str, Any]) -> Any:
     """Find the candidate that has the best parameters; it is named by them, as its values may be no JSON.
 
