@@ -277,6 +277,22 @@ def test_check_names_the_place_of_an_unset_random_state(project):
     assert said["steps"][0] == "fetch"
 
 
+def test_check_with_data_tries_a_day_and_writes_nothing(project):
+    project.bring("2026-11-01")
+    ok(project.command("run", "clinic", "--date", "2026-11-01"))
+    before = sorted(str(path) for path in (project.folder / "data").rglob("*"))
+    project.bring("2026-11-02")
+    said = json.loads(ok(project.command("check", "clinic", "--data", "--date", "2026-11-02", "--json")))
+    assert (said["batch"], said["tried"], said["faults"]) == ("240 rows", ["Pipeline"], [])
+    project.bring("2026-11-02", patients("2026-11-02").rename(columns={"age": "Age"}))
+    refused = project.command("check", "clinic", "--data", "--date", "2026-11-02")
+    assert refused.returncode == 65
+    assert "1 fault:" in refused.stdout
+    assert "did you mean 'Age'" in refused.stdout
+    assert sorted(str(path) for path in (project.folder / "data").rglob("*")) == before
+    assert project.command("check", "clinic", "--date", "2026-11-02").returncode == 2
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from diurnal.cli.progress import Watch
     from diurnal.day import Stores
+    from diurnal.dryrun import DryRun
     from diurnal.experiment import Experiment
     from diurnal.flow import Outcome
     from diurnal.settings import Settings
@@ -96,6 +97,24 @@ def backfill(
         except (BatchRefused, NotEnoughData, Superseded) as error:
             done.append((one, None, error))
     return done
+
+
+def dry_run(experiment: Experiment, date: str | None, settings: Settings) -> DryRun:
+    """Try the steps on the batch of a date, or of the last complete data interval."""
+    from diurnal import dryrun
+    from diurnal.day import Day
+    from diurnal.settings import open_stores
+
+    chosen = (
+        intervals.on(experiment.schedule, date, anchor=experiment.start_date)
+        if date
+        else intervals.last_complete(experiment.schedule, datetime.now(UTC), anchor=experiment.start_date)
+    )
+    stores = open_stores(settings, create=False)
+    try:
+        return dryrun.dry_run(Day(experiment, chosen, stores, by=whoami()))
+    finally:
+        stores.warehouse.close()
 
 
 def predecessor(stores: Stores, name: str) -> int:

@@ -13,6 +13,7 @@ from diurnal.cli.airflow import airflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from diurnal.day import Stores
     from diurnal.experiment import Experiment
@@ -86,13 +87,34 @@ def list_(json_: bool) -> None:
 
 @diurnal.command()
 @name_argument
+@click.option("--data", is_flag=True, help="Fetch a batch, and try every step on it with few candidates.")
+@click.option("--date", default=None, help="With --data: which day's batch; the last complete one.")
 @as_json
-def check(name: str, json_: bool) -> None:
-    """Build what the experiment returns and look for what would go wrong at night; fits nothing."""
+def check(name: str, data: bool, date: str | None, json_: bool) -> None:
+    """Validate an experiment without running it; nothing is written to the stores."""
     from diurnal import checking
-    from diurnal.cli import printing
+    from diurnal.cli import choosing, printing
+    from diurnal.errors import DiurnalError, UsageError
 
-    printing.report(checking.check(_find(name), _settings().connections()), json_)
+    if date and not data:
+        raise UsageError("--date says which batch --data fetches", advice="add --data, or leave --date out")
+    experiment, settings = _find(name), _settings()
+    report: dict[str, Any] = {"name": experiment.name}
+    faults: list[DiurnalError] = []
+    try:
+        report = checking.check(experiment, settings.connections())
+    except DiurnalError as fault:
+        if not data:
+            raise
+        faults.append(fault)
+    if data:
+        tried = choosing.dry_run(experiment, date, settings)
+        report |= {"batch": f"{tried.n_rows} rows", "tried": tried.tried}
+        report["warnings"] = [*report.get("warnings", []), *tried.warnings]
+        faults += tried.faults
+    printing.checked(report, faults, json_)
+    if faults:
+        raise SystemExit(faults[0].exit_status)
 
 
 @diurnal.command()

@@ -84,6 +84,18 @@ def report(values: dict[str, Any], json_: bool) -> None:
             click.echo(f"{name if i == 0 else '':<{width}}  {_short(line, 200)}")
 
 
+def checked(values: dict[str, Any], faults: Sequence[DiurnalError], json_: bool) -> None:
+    """Print what a check found: what the experiment is, and each fault with its cure."""
+    listed = [{"place": fault.place, "message": fault.message, "advice": fault.advice} for fault in faults]
+    if json_:
+        report(values | {"faults": listed}, json_)
+        return
+    report(values, json_)
+    click.echo("no fault was found" if not faults else f"\n{len(faults)} fault{'s' * (len(faults) > 1)}:")
+    for fault in faults:
+        click.echo(f"\n{fault}")
+
+
 def outcome(done: Outcome, json_: bool, settings: Settings, stores: Stores) -> None:
     """Print how a run ended: its row, its scores and where things are."""
     row = choosing.as_row(done)

@@ -149,6 +149,11 @@ class EmbeddedServer:
         return self._private(place)
 
     @property
+    def is_made(self) -> bool:
+        """Whether there is a cluster already."""
+        return any((place / "cluster").exists() for place in (self._wanted, self._elsewhere))
+
+    @property
     def _elsewhere(self) -> Path:
         return SYSTEM_FOLDER / _digest(self._wanted) / self._wanted.name
 

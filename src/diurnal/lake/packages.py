@@ -26,10 +26,12 @@ class Packages(Place):
     ----------
     root : str
         A folder, or a URL such as ``s3://bucket/prefix``.
+    create : bool
+        Whether a folder is made that is not there.
     """
 
-    def __init__(self, root: str) -> None:
-        super().__init__(root)
+    def __init__(self, root: str, *, create: bool = True) -> None:
+        super().__init__(root, create=create)
         self._verified: set[str] = set()
 
     def batches(

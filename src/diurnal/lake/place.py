@@ -23,12 +23,14 @@ class Place:
     ----------
     root : str
         A folder, or a URL such as ``s3://bucket/prefix``.
+    create : bool
+        Whether a folder is made that is not there.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, create: bool = True) -> None:
         self.fs, self.root = fsspec.core.url_to_fs(root)
         self.local = "file" in self.fs.protocol
-        if self.local:
+        if self.local and create:
             Path(self.root).mkdir(parents=True, exist_ok=True)
 
     @property

@@ -39,10 +39,12 @@ class Lake(Packages):
         A folder, or a URL such as ``s3://bucket/prefix``.
     cells_a_part : int, optional
         Rows times columns of a part; what has more is a package of parts. All who write into a lake agree on it.
+    create : bool
+        Whether a folder is made that is not there.
     """
 
-    def __init__(self, root: str, *, cells_a_part: int | None = None) -> None:
-        super().__init__(root)
+    def __init__(self, root: str, *, cells_a_part: int | None = None, create: bool = True) -> None:
+        super().__init__(root, create=create)
         self.cells_a_part = cells_a_part or parting.CELLS_A_PART
 
     def write(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from diurnal.errors import ConfigurationError
 from diurnal.settings.deployment import FILE, Settings
@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from diurnal.warehouse import Warehouse
 
 
-def open_stores(settings: Settings) -> Stores:
-    """Open the lake, the warehouse and the models; an embedded warehouse is started if nobody has.
+def open_stores(settings: Settings, *, create: bool = True) -> Stores:
+    """Open the lake, the warehouse and the models; an embedded warehouse is started if it does not run.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where they are.
+    create : bool
+        Whether the lake's folder and an embedded warehouse are made where there are none. If not, a warehouse without
+        contracts stands for it.
 
     Raises
     ------
@@ -31,14 +39,29 @@ def open_stores(settings: Settings) -> Stores:
 
     spark.use(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
     with _naming("lake", settings.lake, settings):
-        lake = Lake(settings.lake)
+        lake = Lake(settings.lake, create=create)
     models = _open_models(settings)
     return Stores(
         lake=lake,
-        warehouse=open_warehouse(settings),
+        warehouse=open_warehouse(settings) if create or _has_warehouse(settings) else cast("Warehouse", NoWarehouse()),
         models=models,
         connections=settings.connections(),
     )
+
+
+class NoWarehouse:
+    """Stands for a warehouse that is not made yet: no experiment has a contract."""
+
+    def schema(self, experiment: str) -> None:
+        """Give no contract."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+def _has_warehouse(settings: Settings) -> bool:
+    server = embedded_server(settings)
+    return server is None or server.is_made
 
 
 def _open_models(settings: Settings) -> Models:
