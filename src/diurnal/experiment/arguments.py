@@ -11,6 +11,7 @@ from typing import Any
 
 from diurnal.contract.names import is_legal
 from diurnal.errors import DeclarationError, UsageError, nearest
+from diurnal.experiment.needs import SPLITS, refuse_contradictions
 from diurnal.intervals import check_schedule, read_moment
 from diurnal.sources.spark import takes_session
 from diurnal.values import Limits
@@ -48,6 +49,7 @@ def checked(declared: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, An
             f"duplicates={arguments['duplicates']!r} and key={arguments['key']!r} both say which rows are one sample",
             advice="leave one of them out; rows with equal keys are one sample",
         )
+    refuse_contradictions(arguments)
     if arguments["catchup"] and arguments["start_date"] is None:
         raise DeclarationError("catchup=True needs a start_date to catch up from", advice='add start_date="2026-01-01"')
     return arguments
@@ -82,6 +84,10 @@ def _column(name: str, value: Any) -> str:
     if not isinstance(value, str) or not is_legal(value):
         raise _refuse(name, value, "the name of a column, a text without control characters")
     return value
+
+
+def _optional_column(name: str, value: Any) -> str | None:
+    return None if value is None else _column(name, value)
 
 
 def _columns(name: str, value: Any) -> tuple[str, ...]:
@@ -187,6 +193,13 @@ def _duplicates(name: str, value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+def _split(name: str, value: Any) -> str:
+    if value not in SPLITS:
+        near = nearest(value, SPLITS) if isinstance(value, str) else ""
+        raise _refuse(name, value, f"one of {', '.join(map(repr, SPLITS))}{near}", 'the usual one is "hash"')
+    return str(value)
+
+
 def _checks(name: str, value: Any) -> Any:
     if value is not None and (isinstance(value, type) or not callable(getattr(value, "validate", None))):
         raise _refuse(name, value, "an object with .validate(frame), such as a pandera DataFrameSchema")
@@ -219,6 +232,10 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "window": _window,
     "test_size": _test_size,
     "sample": _sample,
+    "groups": _optional_column,
+    "sample_weight": _optional_column,
+    "order_by": _optional_column,
+    "split": _split,
     "promotion": _promotion,
     "tuning_tasks": _at_least(1),
     "trusted": _texts,

@@ -15,8 +15,10 @@ from typing import Any, cast
 from diurnal import spark
 from diurnal.contract.schema import Duplicates
 from diurnal.errors import DeclarationError, DiurnalError
+from diurnal.experiment import needs
 from diurnal.experiment.arguments import REQUIRED, checked
 from diurnal.experiment.digest import code_digest, source_text
+from diurnal.experiment.splitters import refuse_unmet
 from diurnal.intervals import Schedule
 from diurnal.values import Limits
 
@@ -40,7 +42,7 @@ class Experiment:
     line : int
         On which line it begins.
     source, target, key, drop, duplicates, schedule, start_date, catchup, retries, max_active_runs, window, test_size, \
-    sample, promotion, tuning_tasks, trusted, checks, limits, tags, owner
+    sample, groups, sample_weight, order_by, split, promotion, tuning_tasks, trusted, checks, limits, tags, owner
         As declared, in one form each: columns and texts are tuples, the start date is in UTC.
     """
 
@@ -62,6 +64,10 @@ class Experiment:
     window: int | str
     test_size: float
     sample: float | int | None
+    groups: str | None
+    sample_weight: str | None
+    order_by: str | None
+    split: str
     promotion: str
     tuning_tasks: int
     trusted: tuple[str, ...]
@@ -86,7 +92,7 @@ class Experiment:
         Raises
         ------
         DeclarationError
-            If the function fails, or returns something else.
+            If the function fails or returns something else, or if a splitter needs what is not declared.
         """
         try:
             made = spark.retrying(self.function)
@@ -104,6 +110,7 @@ class Experiment:
                 f"{self.place}: {self.name}() returned {what}{hint}",
                 advice="return a search such as GridSearchCV(...) or CrossValidator(...), a pipeline or an estimator",
             )
+        refuse_unmet(self, made)
         return made
 
     def _failing_line(self, error: Exception) -> str:
@@ -128,7 +135,8 @@ class Experiment:
             source=self.source,
             others={value.line for value in known if value.file == self.file and value.line != self.line},
             declared={name: getattr(self, name) for name in ("target", "key", "drop", "test_size", "window")}
-            | {name: value for name in ("sample", "duplicates") if (value := getattr(self, name)) is not None},
+            | {name: value for name in ("sample", "duplicates") if (value := getattr(self, name)) is not None}
+            | needs.given(self),
         )
 
 
@@ -145,8 +153,12 @@ def experiment(
     retries: int = 5,
     max_active_runs: int = 1,
     window: int | str = 1,
-    test_size: float = 0.3,
+    test_size: float = needs.DEFAULT_TEST_SIZE,
     sample: float | int | None = None,
+    groups: str | None = None,
+    sample_weight: str | None = None,
+    order_by: str | None = None,
+    split: str = "hash",
     promotion: str = "guarded",
     tuning_tasks: int = 1,
     trusted: str | Sequence[str] = (),
@@ -188,6 +200,17 @@ def experiment(
     sample : float or int, optional
         Tune and refit learn from so many of the window's rows only: a share (``0.1``; the same rows for life), or a
         number of rows, about. By a hash of their own; evaluation is never sampled. None: from all.
+    groups : str, optional
+        Column with the group of a row: a patient, a household, a site. It goes to the folds of the search, and it decides
+        the role of a row, so that no group is in train and in test. It is no feature.
+    sample_weight : str, optional
+        Column with the weight of a row, for fits and scores. It is no feature.
+    order_by : str, optional
+        Column that orders rows in time: a number, a date or a time. Fits see rows in its order, as `TimeSeriesSplit` and
+        other splitters that go by order need it. It is no feature.
+    split : {"hash", "time"}
+        Which rows are for testing. ``"hash"``: a share of `test_size`, each row for life; ``"time"``: the newest data
+        interval, and the earlier ones of the window train.
     promotion : {"guarded", "always", "approve", "never"}
         When a new version becomes the champion; ``"approve"``: when a person says so, in Airflow or by
         ``diurnal promote``.
