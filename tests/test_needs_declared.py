@@ -82,7 +82,7 @@ class Wrapped(OneFold):
         ({"split": "time"}, "window=1 holds one"),
         ({"split": "time", "window": "24h"}, "window='24h' holds one"),
         ({"split": "time", "window": "36h", "schedule": timedelta(hours=20)}, "window='36h' holds one"),
-        ({"split": "time", "window": 7, "groups": "g"}, "decides the role of a row by its data interval"),
+        ({"split": "time", "window": 7, "groups": "g"}, "decides the role of a row by its interval"),
         ({"split": "time", "window": 7, "test_size": 0.2}, "test_size=0.2 has no meaning"),
         ({"group": "g"}, "did you mean 'groups'"),
     ],
@@ -146,7 +146,15 @@ def test_a_split_by_order_is_refused_without_order_by_and_built_with_it(made):
 
 @pytest.mark.parametrize(
     "splitter",
-    [KFold(3), StratifiedKFold(), ShuffleSplit(), RepeatedKFold(), RepeatedStratifiedKFold(), KFold(3, shuffle=True), 5],
+    [
+        KFold(3),
+        StratifiedKFold(),
+        ShuffleSplit(),
+        RepeatedKFold(),
+        RepeatedStratifiedKFold(),
+        KFold(3, shuffle=True),
+        5,
+    ],
     ids=str,
 )
 def test_other_splits_need_nothing(splitter):

@@ -201,13 +201,13 @@ def experiment(
         Tune and refit learn from so many of the window's rows only: a share (``0.1``; the same rows for life), or a
         number of rows, about. By a hash of their own; evaluation is never sampled. None: from all.
     groups : str, optional
-        Column with the group of a row: a patient, a household, a site. It goes to the folds of the search, and it decides
-        the role of a row, so that no group is in train and in test. It is no feature.
+        Column with the group of a row: a patient, a household, a site. It goes to the folds of the search, and it
+        decides the role of a row, so that no group is in train and in test. It is no feature.
     sample_weight : str, optional
         Column with the weight of a row, for fits and scores. It is no feature.
     order_by : str, optional
-        Column that orders rows in time: a number, a date or a time. Fits see rows in its order, as `TimeSeriesSplit` and
-        other splitters that go by order need it. It is no feature.
+        Column that orders rows in time: a number, a date or a time. Fits see rows in its order, as `TimeSeriesSplit`
+        and other splitters that go by order need it. It is no feature.
     split : {"hash", "time"}
         Which rows are for testing. ``"hash"``: a share of `test_size`, each row for life; ``"time"``: the newest data
         interval, and the earlier ones of the window train.

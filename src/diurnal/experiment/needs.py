@@ -48,12 +48,12 @@ def _refuse_contradictions_of_time(arguments: Mapping[str, Any]) -> None:
         )
     if arguments["groups"] is not None:
         raise DeclarationError(
-            f'split="time" decides the role of a row by its data interval, and groups={arguments["groups"]!r} by its group',
+            f'split="time" decides the role of a row by its interval, and groups={arguments["groups"]!r} by its group',
             advice='leave out split="time" where no group may be in train and test, or else groups',
         )
     if arguments["test_size"] != DEFAULT_TEST_SIZE:
         raise DeclarationError(
-            f'test_size={arguments["test_size"]!r} has no meaning with split="time": the newest data interval is the test',
+            f'test_size={arguments["test_size"]!r} has no meaning with split="time": the newest interval is the test',
             advice="leave out test_size",
         )
 

@@ -49,12 +49,12 @@ def refuse_unmet(experiment: Experiment, made: Any) -> None:
         if experiment.order_by is None and goes_by_order(splitter):
             raise DeclarationError(
                 f"{what} splits by the order of rows, and the experiment does not say what orders them",
-                advice='declare order_by="...", the column that orders rows in time, or take a splitter without an order',
+                advice='declare order_by="...", the column that orders rows in time, or take another splitter',
             )
         if experiment.order_by is None and experiment.split == "time" and _is_kfold_in_blocks(splitter):
             raise DeclarationError(
                 f'{what} makes blocks of rows that follow each other, and with split="time" nothing says how they do',
-                advice='declare order_by="...", the column that orders rows in time, or write shuffle=True, random_state=0',
+                advice='declare order_by="...", the column that orders rows in time, or shuffle=True with a random_state',
             )
         if experiment.groups is None and needs_groups(splitter):
             raise DeclarationError(
@@ -69,9 +69,7 @@ def splitters(made: Any) -> Iterator[tuple[str, Any]]:
     Splitters have `split` and `get_n_splits`; a list of (train, test) pairs stands for one.
     """
     for name, value in _parameters(made):
-        if name.rpartition("__")[2] == "cv" and (_is_splitter(value) or _lists_rows(value)):
-            yield name, value
-        elif _is_splitter(value):
+        if _is_splitter(value) or (name.rpartition("__")[2] == "cv" and _lists_rows(value)):
             yield name, value
 
 

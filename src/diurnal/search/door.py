@@ -138,6 +138,39 @@ def routing_enabled() -> bool:
     return bool(sklearn.get_config().get("enable_metadata_routing", False))
 
 
+def routed(estimator: Any, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Give those of some metadata that a method of an estimator requests, under its own names, as its parent does."""
+    return dict(_router([], estimator, "fit", method).route_params(caller="fit", params=params)["final"][method])
+
+
+def check_fit_routing(way: Iterable[Any], final: Any, params: Mapping[str, Any]) -> None:
+    """Raise what a pipeline of these steps raises in its `fit` if nothing in it requests some metadata."""
+    _router(way, final, "fit", "fit").validate_metadata(method="fit", params=params)
+
+
+def routed_to_score(way: Iterable[Any], final: Any, params: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    """Give what the `score` of a pipeline of these steps gives to the last one, and to the others' `transform`."""
+    router = _router(way, final, "score", "score")
+    router.validate_metadata(method="score", params={"sample_weight": None, **params})  # a pipeline always passes it on
+    found = router.route_params(caller="score", params=params)
+    return dict(found.pop("final")["score"]), [step["transform"] for step in found.values() if step["transform"]]
+
+
+def _router(way: Iterable[Any], final: Any, caller: str, callee: str) -> Any:
+    from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
+
+    router = MetadataRouter(owner="pipeline").add(
+        final=final, method_mapping=MethodMapping().add(caller=caller, callee=callee)
+    )
+    for i, step in enumerate(way):
+        fits = ["fit_transform"] if hasattr(step, "fit_transform") else ["fit", "transform"]
+        mapping = MethodMapping()
+        for method in fits if caller == "fit" else ["transform"]:
+            mapping.add(caller=caller, callee=method)
+        router.add(**{f"step{i}": step}, method_mapping=mapping)
+    return router
+
+
 @contextmanager
 def _watched(parallel: Any, done: Callable[[int], None]) -> Iterator[None]:
     """Tell how many more tasks this `Parallel` has completed, whenever it would print its progress."""

@@ -20,7 +20,8 @@ from sklearn.base import clone
 from diurnal.search import door, scoring
 from diurnal.search.branches import Branches
 from diurnal.search.door import Call
-from diurnal.search.plan import Leaf, NotUnderstood, Path, Plan, Step, flatten
+from diurnal.search.metadata import FitParams, ScoreParams
+from diurnal.search.plan import Leaf, Path, Plan, Step, flatten
 from diurnal.search.witness import Witness, spared
 
 
@@ -38,6 +39,8 @@ class Matrices:
         What `transform` gave for the train rows, where train scores are asked for.
     way : dict
         The fitted pipeline steps on the way.
+    steps : tuple of Step
+        What they were made from.
     seconds : float
         What they took to fit.
     score_seconds : float
@@ -48,6 +51,7 @@ class Matrices:
     test: Any
     seen: Any
     way: Mapping[Path, Any] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
     seconds: float = 0.0
     score_seconds: float = 0.0
 
@@ -75,8 +79,9 @@ class Fold:
         train, test = plan.splits[split]
         self.X_train, self.y_train = door.safe_split(call.estimator, call.X, call.y, train)
         self.X_test, self.y_test = door.safe_split(call.estimator, call.X, call.y, test, train)
-        self.fit_params = _by_step(plan, door.cut_params(call.X, self.words["fit_params"], train))
-        self.score_params = [door.cut_params(call.X, self.words["score_params"], rows) for rows in (train, test)]
+        self.fit_params = FitParams(plan.base, door.cut_params(call.X, self.words["fit_params"], train))
+        on_rows = (door.cut_params(call.X, self.words["score_params"], rows) for rows in (train, test))
+        self.score_params = ScoreParams(self.scorer, *on_rows)
         self.only_predicts = scoring.only_predicts(self.scorer)
         self.seen = bool(self.words["return_train_score"])
         self.n_train, self.n_test = _n_rows(self.X_train), _n_rows(self.X_test)
@@ -96,7 +101,8 @@ class Fold:
         """Fit a final estimator, and tell how long it took."""
         final, start = step.make(), time.perf_counter()
         X, y = lend(step, given.train), self.y_train
-        words = self.fit_params.get(step.path, {})
+        words = self.fit_params.of_fit(step)
+        self.fit_params.check(given.steps, step)
         with spared(final):
             final.fit(X, **words) if y is None and not step.path else final.fit(X, y, **words)
         self.witness.check_draws()
@@ -104,7 +110,7 @@ class Fold:
 
     def transform(self, step: Step, given: Matrices, branches: Branches) -> Matrices:
         """Fit a pipeline step on what it is given, and transform the rows that go on."""
-        fitted, start, words = branches.make(step), time.perf_counter(), self.fit_params.get(step.path, {})
+        fitted, start, words = branches.make(step), time.perf_counter(), self.fit_params.of_fit_transform(step)
         X = lend(step, given.train)
         if hasattr(fitted, "fit_transform"):
             train = fitted.fit_transform(X, self.y_train, **words)
@@ -121,23 +127,34 @@ class Fold:
         score_seconds = given.score_seconds + time.perf_counter() - start
         seen = None if given.seen is None else fitted.transform(lend(step, given.seen))
         self.witness.check_draws()
-        return Matrices(train, test, seen, {**given.way, step.path: fitted}, given.seconds + seconds, score_seconds)
+        way, steps = {**given.way, step.path: fitted}, (*given.steps, step)
+        return Matrices(train, test, seen, way, steps, given.seconds + seconds, score_seconds)
 
     def record(self, leaf: Leaf, fitted: tuple[Any, float], given: Matrices) -> None:
         """Score a fitted final estimator, and write down the results of its candidates."""
         final, seconds = fitted
         start = time.perf_counter()
         if self.only_predicts:
+            self.score_params.check(given.steps, leaf.step)
             estimator, test, seen = final, lend(leaf.step, given.test), given.seen
         else:
             estimator = self.whole(leaf, {**given.way, leaf.step.path: final})
             test, seen = self.X_test, self.X_train
-        on_train, on_test = self.score_params
+        on_train, on_test = self.score_params.on_train, self.score_params.on_test
         scores = scoring.score(estimator, test, self.y_test, self.scorer, on_test)
         score_seconds = given.score_seconds + time.perf_counter() - start
         train_scores = scoring.score(estimator, seen, self.y_train, self.scorer, on_train) if self.seen else None
         self.witness.check_draws()
         self.write(leaf, scores, train_scores, given.seconds + seconds, score_seconds)
+
+    def only_order(self, final: Any) -> bool:
+        """Tell whether a score is made of labels, or of the order of the decisions.
+
+        Weights are added up in that order: where rows of one class change places, a weighted sum rounds differently.
+        """
+        if self.score_params:
+            return scoring.only_labels(self.scorer, final)
+        return scoring.only_order(self.scorer, final)
 
     def write(self, leaf: Leaf, scores: Any, train_scores: Any, seconds: float, score_seconds: float) -> None:
         """Write down the results of a leaf's candidates, in the form of scikit-learn's "fit and score"."""
@@ -176,19 +193,6 @@ def lend(step: Step, matrix: Any) -> Any:
     if isinstance(matrix, pd.DataFrame | pd.Series):
         return matrix.copy(deep=False)  # copy on write
     return matrix.copy() if sparse.issparse(matrix) or isinstance(matrix, list) else matrix
-
-
-def _by_step(plan: Plan, fit_params: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
-    """Sort the words of a fit, ``step__word``, by the pipeline step that they are for."""
-    paths = [path for path, _ in flatten(plan.base)]
-    sorted_by: dict[Path, dict[str, Any]] = {}
-    for name, value in fit_params.items():
-        words = tuple(name.split("__"))
-        path = max((p for p in paths if words[: len(p)] == p), key=len, default=None)
-        if path is None or len(path) == len(words):
-            raise NotUnderstood(f"the fit does not take {name}")
-        sorted_by.setdefault(path, {})["__".join(words[len(path) :])] = value
-    return sorted_by
 
 
 def _n_rows(matrix: Any) -> int:

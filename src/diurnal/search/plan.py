@@ -58,6 +58,12 @@ class Step:
         return {**self.defaults, **self.changes}
 
     @cached_property
+    def requests(self) -> Hashable:
+        """The same for steps that request the same metadata: those that differ in no estimator."""
+        estimators = sorted((name, id(value)) for name, value in self.changes.items() if is_estimator(value))
+        return self.path, id(self.template), tuple(estimators)
+
+    @cached_property
     def is_theirs(self) -> bool:
         """Tell whether it is scikit-learn's own all through, which is safe on threads and writes into nothing."""
         return is_theirs(self.template) and all(map(is_theirs, self.changes.values()))

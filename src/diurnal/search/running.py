@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import joblib
+import sklearn
 
 from diurnal.search import workers
 from diurnal.search.branches import has_branches
@@ -72,7 +73,10 @@ def _folds(
     kind, n = workers.choose(plan, calls[0])
     splits = range(len(calls))
     if kind == "processes":
-        found = joblib.Parallel(n_jobs=n)(joblib.delayed(_elsewhere)(plan, calls[split], split) for split in splits)
+        config = sklearn.get_config()
+        found = joblib.Parallel(n_jobs=n)(
+            joblib.delayed(_elsewhere)(plan, calls[split], split, config) for split in splits
+        )
         if any(each is None for each in found):
             raise Drawn
         for results, _ in found:
@@ -90,11 +94,13 @@ def _walk(plan: Plan, calls: Mapping[int, Call], witness: Witness, done: Callabl
     return fold.results
 
 
-def _elsewhere(plan: Plan, call: Call, split: int) -> tuple[Results, dict[int, list[Note]]] | None:
-    """Walk a fold in a process of its own; None if it has drawn from the global stream."""
+def _elsewhere(
+    plan: Plan, call: Call, split: int, config: Mapping[str, Any]
+) -> tuple[Results, dict[int, list[Note]]] | None:
+    """Walk a fold in another process, with scikit-learn's settings as here; None if it has drawn from the stream."""
     witness = Witness()
     try:
-        with workers.one_blas_thread(), witness.watching():
+        with sklearn.config_context(**config), workers.one_blas_thread(), witness.watching():
             return _walk(plan, {split: call}, witness, _nobody, split), dict(witness.warned)
     except Drawn:
         return None

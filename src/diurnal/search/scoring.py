@@ -17,6 +17,11 @@ def only_predicts(scorer: Any) -> bool:
     return door.scorer_parts(scorer) is not None
 
 
+def asks_own_score(scorer: Any) -> bool:
+    """Tell whether a scorer asks the estimator for its own `score`."""
+    return any(not hasattr(part, "_score_func") for part in door.scorer_parts(scorer) or ())
+
+
 def is_accuracy(scorer: Any, final: Any) -> bool:
     """Tell whether a scorer gives the plain share of right labels for this kind of final estimator."""
     parts = door.scorer_parts(scorer)
@@ -51,9 +56,9 @@ def _is_roc_auc(part: Any) -> bool:
     return plain and part._response_method in ("decision_function", ("decision_function", "predict_proba"))
 
 
-def accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
+def accuracy(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Give the share of right labels, as scikit-learn's `accuracy_score` does to the last bit."""
-    return float(np.average(y == predicted))
+    return float(np.average(y == predicted, weights=weights))
 
 
 def score(estimator: Any, X: Any, y: Any, scorer: Any, params: Mapping[str, Any]) -> Any:

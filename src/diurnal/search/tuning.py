@@ -123,11 +123,10 @@ def _attempt(calls: list[Call], counted: _Counted) -> list[dict[str, Any]] | Non
     """Make the calls of one round; None leaves them to scikit-learn."""
     if not calls:
         return None
-    results, words, before = None, calls[0].words, counted.done
+    results, before = None, counted.done
     counted.total += len(calls)
-    if not (door.routing_enabled() and (words["fit_params"] or words["score_params"])):
-        with suppress(NotUnderstood, Moved):
-            results = run(plan(calls), calls, counted.add)
+    with suppress(NotUnderstood, Moved):
+        results = run(plan(calls), calls, counted.add)
     if results is None:
         counted.done = before
     return results

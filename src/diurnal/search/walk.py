@@ -73,7 +73,7 @@ def walk_nested(fold: Fold, family: Nested, nodes: list[Node], given: Matrices) 
     below = [leaf for node in nodes for leaf in node.all_leaves()]
     with fold.attempt(_candidates(below)):
         start = time.perf_counter()
-        steps, words = [node.step for node in nodes], fold.fit_params.get(nodes[0].step.path, {})
+        steps, words = [node.step for node in nodes], fold.fit_params.of_fit_transform(nodes[0].step)
         sizes = family.fit(steps, lend(nodes[0].step, given.train), fold.y_train, words)
         fold.witness.check_draws()
         seconds = time.perf_counter() - start
@@ -107,7 +107,7 @@ def _finals_across(
                     ready[id(node)] = _behind(fold, sizes, node, fitted, given, seconds)
             members = [Member(leaf, ready[id(node)], None) for leaf, node, _ in mine if id(node) in ready]
             fit_finals(fold, family, members)
-        elif scoring.only_order(fold.scorer, mine[0][0].step.template):
+        elif fold.only_order(mine[0][0].step.template):
             matrices = sizes.wide([node.step for _, node, _ in mine], given.train, [given.test, given.seen])
             if matrices is None:
                 continue
@@ -123,7 +123,9 @@ def fit_finals(fold: Fold, family: Final, members: list[Member]) -> None:
     steps, fits = [m.leaf.step for m in members], None
     start = time.perf_counter()
     with fold.attempt(everybody):
-        words = fold.fit_params.get(steps[0].path, {})
+        words = fold.fit_params.of_fits(steps)
+        for member in members:
+            fold.fit_params.check(member.given.steps, member.leaf.step)
         fits = family.fit(steps, [Design(m.given.train, m.width) for m in members], fold.y_train, words)
         fold.witness.check_draws()
     if fits is not None:
@@ -135,16 +137,19 @@ def _record(fold: Fold, fits: Fits, members: list[Member], seconds: float) -> No
     start = time.perf_counter()
     known = _labels(fold, fits, members)
     each = (time.perf_counter() - start) / len(members)
-    plain = not any(fold.score_params) and scoring.is_accuracy(fold.scorer, members[0].leaf.step.template)
+    params = fold.score_params
+    plain = params.are_weights and scoring.is_accuracy(fold.scorer, members[0].leaf.step.template)
+    on_train, on_test = params.on_train.get("sample_weight"), params.on_test.get("sample_weight")
     for i, (leaf, given, width) in enumerate(members):
         with fold.attempt(leaf.candidates):
             labels, seen = known[i]
             sure = labels is not None and (seen is not None or not fold.seen)
             if sure and plain:
                 fits.conclude(i)
-                score = scoring.accuracy(fold.y_test, labels)
-                on_train = scoring.accuracy(fold.y_train, seen) if fold.seen else None
-                fold.write(leaf, score, on_train, given.seconds + seconds, given.score_seconds + each)
+                params.check(given.steps, leaf.step)
+                score = scoring.accuracy(fold.y_test, labels, on_test)
+                train_score = scoring.accuracy(fold.y_train, seen, on_train) if fold.seen else None
+                fold.write(leaf, score, train_score, given.seconds + seconds, given.score_seconds + each)
             elif sure or fits.exact:
                 fold.record(leaf, (fits.estimator(i), seconds), _leading(given, width))
     # what cannot be sure of its score has no result, and is fitted on its own
@@ -155,7 +160,7 @@ def _labels(fold: Fold, fits: Fits, members: list[Member]) -> list[tuple[Any, An
     unknown: list[Any] = [None] * len(members)
     final = members[0].leaf.step.template
     ordered = not scoring.only_labels(fold.scorer, final)
-    if ordered and (fits.exact or not scoring.only_order(fold.scorer, final)):
+    if ordered and (fits.exact or not fold.only_order(final)):
         return list(zip(unknown, unknown, strict=True))
     test = fits.labels([m.given.test for m in members], fold.y_test if ordered else None)
     seen = fits.labels([m.given.seen for m in members], fold.y_train if ordered else None) if fold.seen else None
