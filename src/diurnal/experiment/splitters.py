@@ -54,7 +54,7 @@ def refuse_unmet(experiment: Experiment, made: Any) -> None:
         if experiment.order_by is None and experiment.split == "time" and _is_kfold_in_blocks(splitter):
             raise DeclarationError(
                 f'{what} makes blocks of rows that follow each other, and with split="time" nothing says how they do',
-                advice='declare order_by="...", the column that orders rows in time, or shuffle=True with a random_state',
+                advice='declare order_by="...", the column that orders them, or shuffle=True and a random_state',
             )
         if experiment.groups is None and needs_groups(splitter):
             raise DeclarationError(
