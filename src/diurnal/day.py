@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from diurnal.arranging import Hasher
+    from diurnal.backends.sklearn import Needs
     from diurnal.contract import Schema
     from diurnal.experiment import Experiment
     from diurnal.lake import Lake
@@ -88,6 +89,7 @@ class Day:
             ("target", self.experiment.target, schema.target),
             ("key", self.experiment.key, schema.key),
             ("duplicates", self.experiment.duplicates or schema.duplicates, schema.duplicates),
+            ("groups", self.experiment.groups, schema.metadata.groups),
         ):
             if declared != fixed:
                 raise DeclarationError(
@@ -100,7 +102,21 @@ class Day:
                 "came; without a key the features say which samples are for testing",
                 advice=f"declare drop={schema.drop!r}, or a key and another name",
             )
-        return replace(schema, drop=self.experiment.drop)
+        return self._as_declared(schema)
+
+    def _as_declared(self, schema: Schema) -> Schema:
+        """Give the schema with what may be declared anew; without a key, it must leave the features as they are."""
+        declared = replace(schema, drop=self.experiment.drop, metadata=self.experiment.metadata)
+        for problem in declared.metadata.problems(declared.columns):
+            raise DeclarationError(f"{self.experiment.name}: {problem.what}", advice="name a column of the batches")
+        if declared.identity != schema.identity:
+            raise DeclarationError(
+                f"{self.experiment.name} has the features {', '.join(declared.features)} now, and had "
+                f"{', '.join(schema.features)} when its first batch came; without a key they say which samples are for "
+                "testing",
+                advice="declare drop, sample_weight and order_by as before, or a key and another name",
+            )
+        return declared
 
     @property
     def schema(self) -> Schema:
@@ -182,7 +198,7 @@ class Day:
 
         keep = schema.keeps_duplicates
         merges = len(packages) > 1 and not keep
-        needed = {*(schema.features if features is None else features), schema.target}
+        needed = {*(schema.features if features is None else features), schema.target, *schema.metadata.columns}
         needed |= set(schema.identity if share < 1 or merges else ())
         if merges and not schema.key:  # two rows are one sample if they agree on everything
             needed |= set(schema.names)
@@ -205,15 +221,17 @@ class Day:
 
     def learnable(
         self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0
-    ) -> tuple[pd.DataFrame, np.ndarray]:
-        """Read packages as what scikit-learn takes: the features and the target."""
-        from diurnal.backends.sklearn import filled
+    ) -> tuple[pd.DataFrame, np.ndarray, Needs]:
+        """Read packages as what scikit-learn takes: the features, the target, and what a fit needs beside them."""
+        from diurnal.backends.sklearn import Beside, filled
 
-        tables = self.samples(packages, schema, share=share)
+        beside = Beside(schema)
+        tables = beside.passing(self.samples(packages, schema, share=share))
         n_rows = sum(package.n_rows for package in packages)
         expected = n_rows if share == 1 else int(share * n_rows + 6 * (share * n_rows) ** 0.5)
-        order = splitting.shuffled if schema.keeps_duplicates else None
-        return filled(tables, list(schema.features), schema.target, expected=expected, order=order)
+        order = beside.order if beside.orders else None
+        X, y = filled(tables, list(schema.features), schema.target, expected=expected, order=order)
+        return X, y, beside.needs()
 
     def twin(self, search: SearchResult) -> Any:
         """Load the twin that a search kept."""

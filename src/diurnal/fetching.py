@@ -46,6 +46,7 @@ def bring_in(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Sch
             key=experiment.key,
             drop=experiment.drop,
             duplicates=experiment.duplicates,
+            metadata=experiment.metadata,
             task=task,
             limits=experiment.limits,
         )

@@ -170,7 +170,7 @@ def _nothing(schema: Schema, signature: dict[str, Any]) -> pa.Table:
 
 def _schema(stores: Stores, experiment: str, features: list[str], given: set[str]) -> Schema:
     """Give what rows to predict must hold: the model's features, and the key if they have it."""
-    from diurnal.contract import Schema
+    from diurnal.contract import Metadata, Schema
 
     stored = stores.warehouse.schema(experiment)
     if stored is None:
@@ -178,4 +178,6 @@ def _schema(stores: Stores, experiment: str, features: list[str], given: set[str
     schema = Schema.from_dict(stored)
     key = schema.key if given.issuperset(schema.key) else ()
     wanted = {*features, *key}
-    return replace(schema, columns=tuple(c for c in schema.columns if c.name in wanted), key=key, drop=())
+    return replace(
+        schema, columns=tuple(c for c in schema.columns if c.name in wanted), key=key, drop=(), metadata=Metadata()
+    )

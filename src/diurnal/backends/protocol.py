@@ -43,8 +43,8 @@ class Reader(Protocol):
     def hasher(self, schema: Schema) -> Any:
         """Give the function that hashes the identity of rows."""
 
-    def learnable(self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> tuple[Any, Any]:
-        """Read packages as a frame and a vector."""
+    def learnable(self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> tuple[Any, Any, Any]:
+        """Read packages as a frame, a vector, and what a fit needs beside them."""
 
     def samples(
         self,

@@ -22,6 +22,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from diurnal.contract.metadata import Metadata
 from diurnal.contract.schema import KINDS, UNTYPED, Column, Schema
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from diurnal.contract.inference import infer
     from diurnal.contract.inspection import Inspection
 
-__all__ = ["KINDS", "UNTYPED", "Column", "Inspection", "Schema", "infer", "satisfying"]
+__all__ = ["KINDS", "UNTYPED", "Column", "Inspection", "Metadata", "Schema", "infer", "satisfying"]
 
 _LAZY = {
     "infer": "diurnal.contract.inference",

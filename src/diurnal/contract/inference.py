@@ -15,6 +15,7 @@ from diurnal.contract.casts import cast, decoded, kind_of, refusal_of
 from diurnal.contract.distinct import DistinctRows
 from diurnal.contract.findings import Findings
 from diurnal.contract.forms import Narrowing
+from diurnal.contract.metadata import NO_METADATA, Metadata
 from diurnal.contract.schema import UNTYPED, Column, Duplicates, Kind, Schema, Task
 from diurnal.errors import Problem
 from diurnal.values import Limits
@@ -33,6 +34,7 @@ def infer(
     key: Sequence[str] = (),
     drop: Sequence[str] = (),
     duplicates: Duplicates | None = None,
+    metadata: Metadata = NO_METADATA,
     task: Task,
     limits: Limits,
 ) -> Schema:
@@ -51,6 +53,8 @@ def infer(
     duplicates : {"drop", "keep"}, optional
         Without a key, what rows that agree on everything are. None: one sample where at least 99 % of the rows are
         distinct in their features, else samples of their own.
+    metadata : Metadata
+        The columns with groups, weights, and what orders rows.
     task : str
         ``"classification"`` or ``"regression"``.
     limits : Limits
@@ -73,7 +77,7 @@ def infer(
     >>> schema.features, schema.classes
     (('size',), ('a', 'b'))
     """
-    sketch = Sketch(target, tuple(key), tuple(drop), limits, duplicates)
+    sketch = Sketch(target, tuple(key), tuple(drop), limits, duplicates, metadata)
     for batch in batches():
         sketch.read(batch)
     return sketch.schema(task)
@@ -85,7 +89,7 @@ class Sketch:
 
     Attributes
     ----------
-    target, key, drop, limits, duplicates
+    target, key, drop, limits, duplicates, metadata
         As for :func:`infer`.
     n_rows : int
         How many rows were read.
@@ -96,6 +100,7 @@ class Sketch:
     drop: tuple[str, ...]
     limits: Limits
     duplicates: Duplicates | None = None
+    metadata: Metadata = NO_METADATA
     n_rows: int = 0
     _drafts: dict[str, _Draft] = field(default_factory=dict)
     _distinct: DistinctRows = field(default_factory=DistinctRows)
@@ -103,7 +108,8 @@ class Sketch:
     def read(self, batch: pa.RecordBatch) -> None:
         """Take a further piece; its columns are those of the first."""
         if not self._drafts:
-            self._drafts = _drafts(batch.schema, self.target, self.key, self.drop, Findings(), self.limits)
+            needed = (self.target, *self.key, *self.drop, *self.metadata.columns)
+            self._drafts = _drafts(batch.schema, self.target, needed, self.drop, Findings(), self.limits)
         for name, draft in self._drafts.items():
             draft.read(batch.column(name))
         if not self.key and self.duplicates is None:
@@ -111,7 +117,7 @@ class Sketch:
         self.n_rows += batch.num_rows
 
     def _features(self) -> list[str]:
-        others = {self.target, *self.key, *self.drop}
+        others = {self.target, *self.key, *self.drop, *self.metadata.columns}
         return [name for name in self._drafts if name not in others]
 
     def absorb(self, other: Sketch) -> None:
@@ -141,20 +147,23 @@ class Sketch:
         columns = [draft.column(findings, is_feature=name in features) for name, draft in self._drafts.items()]
         classes = self._drafts[self.target].labels(task, findings)
         duplicates = self.duplicates or ("drop" if self.key or self._distinct.share >= DISTINCT else "keep")
-        schema = Schema(tuple(columns), self.target, self.key, self.drop, task, classes, duplicates)
+        findings.add(self.metadata.problems(columns))
+        schema = Schema(tuple(columns), self.target, self.key, self.drop, task, classes, duplicates, self.metadata)
         if not schema.features:
-            what = f"no feature is left beside the target {self.target!r}, key and drop"
+            what = (
+                f"no feature is left beside the target {self.target!r}, key, drop, groups, sample_weight and order_by"
+            )
             findings.add([Problem("no-features", what)])
         findings.refuse()
         return schema
 
 
 def _drafts(
-    header: pa.Schema, target: str, key: Sequence[str], drop: Sequence[str], findings: Findings, limits: Limits
+    header: pa.Schema, target: str, needed: Sequence[str], drop: Sequence[str], findings: Findings, limits: Limits
 ) -> dict[str, _Draft]:
     """Begin a draft for each column; without sound names there is no going on."""
     came = list(header.names)
-    findings.add(names.duplicates(came) + names.illegal(came) + names.missing((target, *key, *drop), came))
+    findings.add(names.duplicates(came) + names.illegal(came) + names.missing(needed, came))
     findings.refuse()
     untyped = UNTYPED.items() <= (header.metadata or {}).items()
     return {

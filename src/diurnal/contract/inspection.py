@@ -152,6 +152,7 @@ class Inspection:
             for name in self.schema.key:
                 nulls = np.flatnonzero(columns[name].is_null())
                 self._findings.add_rows("null-key", f"the key {name} is null", name, nulls, self.n_rows)
+            self.schema.metadata.inspect(columns, self._findings, self.n_rows)
         self.n_rows += batch.num_rows
         self._n_bytes += batch.nbytes
         return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))

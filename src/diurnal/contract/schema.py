@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from diurnal.contract.metadata import NO_METADATA, Metadata
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -79,6 +81,8 @@ class Schema:
         has another.
     duplicates : str
         Without a key: ``"drop"`` where rows that agree on everything are one sample, ``"keep"`` where each row is one.
+    metadata : Metadata
+        The columns with groups, weights, and what orders rows.
 
     Examples
     --------
@@ -96,6 +100,7 @@ class Schema:
     task: Task = "classification"
     classes: tuple[Any, ...] | None = None
     duplicates: Duplicates = "drop"
+    metadata: Metadata = NO_METADATA
 
     @property
     def arrow(self) -> pa.Schema:
@@ -127,7 +132,7 @@ class Schema:
     @property
     def features(self) -> tuple[str, ...]:
         """The names of the columns to predict from, in order."""
-        others = {self.target, *self.key, *self.drop}
+        others = {self.target, *self.key, *self.drop, *self.metadata.columns}
         return tuple(name for name in self.names if name not in others)
 
     def with_classes_of(self, other: Schema) -> Schema:
@@ -144,6 +149,8 @@ class Schema:
             column["categories"] = None if column["categories"] is None else list(column["categories"])
             if column["null_share"] is None:
                 del column["null_share"]
+        if not self.metadata:
+            del plain["metadata"]
         listed = {name: list(plain[name]) for name in ("columns", "key", "drop")}
         return plain | listed | {"classes": None if self.classes is None else list(self.classes)}
 
@@ -159,6 +166,7 @@ class Schema:
             task=cast("Task", plain["task"]),
             classes=_tuple_or_none(plain["classes"]),
             duplicates=cast("Duplicates", plain.get("duplicates", "drop")),
+            metadata=Metadata(**plain.get("metadata", {})),
         )
 
 

@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import Any, cast
 
 from diurnal import spark
+from diurnal.contract import Metadata
 from diurnal.contract.schema import Duplicates
 from diurnal.errors import DeclarationError, DiurnalError
 from diurnal.experiment import needs
@@ -123,6 +124,11 @@ class Experiment:
     def place(self) -> str:
         """Where it is declared, as editors and terminals understand it."""
         return f"{self.file}:{self.line}"
+
+    @property
+    def metadata(self) -> Metadata:
+        """The columns that a fit needs beside features and target."""
+        return Metadata(self.groups, self.sample_weight, self.order_by)
 
     @cached_property
     def code_digest(self) -> str:

@@ -7,13 +7,17 @@ forest's probabilities, and another number of threads moves the last digits of n
 from diurnal.backends.sklearn.backend import BACKEND, Frame
 from diurnal.backends.sklearn.filling import filled
 from diurnal.backends.sklearn.frames import matrix, vector
+from diurnal.backends.sklearn.needs import NOTHING, Beside, Needs
 from diurnal.backends.sklearn.scoring import is_search, scorer, task
 from diurnal.backends.sklearn.seeds import unseeded
 from diurnal.backends.sklearn.tuning import candidates_table, refit, score_shard, tune
 
 __all__ = [
     "BACKEND",
+    "NOTHING",
+    "Beside",
     "Frame",
+    "Needs",
     "candidates_table",
     "filled",
     "is_search",

@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow as pa
 
 from diurnal import models, promotion
-from diurnal import search as searching
 from diurnal.backends.protocol import BroughtIn, Progress, Reader, Scores, Task, Tuned
 from diurnal.backends.sklearn import scoring, tuning
 from diurnal.backends.sklearn.fitting import fitting
 from diurnal.backends.sklearn.frames import matrix
+from diurnal.backends.sklearn.needs import NOTHING, Needs
 from diurnal.backends.sklearn.seeds import unseeded
 from diurnal.backends.sklearn.streams import Stream
 from diurnal.backends.sklearn.trials import trials
@@ -38,6 +38,7 @@ class Frame:
 
     X: pd.DataFrame
     y: np.ndarray
+    needs: Needs = NOTHING
 
     @property
     def n_rows(self) -> int:
@@ -99,7 +100,7 @@ class Sklearn:
         lake, identity = day.stores.lake, schema.key or schema.features
 
         def tables(features: Sequence[str]) -> Iterator[pa.Table]:
-            wanted = {*features, *identity, schema.target}
+            wanted = {*features, *identity, schema.target, *schema.metadata.columns}
             rows = lake.batches(package, [name for name in schema.names if name in wanted], n_rows=ROWS_AT_ONCE)
             known = [lake.batches(one, sorted(identity), n_rows=ROWS_AT_ONCE) for one in learnt]
             return unknown(rows, known, day.hasher(schema))
@@ -116,11 +117,11 @@ class Sklearn:
 
     def cut(self, made: Any, data: Frame, n: int) -> list[dict[str, int]]:
         """Cut a search into at most n shards; those that share a prefix stay together."""
-        return searching.shards(made, data.X, data.y, n)
+        return tuning.shards(made, data.X, data.y, n, data.needs)
 
     def score_shard(self, made: Any, data: Frame, shard: Mapping[str, int]) -> tuple[pa.Table, tuple[str, ...]]:
         """Make the fits of one shard."""
-        return tuning.score_shard(made, data.X, data.y, shard)
+        return tuning.score_shard(made, data.X, data.y, shard, data.needs)
 
     def tune(
         self,
@@ -131,7 +132,7 @@ class Sklearn:
         parts: Sequence[Mapping[str, np.ndarray]] | None = None,
     ) -> Tuned:
         """Search over the candidates, or fit what has nothing to tune."""
-        return tuning.tune(made, data.X, data.y, progress=progress, parts=parts)
+        return tuning.tune(made, data.X, data.y, needs=data.needs, progress=progress, parts=parts)
 
     def refit(
         self,
@@ -141,7 +142,7 @@ class Sklearn:
         data: Frame,
     ) -> Any:
         """Fit a clone of the twin."""
-        return tuning.refit(twin(), data.X, data.y)
+        return tuning.refit(twin(), data.X, data.y, data.needs)
 
     def scores(self, made: Any, model: Any, data: Stream) -> Scores:
         """Give all scores of a fitted estimator."""

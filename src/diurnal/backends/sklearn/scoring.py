@@ -19,8 +19,12 @@ from sklearn.model_selection import (
 )
 
 from diurnal.backends.protocol import Scores, Task
+from diurnal.backends.sklearn import requests
 from diurnal.backends.sklearn.fitting import fitting
+from diurnal.backends.sklearn.needs import NOTHING, Needs
 from diurnal.errors import DeclarationError, nearest
+
+Score = Callable[..., Scores]
 
 
 def task(search: BaseEstimator) -> Task:
@@ -92,7 +96,7 @@ def _splitter(search: BaseEstimator, y: np.ndarray) -> Any:
     return check_cv(getattr(search, "cv", None), y, classifier=is_classifier(search))
 
 
-def scorer(search: BaseEstimator) -> tuple[str, Callable[[BaseEstimator, pd.DataFrame, np.ndarray], Scores]]:
+def scorer(search: BaseEstimator) -> tuple[str, Score]:
     """Give the name of the main score, and a function that gives all scores of a fitted estimator.
 
     Returns
@@ -100,13 +104,13 @@ def scorer(search: BaseEstimator) -> tuple[str, Callable[[BaseEstimator, pd.Data
     str
         Name of the main score, a key of what the function gives.
     callable
-        ``(estimator, X, y) -> dict of str to float``; greater is better.
+        ``(estimator, X, y, needs=NOTHING) -> dict of str to float``; greater is better.
     """
     inner = getattr(search, "estimator", search)
-    scoring = _scoring(search)
+    scoring = scoring_of(search)
     name = score_name(search)
     try:
-        checked = check_scoring(inner, scoring=scoring)
+        check_scoring(inner, scoring=scoring)
     except (ValueError, TypeError):
         unknown = [one for one in ([scoring] if isinstance(scoring, str) else scoring or ()) if isinstance(one, str)]
         raise DeclarationError(
@@ -116,26 +120,26 @@ def scorer(search: BaseEstimator) -> tuple[str, Callable[[BaseEstimator, pd.Data
             advice="take one of sklearn.metrics.get_scorer_names(), or a callable (estimator, X, y)",
         ) from None
 
-    def score(estimator: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> Scores:
-        with fitting():
-            given = checked(estimator, X, y)
+    def score(estimator: BaseEstimator, X: pd.DataFrame, y: np.ndarray, needs: Needs = NOTHING) -> Scores:
+        with fitting(), requests.judging(inner, scoring, estimator, needs) as (judge, params):
+            given = judge(estimator, X, y, **params)
         return {k: float(v) for k, v in given.items()} if isinstance(given, Mapping) else {name: float(given)}
 
     return name, score
 
 
-def _scoring(search: BaseEstimator) -> Any:
+def scoring_of(search: BaseEstimator) -> Any:
     """Give what a search is scored by; a bare estimator's own `scoring` is about its early stopping."""
     return getattr(search, "scoring", None) if is_search(search) else None
 
 
 def _is_multimetric(search: BaseEstimator) -> bool:
-    return isinstance(_scoring(search), list | tuple | set | Mapping)
+    return isinstance(scoring_of(search), list | tuple | set | Mapping)
 
 
 def score_name(search: BaseEstimator) -> str:
     """Give the name of the main score."""
-    scoring: Any = _scoring(search)
+    scoring: Any = scoring_of(search)
     if _is_multimetric(search) or isinstance(getattr(search, "refit", None), str):
         main = getattr(search, "refit", None)
         if not isinstance(main, str):

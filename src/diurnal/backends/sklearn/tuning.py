@@ -15,6 +15,8 @@ from sklearn.base import BaseEstimator, clone
 from diurnal import search as searching
 from diurnal.backends.protocol import Tuned, plain
 from diurnal.backends.sklearn.fitting import fitting, said
+from diurnal.backends.sklearn.needs import NOTHING, Needs
+from diurnal.backends.sklearn.routing import offering
 from diurnal.backends.sklearn.scoring import is_search, score_name
 from diurnal.errors import DeclarationError
 
@@ -24,6 +26,7 @@ def tune(
     X: pd.DataFrame,
     y: np.ndarray,
     *,
+    needs: Needs = NOTHING,
     progress: Callable[[int, int], None] | None = None,
     parts: Sequence[Mapping[str, np.ndarray]] | None = None,
 ) -> Tuned:
@@ -35,6 +38,8 @@ def tune(
         A search in scikit-learn's conventions, or a bare estimator.
     X : pandas.DataFrame, shape (n_samples, n_features)
     y : numpy.ndarray, shape (n_samples,)
+    needs : Needs
+        What fits, folds and scores may be given beside them.
     progress : callable, optional
         Told how many of the candidates times folds are done, and how many there are.
     parts : sequence of Mapping, optional
@@ -51,14 +56,14 @@ def tune(
     """
     if not is_search(search):
         with fitting() as seen:
-            twin = clone(search).fit(X, y)
+            twin = _fitted(search, X, y, needs)
         return Tuned(twin, {}, None, None, 1, 0, None, said(seen))
-    with fitting() as seen:
+    with fitting() as seen, offering(search, needs) as (ready, params):
         if parts is None:
-            fitted = searching.tune(search, X, y, progress=progress)
+            fitted = searching.tune(ready, X, y, progress=progress, **params)
         else:
-            fitted = searching.combine(search, X, y, parts)
-        twin = _twin(fitted, search, X, y)
+            fitted = searching.combine(ready, X, y, parts, **params)
+        twin = _twin(fitted, search, X, y, needs)
     results: Mapping[str, Any] = getattr(fitted, "cv_results_", {})
     best = int(fitted.best_index_)
     main = _main_metric(search, results)
@@ -80,19 +85,32 @@ def tune(
     )
 
 
+def shards(
+    search: BaseEstimator, X: pd.DataFrame, y: np.ndarray, n: int, needs: Needs = NOTHING
+) -> list[dict[str, int]]:
+    """Cut a search into at most n shards."""
+    with offering(search, needs) as (ready, params):
+        return searching.shards(ready, X, y, n, **params)
+
+
 def score_shard(
-    search: BaseEstimator, X: pd.DataFrame, y: np.ndarray, shard: Mapping[str, int]
+    search: BaseEstimator, X: pd.DataFrame, y: np.ndarray, shard: Mapping[str, int], needs: Needs = NOTHING
 ) -> tuple[pa.Table, tuple[str, ...]]:
     """Make the fits of one shard of a search; gives their scores as a table, and what they warned of."""
-    with fitting() as seen:
-        part = searching.score_shard(search, X, y, shard)
+    with fitting() as seen, offering(search, needs) as (ready, params):
+        part = searching.score_shard(ready, X, y, shard, **params)
     return pa.table(part), said(seen)
 
 
-def refit(twin: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> BaseEstimator:
+def refit(twin: BaseEstimator, X: pd.DataFrame, y: np.ndarray, needs: Needs = NOTHING) -> BaseEstimator:
     """Fit the winner anew, on all rows."""
     with fitting():
-        return clone(twin).fit(X, y)
+        return _fitted(twin, X, y, needs)
+
+
+def _fitted(estimator: BaseEstimator, X: pd.DataFrame, y: np.ndarray, needs: Needs) -> BaseEstimator:
+    with offering(estimator, needs) as (ready, params):
+        return clone(ready).fit(X, y, **params)
 
 
 def candidates_table(results: Mapping[str, Any]) -> pa.Table:
@@ -109,7 +127,7 @@ def _main_metric(search: BaseEstimator, results: Mapping[str, Any]) -> str:
     return "score" if "mean_test_score" in results else score_name(search)
 
 
-def _twin(fitted: BaseEstimator, search: BaseEstimator, X: pd.DataFrame, y: np.ndarray) -> BaseEstimator:
+def _twin(fitted: BaseEstimator, search: BaseEstimator, X: pd.DataFrame, y: np.ndarray, needs: Needs) -> BaseEstimator:
     if hasattr(fitted, "best_estimator_"):
         return fitted.best_estimator_
     if not hasattr(fitted, "best_params_"):
@@ -118,4 +136,4 @@ def _twin(fitted: BaseEstimator, search: BaseEstimator, X: pd.DataFrame, y: np.n
             advice="let it name one: refit=True, or the name of the main score",
         )
     best = {name: clone(value, safe=False) for name, value in fitted.best_params_.items()}
-    return clone(search.estimator).set_params(**best).fit(X, y)
+    return _fitted(clone(search.estimator).set_params(**best), X, y, needs)

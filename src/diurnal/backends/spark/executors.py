@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from diurnal.arranging import Arrangement, settle
-from diurnal.contract import Inspection, Schema, satisfying
+from diurnal.contract import Inspection, Metadata, Schema, satisfying
 from diurnal.contract.inference import Sketch
 from diurnal.contract.schema import Duplicates
 from diurnal.errors import BatchRefused
@@ -53,10 +53,11 @@ class Sketching:
     drop: tuple[str, ...]
     limits: Limits
     duplicates: Duplicates | None
+    metadata: Metadata
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Give one sketch of all rows of a partition, or why there is none."""
-        sketch = Sketch(self.target, self.key, self.drop, self.limits, self.duplicates)
+        sketch = Sketch(self.target, self.key, self.drop, self.limits, self.duplicates, self.metadata)
         try:
             for batch in batches:
                 sketch.read(batch)

@@ -94,7 +94,14 @@ def _no_rows(header: pa.Table) -> pa.RecordBatch:
 
 def _sketched(rows: DataFrame, header: Any, experiment: Experiment) -> Sketch:
     """Look at a first batch, partition by partition."""
-    declared = (experiment.target, experiment.key, experiment.drop, experiment.limits, experiment.duplicates)
+    declared = (
+        experiment.target,
+        experiment.key,
+        experiment.drop,
+        experiment.limits,
+        experiment.duplicates,
+        experiment.metadata,
+    )
     whole = Sketch(*declared)
     for batch in header:
         whole.read(batch)
