@@ -15,7 +15,7 @@ from diurnal.backends.protocol import BroughtIn, Progress, Reader, Scores, Task,
 from diurnal.backends.sklearn import scoring, tuning
 from diurnal.backends.sklearn.fitting import fitting
 from diurnal.backends.sklearn.frames import matrix
-from diurnal.backends.sklearn.needs import NOTHING, Needs
+from diurnal.backends.sklearn.needs import NOTHING, Beside, Needs
 from diurnal.backends.sklearn.seeds import unseeded
 from diurnal.backends.sklearn.streams import Stream
 from diurnal.backends.sklearn.trials import trials
@@ -93,7 +93,7 @@ class Sklearn:
         def tables(features: Sequence[str]) -> Iterator[pa.Table]:
             return day.samples(packages, schema, features=features)
 
-        return Stream(tables, schema.features, schema.target)
+        return _stream(tables, schema)
 
     def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Stream:
         """Let the rows of a package pass by whose hash is in none of the others."""
@@ -105,7 +105,7 @@ class Sklearn:
             known = [lake.batches(one, sorted(identity), n_rows=ROWS_AT_ONCE) for one in learnt]
             return unknown(rows, known, day.hasher(schema))
 
-        return Stream(tables, schema.features, schema.target)
+        return _stream(tables, schema)
 
     def too_small(self, made: Any, data: Frame) -> str | None:
         """Say what samples lack to be learnt from at all, as scikit-learn has it."""
@@ -170,6 +170,11 @@ class Sklearn:
 
 
 BACKEND = Sklearn()
+
+
+def _stream(tables: Callable[[Sequence[str]], Iterator[pa.Table]], schema: Schema) -> Stream:
+    beside = (lambda: Beside(schema)) if schema.metadata else None
+    return Stream(tables, schema.features, schema.target, beside=beside)
 
 
 def _tuned_parameters(search: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

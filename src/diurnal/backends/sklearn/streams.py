@@ -16,19 +16,20 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.pipeline import Pipeline
 
 from diurnal.backends.protocol import Scores
 from diurnal.backends.sklearn.filling import filled
 from diurnal.backends.sklearn.frames import vector
+from diurnal.backends.sklearn.needs import NOTHING, Beside, Needs
+from diurnal.backends.sklearn.requests import plain_score
 from diurnal.errors import DeclarationError
 
 FEW_CELLS = 2**24  # rows times features: 128 MiB of numbers, as in a part of a package
+_METRICS: dict[str | None, Callable[..., float]] = {"accuracy": accuracy_score, "r2": r2_score}
 _ANSWERS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 
-Score = Callable[[Any, Any, np.ndarray], Scores]
+Score = Callable[[Any, Any, np.ndarray, Needs], Scores]
 
 
 class Stream:
@@ -42,6 +43,8 @@ class Stream:
         What models take.
     target : str
         What they predict.
+    beside : callable, optional
+        Makes what takes down the columns beside them, anew for each reading.
     few : int, optional
         How many cells, rows times features, are few: they are one chunk, kept, and scored as ever. Of more, a chunk
         has a quarter of that.
@@ -53,19 +56,41 @@ class Stream:
         features: Sequence[str],
         target: str,
         *,
+        beside: Callable[[], Beside] | None = None,
         few: int | None = None,
     ) -> None:
         self._tables, self._features, self._target = tables, list(features), target
+        self._make_beside = beside
         self._few = (few or FEW_CELLS) // max(1, len(self._features))
         self._most = max(1, self._few // 4)
         self._types: dict[str, str] | None = None
         self._answered: dict[tuple[int, str], tuple[Any, np.ndarray]] = {}
 
     @cached_property
+    def _labels(self) -> tuple[np.ndarray, Needs, np.ndarray | None]:
+        """The target, what is beside it, and the places of the rows in their order, unless they come so."""
+        tables = self._tables(())
+        beside = None if self._make_beside is None else self._make_beside()
+        read = [vector(table, self._target) for table in (tables if beside is None else beside.passing(tables))]
+        y = np.concatenate(read) if read else np.zeros(0)
+        if beside is None or not len(y):
+            return y, NOTHING, None
+        order = beside.order(len(y)) if beside.orders else None
+        return y if order is None else y[order], beside.needs(), order
+
+    @property
     def y(self) -> np.ndarray:
         """The target."""
-        read = [vector(table, self._target) for table in self._tables(())]
-        return np.concatenate(read) if read else np.zeros(0)
+        return self._labels[0]
+
+    @property
+    def needs(self) -> Needs:
+        """What is given to a score beside X and y."""
+        return self._labels[1]
+
+    @property
+    def _order(self) -> np.ndarray | None:
+        return self._labels[2]
 
     @property
     def n_rows(self) -> int:
@@ -82,7 +107,10 @@ class Stream:
         return self._whole()
 
     def _whole(self) -> tuple[pd.DataFrame, np.ndarray]:
-        return filled(self._tables(self._features), self._features, self._target, expected=self.n_rows)
+        order = self._order
+        places = None if order is None else lambda _: order
+        tables = self._tables(self._features)
+        return filled(tables, self._features, self._target, expected=self.n_rows, order=places)
 
     def chunks(self) -> Iterator[pd.DataFrame]:
         """Give the features, chunk by chunk."""
@@ -120,20 +148,21 @@ class Stream:
         """Give what a model says of each sample; it is asked once."""
         asked = (id(model), method)
         if asked not in self._answered:
-            said = [np.asarray(getattr(model, method)(chunk)) for chunk in self.chunks()]
-            self._answered[asked] = model, np.concatenate(said)
+            said = np.concatenate([np.asarray(getattr(model, method)(chunk)) for chunk in self.chunks()])
+            in_order = self.is_small or self._order is None
+            self._answered[asked] = model, said if in_order else said[self._order]
         return self._answered[asked][1]
 
     def scores(self, score: Score, model: Any) -> Scores:
         """Give all scores of a fitted model."""
         if self.is_small:
-            return score(model, *self._small)
+            return score(model, *self._small, self.needs)
         rows = _Rows()
         with suppress(DeclarationError):  # it wants more of the model, or the rows themselves
-            found = score(_Answering(model, self), rows, self.y)
+            found = score(_Answering(model, self), rows, self.y, self.needs)
             if not _was_looked_at(rows):
                 return found
-        return score(model, *self._whole())
+        return score(model, *self._whole(), self.needs)
 
 
 class _Answering:
@@ -165,17 +194,11 @@ class _Answering:
             return np.asarray(getattr(self._model, method)(rows))
         return self._stream.answers(self._model, method)
 
-    def _score(self, rows: Any, y: np.ndarray) -> float:
-        judge = _plain_score(self._model)
-        return float(judge(y, self._answer("predict", rows)) if judge else self._model.score(rows, y))
-
-
-def _plain_score(model: Any) -> Callable[..., float] | None:
-    """Give the metric that a model's `score` is, where it is scikit-learn's own."""
-    if isinstance(model, Pipeline):
-        return _plain_score(model.steps[-1][1])
-    own = getattr(type(model), "score", None)
-    return {ClassifierMixin.score: accuracy_score, RegressorMixin.score: r2_score}.get(own)
+    def _score(self, rows: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+        judge = _METRICS.get(plain_score(self._model))
+        if judge is None:
+            return float(self._model.score(rows, y))
+        return float(judge(y, self._answer("predict", rows), sample_weight=sample_weight))
 
 
 class _Rows:
