@@ -45,6 +45,7 @@ def check(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, A
         backend.refuse_faults(search, experiment.trusted)
     except ModelRefused as refusal:
         raise DeclarationError(f"{experiment.place}: {refusal.message}", advice=refusal.advice) from None
+    unused = backend.check_metadata(search, experiment.metadata)
     if isinstance(experiment.source, Sql):
         connections[experiment.source.connection]
     return {
@@ -57,7 +58,7 @@ def check(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, A
         "source": _shown(experiment.source),
         "steps": flow.names(),
         "code_digest": experiment.code_digest,
-        "warnings": backend.unseeded(search),
+        "warnings": [*backend.unseeded(search), *unused],
     }
 
 

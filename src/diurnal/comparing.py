@@ -3,7 +3,9 @@
 The twin never sees a test sample. The champion was fitted on all rows of its own window, so that a row which came
 back (a source that gives the same rows every day, say) may be known to it: such rows are left out. Where content does
 not identify a row, a batch is known as a whole: if the champion learnt the same package, or another one of the same
-data interval. No row left means no comparison, which is said, and never a number that flatters the champion.
+data interval. Where rows have groups, a row is known if its group is: the twin has learnt no row of a test group, and the
+champion may have learnt many. No row left means no comparison, which is said, and never a number that flatters the
+champion.
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ def _unseen(day: Day, champion: ModelVersion, samples: Samples, twin: Any, schem
     """Give the new batch's test samples that the champion has not learnt; None if it has learnt the batch."""
     row = day.stores.warehouse.run(champion.run_id) or {"packages": []}
     backend, test = backend_of(twin), samples.test[-1]
-    if schema.keeps_duplicates:
+    if schema.keeps_duplicates and schema.metadata.groups is None:
         interval, batch = samples.window[-1]
         begun = interval.start.isoformat()
         known = any(batch.digest == one["digest"] or begun == one["data_interval_start"] for one in row["packages"])

@@ -135,8 +135,15 @@ class Day:
         """Give the function that hashes the identity of rows."""
         return lambda rows: splitting.identities(rows, schema.identity, self.experiment.name)
 
+    def group_hasher(self, column: str) -> Hasher:
+        """Give the function that hashes the group of rows."""
+        return lambda rows: splitting.identities(rows, [column], self.experiment.name)
+
     def roles(self, schema: Schema) -> Roles:
-        """Give what tells which rows are for training and which for testing."""
+        """Give what tells which rows are for training and which for testing: of groups, all rows have one role."""
+        if schema.metadata.groups is not None:
+            groups = self.group_hasher(schema.metadata.groups)
+            return Roles(lambda: groups, self.experiment.test_size, schema.target, in_order=False)
         hasher, keep = self.hasher(schema), schema.keeps_duplicates
         return Roles(
             lambda: splitting.Numbered(hasher) if keep else hasher,
@@ -173,6 +180,7 @@ class Day:
         *,
         share: float = 1.0,
         features: Sequence[str] | None = None,
+        without: Sequence[Package] = (),
     ) -> Iterator[pa.Table]:
         """Stream packages, oldest first, as one row for each sample that has a target.
 
@@ -188,18 +196,21 @@ class Day:
             Only so many of the samples, between 0 and 1: see :func:`diurnal.splitting.is_sampled`.
         features : sequence of str, optional
             Those that are wanted; all unless given.
+        without : sequence of Package
+            Their samples are left out, unless each row is a sample of its own.
 
         Yields
         ------
         pyarrow.Table
-            With the features and the target at least.
+            With the features, the target, groups, weights and order at least.
         """
-        from diurnal.merging import merged
+        from diurnal.merging import merged, unknown
 
         keep = schema.keeps_duplicates
         merges = len(packages) > 1 and not keep
         needed = {*(schema.features if features is None else features), schema.target, *schema.metadata.columns}
-        needed |= set(schema.identity if share < 1 or merges else ())
+        without = () if keep else without
+        needed |= set(schema.identity if share < 1 or merges or without else ())
         if merges and not schema.key:  # two rows are one sample if they agree on everything
             needed |= set(schema.names)
         columns = [name for name in schema.names if name in needed]
@@ -208,6 +219,9 @@ class Day:
         if share < 1:
             streams = [self._sampled(stream, schema, share) for stream in streams]
         tables = _one_by_one(streams) if keep else merged(streams, self.hasher(schema), keyed=bool(schema.key))
+        if without:
+            others = [self.stores.lake.batches(one, sorted(schema.identity), n_rows=at_once) for one in without]
+            tables = unknown((b for table in tables for b in table.to_batches()), others, self.hasher(schema))
         return (_labelled(table, schema.target) for table in tables)
 
     def _sampled(self, batches: Iterable[pa.RecordBatch], schema: Schema, share: float) -> Iterator[pa.RecordBatch]:
@@ -220,13 +234,13 @@ class Day:
             yield batch.filter(pa.array(splitting.is_test(hasher(batch), share)))
 
     def learnable(
-        self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0
+        self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0, without: Sequence[Package] = ()
     ) -> tuple[pd.DataFrame, np.ndarray, Needs]:
         """Read packages as what scikit-learn takes: the features, the target, and what a fit needs beside them."""
         from diurnal.backends.sklearn import Beside, filled
 
         beside = Beside(schema)
-        tables = beside.passing(self.samples(packages, schema, share=share))
+        tables = beside.passing(self.samples(packages, schema, share=share, without=without))
         n_rows = sum(package.n_rows for package in packages)
         expected = n_rows if share == 1 else int(share * n_rows + 6 * (share * n_rows) ** 0.5)
         order = beside.order if beside.orders else None

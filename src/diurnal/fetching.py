@@ -30,6 +30,7 @@ def bring_in(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Sch
             f"{experiment.name} is a {task} now and was a {fixed.task} when its first batch came",
             advice="give the new task an experiment of its own, under another name",
         )
+    backend.check_metadata(made, experiment.metadata)
     brought = backend.bring_in(day, fixed, task, folder)
     if brought is not None:
         return (

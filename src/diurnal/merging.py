@@ -111,6 +111,36 @@ def unknown(
         yield pa.Table.from_batches([batch]).filter(pa.array(~seen))
 
 
+def unknown_groups(
+    rows: Iterable[pa.RecordBatch], known: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher
+) -> Iterator[pa.Table]:
+    """Leave out the rows of a batch whose group is in one of some others, in memory that holds a hash of each group.
+
+    Parameters
+    ----------
+    rows : iterable of pyarrow.RecordBatch
+        In any order.
+    known : sequence of iterable of pyarrow.RecordBatch
+        In any order; of them, only the group is looked at.
+    hasher : callable
+        Gives the hashes of the groups of a table's rows.
+
+    Yields
+    ------
+    pyarrow.Table
+        The rows that are left of each batch.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    groups = np.zeros(0, dtype=np.uint64)
+    for stream in known:
+        for batch in stream:
+            groups = np.union1d(groups, hasher(batch))
+    for batch in rows:
+        yield pa.Table.from_batches([batch]).filter(pa.array(~np.isin(hasher(batch), groups)))
+
+
 class _Known:
     """The hashes of a stream, of which only those that may still be asked for are kept."""
 

@@ -71,7 +71,9 @@ def to_tune(day: Day, samples: Samples) -> tuple[Backend, Any, Data]:
 
     search = day.experiment.build()
     backend = backend_of(search)
-    data = backend.read(day, samples.train, day.schema, share=day.share(samples.train))
+    schema = day.schema
+    twice = samples.test if day.experiment.split == "time" or (schema.metadata.groups and schema.key) else ()
+    data = backend.read(day, samples.train, schema, share=day.share(samples.train), without=twice)
     if not data.n_rows:
         raise no_samples(day, "train")
     lacking = backend.too_small(search, data)
@@ -82,6 +84,11 @@ def to_tune(day: Day, samples: Samples) -> tuple[Backend, Any, Data]:
 
 def no_samples(day: Day, side: str) -> NotEnoughData:
     """Give the error of a window that has no sample on one side."""
+    if day.experiment.split == "time" and side == "train":
+        return NotEnoughData(
+            "the newest data interval of the window is the test, and no earlier one has a batch to learn from",
+            advice="it will be enough once further intervals have run; earlier ones can be run by `diurnal backfill`",
+        )
     return NotEnoughData(
         f"no sample of the window is for {side}ing at test_size={day.experiment.test_size}", advice=WIDER
     )

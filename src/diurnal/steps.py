@@ -70,25 +70,40 @@ def save_batch(day: Day, batch: Batch) -> int:
 
 
 def split(day: Day, batch: Batch) -> Samples:
-    """Cut each batch of the window into train and test, and keep both."""
+    """Give train and test samples: each batch of the window cut in two and kept, or the newest one for testing."""
     started = time.perf_counter()
+    train, test = _by_time(day, batch.window) if day.experiment.split == "time" else _by_hash(day, batch.window)
+    return Samples(
+        run=batch.run,
+        window=batch.window,
+        train=train,
+        test=test,
+        warnings=batch.warnings,
+        seconds={"fetch": batch.seconds, "split": time.perf_counter() - started},
+    )
+
+
+def _by_hash(day: Day, window: Window) -> tuple[tuple[Package, ...], tuple[Package, ...]]:
+    """Cut each batch into train and test by the roles of its rows."""
     lake, warehouse = day.stores.lake, day.stores.warehouse
     name, test_size, roles = day.experiment.name, day.experiment.test_size, day.roles(day.schema)
     pairs = []
-    for interval, package in batch.window:
+    for interval, package in window:
         pair = warehouse.find_split(name, interval, package.digest, test_size)
         if pair is None:
             pair = lake.cut(name, interval, package, roles)
             warehouse.keep_split(name, interval, package.digest, test_size, *pair)
         pairs.append(pair)
-    return Samples(
-        run=batch.run,
-        window=batch.window,
-        train=tuple(train for train, _ in pairs),
-        test=tuple(test for _, test in pairs),
-        warnings=batch.warnings,
-        seconds={"fetch": batch.seconds, "split": time.perf_counter() - started},
-    )
+    return tuple(train for train, _ in pairs), tuple(test for _, test in pairs)
+
+
+def _by_time(day: Day, window: Window) -> tuple[tuple[Package, ...], tuple[Package, ...]]:
+    """Take the newest batch for testing and the earlier ones for training, but for those that are the same package."""
+    *earlier, (_, newest) = window
+    train = tuple(package for _, package in earlier if package.digest != newest.digest)
+    if not train:
+        raise sharding.no_samples(day, "train")
+    return train, (newest,)
 
 
 def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResult:
@@ -131,6 +146,7 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
         warnings=(
             *samples.warnings,
             *backend.unseeded(search),
+            *backend.check_metadata(search, day.experiment.metadata),
             *(w for part in parts for w in part.warnings),
             *tuned.warnings,
         ),
@@ -178,7 +194,7 @@ def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
         ],
         "library_versions": dict(search.library_versions),
         "target": day.experiment.target,
-        "test_size": day.experiment.test_size,
+        "test_size": _test_size(day, search, evaluation),
         "window": str(day.experiment.window),
         "n_train": search.n_train,
         "n_test": evaluation.n_test,
@@ -247,6 +263,13 @@ def promote(day: Day, version: ModelVersion, evaluation: Evaluation) -> Decision
         "comparison": asdict(comparison) if comparison else None,
     }
     return day.stores.warehouse.promote(evaluation.run, version, decide, by=day.by, evidence=evidence)
+
+
+def _test_size(day: Day, search: SearchResult, evaluation: Evaluation) -> float:
+    """Give the share of test samples: as declared, or as it came out where the newest data interval is the test."""
+    if day.experiment.split == "hash":
+        return day.experiment.test_size
+    return evaluation.n_test / (search.n_train + evaluation.n_test)
 
 
 def _as_recorded(day: Day, evaluation: Evaluation) -> Evaluation:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from diurnal.contract import Schema
+    from diurnal.contract import Metadata, Schema
     from diurnal.values import Package
 
 Scores = dict[str, float]
@@ -43,7 +43,12 @@ class Reader(Protocol):
     def hasher(self, schema: Schema) -> Any:
         """Give the function that hashes the identity of rows."""
 
-    def learnable(self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> tuple[Any, Any, Any]:
+    def group_hasher(self, column: str) -> Any:
+        """Give the function that hashes the group of rows."""
+
+    def learnable(
+        self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0, without: Sequence[Package] = ()
+    ) -> tuple[Any, Any, Any]:
         """Read packages as a frame, a vector, and what a fit needs beside them."""
 
     def samples(
@@ -53,6 +58,7 @@ class Reader(Protocol):
         *,
         share: float = 1.0,
         features: Sequence[str] | None = None,
+        without: Sequence[Package] = (),
     ) -> Iterator[pa.Table]:
         """Stream packages as one row for each sample."""
 
@@ -138,17 +144,31 @@ class Backend(Protocol):
     def refuse_faults(self, made: Any, trusted: Collection[str]) -> None:
         """Refuse what can be seen to fail later: parameters that are not there, types that cannot be loaded."""
 
+    def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
+        """Refuse groups, weights or an order that it cannot use; warn of what does not use them."""
+
     def bring_in(self, day: Reader, fixed: Schema | None, task: Task, folder: Path) -> BroughtIn | None:
         """Fetch, check and keep the batch without this process seeing rows; None where they stream through it."""
 
-    def read(self, day: Reader, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> Data:
-        """Give the rows to learn from, oldest package first, as one for each sample; or a `share` of them below 1."""
+    def read(
+        self,
+        day: Reader,
+        packages: Sequence[Package],
+        schema: Schema,
+        *,
+        share: float = 1.0,
+        without: Sequence[Package] = (),
+    ) -> Data:
+        """Give the rows to learn from, oldest package first, as one for each sample; or a `share` of them below 1.
+
+        The samples of packages in `without` are left out.
+        """
 
     def to_judge(self, day: Reader, packages: Sequence[Package], schema: Schema) -> Data:
         """Give the rows of packages that models are judged by, which memory need not hold."""
 
     def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Data:
-        """Give, to judge by, the rows of a package whose samples are in none of the others."""
+        """Give, to judge by, the rows of a package whose samples, or groups, are in none of the others."""
 
     def too_small(self, made: Any, data: Any) -> str | None:
         """Say what samples lack to be learnt from at all; None if nothing does."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diurnal.contract.findings import Findings
     from diurnal.contract.schema import Column
 
-_ALLOWED = {"sample_weight": ("int", "float"), "order_by": ("int", "float", "date", "instant")}
+_ALLOWED = {"sample_weight": ("int", "float"), "order_by": ("int", "float", "date", "instant", "timestamp")}
 
 _CODES = {"groups": "group", "sample_weight": "weight", "order_by": "order"}
 

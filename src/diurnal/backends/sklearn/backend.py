@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from diurnal import models, promotion
 from diurnal.backends.protocol import BroughtIn, Progress, Reader, Scores, Task, Tuned
-from diurnal.backends.sklearn import scoring, tuning
+from diurnal.backends.sklearn import routing, scoring, tuning
 from diurnal.backends.sklearn.fitting import fitting
 from diurnal.backends.sklearn.frames import matrix
 from diurnal.backends.sklearn.needs import NOTHING, Beside, Needs
@@ -20,13 +20,13 @@ from diurnal.backends.sklearn.seeds import unseeded
 from diurnal.backends.sklearn.streams import Stream
 from diurnal.backends.sklearn.trials import trials
 from diurnal.errors import DeclarationError, nearest
-from diurnal.merging import unknown
+from diurnal.merging import unknown, unknown_groups
 from diurnal.sources.spark import takes_session
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diurnal.contract import Schema
+    from diurnal.contract import Metadata, Schema
     from diurnal.values import Package
 
 ROWS_AT_ONCE = 16_384  # of each package, while rows pass by
@@ -74,6 +74,11 @@ class Sklearn:
                 )
         models.refuse_untrusted(getattr(made, "estimator", made), trusted)
 
+    def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
+        """Refuse weights that reach no fit; warn of folds without groups and scores without weights."""
+        groups, weighted = metadata.groups is not None, metadata.sample_weight is not None
+        return routing.check(made, groups=groups, sample_weight=weighted)
+
     def bring_in(self, day: Reader, fixed: Schema | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
         """Let the rows stream through this process."""
         if takes_session(day.experiment.source):
@@ -83,9 +88,17 @@ class Sklearn:
             )
         return None
 
-    def read(self, day: Reader, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> Frame:
+    def read(
+        self,
+        day: Reader,
+        packages: Sequence[Package],
+        schema: Schema,
+        *,
+        share: float = 1.0,
+        without: Sequence[Package] = (),
+    ) -> Frame:
         """Read packages into memory."""
-        return Frame(*day.learnable(packages, schema, share=share))
+        return Frame(*day.learnable(packages, schema, share=share, without=without))
 
     def to_judge(self, day: Reader, packages: Sequence[Package], schema: Schema) -> Stream:
         """Let the rows of packages pass by, a chunk at a time."""
@@ -96,20 +109,25 @@ class Sklearn:
         return _stream(tables, schema)
 
     def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Stream:
-        """Let the rows of a package pass by whose hash is in none of the others."""
-        lake, identity = day.stores.lake, schema.key or schema.features
+        """Let the rows of a package pass by whose sample, or whose group, is in none of the others."""
+        lake, groups = day.stores.lake, schema.metadata.groups
+        identity = schema.identity if groups is None else (groups,)
 
         def tables(features: Sequence[str]) -> Iterator[pa.Table]:
             wanted = {*features, *identity, schema.target, *schema.metadata.columns}
             rows = lake.batches(package, [name for name in schema.names if name in wanted], n_rows=ROWS_AT_ONCE)
             known = [lake.batches(one, sorted(identity), n_rows=ROWS_AT_ONCE) for one in learnt]
-            return unknown(rows, known, day.hasher(schema))
+            if groups is not None:
+                new = unknown_groups(rows, known, day.group_hasher(groups))
+            else:
+                new = unknown(rows, known, day.hasher(schema))
+            return (table.filter(table.column(schema.target).is_valid()) for table in new)
 
         return _stream(tables, schema)
 
     def too_small(self, made: Any, data: Frame) -> str | None:
         """Say what samples lack to be learnt from at all, as scikit-learn has it."""
-        return scoring.too_small(made, data.y)
+        return scoring.too_small(made, data.y, data.needs)
 
     def scarce(self, made: Any, data: Frame) -> str | None:
         """Say which classes have too few samples to be in every fold."""

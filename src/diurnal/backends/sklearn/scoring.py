@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings as python_warnings
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,10 @@ from sklearn.model_selection import (
     RepeatedStratifiedKFold,
     StratifiedKFold,
     StratifiedShuffleSplit,
+    TimeSeriesSplit,
     check_cv,
 )
+from sklearn.model_selection._split import GroupsConsumerMixin
 
 from diurnal.backends.protocol import Scores, Task
 from diurnal.backends.sklearn import requests
@@ -46,7 +50,7 @@ def is_search(estimator: BaseEstimator) -> bool:
     )
 
 
-def too_small(search: BaseEstimator, y: np.ndarray) -> str | None:
+def too_small(search: BaseEstimator, y: np.ndarray, needs: Needs = NOTHING) -> str | None:
     """Say what a target lacks to be learnt from: a second value, or as many samples as scikit-learn's folds need."""
     values = np.unique(y)
     if len(values) < 2:
@@ -57,6 +61,21 @@ def too_small(search: BaseEstimator, y: np.ndarray) -> str | None:
     largest = max(_class_counts(search, y).values(), default=n)
     if largest < n:
         return f"no class has more than {largest} train samples in the window, and {n} folds are asked for"
+    return _unsplittable(search, y, needs)
+
+
+def _unsplittable(search: BaseEstimator, y: np.ndarray, needs: Needs) -> str | None:
+    """Give what scikit-learn says of too few groups, or too few samples for a series of folds."""
+    splitter = getattr(search, "cv", None) if is_search(search) else None
+    if not isinstance(splitter, GroupsConsumerMixin | TimeSeriesSplit) or not type(splitter).__module__.startswith(
+        "sklearn."
+    ):
+        return None
+    with python_warnings.catch_warnings(action="ignore"):
+        try:
+            next(iter(deepcopy(splitter).split(y, y, needs.groups)))  # a copy: it may draw random numbers
+        except ValueError as error:
+            return f"the train samples of the window cannot be split: {error}"
     return None
 
 

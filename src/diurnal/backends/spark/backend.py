@@ -21,7 +21,7 @@ from diurnal.models import spark as kept
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diurnal.contract import Schema
+    from diurnal.contract import Metadata, Schema
     from diurnal.values import Package
 
 N_GOLDEN = 5
@@ -59,9 +59,21 @@ class Spark:
 
         return fetching.bring_in(day, fixed, task)
 
-    def read(self, day: Reader, packages: Sequence[Package], schema: Schema, *, share: float = 1.0) -> Rows:
+    def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
+        """Refuse an order of rows, and weights that the estimator does not read; warn of scores without weights."""
+        return stages.check_metadata(made, metadata)
+
+    def read(
+        self,
+        day: Reader,
+        packages: Sequence[Package],
+        schema: Schema,
+        *,
+        share: float = 1.0,
+        without: Sequence[Package] = (),
+    ) -> Rows:
         """Read packages where they lie."""
-        return samples.read(day.stores.lake, packages, schema, day.experiment.name, share)
+        return samples.read(day.stores.lake, packages, schema, day.experiment.name, share, without)
 
     def to_judge(self, day: Reader, packages: Sequence[Package], schema: Schema) -> Rows:
         """Read packages where they lie, as to learn from them."""

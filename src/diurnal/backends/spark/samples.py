@@ -92,7 +92,20 @@ def hashed(schema: Schema, *salt: Column) -> Column:
     return F.xxhash64(*salt, *columns(sorted(schema.identity)), *number)
 
 
-def read(lake: Lake, packages: Sequence[Package], schema: Schema, experiment: str, share: float) -> Rows:
+def separated(schema: Schema, *salt: Column) -> Column:
+    """Hash what is never on both sides of a fold: the group of each row, or where there are none its identity."""
+    groups = schema.metadata.groups
+    return hashed(schema, *salt) if groups is None else F.xxhash64(*salt, column(groups))
+
+
+def read(
+    lake: Lake,
+    packages: Sequence[Package],
+    schema: Schema,
+    experiment: str,
+    share: float,
+    without: Sequence[Package] = (),
+) -> Rows:
     """Read packages, oldest first: one row for each sample that has a target, as :mod:`diurnal.merging` says.
 
     Of a `share` below 1, the rows that :func:`diurnal.splitting.is_sampled` names, which the executors ask. Where each
@@ -105,20 +118,28 @@ def read(lake: Lake, packages: Sequence[Package], schema: Schema, experiment: st
         if share < 1:
             frames = [_sampled(frame, schema, experiment, share) for frame in frames]
         merged = _merged(frames, schema).filter(column(schema.target).isNotNull())
-        if len(frames) > 1 or schema.keeps_duplicates:
+        if not schema.keeps_duplicates:
+            merged = _left(merged, [_of(lake, other, schema) for other in without], hashed(schema))
+        if len(frames) > 1 or schema.keeps_duplicates or without:
             # a shuffle brings rows in the order in which they arrive: a fit shall see them in one order
             merged = merged.sortWithinPartitions(*columns(merged.columns))
         return Rows(merged, schema, merged.count())
 
 
 def unseen(lake: Lake, package: Package, learnt: Sequence[Package], schema: Schema) -> Rows:
-    """Give the rows of a package whose samples are in none of the others, by the hash of their identity."""
-    frame = _of(lake, package, schema)
+    """Give the rows of a package whose samples, or whose groups, are in none of the others, by a hash of these."""
+    frame = _of(lake, package, schema).filter(column(schema.target).isNotNull())
     with blaming("the comparison with the champion"):
-        for other in learnt:
-            known = _of(lake, other, schema).select(hashed(schema).alias(_HASH)).distinct()
-            frame = frame.withColumn(_HASH, hashed(schema)).join(known, _HASH, "left_anti").drop(_HASH)
+        frame = _left(frame, [_of(lake, other, schema) for other in learnt], separated(schema))
         return Rows(frame, schema, frame.count())
+
+
+def _left(frame: DataFrame, others: Iterable[DataFrame], hash_: Column) -> DataFrame:
+    """Give the rows whose hash is in none of some other frames."""
+    for other in others:
+        known = other.select(hash_.alias(_HASH)).distinct()
+        frame = frame.withColumn(_HASH, hash_).join(known, _HASH, "left_anti").drop(_HASH)
+    return frame
 
 
 def head(rows: Rows, n: int) -> Any:

@@ -29,7 +29,7 @@ from diurnal.backends.protocol import Progress, Tuned, plain
 from diurnal.backends.spark import stages
 from diurnal.backends.spark.blame import blaming
 from diurnal.backends.spark.prefixes import Fold, Prefixes
-from diurnal.backends.spark.samples import Rows, column, hashed
+from diurnal.backends.spark.samples import Rows, column, separated
 from diurnal.errors import DeclarationError
 
 MOST_AT_ONCE = 16  # fits: each is driven by a thread here, and its jobs share the executors with the others'
@@ -133,9 +133,9 @@ def folds(made: Any, rows: Rows) -> list[tuple[DataFrame, DataFrame]]:
 
 
 def _hash(made: Any, rows: Rows) -> Column:
-    """Hash the identity of each row with the search's seed, if it was given one: another seed, other folds."""
+    """Hash the identity, or the group, of each row with the search's seed, if it was given one: another seed, other folds."""
     seed = made.getSeed() if made.isSet("seed") else 0
-    return hashed(rows.schema, F.lit(f"fold {seed}"))
+    return separated(rows.schema, F.lit(f"fold {seed}"))
 
 
 def _scores(made: Any, rows: Rows, progress: Progress | None) -> np.ndarray:

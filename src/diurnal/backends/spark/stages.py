@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.ml.evaluation import (
     BinaryClassificationEvaluator,
@@ -17,6 +17,9 @@ from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 from diurnal.backends.protocol import Task
 from diurnal.errors import DeclarationError
 from diurnal.models.spark import predictor, stages
+
+if TYPE_CHECKING:
+    from diurnal.contract import Metadata
 
 
 def is_search(made: Any) -> bool:
@@ -72,6 +75,38 @@ def task(made: Any) -> Task:
         f"{type(last).__name__} is neither a classifier nor a regressor",
         advice="return one of pyspark.ml.classification or pyspark.ml.regression, or a search whose evaluator tells",
     )
+
+
+def check_metadata(made: Any, metadata: Metadata) -> list[str]:
+    """Refuse what Spark does not do with groups, weights and order; warn of scores without weights.
+
+    Raises
+    ------
+    DeclarationError
+        If rows are to be ordered, or weighted by a column that what predicts does not read.
+    """
+    if metadata.order_by is not None:
+        raise DeclarationError(
+            f"order_by={metadata.order_by!r} is not supported on Spark, where rows have no order",
+            advice='leave it out; split="time" tests on the newest data interval, on Spark too',
+        )
+    last, weights = last_predictor(made), metadata.sample_weight
+    if weights is None:
+        return []
+    if _weight_column(last) != weights:
+        takes = f'write {type(last).__name__}(..., weightCol="{weights}")'
+        raise DeclarationError(
+            f"the experiment declares sample_weight={weights!r}, and {type(last).__name__} does not read it",
+            advice=takes if last.hasParam("weightCol") else "leave out sample_weight, or take one that has weightCol",
+        )
+    judge = evaluator(made)
+    if _weight_column(judge) == weights:
+        return []
+    return [f'{type(judge).__name__} counts each row once: weightCol="{weights}" is not set']
+
+
+def _weight_column(one: Any) -> str | None:
+    return str(one.getOrDefault("weightCol")) if one.hasParam("weightCol") and one.isDefined("weightCol") else None
 
 
 def evaluator(made: Any) -> Evaluator:
