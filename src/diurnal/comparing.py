@@ -3,8 +3,8 @@
 The twin never sees a test sample. The champion was fitted on all rows of its own window, so that a row which came
 back (a source that gives the same rows every day, say) may be known to it: such rows are left out. Where content does
 not identify a row, a batch is known as a whole: if the champion learnt the same package, or another one of the same
-data interval. Where rows have groups, a row is known if its group is: the twin has learnt no row of a test group, and the
-champion may have learnt many. No row left means no comparison, which is said, and never a number that flatters the
+data interval. Where rows have groups, a row is known if its group is: the twin has learnt no row of a test group, and
+the champion may have learnt many. No row left means no comparison, which is said, and never a number that flatters the
 champion.
 """
 

@@ -43,11 +43,15 @@ class Needs:
     def __bool__(self) -> bool:
         return self.groups is not None or self.sample_weight is not None
 
+    def named(self) -> dict[str, np.ndarray]:
+        """Give each vector by its name."""
+        both = {"groups": self.groups, "sample_weight": self.sample_weight}
+        return {name: values for name, values in both.items() if values is not None}
+
     def offered(self) -> dict[str, np.ndarray]:
         """Give each vector by its name, and by that of its column, which an estimator may request it by."""
-        named = {"groups": self.groups, "sample_weight": self.sample_weight}
-        given = {name: values for name, values in named.items() if values is not None}
-        return {self.columns[name]: values for name, values in given.items() if name in self.columns} | given
+        named = self.named()
+        return {self.columns[name]: values for name, values in named.items() if name in self.columns} | named
 
     def weights(self) -> list[str]:
         """Name the weights as :meth:`offered` does."""

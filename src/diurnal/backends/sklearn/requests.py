@@ -25,30 +25,32 @@ from diurnal.search import door
 _WEIGHTED = ("fit", "partial_fit", "score")
 
 
-def fill(estimator: Any, *, weighted: bool = True) -> None:
+def fill(estimator: Any, needs: Needs, *, weighted: bool = True) -> None:
     """Let an estimator, and those within it, request what they take and said nothing about.
 
     Parameters
     ----------
     estimator : estimator
         It is changed. Routing must be enabled.
+    needs : Needs
+        What there is.
     weighted : bool
         Whether it is what predicts, and not a pipeline step before that.
     """
     if isinstance(estimator, Pipeline):
         *before, (_, last) = estimator.steps
         for _, step in before:
-            fill(step, weighted=False)
-        fill(last, weighted=weighted)
+            fill(step, needs, weighted=False)
+        fill(last, needs, weighted=weighted)
     elif hasattr(estimator, "get_params") and not isinstance(estimator, type):
-        _fill_own(estimator, weighted)
+        _fill_own(estimator, needs, weighted)
         for value in estimators_in(estimator.get_params(deep=False).values()):
-            fill(value, weighted=weighted and predicts(value))
+            fill(value, needs, weighted=weighted and predicts(value))
 
 
-def _fill_own(estimator: Any, weighted: bool) -> None:
+def _fill_own(estimator: Any, needs: Needs, weighted: bool) -> None:
     for method, requests in _own_requests(estimator).items():
-        unset = [name for name in ("sample_weight", "groups") if name in requests and requests[name] is None]
+        unset = [name for name in needs.named() if name in requests and requests[name] is None]
         wanted = {"sample_weight": weighted and method in _WEIGHTED, "groups": True}
         if unset and hasattr(estimator, f"set_{method}_request"):
             getattr(estimator, f"set_{method}_request")(**{name: wanted[name] for name in unset})
@@ -113,12 +115,11 @@ def weighted_scoring(scoring: Any, estimator: Any) -> Any:
         return {name: _weighted(get_scorer(one)) for name, one in scoring.items()}
     if scoring is not None:
         return _weighted(get_scorer(scoring))
-    # an ensemble has no request for its own score, and a pipeline that ends with one cannot be scored
+    # an ensemble cannot request weights for its own score, and a pipeline whose last step does not cannot be scored
     own, final = plain_score(estimator), last(estimator)
-    unrouted = not get_routing_for_object(final).consumes("score", ["sample_weight"])
-    if own is not None and unrouted and not declines(final, "score"):
-        return _weighted(get_scorer(own))
-    return None
+    if own is None or get_routing_for_object(final).consumes("score", ["sample_weight"]):
+        return None
+    return get_scorer(own).set_score_request(sample_weight=not declines(final, "score"))
 
 
 def _weighted(scorer: Any) -> Any:
@@ -165,8 +166,8 @@ def judging(made: Any, scoring: Any, fitted: Any, needs: Needs) -> Iterator[tupl
     with sklearn.config_context(enable_metadata_routing=True):
         if is_routable(made):
             ready = clone(made)
-            fill(ready)
-            fill(fitted)
+            fill(ready, needs)
+            fill(fitted, needs)
             scorer = check_scoring(ready, scoring=weighted_scoring(scoring, ready))
             yield scorer, door.routed(scorer, "score", needs.offered())
             return

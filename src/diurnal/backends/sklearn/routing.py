@@ -83,7 +83,7 @@ def _refuse_weightless(made: Any, ready: Any, needs: Needs, routed: bool) -> Non
         return
     if not routed and not isinstance(inner, Pipeline) and _accepts(inner.fit, "sample_weight"):
         return
-    if not routed and _accepts(requests.last(inner).fit, "sample_weight"):
+    if isinstance(inner, Pipeline) and _accepts(requests.last(inner).fit, "sample_weight"):
         raise DeclarationError(
             f"{name} takes weights, and a pipeline cannot pass them on to it: it knows no metadata routing",
             advice="leave out sample_weight, or take an estimator that scikit-learn can route weights to",
@@ -114,7 +114,7 @@ def _unweighted_scores(made: Any) -> list[str]:
 def _prepared(made: Any, needs: Needs) -> Any:
     """Give a clone whose estimators, scorers and splitter request what they take and said nothing about."""
     ready = clone(made)
-    requests.fill(ready)
+    requests.fill(ready, needs)
     if not is_search(ready):
         return ready
     if requests.is_routable(_inner(ready)) and hasattr(ready, "scoring"):

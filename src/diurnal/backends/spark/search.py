@@ -133,7 +133,7 @@ def folds(made: Any, rows: Rows) -> list[tuple[DataFrame, DataFrame]]:
 
 
 def _hash(made: Any, rows: Rows) -> Column:
-    """Hash the identity, or the group, of each row with the search's seed, if it was given one: another seed, other folds."""
+    """Hash the identity or the group of each row, with the search's seed if it has one: another seed, other folds."""
     seed = made.getSeed() if made.isSet("seed") else 0
     return separated(rows.schema, F.lit(f"fold {seed}"))
 
