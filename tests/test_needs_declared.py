@@ -144,6 +144,16 @@ def test_a_split_by_order_is_refused_without_order_by_and_built_with_it(made):
     assert declare(made, order_by="at").build() is made
 
 
+def test_requests_of_metadata_need_no_setting():
+    @experiment(source=rows, target="y", sample_weight="w")
+    def weighted():
+        from sklearn.linear_model import LogisticRegression
+
+        return LogisticRegression().set_fit_request(sample_weight=True)
+
+    assert weighted.build()._get_metadata_request().fit.requests == {"sample_weight": True}
+
+
 @pytest.mark.parametrize(
     "splitter",
     [

@@ -21,6 +21,7 @@ import pytest
 
 from diurnal import spark
 from diurnal.backends import backend_of
+from diurnal.contract import Metadata
 from diurnal.day import Day, Stores
 from diurnal.embedded import EmbeddedServer
 from diurnal.errors import (
@@ -28,6 +29,7 @@ from diurnal.errors import (
     ConfigurationError,
     DeclarationError,
     ModelRefused,
+    NotEnoughData,
     PackageRefused,
     TryAgainLater,
 )
@@ -422,6 +424,64 @@ def test_newest_row_of_a_key_is_learnt_and_known_ones_are_not_compared(opened, t
     assert [ages[one] for one in first["patient"].head(10)] == later["age"].head(10).to_list()
     fresh = backend.unseen(the_day, packages[1], packages[:1], the_day.schema)
     assert fresh.n_rows == 230
+
+
+def test_no_group_is_on_both_sides_of_a_fold_or_known_to_the_champion(opened, tmp_path, warehouse_url):
+    project = made(tmp_path, warehouse_url, declared="key='patient', groups='ward'")
+    for date, n in (("2026-11-01", 12), ("2026-11-02", 20)):
+        rows = patients(date)
+        project.bring(date, rows.assign(ward=[f"w{i % n}" for i in range(len(rows))]))
+    stores = opened(project)
+    for date in ("2026-11-01", "2026-11-02"):
+        _, samples = fetched(project, stores, date)
+    wards = [set(stores.lake.read(packages[0])["ward"].to_pylist()) for packages in (samples.train, samples.test)]
+    assert not wards[0] & wards[1]
+    assert len(wards[0] | wards[1]) == 20
+    the_day = Day(project.experiment(), day("2026-11-02"), stores, by="test")
+    from diurnal.backends.spark.search import folds
+
+    made_now = the_day.experiment.build()
+    backend = backend_of(made_now)
+    data = backend.read(the_day, samples.train, the_day.schema)
+    sides = [[{row["ward"] for row in side.select("ward").distinct().collect()} for side in pair]
+             for pair in folds(made_now, data)]  # fmt: skip
+    assert all(not train & held for train, held in sides)
+    assert set.union(*(held for _, held in sides)) == wards[0]
+    known = {f"w{i}" for i in range(12)}
+    first = stores.warehouse.window("clinic", day("2026-11-01"))[0][1]
+    fresh = backend.unseen(the_day, samples.test[0], [first], the_day.schema)
+    assert {row["ward"] for row in fresh.frame.select("ward").collect()} == wards[1] - known
+
+
+def test_newest_interval_is_the_test_and_its_samples_are_in_no_fit(opened, tmp_path, warehouse_url):
+    project = made(tmp_path, warehouse_url, declared="key='patient', drop='ward', split='time', window=2")
+    first = project.bring("2026-11-01")
+    project.bring("2026-11-02", pd.concat([patients("2026-11-02"), first.head(40).assign(age=33.0)]))
+    stores = opened(project)
+    with pytest.raises(NotEnoughData, match="no earlier one has another batch"):
+        project.run("2026-11-01", stores)
+    row = project.run("2026-11-02", stores).run
+    assert (row["n_train"], row["n_test"]) == (200, 280)
+
+
+def test_groups_weights_and_order_are_checked(tmp_path):
+    from pyspark.ml.classification import LinearSVC, LogisticRegression, MultilayerPerceptronClassifier
+
+    search = search_of(made(tmp_path, "unused"))
+    backend = backend_of(search)
+    assert backend.check_metadata(search, Metadata(groups="ward")) == []
+    with pytest.raises(DeclarationError, match="order_by='at' is not supported on Spark"):
+        backend.check_metadata(search, Metadata(order_by="at"))
+    with pytest.raises(DeclarationError, match="LogisticRegression does not read it") as caught:
+        backend.check_metadata(search, Metadata(sample_weight="w"))
+    assert caught.value.advice == 'write LogisticRegression(..., weightCol="w")'
+    with pytest.raises(DeclarationError, match="MultilayerPerceptronClassifier does not read it"):
+        backend.check_metadata(MultilayerPerceptronClassifier(), Metadata(sample_weight="w"))
+    said = backend.check_metadata(LogisticRegression(weightCol="w"), Metadata(sample_weight="w"))
+    assert said == ['MulticlassClassificationEvaluator counts each row once: weightCol="w" is not set']
+    weighted = search.copy().setEstimator(LinearSVC(weightCol="w"))
+    weighted.setEvaluator(search.getEvaluator().copy().setWeightCol("w"))
+    assert backend.check_metadata(weighted, Metadata(sample_weight="w")) == []
 
 
 def test_damaged_package_is_refused(opened, tmp_path, warehouse_url):

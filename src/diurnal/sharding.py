@@ -86,7 +86,7 @@ def no_samples(day: Day, side: str) -> NotEnoughData:
     """Give the error of a window that has no sample on one side."""
     if day.experiment.split == "time" and side == "train":
         return NotEnoughData(
-            "the newest data interval of the window is the test, and no earlier one has a batch to learn from",
+            "the newest data interval of the window is the test, and no earlier one has another batch",
             advice="it will be enough once further intervals have run; earlier ones can be run by `diurnal backfill`",
         )
     return NotEnoughData(

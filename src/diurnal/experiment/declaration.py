@@ -96,7 +96,7 @@ class Experiment:
             If the function fails or returns something else, or if a splitter needs what is not declared.
         """
         try:
-            made = spark.retrying(self.function)
+            made = spark.retrying(self._returned)
         except DiurnalError:
             raise
         except Exception as error:
@@ -113,6 +113,18 @@ class Experiment:
             )
         refuse_unmet(self, made)
         return made
+
+    def _returned(self) -> Any:
+        """Call the function; one that sets metadata requests is called again with scikit-learn's routing enabled."""
+        try:
+            return self.function()
+        except RuntimeError as error:
+            if "enable_metadata_routing" not in str(error):
+                raise
+        import sklearn
+
+        with sklearn.config_context(enable_metadata_routing=True):
+            return self.function()
 
     def _failing_line(self, error: Exception) -> str:
         """Give the innermost line of the experiment's file that an error came through."""
