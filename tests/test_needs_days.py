@@ -169,6 +169,23 @@ def test_a_champion_is_compared_on_groups_that_it_has_not_learnt(project, stores
     assert 0 < second["comparison"]["n_compared"] < second["n_test"]
 
 
+def test_a_sample_whose_group_is_corrected_is_on_one_side(project, stores):
+    declare(project, 'target="ill", key="visit", drop=["at", "weight", "lean"], groups="patient", window=2')
+    first = bring(project, "2026-11-01")["2026-11-01"]
+    second = visits("2026-11-02")
+    of = {
+        side: [p for p in sorted(set(first["patient"])) if role([p], "clinic", 0.3) == side]
+        for side in ("train", "test")
+    }
+    moved = first[first["patient"].isin(of["train"])].head(30).assign(patient=of["test"][0])
+    project.bring("2026-11-02", pd.concat([second, moved]))
+    project.run("2026-11-01", stores)
+    row = project.run("2026-11-02", stores).run
+    rows = pd.concat([first[~first["visit"].isin(moved["visit"])], second])
+    assert row["n_train"] == rows["patient"].isin(of["train"]).sum()
+    assert row["n_test"] == (pd.concat([first, second, moved])["patient"].isin(of["test"])).sum()
+
+
 def test_groups_are_cut_the_same_in_a_package_of_parts(project, stores):
     declare(project, 'target="ill", key="visit", drop=["at", "weight", "lean"], groups="patient"')
     bring(project, "2026-11-01")

@@ -221,7 +221,7 @@ class Day:
         tables = _one_by_one(streams) if keep else merged(streams, self.hasher(schema), keyed=bool(schema.key))
         if without:
             others = [self.stores.lake.batches(one, sorted(schema.identity), n_rows=at_once) for one in without]
-            tables = unknown((b for table in tables for b in table.to_batches()), others, self.hasher(schema))
+            tables = unknown(tables, others, self.hasher(schema))
         return (_labelled(table, schema.target) for table in tables)
 
     def _sampled(self, batches: Iterable[pa.RecordBatch], schema: Schema, share: float) -> Iterator[pa.RecordBatch]:

@@ -80,13 +80,13 @@ def merged(streams: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher, *, keyed
 
 
 def unknown(
-    rows: Iterable[pa.RecordBatch], known: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher
+    rows: Iterable[pa.RecordBatch | pa.Table], known: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher
 ) -> Iterator[pa.Table]:
     """Leave out the rows of a batch whose hash is in one of some others, in memory that holds a piece of each.
 
     Parameters
     ----------
-    rows : iterable of pyarrow.RecordBatch
+    rows : iterable of pyarrow.RecordBatch or pyarrow.Table
         In the order of their hash.
     known : sequence of iterable of pyarrow.RecordBatch
         Each in the order of its hash; of them, only the identity is looked at.
@@ -108,17 +108,17 @@ def unknown(
         if len(hashes):
             for other in others:
                 seen |= np.isin(hashes, other.between(hashes[0], hashes[-1]))
-        yield pa.Table.from_batches([batch]).filter(pa.array(~seen))
+        yield _as_table(batch).filter(pa.array(~seen))
 
 
 def unknown_groups(
-    rows: Iterable[pa.RecordBatch], known: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher
+    rows: Iterable[pa.RecordBatch | pa.Table], known: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher
 ) -> Iterator[pa.Table]:
     """Leave out the rows of a batch whose group is in one of some others, in memory that holds a hash of each group.
 
     Parameters
     ----------
-    rows : iterable of pyarrow.RecordBatch
+    rows : iterable of pyarrow.RecordBatch or pyarrow.Table
         In any order.
     known : sequence of iterable of pyarrow.RecordBatch
         In any order; of them, only the group is looked at.
@@ -138,7 +138,13 @@ def unknown_groups(
         for batch in stream:
             groups = np.union1d(groups, hasher(batch))
     for batch in rows:
-        yield pa.Table.from_batches([batch]).filter(pa.array(~np.isin(hasher(batch), groups)))
+        yield _as_table(batch).filter(pa.array(~np.isin(hasher(batch), groups)))
+
+
+def _as_table(rows: pa.RecordBatch | pa.Table) -> pa.Table:
+    import pyarrow as pa
+
+    return rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
 
 
 class _Known:

@@ -110,18 +110,20 @@ class Sklearn:
 
     def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Stream:
         """Let the rows of a package pass by whose sample, or whose group, is in none of the others."""
-        lake, groups = day.stores.lake, schema.metadata.groups
-        identity = schema.identity if groups is None else (groups,)
+        groups = schema.metadata.groups
+        identity = schema.identity if groups is None else schema.key
+
+        def read(one: Package, columns: Collection[str]) -> Iterator[Any]:
+            names = [name for name in schema.names if name in columns]
+            yield from day.stores.lake.batches(one, names, n_rows=ROWS_AT_ONCE)
 
         def tables(features: Sequence[str]) -> Iterator[pa.Table]:
-            wanted = {*features, *identity, schema.target, *schema.metadata.columns}
-            rows = lake.batches(package, [name for name in schema.names if name in wanted], n_rows=ROWS_AT_ONCE)
-            known = [lake.batches(one, sorted(identity), n_rows=ROWS_AT_ONCE) for one in learnt]
+            rows = read(package, {*features, *identity, schema.target, *schema.metadata.columns})
+            if identity:
+                rows = unknown(rows, [read(one, identity) for one in learnt], day.hasher(schema))
             if groups is not None:
-                new = unknown_groups(rows, known, day.group_hasher(groups))
-            else:
-                new = unknown(rows, known, day.hasher(schema))
-            return (table.filter(table.column(schema.target).is_valid()) for table in new)
+                rows = unknown_groups(rows, [read(one, [groups]) for one in learnt], day.group_hasher(groups))
+            return (table.filter(table.column(schema.target).is_valid()) for table in rows)
 
         return _stream(tables, schema)
 

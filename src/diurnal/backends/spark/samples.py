@@ -130,7 +130,11 @@ def unseen(lake: Lake, package: Package, learnt: Sequence[Package], schema: Sche
     """Give the rows of a package whose samples, or whose groups, are in none of the others, by a hash of these."""
     frame = _of(lake, package, schema).filter(column(schema.target).isNotNull())
     with blaming("the comparison with the champion"):
-        frame = _left(frame, [_of(lake, other, schema) for other in learnt], separated(schema))
+        others = [_of(lake, other, schema) for other in learnt]
+        if schema.metadata.groups is None or schema.key:
+            frame = _left(frame, others, hashed(schema))
+        if schema.metadata.groups is not None:
+            frame = _left(frame, others, separated(schema))
         return Rows(frame, schema, frame.count())
 
 
