@@ -295,8 +295,10 @@ def test_a_sample_of_the_newest_interval_is_in_no_fit_of_the_twin(project, store
     assert (second["n_train"], second["n_test"]) == (190, 290)
 
 
-def test_the_same_package_again_is_nothing_to_train_on(project, stores):
-    declare(project, 'target="ill", drop=["visit", "patient", "at", "weight", "lean"], split="time", window=7')
+@pytest.mark.parametrize("duplicates", ["drop", "keep"])
+def test_the_same_rows_again_are_nothing_to_train_on(project, stores, duplicates):
+    dropped = ["visit", "patient", "at", "weight", "lean"]
+    declare(project, f'target="ill", drop={dropped}, duplicates="{duplicates}", split="time", window=7')
     for date in ("2026-11-01", "2026-11-02"):
         project.bring(date, visits("2026-11-01"))
         with pytest.raises(NotEnoughData, match="no earlier one has another batch"):

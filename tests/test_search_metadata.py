@@ -232,12 +232,16 @@ def test_threads_route_as_this_one_does(monkeypatch):
     same(search, X, Y, groups=GROUPS, sample_weight=WEIGHTS)
 
 
-def test_without_routing_a_weighted_area_under_the_curve_is_scikit_learns():
-    large, target = np.tile(X, (90, 4)), np.tile(Y, 90)
-    weights = rng.uniform(0.1, 5, len(target))
+def test_a_weighted_area_under_the_curve_adds_weights_up_in_scikit_learns_order():
+    """Rows of one class whose decisions differ in the last digits only: their weights are added up in that order."""
+    centres = rng.normal(size=(8, 24))
+    target = np.tile(["yes", "no"], 4)
+    places = rng.integers(0, 8, 12_000)
+    nearly = centres[places] + rng.normal(size=(12_000, 24)) * 1e-15
+    weights = rng.uniform(0.1, 5, len(places))
     with sklearn.config_context(enable_metadata_routing=False):
-        search = GridSearchCV(LogisticRegression(), {"C": [0.01, 0.1, 1.0]}, scoring="roc_auc", cv=2)
-        same(search, large, target, sample_weight=weights)
+        search = GridSearchCV(LogisticRegression(), {"C": [1e-4, 1e-3, 1e-2]}, scoring="roc_auc", cv=2)
+        same(search, nearly, target[places], sample_weight=weights)
 
 
 class Unrouted(ClassifierMixin, BaseEstimator):
