@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from diurnal.backends import sklearn as backend
-from diurnal.backends.sklearn import Needs, routing, tuning
+from diurnal.backends.sklearn import Needs, tuning, unmet
 from diurnal.backends.sklearn.needs import Beside
 from diurnal.backends.sklearn.streams import Stream
 from diurnal.contract import Column, Metadata, Schema
@@ -268,8 +268,49 @@ def test_an_estimator_of_a_library_without_routing_is_given_weights_directly():
     np.testing.assert_array_equal(found.twin.weights_, WEIGHT[:CUT])
     expected = accuracy_score(LABEL[CUT:], np.full(N - CUT, "no"), sample_weight=WEIGHT[CUT:])
     assert scores == {"accuracy": expected}
-    with pytest.raises(DeclarationError, match="a pipeline cannot pass them on to it"):
-        routing.check(chain(Plain()), groups=False, sample_weight=True)
+    search = GridSearchCV(chain(Plain()), {}, cv=2)
+    found, scores = tuned(search, LABEL, "sample_weight")
+    np.testing.assert_array_equal(found.twin[-1].weights_, WEIGHT[:CUT])
+    assert scores == {"accuracy": expected}
+    (said,) = unmet.check(search, groups=False, sample_weight=True)
+    assert said == "the scores of the folds count each row once: weights cannot be routed through Plain"
+
+
+class Resampling(BaseEstimator):
+    """As imbalanced-learn has them."""
+
+    def fit_resample(self, X, y):
+        return X, y
+
+
+def test_a_step_that_makes_rows_is_refused_where_rows_have_weights():
+    with pytest.raises(DeclarationError, match=r"Resampling \(more\) changes which rows there are"):
+        unmet.check(Pipeline([("more", Resampling()), ("last", Ridge())]), groups=False, sample_weight=True)
+
+
+class Elsewhere(BaseEstimator):
+    """A search of another library: it passes on what it is given, and routes nothing."""
+
+    best_params_ = None
+
+    def __init__(self, estimator, cv):
+        self.estimator, self.cv = estimator, cv
+
+    def fit(self, X, y, groups=None, **fit_params):
+        folds = list(self.cv.split(X, y, groups))
+        self.best_score_ = float(np.mean([len(train) for train, _ in folds]))
+        self.cv_results_ = {"params": [{}], "mean_test_score": [self.best_score_], "std_test_score": [0.0]}
+        self.best_index_, self.best_params_ = 0, {}
+        self.best_estimator_ = sklearn.clone(self.estimator).fit(X, y, **fit_params)
+        return self
+
+
+def test_a_search_of_a_library_without_routing_is_given_groups_and_weights_directly():
+    search = Elsewhere(chain(LogisticRegression()), GroupKFold(3))
+    found, _ = tuned(search, LABEL, *BOTH)
+    plain = chain(LogisticRegression()).fit(FRAME[:CUT], LABEL[:CUT], last__sample_weight=WEIGHT[:CUT])
+    np.testing.assert_array_equal(found.twin.predict_proba(FRAME), plain.predict_proba(FRAME))
+    assert unmet.check(search, groups=True, sample_weight=True)[-1].endswith("routed through Elsewhere")
 
 
 @pytest.mark.parametrize(
@@ -277,7 +318,7 @@ def test_an_estimator_of_a_library_without_routing_is_given_weights_directly():
 )
 def test_weights_that_reach_no_fit_are_refused(made):
     with pytest.raises(DeclarationError, match="KNeighborsClassifier takes no weights in its fit"):
-        routing.check(made, groups=False, sample_weight=True)
+        unmet.check(made, groups=False, sample_weight=True)
 
 
 def rough(y, predicted):
@@ -305,7 +346,7 @@ def rough(y, predicted):
     ],
 )
 def test_what_does_not_use_groups_or_weights_is_warned_of(made, needs, warned):
-    found = routing.check(made, groups=needs == "groups", sample_weight=needs == "sample_weight")
+    found = unmet.check(made, groups=needs == "groups", sample_weight=needs == "sample_weight")
     assert [text[: len(warned or "")] for text in found] == ([] if warned is None else [warned])
 
 

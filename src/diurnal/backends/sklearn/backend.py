@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from diurnal import models, promotion
 from diurnal.backends.protocol import BroughtIn, Progress, Reader, Scores, Task, Tuned
-from diurnal.backends.sklearn import routing, scoring, tuning
+from diurnal.backends.sklearn import scoring, tuning, unmet
 from diurnal.backends.sklearn.fitting import fitting
 from diurnal.backends.sklearn.frames import matrix
 from diurnal.backends.sklearn.needs import NOTHING, Beside, Needs
@@ -77,7 +77,7 @@ class Sklearn:
     def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
         """Refuse weights that reach no fit; warn of folds without groups and scores without weights."""
         groups, weighted = metadata.groups is not None, metadata.sample_weight is not None
-        return routing.check(made, groups=groups, sample_weight=weighted)
+        return unmet.check(made, groups=groups, sample_weight=weighted)
 
     def bring_in(self, day: Reader, fixed: Schema | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
         """Let the rows stream through this process."""
