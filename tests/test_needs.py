@@ -276,6 +276,24 @@ def test_an_estimator_of_a_library_without_routing_is_given_weights_directly():
     assert said == "the scores of the folds count each row once: weights cannot be routed through Plain"
 
 
+class Scoring(Plain):
+    """Has a score of its own, which takes no weights."""
+
+    def score(self, X, y):
+        return float(np.mean(self.predict(X) == y))
+
+
+@pytest.mark.parametrize("names", [["groups"], ["sample_weight"], list(BOTH)], ids=str)
+def test_a_score_of_its_own_that_takes_no_weights_counts_each_row_once(names):
+    for inner in (Scoring(), chain(Scoring())):
+        search = GridSearchCV(inner, {}, cv=GroupKFold(2) if "groups" in names else 2)
+        _, scores = tuned(search, LABEL, *names)
+        assert scores == {"accuracy": np.mean(LABEL[CUT:] == "no")}
+        if "sample_weight" in names:
+            said = unmet.check(search, groups="groups" in names, sample_weight=True)
+            assert "the score takes no weights: it counts each row once" in said
+
+
 class Resampling(BaseEstimator):
     """As imbalanced-learn has them."""
 

@@ -164,21 +164,25 @@ def judging(made: Any, scoring: Any, fitted: Any, needs: Needs) -> Iterator[tupl
         yield check_scoring(made, scoring=scoring), {}
         return
     with sklearn.config_context(enable_metadata_routing=True):
-        if is_routable(made):
+        routable = is_routable(made)
+        if routable:
             ready = clone(made)
             fill(ready, needs)
             fill(fitted, needs)
             scorer = check_scoring(ready, scoring=weighted_scoring(scoring, ready))
-            yield scorer, door.routed(scorer, "score", needs.offered())
-            return
+            if params := door.routed(scorer, "score", needs.offered()):
+                yield scorer, params
+                return
     with sklearn.config_context(enable_metadata_routing=False):
         scorer = check_scoring(made, scoring=scoring)
-        wanted = needs.sample_weight is not None and takes_weights(scorer)
-        yield scorer, {"sample_weight": needs.sample_weight} if wanted else {}
+        weighted = not routable and needs.sample_weight is not None and takes_weights(scorer)
+        yield scorer, {"sample_weight": needs.sample_weight} if weighted else {}
 
 
 def takes_weights(scorer: Any) -> bool:
     """Tell whether a scorer can be given weights; of several, whether one can."""
+    if hasattr(scorer, "_estimator"):  # it asks the estimator for its own score
+        return "sample_weight" in inspect.signature(last(scorer._estimator).score).parameters
     if hasattr(scorer, "_accept_sample_weight"):
         return bool(scorer._accept_sample_weight())
     return "sample_weight" in inspect.signature(scorer).parameters

@@ -80,7 +80,16 @@ def is_routed(ready: Any, needs: Needs) -> bool:
         return False
     if is_search(ready) and not _is_router(ready):
         return False
+    if is_search(ready) and getattr(ready, "scoring", None) is None and not _scores(inner):
+        return False
     return reaches_fit(inner, needs) or not accepts(requests.last(inner).fit, "sample_weight")
+
+
+def _scores(inner: Any) -> bool:
+    """Tell whether an estimator can be asked for its own score: a pipeline cannot if its last step requests nothing."""
+    if not isinstance(inner, Pipeline):
+        return True
+    return bool(get_routing_for_object(requests.last(inner)).consumes("score", ["sample_weight"]))
 
 
 def reaches_fit(inner: Any, needs: Needs) -> bool:
