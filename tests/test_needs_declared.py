@@ -138,7 +138,9 @@ def test_only_what_is_declared_enters_the_digest():
 )
 def test_a_split_by_order_is_refused_without_order_by_and_built_with_it(made):
     for refusing in (declare(made).build, lambda: check(declare(made), {})):
-        with pytest.raises(DeclarationError, match="splits by the order of rows") as caught:
+        with pytest.raises(
+            DeclarationError, match="splits by the order of rows, and the experiment declares no order_by"
+        ) as caught:
             refusing()
         assert 'order_by="..."' in caught.value.advice
     assert declare(made, order_by="at").build() is made

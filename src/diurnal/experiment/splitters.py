@@ -8,6 +8,7 @@ name says. So it needs ``order_by=``. This looks at the object that the experime
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import DeclarationError
@@ -48,17 +49,17 @@ def refuse_unmet(experiment: Experiment, made: Any) -> None:
         what = f"{experiment.place}: {place}={_shown(splitter)}"
         if experiment.order_by is None and goes_by_order(splitter):
             raise DeclarationError(
-                f"{what} splits by the order of rows, and the experiment does not say what orders them",
+                f"{what} splits by the order of rows, and the experiment declares no order_by",
                 advice='declare order_by="...", the column that orders rows in time, or take another splitter',
             )
         if experiment.order_by is None and experiment.split == "time" and _is_kfold_in_blocks(splitter):
             raise DeclarationError(
-                f'{what} makes blocks of rows that follow each other, and with split="time" nothing says how they do',
+                f'{what} makes blocks of rows that follow each other, and split="time" orders none in an interval',
                 advice='declare order_by="...", the column that orders them, or shuffle=True and a random_state',
             )
         if experiment.groups is None and needs_groups(splitter):
             raise DeclarationError(
-                f"{what} splits by groups, and the experiment does not name them",
+                f"{what} splits by groups, and the experiment declares no groups",
                 advice='declare groups="...", the column with the group of a row',
             )
 
@@ -104,8 +105,9 @@ def needs_groups(splitter: Any) -> bool:
 
 def _parameters(made: Any) -> Iterable[tuple[str, Any]]:
     """Give the parameters of an object and of all within it, as scikit-learn does where it has them."""
-    if callable(getattr(made, "get_params", None)) and not isinstance(made, type):
-        return list(made.get_params(deep=True).items())
+    if callable(getattr(made, "get_params", None)):
+        with suppress(AttributeError, RuntimeError, TypeError, ValueError):  # the fit will say what is wrong with it
+            return list(made.get_params(deep=True).items())
     return list(getattr(made, "__dict__", {}).items())
 
 

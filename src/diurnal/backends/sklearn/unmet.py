@@ -1,4 +1,4 @@
-"""Groups and weights that are declared and reach nothing: refused or warned of before the night."""
+"""Groups and weights that are declared and reach nothing: refused or warned of before a run."""
 
 from __future__ import annotations
 
