@@ -55,6 +55,10 @@ class PurgedWalk(OneFold):
     """As other libraries have them: the name says that it goes by order."""
 
 
+class BlockKFold(OneFold):
+    """Blocks of a map, and not of a series."""
+
+
 class WithGap(OneFold):
     """What it is set by says so."""
 
@@ -165,6 +169,7 @@ def test_requests_of_metadata_need_no_setting():
         RepeatedKFold(),
         RepeatedStratifiedKFold(),
         KFold(3, shuffle=True),
+        BlockKFold(),
         5,
     ],
     ids=str,

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from diurnal.experiment.declaration import Experiment
 
 _ORDERED_NAMES = (
-    "timeseries", "temporal", "chronolog", "walkforward", "rollforward", "forwardchain", "prequential", "rollingorigin",
-    "rollingwindow", "rollingsplit", "expandingwindow", "expandingsplit", "slidingwindow", "slidingsplit", "purged",
-    "embargo", "gapkfold", "gapleave", "blockedkfold", "blocksplit", "predefinedsplit",
+    "time", "temporal", "chronolog", "forward", "prequential", "rolling", "expanding", "sliding", "purged", "embargo",
+    "gapkfold", "gapleave", "predefinedsplit",
 )  # fmt: skip
 """What the classes of splitters are called that go by order, or by place, without capitals and underscores."""
 
 _ORDERED_ATTRIBUTES = frozenset({
-    "gap", "gap_size", "gap_before", "gap_after", "embargo", "embargo_size", "embargo_td", "pct_embargo", "purge",
+    "gap", "gap_size", "gap_before", "gap_after", "gap_duration", "embargo", "embargo_size", "embargo_td", "pct_embargo", "purge",
     "purge_size", "purged_size", "max_train_size", "initial_train_size", "window_length",
 })  # fmt: skip
 """What they are set by: a distance or a length, in rows that follow each other."""
