@@ -71,8 +71,12 @@ def save_batch(day: Day, batch: Batch) -> int:
 
 def split(day: Day, batch: Batch) -> Samples:
     """Give train and test samples: each batch of the window cut in two and kept, or the newest one for testing."""
+    from diurnal import cutting
+
     started = time.perf_counter()
-    train, test = _by_time(day, batch.window) if day.experiment.split == "time" else _by_hash(day, batch.window)
+    train, test = cutting.cut(day, batch.window)
+    if not train:
+        raise sharding.no_samples(day, "train")
     return Samples(
         run=batch.run,
         window=batch.window,
@@ -81,29 +85,6 @@ def split(day: Day, batch: Batch) -> Samples:
         warnings=batch.warnings,
         seconds={"fetch": batch.seconds, "split": time.perf_counter() - started},
     )
-
-
-def _by_hash(day: Day, window: Window) -> tuple[tuple[Package, ...], tuple[Package, ...]]:
-    """Cut each batch into train and test by the roles of its rows."""
-    lake, warehouse = day.stores.lake, day.stores.warehouse
-    name, test_size, roles = day.experiment.name, day.experiment.test_size, day.roles(day.schema)
-    pairs = []
-    for interval, package in window:
-        pair = warehouse.find_split(name, interval, package.digest, test_size)
-        if pair is None:
-            pair = lake.cut(name, interval, package, roles)
-            warehouse.keep_split(name, interval, package.digest, test_size, *pair)
-        pairs.append(pair)
-    return tuple(train for train, _ in pairs), tuple(test for _, test in pairs)
-
-
-def _by_time(day: Day, window: Window) -> tuple[tuple[Package, ...], tuple[Package, ...]]:
-    """Take the newest batch for testing and the earlier ones for training, but for those that are the same package."""
-    *earlier, (_, newest) = window
-    train = tuple(package for _, package in earlier if package.digest != newest.digest)
-    if not train:
-        raise sharding.no_samples(day, "train")
-    return train, (newest,)
 
 
 def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResult:

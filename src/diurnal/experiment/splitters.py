@@ -23,8 +23,8 @@ _ORDERED_NAMES = (
 """What the classes of splitters are called that go by order, or by place, without capitals and underscores."""
 
 _ORDERED_ATTRIBUTES = frozenset({
-    "gap", "gap_size", "gap_before", "gap_after", "gap_duration", "embargo", "embargo_size", "embargo_td", "pct_embargo", "purge",
-    "purge_size", "purged_size", "max_train_size", "initial_train_size", "window_length",
+    "gap", "gap_size", "gap_before", "gap_after", "gap_duration", "embargo", "embargo_size", "embargo_td",
+    "pct_embargo", "purge", "purge_size", "purged_size", "max_train_size", "initial_train_size", "window_length",
 })  # fmt: skip
 """What they are set by: a distance or a length, in rows that follow each other."""
 
