@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from diurnal import sharding, steps
 from diurnal.contract import Schema
 from diurnal.day import Day
+from diurnal.dryrun import dry_run
 from diurnal.errors import BatchRefused, DeclarationError, NotEnoughData
 from diurnal.splitting import role
 from projects import Project, day
@@ -421,3 +422,17 @@ def test_a_contract_without_groups_weights_and_order_is_what_it_was():
     assert not schema.metadata
     assert "metadata" not in schema.to_dict()
     assert Schema.from_dict(schema.to_dict()) == schema
+
+
+@pytest.mark.parametrize(
+    ("declared", "returned"),
+    [
+        ('groups="patient", order_by="at"', "classifier.set_params(cv=GroupKFold(3))"),
+        ('order_by="at", split="time", window=2', "classifier.set_params(cv=TimeSeriesSplit(3))"),
+    ],
+)
+def test_a_dry_run_tries_them(project, stores, declared, returned):
+    declare(project, f'target="ill", key="visit", drop=["patient", "at", "weight", "lean"], {declared}', returned)
+    bring(project, "2026-11-01")
+    found = dry_run(day_of(project, "2026-11-01", stores))
+    assert (found.faults, found.n_rows, found.tried) == ([], 240, ["Pipeline"])
