@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from diurnal.contract.forms import parse, shown, why_unfit
+from diurnal.contract.notation import Notation
 from diurnal.contract.schema import Kind, arrow_type
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def kind_of(given: pa.DataType) -> Kind | None:
 def refusal_of(given: pa.DataType) -> tuple[str, str]:
     """Say why a column of an Arrow type without a kind is refused."""
     if pt.is_nested(given):
-        return "nested-type", f"is nested ({given}); a cell is one value: spread it over columns in the source"
+        cure = "spread it over columns in the source, or leave it out by drop= or usecols="
+        return "nested-type", f"is nested ({given}); a cell is one value: {cure}"
     return (
         "unsupported-type",
         f"is of the type {given}; allowed are numbers, booleans, text, dates and timestamps",
@@ -87,7 +89,7 @@ def decoded(column: pa.Array) -> pa.Array:
     return (values.cast(pa.large_string()) if pt.is_string_view(values.type) else values).take(column.indices)
 
 
-def cast(column: pa.Array, kind: Kind, *, untyped: bool, max_cell_bytes: int) -> Cast:
+def cast(column: pa.Array, kind: Kind, *, untyped: bool, max_cell_bytes: int, notation: Notation | None = None) -> Cast:
     """Turn a column into a kind.
 
     Parameters
@@ -100,6 +102,8 @@ def cast(column: pa.Array, kind: Kind, *, untyped: bool, max_cell_bytes: int) ->
         Whether it is text for want of types, to be parsed.
     max_cell_bytes : int
         The longest cell of text.
+    notation : Notation, optional
+        How numbers and clocks are written where it is untyped.
     """
     column = decoded(column)
     given = kind_of(column.type)
@@ -107,7 +111,7 @@ def cast(column: pa.Array, kind: Kind, *, untyped: bool, max_cell_bytes: int) ->
         return Cast(column.cast(arrow_type(kind)))
     if given == "text":
         sound = _sound_text(column, max_cell_bytes)
-        return _parsed(sound, kind) if untyped else _as_text(sound, kind)
+        return _parsed(_plain(sound, kind, notation), kind) if untyped else _as_text(sound, kind)
     converter = _CONVERTERS.get((given, kind))
     return _bounded(converter(column)) if converter else Cast(None)
 
@@ -144,6 +148,17 @@ def _is_utf8(cell: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _plain(text: Cast, kind: Kind, notation: Notation | None) -> Cast:
+    """Read the cells in their notation."""
+    if notation is None:
+        return text
+    values, lost = notation.read(text.values, kind)
+    for code, what, mask in lost:
+        text.lose(code, what, mask)
+    text.values = pc.if_else(pc.is_valid(text.values), values, None) if lost else values
+    return text
 
 
 def _parsed(text: Cast, kind: Kind) -> Cast:

@@ -79,7 +79,7 @@ def _cells(column: pa.Array) -> Hashes:
         cells = column.cast(pa.float64()).to_numpy(zero_copy_only=False) + 0.0  # -0.0 is 0.0
         cells = np.where(np.isnan(cells), np.nan, cells)  # one NaN of many
     elif pt.is_boolean(column.type) or pt.is_integer(column.type):
-        cells = pc.fill_null(column, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        cells = pc.fill_null(column, pa.scalar(0).cast(column.type)).to_numpy(zero_copy_only=False).astype(np.int64)
     elif pt.is_timestamp(column.type) or pt.is_date(column.type) or pt.is_time(column.type):
         whole = column.cast(pa.int32()).cast(pa.int64()) if pt.is_date32(column.type) else column.cast(pa.int64())
         cells = pc.fill_null(whole, 0).to_numpy(zero_copy_only=False)

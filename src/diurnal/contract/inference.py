@@ -16,7 +16,8 @@ from diurnal.contract.distinct import DistinctRows
 from diurnal.contract.findings import Findings
 from diurnal.contract.forms import Narrowing
 from diurnal.contract.metadata import NO_METADATA, Metadata
-from diurnal.contract.schema import UNTYPED, Column, Duplicates, Kind, Schema, Task
+from diurnal.contract.notation import Notation, untyped
+from diurnal.contract.schema import Column, Duplicates, Kind, Schema, Task
 from diurnal.errors import Problem
 from diurnal.values import Limits
 
@@ -165,19 +166,20 @@ def _drafts(
     came = list(header.names)
     findings.add(names.duplicates(came) + names.illegal(came) + names.missing(needed, came))
     findings.refuse()
-    untyped = UNTYPED.items() <= (header.metadata or {}).items()
+    notation, texts = Notation.of(header), untyped(header)
     return {
         field.name: _Draft(
             field.name,
             field.type,
-            Narrowing() if untyped else None,
+            Narrowing() if field.name in texts else None,
             counted=("int", "float", "bool", "text") if field.name == target else ("text",),
             most=limits.max_cardinality if field.name == target else MOST_CATEGORIES,
             is_dropped=field.name in drop,
+            notation=notation,
         )
         for field in header
         # what no contract has a kind for can be dropped, and then is not kept either
-        if not (field.name in drop and not untyped and kind_of(field.type) is None and not pt.is_null(field.type))
+        if not (field.name in drop and kind_of(field.type) is None and not pt.is_null(field.type))
     }
 
 
@@ -191,6 +193,7 @@ class _Draft:
     counted: tuple[Kind, ...]
     most: int
     is_dropped: bool
+    notation: Notation
     distinct: set[Any] | None = field(default_factory=set)
     n_null: int = 0
     n_rows: int = 0
@@ -198,7 +201,7 @@ class _Draft:
     def read(self, values: pa.Array) -> None:
         """Take a further piece."""
         if self.narrowing:
-            self.narrowing.read(values)
+            self.narrowing.read(self.notation.plain(values))
         values = decoded(values)
         self.n_rows += len(values)
         self.n_null += values.null_count
@@ -275,6 +278,7 @@ class _Draft:
     def _typed(self, kind: Kind) -> list[Any]:
         distinct = list(self.distinct or ())
         if self.narrowing and distinct:
-            values = cast(pa.array(distinct, pa.string()), kind, untyped=True, max_cell_bytes=LONGEST_CATEGORY).values
+            texts = pa.array(distinct, pa.string())
+            values = cast(texts, kind, untyped=True, max_cell_bytes=LONGEST_CATEGORY, notation=self.notation).values
             distinct = pc.unique(values.drop_null()).to_pylist()
         return distinct

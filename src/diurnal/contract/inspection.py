@@ -13,7 +13,8 @@ from diurnal.contract import names
 from diurnal.contract.casts import LOCALISE, cast, kind_of, refusal_of
 from diurnal.contract.findings import Findings
 from diurnal.contract.forms import shown
-from diurnal.contract.schema import UNTYPED, Column, Schema, arrow_type
+from diurnal.contract.notation import Notation, untyped
+from diurnal.contract.schema import Column, Schema, arrow_type
 from diurnal.contract.tally import Tally, is_same
 from diurnal.contract.verdict import Counts, problems, warnings
 from diurnal.errors import BatchRefused, DeclarationError, Problem, nearest
@@ -141,9 +142,9 @@ class Inspection:
 
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         self._check_header(batch.schema)
-        untyped = UNTYPED.items() <= (batch.schema.metadata or {}).items()
+        notation, texts = Notation.of(batch.schema), untyped(batch.schema)
         columns = {
-            column.name: self._cast(column, batch.column(column.name), untyped)
+            column.name: self._cast(column, batch.column(column.name), notation if column.name in texts else None)
             for column in self.schema.columns
             if column.name in batch.schema.names and (self.training or column.name != self.schema.target)
         }
@@ -174,9 +175,9 @@ class Inspection:
         if fatal:
             self._findings.refuse()
 
-    def _cast(self, column: Column, came: pa.Array, untyped: bool) -> pa.Array:
-        name = column.name
-        result = cast(came, column.kind, untyped=untyped, max_cell_bytes=self.limits.max_cell_bytes)
+    def _cast(self, column: Column, came: pa.Array, notation: Notation | None) -> pa.Array:
+        name, longest = column.name, self.limits.max_cell_bytes
+        result = cast(came, column.kind, untyped=notation is not None, max_cell_bytes=longest, notation=notation)
         self._lost[name] = np.concatenate([np.zeros(0, dtype=np.intp), *(rows for _, _, rows in result.lost)])
         for code, what, rows in result.lost:
             self._findings.add_rows(code, f"{name} ({column.kind}): {what}", name, rows, self.n_rows)
