@@ -17,7 +17,7 @@ RUN --mount=type=cache,target=/root/.cache \
     && uv venv --quiet /opt/venv
 ARG EXTRAS=""
 RUN --mount=type=cache,target=/root/.cache \
-    uv pip install --quiet -c constraints.txt -r pyproject.toml --extra airflow --extra deploy --extra s3 \
+    uv pip install --quiet -c constraints.txt -r pyproject.toml --extra airflow --extra deploy --extra excel --extra s3 \
        $(for extra in $EXTRAS; do echo --extra $extra; done)
 ARG REQUIREMENTS=""
 RUN --mount=type=cache,target=/root/.cache \

@@ -22,7 +22,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.demo
-	@$(UV_INSTALL) -e '.[airflow,airflow-spark,pandera,polars,s3,spark]' --group dev
+	@$(UV_INSTALL) -e '.[airflow,airflow-spark,excel,pandera,polars,s3,spark]' --group dev
 	@touch $@
 
 demo: $(VENV)/.demo  ## One day of the tutorial's experiment, on the embedded default; again: the next day
