@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from diurnal.contract.names import duplicates
+from diurnal.contract.notation import TYPED, Notation
 from diurnal.contract.schema import UNTYPED
 from diurnal.errors import BatchRefused, DeclarationError, Problem
 from diurnal.sources.source import BYTES_A_BATCH, ROWS_A_BATCH, Connections, Source
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+_WARNINGS = b"diurnal.warnings"
 _ALLOWED = "a frame of pandas or polars, an Arrow table, batch or reader, or an iterable of Arrow record batches"
 
 
@@ -25,6 +28,7 @@ def record_batches(
     connections: Connections,
     *,
     max_bytes: int | None = None,
+    warn: Callable[[str], object] = lambda _: None,
 ) -> Iterator[pa.RecordBatch]:
     """Read a source as a stream of Arrow record batches of one schema, of at most 65,536 rows and some 64 MiB each.
 
@@ -38,6 +42,8 @@ def record_batches(
         From the id of a connection to its URI.
     max_bytes : int, optional
         The most bytes of the whole stream.
+    warn : callable, optional
+        Called once with each warning of the source.
 
     Yields
     ------
@@ -54,7 +60,12 @@ def record_batches(
     given = source.read(interval, connections) if isinstance(source, Source) else source(interval)
     schema: pa.Schema | None = None
     n_bytes = 0
+    warned: set[str] = set()
     for came in _pieces(given):
+        for warning in warnings_of(came.schema):
+            if warning not in warned:
+                warned.add(warning)
+                warn(warning)
         batch = _plain(came)
         schema = schema or batch.schema
         batch = batch if batch.schema.equals(schema, check_metadata=True) else _as_before(batch, schema)
@@ -64,6 +75,16 @@ def record_batches(
         size = min(ROWS_A_BATCH, max(1, batch.num_rows * BYTES_A_BATCH // max(1, batch.nbytes)))
         for start in range(0, max(1, batch.num_rows), size):
             yield batch.slice(start, size)
+
+
+def with_warnings(metadata: Mapping[bytes, bytes] | None, warnings: Iterable[str]) -> dict[bytes, bytes]:
+    """Add warnings to the metadata of a schema, for :func:`record_batches`."""
+    return {**(metadata or {}), _WARNINGS: json.dumps(list(warnings)).encode()}
+
+
+def warnings_of(schema: pa.Schema) -> list[str]:
+    """Return the warnings in the metadata of a schema."""
+    return [str(warning) for warning in json.loads((schema.metadata or {}).get(_WARNINGS, b"[]"))]
 
 
 def _pieces(given: Any) -> Iterator[pa.RecordBatch]:
@@ -132,15 +153,20 @@ def _not_rows(given: Any, where: str = "") -> DeclarationError:
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Decode dictionaries, and drop metadata, which differ from piece to piece; only :data:`UNTYPED` stays."""
+    """Decode dictionaries, and drop metadata, which differ from piece to piece; only our own marks stay."""
     import pyarrow as pa
 
     from diurnal.contract.casts import decoded
 
     arrays = [decoded(array) for array in batch.columns]
-    untyped = UNTYPED.items() <= (batch.schema.metadata or {}).items()
-    fields = [pa.field(name, array.type) for name, array in zip(batch.schema.names, arrays, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=UNTYPED if untyped else None))
+    metadata = batch.schema.metadata or {}
+    untyped = UNTYPED.items() <= metadata.items()
+    fields = [
+        pa.field(field.name, array.type, metadata=TYPED if TYPED.items() <= (field.metadata or {}).items() else None)
+        for field, array in zip(batch.schema, arrays, strict=True)
+    ]
+    marks = Notation.of(batch.schema).metadata if untyped else None
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=marks))
 
 
 def _as_before(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -2,100 +2,208 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from functools import partial
 from pathlib import PurePosixPath
-from string import Formatter
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import (
-    BatchRefused,
-    ConfigurationError,
-    DeclarationError,
-    DiurnalError,
-    NotAllowed,
-    Problem,
-    TryAgainLater,
-    nearest,
-)
+from diurnal.errors import BatchRefused, DeclarationError, DiurnalError, Problem, nearest
+from diurnal.sources import places
+from diurnal.sources.rules import RULES, refuse_clashes
 from diurnal.sources.source import MOST_BYTES, Connections
+from diurnal.sources.words import refuse_misplaced, takes_words
 from diurnal.values import DataInterval
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-FORMATS = ("csv", "parquet", "jsonl")
 
-
+@takes_words
 @dataclass(frozen=True, repr=False)
 class Files:
-    """The files of a data interval: CSV, Parquet or JSON lines, the text ones also with gzip.
+    r"""The files of a data interval, read with the arguments of ``pandas.read_csv`` and their meaning in pandas.
+
+    Formats are CSV, JSON, JSON lines, Parquet, Feather and Arrow, and spreadsheets (``pip install diurnal[excel]``).
+    CSV and JSON may be compressed with gzip, bzip2, xz, zstd or zip. docs/files.md lists the differences from pandas.
 
     Parameters
     ----------
     pattern : str
         A path, or any URL of fsspec, with the interval's ``{start:%Y-%m-%d}`` and ``{end:...}`` (in UTC) and with
-        ``*``, ``?`` and ``[...]``; what matches is read in the order of names. Paths are relative to the folder
-        that the process runs in.
+        ``*``, ``?`` and ``[...]``; matching files are read in the order of their names. A relative path is relative to
+        the project's folder, which holds ``diurnal.toml``; without a project, to the working directory.
     format : str, optional
-        ``"csv"``, ``"parquet"`` or ``"jsonl"``; by default, what the suffix says.
+        ``"csv"``, ``"json"``, ``"jsonl"``, ``"parquet"``, ``"feather"`` or ``"excel"``; by default, what the suffix
+        says.
     rename : Mapping of str to str, or callable, optional
-        From the names in the file to those of the batch.
-    delimiter : str
-        Of CSV.
+        From the names in the file to those of the batch. All other arguments take the names in the file.
+    delimiter, sep : str, optional
+        Of CSV: one character, ``r"\s+"`` for spaces and tabs, or another regular expression, with which quotes are
+        ordinary characters. By default ``","``, and a tab for ``.tsv``.
     complete : bool
         Whether a file of text without a line end after its last line is refused, because it may have been cut.
     max_bytes : int
         The most bytes of one file, decompressed.
+    header : int, None or "infer"
+        Number of the header row, from 0; None if there is none.
+    names : sequence of str, optional
+        Names of the columns. The file then has no header, unless `header` is given.
+    index_col : int, str or sequence, optional
+        Columns to leave out; in pandas they become the index.
+    usecols : sequence of str or of int, callable, or str such as "A:C,F" for spreadsheets, optional
+        Columns to read; their order is that of the file.
+    dtype : type, str or Mapping of str to these, optional
+        Types of columns, by the names of pandas or NumPy. ``str`` keeps ``007`` as it is.
+    na_values : scalar, sequence, or Mapping of str to these, optional
+        Missing values, in addition to empty cells.
+    keep_default_na : bool
+        Whether pandas' default list (``NA``, ``null``, ``None``, ...) are missing values, too.
+    skiprows : int, sequence of int, or callable, optional
+        Number of lines to skip at the start, numbers of lines from 0, or a function of a line's number.
+    skipfooter : int
+        Number of lines to skip at the end.
+    comment : str, optional
+        Character that starts a comment; the rest of the line is skipped.
+    decimal, thousands : str
+        Decimal separator, and separator of groups of digits.
+    quotechar, quoting, doublequote, escapechar, skipinitialspace
+        As in Python's ``csv``.
+    parse_dates : sequence of str or of int, optional
+        Columns of dates. Dates in ISO 8601 need not be declared.
+    dayfirst : bool
+        Whether ``05/11/2026`` is in November.
+    date_format : str, or Mapping of str to str, optional
+        Format of dates, as in ``strftime``.
+    timezone : str, optional
+        Timezone of timestamps without offset, such as ``"Europe/Berlin"``. They become instants.
+    encoding, encoding_errors : str
+        Encoding of text, UTF-8 by default, and what to do with bytes that are not of it, as in :func:`open`.
+    compression : str, optional
+        ``"gzip"``, ``"bz2"``, ``"xz"``, ``"zstd"`` or ``"zip"``; by default, as the suffix says.
+    sheet_name : str or int
+        Sheet of a spreadsheet.
 
     Raises
     ------
     DeclarationError
-        If the pattern or the format cannot be one.
+        If an argument is unknown, or not allowed.
 
     Examples
     --------
     >>> from datetime import UTC, datetime
-    >>> turbines = Files("exports/{start:%Y}/turbines-{start:%Y-%m-%d}.csv.gz")
+    >>> turbines = Files("exports/{start:%Y}/turbines-{start:%Y-%m-%d}.csv.gz", decimal=",", sep=";")
     >>> turbines.resolve(DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC)))
     'exports/2026/turbines-2026-11-23.csv.gz'
+    >>> Files("uci/iris.data", names=["sepal", "petal", "class"], low_memory=False)
+    Files('uci/iris.data', format='csv', names=('sepal', 'petal', 'class'))
     """
 
     pattern: str
     format: str | None = None
     rename: Mapping[str, str] | Callable[[str], str] | None = None
-    delimiter: str = ","
+    delimiter: Any = None
     complete: bool = True
     max_bytes: int = MOST_BYTES
+    _: KW_ONLY
+    sep: str | None = None
+    header: Any = "infer"
+    names: Any = None
+    index_col: Any = None
+    usecols: Any = None
+    dtype: Any = None
+    na_values: Any = None
+    keep_default_na: bool = False
+    skiprows: Any = None
+    skipfooter: int = 0
+    comment: str | None = None
+    decimal: str = "."
+    thousands: str | None = None
+    quotechar: str | None = '"'
+    quoting: int = csv.QUOTE_MINIMAL
+    doublequote: bool = True
+    escapechar: str | None = None
+    skipinitialspace: bool = False
+    parse_dates: Any = ()
+    dayfirst: bool = False
+    date_format: Any = None
+    timezone: str | None = None
+    encoding: str | None = None
+    encoding_errors: str = "strict"
+    compression: Any = "infer"
+    sheet_name: str | int = 0
 
     def __post_init__(self) -> None:
-        _check_pattern(self.pattern)
+        places.check_pattern(self.pattern)
         if self.format is None:
-            object.__setattr__(self, "format", _format_of(self.pattern))
-        elif self.format not in FORMATS:
+            self._settle("format", places.format_of(self.pattern))
+        elif self.format not in places.FORMATS:
+            allowed = ", ".join(places.FORMATS)
             raise DeclarationError(
-                f"there is no format {self.format!r}; there are {', '.join(FORMATS)}{nearest(self.format, FORMATS)}",
+                f"there is no format {self.format!r}; there are {allowed}{nearest(self.format, places.FORMATS)}",
                 advice="name one of these",
             )
-        if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in '"\r\n':
-            raise DeclarationError(f"the delimiter {self.delimiter!r} is not one ASCII character", advice="use , or ;")
+        for name, rule in RULES.items():
+            self._settle(name, rule(name, getattr(self, name)))
+        self._settle("delimiter", self.sep or self.delimiter or places.delimiter_of(self.pattern))
+        self._settle("sep", None)
+        if isinstance(self.usecols, str) and self.format != "excel":
+            self._settle("usecols", (self.usecols,))
+        refuse_misplaced(self._changed, str(self.format))
+        refuse_clashes(self)
+
+    def _settle(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def _changed(self) -> list[str]:
+        """Names of the arguments that differ from their defaults."""
+        usual = {field.name: field.default for field in fields(self)} | {"delimiter": ","}
+        return [name for name in list(usual)[2:] if getattr(self, name) != usual[name]]
 
     def __repr__(self) -> str:
         """Give the call that made it: the same in every process, since it is part of an experiment's identity."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed = [name for name in list(given)[2:] if given[name] != self.__dataclass_fields__[name].default]
-        shown = {name: given[name] for name in ("format", *changed)}
-        listed = ", ".join(f"{name}={_shown(value)}" for name, value in shown.items())
-        return f"Files({_public(self.pattern)!r}, {listed})"
+        shown = {name: getattr(self, name) for name in ("format", *self._changed)}
+        listed = ", ".join(f"{name}={_shown(name, value)}" for name, value in shown.items())
+        return f"Files({places.public(self.pattern)!r}, {listed})"
+
+    @property
+    def header_row(self) -> int | None:
+        """Number of the header row, if there is one."""
+        if self.header == "infer":
+            return None if self.names else 0
+        return self.header  # type: ignore[no-any-return]  # settled to a number or None
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the separator is a regular expression."""
+        return len(self.delimiter) > 1
+
+    @property
+    def codec(self) -> str | None:
+        """The codec that the name of the files or the declaration says."""
+        return places.suffixes(self.pattern)[1] if self.compression == "infer" else self.compression
+
+    @property
+    def is_as_kept(self) -> bool:
+        """Whether cells are not converted, so that Spark may read the files."""
+        return not (self.dtype or self.parse_dates or self.timezone)
+
+    def like(self, pattern: str) -> Files:
+        """Return the declaration of other files with the same arguments; none of `usecols` is required in them."""
+        if places.format_of(pattern) != self.format:
+            return Files(pattern, complete=False)
+        wanted = self.usecols
+        if isinstance(wanted, tuple) and all(isinstance(column, str) for column in wanted):
+            wanted = frozenset(wanted).__contains__
+        return replace(self, pattern=pattern, complete=False, usecols=wanted, compression="infer")
 
     def resolve(self, interval: DataInterval) -> str:
         """Give the pattern of one data interval."""
         return self.pattern.format(start=interval.start, end=interval.end)
 
-    def read(self, interval: DataInterval, connections: Connections) -> Iterator[pa.RecordBatch]:  # noqa: ARG002 - a source's shape
+    def read(self, interval: DataInterval, connections: Connections) -> Iterator[pa.RecordBatch]:
         """Stream the files of an interval.
 
         Raises
@@ -105,8 +213,7 @@ class Files:
         BatchRefused
             If a file cannot be read as rows; a local one is named as evidence.
         """
-        pattern = self.resolve(interval)
-        fs, paths = _matches(pattern)
+        fs, paths = self.found(interval, connections)
         for path in paths:
             try:
                 for batch in self._batches(fs, path):
@@ -116,104 +223,49 @@ class Files:
             except DiurnalError:
                 raise
             except OSError as error:
-                raise _unreachable(pattern, error) from error
+                raise places.unreachable(self.resolve(interval), error) from error
 
     def _batches(self, fs: Any, path: str) -> Iterator[pa.RecordBatch]:
         if self.format == "csv":
             from diurnal.sources.delimited import read_csv
+            from diurnal.sources.streams import opened
 
-            return read_csv(fs, path, self.delimiter, complete=self.complete, max_bytes=self.max_bytes)
-        if self.format == "jsonl":
-            from diurnal.sources.jsonlines import read_json_lines
+            return read_csv(partial(opened, fs, path, self), self)
+        if self.format == "excel":
+            from diurnal.sources.excel import read_excel
 
-            return read_json_lines(fs, path, complete=self.complete, max_bytes=self.max_bytes)
+            return read_excel(fs, path, self)
+        if self.format in ("json", "jsonl"):
+            from diurnal.sources.jsons import read_json
+
+            return read_json(fs, path, self)
+        if self.format == "feather":
+            from diurnal.sources.feather import read_feather
+
+            return read_feather(fs, path, self)
         from diurnal.sources.parquet import read_parquet
 
-        return read_parquet(fs, path, max_bytes=self.max_bytes)
+        return read_parquet(fs, path, self)
 
-    def found(self, interval: DataInterval) -> tuple[Any, list[str]]:
-        """Give the file system and the paths of the files of an interval, for readers other than this one.
+    def found(self, interval: DataInterval, connections: Connections) -> tuple[Any, list[str]]:
+        """Give the file system and the paths of the files of an interval.
 
         Raises
         ------
         TryAgainLater
             If there is none yet.
         """
-        return _matches(self.resolve(interval))
+        return places.matches(self.resolve(interval), connections)
 
-    def renamed(self, names: list[str]) -> list[str]:
+    def renamed(self, names: Sequence[str]) -> list[str]:
         """Give the batch's names of columns for those in the files."""
         if self.rename is None:
-            return names
+            return list(names)
         rename = self.rename if callable(self.rename) else lambda name: self.rename.get(name, name)
         return [rename(name) for name in names]
 
     def _renamed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return batch if self.rename is None else batch.rename_columns(self.renamed(list(batch.schema.names)))
-
-
-def _check_pattern(pattern: str) -> None:
-    try:
-        names = [name for _, name, _, _ in Formatter().parse(pattern) if name is not None]
-        wrong = next((name for name in names if name not in ("start", "end")), None)
-        if wrong is None:
-            pattern.format(start=datetime(2026, 1, 1, tzinfo=UTC), end=datetime(2026, 1, 2, tzinfo=UTC))
-            return
-        fault = f"there is no {{{wrong}}}{nearest(wrong, ('start', 'end'))}"
-    except (ValueError, IndexError, TypeError) as error:
-        fault = str(error)
-    raise DeclarationError(
-        f"the pattern {_public(pattern)!r} cannot be read: {fault}",
-        advice="write the interval as {start:%Y-%m-%d} or {end:...}",
-    )
-
-
-def _format_of(pattern: str) -> str:
-    name = PurePosixPath(pattern.split("?", maxsplit=1)[0] if "://" in pattern else pattern).name.removesuffix(".gz")
-    suffix = PurePosixPath(name).suffix.lower()
-    if suffix not in SUFFIXES:
-        unpack = "; unpack the archive first" if suffix == ".zip" else ""
-        raise DeclarationError(
-            f"the suffix {suffix!r} of {_public(pattern)!r} says no format; there are {', '.join(SUFFIXES)}{unpack}",
-            advice=f"name the files so, or give format={' or '.join(map(repr, FORMATS))}",
-        )
-    return SUFFIXES[suffix]
-
-
-def _matches(pattern: str) -> tuple[Any, list[str]]:
-    """Find the files, sorted; none is not an error of the pattern: they may not have come yet."""
-    import fsspec
-
-    try:
-        fs, path = fsspec.core.url_to_fs(pattern)
-        found = sorted(fs.glob(path)) if any(mark in path for mark in "*?[") else [path] * bool(fs.exists(path))
-    except (ImportError, ValueError) as error:
-        raise ConfigurationError(
-            f"{_public(pattern)} cannot be opened: {_public(str(error))}",
-            advice="check the URL, or install what it needs: diurnal[s3] for S3",
-        ) from error
-    except OSError as error:
-        raise _unreachable(pattern, error) from error
-    if not found:
-        raise TryAgainLater(
-            f"there is no file {_public(pattern)} yet", advice="wait for it, or correct the pattern of Files(...)"
-        )
-    return fs, found
-
-
-def _unreachable(pattern: str, error: OSError) -> DiurnalError:
-    place, said = _public(pattern), _public(str(error))
-    if isinstance(error, PermissionError):
-        return NotAllowed(f"{place} may not be read: {said}", advice="give this user the right to read it")
-    return TryAgainLater(f"{place} cannot be read for now: {said}", advice="run it again when it can be reached")
-
-
-def _public(text: str) -> str:
-    """Take the login out of the URLs of a text.
-
-    Behind a colon that begins no port everything up to the last @ may be a password, whatever it holds.
-    """
-    return re.sub(r"(?<=://)(?:[^\s/@:]*:(?!\d+/)[^\s]*@|[^\s/@]*@)", "", text)
+        return batch if self.rename is None else batch.rename_columns(self.renamed(batch.schema.names))
 
 
 def _named(refusal: BatchRefused, path: str, *, local: bool) -> BatchRefused:
@@ -227,5 +279,16 @@ def _protocols(fs: Any) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
 
-def _shown(value: Any) -> str:
-    return f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
+def _shown(name: str, value: Any) -> str:
+    """Show an argument the same in every process; of a lambda, whose name says nothing, by what it does."""
+    if not hasattr(value, "__qualname__"):
+        return repr(value)
+    shown = f"{value.__module__}.{value.__qualname__}"
+    return shown if name == "rename" or "<lambda>" not in shown else f"{shown} {_digest(value)}"
+
+
+def _digest(function: Any) -> str:
+    import hashlib
+
+    code = function.__code__
+    return hashlib.sha256(repr((code.co_code, code.co_names, code.co_consts)).encode()).hexdigest()[:12]

@@ -8,7 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 from diurnal.values import DataInterval
 
 Connections = Mapping[str, str]
-"""From the id of a connection to its URI. The mapping itself raises ConfigurationError for an id that it lacks."""
+"""From the id of a connection to its URI. The mapping itself raises ConfigurationError for an id that it lacks.
+
+Relative paths are relative to its attribute `project`, a folder; to the working directory if it has no such attribute.
+"""
 
 ROWS_A_BATCH = 65_536
 BYTES_A_BATCH = 64 * 2**20

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from diurnal.errors import ConfigurationError, DeclarationError, DiurnalError, NotAllowed, TryAgainLater, nearest
+from diurnal.sources.rules import zone
 from diurnal.sources.source import ROWS_A_BATCH, Connections
 from diurnal.values import DataInterval
 
@@ -40,7 +41,7 @@ _DENIED = ("authentication failed", "no password supplied", "does not exist", "n
 _OF_THE_QUERY = re.compile(r"ERROR:\s+(?!\s|canceling|deadlock|could not serialize|out of|could not extend)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sql:
     """The result of a query on a named connection.
 
@@ -50,11 +51,13 @@ class Sql:
         A SELECT in which ``:start`` and ``:end`` stand for the ends of the data interval, as instants.
     connection : str
         The id of the connection; its URI is the deployment's. ``postgresql://...``, or what SQLAlchemy knows.
+    timezone : str, optional
+        Timezone of timestamps without timezone, such as ``"Europe/Berlin"``. They become instants.
 
     Raises
     ------
     DeclarationError
-        If the query names anything else with a colon.
+        If the query names anything else with a colon, or there is no such timezone.
 
     Examples
     --------
@@ -64,8 +67,15 @@ class Sql:
 
     query: str
     connection: str
+    timezone: str | None = None
+
+    def __repr__(self) -> str:
+        """Give the call that made it, which is part of an experiment's identity."""
+        said = "" if self.timezone is None else f", timezone={self.timezone!r}"
+        return f"Sql(query={self.query!r}, connection={self.connection!r}{said})"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "timezone", zone("timezone", self.timezone, "Sql"))
         for token in _TOKENS.finditer(self.query):
             name = token["name"]
             if name and name not in _NAMES:
@@ -85,7 +95,13 @@ class Sql:
             If it refuses the login, or the query.
         NotAllowed
             If it does not let this user read.
+        BatchRefused
+            If a local time is ambiguous or does not exist in the timezone.
         """
+        found = self._found(interval, connections)
+        return found if self.timezone is None else _localised(found, self.timezone)
+
+    def _found(self, interval: DataInterval, connections: Connections) -> Iterator[pa.RecordBatch]:
         uri = connections[self.connection]
         if urlsplit(uri).scheme in ("postgresql", "postgres"):
             return self._postgresql(uri, interval)
@@ -172,6 +188,12 @@ class Sql:
         return ConfigurationError(
             f"{self.connection!r} refuses the query: {message}", advice="correct the query of Sql(...)"
         )
+
+
+def _localised(batches: Iterator[pa.RecordBatch], timezone: str) -> Iterator[pa.RecordBatch]:
+    from diurnal.sources.localizing import Localizer
+
+    return map(Localizer(timezone).read, batches)
 
 
 def _bound(query: str, place: Any, escape: str = "") -> str:

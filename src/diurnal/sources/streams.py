@@ -1,105 +1,69 @@
-"""Bytes of a file as they stream by: decompressed, counted, and known to be text where text is promised."""
+"""Streaming of text files: decompression, limits, decoding."""
 
 from __future__ import annotations
 
 import codecs
-import gzip
-import io
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import BatchRefused, Problem
+from diurnal.sources.guessing import guess
+from diurnal.sources.unpacking import CHUNK, Capped, codec_of, opened_raw, refused, unpacked
 
-CHUNK = 2**20
+if TYPE_CHECKING:
+    from diurnal.sources.files import Files
 
 _FOREIGN = (  # what a file begins with that is no text
-    (b"PK\x03\x04", "zip-file", "is a zip archive; unpack it, or compress with gzip"),
     (b"PAR1", "parquet-file", "is Parquet; say Files(..., format='parquet')"),
-    (b"\x28\xb5\x2f\xfd", "unknown-codec", "is compressed with zstd; allowed is gzip"),
-    (b"BZh", "unknown-codec", "is compressed with bzip2; allowed is gzip"),
-    (b"\xfd7zXZ", "unknown-codec", "is compressed with xz; allowed is gzip"),
-    (b"\xd0\xcf\x11\xe0", "spreadsheet", "is a spreadsheet; export it as CSV"),
+    (b"ARROW1", "feather-file", "is Arrow; say Files(..., format='feather')"),
+    (b"\xd0\xcf\x11\xe0", "spreadsheet", "is a spreadsheet; say Files(..., format='excel'), or export it as CSV"),
     (b"%PDF", "pdf-file", "is a PDF document, not data"),
 )
 _UTF8_BOM = codecs.BOM_UTF8
 
 
-def refused(code: str, what: str, advice: str | None = None) -> BatchRefused:
-    """Make the refusal of a file; whoever knows its name adds it."""
-    return BatchRefused([Problem(code, what)], advice=advice)
-
-
-class Capped(io.RawIOBase):
-    """Reads a stream up to a number of bytes; a file that holds more is refused, and not read on."""
-
-    def __init__(self, stream: Any, max_bytes: int) -> None:
-        self._stream, self._max_bytes = stream, max_bytes
-        self.n_bytes = 0
-
-    def readable(self) -> bool:
-        """Say that it can be read, for what wraps it."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer, for what wraps it."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def read(self, size: int = -1) -> bytes:
-        """Read at most `size` bytes, or what a damaged file still gives."""
-        try:
-            data: bytes = self._stream.read(size)
-        except EOFError:
-            raise refused("cut-file", f"ends in the middle, after {self.n_bytes} decompressed bytes") from None
-        except (zlib.error, gzip.BadGzipFile) as error:
-            raise refused("damaged-file", f"cannot be decompressed beyond byte {self.n_bytes}: {error}") from None
-        self.n_bytes += len(data)
-        if self.n_bytes > self._max_bytes:
-            raise refused("too-many-bytes", f"holds more than max_bytes={self._max_bytes} once decompressed")
-        return data
-
-
 @contextmanager
-def opened(fs: Any, path: str, max_bytes: int) -> Iterator[Capped]:
-    """Open a file of text, decompressed if it is gzip by its first bytes, whatever its name says."""
-    with fs.open(path, "rb") as raw:
-        magic = raw.read(2)
+def opened(fs: Any, path: str, files: Files) -> Iterator[Capped]:
+    """Open a file of text; it is decompressed if its first bytes are those of an expected codec."""
+    with opened_raw(fs, path) as raw:
+        found = codec_of(raw.read(6))
         raw.seek(0)
-        if magic == b"\x1f\x8b":
-            with gzip.GzipFile(fileobj=raw) as unpacked:
-                yield Capped(unpacked, max_bytes)
+        _refuse_codec(found, files)
+        if found is None:
+            yield Capped(raw, files.max_bytes)
         else:
-            yield Capped(raw, max_bytes)
+            with unpacked(raw, found) as stream:
+                yield Capped(stream, files.max_bytes)
 
 
-def text_of(stream: Capped, *, complete: bool) -> Iterator[bytes]:
-    """Stream chunks of UTF-8, without a byte order mark; what is no text is refused, with the byte it begins at.
+def _refuse_codec(found: str | None, files: Files) -> None:
+    """Refuse an unexpected codec, and an uncompressed file where `compression` declares a codec."""
+    wanted = files.codec
+    if found not in (None, "gzip", wanted) or (found == "gzip" and files.compression not in ("infer", "gzip")):
+        code, what = ("zip-file", "a zip archive") if found == "zip" else ("unknown-codec", f"compressed with {found}")
+        said = "its name does not say" if files.compression == "infer" else f"compression={files.compression!r} denies"
+        raise refused(code, f"is {what}, which {said}", f"say Files(..., compression={found!r})")
+    if found is None and files.compression not in ("infer", None):
+        raise refused("damaged-file", f"is not compressed with {files.compression}", "leave compression= out")
 
-    Parameters
-    ----------
-    stream : Capped
-        The bytes.
-    complete : bool
-        Whether the last line must have its end, as a file that was not cut has.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
+
+def text_of(stream: Capped, files: Files) -> Iterator[bytes]:
+    """Stream chunks of UTF-8 without a byte order mark; other content is refused with its position."""
+    chunks = iter(partial(stream.read, CHUNK), b"")
     last = b""
-    for chunk in iter(partial(stream.read, CHUNK), b""):
-        before = stream.n_bytes - len(chunk)
-        if not before:
-            _refuse_foreign(chunk)
-        _refuse_other_encoding(chunk, before, decoder)
-        last = chunk[-1:]
-        yield chunk.removeprefix(_UTF8_BOM) if not before else chunk
+    for chunk in (
+        _utf8(chunks, stream)
+        if files.encoding is None and files.encoding_errors == "strict"
+        else _recoded(chunks, stream, files)
+    ):
+        if not last:
+            _refuse_html(chunk)
+        last = chunk[-1:] or last
+        yield chunk
     if not last:
         raise refused("no-bytes", "has no bytes")
-    if decoder.getstate()[0]:
-        raise refused("cut-file", f"ends in the middle of a character, at byte {stream.n_bytes}")
-    if complete and last not in b"\r\n":
+    if files.complete and files.format != "json" and last not in b"\r\n":
         raise refused(
             "cut-file",
             "has no line end after its last line, so it may have been cut",
@@ -107,32 +71,79 @@ def text_of(stream: Capped, *, complete: bool) -> Iterator[bytes]:
         )
 
 
+def _utf8(chunks: Iterator[bytes], stream: Capped) -> Iterator[bytes]:
+    """Check UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for chunk in chunks:
+        before = stream.n_bytes - len(chunk)
+        if not before:
+            _refuse_foreign(chunk)
+        _refuse_other_encoding(chunk, before, decoder)
+        yield chunk.removeprefix(_UTF8_BOM) if not before else chunk
+    if decoder.getstate()[0]:
+        raise refused("cut-file", f"ends in the middle of a character, at byte {stream.n_bytes}")
+
+
+def _recoded(chunks: Iterator[bytes], stream: Capped, files: Files) -> Iterator[bytes]:
+    """Convert text of another encoding to UTF-8."""
+    decoder = codecs.getincrementaldecoder(files.encoding or "utf-8")(files.encoding_errors)
+    first = True
+    for chunk in chunks:
+        before = stream.n_bytes - len(chunk)
+        if not before:
+            _refuse_foreign(chunk)
+        text = _decoded(decoder, chunk, before, files)
+        if "\0" in text:
+            raise refused("nul-byte", f"holds a NUL character behind byte {before}", f"is it {files.encoding}?")
+        yield (text.removeprefix("\ufeff") if first else text).encode("utf-8", "replace")
+        first = first and not text
+    _decoded(decoder, b"", stream.n_bytes, files, final=True)
+
+
+def _decoded(
+    decoder: codecs.IncrementalDecoder, chunk: bytes, before: int, files: Files, *, final: bool = False
+) -> str:
+    try:
+        return decoder.decode(chunk, final)
+    except UnicodeError as error:
+        where = f"behind byte {before}"
+        if isinstance(error, UnicodeDecodeError):
+            where = f"near byte {before + error.start}"
+        what = f"is not {files.encoding} ({where}: {getattr(error, 'reason', error)})"
+        raise refused("other-encoding", what, "declare another encoding=") from None
+
+
 def _refuse_foreign(first: bytes) -> None:
     for magic, code, what in _FOREIGN:
         if first.startswith(magic):
             raise refused(code, what)
-    head = first[:512].removeprefix(_UTF8_BOM).lstrip().lower()
+
+
+def _refuse_html(first: bytes) -> None:
+    head = first[:512].lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
         raise refused("html-page", "got text/html or XML, not data: perhaps an error page or a login form")
 
 
 def _refuse_other_encoding(chunk: bytes, before: int, decoder: codecs.IncrementalDecoder) -> None:
-    pending = len(decoder.getstate()[0])
+    pending = decoder.getstate()[0]
     try:
         decoder.decode(chunk)
     except UnicodeDecodeError as error:
-        where = before - pending + error.start
-        what = f"is not UTF-8 (byte {where} is 0x{error.object[error.start]:02x}); it looks like {_guess(chunk)}"
-        raise refused("not-utf8", what, "write it as UTF-8") from None
+        where = before - len(pending) + error.start
+        what = f"is not UTF-8 (byte {where} is 0x{error.object[error.start]:02x})"
+        raise _other_encoding(what, pending + chunk) from None
     nul = chunk.find(b"\0")
     if nul >= 0:
         if not before and chunk[:400].count(b"\0") > len(chunk[:400]) // 4:
-            raise refused("not-utf8", f"is not UTF-8; it looks like {_guess(chunk)}", "write it as UTF-8")
+            raise _other_encoding("is not UTF-8", chunk)
         raise refused("nul-byte", f"holds a NUL byte at byte {before + nul}")
 
 
-def _guess(chunk: bytes) -> str:
-    from charset_normalizer import from_bytes
-
-    best = from_bytes(chunk[:65_536]).best()
-    return best.encoding if best else "no known encoding"
+def _other_encoding(what: str, text: bytes) -> Exception:
+    found = guess(text)
+    if found is None:
+        return refused("not-utf8", what, "say Files(..., encoding=...) if you know it, or write the file as UTF-8")
+    return refused(
+        "not-utf8", f"{what}; it looks like {found}", f"say Files(..., encoding={found!r}), or write it as UTF-8"
+    )
