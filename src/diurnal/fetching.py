@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,8 @@ def bring_in(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Sch
             brought.schema,
             [*brought.warnings, *_repeated(brought.schema, fixed, brought.n_repeated)],
         )
-    spool = _spooled(day, folder)
+    heard: list[str] = []
+    spool = _spooled(day, folder, heard.append)
     schema = fixed
     if schema is None or schema.lacks_classes:
         found = infer(
@@ -65,7 +67,7 @@ def bring_in(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Sch
         n_rows=spool.n_rows,
         n_bytes=spool.n_bytes,
     )
-    return package, schema, [*inspection.warnings, *_repeated(schema, fixed, arrangement.n_repeated)]
+    return package, schema, [*heard, *inspection.warnings, *_repeated(schema, fixed, arrangement.n_repeated)]
 
 
 def _repeated(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]:
@@ -81,14 +83,14 @@ def _repeated(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]
     return []
 
 
-def _spooled(day: Day, folder: Path) -> Spool:
+def _spooled(day: Day, folder: Path, warn: Callable[[str], object]) -> Spool:
     """Bring the batch in as it comes; what fails in the user's own source is said to have failed there."""
     from diurnal.lake import Spool
     from diurnal.sources import record_batches
 
-    source, limits = day.experiment.source, day.experiment.limits
+    source, limits, connections = day.experiment.source, day.experiment.limits, day.stores.connections
     try:
-        return Spool(folder, record_batches(source, day.interval, day.stores.connections, max_bytes=limits.max_bytes))
+        return Spool(folder, record_batches(source, day.interval, connections, max_bytes=limits.max_bytes, warn=warn))
     except (DiurnalError, OSError, MemoryError):
         raise
     except Exception as error:

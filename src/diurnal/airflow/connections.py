@@ -35,6 +35,7 @@ class AirflowConnections(Mapping[str, str]):
 
     def __init__(self, declared: Mapping[str, str]) -> None:
         self._declared = declared
+        self.project: Path | None = getattr(declared, "project", None)
 
     def __getitem__(self, connection: str) -> str:
         found = find(connection)

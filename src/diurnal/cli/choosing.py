@@ -12,6 +12,7 @@ from diurnal import intervals
 from diurnal.errors import (
     BatchRefused,
     ConfigurationError,
+    DeclarationError,
     DiurnalError,
     NotEnoughData,
     NotFound,
@@ -133,13 +134,25 @@ def predecessor(stores: Stores, name: str) -> int:
     return served[-2]
 
 
-def rows(file: str) -> Iterator[pa.RecordBatch]:
-    """Read one file of the user's, whose name is taken as it is."""
+def rows(file: str, settings: Settings, reference: str) -> Iterator[pa.RecordBatch]:
+    """Read one file of the user's, whose name is taken as it is, as the experiment reads its own."""
     from diurnal.sources import Files, record_batches
 
     name = glob.escape(file).replace("{", "{{").replace("}", "}}")
     beginning = datetime(1970, 1, 1, tzinfo=UTC)  # the name holds no interval
-    return record_batches(Files(name, complete=False), intervals.containing(None, beginning), {})
+    source = _source(settings, reference.partition("@")[0])
+    files = source.like(name) if isinstance(source, Files) else Files(name, complete=False)
+    return record_batches(files, intervals.containing(None, beginning), {})
+
+
+def _source(settings: Settings, name: str) -> Any:
+    """Give the source of an experiment; None where this project does not have it."""
+    from diurnal.experiment import find
+
+    try:
+        return find(name, settings.experiments).source
+    except (NotFound, DeclarationError):
+        return None
 
 
 def whoami() -> str:

@@ -242,7 +242,9 @@ def rollback(name: str, version: int | None, reason: str, yes: bool, json_: bool
     "-o", "--output", type=click.Path(dir_okay=False), default=None, help="CSV or Parquet; else CSV on stdout."
 )
 def predict(model: str, file: str, output: str | None) -> None:
-    """Predict the rows of a CSV, Parquet or JSON-lines FILE.
+    """Predict the rows of a FILE: CSV, JSON, Parquet, Feather or a spreadsheet.
+
+    It is read by the arguments of the experiment's own Files(...): separator, encoding, marks of numbers.
 
     MODEL is NAME (its champion), NAME@3 (a version) or NAME@2026-11-23 (what served at the end of that day, UTC).
     """
@@ -251,7 +253,7 @@ def predict(model: str, file: str, output: str | None) -> None:
 
     writing.check(output)
     with _stores() as stores:
-        writing.tables(predicting.predict(stores, model, choosing.rows(file)), output)
+        writing.tables(predicting.predict(stores, model, choosing.rows(file, _settings(), model)), output)
 
 
 @diurnal.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
@@ -25,6 +26,8 @@ class Connections(Mapping[str, str]):
     ----------
     environment : Mapping of str to str
         Where ``AIRFLOW_CONN_<ID>`` is looked up.
+    project : pathlib.Path, optional
+        The project's folder, where relative paths of sources begin; the working directory unless given.
 
     Examples
     --------
@@ -35,7 +38,8 @@ class Connections(Mapping[str, str]):
     'postgresql://reader:secret@db/plant'
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], project: Path | None = None) -> None:
+        self.project = project
         found = {name[len(PREFIX) :].lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
         self._values = {id_: value for id_, value in sorted(found.items()) if id_ and value}
 

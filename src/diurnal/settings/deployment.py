@@ -113,8 +113,8 @@ class Settings:
         return bool(named) or (self.project / FILE).is_file() or Path(self.lake).is_dir()
 
     def connections(self) -> Connections:
-        """Give the connections that Airflow's variables ``AIRFLOW_CONN_<ID>`` declare."""
-        return Connections(self.environment)
+        """Give the connections that Airflow's variables ``AIRFLOW_CONN_<ID>`` declare, and the project's folder."""
+        return Connections(self.environment, self.project)
 
 
 def _project(start: Path | None, environment: Mapping[str, str], beside: Path | None) -> Path:

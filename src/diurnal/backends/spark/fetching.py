@@ -52,7 +52,7 @@ def bring_in(day: Reader, fixed: Schema | None, task: Task) -> BroughtIn | None:
     """Fetch, check and keep a batch on the executors; None where its source is none that Spark reads."""
     experiment = day.experiment
     with blaming("the source", outside=True):
-        frame = frame_of(experiment.source, day.interval)
+        frame = frame_of(experiment.source, day.interval, day.stores.connections)
     if frame is None:
         return None
     with _travelling(experiment), _spooled(day, frame) as (rows, header):

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame
 
 from diurnal import spark
+from diurnal.backends.spark.samples import column
 from diurnal.errors import BatchRefused, DeclarationError, Problem
-from diurnal.sources import Files
+from diurnal.sources import Connections, Files
+from diurnal.sources.columns import chosen
 from diurnal.sources.spark import as_function
 
 if TYPE_CHECKING:
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
     from diurnal.values import DataInterval
 
 
-def frame_of(source: Any, interval: DataInterval) -> DataFrame | None:
+def frame_of(source: Any, interval: DataInterval, connections: Connections) -> DataFrame | None:
     """Give the rows of a source as a frame; None where they must stream through this process.
 
-    Files of text do: which type a column has is read off all of its cells, by rules that are not Spark's.
+    Files of text do: which type a column has is read off all of its cells, by rules that are not Spark's. So do
+    Parquet files whose cells the declaration changes.
 
     Raises
     ------
@@ -38,17 +41,19 @@ def frame_of(source: Any, interval: DataInterval) -> DataFrame | None:
                 advice="return session.table(...), session.read.parquet(...) or what is made of these",
             )
         return given
-    if isinstance(source, Files) and source.format == "parquet":
-        return _of_parquet(source, interval)
+    if isinstance(source, Files) and source.format == "parquet" and source.is_as_kept:
+        return _of_parquet(source, interval, connections)
     return None
 
 
-def _of_parquet(source: Files, interval: DataInterval) -> DataFrame:
-    fs, paths = source.found(interval)
+def _of_parquet(source: Files, interval: DataInterval, connections: Connections) -> DataFrame:
+    fs, paths = source.found(interval, connections)
     schemas = [_columns(fs, path) for path in paths]
     _refuse_changing_columns(schemas, paths)
     urls = [spark.url(str(fs.unstrip_protocol(path))) for path in paths]
     rows = spark.session_for(schemas[0].names).read.parquet(*urls)
+    if source.usecols is not None:
+        rows = rows.select(*(column(rows.columns[i]) for i in chosen(rows.columns, source)))
     return rows.toDF(*source.renamed(rows.columns))
 
 
