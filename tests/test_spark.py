@@ -222,6 +222,24 @@ def test_equal_rows_are_samples_of_their_own_and_names_are_any(opened, tmp_path,
     assert rows.n_rows == sum(package.n_rows for package in samples.train) > 350
 
 
+@pytest.mark.parametrize("left_out", ["usecols", "drop"])
+def test_columns_are_left_out_as_on_one_machine(opened, tmp_path, warehouse_url, another_url, left_out):
+    rows = patients("2026-11-01", 90).assign(**{"Sepal Length (cm)": 1.0})
+    rows.insert(1, "tags", [[1, 2]] * len(rows))
+    words = ", usecols=lambda name: name != 'tags'" if left_out == "usecols" else ""
+    dropped = "'ward'" if left_out == "usecols" else "('ward', 'tags')"
+    found = []
+    for name, text, url in (("spark", EXPERIMENT, warehouse_url), ("sklearn", SKLEARN, another_url)):
+        project = Project.make(tmp_path / name, url)
+        source = f"Files('incoming/{{start:%Y-%m-%d}}*.parquet'{words})"
+        declare(project, source, f"key='patient', drop={dropped}", text=text)
+        bring_parquet(project, "2026-11-01", rows)
+        batch, _ = fetched(project, opened(project), "2026-11-01")
+        found.append(batch.package)
+    assert found[0] == found[1]
+    assert found[0].n_rows == 90
+
+
 def test_function_of_a_session_is_a_source(opened, tmp_path, warehouse_url):
     imports = (
         "def rows(session, interval):\n"
