@@ -45,17 +45,35 @@ def diurnal() -> None:
 
 
 @diurnal.command()
-@click.argument("folder", type=click.Path(file_okay=False))
-@click.option("--name", default=None, help="Name of the experiment; the folder's own name unless given.")
-def init(folder: str, name: str | None) -> None:
-    """Write a new project that runs at once: experiment, Dag file, settings, README."""
-    import shlex
+@click.argument("folder", type=click.Path(file_okay=False), required=False)
+@click.option("--name", default=None, help="Name of the experiment; that of the folder or the file unless given.")
+@click.option(
+    "--from",
+    "notebook",
+    type=click.Path(exists=True, dir_okay=False),
+    default=None,
+    help="A notebook (.ipynb) or script (.py) to take the search from. It is not run.",
+)
+@click.option("--search", default=None, help="With --from: the variable that holds it; the last one that is fitted.")
+@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@click.option("--dry-run", is_flag=True, help="With --from: print the experiment, and write nothing.")
+@as_json
+def init(
+    folder: str | None, name: str | None, notebook: str | None, search: str | None, force: bool, dry_run: bool, json_: bool
+) -> None:
+    """Write a new project that runs at once: experiment, Dag file, settings, README.
 
-    from diurnal.cli import project
+    With --from, the experiment is taken from a notebook or a script: the search and what it is made of, and the source
+    and the target of its data. FOLDER is then the project, the current one unless given; where there is none, it is
+    made.
+    """
+    if notebook is not None:
+        from diurnal.cli import taking
 
-    for path in project.write(folder, name):
-        click.echo(f"wrote {path}")
-    click.echo(f"\nNext: cd {shlex.quote(folder)} && diurnal run {project.name_for(folder, name)}")
+        taken = taking.take(notebook, folder, name, search, force=force, dry_run=dry_run)
+        taking.say(taken, json_=json_, dry_run=dry_run)
+    else:
+        _new_project(folder, name, force=force, json_=json_, others={"--search": search, "--dry-run": dry_run})
 
 
 @diurnal.command("list")
@@ -305,6 +323,29 @@ def warehouse(deed: str) -> None:
 
 
 diurnal.add_command(airflow)
+
+
+def _new_project(
+    folder: str | None, name: str | None, *, force: bool, json_: bool, others: dict[str, object]
+) -> None:
+    import json
+    import shlex
+
+    from diurnal.cli import project
+
+    for option, value in others.items():
+        if value:
+            raise click.UsageError(f"{option} needs --from.")
+    if folder is None:
+        raise click.UsageError("Missing argument 'FOLDER'; only with --from it may be left out.")
+    written = list(map(str, project.write(folder, name, force=force)))
+    next_ = f"cd {shlex.quote(folder)} && diurnal run {project.name_for(folder, name)}"
+    if json_:
+        click.echo(json.dumps({"name": project.name_for(folder, name), "written": written, "next": next_}, indent=2))
+        return
+    for path in written:
+        click.echo(f"wrote {path}")
+    click.echo(f"\nNext: {next_}")
 
 
 def _settings() -> Settings:

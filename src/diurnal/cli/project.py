@@ -1,38 +1,44 @@
-"""Writing a new project."""
+"""Writing a new project, or a new experiment of one."""
 
 from __future__ import annotations
 
+import keyword
 import re
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 from diurnal.errors import UsageError
 
-_FILES = {
-    "experiment.py.txt": "experiments/{name}.py",
-    "dag.py.txt": "dags/{name}.py",
-    "diurnal.toml.txt": "diurnal.toml",
-    "README.md.txt": "README.md",
-    "gitignore.txt": ".gitignore",
-}
+DAG = "dag.py.txt"
+SCAFFOLD = {"diurnal.toml.txt": "diurnal.toml", "README.md.txt": "README.md", "gitignore.txt": ".gitignore"}
+_FILES = {"experiment.py.txt": "experiments/{name}.py", DAG: "dags/{name}.py", **SCAFFOLD}
 
 
-def name_for(folder: str, name: str | None) -> str:
-    """Give the experiment's name: the one that was asked for, or the folder's, made fit."""
+def name_for(path: str, name: str | None) -> str:
+    """Give the experiment's name: the one that was asked for, or one made of the name of a folder or a file.
+
+    Examples
+    --------
+    >>> name_for("notebooks/02 - Titanic (final)", None)
+    'titanic_final'
+    """
     if name is None:
-        name = re.sub(r"[^a-z0-9]+", "_", Path(folder).resolve().name.lower()).strip("_")
-        name = name if name[:1].isalpha() else f"experiment_{name}".rstrip("_")
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", name):
+        name = re.sub(r"[^a-z0-9]+", "_", Path(path).resolve().name.lower()).strip("_")
+        name = re.sub(r"^[\d_]+(?=[a-z])", "", name)[:50].rstrip("_")
+        name = name if name[:1].isalpha() and not keyword.iskeyword(name) else f"experiment_{name}".rstrip("_")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", name) or keyword.iskeyword(name):
         raise UsageError(
-            f"{name!r} cannot name an experiment; allowed are up to 50 small letters, digits and _, a letter first",
+            f"{name!r} cannot name an experiment; allowed are up to 50 small letters, digits and _, a letter first, "
+            "and no keyword of Python",
             advice="give one, as in --name churn",
         )
     return name
 
 
-def write(folder: str, name: str | None) -> list[Path]:
-    """Write the files of a new project; nothing that is there is overwritten.
+def write(folder: str, name: str | None, *, force: bool = False) -> list[Path]:
+    """Write the files of a new project.
 
     Parameters
     ----------
@@ -40,6 +46,8 @@ def write(folder: str, name: str | None) -> list[Path]:
         Where; it may exist.
     name : str or None
         Name of the experiment; the folder's own unless given.
+    force : bool
+        Whether files that are there are overwritten.
 
     Returns
     -------
@@ -49,18 +57,42 @@ def write(folder: str, name: str | None) -> list[Path]:
     Raises
     ------
     UsageError
-        If one of the files is there already.
+        If one of the files is there already, without `force`.
     """
     experiment = name_for(folder, name)
-    targets = {source: Path(folder) / target.format(name=experiment) for source, target in _FILES.items()}
-    taken = [str(path) for path in targets.values() if path.exists()]
+    return write_all(
+        {Path(folder) / target.format(name=experiment): filled(source, experiment) for source, target in _FILES.items()},
+        force=force,
+    )
+
+
+def filled(template: str, name: str) -> str:
+    """Give the text of a template for an experiment."""
+    text = (files("diurnal.cli") / "template" / template).read_text(encoding="utf-8")
+    return Template(text).safe_substitute(name=name)
+
+
+def write_all(texts: Mapping[Path, str], *, force: bool) -> list[Path]:
+    """Write files, all of them or none.
+
+    Raises
+    ------
+    UsageError
+        If one is there already with another text, without `force`.
+    """
+    if not force:
+        refuse_taken(path for path in texts if path.exists())
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return list(texts)
+
+
+def refuse_taken(paths: Iterable[Path]) -> None:
+    """Refuse to overwrite files."""
+    taken = ", ".join(map(str, paths))
     if taken:
         raise UsageError(
-            f"{', '.join(taken)} already there, and init overwrites nothing",
-            advice="choose another folder, or another --name",
+            f"{taken} already there, and init overwrites nothing",
+            advice="choose another folder, or another --name; --force overwrites",
         )
-    for source, path in targets.items():
-        template = Template((files("diurnal.cli") / "template" / source).read_text(encoding="utf-8"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(template.safe_substitute(name=experiment), encoding="utf-8")
-    return list(targets.values())

@@ -1,0 +1,91 @@
+"""The command line of a script: its options have their default values."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterator
+
+from diurnal.notebook.effects import last_name
+
+HOLE = "FILL_IN"
+_USUAL = ("args", "opt", "opts", "options", "parsed", "flags")
+
+
+def without_command_line(nodes: list[ast.stmt]) -> tuple[list[ast.stmt], dict[str, str]]:
+    """Replace the options that `argparse` gives by their default values.
+
+    Returns
+    -------
+    nodes : list of ast.stmt
+        The statements.
+    used : dict of str to str
+        The options that were replaced, and by what.
+
+    Examples
+    --------
+    >>> nodes = ast.parse('''
+    ... parser.add_argument("--max-iter", type=int, default=200)
+    ... parser.add_argument("file")
+    ... args = parser.parse_args()
+    ... model = fit(args.file, args.max_iter)
+    ... ''').body
+    >>> nodes, used = without_command_line(nodes)
+    >>> print(ast.unparse(nodes[-1]), used)
+    model = fit(FILL_IN, 200) {'file': 'FILL_IN', 'max_iter': '200'}
+    """
+    defaults = dict(_defaults(nodes))
+    if not defaults:
+        return nodes, {}
+    replaced = _Replaced(defaults, {*_USUAL, *_parsed(nodes)})
+    return [ast.fix_missing_locations(replaced.visit(node)) for node in nodes], replaced.used
+
+
+def _defaults(nodes: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    for call in _calls(nodes, "add_argument"):
+        names = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        texts = [name for name in names if isinstance(name, str)]
+        if not texts:
+            continue
+        long = next((name for name in texts if name.startswith("--")), texts[0])
+        named = getattr(given.get("dest"), "value", None)
+        name = named if isinstance(named, str) else long.lstrip("-").replace("-", "_")
+        yield name, given.get("default", _without_default(given, long))
+
+
+def _without_default(given: dict[str | None, ast.expr], name: str) -> ast.expr:
+    action = getattr(given.get("action"), "value", None)
+    if action in ("store_true", "store_false"):
+        return ast.Constant(action == "store_false")
+    required = getattr(given.get("required"), "value", None) is True or not name.startswith("-")
+    return ast.Name(HOLE, ast.Load()) if required else ast.Constant(None)
+
+
+def _parsed(nodes: list[ast.stmt]) -> Iterator[str]:
+    """Give the names that hold the options."""
+    for node in nodes:
+        for part in ast.walk(node):
+            if isinstance(part, ast.Assign) and isinstance(part.value, ast.Call):
+                if last_name(part.value.func) in ("parse_args", "parse_arguments", "get_args", "parse_cli"):
+                    yield from (target.id for target in part.targets if isinstance(target, ast.Name))
+
+
+def _calls(nodes: list[ast.stmt], name: str) -> Iterator[ast.Call]:
+    for node in nodes:
+        yield from (part for part in ast.walk(node) if isinstance(part, ast.Call) and last_name(part.func) == name)
+
+
+class _Replaced(ast.NodeTransformer):
+    def __init__(self, defaults: dict[str, ast.expr], holders: set[str]) -> None:
+        self.defaults = defaults
+        self.holders = holders
+        self.used: dict[str, str] = {}
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        is_option = isinstance(node.value, ast.Name) and node.value.id in self.holders and node.attr in self.defaults
+        if not is_option or not isinstance(node.ctx, ast.Load):
+            return self.generic_visit(node)
+        value = self.defaults[node.attr]
+        self.used[node.attr] = ast.unparse(value)
+        return ast.copy_location(copy.deepcopy(value), node)

@@ -1,0 +1,226 @@
+"""A notebook or script as text: its cells, its title, and where each line stands."""
+
+from __future__ import annotations
+
+import ast
+import bisect
+import io
+import json
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diurnal.errors import UsageError
+from diurnal.notebook.magics import Magic, parsed, without_magics
+
+MOST_BYTES = 64 * 2**20
+_FORMS = "a Jupyter notebook (.ipynb) or a Python script (.py)"
+_MARKER = re.compile(r"#\s*%%\s*(\[(markdown|md)\])?\s*(?P<title>.*)")
+
+
+@dataclass
+class Document:
+    """All code of a notebook or script, cell after cell.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    title : str
+        Its first heading, the first line of a script's docstring, or nothing.
+    lines : list of str
+        The lines of all cells. The line numbers of `nodes` count through them, from 1.
+    nodes : list of ast.stmt
+        The statements.
+    left : list of Magic
+        What is not Python; its lines count through all cells as well.
+    out_of_order : bool
+        Whether cells were run in another order than the one that they stand in.
+    """
+
+    path: Path
+    title: str = ""
+    lines: list[str] = field(default_factory=list)
+    nodes: list[ast.stmt] = field(default_factory=list)
+    left: list[Magic] = field(default_factory=list)
+    out_of_order: bool = False
+    starts: list[int] = field(default_factory=list)  # the first line of each cell; a script has one cell
+
+    @property
+    def is_script(self) -> bool:
+        """Whether it is a script, whose lines are counted without cells."""
+        return self.path.suffix.lower() != ".ipynb"
+
+    def cell(self, line: int) -> int | None:
+        """Give the number of the cell that a line stands in, among the cells of code; none in a script."""
+        return None if self.is_script else bisect.bisect_right(self.starts, line)
+
+    def line_in_cell(self, line: int) -> int:
+        """Give the number of a line within its cell."""
+        return line - self.starts[bisect.bisect_right(self.starts, line) - 1] + 1
+
+    def where(self, line: int) -> str:
+        """Name the place of a line."""
+        cell = self.cell(line)
+        return f"line {line}" if cell is None else f"cell {cell}, line {self.line_in_cell(line)}"
+
+    def add(self, text: str) -> None:
+        """Add a cell of code. A cell that cannot be parsed is left out."""
+        text, magics = without_magics(text)
+        before = len(self.lines)
+        self.starts.append(before + 1)
+        self.left += [Magic(before + magic.line, magic.text, magic.reason) for magic in magics]
+        self.lines += text.split("\n")
+        try:
+            nodes = parsed(text).body
+        except SyntaxError as error:
+            self._refuse_script(error)
+            reason = f"it cannot be parsed as Python: {error.msg} (line {error.lineno})"
+            self.left.append(Magic(before + 1, text.strip().split("\n")[0], reason))
+            return
+        self.nodes += [ast.increment_lineno(node, before) for node in nodes]
+
+    def _refuse_script(self, error: SyntaxError) -> None:
+        if self.is_script:
+            raise UsageError(
+                f"{self.path}:{error.lineno}: this is not Python: {error.msg}", advice="correct it, and run it again"
+            )
+
+
+def read(path: Path) -> Document:
+    """Read a notebook (nbformat 3 or 4) or a script. Nothing of it is run.
+
+    Raises
+    ------
+    UsageError
+        If it is neither, too large, damaged, or of another language than Python.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".ipynb", ".py"):
+        raise UsageError(f"{path} is not {_FORMS}", advice="save it as one of these")
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise UsageError(
+            f"{path} has {size:,} bytes; at most {MOST_BYTES:,} are read", advice="clear its outputs and save it"
+        )
+    return _script(path) if suffix == ".py" else _notebook(path)
+
+
+def _script(path: Path) -> Document:
+    content = path.read_bytes()
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        text = _unix(content.decode(encoding))
+    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        raise UsageError(f"{path} cannot be read as text: {error}", advice="save it in UTF-8") from None
+    document = Document(path)
+    document.add(text.removeprefix("\ufeff"))
+    docstring = ast.get_docstring(ast.Module(document.nodes, []), clean=True) or ""
+    document.title = _first_line(docstring) or _title(list(_markdown_of(text)))
+    return document
+
+
+def _markdown_of(text: str) -> Iterator[str]:
+    """Give the markdown cells of a script in the percent format."""
+    inside, lines = False, list[str]()
+    for line in [*text.split("\n"), "# %%"]:
+        marker = _MARKER.match(line)
+        if marker:
+            if inside:
+                yield "\n".join(lines)
+            inside, lines = bool(marker[1]), []
+        elif inside:
+            lines.append(line.removeprefix("#").strip())
+
+
+def _notebook(path: Path) -> Document:
+    content = _json(path)
+    _refuse_other_languages(path, content)
+    document, markdown, counts = Document(path), list[str](), list[int]()
+    for kind, text, count in _cells(path, content):
+        if kind == "code" and text.strip():
+            document.add(text)
+            counts += [count] if isinstance(count, int) else []
+        elif kind in ("markdown", "heading"):
+            markdown.append(text)
+    document.title = _title(markdown)
+    document.out_of_order = counts != sorted(counts)
+    return document
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        raise UsageError(f"{path} is no notebook: it is not JSON: {reason}", advice=f"give {_FORMS}") from None
+    if not isinstance(content, dict) or not {"cells", "worksheets"} & set(content):
+        raise UsageError(f"{path} is no notebook: it has no cells", advice=f"give {_FORMS}")
+    return content
+
+
+def _refuse_other_languages(path: Path, content: dict[str, Any]) -> None:
+    """Refuse what names another language; a notebook that names none is taken for Python."""
+    tables = content.get("metadata")
+    tables = tables if isinstance(tables, dict) else {}
+    kernel, info = (t if isinstance(t, dict) else {} for t in (tables.get("kernelspec"), tables.get("language_info")))
+    kernels = {"ir": "R", "julia": "Julia"}
+    by_name = kernels.get(str(kernel.get("name")).split("-")[0], "python")
+    language = str(kernel.get("language") or info.get("name") or by_name)
+    if "python" not in language.lower():
+        raise UsageError(
+            f"{path} is a notebook of {language}; experiments are written in Python", advice=f"give {_FORMS}"
+        )
+
+
+def _cells(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Give the kind, the text and the execution count of each cell."""
+    pages = [content] if "cells" in content else content["worksheets"]
+    for page in pages if isinstance(pages, list) else [None]:
+        cells = page.get("cells", []) if isinstance(page, dict) else None
+        if not isinstance(cells, list):
+            raise UsageError(f"{path} is damaged: its cells are no list", advice="open it in Jupyter and save it")
+        for number, cell in enumerate(cells, 1):
+            yield _cell(path, number, cell)
+
+
+def _cell(path: Path, number: int, cell: Any) -> tuple[str, str, Any]:
+    kind = cell.get("cell_type") if isinstance(cell, dict) else None
+    source = cell.get("source", cell.get("input", "")) if isinstance(cell, dict) else None
+    text = "".join(source) if isinstance(source, list) and all(isinstance(s, str) for s in source) else source
+    if not isinstance(kind, str) or not isinstance(text, str):
+        raise UsageError(
+            f"{path} is damaged: cell {number} has no type or no text", advice="open it in Jupyter and save it"
+        )
+    if kind == "heading":  # of nbformat 3
+        text = f"# {text}"
+    return kind, _unix(text), cell.get("execution_count", cell.get("prompt_number"))
+
+
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _title(markdown: list[str]) -> str:
+    """Give the first heading of the first cells of markdown."""
+    for text in markdown:
+        found = re.search(r"^\s*#{1,6}\s+(.+)|<h[1-6][^>]*>(.+?)</h[1-6]>", text, re.MULTILINE | re.IGNORECASE)
+        title = _plain(found[1] or found[2]) if found else ""
+        if title:
+            return title
+    return ""
+
+
+def _plain(text: str) -> str:
+    """Take the marks of markdown and HTML off a line."""
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"<[^>]*>|[*`]|\s#+\s*$|\\", "", text)
+    return _first_line(text)
+
+
+def _first_line(text: str) -> str:
+    line = " ".join(text.strip().split("\n")[0].split())
+    return line[:200]

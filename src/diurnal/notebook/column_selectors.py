@@ -1,0 +1,172 @@
+"""Lists of columns that a notebook reads off its data, as selectors that do the same when they are fitted."""
+
+from __future__ import annotations
+
+import ast
+
+from diurnal.notebook.columns import all_but
+from diurnal.notebook.constants import texts
+from diurnal.notebook.effects import last_name
+from diurnal.notebook.program import Program
+from diurnal.notebook.trail import Trail, follow
+
+SELECTOR = "make_column_selector"
+_LISTING = ("tolist", "to_list", "list", "copy", "sort_values", "values")
+_NUMBERS = ("number", "bool")  # what pandas' is_numeric_dtype says yes to
+
+
+class Selectors:
+    """Finds the selector that is equal to a list of columns.
+
+    Parameters
+    ----------
+    program : Program
+        All statements.
+    features : Trail or None
+        Where the features that are fitted come from.
+    others : frozenset of str
+        Columns of that frame that are no features, the target among them.
+    """
+
+    def __init__(self, program: Program, features: Trail | None, others: frozenset[str]) -> None:
+        self.program = program
+        self.features = features
+        self.others = others
+
+    def equal_to(self, node: ast.expr, at: int) -> ast.expr | None:
+        """Give what is equal to a list of columns: their names where they are known, else a selector, else None."""
+        if self.features is None:
+            return None
+        node, at = self._bare(node, at)
+        return self._all(node, at) or self._by_dtype(node, at) or self._by_comprehension(node, at)
+
+    def _bare(self, node: ast.expr, at: int) -> tuple[ast.expr, int]:
+        """Take off what only lists columns, or takes out those that are no features."""
+        for _ in range(50):
+            if isinstance(node, ast.Name):
+                index = self.program.definition(node.id, at)
+                value = None if index is None else self.program[index].value
+                if index is None or value is None or not isinstance(self.program[index].target, ast.Name):
+                    break
+                if any(not self.removes(node.id, change) for change in self.program.changes(node.id, index, at)):
+                    break
+                node, at = value, index
+            elif isinstance(node, ast.Attribute) and node.attr in ("columns", "values") and _is_selection(node.value):
+                node = node.value
+            elif isinstance(node, ast.Call) and last_name(node.func) in ("tolist", "to_list", "list") and _inner(node):
+                node = _inner(node)  # type: ignore[assignment]
+            elif self._takes_out(node, at) and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                node = node.func.value
+            else:
+                break
+        return node, at
+
+    def removes(self, name: str, change: int) -> bool:
+        """Say whether a statement only removes columns that are no features from a list."""
+        call = getattr(self.program[change].node, "value", None)
+        is_own = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "remove"
+        names = texts(self.program, call.args[0], change) if is_own and call.args else None  # type: ignore[union-attr]
+        return names is not None and set(names) <= self.others
+
+    def _takes_out(self, node: ast.expr, at: int) -> bool:
+        is_one = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "drop"
+        names = texts(self.program, node.args[0], at) if is_one and node.args else None  # type: ignore[attr-defined]
+        return names is not None and set(names) <= self.others
+
+    def _is_features(self, node: ast.expr, at: int) -> bool:
+        """Say whether an expression is the frame that is fitted, with or without columns that are no features."""
+        if self.features is None or not isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call):
+            return False
+        found = follow(self.program, node, at, steps=True)
+        same = found.version(self.program) == self.features.version(self.program)
+        return same and found.keep == self.features.keep and set(found.drop) <= self.others and found.column is None
+
+    def _all(self, node: ast.expr, at: int) -> ast.expr | None:
+        frame = _frame_of(node)
+        if frame is None or not self._is_features(frame, at):
+            return None
+        left_out = all_but(self.program, node, frame, at)
+        if left_out is None or not set(left_out) <= self.others or self.features is None:
+            return None
+        if self.features.keep is not None:
+            return ast.List([ast.Constant(name) for name in self.features.keep], ast.Load())
+        return _selector({})
+
+    def _by_dtype(self, node: ast.expr, at: int) -> ast.expr | None:
+        """Read ``X.select_dtypes("number")``."""
+        if not _is_selection(node) or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            return None
+        if not self._is_features(node.func.value, at):
+            return None
+        given = dict(zip(("include", "exclude"), node.args, strict=False))
+        given |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+        if not given or any(self.program.is_data(value, at) for value in given.values()):
+            return None
+        return _selector({f"dtype_{name}": value for name, value in given.items()})
+
+    def _by_comprehension(self, node: ast.expr, at: int) -> ast.expr | None:
+        """Read ``[c for c in X.columns if X[c].dtype == "object"]``."""
+        loop = node.generators[0] if isinstance(node, ast.ListComp) and len(node.generators) == 1 else None
+        if loop is None or not isinstance(loop.target, ast.Name) or len(loop.ifs) != 1:
+            return None
+        if not isinstance(node.elt, ast.Name) or node.elt.id != loop.target.id:  # type: ignore[attr-defined]
+            return None
+        frame = _frame_of(loop.iter)
+        if frame is None or self._all(loop.iter, at) is None:
+            return None
+        return _of_test(loop.ifs[0], ast.unparse(frame), loop.target.id)
+
+
+def _is_selection(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and last_name(node.func) == "select_dtypes"
+
+
+def _inner(call: ast.Call) -> ast.expr | None:
+    """Give X of ``list(X)`` and of ``X.tolist()``."""
+    if isinstance(call.func, ast.Attribute) and not call.args:
+        return call.func.value
+    return call.args[0] if isinstance(call.func, ast.Name) and len(call.args) == 1 else None
+
+
+def _frame_of(node: ast.expr) -> ast.expr | None:
+    """Give the frame whose columns an expression lists."""
+    if isinstance(node, ast.Attribute) and node.attr == "columns":
+        return node.value
+    if isinstance(node, ast.ListComp):
+        return _frame_of(node.generators[0].iter)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("drop", "difference"):
+        return _frame_of(node.func.value)
+    return node if isinstance(node, ast.Name) else None
+
+
+def _of_test(test: ast.expr, frame: str, column: str) -> ast.expr | None:
+    """Give the selector for the test of a type of a column."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) and _asks_for_numbers(test.operand):
+        return _selector({"dtype_exclude": _texts(_NUMBERS)})
+    if _asks_for_numbers(test):
+        return _selector({"dtype_include": _texts(_NUMBERS)})
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1:
+        return None
+    asked = (f"{frame}[{column}].dtype", f"{frame}[{column}].dtypes", f"{frame}.dtypes[{column}]",
+             f"{frame}.{column}.dtype", f"{frame}[{column}].dtype.name")  # fmt: skip
+    if ast.unparse(test.left) not in asked:
+        return None
+    kind = test.comparators[0]
+    if getattr(kind, "value", None) == "O":
+        kind = ast.Constant("object")
+    words = {ast.Eq: "include", ast.In: "include", ast.NotEq: "exclude", ast.NotIn: "exclude"}
+    word = words.get(type(test.ops[0]))
+    return None if word is None else _selector({f"dtype_{word}": kind})
+
+
+def _asks_for_numbers(test: ast.expr) -> bool:
+    return isinstance(test, ast.Call) and last_name(test.func) == "is_numeric_dtype"
+
+
+def _texts(names: tuple[str, ...]) -> ast.expr:
+    return ast.List([ast.Constant(name) for name in names], ast.Load())
+
+
+def _selector(arguments: dict[str, ast.expr]) -> ast.expr:
+    keywords = [ast.keyword(name, value) for name, value in arguments.items()]
+    return ast.Call(ast.Name(SELECTOR, ast.Load()), [], keywords)

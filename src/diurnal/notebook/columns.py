@@ -1,0 +1,211 @@
+"""Which columns of a frame an expression takes or leaves out."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from diurnal.notebook.constants import text, texts
+from diurnal.notebook.effects import last_name
+from diurnal.notebook.program import Program
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A choice of columns.
+
+    Attributes
+    ----------
+    frame : ast.expr
+        The frame that they are taken from.
+    keep : tuple of str or None
+        Those that are taken, in their order.
+    drop : tuple of str
+        Those that are left out.
+    column : str or None
+        The one that is taken as a series.
+    positions : str or None
+        How they are taken by their places, whose names are not known: the text of the expression.
+    """
+
+    frame: ast.expr
+    keep: tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
+    column: str | None = None
+    positions: ast.expr | None = None
+
+
+def taken(program: Program, node: ast.expr, at: int) -> Columns | None:
+    """Read an expression as a choice of columns, such as ``df.drop(columns="label")`` or ``df[["age", "sex"]]``.
+
+    Returns
+    -------
+    Columns or None
+        None where it is something else.
+    """
+    if isinstance(node, ast.Call):
+        return _of_call(program, node, at)
+    if isinstance(node, ast.Subscript):
+        return _of_subscript(program, node, at)
+    return None
+
+
+def dropped_in_place(program: Program, node: ast.stmt, name: str, at: int) -> tuple[str, ...] | None:
+    """Give the columns that a statement takes out of a frame, where it does nothing else to it."""
+    if isinstance(node, ast.Delete) and len(node.targets) == 1:
+        place = node.targets[0]
+        is_column = isinstance(place, ast.Subscript) and isinstance(place.value, ast.Name) and place.value.id == name
+        return texts(program, place.slice, at) if is_column and isinstance(place, ast.Subscript) else None
+    value = node.value if isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign) else None
+    call = next((part for part in ast.walk(value) if _is_on(part, name)), None) if value is not None else None
+    if not isinstance(call, ast.Call):
+        return None
+    if last_name(call.func) == "pop":
+        column = text(program, call.args[0], at) if call.args else None
+        return None if column is None else (column,)
+    return _dropped(program, call, at) if last_name(call.func) == "drop" and isinstance(node, ast.Expr) else None
+
+
+def _is_on(node: ast.AST, name: str) -> bool:
+    """Say whether a node is a call of a method of a name that takes columns away."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    return node.func.attr in ("pop", "drop") and isinstance(node.func.value, ast.Name) and node.func.value.id == name
+
+
+def _of_call(program: Program, call: ast.Call, at: int) -> Columns | None:
+    if not isinstance(call.func, ast.Attribute):
+        return None
+    frame, method = call.func.value, call.func.attr
+    if method == "drop":
+        names = _dropped(program, call, at)
+        return None if names is None else Columns(frame, drop=names)
+    if method in ("pop", "get") and len(call.args) == 1:
+        column = text(program, call.args[0], at)
+        return None if column is None else Columns(frame, column=column)
+    if method == "filter":
+        names = texts(program, _argument(call, 0, "items"), at)
+        return None if names is None else Columns(frame, keep=names)
+    return None
+
+
+def _dropped(program: Program, call: ast.Call, at: int) -> tuple[str, ...] | None:
+    """Give the columns of ``drop("a", axis=1)`` or ``drop(columns=["a", "b"])``; rows are something else."""
+    axis = _argument(call, 1, "axis")
+    if _argument(call, None, "columns") is not None:
+        return texts(program, _argument(call, None, "columns"), at)
+    if axis is not None and getattr(axis, "value", None) in (1, "columns"):
+        return texts(program, _argument(call, 0, "labels"), at)
+    return None
+
+
+def _argument(call: ast.Call, position: int | None, name: str) -> ast.expr | None:
+    given = next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+    if given is None and position is not None and position < len(call.args):
+        return call.args[position]
+    return given
+
+
+def _of_subscript(program: Program, node: ast.Subscript, at: int) -> Columns | None:
+    frame, chosen = node.value, node.slice
+    indexer = frame.attr if isinstance(frame, ast.Attribute) and frame.attr in ("loc", "iloc") else ""
+    if indexer:
+        frame = frame.value  # type: ignore[attr-defined]
+    if isinstance(chosen, ast.Tuple):
+        if len(chosen.elts) != 2 or not _is_all(chosen.elts[0]):
+            return None
+        chosen = chosen.elts[1]
+        if indexer != "loc":  # df.iloc[:, :-1], or an array's [:, :-1]
+            return Columns(frame, positions=chosen)
+    elif indexer:
+        return None
+    column = text(program, chosen, at)
+    if column is not None:
+        return Columns(frame, column=column)
+    names = texts(program, chosen, at)
+    if names is not None:
+        return Columns(frame, keep=names)
+    left_out = all_but(program, chosen, frame, at)
+    return None if left_out is None else Columns(frame, drop=left_out)
+
+
+def _is_all(node: ast.expr) -> bool:
+    return isinstance(node, ast.Slice) and node.lower is None and node.upper is None and node.step is None
+
+
+def all_but(program: Program, node: ast.expr, frame: ast.expr, at: int) -> tuple[str, ...] | None:
+    """Give the names that a list of a frame's columns leaves out: ``[c for c in df.columns if c != "label"]``.
+
+    Returns
+    -------
+    tuple of str or None
+        Empty for all columns, None where the list is made in another way.
+    """
+    if isinstance(node, ast.Name):
+        return _named_list(program, node, frame, at)
+    if isinstance(node, ast.Compare):
+        return _compared(program, node, frame, at)
+    if isinstance(node, ast.ListComp):
+        return _comprehended(program, node, frame, at)
+    if isinstance(node, ast.Call):
+        return _called(program, node, frame, at)
+    if isinstance(node, ast.Attribute) and node.attr == "values":
+        return all_but(program, node.value, frame, at)
+    return () if _is_columns(node, frame) else None
+
+
+def _is_columns(node: ast.expr, frame: ast.expr) -> bool:
+    """Say whether an expression is ``df.columns``, or the frame itself, which gives its columns."""
+    if isinstance(node, ast.Attribute) and node.attr == "columns":
+        node = node.value
+    return ast.dump(node) == ast.dump(frame)
+
+
+def _named_list(program: Program, node: ast.Name, frame: ast.expr, at: int) -> tuple[str, ...] | None:
+    """Follow a list to where it is made, and what is removed from it afterwards."""
+    index = program.definition(node.id, at)
+    if _is_columns(node, frame) or index is None or program[index].value is None:
+        return None
+    found = all_but(program, program[index].value, frame, index)  # type: ignore[arg-type]
+    for change in program.changes(node.id, index, at):
+        call = getattr(program[change].node, "value", None)
+        removes = isinstance(call, ast.Call) and last_name(call.func) == "remove" and len(call.args) == 1
+        removed = text(program, call.args[0], change) if removes and isinstance(call, ast.Call) else None
+        found = None if found is None or removed is None else (*found, removed)
+    return found
+
+
+def _called(program: Program, node: ast.Call, frame: ast.expr, at: int) -> tuple[str, ...] | None:
+    if last_name(node.func) in ("list", "tolist", "to_list"):
+        inner = node.args[0] if node.args else getattr(node.func, "value", None)
+        return None if inner is None else all_but(program, inner, frame, at)
+    if isinstance(node.func, ast.Attribute) and node.func.attr in ("drop", "difference") and node.args:
+        before, names = all_but(program, node.func.value, frame, at), texts(program, node.args[0], at)
+        return None if before is None or names is None else (*before, *names)
+    return None
+
+
+def _compared(program: Program, node: ast.Compare, frame: ast.expr, at: int) -> tuple[str, ...] | None:
+    """Read ``df.columns != "label"``."""
+    if len(node.ops) == 1 and isinstance(node.ops[0], ast.NotEq) and _is_columns(node.left, frame):
+        return texts(program, node.comparators[0], at)
+    return None
+
+
+def _comprehended(program: Program, node: ast.ListComp, frame: ast.expr, at: int) -> tuple[str, ...] | None:
+    loop = node.generators[0]
+    is_plain = len(node.generators) == 1 and isinstance(loop.target, ast.Name) and len(loop.ifs) <= 1
+    if not is_plain or ast.dump(node.elt) != ast.dump(ast.Name(loop.target.id, ast.Load())):  # type: ignore[attr-defined]
+        return None
+    before = all_but(program, loop.iter, frame, at)
+    if before is None or not loop.ifs:
+        return before
+    test = loop.ifs[0]
+    is_other = (
+        isinstance(test, ast.Compare)
+        and len(test.ops) == 1
+        and isinstance(test.ops[0], ast.NotEq | ast.NotIn)
+        and ast.dump(test.left) == ast.dump(node.elt)
+    )
+    names = texts(program, test.comparators[0], at) if is_other and isinstance(test, ast.Compare) else None
+    return None if names is None else (*before, *names)

@@ -1,0 +1,175 @@
+"""Values that are known without running anything: literals, and what is put together of them."""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+from pathlib import PurePosixPath
+from typing import Any
+
+from diurnal.notebook.effects import last_name
+from diurnal.notebook.program import Program
+
+_DEEPEST = 30
+
+
+class NotConstant(Exception):
+    """The value of an expression is only known when it runs."""
+
+
+def constant(program: Program, node: ast.AST, at: int, depth: int = 0) -> Any:
+    """Give the value of an expression before a statement.
+
+    Raises
+    ------
+    NotConstant
+        If it depends on more than literals.
+    """
+    if depth > _DEEPEST:
+        raise NotConstant
+    try:
+        return ast.literal_eval(node)  # type: ignore[arg-type]
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        pass
+    evaluate = _EVALUATED.get(type(node))
+    if evaluate is None:
+        raise NotConstant
+    return evaluate(program, node, at, depth + 1)
+
+
+def texts(program: Program, node: ast.AST | None, at: int) -> tuple[str, ...] | None:
+    """Give a text or a list of texts as a tuple, or None where it is neither."""
+    if node is None:
+        return None
+    try:
+        value = constant(program, node, at)
+    except NotConstant:
+        return None
+    value = [value] if isinstance(value, str) else value
+    if isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
+        return tuple(value)
+    return None
+
+
+def text(program: Program, node: ast.AST | None, at: int) -> str | None:
+    """Give a text or a path as text, or None where it is neither."""
+    if node is None:
+        return None
+    try:
+        value = constant(program, node, at)
+    except NotConstant:
+        return None
+    return str(value) if isinstance(value, str | PurePosixPath) else None
+
+
+def _name(program: Program, node: ast.Name, at: int, depth: int) -> Any:
+    index = program.definition(node.id, at)
+    if index is None or node.id not in program[index].binds:
+        raise NotConstant
+    statement = program[index]
+    changes = program.changes(node.id, index, at)
+    if not isinstance(statement.target, ast.Name) or statement.value is None:
+        return _unpacked(program, node, index, changes, depth)
+    value = constant(program, statement.value, index, depth)
+    for change in changes:
+        value = _changed(program, value, node.id, change, depth)
+    return value
+
+
+def _unpacked(program: Program, node: ast.Name, index: int, changes: list[int], depth: int) -> Any:
+    """Give one of ``a, b = 1, 2``."""
+    target, value = program[index].target, program[index].value
+    if changes or not isinstance(target, ast.Tuple) or not isinstance(value, ast.Tuple):
+        raise NotConstant
+    for place, part in zip(target.elts, value.elts, strict=False):
+        if isinstance(place, ast.Name) and place.id == node.id:
+            return constant(program, part, index, depth)
+    raise NotConstant
+
+
+def _changed(program: Program, value: Any, name: str, change: int, depth: int) -> Any:
+    """Give a list after ``features.remove("label")`` or ``features.append("age")``."""
+    node = program[change].node
+    call = node.value if isinstance(node, ast.Expr) else None
+    is_own = (
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and isinstance(call.func.value, ast.Name)
+        and call.func.value.id == name
+    )
+    if not isinstance(value, list) or not is_own or len(call.args) != 1:  # type: ignore[union-attr]
+        raise NotConstant
+    argument = constant(program, call.args[0], change, depth)  # type: ignore[union-attr]
+    method = call.func.attr  # type: ignore[union-attr]
+    if method == "append":
+        return [*value, argument]
+    if method == "extend" and isinstance(argument, list | tuple):
+        return [*value, *argument]
+    if method == "remove" and argument in value:
+        position = value.index(argument)
+        return [*value[:position], *value[position + 1 :]]
+    raise NotConstant
+
+
+def _joined(program: Program, node: ast.JoinedStr, at: int, depth: int) -> str:
+    parts = []
+    for part in node.values:
+        if isinstance(part, ast.FormattedValue):
+            if part.format_spec is not None or part.conversion != -1:
+                raise NotConstant
+            parts.append(str(constant(program, part.value, at, depth)))
+        else:
+            parts.append(str(constant(program, part, at, depth)))
+    return "".join(parts)
+
+
+def _operation(program: Program, node: ast.BinOp, at: int, depth: int) -> Any:
+    left, right = constant(program, node.left, at, depth), constant(program, node.right, at, depth)
+    if isinstance(node.op, ast.Add) and type(left) is type(right) and isinstance(left, str | list | tuple | int | float):
+        return left + right
+    if isinstance(node.op, ast.Sub) and isinstance(left, int | float) and isinstance(right, int | float):
+        return left - right
+    if isinstance(node.op, ast.Div) and isinstance(left, PurePosixPath) and isinstance(right, str | PurePosixPath):
+        return left / right
+    raise NotConstant
+
+
+def _elements(program: Program, node: ast.List | ast.Tuple, at: int, depth: int) -> Any:
+    found: list[Any] = []
+    for element in node.elts:
+        if isinstance(element, ast.Starred):
+            found += constant(program, element.value, at, depth)
+        else:
+            found.append(constant(program, element, at, depth))
+    return found if isinstance(node, ast.List) else tuple(found)
+
+
+def _call(program: Program, node: ast.Call, at: int, depth: int) -> Any:
+    name = last_name(node.func)
+    if name in ("Path", "PurePath", "PosixPath", "str", "list", "tuple") and len(node.args) == 1 and not node.keywords:
+        value = constant(program, node.args[0], at, depth)
+        if name in ("str", "list", "tuple"):
+            return {"str": str, "list": list, "tuple": tuple}[name](value)
+        return PurePosixPath(value)
+    arguments = [constant(program, argument, at, depth) for argument in node.args]
+    if name == "join" and len(arguments) > 1 and all(isinstance(a, str | PurePosixPath) for a in arguments):
+        return posixpath.join(*map(str, arguments))
+    raise NotConstant
+
+
+def _dictionary(program: Program, node: ast.Dict, at: int, depth: int) -> Any:
+    if None in node.keys:
+        raise NotConstant
+    keys = [constant(program, key, at, depth) for key in node.keys if key is not None]
+    return dict(zip(keys, (constant(program, value, at, depth) for value in node.values), strict=True))
+
+
+_EVALUATED: dict[type, Any] = {
+    ast.Name: _name,
+    ast.JoinedStr: _joined,
+    ast.BinOp: _operation,
+    ast.List: _elements,
+    ast.Tuple: _elements,
+    ast.Call: _call,
+    ast.Dict: _dictionary,
+}

@@ -1,0 +1,340 @@
+"""The rows that a notebook fits on, as the source and the target of an experiment."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+
+from diurnal.notebook import datasets, readers
+from diurnal.notebook.arguments import HOLE
+from diurnal.notebook.constants import NotConstant, constant, texts
+from diurnal.notebook.effects import free_names, last_name
+from diurnal.notebook.fits import Fit, constructor
+from diurnal.notebook.frames import framed
+from diurnal.notebook.preparation import Preparation, prepared, same_file
+from diurnal.notebook.program import Program
+from diurnal.notebook.readers import Places
+from diurnal.notebook.trail import Step, Trail, follow
+
+_FURTHER = ("groups", "sample_weight")
+
+
+@dataclass
+class Data:
+    """What an experiment declares about its rows.
+
+    Attributes
+    ----------
+    source : str
+        The expression of the source; empty where it is a function.
+    imports : tuple of str
+        What it needs of `diurnal.sources`.
+    preparation : Preparation
+        The statements of the function.
+    result : str
+        What the function returns.
+    modules : tuple of str
+        What the result needs beside the statements: modules, or a module and a name.
+    session : bool
+        Whether the function is one of Spark's.
+    target : str or None
+        The column to predict, if it is known.
+    drop : tuple of str
+        Columns that are no features.
+    named : dict of str to str
+        Further arguments that name columns: ``groups``, ``sample_weight``.
+    steps : list of Step
+        What is fitted outside of the search.
+    column : str or None
+        The one column that the estimator takes as a series, as those of texts do.
+    place : int
+        The index of the statement that reads.
+    split : ast.Call or None
+        How the notebook splits.
+    to_fill_in, notes : list of str
+        What is to be decided, and what may surprise.
+    left_out : list of (int, str)
+        By the index of a statement, arguments that were not taken over.
+    """
+
+    source: str = ""
+    imports: tuple[str, ...] = ()
+    preparation: Preparation = field(default_factory=Preparation)
+    result: str = ""
+    modules: tuple[str, ...] = ()
+    session: bool = False
+    target: str | None = None
+    drop: tuple[str, ...] = ()
+    named: dict[str, str] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    column: str | None = None
+    place: int = -1
+    split: ast.Call | None = None
+    to_fill_in: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    left_out: list[tuple[int, str]] = field(default_factory=list)
+
+    @classmethod
+    def of_function(cls, preparation: Preparation, result: str) -> Data:
+        """Make one whose source is a function."""
+        return cls(
+            preparation=preparation, result=result, place=preparation.place, to_fill_in=list(preparation.to_fill_in),
+            split=preparation.split,
+        )  # fmt: skip
+
+
+def data_of(program: Program, fit: Fit, search: list[ast.AST], places: Places) -> Data:
+    """Find the source and the target of what is fitted.
+
+    Parameters
+    ----------
+    program : Program
+        All statements.
+    fit : Fit
+        What is fitted.
+    search : list of ast.AST
+        What the search is made of: it may name columns or classes.
+    places : Places
+        Where the notebook and the project lie.
+    """
+    if fit.features is None:
+        hint = "the notebook does not fit this: write where its rows come from, and the column to predict"
+        return Data(source=HOLE, to_fill_in=[hint])
+    made = constructor(program, fit.estimator, fit.index)
+    if made is not None and program.qualified(made.func, fit.index).startswith("pyspark."):
+        return _of_spark(program, fit, fit.features, search, places)
+    return _Finder(program, fit, search, places).found()
+
+
+class _Finder:
+    def __init__(self, program: Program, fit: Fit, search: list[ast.AST], places: Places) -> None:
+        self.program = program
+        self.fit = fit
+        self.search = search
+        self.places = places
+        self.features = follow(program, fit.features or ast.Constant(None), fit.index, steps=True)
+        self.target = follow(program, fit.target or ast.Constant(None), fit.index, steps=False)
+        if self.target.keep is not None and len(self.target.keep) == 1:  # y = df[["label"]]
+            self.target.column = self.target.keep[0]
+        if self.features.column is not None and self.features.flat:  # X = df["area"].values.reshape(-1, 1)
+            self.features.keep, self.features.column = (self.features.column,), None
+
+    def found(self) -> Data:
+        if self.fit.target is None:
+            data = self._without_target()
+        else:
+            self._name_positions()
+            data = self._dataset() or self._columns() or self._computed()
+        data.steps = self.features.steps
+        data.split = self.features.split or self.target.split or data.split
+        if self.features.by_rows and data.split is None:
+            data.notes.append("the notebook takes rows for training by their places; here a hash of each row decides")
+        return data
+
+    def _without_target(self) -> Data:
+        data = self._read(None) or self._prepared(None)
+        data.to_fill_in.append("the notebook fits without a target: name the column to predict")
+        return data
+
+    def _name_positions(self) -> None:
+        """Take the names of ``df.iloc[:, :-1]`` from the file, where it lies beside the notebook."""
+        asked = self.features.positions, self.target.positions
+        call, index = self._reader()
+        if call is None or asked == (None, None) or self._versions_differ():
+            return
+        header = readers.header_of(self.program, call, index, self.places)
+        if header is None:
+            return
+        features, target = (_at_positions(self.program, header, node, index) for node in asked)
+        if isinstance(features, list):
+            chosen = features
+            self.features.drop, self.features.positions = tuple(n for n in header if n not in chosen), None
+        if isinstance(target, str):
+            self.target.column, self.target.positions = target, None
+
+    def _versions_differ(self) -> bool:
+        return self.features.version(self.program) != self.target.version(self.program)
+
+    # -- one of scikit-learn's data sets
+
+    def _dataset(self) -> Data | None:
+        features = datasets.part_of(self.program, self.features)
+        target = datasets.part_of(self.program, self.target)
+        is_whole = not (self.features.keep or self.features.drop or self.features.column or self.features.positions)
+        if features is None or target is None or features.call is not target.call or not is_whole:
+            return None
+        if (features.part, target.part) != ("data", "target") or features.name is None:
+            return None
+        place = self._index_of(features.call)
+        by_name = datasets.mentions(self.search, datasets.columns_of(features.name))
+        if by_name or datasets.needs_numbers(self.search):  # SklearnDataset names columns and classes in its own way
+            module = f"sklearn.datasets.{features.function}"
+            result = f"{features.function}(as_frame=True).frame"
+            return Data(result=result, modules=(module,), target="target", place=place)
+        return Data(f'SklearnDataset("{features.name}")', ("SklearnDataset",), target="label", place=place)
+
+    def _index_of(self, part: ast.AST) -> int:
+        """Give the index of the statement that a node is a part of."""
+        for index, statement in enumerate(self.program.statements):
+            if any(other is part for other in ast.walk(statement.node)):
+                return index
+        return self.fit.index
+
+    # -- columns of one frame
+
+    def _columns(self) -> Data | None:
+        features, target = self.features, self.target
+        if target.column is None or features.positions is not None or self._versions_differ():
+            return None
+        named = self._further_columns()
+        if named is None:
+            return None
+        kept = (features.column,) if features.column is not None else features.keep
+        wanted = None if kept is None else tuple(dict.fromkeys((*kept, *named.values(), target.column)))
+        data = self._read(wanted) or self._prepared(wanted)
+        data.target, data.named, data.column = target.column, named, features.column
+        data.drop = () if wanted else tuple(dict.fromkeys(name for name in features.drop if name != target.column))
+        if (kept is None and target.column not in features.drop) or target.column in (kept or ()):
+            data.notes.append(f"the notebook's features hold the target {target.column!r}; the experiment's do not")
+        return data
+
+    def _further_columns(self) -> dict[str, str] | None:
+        """Give the columns of groups and weights; None if one of them is no column of the frame."""
+        found: dict[str, str] = {}
+        for name in _FURTHER:
+            node = self.fit.keywords.get(name)
+            if node is not None:
+                trail = follow(self.program, node, self.fit.index, steps=False)
+                if trail.column is None or trail.version(self.program) != self.features.version(self.program):
+                    return None
+                found[name] = trail.column
+        return found
+
+    def _read(self, wanted: tuple[str, ...] | None) -> Data | None:
+        """Give a source that reads just what the notebook reads."""
+        call, index = self._reader()
+        reading = None if call is None else readers.source_of(self.program, call, index, wanted, self.places)
+        if reading is None:
+            return None
+        left_out = [(index, argument) for argument in reading.left_out]
+        to_fill_in = [*reading.to_fill_in, *same_file(reading.path, "{start:%Y-%m-%d}")]
+        return Data(reading.source, reading.imports, place=index, to_fill_in=to_fill_in, left_out=left_out)
+
+    def _reader(self) -> tuple[ast.Call | None, int]:
+        """Give the call that makes the frame, where nothing is done to it afterwards."""
+        node, at = self.features.node, self.features.at
+        if isinstance(node, ast.Name):
+            index = self.program.definition(node.id, at)
+            value = None if index is None else self.program[index].value
+            if index is None or value is None or self.program.changes(node.id, index, at):
+                return None, -1
+            node, at = value, index
+        return (node, at) if isinstance(node, ast.Call) else (None, -1)
+
+    def _prepared(self, wanted: tuple[str, ...] | None) -> Data:
+        """Give a function that reads the frame, and does to it what the notebook does."""
+        trail = self.features
+        result = ast.unparse(trail.node)
+        if wanted is not None:
+            result += f"[{list(wanted)!r}]"
+        return Data.of_function(prepared(self.program, free_names(trail.node), trail.at, self.places), result)
+
+    # -- anything else
+
+    def _computed(self) -> Data:
+        """Give a function that computes features and target as the notebook does."""
+        features, target = self.features.raw[-1], self.target.raw[-1]
+        preparation = self._together(features, target)
+        if self._is_changed_later(preparation, features, target):
+            features, target = self.features.raw[0], self.target.raw[0]
+            preparation = self._together(features, target)
+        name = self.target.column or self._column_of(target) or "target"
+        columns = {name: target[0]}
+        for argument in _FURTHER:
+            node = self.fit.keywords.get(argument)
+            if node is not None:
+                preparation |= prepared(self.program, free_names(node), self.fit.index, self.places)
+                columns[argument] = node
+        result, modules = framed(self.program, *features, columns)
+        data = Data.of_function(preparation, result)
+        data.target, data.modules, data.column = name, modules, self.features.column
+        data.named = {argument: argument for argument in columns if argument in _FURTHER}
+        if name == "target":
+            data.notes.append("the notebook gives the column to predict no name; it is called `target` here")
+        return data
+
+    def _together(self, *parts: tuple[ast.expr, int]) -> Preparation:
+        """Slice features and target at once."""
+        found = Preparation()
+        for node, at in parts:
+            found |= prepared(self.program, free_names(node), at, self.places)
+        return found
+
+    def _is_changed_later(self, preparation: Preparation, *parts: tuple[ast.expr, int]) -> bool:
+        """Say whether what an expression is made of is changed by what another one needs."""
+        for node, at in parts:
+            for index in preparation.nodes:
+                statement = self.program[index]
+                if index >= at and free_names(node) & (statement.binds | statement.may_bind | statement.changes):
+                    return True
+        return False
+
+    def _column_of(self, target: tuple[ast.expr, int]) -> str | None:
+        """Give the one column that a target is computed from, if the features leave it out."""
+        node, at = target
+        for _ in range(5):
+            named = {name for part in ast.walk(node) for name in self._named_in(part, at)} & set(self.features.drop)
+            index = self.program.definition(node.id, at) if isinstance(node, ast.Name) else None
+            value = None if index is None else self.program[index].value
+            if named or index is None or value is None:
+                return named.pop() if len(named) == 1 else None
+            node, at = value, index
+        return None
+
+    def _named_in(self, part: ast.AST, at: int) -> tuple[str, ...]:
+        if isinstance(part, ast.Subscript):
+            return texts(self.program, part.slice, at) or ()
+        if isinstance(part, ast.Call) and last_name(part.func) in ("pop", "get") and part.args:
+            return texts(self.program, part.args[0], at) or ()
+        return (part.attr,) if isinstance(part, ast.Attribute) else ()
+
+
+def _at_positions(program: Program, header: list[str], node: ast.expr | None, at: int) -> list[str] | str | None:
+    """Give the names at the places of ``[:, :-1]`` or ``[:, -1]``."""
+    if node is None:
+        return None
+    try:
+        if isinstance(node, ast.Slice):
+            ends = [None if end is None else constant(program, end, at) for end in (node.lower, node.upper, node.step)]
+            return header[slice(*ends)]
+        places = constant(program, node, at)
+        return [header[place] for place in places] if isinstance(places, list) else header[places]
+    except (NotConstant, IndexError, TypeError):
+        return None
+
+
+def _of_spark(program: Program, fit: Fit, features: ast.expr, search: list[ast.AST], places: Places) -> Data:
+    """Give a function of the session for what Spark fits."""
+    trail: Trail = follow(program, features, fit.index, steps=False)
+    preparation = prepared(program, free_names(trail.node), trail.at, places, spark=True)
+    data = Data.of_function(preparation, ast.unparse(trail.node))
+    data.session, data.split = True, trail.split
+    labels = [
+        keyword.value.value
+        for node in search
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call)
+        for keyword in call.keywords
+        if keyword.arg == "labelCol" and isinstance(keyword.value, ast.Constant)
+    ]
+    data.target = str(labels[-1]) if labels else "label"
+    made = {
+        str(k["outputCol"].value): str(k["inputCol"].value)  # type: ignore[attr-defined]
+        for node in search
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call)
+        and {"inputCol", "outputCol"} <= set(k := {keyword.arg: keyword.value for keyword in call.keywords})
+        and all(isinstance(k[name], ast.Constant) for name in ("inputCol", "outputCol"))
+    }
+    data.target = made.get(data.target, data.target)
+    return data

@@ -1,0 +1,186 @@
+"""What a statement does to names: which it reads, binds and changes in place."""
+
+from __future__ import annotations
+
+import ast
+import re
+import symtable
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+FITTING = frozenset({"fit", "fit_transform", "fit_resample", "fit_predict", "partial_fit"})
+_MUTATING = frozenset(
+    "append extend insert remove update pop popitem setdefault clear add discard sort reverse set_params set_output "
+    "set_fit_request set_score_request set_transform_request set_predict_request addGrid".split()
+)
+_SHUFFLING = frozenset({"shuffle"})
+_COMPOUND = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.With, ast.AsyncWith, ast.Match)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The names that a statement deals with.
+
+    Attributes
+    ----------
+    uses : frozenset of str
+        Names that it reads, those in the bodies of its functions included.
+    binds : frozenset of str
+        Names that have a new value afterwards, in any case.
+    may_bind : frozenset of str
+        Names that it binds in a branch or a loop.
+    changes : frozenset of str
+        Names whose objects it changes in place.
+    fits : frozenset of str
+        Names whose objects it fits.
+    """
+
+    uses: frozenset[str]
+    binds: frozenset[str]
+    may_bind: frozenset[str]
+    changes: frozenset[str]
+    fits: frozenset[str]
+
+
+def effects(node: ast.stmt, changed: Mapping[str, frozenset[int]]) -> Effects:
+    """Find the effects of a statement.
+
+    Parameters
+    ----------
+    node : ast.stmt
+        A statement of the module.
+    changed : Mapping of str to frozenset of int
+        For functions of the notebook, the positions of the arguments that they change in place.
+
+    Examples
+    --------
+    >>> node = ast.parse("df['ratio'] = scale(df.a / df.b)").body[0]
+    >>> found = effects(node, {})
+    >>> sorted(found.uses), sorted(found.binds), sorted(found.changes)
+    (['df', 'scale'], [], ['df'])
+    """
+    uses, bound = _names(node)
+    sure = frozenset(_surely_bound(node))
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return Effects(uses, sure, bound - sure, frozenset(), frozenset())
+    walked = list(_own(node))
+    changes = {name for part in walked for name in _changed_by(part, changed)}
+    fits = {name for part in walked for name in _fitted_by(part)}
+    return Effects(uses, sure, bound - sure, frozenset(changes), frozenset(fits))
+
+
+def free_names(node: ast.AST) -> frozenset[str]:
+    """Give the names that a statement or an expression reads and does not bind within itself."""
+    statement = node if isinstance(node, ast.stmt) else ast.Expr(node)  # type: ignore[arg-type]
+    return _names(statement)[0]
+
+
+def root(node: ast.AST) -> str | None:
+    """Give the name that a chain of attributes and subscripts begins with.
+
+    Examples
+    --------
+    >>> root(ast.parse("df.loc[0].values", mode="eval").body)
+    'df'
+    """
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def last_name(function: ast.AST) -> str:
+    """Give the last part of what is called: ``read_csv`` of ``pd.read_csv``."""
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def changed_parameters(function: Function, changed: Mapping[str, frozenset[int]]) -> frozenset[int]:
+    """Give the positions of the parameters whose objects a function changes in place."""
+    names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+    touched, own = set[str](), set[str]()
+    for node in function.body:
+        touched |= {name for part in _own(node) for name in _changed_by(part, changed)} - own
+        own |= set(_surely_bound(node))  # from here on it is another object: df = df.copy()
+    return frozenset(position for position, name in enumerate(names) if name in touched)
+
+
+def _names(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
+    """Give the names that a statement reads, and those that it binds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table = symtable.symtable(ast.unparse(ast.fix_missing_locations(node)), "notebook", "exec")
+    uses = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
+    bound = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+    for symbol in _globals_below(table):
+        uses |= {symbol.get_name()} if symbol.is_referenced() else set()
+        bound |= {symbol.get_name()} if symbol.is_assigned() else set()
+    added = [part.target for part in _own(node) if isinstance(part, ast.AugAssign)]
+    uses |= {target.id for target in added if isinstance(target, ast.Name)}
+    return frozenset(uses), frozenset(bound - {"*"})
+
+
+def _globals_below(table: symtable.SymbolTable) -> Iterator[symtable.Symbol]:
+    for child in table.get_children():
+        yield from (symbol for symbol in child.get_symbols() if symbol.is_global())
+        yield from _globals_below(child)
+
+
+def _surely_bound(node: ast.stmt) -> Iterable[str]:
+    """Give the names that a statement binds in any case."""
+    if isinstance(node, ast.If):
+        return _all_of(node.body) & _all_of(node.orelse)
+    if isinstance(node, ast.With | ast.AsyncWith):
+        return _all_of(node.body) | {name for item in node.items for name in _stored(item.optional_vars)}
+    if isinstance(node, _COMPOUND) or isinstance(node, ast.Delete):
+        return set()
+    return _names(node)[1]
+
+
+def _all_of(body: list[ast.stmt]) -> set[str]:
+    return {name for node in body for name in _surely_bound(node)}
+
+
+def _stored(target: ast.AST | None) -> Iterator[str]:
+    if target is not None:
+        yield from (part.id for part in ast.walk(target) if isinstance(part, ast.Name))
+
+
+def _own(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk through a statement, but not into functions and classes that it defines."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield from _own(child)
+
+
+def _changed_by(node: ast.AST, changed: Mapping[str, frozenset[int]]) -> Iterator[str]:
+    places: list[ast.AST | None] = []
+    if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+        places = [node]
+    elif isinstance(node, ast.AugAssign):
+        places = [node.target] if isinstance(node.target, ast.Attribute | ast.Subscript) else []
+    elif isinstance(node, ast.Call):
+        places = _changed_by_call(node, changed)
+    yield from (name for place in places if place is not None and (name := root(place)))
+
+
+def _changed_by_call(call: ast.Call, changed: Mapping[str, frozenset[int]]) -> list[ast.AST | None]:
+    name = last_name(call.func)
+    if isinstance(call.func, ast.Attribute):
+        in_place = any(k.arg == "inplace" and getattr(k.value, "value", None) is True for k in call.keywords)
+        if in_place or name in _MUTATING or re.fullmatch(r"set[A-Z]\w*", name):
+            return [call.func.value]
+        return list(call.args[:1]) if name in _SHUFFLING else []
+    positions = changed.get(name, frozenset())
+    return [argument for position, argument in enumerate(call.args) if position in positions]
+
+
+def _fitted_by(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in FITTING:
+        name = root(node.func.value)
+        yield from [name] if name else []

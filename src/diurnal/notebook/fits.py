@@ -1,0 +1,253 @@
+"""What a notebook fits, and which of it is the search."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diurnal.errors import UsageError, nearest
+from diurnal.notebook.effects import free_names, last_name
+from diurnal.notebook.inlining import CROSS_VALIDATING, fits
+from diurnal.notebook.program import Program, without_fit
+
+_SEARCH = re.compile(r"\w*SearchCV|CrossValidator|TrainValidationSplit|TuneSearch\w*")
+_ESTIMATOR = re.compile(
+    r"\w*(Classifier|Regressor|Regression|RegressionCV|SVC|SVR|NB|CV|Pipeline|Ridge|Lasso|ElasticNet|Perceptron|GLM\w*)"
+    r"|make_pipeline|tabular_pipeline|LinearDiscriminantAnalysis|QuadraticDiscriminantAnalysis|XGB\w*|LGBM\w*|CatBoost\w*"
+)
+_NETWORKS = ("keras", "tensorflow", "torch", "fastai", "pytorch_lightning", "lightning")
+_NEEDS = "an experiment returns a search or an estimator in scikit-learn's conventions"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A search or an estimator, and what it is fitted on.
+
+    Attributes
+    ----------
+    index : int
+        Of the statement that fits it, or, where nothing does, of the one after it.
+    estimator : ast.expr
+        What is fitted.
+    features, target : ast.expr or None
+        What it is fitted on.
+    keywords : dict of str to ast.expr
+        Further arguments of the fit.
+    kind : {"search", "estimator", "unknown"}
+        What it is, as far as its name says.
+    by : str
+        What fits it: ``"fit"``, ``"cross_val_score"``, or nothing.
+    """
+
+    index: int
+    estimator: ast.expr
+    features: ast.expr | None
+    target: ast.expr | None
+    keywords: dict[str, ast.expr]
+    kind: str
+    by: str
+
+    @property
+    def name(self) -> str:
+        """The variable that holds it, or its expression."""
+        return ast.unparse(self.estimator)[:60]
+
+
+def choose(program: Program, name: str | None) -> tuple[Fit, list[Fit]]:
+    """Choose the search of a notebook: the last one that is fitted, or else the last estimator.
+
+    Parameters
+    ----------
+    program : Program
+        The notebook.
+    name : str, optional
+        The variable that holds it.
+
+    Returns
+    -------
+    chosen : Fit
+        What the experiment returns.
+    others : list of Fit
+        Of the same kind, and not chosen.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    fitted = [fit for fit in _fits(program) if _is_wanted(program, fit)]
+    searches = [*(fit for fit in fitted if fit.kind == "search"), *_unfitted(program, fitted)]
+    if name is not None:
+        return _named(program, [*fitted, *searches], name), []
+    if searches:
+        used = [fit for fit in searches if fit.by] or searches
+        return used[-1], [fit for fit in _distinct(searches) if fit.name != used[-1].name]
+    estimators = [fit for fit in fitted if fit.kind == "estimator"] or fitted
+    if not estimators:
+        raise _nothing(program)
+    return estimators[-1], [fit for fit in _distinct(estimators) if fit.name != estimators[-1].name]
+
+
+def constructor(program: Program, node: ast.expr, at: int, depth: int = 0) -> ast.Call | None:
+    """Give the call that made what an expression stands for, as far as assignments lead to it."""
+    node = without_fit(node)
+    if isinstance(node, ast.Call):
+        function = program.function(node.func.id, at) if isinstance(node.func, ast.Name) else None
+        if isinstance(function, ast.FunctionDef) and depth < 10:
+            return _returned(function) or node
+        return node
+    if isinstance(node, ast.Name) and depth < 10:
+        index = program.definition(node.id, at)
+        value = None if index is None else program[index].value
+        if index is not None and value is not None:
+            return constructor(program, value, index, depth + 1)
+    return None
+
+
+def _returned(function: ast.FunctionDef) -> ast.Call | None:
+    """Give the call whose result a function returns."""
+    returns = [part.value for part in ast.walk(function) if isinstance(part, ast.Return) and part.value is not None]
+    if not returns:
+        return None
+    value = without_fit(returns[-1])
+    for node in reversed(function.body):
+        if isinstance(value, ast.Name) and isinstance(node, ast.Assign) and node.targets[0] != value:
+            if any(isinstance(target, ast.Name) and target.id == value.id for target in node.targets):
+                value = without_fit(node.value)
+    return value if isinstance(value, ast.Call) else None
+
+
+def kind(program: Program, node: ast.expr, at: int) -> str:
+    """Say what an expression is by the name of what made it: a search, an estimator, a network or unknown."""
+    call = constructor(program, node, at)
+    if call is None:
+        return "unknown"
+    names = {last_name(call.func), *_bases(program, last_name(call.func), at)}
+    if any(_SEARCH.fullmatch(name) for name in names):
+        return "search"
+    if program.qualified(call.func, at).split(".")[0] in _NETWORKS:
+        return "network"
+    return "estimator" if any(_ESTIMATOR.fullmatch(name) for name in names) else "unknown"
+
+
+def _bases(program: Program, name: str, at: int) -> Iterator[str]:
+    """Give the names of the classes that a class of the notebook is made from."""
+    definition = program.function(name, at)
+    if isinstance(definition, ast.ClassDef):
+        for base in definition.bases:
+            yield last_name(base)
+
+
+def _fits(program: Program) -> Iterator[Fit]:
+    for index, statement in enumerate(program.statements):
+        if statement.definition is None and not isinstance(statement.node, ast.For | ast.While):
+            for call in _outermost(statement.node):
+                yield from _fit(program, index, call)
+
+
+def _outermost(node: ast.AST) -> Iterator[ast.Call]:
+    """Give the calls of a statement, inner ones first."""
+    for child in ast.iter_child_nodes(node):
+        yield from _outermost(child)
+    if isinstance(node, ast.Call):
+        yield node
+
+
+def _fit(program: Program, index: int, call: ast.Call) -> Iterator[Fit]:
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "fit" and (call.args or keywords):
+        estimator, by = call.func.value, "fit"
+        given = list(call.args)
+    elif last_name(call.func) in CROSS_VALIDATING:
+        given, by = list(call.args), last_name(call.func)
+        estimator = given.pop(0) if given else keywords.pop("estimator", None)  # type: ignore[assignment]
+    else:
+        return
+    if estimator is None:
+        return
+    features = given[0] if given else keywords.pop("X", keywords.pop("dataset", None))
+    target = given[1] if len(given) > 1 else keywords.pop("y", None)
+    yield Fit(index, without_fit(estimator), features, target, keywords, kind(program, estimator, index), by)
+
+
+def _is_wanted(program: Program, fit: Fit) -> bool:
+    """Leave out transformers, and what is made of the result of a search."""
+    if fit.kind == "network":
+        return False
+    made = constructor(program, fit.estimator, fit.index)
+    if made is None or any(isinstance(part, ast.Attribute) and part.attr.endswith("_") for part in ast.walk(made)):
+        return made is None and fit.target is not None and isinstance(fit.estimator, ast.Name)
+    return fit.kind == "search" or (fit.target is not None and (fit.kind == "estimator" or _predicts(program, fit)))
+
+
+def _predicts(program: Program, fit: Fit) -> bool:
+    """Say whether what is fitted also predicts or is scored, as an estimator is and a transformer is not."""
+    if fit.by != "fit" or not isinstance(fit.estimator, ast.Name):
+        return True
+    asked = {"predict", "predict_proba", "decision_function", "score", "best_params_", "best_estimator_"}
+    name = fit.estimator.id
+    named = {part for statement in program.statements[fit.index :] for part in ast.walk(statement.node)
+             if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == name}  # fmt: skip
+    return any(part.attr in asked for part in named) or not any(part.attr.endswith("transform") for part in named)
+
+
+def _unfitted(program: Program, fitted: list[Fit]) -> Iterator[Fit]:
+    """Give the searches that are made and never fitted."""
+    names = {fit.name for fit in fitted}
+    for index, statement in enumerate(program.statements):
+        target, value = statement.target, statement.value
+        if not isinstance(target, ast.Name) or not isinstance(value, ast.Call) or target.id in names:
+            continue
+        if not fits(statement.node) and kind(program, value, index) == "search":
+            yield Fit(index + 1, target, None, None, {}, "search", "")
+
+
+def _distinct(found: list[Fit]) -> list[Fit]:
+    return list({fit.name: fit for fit in found}.values())
+
+
+def _named(program: Program, found: list[Fit], name: str) -> Fit:
+    fits_of_it = [fit for fit in found if fit.name == name]
+    if fits_of_it:
+        return fits_of_it[-1]
+    index = program.definition(name, len(program))
+    if index is None or program[index].value is None:
+        known = dict.fromkeys(fit.name for fit in found)
+        raise UsageError(
+            f"{program.document.path} has no search named {name!r}; it has {', '.join(known) or 'none'}"
+            f"{nearest(name, known)}",
+            advice="give the name of a variable that holds a search or an estimator",
+        )
+    node = ast.Name(name, ast.Load())
+    return Fit(index + 1, node, None, None, {}, kind(program, node, index + 1), "")
+
+
+def _nothing(program: Program) -> UsageError:
+    """Say why there is nothing to take."""
+    path, reasons = program.document.path, []
+    for index, statement in enumerate(program.statements):
+        node = statement.node
+        if not fits(node):
+            continue
+        if isinstance(node, ast.For | ast.While):
+            reasons.append(f"{program.where(index)}: the fit is in a loop over several estimators")
+        elif isinstance(node, ast.ClassDef):
+            reasons.append(f"{program.where(index)}: the fit is in a method of the class {node.name}")
+        elif isinstance(node, ast.FunctionDef):
+            reasons.append(f"{program.where(index)}: the fit is in the function {node.name}, which cannot be followed")
+    networks = [fit for fit in _fits(program) if fit.kind == "network"]
+    reasons += [f"{program.where(fit.index)}: {fit.name} is a neural network of another library" for fit in networks]
+    clusters = [fit for fit in _fits(program) if fit.kind != "network" and fit.target is None]
+    reasons += [f"{program.where(fit.index)}: {fit.name} is fitted without a target" for fit in clusters]
+    listed = "".join(f"\n  {reason}" for reason in reasons[:10])
+    return UsageError(
+        f"{path} fits no search and no estimator that could be taken; {_NEEDS}{listed}",
+        advice="assign the search to a variable and fit it outside of loops and classes: search.fit(X, y)",
+    )
+
+
+def needs(fit: Fit) -> frozenset[str]:
+    """Give the names that the estimator is made of."""
+    return free_names(fit.estimator)

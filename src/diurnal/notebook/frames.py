@@ -1,0 +1,81 @@
+"""Features and target as one frame."""
+
+from __future__ import annotations
+
+import ast
+
+from diurnal.notebook.effects import last_name
+from diurnal.notebook.program import Program
+
+
+def framed(
+    program: Program, features: ast.expr, at: int, columns: dict[str, ast.expr]
+) -> tuple[str, tuple[str, ...]]:
+    """Write the frame of some features and of further columns.
+
+    Parameters
+    ----------
+    program : Program
+        All statements.
+    features : ast.expr
+        A frame, or an array, whose columns get the names ``x0``, ``x1``, ...
+    at : int
+        The index of the statement that uses it.
+    columns : dict of str to ast.expr
+        The further columns.
+
+    Returns
+    -------
+    text : str
+        The expression.
+    modules : tuple of str
+        What it needs.
+    """
+    text, modules = ast.unparse(features), ["numpy"]
+    if is_array(program, features, at):
+        text, modules = f'pd.DataFrame({text}).add_prefix("x")', ["numpy", "pandas"]
+    raveled = {name: f"np.ravel({ast.unparse(value)})" for name, value in columns.items()}
+    if all(name.isidentifier() for name in raveled):
+        given = ", ".join(f"{name}={value}" for name, value in raveled.items())
+    else:
+        given = "**{" + ", ".join(f"{name!r}: {value}" for name, value in raveled.items()) + "}"
+    return f"{text}.assign({given})", tuple(modules)
+
+
+def is_array(program: Program, node: ast.expr, at: int, depth: int = 0) -> bool:
+    """Say whether an expression gives an array or a list, which has no names of columns."""
+    if depth > 20:
+        return False
+    if isinstance(node, ast.Name):
+        return _named(program, node, at, depth + 1)
+    if isinstance(node, ast.BinOp):
+        return is_array(program, node.left, at, depth + 1)
+    if isinstance(node, ast.Subscript):
+        return is_array(program, node.value, at, depth + 1)
+    if isinstance(node, ast.Attribute):
+        return node.attr == "values" or (node.attr == "data" and not _asks_for_frame(program, node.value, at))
+    if isinstance(node, ast.Call):
+        is_numpy = program.qualified(node.func, at).startswith("numpy.")
+        return is_numpy or last_name(node.func) in ("to_numpy", "tolist", "reshape")
+    return False
+
+
+def _named(program: Program, node: ast.Name, at: int, depth: int) -> bool:
+    index = program.definition(node.id, at)
+    value = None if index is None else program[index].value
+    if index is None or value is None:
+        return False
+    if not isinstance(program[index].target, ast.Tuple):
+        return is_array(program, value, index, depth)
+    if not isinstance(value, ast.Call):
+        return False
+    if last_name(value.func) == "train_test_split" and value.args:
+        return is_array(program, value.args[0], index, depth)
+    is_loaded = program.qualified(value.func, index).startswith("sklearn.datasets.")
+    return is_loaded and "as_frame" not in {keyword.arg for keyword in value.keywords}
+
+
+def _asks_for_frame(program: Program, node: ast.expr, at: int) -> bool:
+    index = program.definition(node.id, at) if isinstance(node, ast.Name) else None
+    value = node if index is None else program[index].value
+    return isinstance(value, ast.Call) and "as_frame" in {keyword.arg for keyword in value.keywords}

@@ -1,0 +1,158 @@
+"""Functions of the experiment's file: lambdas get names, and what functions need stands beside them."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterable
+
+from diurnal.notebook.effects import free_names, last_name
+from diurnal.notebook.program import Program
+
+_TAKES_FUNCTIONS = ("make_scorer", "make_column_transformer", "make_pipeline", "make_union", "dict")
+
+
+def with_named_lambdas(
+    nodes: dict[int, ast.stmt], taken: set[str]
+) -> tuple[dict[int, ast.stmt], dict[int, list[ast.FunctionDef]]]:
+    """Replace the lambdas that become parts of a model by functions of the module: only these can be saved.
+
+    Parameters
+    ----------
+    nodes : dict of int to ast.stmt
+        The statements of a search.
+    taken : set of str
+        Names that are taken; those of the functions are added.
+
+    Returns
+    -------
+    nodes : dict of int to ast.stmt
+        The statements with names in place of lambdas.
+    functions : dict of int to list of ast.FunctionDef
+        The functions, by the indexes of the statements that they were taken from.
+    """
+    changed, functions = {}, dict[int, list[ast.FunctionDef]]()
+    for index, node in nodes.items():
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+            target = node.targets[0]
+            if len(node.targets) == 1 and isinstance(target, ast.Name):
+                changed[index] = _function(target.id, node.value)
+                continue
+        lambdas = [] if isinstance(node, ast.FunctionDef | ast.ClassDef) else list(_kept(node))
+        if not lambdas:
+            changed[index] = node
+            continue
+        copied = copy.deepcopy(node, {id(part): part for part in lambdas})
+        names = {id(part): _fresh(_name_for(node, part), taken) for part in lambdas}
+        changed[index] = ast.fix_missing_locations(_Named(names).visit(copied))
+        functions[index] = [_function(names[id(part)], part) for part in lambdas]
+    return changed, functions
+
+
+def _kept(node: ast.AST, *, kept: bool = True) -> Iterable[ast.Lambda]:
+    """Give the lambdas of a statement that an object keeps, and not those that a call uses up, such as a sort key."""
+    if isinstance(node, ast.Lambda):
+        yield from [node] if kept else []
+        return
+    if isinstance(node, ast.ListComp | ast.DictComp | ast.SetComp | ast.GeneratorExp):
+        return
+    if isinstance(node, ast.Call):
+        name = last_name(node.func)
+        kept = name[:1].isupper() or name in _TAKES_FUNCTIONS or name.startswith("set_")
+    for child in ast.iter_child_nodes(node):
+        yield from _kept(child, kept=kept)
+
+
+def _name_for(node: ast.stmt, function: ast.Lambda) -> str:
+    """Name a function after the pipeline step or the variable that it belongs to."""
+    for part in ast.walk(node):
+        named = part.elts[0] if isinstance(part, ast.Tuple) and part.elts else None
+        if isinstance(named, ast.Constant) and isinstance(named.value, str) and named.value.isidentifier():
+            if any(inner is function for element in part.elts[1:2] for inner in _outer(element)):  # type: ignore[attr-defined]
+                return named.value
+    target = node.targets[0] if isinstance(node, ast.Assign) else None
+    return f"{target.id}_function" if isinstance(target, ast.Name) else "function"
+
+
+def _outer(node: ast.AST) -> Iterable[ast.AST]:
+    """Walk through an expression, but not into tuples, which name what they hold themselves."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.Tuple):
+            yield from _outer(child)
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    found, number = name, 2
+    while found in taken:
+        found, number = f"{name}_{number}", number + 1
+    taken.add(found)
+    return found
+
+
+def _function(name: str, node: ast.Lambda) -> ast.FunctionDef:
+    function = ast.FunctionDef(name, node.args, [ast.Return(node.body)], [], None)
+    return ast.fix_missing_locations(ast.copy_location(function, node))
+
+
+class _Named(ast.NodeTransformer):
+    def __init__(self, names: dict[int, str]) -> None:
+        self.names = names
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        return ast.Name(self.names[id(node)], ast.Load()) if id(node) in self.names else node
+
+
+def of_the_module(
+    program: Program, nodes: dict[int, ast.stmt], functions: dict[int, list[ast.FunctionDef]]
+) -> dict[int, ast.stmt]:
+    """Give the statements that belong beside the experiment: functions, classes, and the constants that they use.
+
+    Parameters
+    ----------
+    program : Program
+        All statements.
+    nodes : dict of int to ast.stmt
+        Those of the search and of the source.
+    functions : dict of int to list of ast.FunctionDef
+        Functions that were made of lambdas.
+    """
+    defined = {index: node for index, node in nodes.items() if _is_definition(node)}
+    wanted = {name for node in defined.values() for name in free_names(node)}
+    wanted |= {name for made in functions.values() for node in made for name in free_names(node)}
+    moved = dict(defined)
+    while True:
+        more = {
+            index: node
+            for index, node in nodes.items()
+            if index not in moved
+            and not _is_import(node)
+            and not program.is_data(node, index)
+            and _binds(program, index) & wanted
+        }
+        if not more:
+            return dict(sorted(moved.items()))
+        moved |= more
+        wanted |= {name for node in more.values() for name in free_names(node)}
+
+
+def _binds(program: Program, index: int) -> frozenset[str]:
+    statement = program[index]
+    return statement.binds | statement.may_bind | statement.changes
+
+
+def _is_definition(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+
+
+def _is_import(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def names_when_defined(node: ast.stmt) -> frozenset[str]:
+    """Give the names that a function needs when it is defined: decorators, defaults and annotations."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return free_names(node)
+    empty = copy.copy(node)
+    empty.body = [ast.Pass()]
+    return free_names(empty)

@@ -1,0 +1,212 @@
+"""Statements as text: a line where it fits, else an element a line, as Black lays them out."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import textwrap
+from collections.abc import Sequence
+
+from diurnal.notebook.magics import parsed
+
+LONGEST = 120
+_BRACKETS = {ast.List: "[]", ast.Tuple: "()", ast.Set: "{}", ast.Dict: "{}"}
+
+
+class Layout:
+    """Writes statements of a notebook.
+
+    Parameters
+    ----------
+    lines : sequence of str
+        The lines of the notebook: literals and comments are taken from there.
+    """
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.lines = lines
+
+    def statement(self, node: ast.stmt, indent: int = 0) -> list[str]:
+        """Write a statement.
+
+        Parameters
+        ----------
+        node : ast.stmt
+            The statement; one that has comments and was not rewritten is copied.
+        indent : int
+            How many spaces stand before it.
+        """
+        source = self.segment(node)
+        is_compound = hasattr(node, "body")
+        if source is not None and (is_compound or "#" in source) and _is_same(source, node):
+            copied = [" " * indent + line if line.strip() else "" for line in _dedented(source, node)]
+            if all(len(line) <= LONGEST for line in copied) and not _moves_strings(node, indent):
+                return copied
+        if is_compound:
+            return [" " * indent + line if line else "" for line in self._flat(node).split("\n")]
+        return self._simple(node, indent)
+
+    def comments_above(self, node: ast.stmt) -> list[str]:
+        """Give the comments that stand directly above a statement, but for code that was commented out."""
+        found: list[str] = []
+        line = _first_line(node) - 2
+        while 0 <= line < len(self.lines) and self.lines[line].strip().startswith("#"):
+            if _is_marker(self.lines[line].strip()):
+                break
+            found.insert(0, self.lines[line].strip())
+            line -= 1
+        return [] if any(map(_is_code, found)) else found
+
+    def segment(self, node: ast.stmt) -> str | None:
+        """Give the lines of a statement, where it has lines of its own."""
+        first, last = _first_line(node), node.end_lineno
+        if last is None or not 1 <= first <= last <= len(self.lines):
+            return None
+        return "\n".join(self.lines[first - 1 : last])
+
+    def expression(self, node: ast.expr) -> str:
+        """Write an expression on one line."""
+        return self._flat(node)
+
+    def _flat(self, node: ast.AST) -> str:
+        return ast.unparse(ast.fix_missing_locations(_Literals(self).visit(copy.deepcopy(node))))
+
+    def literal(self, node: ast.AST) -> str | None:
+        """Give a literal as it is written in the notebook."""
+        line, end = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
+        if line != end or not 1 <= line <= len(self.lines):
+            return None
+        text = self.lines[line - 1].encode()[node.col_offset : node.end_col_offset]  # type: ignore[attr-defined]
+        return text.decode(errors="replace")
+
+    def _simple(self, node: ast.stmt, indent: int) -> list[str]:
+        flat = self._flat(node)
+        if "\n" in flat or indent + len(flat) <= LONGEST:
+            return [" " * indent + flat]
+        value = getattr(node, "value", None)
+        if not isinstance(value, ast.expr):
+            return [" " * indent + flat]
+        written = self._flat(value)
+        prefix = flat.removesuffix(written)
+        if prefix == flat:
+            return [" " * indent + flat]
+        return self.wrapped(value, prefix, "", indent)
+
+    def wrapped(self, node: ast.expr, prefix: str = "", suffix: str = "", indent: int = 0) -> list[str]:
+        """Write an expression between a prefix and a suffix, over several lines if need be.
+
+        Parameters
+        ----------
+        node : ast.expr
+            The expression.
+        prefix, suffix : str
+            What stands before and behind it, on its first and on its last line.
+        indent : int
+            How many spaces stand before the first line.
+        """
+        flat = self._flat(node)
+        margin = " " * indent
+        if "\n" in flat or indent + len(prefix) + len(flat) + len(suffix) <= LONGEST:
+            return [f"{margin}{prefix}{flat}{suffix}"]
+        opening, items, closing = self._bracketed(node)
+        if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp):
+            return [f"{margin}{prefix}{flat[0]}", f"{margin}    {flat[1:-1]}", f"{margin}{flat[-1]}{suffix}"]
+        if not items:
+            return [f"{margin}{prefix}{flat}{suffix}"]
+        inner = ", ".join(f"{head}{self._flat(item)}" for head, item in items)
+        if "\n" not in inner and indent + 4 + len(inner) <= LONGEST:
+            middle = [f"{margin}    {inner}"]
+        else:
+            comma = "," if len(items) > 1 or isinstance(node, ast.Tuple) else ""
+            middle = [line for head, item in items for line in self.wrapped(item, head, comma, indent + 4)]
+        return [f"{margin}{prefix}{opening}", *middle, f"{margin}{closing}{suffix}"]
+
+    def _bracketed(self, node: ast.expr) -> tuple[str, list[tuple[str, ast.expr]], str]:
+        """Take an expression apart into what stands before, within and behind its last brackets."""
+        if isinstance(node, ast.Call):
+            positional = [("", argument) for argument in node.args]
+            named = [(f"{k.arg}=" if k.arg else "**", k.value) for k in node.keywords]
+            return f"{self._flat(node.func)}(", [*positional, *named], ")"
+        if isinstance(node, ast.Dict):
+            pairs = [(f"{self._flat(key)}: " if key else "**", value) for key, value in zip(node.keys, node.values, strict=True)]
+            return "{", pairs, "}"
+        brackets = _BRACKETS.get(type(node))
+        if brackets is None or not isinstance(node, ast.List | ast.Tuple | ast.Set):
+            return "", [], ""
+        return brackets[0], [("", element) for element in node.elts], brackets[1]
+
+
+class _Literals(ast.NodeTransformer):
+    """Put literals in place as they are written: ``1e-3`` and not ``0.001``."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        text = self.layout.literal(node)
+        try:
+            is_same = text is not None and ast.literal_eval(text) == node.value
+        except (ValueError, SyntaxError):
+            is_same = False
+        if text is None or not is_same or type(node.value) is bool:
+            text = repr(node.value)
+        return ast.Name(_quoted(text) if isinstance(node.value, str) else text, ast.Load())
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        text = self.layout.literal(node)
+        if text is None or not text[:1].isalpha() or "f" not in text[:2].lower():
+            return node
+        return ast.Name(text, ast.Load())
+
+    def visit_MatchValue(self, node: ast.MatchValue) -> ast.AST:
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return node  # a docstring
+        return self.generic_visit(node)
+
+
+def _quoted(text: str) -> str:
+    """Write a text in double quotes, where that needs no further escapes."""
+    is_plain = text[:1] == "'" and text[:3] != "'''" and '"' not in text and "\\" not in text
+    return f'"{text[1:-1]}"' if is_plain else text
+
+
+def _first_line(node: ast.stmt) -> int:
+    decorators = getattr(node, "decorator_list", None)
+    return min([node.lineno, *(decorator.lineno for decorator in decorators or [])])
+
+
+def _dedented(source: str, node: ast.stmt) -> list[str]:
+    lines = textwrap.dedent(source).rstrip().split("\n")
+    return lines if lines[0][:1].strip() else [line[node.col_offset :] for line in lines]
+
+
+def _is_same(source: str, node: ast.stmt) -> bool:
+    """Say whether a text is a statement as it is now: names may have changed since it was read."""
+    try:
+        read = parsed(textwrap.dedent(source))
+    except SyntaxError:
+        return False
+    return len(read.body) == 1 and ast.dump(read.body[0]) == ast.dump(node)
+
+
+def _moves_strings(node: ast.stmt, indent: int) -> bool:
+    """Say whether a string that goes over several lines would change, because its lines get another indent."""
+    return indent != node.col_offset and any(
+        isinstance(part, ast.Constant | ast.JoinedStr) and part.lineno != part.end_lineno for part in ast.walk(node)
+    )
+
+
+def _is_code(comment: str) -> bool:
+    """Say whether a comment is code that was commented out."""
+    try:
+        body = parsed(comment.lstrip("# ")).body
+    except SyntaxError:
+        return False
+    return any(not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Name | ast.Constant | ast.BinOp | ast.Tuple)
+               for node in body)  # fmt: skip
+
+
+def _is_marker(comment: str) -> bool:
+    return comment.startswith(("# %%", "#%%", "# In[", "#!", "# -*-", "# +", "# -"))

@@ -1,0 +1,243 @@
+"""The statements of a notebook in the order in which they run, and where their names come from."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from diurnal.notebook.arguments import without_command_line
+from diurnal.notebook.cells import Document
+from diurnal.notebook.effects import (
+    FITTING,
+    Definition,
+    Effects,
+    changed_parameters,
+    effects,
+    free_names,
+    last_name,
+    root,
+)
+from diurnal.notebook.inlining import straightened
+
+BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__", "display", "get_ipython"}
+_READING = re.compile(
+    r"read_\w+|scan_\w+|fetch_\w+|load\w*|genfromtxt|fromfile|open|urlopen|download|get_rdataset|connect|create_engine"
+    r"|make_(classification|regression|blobs|moons|circles|gaussian_quantiles|hastie_10_2|friedman[123]|swiss_roll"
+    r"|s_curve|multilabel_classification|sparse_uncorrelated|low_rank_matrix|checkerboard|biclusters)"
+)
+_CONTAINERS = (ast.List, ast.Tuple, ast.Set, ast.Dict)
+
+
+@dataclass(eq=False)
+class Statement:
+    """A statement, and what it does to names.
+
+    Attributes
+    ----------
+    node : ast.stmt
+        The statement.
+    uses, binds, may_bind, changes, fits : frozenset of str
+        See :class:`diurnal.notebook.effects.Effects`. `changes` names all that hold the changed object, too.
+    data : frozenset of str
+        The names whose values come from the data, before the statement.
+    """
+
+    node: ast.stmt
+    uses: frozenset[str]
+    binds: frozenset[str]
+    may_bind: frozenset[str]
+    changes: frozenset[str]
+    fits: frozenset[str]
+    data: frozenset[str] = frozenset()
+
+    @property
+    def value(self) -> ast.expr | None:
+        """What it assigns."""
+        return self.node.value if isinstance(self.node, ast.Assign | ast.AnnAssign) else None
+
+    @property
+    def target(self) -> ast.expr | None:
+        """What it assigns to, where that is one target."""
+        if isinstance(self.node, ast.AnnAssign):
+            return self.node.target
+        return self.node.targets[0] if isinstance(self.node, ast.Assign) and len(self.node.targets) == 1 else None
+
+    @property
+    def definition(self) -> Definition | None:
+        """The function or class that it defines."""
+        is_one = isinstance(self.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        return self.node if is_one else None  # type: ignore[return-value]
+
+    @property
+    def is_import(self) -> bool:
+        """Whether it is an import."""
+        return isinstance(self.node, ast.Import | ast.ImportFrom)
+
+
+class Program:
+    """The statements of a document in one line, with what each does to names.
+
+    Parameters
+    ----------
+    document : Document
+        A notebook or a script.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        nodes, self.options = without_command_line(straightened(document.nodes))
+        defined = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+        changed: dict[str, frozenset[int]] = {}
+        for function in defined:
+            changed[function.name] = changed_parameters(function, changed)
+        self.statements = [_statement(node, effects(node, changed)) for node in nodes]
+        self._spread_changes()
+        self._trace_data()
+
+    def __len__(self) -> int:
+        return len(self.statements)
+
+    def __getitem__(self, index: int) -> Statement:
+        return self.statements[index]
+
+    def definition(self, name: str, before: int) -> int | None:
+        """Give the index of the last statement before another one that may bind a name."""
+        places = self._bindings.get(name, [])
+        return next((index for index in reversed(places) if index < before), None)
+
+    def changes(self, name: str, after: int, before: int) -> list[int]:
+        """Give the indexes of the statements between two others that change the object of a name in place."""
+        return [index for index in range(after + 1, before) if name in self[index].changes]
+
+    def expanded(self, names: Iterable[str], before: int) -> set[str]:
+        """Add the names that functions and classes among some names need when they are called."""
+        found, more = set[str](), set(names)
+        while more:
+            name = more.pop()
+            found.add(name)
+            index = self.definition(name, before)
+            if index is not None and self[index].definition is not None:
+                more |= self[index].uses - found
+        return found
+
+    def function(self, name: str, before: int) -> Definition | None:
+        """Give the function or class that a name stands for."""
+        index = self.definition(name, before)
+        return None if index is None else self[index].definition
+
+    def qualified(self, function: ast.AST, before: int) -> str:
+        """Give the full name of what is called, as far as imports tell it: ``sklearn.svm.SVC``."""
+        if isinstance(function, ast.Attribute):
+            return f"{self.qualified(function.value, before)}.{function.attr}"
+        if not isinstance(function, ast.Name):
+            return ""
+        index = self.definition(function.id, before)
+        node = None if index is None else self[index].node
+        if isinstance(node, ast.ImportFrom):
+            alias = next((a for a in node.names if (a.asname or a.name) == function.id), None)
+            return f"{node.module}.{alias.name}" if alias else function.id
+        if isinstance(node, ast.Import):
+            alias = next((a for a in node.names if a.asname == function.id), None)
+            return alias.name if alias else function.id
+        return function.id
+
+    def where(self, index: int) -> str:
+        """Name the place of a statement."""
+        return self.document.where(self[index].node.lineno)
+
+    def is_data(self, node: ast.AST, at: int) -> bool:
+        """Say whether an expression depends on the data."""
+        data = self[at].data if at < len(self) else self._data_at_end
+        return bool(free_names(node) & data) or reads(node)
+
+    @cached_property
+    def _bindings(self) -> dict[str, list[int]]:
+        places: dict[str, list[int]] = {}
+        for index, statement in enumerate(self.statements):
+            for name in statement.binds | statement.may_bind:
+                places.setdefault(name, []).append(index)
+        return places
+
+    def _spread_changes(self) -> None:
+        """Let a change of an object be a change of everything that holds it."""
+        holds: dict[str, set[str]] = {}
+        for statement in self.statements:
+            touched = set(statement.changes)
+            spread = {name for name, held in holds.items() if held & touched}
+            statement.changes = frozenset(touched | spread)
+            _rebind(holds, statement)
+
+    def _trace_data(self) -> None:
+        """Find for each statement the names whose values come from the data by then."""
+        data: set[str] = set()
+        for statement in self.statements:
+            statement.data = frozenset(data)
+            node = statement.node
+            if statement.definition is not None or statement.is_import:
+                depends = statement.definition is not None and not isinstance(node, ast.ClassDef) and reads(node)
+            else:
+                depends = bool(statement.uses & data) or reads(node)
+            touched = statement.binds | statement.may_bind | (statement.changes if depends else frozenset())
+            data = data | touched if depends else data - statement.binds
+        self._data_at_end = frozenset(data)
+
+
+def reads(node: ast.AST) -> bool:
+    """Say whether an expression or a statement reads data, by the names of what it calls."""
+    return any(isinstance(part, ast.Call) and _READING.fullmatch(last_name(part.func)) for part in ast.walk(node))
+
+
+def without_fit(node: ast.expr) -> ast.expr:
+    """Take the fit off ``SVC().fit(X, y)``: what is fitted is the estimator itself."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in FITTING:
+        node = node.func.value
+    return node
+
+
+def held(value: ast.AST | None) -> set[str]:
+    """Give the names whose objects are held by what an expression makes, such as an estimator by a search."""
+    if isinstance(value, ast.Name):
+        return {value.id}
+    if isinstance(value, _CONTAINERS):
+        return {name for child in ast.iter_child_nodes(value) for name in held(child)}
+    if isinstance(value, ast.Starred | ast.keyword):
+        return held(value.value)
+    if isinstance(value, ast.Call) and is_structure(value):
+        return {name for part in (*value.args, *value.keywords) for name in held(part)}
+    return set()
+
+
+def is_structure(call: ast.Call) -> bool:
+    """Say whether a call makes an object of its arguments: an estimator, a pipeline, a dictionary.
+
+    Examples
+    --------
+    >>> [is_structure(ast.parse(text, mode="eval").body) for text in ("SVC(C)", "make_pipeline(a)", "len(X)")]
+    [True, True, False]
+    """
+    name = last_name(call.func)
+    return name[:1].isupper() or name.startswith("make_") or name in ("dict", "list", "tuple", "set", "range", "zip")
+
+
+def _statement(node: ast.stmt, found: Effects) -> Statement:
+    return Statement(node, found.uses, found.binds, found.may_bind, found.changes, found.fits)
+
+
+def _rebind(holds: dict[str, set[str]], statement: Statement) -> None:
+    """Note what the names that a statement binds hold from then on."""
+    for name in statement.binds:
+        holds.pop(name, None)
+        for held_by in holds.values():
+            held_by.discard(name)
+    target, value = statement.target, statement.value
+    if isinstance(target, ast.Name):
+        names = held(value) - {target.id}
+        holds[target.id] = names | {other for name in names for other in holds.get(name, ())}
+        if isinstance(value, ast.Name):  # two names of one object
+            holds.setdefault(value.id, set()).add(target.id)
+    elif target is not None and value is not None and (name := root(target)):
+        holds.setdefault(name, set()).update(held(value) - {name})

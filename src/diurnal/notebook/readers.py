@@ -1,0 +1,281 @@
+"""What a notebook reads its data with, as a source of diurnal."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from diurnal.errors import DeclarationError
+from diurnal.notebook.arguments import HOLE
+from diurnal.notebook.constants import NotConstant, constant, text
+from diurnal.notebook.effects import last_name
+from diurnal.notebook.program import Program
+from diurnal.sources import Files, Sql
+
+_TABLES = ("read_csv", "read_table", "read_parquet", "read_json", "read_excel", "read_feather", "read_orc")
+_QUERIES = ("read_sql", "read_sql_query", "read_sql_table")
+_FILES = (*_TABLES, "read_pickle", "read_hdf", "read_fwf", "read_xml", "read_stata", "read_sas", "read_spss", "loadtxt",
+          "genfromtxt", "load", "open", "fromfile", "read_html")  # fmt: skip
+_NO_NUMBERS = frozenset(
+    "engine low_memory memory_map verbose infer_datetime_format cache_dates float_precision dtype_backend "
+    "error_bad_lines warn_bad_lines encoding_errors storage_options use_nullable_dtypes".split()
+)
+_SAME = {"sep": "delimiter", "columns": "usecols"}  # pandas' word, and another one that Files may have for it
+
+
+@dataclass
+class Reading:
+    """A source for what a call reads.
+
+    Attributes
+    ----------
+    source : str
+        The expression of the source.
+    imports : tuple of str
+        What it needs of `diurnal.sources`.
+    path : str or None
+        The file that it reads, as the notebook names it.
+    to_fill_in : list of str
+        What the reader of the experiment has to decide.
+    left_out : list of str
+        Arguments of the call that were not taken over.
+    """
+
+    source: str
+    imports: tuple[str, ...]
+    path: str | None = None
+    to_fill_in: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the notebook lies and where its project will.
+
+    Attributes
+    ----------
+    notebook, project : Path
+        The folders.
+    file : Path
+        The experiment's file.
+    """
+
+    notebook: Path
+    project: Path
+    file: Path
+
+    def expression(self) -> str:
+        """Give the expression for the project's folder in the experiment's file."""
+        folder = self.file.resolve().parent
+        if folder.is_relative_to(self.project):
+            return f"Path(__file__).parents[{len(folder.relative_to(self.project).parts)}]"
+        return f"Path({str(self.project)!r})"
+
+    def seen(self, path: str) -> str:
+        """Give a path of the notebook as it is seen from the project, where the file is there."""
+        if is_url(path) or PurePosixPath(path).is_absolute() or not (self.notebook / path).exists():
+            return path
+        return PurePosixPath(os.path.relpath(self.notebook / path, self.project)).as_posix()
+
+
+def is_url(path: str) -> bool:
+    """Say whether a path is a URL."""
+    return re.match(r"[a-z][a-z0-9+.-]*:", path) is not None and not re.match(r"[a-zA-Z]:[\\/]", path)
+
+
+def source_of(program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | None, places: Places) -> Reading | None:
+    """Give the source for a call of `read_csv` and its like.
+
+    Parameters
+    ----------
+    program : Program
+        All statements.
+    call : ast.Call
+        The call that reads.
+    at : int
+        The index of its statement.
+    keep : tuple of str or None
+        The columns that are used, where the notebook names them.
+    places : Places
+        Where the notebook and the project lie.
+
+    Returns
+    -------
+    Reading or None
+        None where no source of diurnal reads exactly what the call reads: then a function does.
+    """
+    name = last_name(call.func)
+    if not program.qualified(call.func, at).startswith("pandas."):
+        return None
+    if name in _QUERIES:
+        return query_of(program, call, at) if keep is None else None
+    return _files(program, call, at, keep, places) if name in _TABLES else None
+
+
+def path_of(program: Program, call: ast.Call, at: int) -> str | None:
+    """Give the path that a call reads, where it is known."""
+    if last_name(call.func) not in _FILES:
+        return None
+    return text(program, _path_argument(call), at)
+
+
+def _path_argument(call: ast.Call) -> ast.expr | None:
+    named = ("filepath_or_buffer", "path", "path_or_buf", "io", "fname", "file")
+    return call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in named), None)
+
+
+def with_path(call: ast.Call, path: ast.expr) -> None:
+    """Put another path into a call that reads."""
+    if call.args:
+        call.args[0] = path
+        return
+    old = _path_argument(call)
+    for keyword in call.keywords:
+        keyword.value = path if keyword.value is old else keyword.value
+
+
+def _files(program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | None, places: Places) -> Reading | None:
+    given = _keywords(call)
+    argument = _path_argument(call)
+    if isinstance(argument, ast.Name) and argument.id == HOLE:
+        path: str | None = f"{HOLE}.csv"
+    else:
+        path = text(program, argument, at)
+    if path is None or given is None or path.startswith(("http:", "https:", "ftp:")):
+        return None
+    options = _options(program, call, at, given)
+    if options is None:
+        return None
+    taken, left_out = options
+    if keep is not None:
+        if "usecols" not in _known() or "usecols" in taken:
+            return None
+        taken["usecols"] = list(keep)
+    pattern = re.sub(r"([*?\[])", r"[\1]", places.seen(path).replace("{", "{{").replace("}", "}}"))
+    try:
+        Files(pattern, **taken)
+    except (DeclarationError, TypeError, ValueError):
+        return None
+    shown = "".join(f", {name}={value!r}" for name, value in taken.items())
+    return Reading(f"Files({pattern!r}{shown})", ("Files",), path, left_out=left_out)
+
+
+def _known() -> set[str]:
+    return {field.name for field in fields(Files)}
+
+
+def _keywords(call: ast.Call) -> dict[str, ast.expr] | None:
+    """Give all arguments but the path by name."""
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    if None in given or len(call.args) > 2:
+        return None
+    if len(call.args) == 2:
+        given["sep"] = call.args[1]
+    path = _path_argument(call)
+    return {name: value for name, value in given.items() if value is not path and name is not None}
+
+
+def _options(
+    program: Program, call: ast.Call, at: int, given: dict[str, ast.expr]
+) -> tuple[dict[str, Any], list[str]] | None:
+    """Give the arguments that `Files` takes, and those that move no value; None if there are others."""
+    known, taken, left_out = _known(), dict[str, Any](), list[str]()
+    if last_name(call.func) == "read_table":
+        given = {"sep": ast.Constant("\t"), **given}
+    defaults = _defaults(last_name(call.func)) if given else {}
+    for name, node in given.items():
+        try:
+            value = constant(program, node, at)
+        except NotConstant:
+            return (taken, left_out) if name in _NO_NUMBERS else None
+        if name in defaults and defaults[name] == value or _is_usual(name, value):
+            continue
+        if name in known or _SAME.get(name) in known:
+            taken[name if name in known else _SAME[name]] = value
+        elif name in _NO_NUMBERS:
+            left_out.append(f"{name}={ast.unparse(node)}")
+        else:
+            return None
+    return taken, left_out
+
+
+def _is_usual(name: str, value: Any) -> bool:
+    """Say whether a value says what holds anyway."""
+    if name == "encoding":
+        return str(value).lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
+    return name == "compression" and value in ("infer", "gzip")
+
+
+def _defaults(function: str) -> dict[str, Any]:
+    """Give the default values of one of pandas' readers."""
+    import pandas as pd
+
+    parameters = inspect.signature(getattr(pd, function)).parameters.values()
+    defaults = {p.name: p.default for p in parameters if isinstance(p.default, str | int | bool | None)}
+    return {"sep": ",", "header": 0, **defaults} if function == "read_csv" else defaults
+
+
+def header_of(program: Program, call: ast.Call, at: int, places: Places) -> list[str] | None:
+    """Give the names of the columns of a CSV file that lies beside the notebook; nothing else of it is read."""
+    path = path_of(program, call, at) if last_name(call.func) == "read_csv" else None
+    given = _keywords(call)
+    if path is None or given is None or is_url(path) or not (places.notebook / path).is_file():
+        return None
+    import pandas as pd
+
+    try:
+        options = {name: constant(program, node, at) for name, node in given.items() if name not in _NO_NUMBERS}
+        names = list(pd.read_csv(places.notebook / path, **{**options, "nrows": 0}).columns)
+    except (NotConstant, ValueError, TypeError, OSError):
+        return None
+    return names if all(isinstance(name, str) for name in names) else None
+
+
+def query_of(program: Program, call: ast.Call, at: int) -> Reading | None:
+    """Give the source for a call of `read_sql`: the query, and a connection whose URI the deployment knows."""
+    asked = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in ("sql", "table_name")), None)
+    query = text(program, _bare(asked), at)
+    if query is None:
+        return None
+    if last_name(call.func) == "read_sql_table" or re.fullmatch(r"\s*[\w.]+\s*", query):
+        query = f"select * from {query.strip()}"
+    try:
+        Sql(query, connection="database")
+    except DeclarationError:
+        return None
+    name = _connection_name(program, call, at)
+    hint = f"set AIRFLOW_CONN_{name.upper()} to the URI of the database; rows of one data interval: where ... >= :start and ... < :end"
+    left_out = [f"{k.arg}={ast.unparse(k.value)}" for k in call.keywords if k.arg not in ("sql", "con", "table_name")]
+    return Reading(f'Sql({query!r}, connection="{name}")', ("Sql",), None, [hint], left_out)
+
+
+def _bare(node: ast.expr | None) -> ast.expr | None:
+    """Take SQLAlchemy's ``text(...)`` off a query."""
+    if isinstance(node, ast.Call) and last_name(node.func) == "text" and node.args:
+        return node.args[0]
+    return node
+
+
+def _connection_name(program: Program, call: ast.Call, at: int) -> str:
+    """Name the connection by the database of its URI; the URI itself may hold a password, and is not taken."""
+    given = call.args[1] if len(call.args) > 1 else next((k.value for k in call.keywords if k.arg == "con"), None)
+    for _ in range(3):
+        if isinstance(given, ast.Name):
+            index = program.definition(given.id, at)
+            given, at = (None, at) if index is None else (program[index].value, index)
+        elif isinstance(given, ast.Call):
+            if isinstance(given.func, ast.Attribute) and given.func.attr == "connect" and not given.args:
+                given = given.func.value
+            else:
+                given = given.args[0] if given.args else None
+    uri = text(program, given, at) or ""
+    path = urlsplit(uri).path.strip("/") if "://" in uri else uri
+    stem = PurePosixPath(path.split("?", maxsplit=1)[0]).stem
+    name = re.sub(r"\W+", "_", stem).strip("_").lower()
+    return name if re.fullmatch(r"[a-z]\w{0,40}", name) else "database"

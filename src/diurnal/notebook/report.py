@@ -1,0 +1,171 @@
+"""What was taken from a notebook, and what was left out."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from diurnal.notebook.cells import Document
+from diurnal.notebook.effects import last_name
+from diurnal.notebook.inlining import CROSS_VALIDATING
+from diurnal.notebook.program import Program
+
+_PLOTS = re.compile(r"(plt|sns|seaborn|px|go|fig|ax|axes|axs|alt|ggplot|matplotlib|plotly|wandb)")
+_PLOTTING = re.compile(r"(plot\w*|hist|boxplot|scatter|heatmap|show|savefig|from_estimator|set_style|scatter_matrix)")
+_LOOKS = frozenset(
+    "print display pprint head tail info describe sample value_counts nunique unique isnull isna shape dtypes corr "
+    "columns groupby crosstab set_option filterwarnings simplefilter basicConfig".split()
+)
+_JUDGES = re.compile(
+    r"predict\w*|score|\w+_score|\w+_error|\w+_loss|confusion_matrix|classification_report|roc_curve|\w+_curve|decision_function"
+    r"|best_\w+_|cv_results_|feature_importances_|permutation_importance|coef_"
+)
+_SAVES = frozenset("dump to_csv to_parquet to_excel to_json to_pickle save savez to_sql log_model log_metric log_param".split())
+
+
+@dataclass(frozen=True)
+class Left:
+    """Lines that were left out.
+
+    Attributes
+    ----------
+    cell : int or None
+        The number of the cell among the cells of code; none in a script.
+    line, last_line : int
+        The first and the last line, within the cell.
+    text : str
+        The first line.
+    reason : str
+        Why.
+    """
+
+    cell: int | None
+    line: int
+    last_line: int
+    text: str
+    reason: str
+
+
+@dataclass
+class Report:
+    """What `diurnal init --from` did.
+
+    Attributes
+    ----------
+    taken : list of dict
+        ``what`` it is, the ``text`` that was taken, and the ``place`` in the notebook.
+    left_out : list of Left
+        By cell and line.
+    to_fill_in : list of dict
+        The ``line`` of the experiment's file, and ``what`` is to be decided there.
+    notes : list of str
+        What may surprise.
+    """
+
+    taken: list[dict[str, str]] = field(default_factory=list)
+    left_out: list[Left] = field(default_factory=list)
+    to_fill_in: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it in JSON's types."""
+        return asdict(self)
+
+
+def left_out(program: Program, taken: set[int], further: list[tuple[int, str, str]]) -> list[Left]:
+    """List the lines of a notebook that were not taken, with a reason each.
+
+    Parameters
+    ----------
+    program : Program
+        The notebook.
+    taken : set of int
+        The indexes of the statements that were taken.
+    further : list of (int, str, str)
+        Lines, texts and reasons that are listed in any case, such as arguments that were left out.
+    """
+    document = program.document
+    kept = {line for index in taken for line in _lines(program[index].node)}
+    found: dict[int, tuple[int, str, str]] = {}
+    for statement in program.statements:
+        node = statement.node
+        if node.lineno in kept or statement.definition is not None and _was_inlined(program, node):
+            continue
+        found[node.lineno] = (node.end_lineno or node.lineno, _first(document, node), reason(node))
+    for magic in document.left:
+        found[magic.line] = (magic.line, magic.text, magic.reason)
+    grouped = [_left(document, line, *rest) for line, rest in sorted(_merged(document, found))]
+    return sorted([*grouped, *(_left(document, line, line, text, why) for line, text, why in further)], key=_place)
+
+
+def _place(left: Left) -> tuple[int, int]:
+    return left.cell or 0, left.line
+
+
+def _lines(node: ast.stmt) -> Iterator[int]:
+    return iter(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+
+
+def _was_inlined(program: Program, node: ast.stmt) -> bool:
+    """Say whether the body of a function was put in line: its statements are listed by themselves."""
+    inner = set(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
+    return any(other.node.lineno in inner for other in program.statements if other.node is not node)
+
+
+def _first(document: Document, node: ast.stmt) -> str:
+    return document.lines[node.lineno - 1].strip()[:100] if node.lineno <= len(document.lines) else ""
+
+
+def _left(document: Document, line: int, last: int, text: str, why: str) -> Left:
+    first = line if document.is_script else document.line_in_cell(line)
+    return Left(document.cell(line), first, first + last - line, text, why)
+
+
+def _merged(
+    document: Document, found: dict[int, tuple[int, str, str]]
+) -> Iterator[tuple[int, tuple[int, str, str]]]:
+    """Put neighbours with the same reason together."""
+    current: tuple[int, tuple[int, str, str]] | None = None
+    for line, (last, text, why) in sorted(found.items()):
+        if current is not None:
+            start, (end, first_text, first_why) = current
+            between = document.lines[end : line - 1]
+            same_cell = document.cell(start) == document.cell(line)
+            is_next = all(not gap.strip() or gap.strip().startswith("#") for gap in between)
+            if why == first_why and same_cell and is_next:
+                current = start, (max(last, end), first_text, why)
+                continue
+            yield current
+        current = line, (last, text, why)
+    if current is not None:
+        yield current
+
+
+def reason(node: ast.stmt) -> str:
+    """Say why a statement is no part of an experiment."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return "an import that is not needed"
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return "not needed by the search"
+    calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
+    names = {last_name(call.func) for call in calls}
+    names |= {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
+    roots = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    if any(name.endswith("train_test_split") or name == "randomSplit" for name in names):
+        return "a split: a hash of each row decides for life whether it trains or tests"
+    if names & {"fit", "fit_predict", *CROSS_VALIDATING}:
+        return "fits: a run does"
+    if any(_PLOTS.fullmatch(name) for name in roots) or any(_PLOTTING.fullmatch(name) for name in names):
+        return "plots"
+    if names & _SAVES:
+        return "saves: a run publishes the model and keeps the batch"
+    if any(_JUDGES.fullmatch(name) for name in names):
+        return "evaluates: a run does, on rows that were never seen"
+    if names & {"ArgumentParser", "add_argument", "parse_args"}:
+        return "reads the command line"
+    if names & _LOOKS or isinstance(node, ast.Expr):
+        return "looks at the data"
+    return "not needed by the search"

@@ -1,0 +1,75 @@
+"""Backward slices: the statements that a value is made of."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from diurnal.notebook.effects import free_names
+from diurnal.notebook.program import BUILTINS, Program, Statement
+
+Rewrite = Callable[[int, Statement], ast.stmt | None]
+"""From the index of a statement and the statement to what stands for it, or None for nothing."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The statements that some names need.
+
+    Attributes
+    ----------
+    nodes : dict of int to ast.stmt
+        By the index of the statement, in order; a statement may stand for one that was rewritten.
+    unresolved : frozenset of str
+        Names that nothing defines.
+    """
+
+    nodes: dict[int, ast.stmt]
+    unresolved: frozenset[str]
+
+
+def backward(
+    program: Program,
+    names: Iterable[str],
+    before: int,
+    *,
+    fits: bool = False,
+    rewrite: Rewrite | None = None,
+    keep: Callable[[str, int], bool] = lambda _name, _at: True,
+) -> Slice:
+    """Collect the statements before one that its names are made of.
+
+    Parameters
+    ----------
+    program : Program
+        All statements.
+    names : iterable of str
+        What is wanted.
+    before : int
+        The index of the statement that wants them.
+    fits : bool
+        Whether fitting an object counts as a change of it.
+    rewrite : callable, optional
+        Gives what stands for a statement.
+    keep : callable
+        Whether a name that a function needs is followed.
+    """
+    def expanded(needed: Iterable[str], at: int) -> set[str]:
+        needed = set(needed)
+        return {name for name in program.expanded(needed, at) if name in needed or keep(name, at)}
+
+    wanted, nodes = expanded(names, before), dict[int, ast.stmt]()
+    for index in reversed(range(before)):
+        statement = program[index]
+        touched = statement.binds | statement.may_bind | statement.changes | (statement.fits if fits else frozenset())
+        if not touched & wanted:
+            continue
+        node = rewrite(index, statement) if rewrite else statement.node
+        if node is None:
+            continue
+        nodes[index] = node
+        wanted -= statement.binds
+        if statement.definition is None:  # what a function needs is wanted where it is called
+            wanted |= expanded(statement.uses if node is statement.node else free_names(node), index)
+    return Slice(dict(sorted(nodes.items())), frozenset(wanted - BUILTINS))

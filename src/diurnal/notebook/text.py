@@ -1,0 +1,104 @@
+"""Pieces of text: comments, docstrings, literals, and the empty lines between definitions."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from diurnal.notebook.arguments import HOLE
+
+LONGEST = 120
+
+
+def hole(said: str, indent: int) -> list[str]:
+    """Write what is to be filled in as comments.
+
+    Examples
+    --------
+    >>> hole("name the column to predict", 0)
+    ['# FILL_IN: name the column to predict']
+    """
+    return _wrapped(f"{HOLE}: {said}", indent)
+
+
+def comment(said: str, indent: int) -> list[str]:
+    """Write a comment."""
+    return _wrapped(said, indent)
+
+
+def _wrapped(said: str, indent: int) -> list[str]:
+    return textwrap.wrap(
+        " ".join(said.split()),
+        LONGEST - indent,
+        initial_indent="# ",
+        subsequent_indent="#     ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def holes_in(text: str) -> list[dict[str, object]]:
+    """List what is to be filled in, with the lines where it stands.
+
+    Examples
+    --------
+    >>> holes_in("x = 1\\n# FILL_IN: first\\n#     and more\\n")
+    [{'line': 2, 'what': 'first and more'}]
+    """
+    found: list[dict[str, object]] = []
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        start = re.match(rf"\s*# {HOLE}: (.*)", line)
+        if start:
+            said, after = [start[1]], number
+            while after < len(lines) and lines[after].lstrip().startswith("#     "):
+                said.append(lines[after].lstrip("# "))
+                after += 1
+            found.append({"line": number, "what": " ".join(said)})
+    return found
+
+
+def docstring(said: str) -> str:
+    """Write a title as a docstring.
+
+    Examples
+    --------
+    >>> print(docstring('Who "survives"'))
+    \"\"\"Who "survives".\"\"\"
+    """
+    said = said.replace("\\", "\\\\").replace('"""', "'''").strip()
+    ends = said[-1:] in (".", "!", "?")
+    return f'"""{said}"""' if ends else f'"""{said}."""'
+
+
+def quoted(text: str) -> str:
+    """Write a literal of text in double quotes, where that needs no escapes."""
+    return f'"{text}"' if text.isprintable() and not set('"\\') & set(text) else repr(text)
+
+
+class Block(NamedTuple):
+    """Lines of a module that belong together."""
+
+    lines: list[str]
+    is_definition: bool = False
+
+
+def joined(blocks: Iterable[Block]) -> str:
+    """Put blocks together: two empty lines around definitions, one between others.
+
+    Examples
+    --------
+    >>> joined([Block(["import re"]), Block([]), Block(["def f():", "    pass"], True)])
+    'import re\\n\\n\\ndef f():\\n    pass\\n'
+    """
+    lines: list[str] = []
+    before: Block | None = None
+    for block in blocks:
+        if block.lines:
+            if before is not None:
+                lines += [""] * (2 if block.is_definition or before.is_definition else 1)
+            lines += block.lines
+            before = block
+    return "".join(f"{line.rstrip()}\n" for line in lines)
