@@ -62,7 +62,7 @@ def run(name: str, *, namespace: dict | None = None) -> dict:
     return namespace
 
 
-def bring_data(folder: Path, n: int = 120) -> None:
+def bring_data(folder: Path, n: int = 80) -> None:
     """Write the files that the notebooks read."""
     rng = np.random.default_rng(0)
     yes = np.where(rng.random(n) < 0.4, "yes", "no")
@@ -105,7 +105,7 @@ def bring_data(folder: Path, n: int = 120) -> None:
         }
     ).to_csv(folder / "flats.csv", sep=";", decimal=",", index=False)
     measured = pd.DataFrame(rng.normal(size=(n, 4)).round(3), columns=["alcohol", "acid", "ash", "hue"])
-    measured.assign(quality=np.where(measured.alcohol + measured.hue > 0, "good", "poor")).to_csv(
+    measured.assign(quality=(measured.alcohol + measured.hue > 0).astype(int)).to_csv(
         folder / "wine.csv", index=False
     )
     orders = pd.DataFrame(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -149,12 +150,14 @@ class _Literals(ast.NodeTransformer):
             is_same = False
         if text is None or not is_same or type(node.value) is bool:
             text = repr(node.value)
-        return ast.Name(_quoted(text) if isinstance(node.value, str) else text, ast.Load())
+        return ast.Name(_quoted(text) if isinstance(node.value, str) else _numeral(text), ast.Load())
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
         text = self.layout.literal(node)
-        if text is None or not text[:1].isalpha() or "f" not in text[:2].lower():
-            return node
+        if text is None or not _reads_as(text, node):
+            text = ast.unparse(node)
+        if text[:2] == "f'" and text[:4] != "f'''" and not set('"\\') & set(text):
+            text = f'f"{text[2:-1]}"'
         return ast.Name(text, ast.Load())
 
     def visit_MatchValue(self, node: ast.MatchValue) -> ast.AST:
@@ -170,6 +173,20 @@ def _quoted(text: str) -> str:
     """Write a text in double quotes, where that needs no further escapes."""
     is_plain = text[:1] == "'" and text[:3] != "'''" and '"' not in text and "\\" not in text
     return f'"{text[1:-1]}"' if is_plain else text
+
+
+def _numeral(text: str) -> str:
+    """Write a number as formatters do: 0.1 for .1, and 1.0 for 1. before anything else."""
+    text = re.sub(r"^\.(?=\d)", "0.", text)
+    return re.sub(r"(?<=\d)\.(?=$|[eEjJ])", ".0", text)
+
+
+def _reads_as(text: str, node: ast.expr) -> bool:
+    """Say whether a text is an expression."""
+    try:
+        return ast.dump(ast.parse(text, mode="eval").body) == ast.dump(node)
+    except (SyntaxError, ValueError):
+        return False
 
 
 def _first_line(node: ast.stmt) -> int:

@@ -1,0 +1,149 @@
+"""Notebooks of different styles, really run, against the experiments that are taken from them."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.compose import make_column_selector
+
+import notebook_files
+from diurnal.cli import taking
+from diurnal.day import Day
+from diurnal.experiment import find
+from diurnal.flow import run
+from diurnal.settings import Settings, open_stores
+from diurnal.sources import record_batches
+from diurnal.values import DataInterval
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")  # notebooks use pandas' older words
+
+DAY = DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
+
+# Of each notebook: the search, the features and the target, as its own names say them once it has run.
+NOTEBOOKS = {
+    "churn_script": ("found", 'load("customers.csv")[NUMERIC + CATEGORICAL]', 'load("customers.csv")["churned"]'),
+    "compared_by_function": ("lasso", "X", "y"),
+    "database": ("search", 'orders.drop(columns="returned")', 'orders["returned"]'),
+    "folds_by_hand": ("model", "train[features]", "train[TARGET]"),
+    "halving": ("hs", "X", "iris.target_names[y]"),
+    "helpers_inside": ("grid", "X", "y"),
+    "loans": ("gs", "X", "y"),
+    "passengers": ("search", "X", "y"),
+    "patients": ("search", "X", "y"),
+    "random_numbers": ("model", "pd.DataFrame(X, columns=['x0', 'x1', 'x2'])", "y"),
+    "scaled_outside": ("grid_search", "dataset.iloc[:, :-1]", "dataset.iloc[:, -1]"),
+    "scored_only": ("model", "flats", "y"),
+    "several_searches": ("tree_search", "X", "y"),
+    "stars_and_merges": ("search", "X", "y"),
+    "texts": ("gs", 'messages[["text"]]', 'messages["label"]'),
+    "tumours": ("search", "load_breast_cancer(as_frame=True).data", "np.array(['malignant', 'benign'])[y]"),
+}
+# Those that fit something outside of their search: the experiment's is a pipeline around the notebook's.
+AROUND = {"scaled_outside": "sc", "texts": "select"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with the data of all notebooks."""
+    notebook_files.bring_data(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", f"sqlite:///{tmp_path / 'shop.db'}")
+    (tmp_path / "diurnal.toml").write_text("[diurnal]\n")
+    yield tmp_path
+    for name in [n for n, m in sys.modules.items() if str(tmp_path) in str(getattr(m, "__file__", None))]:
+        del sys.modules[name]
+
+
+def take(name, folder, **options):
+    """Take the experiment of a notebook."""
+    path = notebook_files.write(name, folder)
+    return taking.take(str(path), None, None, options.pop("search", None), force=False, dry_run=False)
+
+
+def experiment_of(name, folder):
+    take(name, folder)
+    return find(name, folder / "experiments")
+
+
+def same(one, other, X):
+    """Say whether two values are equal as parts of a search; X is the frame that selectors of columns see."""
+    if isinstance(other, make_column_selector) and not isinstance(one, make_column_selector):
+        return list(one) == other(X)
+    if isinstance(one, BaseEstimator):
+        ours, theirs = one.get_params(deep=False), other.get_params(deep=False)
+        return type(one).__name__ == type(other).__name__ and same(ours, theirs, X)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key], X) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(same(a, b, X) for a, b in zip(one, other, strict=True))
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
+    if hasattr(one, "dist") and hasattr(one, "kwds"):
+        return (one.dist.name, one.args, one.kwds) == (other.dist.name, other.args, other.kwds)
+    if callable(one) and not isinstance(one, type):
+        sample = np.array([[1.0, 2.0], [3.0, 60.0]])
+        return np.array_equal(one(sample), other(sample))
+    if hasattr(one, "split") and not isinstance(one, str):
+        return repr(one) == repr(other)
+    return type(one) is type(other) and (one == other or repr(one) == repr(other) == "nan")
+
+
+def cells_of(column):
+    """Give the cells of a column in one form: a CSV file knows no types before its contract."""
+    cells = [None if cell is None or cell != cell or cell == "" else cell for cell in np.asarray(column).tolist()]
+    try:
+        return [None if cell is None else round(float(cell), 9) for cell in cells]
+    except ValueError:
+        return list(map(str, cells))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_experiment_is_the_notebooks(name, folder):
+    wanted, features, target = NOTEBOOKS[name]
+    experiment = experiment_of(name, folder)
+    names = notebook_files.run(name, namespace={"pd": pd, "np": np})
+    X, y = eval(features, names), eval(target, names)
+
+    notebooks, ours = names[wanted], experiment.build()
+    if name in AROUND:
+        assert ours.estimator.steps[0][0] == AROUND[name]
+        assert same(notebooks.estimator, ours.estimator.named_steps["model"], X)
+        prefixed = [{f"model__{k}": v for k, v in grid.items()} for grid in np.atleast_1d(notebooks.param_grid)]
+        assert same(prefixed, list(np.atleast_1d(ours.param_grid)), X)
+        ours.set_params(estimator=notebooks.estimator, param_grid=notebooks.param_grid)
+    assert same(notebooks, ours, X), f"{notebooks}\n{ours}"
+
+    batches = record_batches(experiment.source, DAY, Settings.load(folder).connections())
+    frame = pa.Table.from_batches(batches).to_pandas()
+    rows = frame.drop(columns=[experiment.target, *experiment.drop])
+    if name in ("halving", "tumours"):  # SklearnDataset gives columns names of its own
+        rows.columns = X.columns
+    assert list(rows.columns) == list(X.columns)
+    assert cells_of(frame[experiment.target]) == cells_of(y)
+    for column in X.columns:
+        assert cells_of(rows[column]) == cells_of(X[column]), column
+
+
+def test_files_are_well_formed(folder):
+    texts = {name: take(name, folder).draft.text for name in NOTEBOOKS}
+    assert max(len(line) for text in texts.values() for line in text.splitlines()) <= 120
+    for words in (["check", "--select=E,F,I,W,B,UP"], ["format", "--check", "--diff"]):
+        call = [sys.executable, "-m", "ruff", *words, "--isolated", "--line-length=120", "experiments"]
+        done = subprocess.run(call, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["churn_script", "compared_by_function", "loans", "scaled_outside", "stars_and_merges"])
+def test_experiment_runs_a_day(name, folder, warehouse_url):
+    experiment = experiment_of(name, folder)
+    stores = open_stores(Settings.load(folder, {"DIURNAL_WAREHOUSE": warehouse_url}))
+    try:
+        outcome = run(Day(experiment, DAY, stores, by="test"))
+    finally:
+        stores.warehouse.close()
+    assert outcome.version is not None
