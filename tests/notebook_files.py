@@ -105,9 +105,7 @@ def bring_data(folder: Path, n: int = 80) -> None:
         }
     ).to_csv(folder / "flats.csv", sep=";", decimal=",", index=False)
     measured = pd.DataFrame(rng.normal(size=(n, 4)).round(3), columns=["alcohol", "acid", "ash", "hue"])
-    measured.assign(quality=(measured.alcohol + measured.hue > 0).astype(int)).to_csv(
-        folder / "wine.csv", index=False
-    )
+    measured.assign(quality=(measured.alcohol + measured.hue > 0).astype(int)).to_csv(folder / "wine.csv", index=False)
     orders = pd.DataFrame(
         {
             "order_id": range(n),

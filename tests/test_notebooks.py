@@ -138,7 +138,9 @@ def test_files_are_well_formed(folder):
         assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["churn_script", "compared_by_function", "loans", "scaled_outside", "stars_and_merges"])
+@pytest.mark.parametrize(
+    "name", ["churn_script", "compared_by_function", "loans", "scaled_outside", "stars_and_merges"]
+)
 def test_experiment_runs_a_day(name, folder, warehouse_url):
     experiment = experiment_of(name, folder)
     stores = open_stores(Settings.load(folder, {"DIURNAL_WAREHOUSE": warehouse_url}))

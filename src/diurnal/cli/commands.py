@@ -59,7 +59,13 @@ def diurnal() -> None:
 @click.option("--dry-run", is_flag=True, help="With --from: print the experiment, and write nothing.")
 @as_json
 def init(
-    folder: str | None, name: str | None, notebook: str | None, search: str | None, force: bool, dry_run: bool, json_: bool
+    folder: str | None,
+    name: str | None,
+    notebook: str | None,
+    search: str | None,
+    force: bool,
+    dry_run: bool,
+    json_: bool,
 ) -> None:
     """Write a new project that runs at once: experiment, Dag file, settings, README.
 
@@ -325,9 +331,7 @@ def warehouse(deed: str) -> None:
 diurnal.add_command(airflow)
 
 
-def _new_project(
-    folder: str | None, name: str | None, *, force: bool, json_: bool, others: dict[str, object]
-) -> None:
+def _new_project(folder: str | None, name: str | None, *, force: bool, json_: bool, others: dict[str, object]) -> None:
     import json
     import shlex
 

@@ -61,7 +61,10 @@ def write(folder: str, name: str | None, *, force: bool = False) -> list[Path]:
     """
     experiment = name_for(folder, name)
     return write_all(
-        {Path(folder) / target.format(name=experiment): filled(source, experiment) for source, target in _FILES.items()},
+        {
+            Path(folder) / target.format(name=experiment): filled(source, experiment)
+            for source, target in _FILES.items()
+        },
         force=force,
     )
 

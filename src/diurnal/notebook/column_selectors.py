@@ -38,7 +38,18 @@ class Selectors:
         if self.features is None:
             return None
         node, at = self._bare(node, at)
-        return self._all(node, at) or self._by_dtype(node, at) or self._by_comprehension(node, at)
+        for read in (self._all, self._by_dtype, self._by_comprehension, self._difference):
+            found = read(node, at)
+            if found is not None:
+                return found
+        return None
+
+    def is_frame(self, node: ast.expr, at: int) -> bool:
+        """Say whether an expression is the frame that is fitted, or one that it is taken from."""
+        if self.features is None:
+            return False
+        found = follow(self.program, node, at, steps=True)
+        return found.version(self.program) == self.features.version(self.program)
 
     def _bare(self, node: ast.expr, at: int) -> tuple[ast.expr, int]:
         """Take off what only lists columns, or takes out those that are no features."""
@@ -114,7 +125,39 @@ class Selectors:
         frame = _frame_of(loop.iter)
         if frame is None or self._all(loop.iter, at) is None:
             return None
-        return _of_test(loop.ifs[0], ast.unparse(frame), loop.target.id)
+        return self._complement(loop.ifs[0], node.elt, at) or _of_test(loop.ifs[0], ast.unparse(frame), loop.target.id)
+
+    def _complement(self, test: ast.expr, column: ast.expr, at: int) -> ast.expr | None:
+        """Read ``[c for c in X.columns if c not in numbers]``, where the numbers are a selector by types."""
+        is_one = isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.NotIn)
+        if not is_one or not isinstance(test, ast.Compare) or ast.dump(test.left) != ast.dump(column):
+            return None
+        return _flipped(self.equal_to(test.comparators[0], at))
+
+    def _difference(self, node: ast.expr, at: int) -> ast.expr | None:
+        """Read ``X.columns.drop(numbers)`` and ``set(X.columns) - set(numbers)``."""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) == 1:
+            if node.func.attr in ("drop", "difference") and self._all(node.func.value, at) is not None:
+                return _flipped(self.equal_to(node.args[0], at))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
+            left, right = _of_set(node.left), _of_set(node.right)
+            if left is not None and right is not None and self._all(left, at) is not None:
+                return _flipped(self.equal_to(right, at))
+        return None
+
+
+def _of_set(node: ast.expr) -> ast.expr | None:
+    is_set = isinstance(node, ast.Call) and last_name(node.func) == "set" and len(node.args) == 1
+    return node.args[0] if is_set and isinstance(node, ast.Call) else None
+
+
+def _flipped(selector: ast.expr | None) -> ast.expr | None:
+    """Give the selector of all other columns."""
+    if not isinstance(selector, ast.Call) or len(selector.keywords) != 1:
+        return None
+    words = {"dtype_include": "dtype_exclude", "dtype_exclude": "dtype_include"}
+    keyword = selector.keywords[0]
+    return _selector({words[keyword.arg or ""]: keyword.value})
 
 
 def _is_selection(node: ast.expr) -> bool:

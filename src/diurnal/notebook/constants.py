@@ -125,7 +125,11 @@ def _joined(program: Program, node: ast.JoinedStr, at: int, depth: int) -> str:
 
 def _operation(program: Program, node: ast.BinOp, at: int, depth: int) -> Any:
     left, right = constant(program, node.left, at, depth), constant(program, node.right, at, depth)
-    if isinstance(node.op, ast.Add) and type(left) is type(right) and isinstance(left, str | list | tuple | int | float):
+    if (
+        isinstance(node.op, ast.Add)
+        and type(left) is type(right)
+        and isinstance(left, str | list | tuple | int | float)
+    ):
         return left + right
     if isinstance(node.op, ast.Sub) and isinstance(left, int | float) and isinstance(right, int | float):
         return left - right

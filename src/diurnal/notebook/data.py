@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from dataclasses import dataclass, field
 
+from diurnal.experiment import experiment
 from diurnal.notebook import datasets, readers
 from diurnal.notebook.arguments import HOLE
 from diurnal.notebook.constants import NotConstant, constant, texts
-from diurnal.notebook.effects import free_names, last_name
+from diurnal.notebook.effects import free_names, last_name, reads
 from diurnal.notebook.fits import Fit, constructor
 from diurnal.notebook.frames import framed
-from diurnal.notebook.preparation import Preparation, prepared, same_file
+from diurnal.notebook.preparation import Preparation, prepared, rewritten, same_file
 from diurnal.notebook.program import Program
 from diurnal.notebook.readers import Places
 from diurnal.notebook.trail import Step, Trail, follow
 
+_OF_FRAMES = ("columns", "values", "index", "iloc", "loc", "pop", "drop", "apply", "map", "shape")
 _FURTHER = ("groups", "sample_weight")
 
 
@@ -51,6 +54,8 @@ class Data:
         The index of the statement that reads.
     split : ast.Call or None
         How the notebook splits.
+    share : float or None
+        The share of rows that it leaves for testing, where it splits by places.
     to_fill_in, notes : list of str
         What is to be decided, and what may surprise.
     left_out : list of (int, str)
@@ -70,6 +75,7 @@ class Data:
     column: str | None = None
     place: int = -1
     split: ast.Call | None = None
+    share: float | None = None
     to_fill_in: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left_out: list[tuple[int, str]] = field(default_factory=list)
@@ -112,6 +118,7 @@ class _Finder:
         self.fit = fit
         self.search = search
         self.places = places
+        self.known = inspect.signature(experiment).parameters  # of @experiment
         self.features = follow(program, fit.features or ast.Constant(None), fit.index, steps=True)
         self.target = follow(program, fit.target or ast.Constant(None), fit.index, steps=False)
         if self.target.keep is not None and len(self.target.keep) == 1:  # y = df[["label"]]
@@ -129,6 +136,13 @@ class _Finder:
         data.split = self.features.split or self.target.split or data.split
         if self.features.by_rows and data.split is None:
             data.notes.append("the notebook takes rows for training by their places; here a hash of each row decides")
+            data.share = self.features.share
+        after = [i for i in data.preparation.nodes if 0 <= data.preparation.split_at < i]
+        if after:
+            data.notes.append(
+                f"{self.program.where(after[0])}: rows are changed after the split; the source changes all rows of a "
+                "batch, so nothing must be learnt from them there, such as a mean"
+            )
         return data
 
     def _without_target(self) -> Data:
@@ -203,7 +217,7 @@ class _Finder:
         found: dict[str, str] = {}
         for name in _FURTHER:
             node = self.fit.keywords.get(name)
-            if node is not None:
+            if node is not None and name in self.known:
                 trail = follow(self.program, node, self.fit.index, steps=False)
                 if trail.column is None or trail.version(self.program) != self.features.version(self.program):
                     return None
@@ -234,10 +248,9 @@ class _Finder:
     def _prepared(self, wanted: tuple[str, ...] | None) -> Data:
         """Give a function that reads the frame, and does to it what the notebook does."""
         trail = self.features
-        result = ast.unparse(trail.node)
-        if wanted is not None:
-            result += f"[{list(wanted)!r}]"
-        return Data.of_function(prepared(self.program, free_names(trail.node), trail.at, self.places), result)
+        node, found = rewritten(self.program, trail.node, trail.at, self.places)
+        result = ast.unparse(node) + ("" if wanted is None else f"[{list(wanted)!r}]")
+        return Data.of_function(prepared(self.program, free_names(node), trail.at, self.places) | found, result)
 
     # -- anything else
 
@@ -252,10 +265,10 @@ class _Finder:
         columns = {name: target[0]}
         for argument in _FURTHER:
             node = self.fit.keywords.get(argument)
-            if node is not None:
+            if node is not None and argument in self.known:
                 preparation |= prepared(self.program, free_names(node), self.fit.index, self.places)
                 columns[argument] = node
-        result, modules = framed(self.program, *features, columns)
+        result, modules = framed(self.program, *features, self.features.column, columns)
         data = Data.of_function(preparation, result)
         data.target, data.modules, data.column = name, modules, self.features.column
         data.named = {argument: argument for argument in columns if argument in _FURTHER}
@@ -280,23 +293,36 @@ class _Finder:
         return False
 
     def _column_of(self, target: tuple[ast.expr, int]) -> str | None:
-        """Give the one column that a target is computed from, if the features leave it out."""
-        node, at = target
-        for _ in range(5):
-            named = {name for part in ast.walk(node) for name in self._named_in(part, at)} & set(self.features.drop)
-            index = self.program.definition(node.id, at) if isinstance(node, ast.Name) else None
-            value = None if index is None else self.program[index].value
-            if named or index is None or value is None:
-                return named.pop() if len(named) == 1 else None
-            node, at = value, index
-        return None
+        """Give the one column that a target is computed from and that is no feature."""
+        features = self.features
+        kept = (features.column,) if features.column is not None else features.keep
+        named, waiting, seen = set[str](), [target], set[int]()
+        while waiting:
+            node, at = waiting.pop()
+            named |= {name for part in ast.walk(node) for name in self._named_in(part, at)}
+            for name in free_names(node):
+                index = self.program.definition(name, at)
+                value = None if index is None else self.program[index].value
+                if index is not None and value is not None and index not in seen and not reads(value):
+                    seen.add(index)
+                    waiting.append((value, index))
+        named = named & set(features.drop) if kept is None else named - set(kept)
+        return named.pop() if len(named) == 1 else None
 
     def _named_in(self, part: ast.AST, at: int) -> tuple[str, ...]:
+        """Give the columns that a part of an expression takes from a frame."""
         if isinstance(part, ast.Subscript):
             return texts(self.program, part.slice, at) or ()
         if isinstance(part, ast.Call) and last_name(part.func) in ("pop", "get") and part.args:
             return texts(self.program, part.args[0], at) or ()
-        return (part.attr,) if isinstance(part, ast.Attribute) else ()
+        is_own = isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name)
+        if not is_own or not isinstance(part, ast.Attribute) or part.value.id not in self._frames():  # type: ignore[attr-defined]
+            return ()
+        return () if part.attr in _OF_FRAMES else (part.attr,)
+
+    def _frames(self) -> set[str]:
+        """Give the names of the frame that the features come from."""
+        return {self.features.node.id} if isinstance(self.features.node, ast.Name) else set()
 
 
 def _at_positions(program: Program, header: list[str], node: ast.expr | None, at: int) -> list[str] | str | None:

@@ -65,9 +65,7 @@ def part_of(program: Program, trail: Trail) -> Part | None:
     return None
 
 
-def _unpacked(
-    program: Program, name: str, target: ast.Tuple, value: ast.expr | None, at: int
-) -> Part | None:
+def _unpacked(program: Program, name: str, target: ast.Tuple, value: ast.expr | None, at: int) -> Part | None:
     """Read ``X, y = load_iris(return_X_y=True)``."""
     call = None if value is None else _call(program, value, at)
     names = [element.id for element in target.elts if isinstance(element, ast.Name)]

@@ -14,10 +14,35 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 FITTING = frozenset({"fit", "fit_transform", "fit_resample", "fit_predict", "partial_fit"})
 _MUTATING = frozenset(
-    "append extend insert remove update pop popitem setdefault clear add discard sort reverse set_params set_output "
-    "set_fit_request set_score_request set_transform_request set_predict_request addGrid".split()
+    [
+        "append",
+        "extend",
+        "insert",
+        "remove",
+        "update",
+        "pop",
+        "popitem",
+        "setdefault",
+        "clear",
+        "add",
+        "discard",
+        "sort",
+        "reverse",
+        "set_params",
+        "set_output",
+        "set_fit_request",
+        "set_score_request",
+        "set_transform_request",
+        "set_predict_request",
+        "addGrid",
+    ]
 )
 _SHUFFLING = frozenset({"shuffle"})
+_READING = re.compile(
+    r"read_\w+|scan_\w+|fetch_\w+|load\w*|genfromtxt|fromfile|open|urlopen|download|get_rdataset|connect|create_engine"
+    r"|make_(classification|regression|blobs|moons|circles|gaussian_quantiles|hastie_10_2|friedman[123]|swiss_roll"
+    r"|s_curve|multilabel_classification|sparse_uncorrelated|low_rank_matrix|checkerboard|biclusters)"
+)
 _COMPOUND = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.With, ast.AsyncWith, ast.Match)
 
 
@@ -97,6 +122,11 @@ def last_name(function: ast.AST) -> str:
     if isinstance(function, ast.Attribute):
         return function.attr
     return function.id if isinstance(function, ast.Name) else ""
+
+
+def reads(node: ast.AST) -> bool:
+    """Say whether an expression or a statement reads data, by the names of what it calls."""
+    return any(isinstance(part, ast.Call) and _READING.fullmatch(last_name(part.func)) for part in ast.walk(node))
 
 
 def changed_parameters(function: Function, changed: Mapping[str, frozenset[int]]) -> frozenset[int]:

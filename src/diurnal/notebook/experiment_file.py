@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import inspect
 from dataclasses import dataclass
 
-from diurnal.experiment import experiment
 from diurnal.notebook import imports
 from diurnal.notebook.arguments import HOLE
 from diurnal.notebook.column_selectors import SELECTOR
@@ -72,7 +70,7 @@ class ExperimentFile:
         self.program = program
         self.declared = declaration
         self.data, self.search = declaration.data, declaration.search
-        self.layout = Layout(program.document.lines)
+        self.layout = Layout(program.document.lines, self.data.preparation.edits)
         names = {name for statement in program.statements for name in statement.uses | statement.binds}
         self.taken = names | {declaration.name, "experiment", PROJECT}
         self.nodes, self.functions = with_named_lambdas(self.search.nodes, self.taken)
@@ -101,7 +99,9 @@ class ExperimentFile:
         return self.program.document.title or f"What {self.program.document.path.name} fits."
 
     def _uses_project(self) -> bool:
-        return any(PROJECT in free_names(node) for node in self.data.preparation.nodes.values())
+        preparation = self.data.preparation
+        nodes = [*preparation.nodes.values(), *(ast.parse(self.data.result).body if self.data.result else [])]
+        return bool(preparation.edits) or any(PROJECT in free_names(node) for node in nodes)
 
     # -- what stands beside the experiment
 
@@ -109,7 +109,7 @@ class ExperimentFile:
         """Give the imports of the module: diurnal's, and what classes, constants and signatures need."""
         found = {Import("diurnal", "experiment"), *(Import("diurnal.sources", name) for name in self.data.imports)}
         found |= {Import("pathlib", "Path")} if self._uses_project() else set()
-        if self.data.preparation.by_query:
+        if self.data.preparation.queries:
             found |= {Import("dataclasses", "dataclass"), Import("diurnal.sources", "Sql")}
         for index, node in self.shared.items():
             found |= imports.needed(self.program, {}, names_when_defined(node), index)
@@ -148,6 +148,8 @@ class ExperimentFile:
             lines = ast.unparse(node).split("\n")
             first = _first_of_body(lines)
         start = min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", []))]) - 1
+        while lines[start - 1].strip().startswith("#"):
+            start -= 1
         inserted = self._import_lines(wanted, first.col_offset)
         return [*lines[:start], *_indented(inserted, first.col_offset), *lines[start:]]
 
@@ -165,9 +167,15 @@ class ExperimentFile:
         data, preparation = self.data, self.data.preparation
         if data.source:
             return data.source, Block([])
-        body = self._source_body(8 if preparation.by_query else 4)
-        if preparation.by_query:
-            head = ["@dataclass(frozen=True)", "class Rows:", *_indented([docstring(self._source_said()), ""], 4)]
+        body = self._source_body(8 if preparation.queries else 4)
+        if preparation.queries:
+            queries = [f"{name}: Sql = {source}" for name, source in preparation.queries.items()]
+            fields = [line for text in queries for line in self._laid_out(text)]
+            head = [
+                "@dataclass(frozen=True)",
+                "class Rows:",
+                *_indented([docstring(self._source_said()), "", *fields, ""], 4),
+            ]
             return "Rows()", Block([*head, "    def read(self, interval, connections):", *body], is_definition=True)
         name = "rows" if "rows" not in self.taken else "read_rows"
         head = [f"def {name}({'spark, ' if data.session else ''}interval):", f"    {docstring(self._source_said())}"]
@@ -182,7 +190,7 @@ class ExperimentFile:
         result = ast.parse(data.result, mode="eval").body
         needed = imports.needed(self.program, own, free_names(result), len(self.program))
         needed |= {_module(module) for module in data.modules}
-        needed |= {Import("", "pyarrow", "pa")} if data.preparation.by_query else set()
+        needed |= {Import("", "pyarrow", "pa")} if data.preparation.queries else set()
         lines = self._import_lines(needed, indent)
         return _indented([*lines, *self._returning(own, result, {}, indent)], indent)
 
@@ -195,8 +203,7 @@ class ExperimentFile:
         if data.drop:
             listed = ", ".join(map(quoted, data.drop))
             arguments.append(f"drop={listed}" if len(data.drop) == 1 else f"drop=({listed})")
-        known = inspect.signature(experiment).parameters
-        arguments += [f"{name}={quoted(column)}" for name, column in data.named.items() if name in known]
+        arguments += [f"{name}={quoted(column)}" for name, column in data.named.items()]
         arguments += [] if self.declared.test_size is None else [f"test_size={self.declared.test_size}"]
         call = ast.parse(f"experiment({', '.join(arguments)}, schedule='@daily')", mode="eval").body
         said = [line for text in data.to_fill_in for line in hole(text, 0)]
@@ -221,7 +228,10 @@ class ExperimentFile:
     def _laid_out(self, text: str) -> list[str]:
         node = ast.parse(text.replace("return ", "_ = ", 1) if text.startswith("return ") else text).body[0]
         lines = self.layout.statement(node, 4)
-        return [line.removeprefix("    ").replace("_ = ", "return ", 1) if text.startswith("return ") else line[4:] for line in lines]
+        return [
+            line.removeprefix("    ").replace("_ = ", "return ", 1) if text.startswith("return ") else line[4:]
+            for line in lines
+        ]
 
     def _returning(self, nodes: _Nodes, result: ast.expr, comments: dict[int, list[str]], indent: int) -> list[str]:
         """Write statements and the return of a result; of the last assignment, if that is the result."""

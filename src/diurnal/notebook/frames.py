@@ -9,7 +9,7 @@ from diurnal.notebook.program import Program
 
 
 def framed(
-    program: Program, features: ast.expr, at: int, columns: dict[str, ast.expr]
+    program: Program, features: ast.expr, at: int, column: str | None, columns: dict[str, ast.expr]
 ) -> tuple[str, tuple[str, ...]]:
     """Write the frame of some features and of further columns.
 
@@ -21,6 +21,8 @@ def framed(
         A frame, or an array, whose columns get the names ``x0``, ``x1``, ...
     at : int
         The index of the statement that uses it.
+    column : str or None
+        The name of the features, where they are one series.
     columns : dict of str to ast.expr
         The further columns.
 
@@ -32,7 +34,9 @@ def framed(
         What it needs.
     """
     text, modules = ast.unparse(features), ["numpy"]
-    if is_array(program, features, at):
+    if column is not None:
+        text, modules = f"pd.DataFrame({{{column!r}: {text}}})", ["numpy", "pandas"]
+    elif is_array(program, features, at):
         text, modules = f'pd.DataFrame({text}).add_prefix("x")', ["numpy", "pandas"]
     raveled = {name: f"np.ravel({ast.unparse(value)})" for name, value in columns.items()}
     if all(name.isidentifier() for name in raveled):

@@ -106,7 +106,7 @@ def _names_of_module(module: str, folder: Path) -> set[str]:
         except (SyntaxError, UnicodeDecodeError):
             return set()
         return {name for node in tree.body for name in names_bound(node)}
-    return _names_installed(module) if _is_installed(module.split(".")[0]) else set()
+    return _names_installed(module) if _is_installed(module.split(".", maxsplit=1)[0]) else set()
 
 
 def names_bound(node: ast.stmt) -> Iterable[str]:

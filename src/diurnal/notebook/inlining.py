@@ -6,10 +6,11 @@ import ast
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 
-from diurnal.notebook.effects import FITTING, Function, free_names, last_name
+from diurnal.notebook.effects import FITTING, Function, effects, free_names, last_name, reads
 from diurnal.notebook.magics import parsed
 
 CROSS_VALIDATING = frozenset({"cross_val_score", "cross_validate", "cross_val_predict"})
+_MAKING = ("Transformer", "Pipeline", "SearchCV", "make_pipeline", "make_column_transformer", "Union")
 _DEEPEST = 6
 _MOST = 20_000  # statements; functions that call each other twice grow without end
 
@@ -170,7 +171,7 @@ class _Line:
         function = self.functions.get(call.func.id) if isinstance(call.func, ast.Name) else None
         return (
             function is not None
-            and self._fits(function, 0)
+            and (self._fits(function, 0) or reads(function) or _looks_at_columns(function))
             and _can_be_inlined(function)
             and not any(isinstance(argument, ast.Starred) for argument in call.args)
             and all(keyword.arg for keyword in call.keywords)
@@ -183,6 +184,16 @@ class _Line:
             return True
         called = [self.functions[name] for name in free_names(function) if name in self.functions]
         return depth < _DEEPEST and any(self._fits(other, depth + 1) for other in called if other is not function)
+
+
+def _looks_at_columns(function: ast.FunctionDef) -> bool:
+    """Say whether a function makes an estimator for the columns of a frame that it is given."""
+    given = {argument.arg for argument in function.args.args}
+    asked = {"columns", "select_dtypes", "dtypes", "shape"}
+    parts = [part for node in function.body for part in ast.walk(node)]
+    looks = (part for part in parts if isinstance(part, ast.Attribute) and part.attr in asked)
+    makes = (part for part in parts if isinstance(part, ast.Call) and last_name(part.func).endswith(_MAKING))
+    return any(isinstance(part.value, ast.Name) and part.value.id in given for part in looks) and any(makes)
 
 
 def can_be_followed(function: Function) -> bool:
@@ -210,8 +221,6 @@ def _is_definition_or_lambda(node: ast.AST) -> bool:
 
 def _bound_by(node: ast.stmt) -> set[str]:
     """Give the names that a statement binds anywhere outside of its functions."""
-    from diurnal.notebook.effects import effects
-
     found = effects(node, {})
     return set(found.binds | found.may_bind)
 
@@ -225,12 +234,11 @@ def _calls(node: ast.AST) -> Iterator[ast.Call]:
         yield node
 
 
-def _bodied(
-    function: ast.FunctionDef, call: ast.Call, taken: frozenset[str]
-) -> tuple[list[ast.stmt], ast.expr | None]:
+def _bodied(function: ast.FunctionDef, call: ast.Call, taken: frozenset[str]) -> tuple[list[ast.stmt], ast.expr | None]:
     """Give the body of a function with the arguments of a call in place, and what it returns."""
     given = _arguments(function, call)
-    body = [copy.deepcopy(node) for node in function.body]
+    is_said = ast.get_docstring(function, clean=False) is not None
+    body = [copy.deepcopy(node) for node in function.body[is_said:]] or [ast.Pass()]
     bound = {name for node in body for name in _bound_by(node)}
     names: dict[str, str] = {}
     assigned: list[ast.stmt] = []

@@ -6,11 +6,12 @@ import ast
 import copy
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from diurnal.notebook.magics import parsed
 
 LONGEST = 120
+_LITERAL = re.compile(r"""[rRuU]?("([^"\\]|\\.)*"|'([^'\\]|\\.)*')""")
 _BRACKETS = {ast.List: "[]", ast.Tuple: "()", ast.Set: "{}", ast.Dict: "{}"}
 
 
@@ -21,10 +22,13 @@ class Layout:
     ----------
     lines : sequence of str
         The lines of the notebook: literals and comments are taken from there.
+    edits : Mapping of (int, int) to str, optional
+        What stands for literals, by their lines and columns.
     """
 
-    def __init__(self, lines: Sequence[str]) -> None:
+    def __init__(self, lines: Sequence[str], edits: Mapping[tuple[int, int], str] | None = None) -> None:
         self.lines = lines
+        self.edits = edits or {}
 
     def statement(self, node: ast.stmt, indent: int = 0) -> list[str]:
         """Write a statement.
@@ -39,7 +43,8 @@ class Layout:
         source = self.segment(node)
         is_compound = hasattr(node, "body")
         if source is not None and (is_compound or "#" in source) and _is_same(source, node):
-            copied = [" " * indent + line if line.strip() else "" for line in _dedented(source, node)]
+            edited = "\n".join(self._edited(number) for number in range(_first_line(node), (node.end_lineno or 0) + 1))
+            copied = [" " * indent + line if line.strip() else "" for line in _dedented(edited, node)]
             if all(len(line) <= LONGEST for line in copied) and not _moves_strings(node, indent):
                 return copied
         if is_compound:
@@ -64,9 +69,15 @@ class Layout:
             return None
         return "\n".join(self.lines[first - 1 : last])
 
-    def expression(self, node: ast.expr) -> str:
-        """Write an expression on one line."""
-        return self._flat(node)
+    def _edited(self, number: int) -> str:
+        """Give a line with its literals replaced."""
+        line = self.lines[number - 1].encode()
+        for (place, column), text in sorted(self.edits.items(), reverse=True):
+            if place == number:
+                rest = line[column:].decode()
+                old = _LITERAL.match(rest)
+                line = line[:column] + (text + rest[old.end() :] if old else rest).encode()
+        return line.decode()
 
     def _flat(self, node: ast.AST) -> str:
         return ast.unparse(ast.fix_missing_locations(_Literals(self).visit(copy.deepcopy(node))))
@@ -128,7 +139,10 @@ class Layout:
             named = [(f"{k.arg}=" if k.arg else "**", k.value) for k in node.keywords]
             return f"{self._flat(node.func)}(", [*positional, *named], ")"
         if isinstance(node, ast.Dict):
-            pairs = [(f"{self._flat(key)}: " if key else "**", value) for key, value in zip(node.keys, node.values, strict=True)]
+            pairs = [
+                (f"{self._flat(key)}: " if key else "**", value)
+                for key, value in zip(node.keys, node.values, strict=True)
+            ]
             return "{", pairs, "}"
         brackets = _BRACKETS.get(type(node))
         if brackets is None or not isinstance(node, ast.List | ast.Tuple | ast.Set):
@@ -143,6 +157,9 @@ class _Literals(ast.NodeTransformer):
         self.layout = layout
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        edit = self.layout.edits.get((getattr(node, "lineno", 0), getattr(node, "col_offset", 0)))
+        if edit is not None and isinstance(node.value, str):
+            return ast.Name(edit, ast.Load())
         text = self.layout.literal(node)
         try:
             is_same = text is not None and ast.literal_eval(text) == node.value
@@ -171,7 +188,7 @@ class _Literals(ast.NodeTransformer):
 
 def _quoted(text: str) -> str:
     """Write a text in double quotes, where that needs no further escapes."""
-    is_plain = text[:1] == "'" and text[:3] != "'''" and '"' not in text and "\\" not in text
+    is_plain = text[:1] == "'" and text[:3] != "'''" and '"' not in text and "\\'" not in text
     return f'"{text[1:-1]}"' if is_plain else text
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import ast
 import copy
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from diurnal.notebook import readers
 from diurnal.notebook.arguments import HOLE
-from diurnal.notebook.effects import free_names, last_name
+from diurnal.notebook.effects import free_names, last_name, root
 from diurnal.notebook.program import Program, Statement
 from diurnal.notebook.readers import Places
 from diurnal.notebook.slices import backward
 
 PROJECT = "PROJECT"
+_PATH = re.compile(r"(?!/)[\w .*/-]+\.(csv|tsv|txt|parquet|feather|json|jsonl|xlsx?|pkl|pickle|npy|npz|h5|db)(\.\w+)?")
+_OWN_NAMES = {PROJECT, HOLE, "pa", "self", "interval", "connections"}
 
 
 @dataclass
@@ -29,17 +32,23 @@ class Preparation:
         Names that nothing defines.
     split : ast.Call or None
         The split that was taken out.
-    by_query : bool
-        Whether it asks a database.
+    split_at : int
+        The index of that split.
+    queries : dict of str to str
+        The queries that it asks a database: by their names, the expressions of their sources.
     to_fill_in : list of str
         What is to be decided.
+    edits : dict of (int, int) to str
+        What stands for literals within functions, by their lines and columns.
     """
 
     nodes: dict[int, ast.stmt] = field(default_factory=dict)
     unresolved: frozenset[str] = frozenset()
     split: ast.Call | None = None
-    by_query: bool = False
+    split_at: int = -1
+    queries: dict[str, str] = field(default_factory=dict)
     to_fill_in: list[str] = field(default_factory=list)
+    edits: dict[tuple[int, int], str] = field(default_factory=dict)
 
     @property
     def place(self) -> int:
@@ -52,8 +61,10 @@ class Preparation:
             dict(sorted({**self.nodes, **other.nodes}.items())),
             self.unresolved | other.unresolved,
             self.split or other.split,
-            self.by_query or other.by_query,
+            max(self.split_at, other.split_at),
+            {**self.queries, **other.queries},
             list(dict.fromkeys([*self.to_fill_in, *other.to_fill_in])),
+            {**self.edits, **other.edits},
         )
 
 
@@ -73,13 +84,58 @@ def prepared(program: Program, names: Iterable[str], at: int, places: Places, *,
     spark : bool
         Whether the session is given to the function.
     """
-    found = Preparation()
+    names, found = frozenset(names), Preparation()
     rewriter = _Rewriter(program, found, places, spark=spark)
     sliced = backward(program, names, at, fits=True, rewrite=rewriter.node)
-    found.nodes = dict(sorted({**_seeds(program, sliced.nodes, at), **sliced.nodes}.items()))
-    found.unresolved = sliced.unresolved - {PROJECT, HOLE} - ({"spark"} if spark else set())
+    nodes = _without_unused_parts(sliced.nodes, names)
+    found.nodes = dict(sorted({**_seeds(program, nodes, at), **nodes}.items()))
+    found.unresolved = sliced.unresolved - _OWN_NAMES - ({"spark"} if spark else set())
     found.to_fill_in.reverse()
+    found.to_fill_in += _relative_paths(found)
     return found
+
+
+def _relative_paths(found: Preparation) -> list[str]:
+    """Name the paths that depend on the folder which the process runs in."""
+    texts: dict[str, None] = {}
+    for node in found.nodes.values():
+        own = {id(part.right) for part in ast.walk(node) if isinstance(part, ast.BinOp) and root(part.left) == PROJECT}
+        for part in ast.walk(node):
+            text = part.value if isinstance(part, ast.Constant) and id(part) not in own else None
+            is_edited = (getattr(part, "lineno", 0), getattr(part, "col_offset", 0)) in found.edits
+            if isinstance(text, str) and _PATH.fullmatch(text) and not is_edited:
+                texts[text] = None
+    return [f"the path {text!r} begins at the folder that the process runs in; begin it at PROJECT" for text in texts]
+
+
+def rewritten(program: Program, node: ast.expr, at: int, places: Places) -> tuple[ast.expr, Preparation]:
+    """Give an expression with paths that begin at the project, and what is to be said about them."""
+    found = Preparation()
+    changed = _Rewriter(program, found, places, spark=False).with_paths(at, ast.Expr(node))
+    return (changed.value if isinstance(changed, ast.Expr) else node), found
+
+
+def _without_unused_parts(nodes: dict[int, ast.stmt], names: frozenset[str]) -> dict[int, ast.stmt]:
+    """Leave out the parts of a split that nothing uses, such as those for testing."""
+    kept: dict[int, ast.stmt] = {}
+    wanted = set(names)
+    for index, node in sorted(nodes.items(), reverse=True):
+        kept[index] = _with_targets(node, wanted) if hasattr(node, "was_split") else node
+        wanted |= free_names(kept[index])
+    return kept
+
+
+def _with_targets(node: ast.stmt, wanted: set[str]) -> ast.stmt:
+    if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Tuple):
+        return node
+    pairs = list(zip(node.targets[0].elts, node.value.elts, strict=True))  # type: ignore[attr-defined]
+    pairs = [(target, value) for target, value in pairs if isinstance(target, ast.Name) and target.id in wanted]
+    if len(pairs) == 1:
+        made = ast.Assign([pairs[0][0]], pairs[0][1])
+    else:
+        both = [target for target, _ in pairs], [value for _, value in pairs]
+        made = ast.Assign([ast.Tuple(both[0], ast.Store())], ast.Tuple(both[1], ast.Load()))
+    return ast.fix_missing_locations(ast.copy_location(made, node))
 
 
 def same_file(path: str | None, date: str) -> list[str]:
@@ -89,8 +145,8 @@ def same_file(path: str | None, date: str) -> list[str]:
     if path.startswith(HOLE):
         return ["the path of the file comes from the command line: write it"]
     return [
-        f"{path} is one file, read again for every data interval; where each interval has a file of its own, "
-        f"write its date into the path, as {date}"
+        f"{path} is read again, whole, for every data interval; where each interval has a file of its own, write its "
+        f"date into the path, as {date}"
     ]
 
 
@@ -117,24 +173,29 @@ class _Rewriter:
 
     def node(self, index: int, statement: Statement) -> ast.stmt | None:
         """Give what stands for a statement."""
-        if statement.definition is not None or statement.is_import:
+        if statement.is_import:
+            return statement.node
+        if statement.definition is not None:
+            self._edit(index, statement.node)
             return statement.node
         if self.spark and "spark" in statement.binds:
             return None
         call = _split_in(statement)
         if call is not None:
-            return self._without_split(statement, call)
-        return self._with_paths(index, statement.node)
+            return self._without_split(index, statement, call)
+        return self.with_paths(index, statement.node)
 
-    def _without_split(self, statement: Statement, call: ast.Call) -> ast.stmt:
+    def _without_split(self, index: int, statement: Statement, call: ast.Call) -> ast.stmt:
         """Let both parts of a split be all rows: which of them train is decided by a hash."""
         self.found.split = call
         targets = statement.target.elts if isinstance(statement.target, ast.Tuple) else []
         values = [copy.deepcopy(call.args[place // 2]) for place in range(len(targets))]
-        both = ast.Tuple(targets, ast.Store()), ast.Tuple(values, ast.Load())
-        return ast.fix_missing_locations(ast.copy_location(ast.Assign([both[0]], both[1]), statement.node))
+        node = ast.Assign([ast.Tuple(targets, ast.Store())], ast.Tuple(values, ast.Load()))
+        node.was_split = True  # type: ignore[attr-defined]
+        self.found.split_at = max(self.found.split_at, index)
+        return ast.fix_missing_locations(ast.copy_location(node, statement.node))
 
-    def _with_paths(self, index: int, node: ast.stmt) -> ast.stmt:
+    def with_paths(self, index: int, node: ast.stmt) -> ast.stmt:
         """Let relative paths begin at the project, wherever the process runs, and queries ask a connection."""
         calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
         changes = {place: change for place, call in enumerate(calls) if (change := self._changed(index, call))}
@@ -143,7 +204,7 @@ class _Rewriter:
         changed = copy.deepcopy(node)
         again = [part for part in ast.walk(changed) if isinstance(part, ast.Call)]
         for place, value in changes.items():
-            if isinstance(value, ast.Call):
+            if isinstance(value, ast.Call) and value.keywords is not None and not _is_path(value):
                 again[place].func, again[place].args, again[place].keywords = value.func, value.args, value.keywords
             else:
                 readers.with_path(again[place], value)
@@ -153,24 +214,42 @@ class _Rewriter:
         """Give another path for a call that reads a file, or another call for one that asks a database."""
         if last_name(call.func).startswith("read_sql"):
             return self._query(index, call)
-        path = readers.path_of(self.program, call, index)
+        return self._place(call, readers.path_of(self.program, call, index))
+
+    def _place(self, call: ast.Call, path: str | None) -> ast.expr | None:
         if path is None or readers.is_url(path):
             return None
         self.found.to_fill_in += same_file(path, "{interval.start:%Y-%m-%d} in an f-string")
         if path.startswith("/"):
             return ast.Constant(path)
-        return ast.BinOp(ast.Name(PROJECT, ast.Load()), ast.Div(), ast.Constant(self.places.seen(path)))
+        place = ast.BinOp(ast.Name(PROJECT, ast.Load()), ast.Div(), ast.Constant(self.places.seen(path)))
+        is_text = last_name(call.func) == "glob"  # which takes no other paths
+        return ast.Call(ast.Name("str", ast.Load()), [place], []) if is_text else place
+
+    def _edit(self, index: int, node: ast.stmt) -> None:
+        """Let the paths within a function begin at the project, where they are literals."""
+        for call in (part for part in ast.walk(node) if isinstance(part, ast.Call)):
+            literal = readers.literal_path(call)
+            place = None if literal is None else self._place(call, readers.path_of(self.program, call, index))
+            if place is not None and literal is not None:
+                self.found.edits[literal.lineno, literal.col_offset] = ast.unparse(place).replace("'", '"')
 
     def _query(self, index: int, call: ast.Call) -> ast.Call | None:
         """Ask the query of a connection that the deployment knows, and not of one that the notebook makes."""
         reading = readers.query_of(self.program, call, index)
         if reading is None:
             return None
-        self.found.by_query = True
+        name = next((n for n, source in self.found.queries.items() if source == reading.source), None)
+        name = name or f"query{len(self.found.queries) + 1 if self.found.queries else ''}"
+        self.found.queries[name] = reading.source
         self.found.to_fill_in += reading.to_fill_in
-        text = f"pa.Table.from_batches({reading.source}.read(interval, connections)).to_pandas()"
+        text = f"pa.Table.from_batches(self.{name}.read(interval, connections)).to_pandas()"
         made = ast.parse(text, mode="eval").body
         return made if isinstance(made, ast.Call) else None
+
+
+def _is_path(call: ast.Call) -> bool:
+    return last_name(call.func) == "str"
 
 
 def _split_in(statement: Statement) -> ast.Call | None:
@@ -179,5 +258,3 @@ def _split_in(statement: Statement) -> ast.Call | None:
     if not isinstance(value, ast.Call) or last_name(value.func) != "train_test_split":
         return None
     return value if isinstance(target, ast.Tuple) and len(target.elts) == 2 * len(value.args) else None
-
-

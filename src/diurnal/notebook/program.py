@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,16 +18,12 @@ from diurnal.notebook.effects import (
     effects,
     free_names,
     last_name,
+    reads,
     root,
 )
 from diurnal.notebook.inlining import straightened
 
 BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__", "display", "get_ipython"}
-_READING = re.compile(
-    r"read_\w+|scan_\w+|fetch_\w+|load\w*|genfromtxt|fromfile|open|urlopen|download|get_rdataset|connect|create_engine"
-    r"|make_(classification|regression|blobs|moons|circles|gaussian_quantiles|hastie_10_2|friedman[123]|swiss_roll"
-    r"|s_curve|multilabel_classification|sparse_uncorrelated|low_rank_matrix|checkerboard|biclusters)"
-)
 _CONTAINERS = (ast.List, ast.Tuple, ast.Set, ast.Dict)
 
 
@@ -184,11 +179,6 @@ class Program:
             touched = statement.binds | statement.may_bind | (statement.changes if depends else frozenset())
             data = data | touched if depends else data - statement.binds
         self._data_at_end = frozenset(data)
-
-
-def reads(node: ast.AST) -> bool:
-    """Say whether an expression or a statement reads data, by the names of what it calls."""
-    return any(isinstance(part, ast.Call) and _READING.fullmatch(last_name(part.func)) for part in ast.walk(node))
 
 
 def without_fit(node: ast.expr) -> ast.expr:

@@ -21,10 +21,23 @@ from diurnal.sources import Files, Sql
 _TABLES = ("read_csv", "read_table", "read_parquet", "read_json", "read_excel", "read_feather", "read_orc")
 _QUERIES = ("read_sql", "read_sql_query", "read_sql_table")
 _FILES = (*_TABLES, "read_pickle", "read_hdf", "read_fwf", "read_xml", "read_stata", "read_sas", "read_spss", "loadtxt",
-          "genfromtxt", "load", "open", "fromfile", "read_html")  # fmt: skip
+          "genfromtxt", "load", "open", "fromfile", "read_html", "glob")  # fmt: skip
 _NO_NUMBERS = frozenset(
-    "engine low_memory memory_map verbose infer_datetime_format cache_dates float_precision dtype_backend "
-    "error_bad_lines warn_bad_lines encoding_errors storage_options use_nullable_dtypes".split()
+    [
+        "engine",
+        "low_memory",
+        "memory_map",
+        "verbose",
+        "infer_datetime_format",
+        "cache_dates",
+        "float_precision",
+        "dtype_backend",
+        "error_bad_lines",
+        "warn_bad_lines",
+        "encoding_errors",
+        "storage_options",
+        "use_nullable_dtypes",
+    ]
 )
 _SAME = {"sep": "delimiter", "columns": "usecols"}  # pandas' word, and another one that Files may have for it
 
@@ -89,7 +102,9 @@ def is_url(path: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]*:", path) is not None and not re.match(r"[a-zA-Z]:[\\/]", path)
 
 
-def source_of(program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | None, places: Places) -> Reading | None:
+def source_of(
+    program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | None, places: Places
+) -> Reading | None:
     """Give the source for a call of `read_csv` and its like.
 
     Parameters
@@ -120,9 +135,13 @@ def source_of(program: Program, call: ast.Call, at: int, keep: tuple[str, ...] |
 
 def path_of(program: Program, call: ast.Call, at: int) -> str | None:
     """Give the path that a call reads, where it is known."""
-    if last_name(call.func) not in _FILES:
-        return None
-    return text(program, _path_argument(call), at)
+    return text(program, _path_argument(call), at) if last_name(call.func) in _FILES else None
+
+
+def literal_path(call: ast.Call) -> ast.Constant | None:
+    """Give the path that a call reads, where it is written in the call."""
+    argument = _path_argument(call) if last_name(call.func) in _FILES else None
+    return argument if isinstance(argument, ast.Constant) else None
 
 
 def _path_argument(call: ast.Call) -> ast.expr | None:
@@ -194,7 +213,7 @@ def _options(
             value = constant(program, node, at)
         except NotConstant:
             return (taken, left_out) if name in _NO_NUMBERS else None
-        if name in defaults and defaults[name] == value or _is_usual(name, value):
+        if (name in defaults and defaults[name] == value) or _is_usual(name, value):
             continue
         if name in known or _SAME.get(name) in known:
             taken[name if name in known else _SAME[name]] = value
@@ -239,12 +258,16 @@ def header_of(program: Program, call: ast.Call, at: int, places: Places) -> list
 
 def query_of(program: Program, call: ast.Call, at: int) -> Reading | None:
     """Give the source for a call of `read_sql`: the query, and a connection whose URI the deployment knows."""
-    asked = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in ("sql", "table_name")), None)
+    asked = (
+        call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in ("sql", "table_name")), None)
+    )
     query = text(program, _bare(asked), at)
     if query is None:
         return None
     if last_name(call.func) == "read_sql_table" or re.fullmatch(r"\s*[\w.]+\s*", query):
         query = f"select * from {query.strip()}"
+    if not set("'\"") & set(query) and "--" not in query:
+        query = " ".join(query.split())
     try:
         Sql(query, connection="database")
     except DeclarationError:

@@ -16,14 +16,52 @@ from diurnal.notebook.program import Program
 _PLOTS = re.compile(r"(plt|sns|seaborn|px|go|fig|ax|axes|axs|alt|ggplot|matplotlib|plotly|wandb)")
 _PLOTTING = re.compile(r"(plot\w*|hist|boxplot|scatter|heatmap|show|savefig|from_estimator|set_style|scatter_matrix)")
 _LOOKS = frozenset(
-    "print display pprint head tail info describe sample value_counts nunique unique isnull isna shape dtypes corr "
-    "columns groupby crosstab set_option filterwarnings simplefilter basicConfig".split()
+    [
+        "print",
+        "display",
+        "pprint",
+        "head",
+        "tail",
+        "info",
+        "describe",
+        "sample",
+        "value_counts",
+        "nunique",
+        "unique",
+        "isnull",
+        "isna",
+        "shape",
+        "dtypes",
+        "corr",
+        "columns",
+        "groupby",
+        "crosstab",
+        "set_option",
+        "filterwarnings",
+        "simplefilter",
+        "basicConfig",
+    ]
 )
 _JUDGES = re.compile(
     r"predict\w*|score|\w+_score|\w+_error|\w+_loss|confusion_matrix|classification_report|roc_curve|\w+_curve|decision_function"
     r"|best_\w+_|cv_results_|feature_importances_|permutation_importance|coef_"
 )
-_SAVES = frozenset("dump to_csv to_parquet to_excel to_json to_pickle save savez to_sql log_model log_metric log_param".split())
+_SAVES = frozenset(
+    [
+        "dump",
+        "to_csv",
+        "to_parquet",
+        "to_excel",
+        "to_json",
+        "to_pickle",
+        "save",
+        "savez",
+        "to_sql",
+        "log_model",
+        "log_metric",
+        "log_param",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +130,7 @@ def left_out(program: Program, taken: set[int], further: list[tuple[int, str, st
     found: dict[int, tuple[int, str, str]] = {}
     for statement in program.statements:
         node = statement.node
-        if node.lineno in kept or statement.definition is not None and _was_inlined(program, node):
+        if node.lineno in kept or (statement.definition is not None and _was_inlined(program, node)):
             continue
         found[node.lineno] = (node.end_lineno or node.lineno, _first(document, node), reason(node))
     for magic in document.left:
@@ -124,9 +162,7 @@ def _left(document: Document, line: int, last: int, text: str, why: str) -> Left
     return Left(document.cell(line), first, first + last - line, text, why)
 
 
-def _merged(
-    document: Document, found: dict[int, tuple[int, str, str]]
-) -> Iterator[tuple[int, tuple[int, str, str]]]:
+def _merged(document: Document, found: dict[int, tuple[int, str, str]]) -> Iterator[tuple[int, tuple[int, str, str]]]:
     """Put neighbours with the same reason together."""
     current: tuple[int, tuple[int, str, str]] | None = None
     for line, (last, text, why) in sorted(found.items()):

@@ -55,11 +55,12 @@ def backward(
     keep : callable
         Whether a name that a function needs is followed.
     """
+
     def expanded(needed: Iterable[str], at: int) -> set[str]:
         needed = set(needed)
         return {name for name in program.expanded(needed, at) if name in needed or keep(name, at)}
 
-    wanted, nodes = expanded(names, before), dict[int, ast.stmt]()
+    wanted, nodes, bound = expanded(names, before), dict[int, ast.stmt](), set[str]()
     for index in reversed(range(before)):
         statement = program[index]
         touched = statement.binds | statement.may_bind | statement.changes | (statement.fits if fits else frozenset())
@@ -70,6 +71,7 @@ def backward(
             continue
         nodes[index] = node
         wanted -= statement.binds
+        bound |= statement.may_bind
         if statement.definition is None:  # what a function needs is wanted where it is called
             wanted |= expanded(statement.uses if node is statement.node else free_names(node), index)
-    return Slice(dict(sorted(nodes.items())), frozenset(wanted - BUILTINS))
+    return Slice(dict(sorted(nodes.items())), frozenset(wanted - bound - BUILTINS))

@@ -9,17 +9,17 @@ from pathlib import Path
 from diurnal.errors import UsageError
 from diurnal.notebook import cells
 from diurnal.notebook.arguments import HOLE
+from diurnal.notebook.column_selectors import Selectors
 from diurnal.notebook.constants import NotConstant, constant
-from diurnal.notebook.data import Data, data_of
+from diurnal.notebook.data import data_of
 from diurnal.notebook.effects import last_name
 from diurnal.notebook.experiment_file import Declaration, ExperimentFile
-from diurnal.notebook.fits import Fit, choose
+from diurnal.notebook.fits import choose
 from diurnal.notebook.pipeline import around, grid_of
 from diurnal.notebook.program import Program
 from diurnal.notebook.readers import Places
 from diurnal.notebook.report import Report, left_out
 from diurnal.notebook.search import Search, search_of
-from diurnal.notebook.column_selectors import Selectors
 from diurnal.notebook.slices import backward
 from diurnal.notebook.text import holes_in
 from diurnal.notebook.trail import follow
@@ -90,10 +90,16 @@ class _Taking:
         size = self._test_size()
         grid = grid_of(program, fit.estimator, fit.index) if fit.kind == "search" else None
         ending = around(program, self.search.result, self.data, fit.kind, grid)
-        file = ExperimentFile(program, Declaration(self.name, self.search, ending, self.data, size, self.places.expression()))
+        file = ExperimentFile(
+            program, Declaration(self.name, self.search, ending, self.data, size, self.places.expression())
+        )
         text = file.text()
         self._report(file, text, size)
-        return Draft(text, self.report, tuple(_modules(program, [*self.search.nodes.values(), *self.data.preparation.nodes.values()])))
+        return Draft(
+            text,
+            self.report,
+            tuple(_modules(program, [*self.search.nodes.values(), *self.data.preparation.nodes.values()])),
+        )
 
     def _search(self) -> Search:
         fit, program = self.fit, self.program
@@ -122,6 +128,8 @@ class _Taking:
 
     def _test_size(self) -> float | None:
         call = self.data.split
+        if call is None and self.data.share is not None:
+            return self.data.share
         if call is None:
             if self.fit.features is not None:
                 self.report.notes.append("the notebook does not split its rows; the experiment tests on 30 % of them")
@@ -140,7 +148,11 @@ class _Taking:
         report.taken = self._taken(size)
         report.to_fill_in = holes_in(text)
         report.notes = [*self._notes(file), *data.notes, *report.notes]
-        taken = {*self.search.nodes, *data.preparation.nodes, *([data.place] if data.place >= 0 else [])} | self._chain()
+        taken = {
+            *self.search.nodes,
+            *data.preparation.nodes,
+            *([data.place] if data.place >= 0 else []),
+        } | self._chain()
         report.left_out = left_out(self.program, taken, self._arguments_left_out())
 
     def _taken(self, size: float | None) -> list[dict[str, str]]:
@@ -188,14 +200,18 @@ class _Taking:
         taken = set(data.named)
         for name, node in self.fit.keywords.items():
             if self.fit.by == "fit" and name not in taken:
-                found.append((program[self.fit.index].node.lineno, f"{name}={ast.unparse(node)[:60]}", "an argument of the fit"))
+                found.append(
+                    (program[self.fit.index].node.lineno, f"{name}={ast.unparse(node)[:60]}", "an argument of the fit")
+                )
         return found
 
     def _notes(self, file: ExperimentFile) -> list[str]:
         fit, data, search = self.fit, self.data, self.search
         notes = []
         if self.others:
-            listed = ", ".join(f"`{one.name}` ({self.program.where(one.index if one.by else one.index - 1)})" for one in self.others)
+            listed = ", ".join(
+                f"`{one.name}` ({self.program.where(one.index if one.by else one.index - 1)})" for one in self.others
+            )
             notes.append(f"`{fit.name}` is taken; --search takes another one: {listed}")
         if not fit.by:
             notes.append(f"the notebook never fits `{fit.name}`")
@@ -204,20 +220,28 @@ class _Taking:
         if fit.by not in ("", "fit"):
             notes.append(f"`{fit.by}` only scores: an experiment cross-validates what it tunes, in a search")
         if self.document.out_of_order:
-            notes.append("cells were run in another order than the one that they stand in, which is the one that counts")
+            notes.append(
+                "cells were run in another order than the one that they stand in, which is the one that counts"
+            )
         notes += [f"the option {name} of the command line is {value}" for name, value in self.program.options.items()]
-        notes += [f"{self.program.where(at)}: `{text[:80]}` is a selector now: it reads the columns when it is fitted"
-                  for at, text in search.selected]  # fmt: skip
+        notes += [
+            f"{self.program.where(at)}: `{text[:80]}` is `{new}` now, which reads the data when it is fitted"
+            for at, text, new in search.selected
+        ]
         if file.named_functions:
             notes.append(f"lambdas became functions, so that a model can be saved: {', '.join(file.named_functions)}")
         if data.steps:
-            listed = ", ".join(f"`{ast.unparse(step.estimator)[:40]}` ({self.program.where(step.index)})" for step in data.steps)
+            listed = ", ".join(
+                f"`{ast.unparse(step.estimator)[:40]}` ({self.program.where(step.index)})" for step in data.steps
+            )
             notes.append(
                 f"fitted outside of the search, and now the first steps of a pipeline within it: {listed}; "
                 f"the parameters of the model are named model__..."
             )
         if data.column is not None:
-            notes.append(f"the notebook fits on the column {data.column!r} alone: the first step of the pipeline selects it")
+            notes.append(
+                f"the notebook fits on the column {data.column!r} alone: the first step of the pipeline selects it"
+            )
         return notes
 
 
@@ -256,7 +280,9 @@ def _share_of_weights(program: Program, call: ast.Call, at: int) -> float | None
 def _modules(program: Program, nodes: list[ast.stmt]) -> list[Path]:
     """Give the files beside the notebook that some statements import, and those that these import."""
     folder, found = program.document.path.resolve().parent, list[Path]()
-    waiting = [node for statement in program.statements for node in [statement.node] if statement.is_import and node in nodes]
+    waiting = [
+        node for statement in program.statements for node in [statement.node] if statement.is_import and node in nodes
+    ]
     while waiting:
         node = waiting.pop()
         for name in _imported(node):

@@ -12,8 +12,10 @@ from diurnal.notebook.fits import constructor
 from diurnal.notebook.program import Program, without_fit
 
 _LONGEST = 500
-_SAME_ROWS = frozenset("copy to_numpy squeeze ravel flatten reset_index to_list tolist to_frame toarray".split())
-_SAME_DATA = frozenset("array asarray ascontiguousarray ravel squeeze column_or_1d Series list".split())
+_SAME_ROWS = frozenset(
+    ["copy", "to_numpy", "squeeze", "ravel", "flatten", "reset_index", "to_list", "tolist", "to_frame", "toarray"]
+)
+_SAME_DATA = frozenset(["array", "asarray", "ascontiguousarray", "ravel", "squeeze", "column_or_1d", "Series", "list"])
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Trail:
         Where that is.
     by_rows : bool
         Whether rows were taken by their places, as by the folds of a loop or ``df[:800]``.
+    share : float or None
+        The share of rows that ``df[: int(0.8 * len(df))]`` leaves for testing.
     flat : bool
         Whether a column was made a table of one column, by ``reshape(-1, 1)``.
     raw : list of (ast.expr, int)
@@ -75,6 +79,7 @@ class Trail:
     split: ast.Call | None = None
     split_at: int = -1
     by_rows: bool = False
+    share: float | None = None
     flat: bool = False
     raw: list[tuple[ast.expr, int]] = field(default_factory=list)
 
@@ -241,7 +246,13 @@ class _Walk:
     def _transformed(self, call: ast.Call, at: int) -> bool:
         """Go through a transformer that is fitted outside of the search."""
         is_one = isinstance(call.func, ast.Attribute) and call.func.attr in ("transform", "fit_transform")
-        if not is_one or not self.steps or not call.args or self._has_chosen() or not isinstance(call.func, ast.Attribute):
+        if (
+            not is_one
+            or not self.steps
+            or not call.args
+            or self._has_chosen()
+            or not isinstance(call.func, ast.Attribute)
+        ):
             return False
         estimator = without_fit(call.func.value)
         made = constructor(self.program, estimator, at)
@@ -264,6 +275,8 @@ class _Walk:
             ends = [end for end in (node.slice.lower, node.slice.upper, node.slice.step) if end is not None]
             if not all(_is_place(self.program, end, at) for end in ends):
                 return False
+            if node.slice.lower is None and node.slice.upper is not None:
+                self.trail.share = _share_after(self.program, node.slice.upper, at)
         elif not (isinstance(node.slice, ast.Name) and self._is_fold(node.slice.id, at)):
             return False
         self.trail.by_rows = True
@@ -301,7 +314,27 @@ def _is_one(call: ast.Call, name: str) -> bool:
 
 
 def _is_place(program: Program, node: ast.expr, at: int) -> bool:
+    """Say whether an expression is a number of rows: a constant, or one computed from how many there are."""
     try:
         return isinstance(constant(program, node, at), int)
     except NotConstant:
-        return False
+        counted = _counted(program, node, at)
+        return counted is not None
+
+
+def _counted(program: Program, node: ast.expr, at: int) -> ast.expr | None:
+    """Give the expression that computes a number of rows: ``int(0.8 * len(df))``."""
+    if isinstance(node, ast.Name):
+        index = program.definition(node.id, at)
+        value = None if index is None else program[index].value
+        return None if value is None or index is None else _counted(program, value, index)
+    calls = any(isinstance(part, ast.Call) and last_name(part.func) == "len" for part in ast.walk(node))
+    shapes = any(isinstance(part, ast.Attribute) and part.attr == "shape" for part in ast.walk(node))
+    return node if calls or shapes else None
+
+
+def _share_after(program: Program, node: ast.expr, at: int) -> float | None:
+    counted = _counted(program, node, at)
+    parts = [] if counted is None else [part.value for part in ast.walk(counted) if isinstance(part, ast.Constant)]
+    shares = [part for part in parts if isinstance(part, float) and 0 < part < 1]
+    return round(1 - shares[0], 10) if len(shares) == 1 else None
