@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,7 @@ def _place(cell: int | None, line: int, last: int) -> str:
     return lines if cell is None else f"cell {cell}, {lines}"
 
 
-def _section(title: str, rows: list[tuple[str, ...]]) -> list[str]:
+def _section(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Write rows below a title, in columns."""
     if not rows:
         return []

@@ -64,11 +64,10 @@ def _without_default(given: dict[str | None, ast.expr], name: str) -> ast.expr:
 
 def _parsed(nodes: list[ast.stmt]) -> Iterator[str]:
     """Give the names that hold the options."""
-    for node in nodes:
-        for part in ast.walk(node):
-            if isinstance(part, ast.Assign) and isinstance(part.value, ast.Call):
-                if last_name(part.value.func) in ("parse_args", "parse_arguments", "get_args", "parse_cli"):
-                    yield from (target.id for target in part.targets if isinstance(target, ast.Name))
+    for assign in (part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Assign)):
+        called = last_name(assign.value.func) if isinstance(assign.value, ast.Call) else ""
+        if called in ("parse_args", "parse_arguments", "get_args", "parse_cli"):
+            yield from (target.id for target in assign.targets if isinstance(target, ast.Name))
 
 
 def _calls(nodes: list[ast.stmt], name: str) -> Iterator[ast.Call]:

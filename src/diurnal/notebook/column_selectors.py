@@ -59,7 +59,7 @@ class Selectors:
                 value = None if index is None else self.program[index].value
                 if index is None or value is None or not isinstance(self.program[index].target, ast.Name):
                     break
-                if any(not self.removes(node.id, change) for change in self.program.changes(node.id, index, at)):
+                if any(not self.removes(change) for change in self.program.changes(node.id, index, at)):
                     break
                 node, at = value, index
             elif isinstance(node, ast.Attribute) and node.attr in ("columns", "values") and _is_selection(node.value):
@@ -72,7 +72,7 @@ class Selectors:
                 break
         return node, at
 
-    def removes(self, name: str, change: int) -> bool:
+    def removes(self, change: int) -> bool:
         """Say whether a statement only removes columns that are no features from a list."""
         call = getattr(self.program[change].node, "value", None)
         is_own = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "remove"
@@ -118,14 +118,14 @@ class Selectors:
     def _by_comprehension(self, node: ast.expr, at: int) -> ast.expr | None:
         """Read ``[c for c in X.columns if X[c].dtype == "object"]``."""
         loop = node.generators[0] if isinstance(node, ast.ListComp) and len(node.generators) == 1 else None
-        if loop is None or not isinstance(loop.target, ast.Name) or len(loop.ifs) != 1:
+        if loop is None or not isinstance(node, ast.ListComp) or len(loop.ifs) != 1:
             return None
-        if not isinstance(node.elt, ast.Name) or node.elt.id != loop.target.id:  # type: ignore[attr-defined]
+        column, frame = loop.target, _frame_of(loop.iter)
+        is_plain = isinstance(column, ast.Name) and isinstance(node.elt, ast.Name) and node.elt.id == column.id
+        if not is_plain or frame is None or self._all(loop.iter, at) is None:
             return None
-        frame = _frame_of(loop.iter)
-        if frame is None or self._all(loop.iter, at) is None:
-            return None
-        return self._complement(loop.ifs[0], node.elt, at) or _of_test(loop.ifs[0], ast.unparse(frame), loop.target.id)
+        test = loop.ifs[0]
+        return self._complement(test, node.elt, at) or _of_test(test, ast.unparse(frame), ast.unparse(column))
 
     def _complement(self, test: ast.expr, column: ast.expr, at: int) -> ast.expr | None:
         """Read ``[c for c in X.columns if c not in numbers]``, where the numbers are a selector by types."""
@@ -137,8 +137,8 @@ class Selectors:
     def _difference(self, node: ast.expr, at: int) -> ast.expr | None:
         """Read ``X.columns.drop(numbers)`` and ``set(X.columns) - set(numbers)``."""
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) == 1:
-            if node.func.attr in ("drop", "difference") and self._all(node.func.value, at) is not None:
-                return _flipped(self.equal_to(node.args[0], at))
+            is_one = node.func.attr in ("drop", "difference") and self._all(node.func.value, at) is not None
+            return _flipped(self.equal_to(node.args[0], at)) if is_one else None
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
             left, right = _of_set(node.left), _of_set(node.right)
             if left is not None and right is not None and self._all(left, at) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from diurnal.notebook.constants import text, texts
+from diurnal.notebook.constants import NotConstant, constant, text, texts
 from diurnal.notebook.effects import last_name
 from diurnal.notebook.program import Program
 
@@ -209,3 +209,17 @@ def _comprehended(program: Program, node: ast.ListComp, frame: ast.expr, at: int
     )
     names = texts(program, test.comparators[0], at) if is_other and isinstance(test, ast.Compare) else None
     return None if names is None else (*before, *names)
+
+
+def at_positions(program: Program, header: list[str], node: ast.expr | None, at: int) -> list[str] | str | None:
+    """Give the names at the places of ``[:, :-1]`` or ``[:, -1]``."""
+    if node is None:
+        return None
+    try:
+        if isinstance(node, ast.Slice):
+            ends = [None if end is None else constant(program, end, at) for end in (node.lower, node.upper, node.step)]
+            return header[slice(*ends)]
+        places = constant(program, node, at)
+        return [header[place] for place in places] if isinstance(places, list) else header[places]
+    except (NotConstant, IndexError, TypeError):
+        return None

@@ -28,7 +28,7 @@ def constant(program: Program, node: ast.AST, at: int, depth: int = 0) -> Any:
     if depth > _DEEPEST:
         raise NotConstant
     try:
-        return ast.literal_eval(node)  # type: ignore[arg-type]
+        return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         pass
     evaluate = _EVALUATED.get(type(node))

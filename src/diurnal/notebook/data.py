@@ -4,89 +4,24 @@ from __future__ import annotations
 
 import ast
 import inspect
-from dataclasses import dataclass, field
 
 from diurnal.experiment import experiment
 from diurnal.notebook import datasets, readers
 from diurnal.notebook.arguments import HOLE
-from diurnal.notebook.constants import NotConstant, constant, texts
+from diurnal.notebook.columns import at_positions
+from diurnal.notebook.constants import texts
 from diurnal.notebook.effects import free_names, last_name, reads
 from diurnal.notebook.fits import Fit, constructor
 from diurnal.notebook.frames import framed
 from diurnal.notebook.preparation import Preparation, prepared, rewritten, same_file
 from diurnal.notebook.program import Program
 from diurnal.notebook.readers import Places
-from diurnal.notebook.trail import Step, Trail, follow
+from diurnal.notebook.rows import Data
+from diurnal.notebook.spark_rows import of_spark
+from diurnal.notebook.trail import follow
 
 _OF_FRAMES = ("columns", "values", "index", "iloc", "loc", "pop", "drop", "apply", "map", "shape")
 _FURTHER = ("groups", "sample_weight")
-
-
-@dataclass
-class Data:
-    """What an experiment declares about its rows.
-
-    Attributes
-    ----------
-    source : str
-        The expression of the source; empty where it is a function.
-    imports : tuple of str
-        What it needs of `diurnal.sources`.
-    preparation : Preparation
-        The statements of the function.
-    result : str
-        What the function returns.
-    modules : tuple of str
-        What the result needs beside the statements: modules, or a module and a name.
-    session : bool
-        Whether the function is one of Spark's.
-    target : str or None
-        The column to predict, if it is known.
-    drop : tuple of str
-        Columns that are no features.
-    named : dict of str to str
-        Further arguments that name columns: ``groups``, ``sample_weight``.
-    steps : list of Step
-        What is fitted outside of the search.
-    column : str or None
-        The one column that the estimator takes as a series, as those of texts do.
-    place : int
-        The index of the statement that reads.
-    split : ast.Call or None
-        How the notebook splits.
-    share : float or None
-        The share of rows that it leaves for testing, where it splits by places.
-    to_fill_in, notes : list of str
-        What is to be decided, and what may surprise.
-    left_out : list of (int, str)
-        By the index of a statement, arguments that were not taken over.
-    """
-
-    source: str = ""
-    imports: tuple[str, ...] = ()
-    preparation: Preparation = field(default_factory=Preparation)
-    result: str = ""
-    modules: tuple[str, ...] = ()
-    session: bool = False
-    target: str | None = None
-    drop: tuple[str, ...] = ()
-    named: dict[str, str] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
-    column: str | None = None
-    place: int = -1
-    split: ast.Call | None = None
-    share: float | None = None
-    to_fill_in: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    left_out: list[tuple[int, str]] = field(default_factory=list)
-
-    @classmethod
-    def of_function(cls, preparation: Preparation, result: str) -> Data:
-        """Make one whose source is a function."""
-        return cls(
-            preparation=preparation, result=result, place=preparation.place, to_fill_in=list(preparation.to_fill_in),
-            split=preparation.split,
-        )  # fmt: skip
 
 
 def data_of(program: Program, fit: Fit, search: list[ast.AST], places: Places) -> Data:
@@ -108,7 +43,7 @@ def data_of(program: Program, fit: Fit, search: list[ast.AST], places: Places) -
         return Data(source=HOLE, to_fill_in=[hint])
     made = constructor(program, fit.estimator, fit.index)
     if made is not None and program.qualified(made.func, fit.index).startswith("pyspark."):
-        return _of_spark(program, fit, fit.features, search, places)
+        return of_spark(program, fit, fit.features, search, places)
     return _Finder(program, fit, search, places).found()
 
 
@@ -159,7 +94,7 @@ class _Finder:
         header = readers.header_of(self.program, call, index, self.places)
         if header is None:
             return
-        features, target = (_at_positions(self.program, header, node, index) for node in asked)
+        features, target = (at_positions(self.program, header, node, index) for node in asked)
         if isinstance(features, list):
             chosen = features
             self.features.drop, self.features.positions = tuple(n for n in header if n not in chosen), None
@@ -323,44 +258,3 @@ class _Finder:
     def _frames(self) -> set[str]:
         """Give the names of the frame that the features come from."""
         return {self.features.node.id} if isinstance(self.features.node, ast.Name) else set()
-
-
-def _at_positions(program: Program, header: list[str], node: ast.expr | None, at: int) -> list[str] | str | None:
-    """Give the names at the places of ``[:, :-1]`` or ``[:, -1]``."""
-    if node is None:
-        return None
-    try:
-        if isinstance(node, ast.Slice):
-            ends = [None if end is None else constant(program, end, at) for end in (node.lower, node.upper, node.step)]
-            return header[slice(*ends)]
-        places = constant(program, node, at)
-        return [header[place] for place in places] if isinstance(places, list) else header[places]
-    except (NotConstant, IndexError, TypeError):
-        return None
-
-
-def _of_spark(program: Program, fit: Fit, features: ast.expr, search: list[ast.AST], places: Places) -> Data:
-    """Give a function of the session for what Spark fits."""
-    trail: Trail = follow(program, features, fit.index, steps=False)
-    preparation = prepared(program, free_names(trail.node), trail.at, places, spark=True)
-    data = Data.of_function(preparation, ast.unparse(trail.node))
-    data.session, data.split = True, trail.split
-    labels = [
-        keyword.value.value
-        for node in search
-        for call in ast.walk(node)
-        if isinstance(call, ast.Call)
-        for keyword in call.keywords
-        if keyword.arg == "labelCol" and isinstance(keyword.value, ast.Constant)
-    ]
-    data.target = str(labels[-1]) if labels else "label"
-    made = {
-        str(k["outputCol"].value): str(k["inputCol"].value)  # type: ignore[attr-defined]
-        for node in search
-        for call in ast.walk(node)
-        if isinstance(call, ast.Call)
-        and {"inputCol", "outputCol"} <= set(k := {keyword.arg: keyword.value for keyword in call.keywords})
-        and all(isinstance(k[name], ast.Constant) for name in ("inputCol", "outputCol"))
-    }
-    data.target = made.get(data.target, data.target)
-    return data

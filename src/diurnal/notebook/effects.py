@@ -166,7 +166,7 @@ def _surely_bound(node: ast.stmt) -> Iterable[str]:
         return _all_of(node.body) & _all_of(node.orelse)
     if isinstance(node, ast.With | ast.AsyncWith):
         return _all_of(node.body) | {name for item in node.items for name in _stored(item.optional_vars)}
-    if isinstance(node, _COMPOUND) or isinstance(node, ast.Delete):
+    if isinstance(node, (*_COMPOUND, ast.Delete)):
         return set()
     return _names(node)[1]
 

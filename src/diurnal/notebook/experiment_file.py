@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from diurnal.notebook import imports
 from diurnal.notebook.arguments import HOLE
 from diurnal.notebook.column_selectors import SELECTOR
-from diurnal.notebook.data import Data
 from diurnal.notebook.effects import free_names
 from diurnal.notebook.functions import names_when_defined, of_the_module, with_named_lambdas
 from diurnal.notebook.imports import Import
@@ -16,6 +15,7 @@ from diurnal.notebook.layout import Layout
 from diurnal.notebook.pipeline import Ending, selecting
 from diurnal.notebook.preparation import PROJECT
 from diurnal.notebook.program import Program
+from diurnal.notebook.rows import Data
 from diurnal.notebook.search import Search
 from diurnal.notebook.text import Block, comment, docstring, hole, joined, quoted
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diurnal.errors import UsageError, nearest
-from diurnal.notebook.effects import free_names, last_name
+from diurnal.notebook.effects import last_name
 from diurnal.notebook.inlining import CROSS_VALIDATING, fits
 from diurnal.notebook.program import Program, without_fit
 
@@ -113,9 +113,9 @@ def _returned(function: ast.FunctionDef) -> ast.Call | None:
         return None
     value = without_fit(returns[-1])
     for node in reversed(function.body):
-        if isinstance(value, ast.Name) and isinstance(node, ast.Assign) and node.targets[0] != value:
-            if any(isinstance(target, ast.Name) and target.id == value.id for target in node.targets):
-                value = without_fit(node.value)
+        targets = node.targets if isinstance(node, ast.Assign) and isinstance(value, ast.Name) else []
+        if any(isinstance(target, ast.Name) and target.id == value.id for target in targets):  # type: ignore[attr-defined]
+            value = without_fit(node.value)  # type: ignore[attr-defined]
     return value if isinstance(value, ast.Call) else None
 
 
@@ -157,19 +157,17 @@ def _outermost(node: ast.AST) -> Iterator[ast.Call]:
 
 def _fit(program: Program, index: int, call: ast.Call) -> Iterator[Fit]:
     keywords = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-    if isinstance(call.func, ast.Attribute) and call.func.attr == "fit" and (call.args or keywords):
-        estimator, by = call.func.value, "fit"
-        given = list(call.args)
-    elif last_name(call.func) in CROSS_VALIDATING:
-        given, by = list(call.args), last_name(call.func)
-        estimator = given.pop(0) if given else keywords.pop("estimator", None)  # type: ignore[assignment]
-    else:
-        return
-    if estimator is None:
-        return
-    features = given[0] if given else keywords.pop("X", keywords.pop("dataset", None))
-    target = given[1] if len(given) > 1 else keywords.pop("y", None)
-    yield Fit(index, without_fit(estimator), features, target, keywords, kind(program, estimator, index), by)
+    given, by = list(call.args), last_name(call.func)
+    estimator: ast.expr | None = None
+    if isinstance(call.func, ast.Attribute) and by == "fit" and (given or keywords):
+        estimator = call.func.value
+    elif by in CROSS_VALIDATING:
+        estimator = given.pop(0) if given else keywords.pop("estimator", None)
+    if estimator is not None:
+        named = keywords.pop("X", None) or keywords.pop("dataset", None)
+        features = given[0] if given else named
+        target = given[1] if len(given) > 1 else keywords.pop("y", None)
+        yield Fit(index, without_fit(estimator), features, target, keywords, kind(program, estimator, index), by)
 
 
 def _is_wanted(program: Program, fit: Fit) -> bool:
@@ -186,11 +184,11 @@ def _predicts(program: Program, fit: Fit) -> bool:
     """Say whether what is fitted also predicts or is scored, as an estimator is and a transformer is not."""
     if fit.by != "fit" or not isinstance(fit.estimator, ast.Name):
         return True
-    asked = {"predict", "predict_proba", "decision_function", "score", "best_params_", "best_estimator_"}
-    name = fit.estimator.id
-    named = {part for statement in program.statements[fit.index :] for part in ast.walk(statement.node)
-             if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == name}  # fmt: skip
-    return any(part.attr in asked for part in named) or not any(part.attr.endswith("transform") for part in named)
+    name, later = fit.estimator.id, program.statements[fit.index :]
+    parts = (part for statement in later for part in ast.walk(statement.node) if isinstance(part, ast.Attribute))
+    asked = {part.attr for part in parts if isinstance(part.value, ast.Name) and part.value.id == name}
+    predicts = asked & {"predict", "predict_proba", "decision_function", "score", "best_params_", "best_estimator_"}
+    return bool(predicts) or not any(name.endswith("transform") for name in asked)
 
 
 def _unfitted(program: Program, fitted: list[Fit]) -> Iterator[Fit]:
@@ -246,8 +244,3 @@ def _nothing(program: Program) -> UsageError:
         f"{path} fits no search and no estimator that could be taken; {_NEEDS}{listed}",
         advice="assign the search to a variable and fit it outside of loops and classes: search.fit(X, y)",
     )
-
-
-def needs(fit: Fit) -> frozenset[str]:
-    """Give the names that the estimator is made of."""
-    return free_names(fit.estimator)

@@ -7,6 +7,8 @@ import ast
 from diurnal.notebook.effects import last_name
 from diurnal.notebook.program import Program
 
+_DEEPEST = 20
+
 
 def framed(
     program: Program, features: ast.expr, at: int, column: str | None, columns: dict[str, ast.expr]
@@ -48,20 +50,16 @@ def framed(
 
 def is_array(program: Program, node: ast.expr, at: int, depth: int = 0) -> bool:
     """Say whether an expression gives an array or a list, which has no names of columns."""
-    if depth > 20:
+    if depth > _DEEPEST:
         return False
     if isinstance(node, ast.Name):
         return _named(program, node, at, depth + 1)
-    if isinstance(node, ast.BinOp):
-        return is_array(program, node.left, at, depth + 1)
-    if isinstance(node, ast.Subscript):
-        return is_array(program, node.value, at, depth + 1)
+    if isinstance(node, ast.BinOp | ast.Subscript):
+        return is_array(program, node.left if isinstance(node, ast.BinOp) else node.value, at, depth + 1)
     if isinstance(node, ast.Attribute):
         return node.attr == "values" or (node.attr == "data" and not _asks_for_frame(program, node.value, at))
-    if isinstance(node, ast.Call):
-        is_numpy = program.qualified(node.func, at).startswith("numpy.")
-        return is_numpy or last_name(node.func) in ("to_numpy", "tolist", "reshape")
-    return False
+    is_numpy = isinstance(node, ast.Call) and program.qualified(node.func, at).startswith("numpy.")
+    return is_numpy or (isinstance(node, ast.Call) and last_name(node.func) in ("to_numpy", "tolist", "reshape"))
 
 
 def _named(program: Program, node: ast.Name, at: int, depth: int) -> bool:

@@ -31,7 +31,7 @@ def with_named_lambdas(
     functions : dict of int to list of ast.FunctionDef
         The functions, by the indexes of the statements that they were taken from.
     """
-    changed, functions = {}, dict[int, list[ast.FunctionDef]]()
+    changed, functions = dict[int, ast.stmt](), dict[int, list[ast.FunctionDef]]()
     for index, node in nodes.items():
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
             target = node.targets[0]
@@ -66,16 +66,18 @@ def _kept(node: ast.AST, *, kept: bool = True) -> Iterable[ast.Lambda]:
 def _name_for(node: ast.stmt, function: ast.Lambda) -> str:
     """Name a function after the pipeline step or the variable that it belongs to."""
     for part in ast.walk(node):
-        named = part.elts[0] if isinstance(part, ast.Tuple) and part.elts else None
-        if isinstance(named, ast.Constant) and isinstance(named.value, str) and named.value.isidentifier():
-            if any(inner is function for element in part.elts[1:2] for inner in _outer(element)):  # type: ignore[attr-defined]
-                return named.value
+        named, made = part.elts[:2] if isinstance(part, ast.Tuple) and len(part.elts) > 1 else (None, None)
+        name = named.value if isinstance(named, ast.Constant) and made is not None else None
+        if isinstance(name, str) and name.isidentifier() and any(inner is function for inner in _outer(made)):
+            return name
     target = node.targets[0] if isinstance(node, ast.Assign) else None
     return f"{target.id}_function" if isinstance(target, ast.Name) else "function"
 
 
-def _outer(node: ast.AST) -> Iterable[ast.AST]:
+def _outer(node: ast.AST | None) -> Iterable[ast.AST]:
     """Walk through an expression, but not into tuples, which name what they hold themselves."""
+    if node is None:
+        return
     yield node
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.Tuple):

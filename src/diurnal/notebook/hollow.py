@@ -47,21 +47,24 @@ class Hollow:
         node = without_fit(node)
         if not self.program.is_data(node, at):
             return node
-        equal = self.selectors.equal_to(node, at) if columns else None
-        if isinstance(node, ast.Name):
-            if equal is not None and isinstance(equal, ast.List):
-                return _remembering(equal, ast.unparse(node))
-            return self.hole(node.id) if self.selectors.is_frame(node, at) else node
+        equal = self._equal(node, at, columns=columns)
         if equal is not None:
             return _remembering(equal, ast.unparse(node))
-        splitter = self._splitter(node, at)
-        if splitter is not None:
-            return _remembering(copy.copy(splitter), ast.unparse(node))
         if isinstance(node, ast.Call) and is_structure(node) and not reads(ast.Call(node.func, [], [])):
             return self._structure(node, at)
         if isinstance(node, ast.List | ast.Tuple | ast.Dict | ast.Set | ast.Starred):
             return self._container(node, at, columns=columns)
         return self.hole(ast.unparse(node)) if self._is_whole(node, at) else node
+
+    def _equal(self, node: ast.expr, at: int, *, columns: bool) -> ast.expr | None:
+        """Give what does the same without the data; a name is left to the statement that binds it."""
+        equal = self.selectors.equal_to(node, at) if columns else None
+        if isinstance(node, ast.Name):
+            return equal if isinstance(equal, ast.List) else None
+        if equal is not None:
+            return equal
+        splitter = self._splitter(node, at)
+        return None if splitter is None else copy.copy(splitter)
 
     def _splitter(self, node: ast.expr, at: int) -> ast.expr | None:
         """Give the splitter of ``list(folds.split(X, y))``: a search makes the same folds with it."""
@@ -74,6 +77,8 @@ class Hollow:
 
     def _is_whole(self, node: ast.expr, at: int) -> bool:
         """Say whether an expression reads the data itself, and not only names that are filled in elsewhere."""
+        if isinstance(node, ast.Name):
+            return self.selectors.is_frame(node, at)
         if isinstance(node, ast.Attribute | ast.Subscript) or reads(node):
             return True
         loops = getattr(node, "generators", [])

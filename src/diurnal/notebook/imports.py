@@ -91,10 +91,10 @@ def _of_star(program: Program, name: str, at: int) -> Iterable[Import]:
     """Find the ``from module import *`` that gives a name."""
     for statement in reversed(program.statements[:at]):
         node = statement.node
-        if isinstance(node, ast.ImportFrom) and node.module and any(alias.name == "*" for alias in node.names):
-            if name in _names_of_module(node.module, program.document.path.parent):
-                yield Import(node.module, name)
-                return
+        module = node.module if isinstance(node, ast.ImportFrom) and node.names[0].name == "*" else None
+        if module and name in _names_of_module(module, program.document.path.parent):
+            yield Import(module, name)
+            return
 
 
 def _names_of_module(module: str, folder: Path) -> set[str]:

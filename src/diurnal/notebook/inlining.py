@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Iterable, Iterator, Mapping
 
-from diurnal.notebook.effects import FITTING, Function, effects, free_names, last_name, reads
+from diurnal.notebook.bodies import bodied, bound_by, with_result
+from diurnal.notebook.effects import FITTING, Function, free_names, last_name, reads
 from diurnal.notebook.magics import parsed
 
 CROSS_VALIDATING = frozenset({"cross_val_score", "cross_validate", "cross_val_predict"})
@@ -28,7 +28,7 @@ def fits(node: ast.AST) -> bool:
 
 
 def straightened(nodes: list[ast.stmt]) -> list[ast.stmt]:
-    """Give the statements in the order in which they run, as far as something is fitted in them.
+    r"""Give the statements in the order in which they run, as far as something is fitted in them.
 
     ``if __name__ == "__main__":``, contexts, branches and functions around a fit are replaced by their bodies; a loop
     over the folds of a splitter by one round of it.
@@ -42,7 +42,7 @@ def straightened(nodes: list[ast.stmt]) -> list[ast.stmt]:
     ... if __name__ == "__main__":
     ...     best = train(SVC(), table)
     ... ''').body
-    >>> print(*map(ast.unparse, straightened(nodes)[1:]), sep="\\n")
+    >>> print(*map(ast.unparse, straightened(nodes)[1:]), sep="\n")
     model = SVC()
     model.fit(table, y)
     best = model
@@ -66,25 +66,26 @@ def _flat(nodes: Iterable[ast.stmt], constants: Mapping[str, object]) -> Iterato
 
 def _body(node: ast.stmt, constants: Mapping[str, object]) -> list[ast.stmt] | None:
     """Give what stands for a statement, or None for the statement itself."""
-    if isinstance(node, ast.If) and _is_main_guard(node.test):
-        return node.body
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         return _cell_magic(node.value)
-    if not isinstance(node, ast.If | ast.With | ast.Try | ast.For) or not fits(node):
+    if isinstance(node, ast.If) and _is_main_guard(node.test):
+        return node.body
+    if not fits(node):
         return None
     if isinstance(node, ast.If):
         chosen = [node.body, node.orelse] if _truth(node.test, constants) else [node.orelse]
         return next((body for body in chosen if any(map(fits, body))), [])
     if isinstance(node, ast.Try):
         return [*node.body, *node.orelse, *node.finalbody]
-    if isinstance(node, ast.For):
-        return node.body if is_over_folds(node) else None
-    return node.body
+    return node.body if isinstance(node, ast.With) or (isinstance(node, ast.For) and is_over_folds(node)) else None
 
 
 def is_over_folds(node: ast.For) -> bool:
     """Say whether a loop goes over the folds of a splitter, as ``for train, test in folds.split(X)`` does."""
-    return any(isinstance(part, ast.Call) and last_name(part.func) == "split" for part in ast.walk(node.iter))
+    calls = (part for part in ast.walk(node.iter) if isinstance(part, ast.Call) and last_name(part.func) == "split")
+    return isinstance(node.target, ast.Tuple) and any(
+        call.args and not isinstance(call.args[0], ast.Constant) for call in calls
+    )
 
 
 def _is_main_guard(test: ast.expr) -> bool:
@@ -131,7 +132,7 @@ class _Line:
 
     def __init__(self, nodes: list[ast.stmt]) -> None:
         self.functions = {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
-        self.names = {name for node in nodes for name in _bound_by(node)}
+        self.names = {name for node in nodes for name in bound_by(node)}
         self.used: set[str] = set()
         self.count = 0
 
@@ -144,10 +145,10 @@ class _Line:
                 continue
             function = self.functions[last_name(call.func)]
             self.used.add(function.name)
-            body, result = _bodied(function, call, taken)
-            locals_ = frozenset(name for part in body for name in _bound_by(part))
+            body, result = bodied(function, call, taken)
+            locals_ = frozenset(name for part in body for name in bound_by(part))
             yield from self.inlined(body, taken | locals_, depth + 1)
-            rest = _with(node, call, result)
+            rest = with_result(node, call, result)
             if rest is not None:
                 yield from self.inlined([rest], taken, depth + 1)
 
@@ -156,9 +157,9 @@ class _Line:
         for function in reversed(self.functions.values()):
             if fits(function) and function.name not in self.used and _can_be_inlined(function):
                 call = ast.Call(ast.Name(function.name, ast.Load()), [], [])
-                body, _ = _bodied(function, call, frozenset())
+                body, _ = bodied(function, call, frozenset())
                 flat = list(_flat(body, {}))
-                return list(self.inlined(flat, frozenset(name for part in flat for name in _bound_by(part)), 1))
+                return list(self.inlined(flat, frozenset(name for part in flat for name in bound_by(part)), 1))
         return []
 
     def _call(self, node: ast.stmt) -> ast.Call | None:
@@ -196,8 +197,8 @@ def _looks_at_columns(function: ast.FunctionDef) -> bool:
     return any(isinstance(part.value, ast.Name) and part.value.id in given for part in looks) and any(makes)
 
 
-def can_be_followed(function: Function) -> bool:
-    """Say whether a function is a straight line: one return, at its end."""
+def _is_straight(function: Function) -> bool:
+    """Say whether a function has one return at most, at its end."""
     returns = [part for part in ast.walk(function) if isinstance(part, ast.Return)]
     nested = [part for node in function.body for part in ast.walk(node) if _is_definition_or_lambda(part)]
     inner = {id(part) for node in nested for part in ast.walk(node) if isinstance(part, ast.Return)}
@@ -208,7 +209,7 @@ def _can_be_inlined(function: ast.FunctionDef) -> bool:
     odd = (ast.Yield, ast.YieldFrom, ast.Global, ast.Nonlocal, ast.Await)
     arguments = function.args
     return (
-        can_be_followed(function)
+        _is_straight(function)
         and not any(isinstance(part, odd) for part in ast.walk(function))
         and not (arguments.vararg or arguments.kwarg)
         and function.name not in free_names(function)
@@ -219,12 +220,6 @@ def _is_definition_or_lambda(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda)
 
 
-def _bound_by(node: ast.stmt) -> set[str]:
-    """Give the names that a statement binds anywhere outside of its functions."""
-    found = effects(node, {})
-    return set(found.binds | found.may_bind)
-
-
 def _calls(node: ast.AST) -> Iterator[ast.Call]:
     """Give the calls of a statement, inner ones first, but for those in comprehensions and lambdas."""
     for child in ast.iter_child_nodes(node):
@@ -232,89 +227,3 @@ def _calls(node: ast.AST) -> Iterator[ast.Call]:
             yield from _calls(child)
     if isinstance(node, ast.Call):
         yield node
-
-
-def _bodied(function: ast.FunctionDef, call: ast.Call, taken: frozenset[str]) -> tuple[list[ast.stmt], ast.expr | None]:
-    """Give the body of a function with the arguments of a call in place, and what it returns."""
-    given = _arguments(function, call)
-    is_said = ast.get_docstring(function, clean=False) is not None
-    body = [copy.deepcopy(node) for node in function.body[is_said:]] or [ast.Pass()]
-    bound = {name for node in body for name in _bound_by(node)}
-    names: dict[str, str] = {}
-    assigned: list[ast.stmt] = []
-    for parameter, value in given.items():
-        if isinstance(value, ast.Name) and parameter not in bound:
-            names[parameter] = value.id
-            continue
-        names |= {parameter: _fresh(parameter, taken)} if parameter in taken else {}
-        if value is not None:
-            target = ast.Name(parameter, ast.Store())
-            assigned.append(ast.copy_location(ast.Assign([target], value), call))
-    names |= {name: _fresh(name, taken) for name in bound - set(given) if name in taken}
-    renamed = [_Renamed(names).visit(node) for node in body]
-    for node in assigned:
-        node.targets = [_Renamed(names).visit(target) for target in node.targets]  # type: ignore[attr-defined]
-    result = renamed.pop().value if isinstance(renamed[-1], ast.Return) else None
-    whole = [*assigned, *renamed]
-    for node in whole:
-        ast.fix_missing_locations(node)
-    return whole, result
-
-
-def _arguments(function: ast.FunctionDef, call: ast.Call) -> dict[str, ast.expr | None]:
-    """Give the value of each parameter; None where there is none."""
-    arguments = function.args
-    places = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
-    given: dict[str, ast.expr | None] = dict.fromkeys(places)
-    given |= dict(zip(places[len(places) - len(arguments.defaults) :], arguments.defaults, strict=True))
-    given |= {
-        argument.arg: default for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    }
-    given |= dict(zip(places, call.args, strict=False))
-    given |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg in given}
-    return given
-
-
-def _fresh(name: str, taken: frozenset[str]) -> str:
-    number = 2
-    while f"{name}_{number}" in taken:
-        number += 1
-    return f"{name}_{number}"
-
-
-class _Renamed(ast.NodeTransformer):
-    """Give names other names."""
-
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self.names = names
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:
-        node.id = self.names.get(node.id, node.id)
-        return node
-
-    def visit_arg(self, node: ast.arg) -> ast.arg:
-        node.arg = self.names.get(node.arg, node.arg)
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        node.name = self.names.get(node.name, node.name)
-        self.generic_visit(node)
-        return node
-
-
-def _with(node: ast.stmt, call: ast.Call, result: ast.expr | None) -> ast.stmt | None:
-    """Give a statement with the result of a call in its place; None where nothing is left of it."""
-    if isinstance(node, ast.Expr) and node.value is call:
-        return None
-    value = result if result is not None else ast.Constant(None)
-
-    class _Replaced(ast.NodeTransformer):
-        def visit_Call(self, other: ast.Call) -> ast.AST:
-            return value if other is call else self.generic_visit(other)
-
-    return ast.fix_missing_locations(_Replaced().visit(_shallow(node, call)))
-
-
-def _shallow(node: ast.stmt, call: ast.Call) -> ast.stmt:
-    """Copy a statement, but not one of its calls, so that it can be found in the copy."""
-    return copy.deepcopy(node, {id(call): call})

@@ -207,8 +207,8 @@ def _reads_as(text: str, node: ast.expr) -> bool:
 
 
 def _first_line(node: ast.stmt) -> int:
-    decorators = getattr(node, "decorator_list", None)
-    return min([node.lineno, *(decorator.lineno for decorator in decorators or [])])
+    decorators: list[ast.expr] = getattr(node, "decorator_list", None) or []
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def _dedented(source: str, node: ast.stmt) -> list[str]:
@@ -238,8 +238,8 @@ def _is_code(comment: str) -> bool:
         body = parsed(comment.lstrip("# ")).body
     except SyntaxError:
         return False
-    return any(not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Name | ast.Constant | ast.BinOp | ast.Tuple)
-               for node in body)  # fmt: skip
+    words = (ast.Name, ast.Constant, ast.BinOp, ast.Tuple)
+    return not all(isinstance(node, ast.Expr) and isinstance(node.value, words) for node in body)
 
 
 def _is_marker(comment: str) -> bool:

@@ -14,7 +14,8 @@ _ASSIGNED = re.compile(r"\s*[\w.,\s\[\]'\"]+=\s*[%!]")
 _SHELL = re.compile(r"\s*(pip3?|conda|mamba|uv|apt-get|ls|cd|pwd|cat|mkdir|wget|curl)\s+[\w./~-]")
 _OPTIONS = re.compile(r"(\s*-\w+(\s*\d+)?)*\s*")
 _TOKEN = re.compile(
-    r"""\#.* | (?P<long>\"{3}|'{3}) | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | (?P<open>[([{]) | (?P<close>[)\]}])""",
+    r"""\#.* | (?P<long>\"{3}|'{3}) | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'
+    | (?P<open>[([{]) | (?P<close>[)\]}])""",
     re.VERBOSE,
 )
 
@@ -44,11 +45,11 @@ def parsed(text: str) -> ast.Module:
 
 
 def without_magics(text: str) -> tuple[str, list[Magic]]:
-    """Replace lines that are not Python by ``pass``, so that all others keep their numbers.
+    r"""Replace lines that are not Python by ``pass``, so that all others keep their numbers.
 
     Examples
     --------
-    >>> text, magics = without_magics("%matplotlib inline\\nif gpu:\\n    !pip install cupy\\n%time model.fit(X, y)")
+    >>> text, magics = without_magics("%matplotlib inline\nif gpu:\n    !pip install cupy\n%time model.fit(X, y)")
     >>> print(text)
     pass
     if gpu:

@@ -6,11 +6,11 @@ import ast
 import re
 from dataclasses import dataclass, field
 
-from diurnal.notebook.data import Data
 from diurnal.notebook.effects import last_name
-from diurnal.notebook.fits import constructor
+from diurnal.notebook.fits import Fit, constructor
 from diurnal.notebook.imports import Import
 from diurnal.notebook.program import Program
+from diurnal.notebook.rows import Data
 
 _GRIDS = {
     "GridSearchCV": "param_grid",
@@ -109,15 +109,15 @@ def _step_name(estimator: ast.expr, taken: set[str]) -> str:
     return name
 
 
-def grid_of(program: Program, estimator: ast.expr, at: int) -> str | None:
+def grid_of(program: Program, fit: Fit) -> str | None:
     """Give the attribute of a search that holds its candidates, followed by ``list`` where that is a list."""
-    made = constructor(program, estimator, at)
+    made = constructor(program, fit.estimator, fit.index) if fit.kind == "search" else None
     if made is None:
         return None
     attribute = _GRIDS.get(last_name(made.func), "param_distributions")
     given = next((keyword.value for keyword in made.keywords if keyword.arg == attribute), None)
     given = given if given is not None else made.args[1] if len(made.args) > 1 else None
     if isinstance(given, ast.Name):
-        index = program.definition(given.id, at)
+        index = program.definition(given.id, fit.index)
         given = None if index is None else program[index].value
     return f"{attribute} list" if isinstance(given, ast.List) else attribute

@@ -12,6 +12,7 @@ from diurnal.notebook import readers
 from diurnal.notebook.arguments import HOLE
 from diurnal.notebook.effects import free_names, last_name, root
 from diurnal.notebook.program import Program, Statement
+from diurnal.notebook.queries import query_of
 from diurnal.notebook.readers import Places
 from diurnal.notebook.slices import backward
 
@@ -236,7 +237,7 @@ class _Rewriter:
 
     def _query(self, index: int, call: ast.Call) -> ast.Call | None:
         """Ask the query of a connection that the deployment knows, and not of one that the notebook makes."""
-        reading = readers.query_of(self.program, call, index)
+        reading = query_of(self.program, call, index)
         if reading is None:
             return None
         name = next((n for n, source in self.found.queries.items() if source == reading.source), None)

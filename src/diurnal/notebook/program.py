@@ -229,5 +229,5 @@ def _rebind(holds: dict[str, set[str]], statement: Statement) -> None:
         holds[target.id] = names | {other for name in names for other in holds.get(name, ())}
         if isinstance(value, ast.Name):  # two names of one object
             holds.setdefault(value.id, set()).add(target.id)
-    elif target is not None and value is not None and (name := root(target)):
-        holds.setdefault(name, set()).update(held(value) - {name})
+    elif target is not None and value is not None and (changed := root(target)):
+        holds.setdefault(changed, set()).update(held(value) - {changed})

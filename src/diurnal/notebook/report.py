@@ -13,55 +13,30 @@ from diurnal.notebook.effects import last_name
 from diurnal.notebook.inlining import CROSS_VALIDATING
 from diurnal.notebook.program import Program
 
-_PLOTS = re.compile(r"(plt|sns|seaborn|px|go|fig|ax|axes|axs|alt|ggplot|matplotlib|plotly|wandb)")
-_PLOTTING = re.compile(r"(plot\w*|hist|boxplot|scatter|heatmap|show|savefig|from_estimator|set_style|scatter_matrix)")
-_LOOKS = frozenset(
-    [
-        "print",
-        "display",
-        "pprint",
-        "head",
-        "tail",
-        "info",
-        "describe",
-        "sample",
-        "value_counts",
-        "nunique",
-        "unique",
-        "isnull",
-        "isna",
-        "shape",
-        "dtypes",
-        "corr",
-        "columns",
-        "groupby",
-        "crosstab",
-        "set_option",
-        "filterwarnings",
-        "simplefilter",
-        "basicConfig",
-    ]
-)
-_JUDGES = re.compile(
-    r"predict\w*|score|\w+_score|\w+_error|\w+_loss|confusion_matrix|classification_report|roc_curve|\w+_curve|decision_function"
-    r"|best_\w+_|cv_results_|feature_importances_|permutation_importance|coef_"
-)
-_SAVES = frozenset(
-    [
-        "dump",
-        "to_csv",
-        "to_parquet",
-        "to_excel",
-        "to_json",
-        "to_pickle",
-        "save",
-        "savez",
-        "to_sql",
-        "log_model",
-        "log_metric",
-        "log_param",
-    ]
-)
+_PLOTS = re.compile("plt|sns|seaborn|px|go|fig|ax|axes|axs|alt|ggplot|matplotlib|plotly|wandb")
+_REASONS = [
+    (why, re.compile(words))
+    for why, words in (
+        ("a split: a hash of each row decides for life whether it trains or tests", "train_test_split|randomSplit"),
+        ("fits: a run does", f"fit|fit_predict|{'|'.join(sorted(CROSS_VALIDATING))}"),
+        ("plots", r"plot\w*|hist|boxplot|scatter|heatmap|show|savefig|from_estimator|set_style|scatter_matrix"),
+        (
+            "saves: a run publishes the model and keeps the batch",
+            r"dump|to_(csv|parquet|excel|json|pickle|sql)|save|savez|log_(model|metric|param)s?",
+        ),
+        (
+            "evaluates: a run does, on rows that were never seen",
+            r"predict\w*|score|\w+_(score|error|loss|curve)|confusion_matrix|classification_report|decision_function"
+            r"|best_\w+_|cv_results_|feature_importances_|permutation_importance|coef_",
+        ),
+        ("reads the command line", "ArgumentParser|add_argument|parse_args"),
+        (
+            "looks at the data",
+            "print|display|pprint|head|tail|info|describe|sample|value_counts|nunique|unique|isnull|isna|shape|dtypes"
+            "|corr|columns|groupby|crosstab|set_option|filterwarnings|simplefilter|basicConfig",
+        ),
+    )
+]
 
 
 @dataclass(frozen=True)
@@ -186,22 +161,10 @@ def reason(node: ast.stmt) -> str:
         return "an import that is not needed"
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return "not needed by the search"
-    calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
-    names = {last_name(call.func) for call in calls}
+    names = {last_name(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
     names |= {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
     roots = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-    if any(name.endswith("train_test_split") or name == "randomSplit" for name in names):
-        return "a split: a hash of each row decides for life whether it trains or tests"
-    if names & {"fit", "fit_predict", *CROSS_VALIDATING}:
-        return "fits: a run does"
-    if any(_PLOTS.fullmatch(name) for name in roots) or any(_PLOTTING.fullmatch(name) for name in names):
-        return "plots"
-    if names & _SAVES:
-        return "saves: a run publishes the model and keeps the batch"
-    if any(_JUDGES.fullmatch(name) for name in names):
-        return "evaluates: a run does, on rows that were never seen"
-    if names & {"ArgumentParser", "add_argument", "parse_args"}:
-        return "reads the command line"
-    if names & _LOOKS or isinstance(node, ast.Expr):
-        return "looks at the data"
-    return "not needed by the search"
+    for why, words in _REASONS:
+        if any(words.fullmatch(name) for name in names) or (why == "plots" and any(map(_PLOTS.fullmatch, roots))):
+            return why
+    return "looks at the data" if isinstance(node, ast.Expr) else "not needed by the search"

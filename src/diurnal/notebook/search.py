@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from diurnal.notebook.arguments import HOLE
 from diurnal.notebook.column_selectors import SELECTOR, Selectors
-from diurnal.notebook.effects import last_name, root
+from diurnal.notebook.effects import last_name
 from diurnal.notebook.fits import Fit
 from diurnal.notebook.hollow import Hollow, is_hole
 from diurnal.notebook.program import Program, Statement, without_fit
@@ -151,7 +152,7 @@ class _Rewriter:
         changed.value = new
         return ast.fix_missing_locations(changed)
 
-    def _for_columns(self, targets: list[ast.expr]) -> bool:
+    def _for_columns(self, targets: Sequence[ast.expr]) -> bool:
         """Say whether a variable is used as the columns of a transformer, and for nothing else."""
         names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
         uses = [use for node in self.later.values() for name in names for use in _uses(node, name)]
@@ -159,8 +160,7 @@ class _Rewriter:
 
     def _called(self, index: int, node: ast.Expr, call: ast.Call) -> ast.stmt | None:
         """Rewrite ``grid.update(...)``, and leave out what only takes the target out of a list of columns."""
-        name = root(call.func.value) if isinstance(call.func, ast.Attribute) else None
-        if name is not None and self.selectors.removes(name, index):
+        if self.selectors.removes(index):
             return None
         changed = copy.copy(call)
         changed.args = [self.hollow.of(argument, index) for argument in call.args]

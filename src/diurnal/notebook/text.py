@@ -40,11 +40,11 @@ def _wrapped(said: str, indent: int) -> list[str]:
 
 
 def holes_in(text: str) -> list[dict[str, object]]:
-    """List what is to be filled in, with the lines where it stands.
+    r"""List what is to be filled in, with the lines where it stands.
 
     Examples
     --------
-    >>> holes_in("x = 1\\n# FILL_IN: first\\n#     and more\\n")
+    >>> holes_in("x = 1\n# FILL_IN: first\n#     and more\n")
     [{'line': 2, 'what': 'first and more'}]
     """
     found: list[dict[str, object]] = []
@@ -86,12 +86,12 @@ class Block(NamedTuple):
 
 
 def joined(blocks: Iterable[Block]) -> str:
-    """Put blocks together: two empty lines around definitions, one between others.
+    r"""Put blocks together: two empty lines around definitions, one between others.
 
     Examples
     --------
     >>> joined([Block(["import re"]), Block([]), Block(["def f():", "    pass"], True)])
-    'import re\\n\\n\\ndef f():\\n    pass\\n'
+    'import re\n\n\ndef f():\n    pass\n'
     """
     lines: list[str] = []
     before: Block | None = None

@@ -6,9 +6,9 @@ import ast
 from dataclasses import dataclass, field
 
 from diurnal.notebook.columns import Columns, dropped_in_place, taken
-from diurnal.notebook.constants import NotConstant, constant
 from diurnal.notebook.effects import last_name
 from diurnal.notebook.fits import constructor
+from diurnal.notebook.places import is_place, share_after
 from diurnal.notebook.program import Program, without_fit
 
 _LONGEST = 500
@@ -56,8 +56,6 @@ class Trail:
         In the order in which they are applied.
     split : ast.Call or None
         The call of `train_test_split` that it went through, the first that runs.
-    split_at : int
-        Where that is.
     by_rows : bool
         Whether rows were taken by their places, as by the folds of a loop or ``df[:800]``.
     share : float or None
@@ -77,7 +75,6 @@ class Trail:
     positions: ast.expr | None = None
     steps: list[Step] = field(default_factory=list)
     split: ast.Call | None = None
-    split_at: int = -1
     by_rows: bool = False
     share: float | None = None
     flat: bool = False
@@ -166,23 +163,26 @@ class _Walk:
             return False
         if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(names):
             return self._to(value.elts[place], index)
-        if not isinstance(value, ast.Call):
-            return False
-        called = last_name(value.func)
-        if called == "train_test_split" and place // 2 < len(value.args):
-            self.trail.split, self.trail.split_at = value, index
-            return self._to(value.args[place // 2], index)
-        if called == "randomSplit" and isinstance(value.func, ast.Attribute):  # Spark's
-            self.trail.split, self.trail.split_at = value, index
-            return self._to(value.func.value, index)
-        if called == "shuffle" and place < len(value.args):
-            return self._to(value.args[place], index)
-        if called == "fit_resample" and place < len(value.args) and isinstance(value.func, ast.Attribute):
+        source = self._source_of(value, place, index) if isinstance(value, ast.Call) else None
+        return source is not None and self._to(source, index)
+
+    def _source_of(self, call: ast.Call, place: int, index: int) -> ast.expr | None:
+        """Give what the part of a result comes from: of a split, of a shuffle, of a sampler."""
+        name = last_name(call.func)
+        receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
+        if name == "randomSplit":  # Spark's
+            self.trail.split = call
+            return receiver
+        number = place // 2 if name == "train_test_split" else place
+        if name not in ("train_test_split", "shuffle", "fit_resample") or number >= len(call.args):
+            return None
+        if name == "train_test_split":
+            self.trail.split = call
+        if name == "fit_resample" and receiver is not None:
             if place == 0 and self.steps:
-                self.trail.steps.append(Step(without_fit(value.func.value), index, samples=True))
+                self.trail.steps.append(Step(without_fit(receiver), index, samples=True))
             self.trail.raw.clear()
-            return self._to(value.args[place], index)
-        return False
+        return call.args[number]
 
     def _peeled(self, node: ast.expr, at: int) -> bool:
         """Go from an expression to the one that it is made of."""
@@ -273,10 +273,10 @@ class _Walk:
             frame = frame.value
         if isinstance(node.slice, ast.Slice):
             ends = [end for end in (node.slice.lower, node.slice.upper, node.slice.step) if end is not None]
-            if not all(_is_place(self.program, end, at) for end in ends):
+            if not all(is_place(self.program, end, at) for end in ends):
                 return False
             if node.slice.lower is None and node.slice.upper is not None:
-                self.trail.share = _share_after(self.program, node.slice.upper, at)
+                self.trail.share = share_after(self.program, node.slice.upper, at)
         elif not (isinstance(node.slice, ast.Name) and self._is_fold(node.slice.id, at)):
             return False
         self.trail.by_rows = True
@@ -311,30 +311,3 @@ def _is_true(call: ast.Call, name: str) -> bool:
 
 def _is_one(call: ast.Call, name: str) -> bool:
     return any(keyword.arg == name and getattr(keyword.value, "value", None) == 1 for keyword in call.keywords)
-
-
-def _is_place(program: Program, node: ast.expr, at: int) -> bool:
-    """Say whether an expression is a number of rows: a constant, or one computed from how many there are."""
-    try:
-        return isinstance(constant(program, node, at), int)
-    except NotConstant:
-        counted = _counted(program, node, at)
-        return counted is not None
-
-
-def _counted(program: Program, node: ast.expr, at: int) -> ast.expr | None:
-    """Give the expression that computes a number of rows: ``int(0.8 * len(df))``."""
-    if isinstance(node, ast.Name):
-        index = program.definition(node.id, at)
-        value = None if index is None else program[index].value
-        return None if value is None or index is None else _counted(program, value, index)
-    calls = any(isinstance(part, ast.Call) and last_name(part.func) == "len" for part in ast.walk(node))
-    shapes = any(isinstance(part, ast.Attribute) and part.attr == "shape" for part in ast.walk(node))
-    return node if calls or shapes else None
-
-
-def _share_after(program: Program, node: ast.expr, at: int) -> float | None:
-    counted = _counted(program, node, at)
-    parts = [] if counted is None else [part.value for part in ast.walk(counted) if isinstance(part, ast.Constant)]
-    shares = [part for part in parts if isinstance(part, float) and 0 < part < 1]
-    return round(1 - shares[0], 10) if len(shares) == 1 else None

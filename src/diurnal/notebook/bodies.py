@@ -1,0 +1,102 @@
+"""The body of a function in place of its call."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Mapping
+
+from diurnal.notebook.effects import effects
+
+
+def bound_by(node: ast.stmt) -> set[str]:
+    """Give the names that a statement binds anywhere outside of its functions."""
+    found = effects(node, {})
+    return set(found.binds | found.may_bind)
+
+
+def bodied(function: ast.FunctionDef, call: ast.Call, taken: frozenset[str]) -> tuple[list[ast.stmt], ast.expr | None]:
+    """Give the body of a function with the arguments of a call in place, and what it returns."""
+    given = _arguments(function, call)
+    is_said = ast.get_docstring(function, clean=False) is not None
+    body = [copy.deepcopy(node) for node in function.body[is_said:]] or [ast.Pass()]
+    bound = {name for node in body for name in bound_by(node)}
+    names: dict[str, str] = {}
+    assigned: list[ast.stmt] = []
+    for parameter, value in given.items():
+        if isinstance(value, ast.Name) and parameter not in bound:
+            names[parameter] = value.id
+            continue
+        names |= {parameter: _fresh(parameter, taken)} if parameter in taken else {}
+        if value is not None:
+            target = ast.Name(parameter, ast.Store())
+            assigned.append(ast.copy_location(ast.Assign([target], value), call))
+    names |= {name: _fresh(name, taken) for name in bound - set(given) if name in taken}
+    renamed = [_Renamed(names).visit(node) for node in body]
+    for node in assigned:
+        node.targets = [_Renamed(names).visit(target) for target in node.targets]  # type: ignore[attr-defined]
+    result = renamed.pop().value if isinstance(renamed[-1], ast.Return) else None
+    whole = [*assigned, *renamed]
+    for node in whole:
+        ast.fix_missing_locations(node)
+    return whole, result
+
+
+def _arguments(function: ast.FunctionDef, call: ast.Call) -> dict[str, ast.expr | None]:
+    """Give the value of each parameter; None where there is none."""
+    arguments = function.args
+    places = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
+    given: dict[str, ast.expr | None] = dict.fromkeys(places)
+    given |= dict(zip(places[len(places) - len(arguments.defaults) :], arguments.defaults, strict=True))
+    given |= {
+        argument.arg: default for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    }
+    given |= dict(zip(places, call.args, strict=False))
+    given |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg in given}
+    return given
+
+
+def _fresh(name: str, taken: frozenset[str]) -> str:
+    number = 2
+    while f"{name}_{number}" in taken:
+        number += 1
+    return f"{name}_{number}"
+
+
+class _Renamed(ast.NodeTransformer):
+    """Give names other names."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        node.id = self.names.get(node.id, node.id)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.arg = self.names.get(node.arg, node.arg)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.name = self.names.get(node.name, node.name)
+        self.generic_visit(node)
+        return node
+
+
+def with_result(node: ast.stmt, call: ast.Call, result: ast.expr | None) -> ast.stmt | None:
+    """Give a statement with the result of a call in its place; None where nothing is left of it."""
+    if isinstance(node, ast.Expr) and node.value is call:
+        return None
+    value = result if result is not None else ast.Constant(None)
+
+    class _Replaced(ast.NodeTransformer):
+        def visit_Call(self, other: ast.Call) -> ast.AST:
+            return value if other is call else self.generic_visit(other)
+
+    changed: ast.stmt = _Replaced().visit(_shallow(node, call))
+    return ast.fix_missing_locations(changed)
+
+
+def _shallow(node: ast.stmt, call: ast.Call) -> ast.stmt:
+    """Copy a statement, but not one of its calls, so that it can be found in the copy."""
+    return copy.deepcopy(node, {id(call): call})

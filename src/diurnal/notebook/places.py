@@ -1,0 +1,37 @@
+"""Rows that are taken by their places: ``df[:800]``, ``df[: int(0.8 * len(df))]``."""
+
+from __future__ import annotations
+
+import ast
+
+from diurnal.notebook.constants import NotConstant, constant
+from diurnal.notebook.effects import last_name
+from diurnal.notebook.program import Program
+
+
+def is_place(program: Program, node: ast.expr, at: int) -> bool:
+    """Say whether an expression is a number of rows: a constant, or one computed from how many there are."""
+    try:
+        return isinstance(constant(program, node, at), int)
+    except NotConstant:
+        counted = _counted(program, node, at)
+        return counted is not None
+
+
+def _counted(program: Program, node: ast.expr, at: int) -> ast.expr | None:
+    """Give the expression that computes a number of rows: ``int(0.8 * len(df))``."""
+    if isinstance(node, ast.Name):
+        index = program.definition(node.id, at)
+        value = None if index is None else program[index].value
+        return None if value is None or index is None else _counted(program, value, index)
+    calls = any(isinstance(part, ast.Call) and last_name(part.func) == "len" for part in ast.walk(node))
+    shapes = any(isinstance(part, ast.Attribute) and part.attr == "shape" for part in ast.walk(node))
+    return node if calls or shapes else None
+
+
+def share_after(program: Program, node: ast.expr, at: int) -> float | None:
+    """Give the share of rows that is left behind a number such as ``int(0.8 * len(df))``."""
+    counted = _counted(program, node, at)
+    parts = [] if counted is None else [part.value for part in ast.walk(counted) if isinstance(part, ast.Constant)]
+    shares = [part for part in parts if isinstance(part, float) and 0 < part < 1]
+    return round(1 - shares[0], 10) if len(shares) == 1 else None
