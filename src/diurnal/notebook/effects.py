@@ -143,7 +143,7 @@ def _names(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
     """Give the names that a statement reads, and those that it binds."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        table = symtable.symtable(ast.unparse(ast.fix_missing_locations(node)), "notebook", "exec")
+        table = symtable.symtable(_text_alone(node), "notebook", "exec")
     uses = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
     bound = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     for symbol in _globals_below(table):
@@ -152,6 +152,12 @@ def _names(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
     added = [part.target for part in _own(node) if isinstance(part, ast.AugAssign)]
     uses |= {target.id for target in added if isinstance(target, ast.Name)}
     return frozenset(uses), frozenset(bound - {"*"})
+
+
+def _text_alone(node: ast.stmt) -> str:
+    """Write a statement so that it can stand alone: what it takes from a function around it is local."""
+    text = ast.unparse(ast.fix_missing_locations(node))
+    return re.sub(r"^(\s*)nonlocal .*", r"\1pass", text, flags=re.MULTILINE)
 
 
 def _globals_below(table: symtable.SymbolTable) -> Iterator[symtable.Symbol]:

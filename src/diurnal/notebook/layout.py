@@ -41,7 +41,7 @@ class Layout:
             How many spaces stand before it.
         """
         source = self.segment(node)
-        is_compound = hasattr(node, "body")
+        is_compound = hasattr(node, "body") or isinstance(node, ast.Match)
         if source is not None and (is_compound or "#" in source) and _is_same(source, node):
             edited = "\n".join(self._edited(number) for number in range(_first_line(node), (node.end_lineno or 0) + 1))
             copied = [" " * indent + line if line.strip() else "" for line in _dedented(edited, node)]
