@@ -13,6 +13,7 @@ from diurnal.notebook.constants import texts
 from diurnal.notebook.effects import free_names, last_name, reads
 from diurnal.notebook.fits import Fit, constructor
 from diurnal.notebook.frames import framed
+from diurnal.notebook.order import goes_by_order, sorted_by
 from diurnal.notebook.preparation import Preparation, prepared, rewritten, same_file
 from diurnal.notebook.program import Program
 from diurnal.notebook.readers import Places
@@ -54,6 +55,8 @@ class _Finder:
         self.search = search
         self.places = places
         self.known = inspect.signature(experiment).parameters  # of @experiment
+        self.by_order = "order_by" in self.known and goes_by_order(search)
+        self.order = sorted_by(program, fit.index) if self.by_order else None
         self.features = follow(program, fit.features or ast.Constant(None), fit.index, steps=True)
         self.target = follow(program, fit.target or ast.Constant(None), fit.index, steps=False)
         if self.target.keep is not None and len(self.target.keep) == 1:  # y = df[["label"]]
@@ -67,6 +70,9 @@ class _Finder:
         else:
             self._name_positions()
             data = self._dataset() or self._columns() or self._computed()
+        if self.by_order and "order_by" not in data.named:
+            data.named["order_by"] = HOLE
+            data.to_fill_in.append("the search splits by the order of rows: name the column that orders them in time")
         data.steps = self.features.steps
         data.split = self.features.split or self.target.split or data.split
         if self.features.by_rows and data.split is None:
@@ -142,7 +148,8 @@ class _Finder:
         wanted = None if kept is None else tuple(dict.fromkeys((*kept, *named.values(), target.column)))
         data = self._read(wanted) or self._prepared(wanted)
         data.target, data.named, data.column = target.column, named, features.column
-        data.drop = () if wanted else tuple(dict.fromkeys(name for name in features.drop if name != target.column))
+        others = {target.column, *named.values()}  # which are no features anyway
+        data.drop = () if wanted else tuple(dict.fromkeys(name for name in features.drop if name not in others))
         if (kept is None and target.column not in features.drop) or target.column in (kept or ()):
             data.notes.append(f"the notebook's features hold the target {target.column!r}; the experiment's do not")
         return data
@@ -157,6 +164,8 @@ class _Finder:
                 if trail.column is None or trail.version(self.program) != self.features.version(self.program):
                     return None
                 found[name] = trail.column
+        if self.order is not None:
+            found["order_by"] = self.order
         return found
 
     def _read(self, wanted: tuple[str, ...] | None) -> Data | None:

@@ -203,7 +203,7 @@ class ExperimentFile:
         if data.drop:
             listed = ", ".join(map(quoted, data.drop))
             arguments.append(f"drop={listed}" if len(data.drop) == 1 else f"drop=({listed})")
-        arguments += [f"{name}={quoted(column)}" for name, column in data.named.items()]
+        arguments += [f"{name}={HOLE if column == HOLE else quoted(column)}" for name, column in data.named.items()]
         arguments += [] if self.declared.test_size is None else [f"test_size={self.declared.test_size}"]
         call = ast.parse(f"experiment({', '.join(arguments)}, schedule='@daily')", mode="eval").body
         said = [line for text in data.to_fill_in for line in hole(text, 0)]

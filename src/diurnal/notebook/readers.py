@@ -19,6 +19,7 @@ from diurnal.notebook.queries import QUERIES, Reading, query_of
 from diurnal.sources import Files
 
 _TABLES = ("read_csv", "read_table", "read_parquet", "read_json", "read_excel", "read_feather", "read_orc")
+_OF_TEXT = ("read_csv", "read_table", "read_excel")
 _FILES = (*_TABLES, "read_pickle", "read_hdf", "read_fwf", "read_xml", "read_stata", "read_sas", "read_spss", "loadtxt",
           "genfromtxt", "load", "open", "fromfile", "read_html", "glob")  # fmt: skip
 _NO_NUMBERS = frozenset(
@@ -195,6 +196,8 @@ def _options(
             left_out.append(f"{name}={ast.unparse(node)}")
         else:
             return None
+    if "keep_default_na" in known and last_name(call.func) in _OF_TEXT and "keep_default_na" not in given:
+        taken["keep_default_na"] = True  # pandas' default
     return taken, left_out
 
 
