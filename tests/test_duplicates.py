@@ -301,3 +301,9 @@ def test_distinct_rows_beyond_memory_are_estimated(copies):
         found.read([pa.array(piece), pa.array(piece.astype(str))])
     assert len(found._hashes) <= 2_000
     assert found.share == pytest.approx(1 / copies, rel=0.01)
+
+
+def test_distinct_rows_of_truth_values_are_counted():
+    found = DistinctRows()
+    found.read([pa.array([True, False, None, True, None])])
+    assert found.share == 3 / 5
