@@ -55,10 +55,8 @@ def run(name: str, *, namespace: dict | None = None) -> dict:
     code = [body for kind, body in cells(text) if kind == "code"] or [text]
     namespace = {"__name__": "__main__", "display": lambda *_: None, **(namespace or {})}
     for body in code:
-        body = re.sub(r"^!(.*\\\n)*.*\n", "", body, flags=re.MULTILINE)
-        body = re.sub(r"^%time ", "", body, flags=re.MULTILINE)
-        body = re.sub(r"^%.*\n", "", body, flags=re.MULTILINE)
-        exec(compile(ast.parse(body), name, "exec"), namespace)
+        python = re.sub(r"^%time |^!(.*\\\n)*.*\n|^%(?!time ).*\n", "", body, flags=re.MULTILINE)
+        exec(compile(ast.parse(python), name, "exec"), namespace)
     return namespace
 
 

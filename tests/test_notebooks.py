@@ -70,7 +70,7 @@ def experiment_of(name, folder):
     return find(name, folder / "experiments")
 
 
-def same(one, other, X):
+def same(one, other, X):  # noqa: PLR0911 - a kind of value each
     """Say whether two values are equal as parts of a search; X is the frame that selectors of columns see."""
     if isinstance(other, make_column_selector) and not isinstance(one, make_column_selector):
         return list(one) == other(X)
@@ -95,7 +95,7 @@ def same(one, other, X):
 
 def cells_of(column):
     """Give the cells of a column in one form: a CSV file knows no types before its contract."""
-    cells = [None if cell is None or cell != cell or cell == "" else cell for cell in np.asarray(column).tolist()]
+    cells = [None if pd.isna(cell) or cell == "" else cell for cell in np.asarray(column).tolist()]
     try:
         return [None if cell is None else round(float(cell), 9) for cell in cells]
     except ValueError:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from typing import Any
 
 from diurnal.notebook.constants import NotConstant, constant, text, texts
 from diurnal.notebook.effects import last_name
 from diurnal.notebook.program import Program
+
+OF_FRAMES = frozenset({
+    "T", "apply", "at", "axes", "cat", "columns", "drop", "dt", "dtype", "dtypes", "empty", "groupby", "iat", "iloc",
+    "index", "loc", "map", "mean", "ndim", "plot", "pop", "shape", "size", "str", "sum", "values",
+})  # fmt: skip
+"""What is no column where it stands behind the dot of a frame."""
 
 
 @dataclass(frozen=True)
@@ -141,17 +148,12 @@ def all_but(program: Program, node: ast.expr, frame: ast.expr, at: int) -> tuple
     tuple of str or None
         Empty for all columns, None where the list is made in another way.
     """
-    if isinstance(node, ast.Name):
-        return _named_list(program, node, frame, at)
-    if isinstance(node, ast.Compare):
-        return _compared(program, node, frame, at)
-    if isinstance(node, ast.ListComp):
-        return _comprehended(program, node, frame, at)
-    if isinstance(node, ast.Call):
-        return _called(program, node, frame, at)
+    if _is_columns(node, frame):
+        return ()
     if isinstance(node, ast.Attribute) and node.attr == "values":
         return all_but(program, node.value, frame, at)
-    return () if _is_columns(node, frame) else None
+    read = _READ.get(type(node))
+    return None if read is None else read(program, node, frame, at)
 
 
 def _is_columns(node: ast.expr, frame: ast.expr) -> bool:
@@ -164,7 +166,7 @@ def _is_columns(node: ast.expr, frame: ast.expr) -> bool:
 def _named_list(program: Program, node: ast.Name, frame: ast.expr, at: int) -> tuple[str, ...] | None:
     """Follow a list to where it is made, and what is removed from it afterwards."""
     index = program.definition(node.id, at)
-    if _is_columns(node, frame) or index is None or program[index].value is None:
+    if index is None or program[index].value is None:
         return None
     found = all_but(program, program[index].value, frame, index)  # type: ignore[arg-type]
     for change in program.changes(node.id, index, at):
@@ -223,3 +225,11 @@ def at_positions(program: Program, header: list[str], node: ast.expr | None, at:
         return [header[place] for place in places] if isinstance(places, list) else header[places]
     except (NotConstant, IndexError, TypeError):
         return None
+
+
+_READ: dict[type, Any] = {
+    ast.Name: _named_list,
+    ast.Compare: _compared,
+    ast.ListComp: _comprehended,
+    ast.Call: _called,
+}

@@ -8,7 +8,7 @@ import inspect
 from diurnal.experiment import experiment
 from diurnal.notebook import datasets, readers
 from diurnal.notebook.arguments import HOLE
-from diurnal.notebook.columns import at_positions
+from diurnal.notebook.columns import OF_FRAMES, at_positions, taken
 from diurnal.notebook.constants import texts
 from diurnal.notebook.effects import free_names, last_name, reads
 from diurnal.notebook.fits import Fit, constructor
@@ -21,7 +21,6 @@ from diurnal.notebook.rows import Data
 from diurnal.notebook.spark_rows import of_spark
 from diurnal.notebook.trail import follow
 
-_OF_FRAMES = ("columns", "values", "index", "iloc", "loc", "pop", "drop", "apply", "map", "shape")
 _FURTHER = ("groups", "sample_weight")
 
 
@@ -205,7 +204,7 @@ class _Finder:
         if self._is_changed_later(preparation, features, target):
             features, target = self.features.raw[0], self.target.raw[0]
             preparation = self._together(features, target)
-        name = self.target.column or self._column_of(target) or "target"
+        name = self.target.column or self._column_of(target, preparation) or "target"
         columns = {name: target[0]}
         for argument in _FURTHER:
             node = self.fit.keywords.get(argument)
@@ -236,7 +235,7 @@ class _Finder:
                     return True
         return False
 
-    def _column_of(self, target: tuple[ast.expr, int]) -> str | None:
+    def _column_of(self, target: tuple[ast.expr, int], preparation: Preparation) -> str | None:
         """Give the one column that a target is computed from and that is no feature."""
         features = self.features
         kept = (features.column,) if features.column is not None else features.keep
@@ -250,8 +249,17 @@ class _Finder:
                 if index is not None and value is not None and index not in seen and not reads(value):
                     seen.add(index)
                     waiting.append((value, index))
-        named = named & set(features.drop) if kept is None else named - set(kept)
+        named = named & self._taken_out(preparation) if kept is None else named - set(kept)
         return named.pop() if len(named) == 1 else None
+
+    def _taken_out(self, preparation: Preparation) -> set[str]:
+        """Give the columns that are dropped on the way to the features."""
+        found = set(self.features.drop)
+        for index, node in preparation.nodes.items():
+            for part in ast.walk(node):
+                chosen = taken(self.program, part, index) if isinstance(part, ast.Call) else None
+                found |= set(chosen.drop) if chosen is not None else set()
+        return found
 
     def _named_in(self, part: ast.AST, at: int) -> tuple[str, ...]:
         """Give the columns that a part of an expression takes from a frame."""
@@ -262,7 +270,7 @@ class _Finder:
         is_own = isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name)
         if not is_own or not isinstance(part, ast.Attribute) or part.value.id not in self._frames():  # type: ignore[attr-defined]
             return ()
-        return () if part.attr in _OF_FRAMES else (part.attr,)
+        return () if part.attr in OF_FRAMES else (part.attr,)
 
     def _frames(self) -> set[str]:
         """Give the names of the frame that the features come from."""

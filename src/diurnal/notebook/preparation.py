@@ -215,6 +215,8 @@ class _Rewriter:
         """Give another path for a call that reads a file, or another call for one that asks a database."""
         if last_name(call.func).startswith("read_sql"):
             return self._query(index, call)
+        if readers.reads_hole(call):
+            self.found.to_fill_in += same_file(HOLE, "")
         return self._place(call, readers.path_of(self.program, call, index))
 
     def _place(self, call: ast.Call, path: str | None) -> ast.expr | None:

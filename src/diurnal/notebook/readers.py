@@ -113,6 +113,12 @@ def path_of(program: Program, call: ast.Call, at: int) -> str | None:
     return text(program, _path_argument(call), at) if last_name(call.func) in _FILES else None
 
 
+def reads_hole(call: ast.Call) -> bool:
+    """Say whether a call reads a file whose path is to be filled in."""
+    argument = _path_argument(call) if last_name(call.func) in _FILES else None
+    return isinstance(argument, ast.Name) and argument.id == HOLE
+
+
 def literal_path(call: ast.Call) -> ast.Constant | None:
     """Give the path that a call reads, where it is written in the call."""
     argument = _path_argument(call) if last_name(call.func) in _FILES else None
@@ -136,11 +142,7 @@ def with_path(call: ast.Call, path: ast.expr) -> None:
 
 def _files(program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | None, places: Places) -> Reading | None:
     given = _keywords(call)
-    argument = _path_argument(call)
-    if isinstance(argument, ast.Name) and argument.id == HOLE:
-        path: str | None = f"{HOLE}.csv"
-    else:
-        path = text(program, argument, at)
+    path = f"{HOLE}.csv" if reads_hole(call) else text(program, _path_argument(call), at)
     if path is None or given is None or path.startswith(("http:", "https:", "ftp:")):
         return None
     options = _options(program, call, at, given)

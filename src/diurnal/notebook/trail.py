@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
-from diurnal.notebook.columns import Columns, dropped_in_place, taken
+from diurnal.notebook.columns import OF_FRAMES, Columns, dropped_in_place, taken
 from diurnal.notebook.effects import last_name
 from diurnal.notebook.fits import constructor
 from diurnal.notebook.places import is_place, share_after
@@ -200,7 +200,8 @@ class _Walk:
     def _attribute(self, node: ast.Attribute, at: int) -> bool:
         if node.attr in ("values", "array", "T"):
             return node.attr != "T" and self._to(node.value, at)
-        is_column = isinstance(node.value, ast.Name) and not self._is_bunch(node.value, at)
+        is_column = isinstance(node.value, ast.Name) and node.attr not in OF_FRAMES
+        is_column = is_column and not self._is_bunch(node.value, at)
         return is_column and self._chosen(Columns(node.value, column=node.attr), at)
 
     def _is_bunch(self, node: ast.expr, at: int) -> bool:
@@ -294,6 +295,9 @@ class _Walk:
 
     def _chosen(self, chosen: Columns, at: int) -> bool:
         trail = self.trail
+        if trail.column is not None and chosen.column is None and chosen.positions is None:
+            is_left = trail.column not in chosen.drop and (chosen.keep is None or trail.column in chosen.keep)
+            return is_left and self._to(chosen.frame, at)
         if trail.column is not None or trail.positions is not None:
             return False
         trail.column, trail.positions = chosen.column, chosen.positions
