@@ -424,7 +424,7 @@ def test_options_of_the_command_line_have_their_defaults(take):
         ("y = df.pop('y'); X = df", 'target="y"'),
         ("y = df['y']; del df['y']; X = df.copy()", 'target="y"'),
         ("t = 'y'; X = df.loc[:, df.columns != t]; y = df.loc[:, t]", 'target="y"'),
-        ("X = df[[c for c in df.columns if c not in ['y', 'i']]]; y = df[['y']].values.ravel()", 'target="y", drop="i"'),
+        ("X = df[[c for c in df.columns if c not in ['y', 'i']]]; y = df[['y']].to_numpy()", 'target="y", drop="i"'),
         ("f = list(df.columns); f.remove('y'); X = df[f].to_numpy(); y = np.array(df['y'])", 'target="y"'),
         ("f = df.columns.drop(['y']); X, y = df[f], df['y']", 'target="y"'),
         ("df = df.drop(columns='id'); X = df.drop(columns='y'); y = df['y']", 'target="y", drop="id"'),
@@ -571,7 +571,7 @@ def test_connection_is_named_by_its_database(take, uri, name):
             "d = load_iris()\nX = pd.DataFrame(d.data, columns=d.feature_names)\ny = pd.Series(d.target)",
             'source=SklearnDataset("iris"), target="label"',
         ),
-        ("d = load_iris(as_frame=True).frame\nX, y = d.drop(columns='target'), d.target", 'source=rows, target="target"'),
+        ("d = load_iris(as_frame=True).frame\ny = d.pop('target')\nX = d", 'source=rows, target="target"'),
         ("X, y = fetch_openml('titanic', version=1, return_X_y=True, as_frame=True)", 'source=rows, target="target"'),
     ],
 )  # fmt: skip
