@@ -54,7 +54,7 @@ def test_new_project_is_made_around_the_experiment(folder, call):
 def test_experiment_is_added_to_the_project_around(folder, call, monkeypatch):
     (folder / "diurnal.toml").write_text('[diurnal]\nexperiments = "src/experiments"\n')
     (folder / "notebooks").mkdir()
-    (folder / "several_searches.ipynb").rename(folder / "notebooks" / "03 - Churn (final).ipynb")
+    notebook_files.write("loans", folder).rename(folder / "notebooks" / "03 - Churn (final).ipynb")
     monkeypatch.chdir(folder / "notebooks")
     before = files(folder)
     status, out, _ = call("init", "--from", "03 - Churn (final).ipynb")
