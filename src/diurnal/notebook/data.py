@@ -69,9 +69,7 @@ class _Finder:
         else:
             self._name_positions()
             data = self._dataset() or self._columns() or self._computed()
-        if self.by_order and "order_by" not in data.named:
-            data.named["order_by"] = HOLE
-            data.to_fill_in.append("the search splits by the order of rows: name the column that orders them in time")
+        self._order_rows(data)
         data.steps = self.features.steps
         data.split = self.features.split or self.target.split or data.split
         if self.features.by_rows and data.split is None:
@@ -84,6 +82,17 @@ class _Finder:
                 "batch, so nothing must be learnt from them there, such as a mean"
             )
         return data
+
+    def _order_rows(self, data: Data) -> None:
+        """Say what is needed where the search splits by the order of rows."""
+        if not self.by_order:
+            return
+        if "order_by" not in data.named:
+            data.named["order_by"] = HOLE
+            data.to_fill_in.append("the search splits by the order of rows: name the column that orders them in time")
+        written = " ".join(ast.unparse(node) for node in data.preparation.nodes.values())
+        if data.preparation.nodes and not any(word in written for word in ("to_datetime", "parse_dates", "date_range")):
+            data.to_fill_in.append("what orders rows is a number, a date or a time; pd.to_datetime makes one of text")
 
     def _without_target(self) -> Data:
         data = self._read(None) or self._prepared(None)
