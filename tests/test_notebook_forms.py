@@ -311,6 +311,7 @@ def test_last_function_is_read_where_nothing_calls_it(take):
         ),
         ("X.columns.drop(X.select_dtypes('number').columns)", 'make_column_selector(dtype_exclude="number")'),
         ("X.columns.tolist()", "make_column_selector()"),
+        ("list(X.drop(columns=['a', 'b.c']))", r'make_column_selector(pattern="^(?!(?:a|b\\.c)$)")'),
         ("df.select_dtypes('number').columns.drop('y')", 'make_column_selector(dtype_include="number")'),
     ],
 )

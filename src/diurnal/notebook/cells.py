@@ -18,6 +18,9 @@ from diurnal.notebook.magics import Magic, parsed, without_magics
 
 MOST_BYTES = 64 * 2**20
 _FORMS = "a Jupyter notebook (.ipynb) or a Python script (.py)"
+_HEADING = re.compile(
+    r"^\s*#{1,6}\s+(.+)|<h[1-6][^>]*>(.+?)</h[1-6]>|\A\s*\*\*(.+?)\*\*\s*$", re.MULTILINE | re.IGNORECASE
+)
 _MARKER = re.compile(r"#\s*%%\s*(\[(markdown|md)\])?\s*(?P<title>.*)")
 
 
@@ -207,8 +210,8 @@ def _unix(text: str) -> str:
 def _title(markdown: list[str]) -> str:
     """Give the first heading of the first cells of markdown."""
     for text in markdown:
-        found = re.search(r"^\s*#{1,6}\s+(.+)|<h[1-6][^>]*>(.+?)</h[1-6]>", text, re.MULTILINE | re.IGNORECASE)
-        title = _plain(found[1] or found[2]) if found else ""
+        found = _HEADING.search(text)
+        title = _plain(found[1] or found[2] or found[3]) if found else ""
         if title:
             return title
     return ""

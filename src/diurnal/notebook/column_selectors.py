@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from diurnal.notebook.columns import all_but
 from diurnal.notebook.constants import texts
@@ -11,7 +12,6 @@ from diurnal.notebook.program import Program
 from diurnal.notebook.trail import Trail, follow
 
 SELECTOR = "make_column_selector"
-_LISTING = ("tolist", "to_list", "list", "copy", "sort_values", "values")
 _NUMBERS = ("number", "bool")  # what pandas' is_numeric_dtype says yes to
 
 
@@ -84,36 +84,38 @@ class Selectors:
         names = texts(self.program, node.args[0], at) if is_one and node.args else None  # type: ignore[attr-defined]
         return names is not None and set(names) <= self.others
 
-    def _is_features(self, node: ast.expr, at: int) -> bool:
-        """Say whether an expression is the frame that is fitted, with or without columns that are no features."""
+    def _lacks(self, node: ast.expr, at: int) -> set[str] | None:
+        """Give the features that a frame lacks; None where it is another frame than the one that is fitted."""
         if self.features is None or not isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call):
-            return False
+            return None
         found = follow(self.program, node, at, steps=True)
         same = found.version(self.program) == self.features.version(self.program)
-        return same and found.keep == self.features.keep and set(found.drop) <= self.others and found.column is None
+        if not same or found.keep != self.features.keep or found.column is not None or found.positions is not None:
+            return None
+        return set(found.drop) - self.others
 
     def _all(self, node: ast.expr, at: int) -> ast.expr | None:
+        """Read ``X.columns``, and lists of all columns but some."""
         frame = _frame_of(node)
-        if frame is None or not self._is_features(frame, at):
+        lacks = None if frame is None else self._lacks(frame, at)
+        left_out = None if frame is None else all_but(self.program, node, frame, at)
+        if lacks is None or left_out is None or self.features is None:
             return None
-        left_out = all_but(self.program, node, frame, at)
-        if left_out is None or not set(left_out) <= self.others or self.features is None:
-            return None
+        others = lacks | (set(left_out) - self.others)
         if self.features.keep is not None:
-            return ast.List([ast.Constant(name) for name in self.features.keep], ast.Load())
-        return _selector({})
+            return ast.List([ast.Constant(name) for name in self.features.keep if name not in others], ast.Load())
+        return _selector({}, others)
 
     def _by_dtype(self, node: ast.expr, at: int) -> ast.expr | None:
         """Read ``X.select_dtypes("number")``."""
         if not _is_selection(node) or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             return None
-        if not self._is_features(node.func.value, at):
-            return None
+        lacks = self._lacks(node.func.value, at)
         given = dict(zip(("include", "exclude"), node.args, strict=False))
         given |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
-        if not given or any(self.program.is_data(value, at) for value in given.values()):
+        if lacks is None or not given or any(self.program.is_data(value, at) for value in given.values()):
             return None
-        return _selector({f"dtype_{name}": value for name, value in given.items()})
+        return _selector({f"dtype_{name}": value for name, value in given.items()}, lacks)
 
     def _by_comprehension(self, node: ast.expr, at: int) -> ast.expr | None:
         """Read ``[c for c in X.columns if X[c].dtype == "object"]``."""
@@ -122,10 +124,15 @@ class Selectors:
             return None
         column, frame = loop.target, _frame_of(loop.iter)
         is_plain = isinstance(column, ast.Name) and isinstance(node.elt, ast.Name) and node.elt.id == column.id
-        if not is_plain or frame is None or self._all(loop.iter, at) is None:
+        if not is_plain or frame is None or not self._is_whole(loop.iter, at):
             return None
         test = loop.ifs[0]
         return self._complement(test, node.elt, at) or _of_test(test, ast.unparse(frame), ast.unparse(column))
+
+    def _is_whole(self, node: ast.expr, at: int) -> bool:
+        """Say whether a list has all features."""
+        found = self._all(node, at)
+        return found is not None and (isinstance(found, ast.List) or not getattr(found, "keywords", []))
 
     def _complement(self, test: ast.expr, column: ast.expr, at: int) -> ast.expr | None:
         """Read ``[c for c in X.columns if c not in numbers]``, where the numbers are a selector by types."""
@@ -137,11 +144,11 @@ class Selectors:
     def _difference(self, node: ast.expr, at: int) -> ast.expr | None:
         """Read ``X.columns.drop(numbers)`` and ``set(X.columns) - set(numbers)``."""
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) == 1:
-            is_one = node.func.attr in ("drop", "difference") and self._all(node.func.value, at) is not None
+            is_one = node.func.attr in ("drop", "difference") and self._is_whole(node.func.value, at)
             return _flipped(self.equal_to(node.args[0], at)) if is_one else None
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
             left, right = _of_set(node.left), _of_set(node.right)
-            if left is not None and right is not None and self._all(left, at) is not None:
+            if left is not None and right is not None and self._is_whole(left, at):
                 return _flipped(self.equal_to(right, at))
         return None
 
@@ -178,7 +185,7 @@ def _frame_of(node: ast.expr) -> ast.expr | None:
     if isinstance(node, ast.ListComp):
         return _frame_of(node.generators[0].iter)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("drop", "difference"):
-        return _frame_of(node.func.value)
+        return node if node.keywords else _frame_of(node.func.value)  # a frame, or a list of its columns
     return node if isinstance(node, ast.Name) else None
 
 
@@ -210,6 +217,10 @@ def _texts(names: tuple[str, ...]) -> ast.expr:
     return ast.List([ast.Constant(name) for name in names], ast.Load())
 
 
-def _selector(arguments: dict[str, ast.expr]) -> ast.expr:
+def _selector(arguments: dict[str, ast.expr], without: set[str] | None = None) -> ast.expr:
+    """Make the call of `make_column_selector`; a pattern leaves out columns by their names."""
     keywords = [ast.keyword(name, value) for name, value in arguments.items()]
+    if without:
+        names = "|".join(map(re.escape, sorted(without)))
+        keywords.insert(0, ast.keyword("pattern", ast.Constant(f"^(?!(?:{names})$)")))
     return ast.Call(ast.Name(SELECTOR, ast.Load()), [], keywords)

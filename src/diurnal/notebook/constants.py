@@ -161,6 +161,31 @@ def _call(program: Program, node: ast.Call, at: int, depth: int) -> Any:
     raise NotConstant
 
 
+def _attribute(program: Program, node: ast.Attribute, at: int, depth: int) -> Any:
+    """Give a constant of a class: ``CFG.target``."""
+    definition = program.function(node.value.id, at) if isinstance(node.value, ast.Name) else None
+    if isinstance(definition, ast.ClassDef):
+        for part in reversed(definition.body):
+            targets = part.targets if isinstance(part, ast.Assign) else []
+            if any(isinstance(target, ast.Name) and target.id == node.attr for target in targets):
+                return constant(program, part.value, at, depth)  # type: ignore[attr-defined]
+    raise NotConstant
+
+
+def _subscript(program: Program, node: ast.Subscript, at: int, depth: int) -> Any:
+    """Give an element of a constant: ``config["target"]``, ``columns[:-1]``."""
+    value = constant(program, node.value, at, depth)
+    if isinstance(node.slice, ast.Slice):
+        ends = (node.slice.lower, node.slice.upper, node.slice.step)
+        place: Any = slice(*(None if end is None else constant(program, end, at, depth) for end in ends))
+    else:
+        place = constant(program, node.slice, at, depth)
+    try:
+        return value[place]
+    except (LookupError, TypeError, ValueError):
+        raise NotConstant from None
+
+
 def _dictionary(program: Program, node: ast.Dict, at: int, depth: int) -> Any:
     if None in node.keys:
         raise NotConstant
@@ -176,4 +201,6 @@ _EVALUATED: dict[type, Any] = {
     ast.Tuple: _elements,
     ast.Call: _call,
     ast.Dict: _dictionary,
+    ast.Attribute: _attribute,
+    ast.Subscript: _subscript,
 }

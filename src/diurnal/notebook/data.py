@@ -19,7 +19,7 @@ from diurnal.notebook.program import Program
 from diurnal.notebook.readers import Places
 from diurnal.notebook.rows import Data
 from diurnal.notebook.spark_rows import of_spark
-from diurnal.notebook.trail import follow
+from diurnal.notebook.trail import Trail, follow
 
 _FURTHER = ("groups", "sample_weight")
 
@@ -56,12 +56,18 @@ class _Finder:
         self.known = inspect.signature(experiment).parameters  # of @experiment
         self.by_order = "order_by" in self.known and goes_by_order(search)
         self.order = sorted_by(program, fit.index) if self.by_order else None
-        self.features = follow(program, fit.features or ast.Constant(None), fit.index, steps=True)
-        self.target = follow(program, fit.target or ast.Constant(None), fit.index, steps=False)
+        self.features, self.target = self._followed(rows=True)
+        if self.features.by_rows != self.target.by_rows:  # not a split: all_data[:n_train], beside a target of n_train
+            self.features, self.target = self._followed(rows=False)
         if self.target.keep is not None and len(self.target.keep) == 1:  # y = df[["label"]]
             self.target.column = self.target.keep[0]
         if self.features.column is not None and self.features.flat:  # X = df["area"].values.reshape(-1, 1)
             self.features.keep, self.features.column = (self.features.column,), None
+
+    def _followed(self, *, rows: bool) -> tuple[Trail, Trail]:
+        fit, nothing = self.fit, ast.Constant(None)
+        features = follow(self.program, fit.features or nothing, fit.index, steps=True, rows=rows)
+        return features, follow(self.program, fit.target or nothing, fit.index, steps=False, rows=rows)
 
     def found(self) -> Data:
         if self.fit.target is None:

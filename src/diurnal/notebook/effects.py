@@ -94,6 +94,7 @@ def effects(node: ast.stmt, changed: Mapping[str, frozenset[int]]) -> Effects:
         return Effects(uses, sure, bound - sure, frozenset(), frozenset())
     walked = list(_own(node))
     changes = {name for part in walked for name in _changed_by(part, changed)}
+    changes |= {name for part in walked for name in _looped_over(part, changes)}
     fits = {name for part in walked for name in _fitted_by(part)}
     return Effects(uses, sure, bound - sure, frozenset(changes), frozenset(fits))
 
@@ -203,6 +204,12 @@ def _changed_by(node: ast.AST, changed: Mapping[str, frozenset[int]]) -> Iterato
     elif isinstance(node, ast.Call):
         places = _changed_by_call(node, changed)
     yield from (name for place in places if place is not None and (name := root(place)))
+
+
+def _looped_over(node: ast.AST, changes: set[str]) -> Iterator[str]:
+    """Give the names of ``for frame in (train, test): ...``, where the loop changes each of them."""
+    if isinstance(node, ast.For) and isinstance(node.target, ast.Name) and node.target.id in changes:
+        yield from (part.id for part in getattr(node.iter, "elts", []) if isinstance(part, ast.Name))
 
 
 def _changed_by_call(call: ast.Call, changed: Mapping[str, frozenset[int]]) -> list[ast.AST | None]:

@@ -70,14 +70,19 @@ def _body(node: ast.stmt, constants: Mapping[str, object]) -> list[ast.stmt] | N
         return _cell_magic(node.value)
     if isinstance(node, ast.If) and _is_main_guard(node.test):
         return node.body
-    if not fits(node):
-        return None
+    if isinstance(node, ast.For) and is_over_folds(node):
+        folds = ast.fix_missing_locations(ast.copy_location(ast.Assign([node.target], node.iter), node))
+        return [folds, *node.body]
+    return _body_that_fits(node, constants) if fits(node) else None
+
+
+def _body_that_fits(node: ast.stmt, constants: Mapping[str, object]) -> list[ast.stmt] | None:
     if isinstance(node, ast.If):
         chosen = [node.body, node.orelse] if _truth(node.test, constants) else [node.orelse]
         return next((body for body in chosen if any(map(fits, body))), [])
     if isinstance(node, ast.Try):
         return [*node.body, *node.orelse, *node.finalbody]
-    return node.body if isinstance(node, ast.With) or (isinstance(node, ast.For) and is_over_folds(node)) else None
+    return node.body if isinstance(node, ast.With) else None
 
 
 def is_over_folds(node: ast.For) -> bool:

@@ -40,16 +40,24 @@ class Layout:
         indent : int
             How many spaces stand before it.
         """
-        source = self.segment(node)
+        is_definition = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         is_compound = hasattr(node, "body") or isinstance(node, ast.Match)
-        if source is not None and (is_compound or "#" in source) and _is_same(source, node):
-            edited = "\n".join(self._edited(number) for number in range(_first_line(node), (node.end_lineno or 0) + 1))
-            copied = [" " * indent + line if line.strip() else "" for line in _dedented(edited, node)]
-            if all(len(line) <= LONGEST for line in copied) and not _moves_strings(node, indent):
-                return copied
-        if is_compound:
-            return [" " * indent + line if line else "" for line in self._flat(node).split("\n")]
-        return self._simple(node, indent)
+        copied = self._copied(node, indent, at_any_rate=is_definition)
+        written = [" " * indent + line if line else "" for line in self._flat(node).split("\n")] if is_compound else []
+        if copied is not None or not is_compound:
+            return copied or self._simple(node, indent)
+        if max(map(len, written)) > LONGEST:
+            return self._copied(node, indent, at_any_rate=True) or written
+        return written
+
+    def _copied(self, node: ast.stmt, indent: int, *, at_any_rate: bool) -> list[str] | None:
+        """Copy a statement that has comments, or at any rate; None where it was rewritten."""
+        source = self.segment(node)
+        if source is None or not (at_any_rate or "#" in source) or not _is_same(source, node):
+            return None
+        edited = "\n".join(self._edited(number) for number in range(_first_line(node), (node.end_lineno or 0) + 1))
+        copied = [" " * indent + line if line.strip() else "" for line in _dedented(edited, node)]
+        return None if max(map(len, copied)) > LONGEST or _moves_strings(node, indent) else copied
 
     def comments_above(self, node: ast.stmt) -> list[str]:
         """Give the comments that stand directly above a statement, but for code that was commented out."""
@@ -92,9 +100,13 @@ class Layout:
 
     def _simple(self, node: ast.stmt, indent: int) -> list[str]:
         flat = self._flat(node)
+        value = getattr(node, "value", None)
+        if isinstance(value, ast.Tuple) and value.elts and flat.endswith(")"):  # a, b = 1, 2
+            written = self._flat(value)
+            flat = flat.removesuffix(written) + written[1:-1]
         if "\n" in flat or indent + len(flat) <= LONGEST:
             return [" " * indent + flat]
-        value = getattr(node, "value", None)
+        flat = self._flat(node)
         if not isinstance(value, ast.expr):
             return [" " * indent + flat]
         written = self._flat(value)

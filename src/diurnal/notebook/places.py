@@ -6,6 +6,7 @@ import ast
 
 from diurnal.notebook.constants import NotConstant, constant
 from diurnal.notebook.effects import last_name
+from diurnal.notebook.fits import constructor
 from diurnal.notebook.program import Program
 
 
@@ -35,3 +36,11 @@ def share_after(program: Program, node: ast.expr, at: int) -> float | None:
     parts = [] if counted is None else [part.value for part in ast.walk(counted) if isinstance(part, ast.Constant)]
     shares = [part for part in parts if isinstance(part, float) and 0 < part < 1]
     return round(1 - shares[0], 10) if len(shares) == 1 else None
+
+
+def share_of_folds(program: Program, folds: ast.Call, at: int) -> float | None:
+    """Give the share for testing of ``StratifiedShuffleSplit(test_size=0.2).split(X, y)``."""
+    made = constructor(program, folds.func.value, at) if isinstance(folds.func, ast.Attribute) else None
+    given = next((k.value for k in made.keywords if k.arg == "test_size"), None) if made is not None else None
+    value = getattr(given, "value", None)
+    return value if isinstance(value, float) and 0 < value < 1 else None

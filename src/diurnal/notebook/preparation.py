@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from diurnal.notebook import readers
 from diurnal.notebook.arguments import HOLE
 from diurnal.notebook.effects import free_names, last_name, root
+from diurnal.notebook.places import share_of_folds
 from diurnal.notebook.program import Program, Statement
 from diurnal.notebook.queries import query_of
 from diurnal.notebook.readers import Places
@@ -35,6 +36,8 @@ class Preparation:
         The split that was taken out.
     split_at : int
         The index of that split.
+    share : float or None
+        The share of rows for testing, where rows are taken by the folds of a splitter.
     queries : dict of str to str
         The queries that it asks a database: by their names, the expressions of their sources.
     to_fill_in : list of str
@@ -47,6 +50,7 @@ class Preparation:
     unresolved: frozenset[str] = frozenset()
     split: ast.Call | None = None
     split_at: int = -1
+    share: float | None = None
     queries: dict[str, str] = field(default_factory=dict)
     to_fill_in: list[str] = field(default_factory=list)
     edits: dict[tuple[int, int], str] = field(default_factory=dict)
@@ -63,6 +67,7 @@ class Preparation:
             self.unresolved | other.unresolved,
             self.split or other.split,
             max(self.split_at, other.split_at),
+            self.share or other.share,
             {**self.queries, **other.queries},
             list(dict.fromkeys([*self.to_fill_in, *other.to_fill_in])),
             {**self.edits, **other.edits},
@@ -88,7 +93,7 @@ def prepared(program: Program, names: Iterable[str], at: int, places: Places, *,
     names, found = frozenset(names), Preparation()
     rewriter = _Rewriter(program, found, places, spark=spark)
     sliced = backward(program, names, at, fits=True, rewrite=rewriter.node)
-    nodes = _without_unused_parts(sliced.nodes, names)
+    nodes = _without_unused_parts(program, sliced.nodes, names)
     found.nodes = dict(sorted({**_seeds(program, nodes, at), **nodes}.items()))
     found.unresolved = sliced.unresolved - _OWN_NAMES - ({"spark"} if spark else set())
     found.to_fill_in.reverse()
@@ -116,27 +121,52 @@ def rewritten(program: Program, node: ast.expr, at: int, places: Places) -> tupl
     return (changed.value if isinstance(changed, ast.Expr) else node), found
 
 
-def _without_unused_parts(nodes: dict[int, ast.stmt], names: frozenset[str]) -> dict[int, ast.stmt]:
+def _without_unused_parts(program: Program, nodes: dict[int, ast.stmt], names: frozenset[str]) -> dict[int, ast.stmt]:
     """Leave out the parts of a split that nothing uses, such as those for testing."""
     kept: dict[int, ast.stmt] = {}
-    wanted = set(names)
+    wanted, changed = set(names), set[str]()
     for index, node in sorted(nodes.items(), reverse=True):
-        kept[index] = _with_targets(node, wanted) if hasattr(node, "was_split") else node
+        kept[index] = _with_targets(node, wanted, changed) if hasattr(node, "was_split") else node
         wanted |= free_names(kept[index])
+        changed |= program[index].changes
     return kept
 
 
-def _with_targets(node: ast.stmt, wanted: set[str]) -> ast.stmt:
+def _with_targets(node: ast.stmt, wanted: set[str], changed: set[str]) -> ast.stmt:
+    """Keep the parts of a split that are wanted; those that are changed later are copies, as those of a split are."""
     if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Tuple):
         return node
     pairs = list(zip(node.targets[0].elts, node.value.elts, strict=True))  # type: ignore[attr-defined]
-    pairs = [(target, value) for target, value in pairs if isinstance(target, ast.Name) and target.id in wanted]
+    pairs = [
+        (target, _copy(value) if target.id in changed and isinstance(value, ast.Name) else value)
+        for target, value in pairs
+        if isinstance(target, ast.Name) and target.id in wanted
+    ]
     if len(pairs) == 1:
         made = ast.Assign([pairs[0][0]], pairs[0][1])
     else:
         both = [target for target, _ in pairs], [value for _, value in pairs]
         made = ast.Assign([ast.Tuple(both[0], ast.Store())], ast.Tuple(both[1], ast.Load()))
     return ast.fix_missing_locations(ast.copy_location(made, node))
+
+
+def _copy(node: ast.expr) -> ast.expr:
+    return ast.Call(ast.Attribute(node, "copy", ast.Load()), [], [])
+
+
+def _all_rows(node: ast.stmt, folds: frozenset[str]) -> ast.stmt:
+    """Take all rows instead of those of a fold: ``housing.copy()`` for ``housing.loc[train_index]``."""
+
+    class Folds(ast.NodeTransformer):
+        def visit_Subscript(self, part: ast.Subscript) -> ast.AST:
+            self.generic_visit(part)
+            if not isinstance(part.slice, ast.Name) or part.slice.id not in folds or isinstance(part.ctx, ast.Store):
+                return part
+            is_indexer = isinstance(part.value, ast.Attribute) and part.value.attr in ("loc", "iloc")
+            return _copy(part.value.value if is_indexer else part.value)  # type: ignore[attr-defined]
+
+    changed: ast.stmt = Folds().visit(copy.deepcopy(node))
+    return ast.fix_missing_locations(changed)
 
 
 def same_file(path: str | None, date: str) -> list[str]:
@@ -179,7 +209,7 @@ class _Rewriter:
         if statement.definition is not None:
             self._edit(index, statement.node)
             return statement.node
-        if self.spark and "spark" in statement.binds:
+        if statement.folds is not None or (self.spark and "spark" in statement.binds):
             return None
         call = _split_in(statement)
         if call is not None:
@@ -197,6 +227,19 @@ class _Rewriter:
         return ast.fix_missing_locations(ast.copy_location(node, statement.node))
 
     def with_paths(self, index: int, node: ast.stmt) -> ast.stmt:
+        """Rewrite what a statement reads, and let the rows of a fold be all rows."""
+        changed = self._with_paths(index, node)
+        names = {
+            part.slice.id
+            for part in ast.walk(node)
+            if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Name)
+        }
+        folds = {name: call for name in names if (call := self.program.folds(name, index)) is not None}
+        for call in folds.values():
+            self.found.share = share_of_folds(self.program, call, index)
+        return _all_rows(changed, frozenset(folds)) if folds else changed
+
+    def _with_paths(self, index: int, node: ast.stmt) -> ast.stmt:
         """Let relative paths begin at the project, wherever the process runs, and queries ask a connection."""
         calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
         changes = {place: change for place, call in enumerate(calls) if (change := self._changed(index, call))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,6 +66,13 @@ class Statement:
         """The function or class that it defines."""
         is_one = isinstance(self.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         return self.node if is_one else None  # type: ignore[return-value]
+
+    @property
+    def folds(self) -> ast.Call | None:
+        """The call of a splitter that it unpacks into row numbers."""
+        calls = [] if self.value is None or not isinstance(self.target, ast.Tuple) else list(ast.walk(self.value))
+        splits = (part for part in calls if isinstance(part, ast.Call) and last_name(part.func) == "split")
+        return next((call for call in splits if call.args and not isinstance(call.args[0], ast.Constant)), None)
 
     @property
     def is_import(self) -> bool:
@@ -140,6 +147,11 @@ class Program:
             return alias.name if alias else function.id
         return function.id
 
+    def folds(self, name: str, before: int) -> ast.Call | None:
+        """Give the call of a splitter whose row numbers a name stands for: ``for train, test in folds.split(X)``."""
+        index = self.definition(name, before)
+        return None if index is None else self[index].folds
+
     def where(self, index: int) -> str:
         """Name the place of a statement."""
         return self.document.where(self[index].node.lineno)
@@ -161,7 +173,7 @@ class Program:
         """Let a change of an object be a change of everything that holds it."""
         holds: dict[str, set[str]] = {}
         for statement in self.statements:
-            touched = set(statement.changes)
+            touched = set(statement.changes) | _looped_over(statement, holds)
             spread = {name for name, held in holds.items() if held & touched}
             statement.changes = frozenset(touched | spread)
             _rebind(holds, statement)
@@ -211,6 +223,15 @@ def is_structure(call: ast.Call) -> bool:
     """
     name = last_name(call.func)
     return name[:1].isupper() or name.startswith("make_") or name in ("dict", "list", "tuple", "set", "range", "zip")
+
+
+def _looped_over(statement: Statement, holds: Mapping[str, set[str]]) -> set[str]:
+    """Give the names that a loop changes through a list of them: ``for frame in frames: frame["a"] = ...``."""
+    node = statement.node
+    is_one = isinstance(node, ast.For) and isinstance(node.target, ast.Name) and isinstance(node.iter, ast.Name)
+    if not is_one or node.target.id not in statement.changes:  # type: ignore[attr-defined]
+        return set()
+    return {node.iter.id, *holds.get(node.iter.id, ())}  # type: ignore[attr-defined]
 
 
 def _statement(node: ast.stmt, found: Effects) -> Statement:

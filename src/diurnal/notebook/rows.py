@@ -73,4 +73,5 @@ class Data:
         return cls(
             preparation=preparation, result=result, place=preparation.place, to_fill_in=list(preparation.to_fill_in),
             split=preparation.split,
+            share=preparation.share,
         )  # fmt: skip

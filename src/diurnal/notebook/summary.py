@@ -81,8 +81,8 @@ class Summary:
         declared = {"source": data.source or "a function of its statements", "target": data.target or ""}
         declared |= {"drop": ", ".join(data.drop), **data.named}
         yield from ({"what": what, "text": text, "place": place} for what, text in declared.items() if text)
-        if self.test_size is not None and data.split is not None:
-            split = program.document.where(data.split.lineno)
+        if self.test_size is not None:
+            split = "" if data.split is None else program.document.where(data.split.lineno)
             yield {"what": "test_size", "text": str(self.test_size), "place": split}
 
     def _arguments(self) -> Iterator[tuple[int, str, str]]:

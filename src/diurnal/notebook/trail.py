@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from diurnal.notebook.columns import OF_FRAMES, Columns, dropped_in_place, taken
 from diurnal.notebook.effects import last_name
 from diurnal.notebook.fits import constructor
-from diurnal.notebook.places import is_place, share_after
+from diurnal.notebook.places import is_place, share_after, share_of_folds
 from diurnal.notebook.program import Program, without_fit
 
 _LONGEST = 500
@@ -88,7 +88,7 @@ class Trail:
         return self.node.id, index, tuple(program.changes(self.node.id, -1 if index is None else index, self.at))
 
 
-def follow(program: Program, node: ast.expr, at: int, *, steps: bool) -> Trail:
+def follow(program: Program, node: ast.expr, at: int, *, steps: bool, rows: bool = True) -> Trail:
     """Follow an expression back through assignments, splits, choices of columns and, on request, transformers.
 
     Parameters
@@ -101,8 +101,10 @@ def follow(program: Program, node: ast.expr, at: int, *, steps: bool) -> Trail:
         The index of the statement that fits it.
     steps : bool
         Whether transformers are followed, as for features; a target that is transformed is not followed further.
+    rows : bool
+        Whether a choice of rows by their places is followed.
     """
-    walk = _Walk(program, Trail(node, at, raw=[(node, at)]), steps)
+    walk = _Walk(program, Trail(node, at, raw=[(node, at)]), steps=steps, rows=rows)
     for _ in range(_LONGEST):
         if not walk.step():
             break
@@ -111,10 +113,11 @@ def follow(program: Program, node: ast.expr, at: int, *, steps: bool) -> Trail:
 
 
 class _Walk:
-    def __init__(self, program: Program, trail: Trail, steps: bool) -> None:
+    def __init__(self, program: Program, trail: Trail, *, steps: bool, rows: bool) -> None:
         self.program = program
         self.trail = trail
         self.steps = steps
+        self.rows = rows
 
     def step(self) -> bool:
         """Go back by one assignment or expression; say whether that was possible."""
@@ -190,7 +193,7 @@ class _Walk:
             return self._attribute(node, at)
         if isinstance(node, ast.Call) and (self._wrapped(node, at) or self._transformed(node, at)):
             return True
-        if isinstance(node, ast.Subscript) and self._rows(node, at):
+        if isinstance(node, ast.Subscript) and self.rows and self._rows(node, at):
             return True
         if isinstance(node, ast.Subscript) and self._is_bunch(node.value, at):
             return False
@@ -213,20 +216,24 @@ class _Walk:
     def _wrapped(self, call: ast.Call, at: int) -> bool:
         """Go through what keeps the rows and their values."""
         name = last_name(call.func)
-        if isinstance(call.func, ast.Attribute):
-            inner = call.func.value
-            if name in _SAME_ROWS and not (name == "reset_index" and not _is_true(call, "drop")):
-                return self._to(inner, at)
-            if name == "sample" and _is_one(call, "frac"):
-                return self._to(inner, at)
-            if name == "reshape" and [ast.unparse(argument) for argument in call.args] in (["-1", "1"], ["(-1, 1)"]):
-                self.trail.flat = True
-                return self._to(inner, at)
-        if name in _SAME_DATA and call.args and not (name == "list" and len(call.args) != 1):
+        if isinstance(call.func, ast.Attribute) and self._keeps_rows(call, name):
+            self.trail.flat = self.trail.flat or name == "reshape"
+            return self._to(call.func.value, at)
+        if name == "list" and len(call.args) == 1:  # of a column; that of a frame gives its names
+            chosen = taken(self.program, call.args[0], at)
+            return chosen is not None and chosen.column is not None and self._to(call.args[0], at)
+        if name in _SAME_DATA and call.args:
             return self._to(call.args[0], at)
-        if name == "DataFrame" and call.args:
-            return self._framed(call, at)
-        return False
+        return name == "DataFrame" and bool(call.args) and self._framed(call, at)
+
+    def _keeps_rows(self, call: ast.Call, name: str) -> bool:
+        if name == "reset_index":
+            return _is_true(call, "drop")
+        if name == "sample":
+            return _is_one(call, "frac")
+        if name == "reshape":
+            return [ast.unparse(argument) for argument in call.args] in (["-1", "1"], ["(-1, 1)"])
+        return name in _SAME_ROWS
 
     def _framed(self, call: ast.Call, at: int) -> bool:
         """Go through ``pd.DataFrame(scaler.fit_transform(X), columns=...)`` and ``pd.DataFrame(iris.data, ...)``."""
@@ -278,20 +285,13 @@ class _Walk:
                 return False
             if node.slice.lower is None and node.slice.upper is not None:
                 self.trail.share = share_after(self.program, node.slice.upper, at)
-        elif not (isinstance(node.slice, ast.Name) and self._is_fold(node.slice.id, at)):
-            return False
+        else:
+            folds = self.program.folds(node.slice.id, at) if isinstance(node.slice, ast.Name) else None
+            if folds is None:
+                return False
+            self.trail.share = share_of_folds(self.program, folds, at)
         self.trail.by_rows = True
         return self._to(frame, at)
-
-    def _is_fold(self, name: str, at: int) -> bool:
-        """Say whether a name is that of row numbers which a splitter gave."""
-        index = self.program.definition(name, at)
-        if index is None:
-            return True  # the loop that binds it was taken away
-        value = self.program[index].value
-        return value is not None and any(
-            isinstance(part, ast.Call) and last_name(part.func) == "split" for part in ast.walk(value)
-        )
 
     def _chosen(self, chosen: Columns, at: int) -> bool:
         trail = self.trail
