@@ -631,3 +631,32 @@ def test_own_modules_come_along(take, tmp_path):
     )
     assert {path.name for path in made.modules} == {"helpers.py", "more.py"}
     assert "from helpers import Ratio" in body(made)
+
+
+def test_methods_of_own_objects_and_global_names_change_what_they_may(take):
+    made = take(
+        "import pandas as pd\nfrom sklearn.svm import SVC\nclass Clients:\n    def __init__(self, path):\n"
+        "        self.df = pd.read_csv(path)\n    def clean(self):\n        self.df = self.df.dropna()\n"
+        "clients = Clients('clients.csv')\nclients.clean()\nscale = 1\ndef rescale():\n    global scale\n    scale = 2\n"
+        "rescale()\ndf = clients.df\ndf['z'] = scale\nX, y = df.drop(columns='y'), df['y']\nSVC().fit(X, y)"
+    )
+    assert "clients.clean()" in source(made)
+    assert "rescale()" in source(made)
+    assert any("`rescale` binds global names" in hole["what"] for hole in made.report.to_fill_in)
+
+
+def test_what_a_source_learns_from_each_batch_is_said(take):
+    made = take(HEAD + "df['w'] = LabelEncoder().fit_transform(df['w'])\ndf = pd.get_dummies(df)\n" + FITTED)
+    notes = [note for note in made.report.notes if "depends on the rows of each batch" in note]
+    assert [note.partition(":")[0] for note in notes] == ["cell 1, line 12", "cell 1, line 13"]
+
+
+def test_uploaded_file_is_read_by_its_name(take):
+    text = "import io\nfrom google.colab import files\nuploaded = files.upload()\n" + HEAD.replace(
+        '"clients.csv"', 'io.BytesIO(uploaded["clients.csv"])'
+    )
+    made = take(text + FITTED)
+    assert 'Files("clients.csv"' in body(made)
+    assert "uploaded" not in made.text
+    prepared = take(text + "df = df.dropna()\n" + FITTED)
+    assert 'pd.read_csv(PROJECT / "clients.csv")' in source(prepared)

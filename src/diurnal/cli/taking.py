@@ -73,7 +73,7 @@ def take(
 
 
 def _modules(made: Draft, notebook: Path, home: Path) -> dict[Path, str]:
-    """Give the notebook's own modules for the project, where they are not there already."""
+    """Return the notebook's own modules for the project, where they are not there already."""
     found = {}
     for module in made.modules:
         place = home / module.relative_to(notebook.resolve().parent)
@@ -114,7 +114,7 @@ def _next(taken: Taken) -> str:
 
 
 def _shown(path: Path) -> str:
-    """Give a path as seen from here, where it lies below."""
+    """Return a path as seen from here, where it lies below."""
     return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd().resolve()) else str(path)
 
 

@@ -63,7 +63,7 @@ def _without_default(given: dict[str | None, ast.expr], name: str) -> ast.expr:
 
 
 def _parsed(nodes: list[ast.stmt]) -> Iterator[str]:
-    """Give the names that hold the options."""
+    """Return the names that hold the options."""
     for assign in (part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Assign)):
         called = last_name(assign.value.func) if isinstance(assign.value, ast.Call) else ""
         if called in ("parse_args", "parse_arguments", "get_args", "parse_cli"):

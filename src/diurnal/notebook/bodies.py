@@ -10,13 +10,13 @@ from diurnal.notebook.effects import effects
 
 
 def bound_by(node: ast.stmt) -> set[str]:
-    """Give the names that a statement binds anywhere outside of its functions."""
+    """Return the names that a statement binds anywhere outside of its functions."""
     found = effects(node, {})
     return set(found.binds | found.may_bind)
 
 
 def bodied(function: ast.FunctionDef, call: ast.Call, taken: frozenset[str]) -> tuple[list[ast.stmt], ast.expr | None]:
-    """Give the body of a function with the arguments of a call in place, and what it returns."""
+    """Return the body of a function with the arguments of a call in place, and what it returns."""
     given = _arguments(function, call)
     is_said = ast.get_docstring(function, clean=False) is not None
     body = [copy.deepcopy(node) for node in function.body[is_said:]] or [ast.Pass()]
@@ -43,7 +43,7 @@ def bodied(function: ast.FunctionDef, call: ast.Call, taken: frozenset[str]) -> 
 
 
 def _arguments(function: ast.FunctionDef, call: ast.Call) -> dict[str, ast.expr | None]:
-    """Give the value of each parameter; None where there is none."""
+    """Return the value of each parameter; None where there is none."""
     arguments = function.args
     places = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
     given: dict[str, ast.expr | None] = dict.fromkeys(places)
@@ -64,7 +64,7 @@ def _fresh(name: str, taken: frozenset[str]) -> str:
 
 
 class _Renamed(ast.NodeTransformer):
-    """Give names other names."""
+    """Return names other names."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = names
@@ -84,7 +84,7 @@ class _Renamed(ast.NodeTransformer):
 
 
 def with_result(node: ast.stmt, call: ast.Call, result: ast.expr | None) -> ast.stmt | None:
-    """Give a statement with the result of a call in its place; None where nothing is left of it."""
+    """Return a statement with the result of a call in its place; None where nothing is left of it."""
     if isinstance(node, ast.Expr) and node.value is call:
         return None
     value = result if result is not None else ast.Constant(None)

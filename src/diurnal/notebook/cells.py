@@ -58,11 +58,11 @@ class Document:
         return self.path.suffix.lower() != ".ipynb"
 
     def cell(self, line: int) -> int | None:
-        """Give the number of the cell that a line stands in, among the cells of code; none in a script."""
+        """Return the number of the cell that a line stands in, among the cells of code; none in a script."""
         return None if self.is_script else bisect.bisect_right(self.starts, line)
 
     def line_in_cell(self, line: int) -> int:
-        """Give the number of a line within its cell."""
+        """Return the number of a line within its cell."""
         return line - self.starts[bisect.bisect_right(self.starts, line) - 1] + 1
 
     def where(self, line: int) -> str:
@@ -127,7 +127,7 @@ def _script(path: Path) -> Document:
 
 
 def _markdown_of(text: str) -> Iterator[str]:
-    """Give the markdown cells of a script in the percent format."""
+    """Return the markdown cells of a script in the percent format."""
     inside, lines = False, list[str]()
     for line in [*text.split("\n"), "# %%"]:
         marker = _MARKER.match(line)
@@ -180,7 +180,7 @@ def _refuse_other_languages(path: Path, content: dict[str, Any]) -> None:
 
 
 def _cells(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Give the kind, the text and the execution count of each cell."""
+    """Return the kind, the text and the execution count of each cell."""
     pages = [content] if "cells" in content else content["worksheets"]
     for page in pages if isinstance(pages, list) else [None]:
         cells = page.get("cells", []) if isinstance(page, dict) else None
@@ -208,7 +208,7 @@ def _unix(text: str) -> str:
 
 
 def _title(markdown: list[str]) -> str:
-    """Give the first heading of the first cells of markdown."""
+    """Return the first heading of the first cells of markdown."""
     for text in markdown:
         found = _HEADING.search(text)
         title = _plain(found[1] or found[2] or found[3]) if found else ""

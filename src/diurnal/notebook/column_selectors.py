@@ -34,7 +34,7 @@ class Selectors:
         self.others = others
 
     def equal_to(self, node: ast.expr, at: int) -> ast.expr | None:
-        """Give what is equal to a list of columns: their names where they are known, else a selector, else None."""
+        """Return what is equal to a list of columns: their names where they are known, else a selector, else None."""
         if self.features is None:
             return None
         node, at = self._bare(node, at)
@@ -45,7 +45,7 @@ class Selectors:
         return None
 
     def is_frame(self, node: ast.expr, at: int) -> bool:
-        """Say whether an expression is the frame that is fitted, or one that it is taken from."""
+        """Return whether an expression is the frame that is fitted, or one that it is taken from."""
         if self.features is None:
             return False
         found = follow(self.program, node, at, steps=True)
@@ -73,7 +73,7 @@ class Selectors:
         return node, at
 
     def removes(self, change: int) -> bool:
-        """Say whether a statement only removes columns that are no features from a list."""
+        """Return whether a statement only removes columns that are no features from a list."""
         call = getattr(self.program[change].node, "value", None)
         is_own = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "remove"
         names = texts(self.program, call.args[0], change) if is_own and call.args else None  # type: ignore[union-attr]
@@ -85,7 +85,7 @@ class Selectors:
         return names is not None and set(names) <= self.others
 
     def _lacks(self, node: ast.expr, at: int) -> set[str] | None:
-        """Give the features that a frame lacks; None where it is another frame than the one that is fitted."""
+        """Return the features that a frame lacks; None where it is another frame than the one that is fitted."""
         if self.features is None or not isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call):
             return None
         found = follow(self.program, node, at, steps=True)
@@ -130,7 +130,7 @@ class Selectors:
         return self._complement(test, node.elt, at) or _of_test(test, ast.unparse(frame), ast.unparse(column))
 
     def _is_whole(self, node: ast.expr, at: int) -> bool:
-        """Say whether a list has all features."""
+        """Return whether a list has all features."""
         found = self._all(node, at)
         return found is not None and (isinstance(found, ast.List) or not getattr(found, "keywords", []))
 
@@ -159,7 +159,7 @@ def _of_set(node: ast.expr) -> ast.expr | None:
 
 
 def _flipped(selector: ast.expr | None) -> ast.expr | None:
-    """Give the selector of all other columns."""
+    """Return the selector of all other columns."""
     if not isinstance(selector, ast.Call) or len(selector.keywords) != 1:
         return None
     words = {"dtype_include": "dtype_exclude", "dtype_exclude": "dtype_include"}
@@ -172,14 +172,14 @@ def _is_selection(node: ast.expr) -> bool:
 
 
 def _inner(call: ast.Call) -> ast.expr | None:
-    """Give X of ``list(X)`` and of ``X.tolist()``."""
+    """Return X of ``list(X)`` and of ``X.tolist()``."""
     if isinstance(call.func, ast.Attribute) and not call.args:
         return call.func.value
     return call.args[0] if isinstance(call.func, ast.Name) and len(call.args) == 1 else None
 
 
 def _frame_of(node: ast.expr) -> ast.expr | None:
-    """Give the frame whose columns an expression lists."""
+    """Return the frame whose columns an expression lists."""
     if isinstance(node, ast.Attribute) and node.attr == "columns":
         return node.value
     if isinstance(node, ast.ListComp):
@@ -190,7 +190,7 @@ def _frame_of(node: ast.expr) -> ast.expr | None:
 
 
 def _of_test(test: ast.expr, frame: str, column: str) -> ast.expr | None:
-    """Give the selector for the test of a type of a column."""
+    """Return the selector for the test of a type of a column."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) and _asks_for_numbers(test.operand):
         return _selector({"dtype_exclude": _texts(_NUMBERS)})
     if _asks_for_numbers(test):

@@ -58,7 +58,7 @@ def taken(program: Program, node: ast.expr, at: int) -> Columns | None:
 
 
 def dropped_in_place(program: Program, node: ast.stmt, name: str, at: int) -> tuple[str, ...] | None:
-    """Give the columns that a statement takes out of a frame, where it does nothing else to it."""
+    """Return the columns that a statement takes out of a frame, where it does nothing else to it."""
     if isinstance(node, ast.Delete) and len(node.targets) == 1:
         place = node.targets[0]
         is_column = isinstance(place, ast.Subscript) and isinstance(place.value, ast.Name) and place.value.id == name
@@ -74,7 +74,7 @@ def dropped_in_place(program: Program, node: ast.stmt, name: str, at: int) -> tu
 
 
 def _is_on(node: ast.AST, name: str) -> bool:
-    """Say whether a node is a call of a method of a name that takes columns away."""
+    """Return whether a node is a call of a method of a name that takes columns away."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return False
     return node.func.attr in ("pop", "drop") and isinstance(node.func.value, ast.Name) and node.func.value.id == name
@@ -97,7 +97,7 @@ def _of_call(program: Program, call: ast.Call, at: int) -> Columns | None:
 
 
 def _dropped(program: Program, call: ast.Call, at: int) -> tuple[str, ...] | None:
-    """Give the columns of ``drop("a", axis=1)`` or ``drop(columns=["a", "b"])``; rows are something else."""
+    """Return the columns of ``drop("a", axis=1)`` or ``drop(columns=["a", "b"])``; rows are something else."""
     axis = _argument(call, 1, "axis")
     if _argument(call, None, "columns") is not None:
         return texts(program, _argument(call, None, "columns"), at)
@@ -141,7 +141,7 @@ def _is_all(node: ast.expr) -> bool:
 
 
 def all_but(program: Program, node: ast.expr, frame: ast.expr, at: int) -> tuple[str, ...] | None:
-    """Give the names that a list of a frame's columns leaves out: ``[c for c in df.columns if c != "label"]``.
+    """Return the names that a list of a frame's columns leaves out: ``[c for c in df.columns if c != "label"]``.
 
     Returns
     -------
@@ -157,7 +157,7 @@ def all_but(program: Program, node: ast.expr, frame: ast.expr, at: int) -> tuple
 
 
 def _is_columns(node: ast.expr, frame: ast.expr) -> bool:
-    """Say whether an expression is ``df.columns``, or the frame itself, which gives its columns."""
+    """Return whether an expression is ``df.columns``, or the frame itself, which gives its columns."""
     if isinstance(node, ast.Attribute) and node.attr == "columns":
         node = node.value
     return ast.dump(node) == ast.dump(frame)
@@ -214,7 +214,7 @@ def _comprehended(program: Program, node: ast.ListComp, frame: ast.expr, at: int
 
 
 def at_positions(program: Program, header: list[str], node: ast.expr | None, at: int) -> list[str] | str | None:
-    """Give the names at the places of ``[:, :-1]`` or ``[:, -1]``."""
+    """Return the names at the places of ``[:, :-1]`` or ``[:, -1]``."""
     if node is None:
         return None
     try:

@@ -18,7 +18,7 @@ class NotConstant(Exception):
 
 
 def constant(program: Program, node: ast.AST, at: int, depth: int = 0) -> Any:
-    """Give the value of an expression before a statement.
+    """Return the value of an expression before a statement.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def constant(program: Program, node: ast.AST, at: int, depth: int = 0) -> Any:
 
 
 def texts(program: Program, node: ast.AST | None, at: int) -> tuple[str, ...] | None:
-    """Give a text or a list of texts as a tuple, or None where it is neither."""
+    """Return a text or a list of texts as a tuple, or None where it is neither."""
     if node is None:
         return None
     try:
@@ -52,7 +52,7 @@ def texts(program: Program, node: ast.AST | None, at: int) -> tuple[str, ...] | 
 
 
 def text(program: Program, node: ast.AST | None, at: int) -> str | None:
-    """Give a text or a path as text, or None where it is neither."""
+    """Return a text or a path as text, or None where it is neither."""
     if node is None:
         return None
     try:
@@ -77,7 +77,7 @@ def _name(program: Program, node: ast.Name, at: int, depth: int) -> Any:
 
 
 def _unpacked(program: Program, node: ast.Name, index: int, changes: list[int], depth: int) -> Any:
-    """Give one of ``a, b = 1, 2``."""
+    """Return one of ``a, b = 1, 2``."""
     target, value = program[index].target, program[index].value
     if changes or not isinstance(target, ast.Tuple) or not isinstance(value, ast.Tuple):
         raise NotConstant
@@ -88,7 +88,7 @@ def _unpacked(program: Program, node: ast.Name, index: int, changes: list[int], 
 
 
 def _changed(program: Program, value: Any, name: str, change: int, depth: int) -> Any:
-    """Give a list after ``features.remove("label")`` or ``features.append("age")``."""
+    """Return a list after ``features.remove("label")`` or ``features.append("age")``."""
     node = program[change].node
     call = node.value if isinstance(node, ast.Expr) else None
     is_own = (
@@ -162,7 +162,7 @@ def _call(program: Program, node: ast.Call, at: int, depth: int) -> Any:
 
 
 def _attribute(program: Program, node: ast.Attribute, at: int, depth: int) -> Any:
-    """Give a constant of a class: ``CFG.target``."""
+    """Return a constant of a class: ``CFG.target``."""
     definition = program.function(node.value.id, at) if isinstance(node.value, ast.Name) else None
     if isinstance(definition, ast.ClassDef):
         for part in reversed(definition.body):
@@ -173,7 +173,7 @@ def _attribute(program: Program, node: ast.Attribute, at: int, depth: int) -> An
 
 
 def _subscript(program: Program, node: ast.Subscript, at: int, depth: int) -> Any:
-    """Give an element of a constant: ``config["target"]``, ``columns[:-1]``."""
+    """Return an element of a constant: ``config["target"]``, ``columns[:-1]``."""
     value = constant(program, node.value, at, depth)
     if isinstance(node.slice, ast.Slice):
         ends = (node.slice.lower, node.slice.upper, node.slice.step)

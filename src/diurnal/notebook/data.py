@@ -10,7 +10,7 @@ from diurnal.notebook import datasets, readers
 from diurnal.notebook.arguments import HOLE
 from diurnal.notebook.columns import OF_FRAMES, at_positions, taken
 from diurnal.notebook.constants import texts
-from diurnal.notebook.effects import free_names, last_name, reads
+from diurnal.notebook.effects import FITTING, free_names, last_name, reads
 from diurnal.notebook.fits import Fit, constructor
 from diurnal.notebook.frames import framed
 from diurnal.notebook.order import goes_by_order, sorted_by
@@ -21,6 +21,7 @@ from diurnal.notebook.rows import Data
 from diurnal.notebook.spark_rows import of_spark
 from diurnal.notebook.trail import Trail, follow
 
+_BY_BATCH = ("get_dummies", "factorize", "qcut")
 _FURTHER = ("groups", "sample_weight")
 
 
@@ -81,6 +82,7 @@ class _Finder:
         if self.features.by_rows and data.split is None:
             data.notes.append("the notebook takes rows for training by their places; here a hash of each row decides")
             data.share = self.features.share
+        data.notes += self._learnt(data.preparation)
         after = [i for i in data.preparation.nodes if 0 <= data.preparation.split_at < i]
         if after:
             data.notes.append(
@@ -89,8 +91,20 @@ class _Finder:
             )
         return data
 
+    def _learnt(self, preparation: Preparation) -> list[str]:
+        """Describe what the source learns from the rows of each batch anew."""
+        found = []
+        for index, node in preparation.nodes.items():
+            calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
+            names = [last_name(call.func) for call in calls if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+            if any(name in FITTING or name in _BY_BATCH for name in names):
+                text = ast.unparse(node).split("\n")[0][:80]
+                found.append(f"{self.program.where(index)}: `{text}` depends on the rows of each batch; in a pipeline "
+                             "of the search it is learnt once, from training rows")  # fmt: skip
+        return found
+
     def _order_rows(self, data: Data) -> None:
-        """Say what is needed where the search splits by the order of rows."""
+        """Describe what is needed where the search splits by the order of rows."""
         if not self.by_order:
             return
         if "order_by" not in data.named:
@@ -143,7 +157,7 @@ class _Finder:
         return Data(f'SklearnDataset("{features.name}")', ("SklearnDataset",), target="label", place=place)
 
     def _index_of(self, part: ast.AST) -> int:
-        """Give the index of the statement that a node is a part of."""
+        """Return the index of the statement that a node is a part of."""
         for index, statement in enumerate(self.program.statements):
             if any(other is part for other in ast.walk(statement.node)):
                 return index
@@ -169,7 +183,7 @@ class _Finder:
         return data
 
     def _further_columns(self) -> dict[str, str] | None:
-        """Give the columns of groups and weights; None if one of them is no column of the frame."""
+        """Return the columns of groups and weights; None if one of them is no column of the frame."""
         found: dict[str, str] = {}
         for name in _FURTHER:
             node = self.fit.keywords.get(name)
@@ -183,7 +197,7 @@ class _Finder:
         return found
 
     def _read(self, wanted: tuple[str, ...] | None) -> Data | None:
-        """Give a source that reads just what the notebook reads."""
+        """Return a source that reads just what the notebook reads."""
         call, index = self._reader()
         reading = None if call is None else readers.source_of(self.program, call, index, wanted, self.places)
         if reading is None:
@@ -193,7 +207,7 @@ class _Finder:
         return Data(reading.source, reading.imports, place=index, to_fill_in=to_fill_in, left_out=left_out)
 
     def _reader(self) -> tuple[ast.Call | None, int]:
-        """Give the call that makes the frame, where nothing is done to it afterwards."""
+        """Return the call that makes the frame, where nothing is done to it afterwards."""
         node, at = self.features.node, self.features.at
         if isinstance(node, ast.Name):
             index = self.program.definition(node.id, at)
@@ -204,7 +218,7 @@ class _Finder:
         return (node, at) if isinstance(node, ast.Call) else (None, -1)
 
     def _prepared(self, wanted: tuple[str, ...] | None) -> Data:
-        """Give a function that reads the frame, and does to it what the notebook does."""
+        """Return a function that reads the frame, and does to it what the notebook does."""
         trail = self.features
         node, found = rewritten(self.program, trail.node, trail.at, self.places)
         result = ast.unparse(node) + ("" if wanted is None else f"[{list(wanted)!r}]")
@@ -213,7 +227,7 @@ class _Finder:
     # -- anything else
 
     def _computed(self) -> Data:
-        """Give a function that computes features and target as the notebook does."""
+        """Return a function that computes features and target as the notebook does."""
         features, target = self.features.raw[-1], self.target.raw[-1]
         preparation = self._together(features, target)
         if self._is_changed_later(preparation, features, target):
@@ -242,7 +256,7 @@ class _Finder:
         return found
 
     def _is_changed_later(self, preparation: Preparation, *parts: tuple[ast.expr, int]) -> bool:
-        """Say whether what an expression is made of is changed by what another one needs."""
+        """Return whether what an expression is made of is changed by what another one needs."""
         for node, at in parts:
             for index in preparation.nodes:
                 statement = self.program[index]
@@ -251,7 +265,7 @@ class _Finder:
         return False
 
     def _column_of(self, target: tuple[ast.expr, int], preparation: Preparation) -> str | None:
-        """Give the one column that a target is computed from and that is no feature."""
+        """Return the one column that a target is computed from and that is no feature."""
         features = self.features
         kept = (features.column,) if features.column is not None else features.keep
         named, waiting, seen = set[str](), [target], set[int]()
@@ -268,7 +282,7 @@ class _Finder:
         return named.pop() if len(named) == 1 else None
 
     def _taken_out(self, preparation: Preparation) -> set[str]:
-        """Give the columns that are dropped on the way to the features."""
+        """Return the columns that are dropped on the way to the features."""
         found = set(self.features.drop)
         for index, node in preparation.nodes.items():
             for part in ast.walk(node):
@@ -277,7 +291,7 @@ class _Finder:
         return found
 
     def _named_in(self, part: ast.AST, at: int) -> tuple[str, ...]:
-        """Give the columns that a part of an expression takes from a frame."""
+        """Return the columns that a part of an expression takes from a frame."""
         if isinstance(part, ast.Subscript):
             return texts(self.program, part.slice, at) or ()
         if isinstance(part, ast.Call) and last_name(part.func) in ("pop", "get") and part.args:
@@ -288,5 +302,5 @@ class _Finder:
         return () if part.attr in OF_FRAMES else (part.attr,)
 
     def _frames(self) -> set[str]:
-        """Give the names of the frame that the features come from."""
+        """Return the names of the frame that the features come from."""
         return {self.features.node.id} if isinstance(self.features.node, ast.Name) else set()

@@ -45,7 +45,7 @@ class Part:
 
 
 def part_of(program: Program, trail: Trail) -> Part | None:
-    """Say which part of which data set a trail leads to, if to one."""
+    """Return which part of which data set a trail leads to, if to one."""
     node, at = trail.node, trail.at
     for _ in range(10):
         if isinstance(node, ast.Attribute | ast.Subscript):
@@ -75,7 +75,7 @@ def _unpacked(program: Program, name: str, target: ast.Tuple, value: ast.expr | 
 
 
 def _call(program: Program, node: ast.expr, at: int) -> ast.Call | None:
-    """Give the call that loads what an expression stands for."""
+    """Return the call that loads what an expression stands for."""
     if isinstance(node, ast.Name):
         index = program.definition(node.id, at)
         value = None if index is None else program[index].value
@@ -88,14 +88,14 @@ def _call(program: Program, node: ast.expr, at: int) -> ast.Call | None:
 
 
 def columns_of(name: str) -> set[str]:
-    """Give the names of a data set's columns."""
+    """Return the names of a data set's columns."""
     from sklearn import datasets
 
     return set(getattr(datasets, f"load_{name}")(as_frame=True).data.columns)
 
 
 def needs_numbers(nodes: list[ast.AST]) -> bool:
-    """Say whether a search can only work on classes that are numbers."""
+    """Return whether a search can only work on classes that are numbers."""
     for node in nodes:
         for part in ast.walk(node):
             found = part.arg if isinstance(part, ast.keyword) else getattr(part, "value", None)
@@ -106,6 +106,6 @@ def needs_numbers(nodes: list[ast.AST]) -> bool:
 
 
 def mentions(nodes: list[ast.AST], names: set[str]) -> bool:
-    """Say whether a search names one of some columns."""
+    """Return whether a search names one of some columns."""
     constants = (part.value for node in nodes for part in ast.walk(node) if isinstance(part, ast.Constant))
     return any(isinstance(value, str) and value in names for value in constants)

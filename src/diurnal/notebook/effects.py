@@ -91,7 +91,7 @@ def effects(node: ast.stmt, changed: Mapping[str, frozenset[int]]) -> Effects:
     uses, bound = _names(node)
     sure = frozenset(_surely_bound(node))
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return Effects(uses, sure, bound - sure, frozenset(), frozenset())
+        return Effects(uses, frozenset({node.name}), frozenset(), frozenset(), frozenset())
     walked = list(_own(node))
     changes = {name for part in walked for name in _changed_by(part, changed)}
     changes |= {name for part in walked for name in _looped_over(part, changes)}
@@ -100,13 +100,13 @@ def effects(node: ast.stmt, changed: Mapping[str, frozenset[int]]) -> Effects:
 
 
 def free_names(node: ast.AST) -> frozenset[str]:
-    """Give the names that a statement or an expression reads and does not bind within itself."""
+    """Return the names that a statement or an expression reads and does not bind within itself."""
     statement = node if isinstance(node, ast.stmt) else ast.Expr(node)  # type: ignore[arg-type]
     return _names(statement)[0]
 
 
 def root(node: ast.AST) -> str | None:
-    """Give the name that a chain of attributes and subscripts begins with.
+    """Return the name that a chain of attributes and subscripts begins with.
 
     Examples
     --------
@@ -119,19 +119,31 @@ def root(node: ast.AST) -> str | None:
 
 
 def last_name(function: ast.AST) -> str:
-    """Give the last part of what is called: ``read_csv`` of ``pd.read_csv``."""
+    """Return the last part of what is called: ``read_csv`` of ``pd.read_csv``."""
     if isinstance(function, ast.Attribute):
         return function.attr
     return function.id if isinstance(function, ast.Name) else ""
 
 
 def reads(node: ast.AST) -> bool:
-    """Say whether an expression or a statement reads data, by the names of what it calls."""
+    """Return whether an expression or a statement reads data, by the names of what it calls."""
     return any(isinstance(part, ast.Call) and _READING.fullmatch(last_name(part.func)) for part in ast.walk(node))
 
 
+def global_names(function: Definition) -> frozenset[str]:
+    """Return the names of the module that a function binds by ``global``."""
+    return frozenset(name for part in ast.walk(function) if isinstance(part, ast.Global) for name in part.names)
+
+
+def called_on(node: ast.AST) -> Iterator[str]:
+    """Return the names whose methods a statement calls."""
+    for part in _own(node):
+        name = root(part.func.value) if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) else None
+        yield from [name] if name else []
+
+
 def changed_parameters(function: Function, changed: Mapping[str, frozenset[int]]) -> frozenset[int]:
-    """Give the positions of the parameters whose objects a function changes in place."""
+    """Return the positions of the parameters whose objects a function changes in place."""
     names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
     touched, own = set[str](), set[str]()
     for node in function.body:
@@ -141,7 +153,7 @@ def changed_parameters(function: Function, changed: Mapping[str, frozenset[int]]
 
 
 def _names(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
-    """Give the names that a statement reads, and those that it binds."""
+    """Return the names that a statement reads, and those that it binds."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = symtable.symtable(_text_alone(node), "notebook", "exec")
@@ -168,7 +180,7 @@ def _globals_below(table: symtable.SymbolTable) -> Iterator[symtable.Symbol]:
 
 
 def _surely_bound(node: ast.stmt) -> Iterable[str]:
-    """Give the names that a statement binds in any case."""
+    """Return the names that a statement binds in any case."""
     if isinstance(node, ast.If):
         return _all_of(node.body) & _all_of(node.orelse)
     if isinstance(node, ast.With | ast.AsyncWith):
@@ -207,7 +219,7 @@ def _changed_by(node: ast.AST, changed: Mapping[str, frozenset[int]]) -> Iterato
 
 
 def _looped_over(node: ast.AST, changes: set[str]) -> Iterator[str]:
-    """Give the names of ``for frame in (train, test): ...``, where the loop changes each of them."""
+    """Return the names of ``for frame in (train, test): ...``, where the loop changes each of them."""
     if isinstance(node, ast.For) and isinstance(node.target, ast.Name) and node.target.id in changes:
         yield from (part.id for part in getattr(node.iter, "elts", []) if isinstance(part, ast.Name))
 

@@ -80,7 +80,7 @@ class ExperimentFile:
         self.above = self._imports_above()
 
     def text(self) -> str:
-        """Give the text of the file."""
+        """Return the text of the file."""
         source, source_block = self._source()
         place = f"{PROJECT} = {self.declared.project}"
         return joined(
@@ -106,7 +106,7 @@ class ExperimentFile:
     # -- what stands beside the experiment
 
     def _imports_above(self) -> set[Import]:
-        """Give the imports of the module: diurnal's, and what classes, constants and signatures need."""
+        """Return the imports of the module: diurnal's, and what classes, constants and signatures need."""
         found = {Import("diurnal", "experiment"), *(Import("diurnal.sources", name) for name in self.data.imports)}
         found |= {Import("pathlib", "Path")} if self._uses_project() else set()
         if self.data.preparation.queries:
@@ -163,7 +163,7 @@ class ExperimentFile:
     # -- the source
 
     def _source(self) -> tuple[str, Block]:
-        """Give the expression of the source, and the function that it names."""
+        """Return the expression of the source, and the function that it names."""
         data, preparation = self.data, self.data.preparation
         if data.source:
             return data.source, Block([])
@@ -269,7 +269,7 @@ def _is_name_of(targets: list[ast.expr], result: ast.expr) -> bool:
 
 
 def _first_of_body(lines: list[str]) -> ast.stmt:
-    """Give the first statement of a function behind its docstring."""
+    """Return the first statement of a function behind its docstring."""
     body = ast.parse("\n".join(lines)).body[0].body  # type: ignore[attr-defined]
     is_said = isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and len(body) > 1
     return body[1] if is_said else body[0]  # type: ignore[no-any-return]
@@ -280,7 +280,7 @@ def _indented(lines: list[str], indent: int) -> list[str]:
 
 
 def _module(module: str) -> Import:
-    """Give the import of a module under its usual name, or of a name of a module."""
+    """Return the import of a module under its usual name, or of a name of a module."""
     usual = {"numpy": "np", "pandas": "pd"}
     package, _, name = module.rpartition(".")
     return Import("", module, usual[module]) if module in usual else Import(package, name)

@@ -91,7 +91,7 @@ def choose(program: Program, name: str | None) -> tuple[Fit, list[Fit]]:
 
 
 def constructor(program: Program, node: ast.expr, at: int, depth: int = 0) -> ast.Call | None:
-    """Give the call that made what an expression stands for, as far as assignments lead to it."""
+    """Return the call that made what an expression stands for, as far as assignments lead to it."""
     node = without_fit(node)
     if isinstance(node, ast.Call):
         function = program.function(node.func.id, at) if isinstance(node.func, ast.Name) else None
@@ -107,7 +107,7 @@ def constructor(program: Program, node: ast.expr, at: int, depth: int = 0) -> as
 
 
 def _returned(function: ast.FunctionDef) -> ast.Call | None:
-    """Give the call whose result a function returns."""
+    """Return the call whose result a function returns."""
     returns = [part.value for part in ast.walk(function) if isinstance(part, ast.Return) and part.value is not None]
     if not returns:
         return None
@@ -120,7 +120,7 @@ def _returned(function: ast.FunctionDef) -> ast.Call | None:
 
 
 def kind(program: Program, node: ast.expr, at: int) -> str:
-    """Say what an expression is by the name of what made it: a search, an estimator, a network or unknown."""
+    """Describe what an expression is by the name of what made it: a search, an estimator, a network or unknown."""
     call = constructor(program, node, at)
     if call is None:
         return "unknown"
@@ -133,7 +133,7 @@ def kind(program: Program, node: ast.expr, at: int) -> str:
 
 
 def _bases(program: Program, name: str, at: int) -> Iterator[str]:
-    """Give the names of the classes that a class of the notebook is made from."""
+    """Return the names of the classes that a class of the notebook is made from."""
     definition = program.function(name, at)
     if isinstance(definition, ast.ClassDef):
         for base in definition.bases:
@@ -148,7 +148,7 @@ def _fits(program: Program) -> Iterator[Fit]:
 
 
 def _outermost(node: ast.AST) -> Iterator[ast.Call]:
-    """Give the calls of a statement, inner ones first."""
+    """Return the calls of a statement, inner ones first."""
     for child in ast.iter_child_nodes(node):
         yield from _outermost(child)
     if isinstance(node, ast.Call):
@@ -181,7 +181,7 @@ def _is_wanted(program: Program, fit: Fit) -> bool:
 
 
 def _predicts(program: Program, fit: Fit) -> bool:
-    """Say whether what is fitted also predicts or is scored, as an estimator is and a transformer is not."""
+    """Return whether what is fitted also predicts or is scored, as an estimator is and a transformer is not."""
     if fit.by != "fit" or not isinstance(fit.estimator, ast.Name):
         return True
     name, later = fit.estimator.id, program.statements[fit.index :]
@@ -192,7 +192,7 @@ def _predicts(program: Program, fit: Fit) -> bool:
 
 
 def _unfitted(program: Program, fitted: list[Fit]) -> Iterator[Fit]:
-    """Give the searches that are made and never fitted."""
+    """Return the searches that are made and never fitted."""
     names = {fit.name for fit in fitted}
     for index, statement in enumerate(program.statements):
         target, value = statement.target, statement.value
@@ -223,7 +223,7 @@ def _named(program: Program, found: list[Fit], name: str) -> Fit:
 
 
 def _nothing(program: Program) -> UsageError:
-    """Say why there is nothing to take."""
+    """Explain why there is nothing to take."""
     path, reasons = program.document.path, []
     for index, statement in enumerate(program.statements):
         node = statement.node

@@ -49,7 +49,7 @@ def framed(
 
 
 def is_array(program: Program, node: ast.expr, at: int, depth: int = 0) -> bool:
-    """Say whether an expression gives an array or a list, which has no names of columns."""
+    """Return whether an expression gives an array or a list, which has no names of columns."""
     if depth > _DEEPEST:
         return False
     if isinstance(node, ast.Name):

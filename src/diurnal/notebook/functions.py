@@ -50,7 +50,7 @@ def with_named_lambdas(
 
 
 def _kept(node: ast.AST, *, kept: bool = True) -> Iterable[ast.Lambda]:
-    """Give the lambdas of a statement that an object keeps, and not those that a call uses up, such as a sort key."""
+    """Return the lambdas of a statement that an object keeps, and not those that a call uses up, such as a sort key."""
     if isinstance(node, ast.Lambda):
         yield from [node] if kept else []
         return
@@ -108,7 +108,7 @@ class _Named(ast.NodeTransformer):
 def of_the_module(
     program: Program, nodes: dict[int, ast.stmt], functions: dict[int, list[ast.FunctionDef]]
 ) -> dict[int, ast.stmt]:
-    """Give the statements that belong beside the experiment: functions, classes, and the constants that they use.
+    """Return the statements that belong beside the experiment: functions, classes, and the constants that they use.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def _is_import(node: ast.stmt) -> bool:
 
 
 def names_when_defined(node: ast.stmt) -> frozenset[str]:
-    """Give the names that a function needs when it is defined: decorators, defaults and annotations."""
+    """Return the names that a function needs when it is defined: decorators, defaults and annotations."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return free_names(node)
     empty = copy.copy(node)

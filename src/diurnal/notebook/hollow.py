@@ -33,7 +33,7 @@ class Hollow:
         return _remembering(ast.Name(HOLE, ast.Load()), f"`{text[:100]}`")
 
     def of(self, node: ast.expr, at: int, *, columns: bool = False) -> ast.expr:
-        """Give an expression with a hole wherever it depends on the data, or with a selector of columns.
+        """Return an expression with a hole wherever it depends on the data, or with a selector of columns.
 
         Parameters
         ----------
@@ -57,7 +57,7 @@ class Hollow:
         return self.hole(ast.unparse(node)) if self._is_whole(node, at) else node
 
     def _equal(self, node: ast.expr, at: int, *, columns: bool) -> ast.expr | None:
-        """Give what does the same without the data; a name is left to the statement that binds it."""
+        """Return what does the same without the data; a name is left to the statement that binds it."""
         equal = self.selectors.equal_to(node, at) if columns else None
         if isinstance(node, ast.Name):
             return equal if isinstance(equal, ast.List) else None
@@ -67,7 +67,7 @@ class Hollow:
         return None if splitter is None else copy.copy(splitter)
 
     def _splitter(self, node: ast.expr, at: int) -> ast.expr | None:
-        """Give the splitter of ``list(folds.split(X, y))``: a search makes the same folds with it."""
+        """Return the splitter of ``list(folds.split(X, y))``: a search makes the same folds with it."""
         is_list = isinstance(node, ast.Call) and last_name(node.func) == "list" and len(node.args) == 1
         inner = node.args[0] if is_list and isinstance(node, ast.Call) else node
         if not isinstance(inner, ast.Call) or not isinstance(inner.func, ast.Attribute) or inner.func.attr != "split":
@@ -76,7 +76,7 @@ class Hollow:
         return None if not inner.args or self.program.is_data(splitter, at) else splitter
 
     def _is_whole(self, node: ast.expr, at: int) -> bool:
-        """Say whether an expression reads the data itself, and not only names that are filled in elsewhere."""
+        """Return whether an expression reads the data itself, and not only names that are filled in elsewhere."""
         if isinstance(node, ast.Name):
             return self.selectors.is_frame(node, at)
         if isinstance(node, ast.Attribute | ast.Subscript) or reads(node):
@@ -123,10 +123,10 @@ def _remembering(node: ast.expr, text: str) -> ast.expr:
 
 
 def is_hole(node: ast.AST) -> bool:
-    """Say whether a node is to be filled in."""
+    """Return whether a node is to be filled in."""
     return isinstance(node, ast.Name) and node.id == HOLE
 
 
 def has_hole(node: ast.AST) -> bool:
-    """Say whether something within a node is to be filled in."""
+    """Return whether something within a node is to be filled in."""
     return any(map(is_hole, ast.walk(node)))

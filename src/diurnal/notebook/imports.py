@@ -52,7 +52,7 @@ class Import(NamedTuple):
 
 
 def needed(program: Program, nodes: dict[int, ast.stmt], names: Iterable[str] = (), at: int = 0) -> set[Import]:
-    """Give what some statements import.
+    """Return what some statements import.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def needed(program: Program, nodes: dict[int, ast.stmt], names: Iterable[str] = 
 
 
 def _made(program: Program, name: str, at: int) -> Iterable[Import]:
-    """Give the import that binds a name; none where something else does."""
+    """Return the import that binds a name; none where something else does."""
     index = program.definition(name, at)
     if index is None:
         yield from _of_star(program, name, at)
@@ -98,7 +98,7 @@ def _of_star(program: Program, name: str, at: int) -> Iterable[Import]:
 
 
 def _names_of_module(module: str, folder: Path) -> set[str]:
-    """Give the names of a module: read off a file of the notebook's folder, or asked of an installed package."""
+    """Return the names of a module: read off a file of the notebook's folder, or asked of an installed package."""
     path = folder.joinpath(*module.split(".")).with_suffix(".py")
     if path.is_file():
         try:
@@ -110,7 +110,7 @@ def _names_of_module(module: str, folder: Path) -> set[str]:
 
 
 def names_bound(node: ast.stmt) -> Iterable[str]:
-    """Give the names that a statement of a module binds."""
+    """Return the names that a statement of a module binds."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Import | ast.ImportFrom):
@@ -119,7 +119,7 @@ def names_bound(node: ast.stmt) -> Iterable[str]:
 
 
 def _is_installed(package: str) -> bool:
-    """Say whether a package is installed, and so no file of the user's: only then it is imported."""
+    """Return whether a package is installed, and so no file of the user's: only then it is imported."""
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):

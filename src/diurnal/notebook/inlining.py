@@ -16,7 +16,7 @@ _MOST = 20_000  # statements; functions that call each other twice grow without 
 
 
 def fits(node: ast.AST) -> bool:
-    """Say whether something is fitted within a statement."""
+    """Return whether something is fitted within a statement."""
     return any(
         isinstance(part, ast.Call)
         and (
@@ -28,7 +28,7 @@ def fits(node: ast.AST) -> bool:
 
 
 def straightened(nodes: list[ast.stmt]) -> list[ast.stmt]:
-    r"""Give the statements in the order in which they run, as far as something is fitted in them.
+    r"""Return the statements in the order in which they run, as far as something is fitted in them.
 
     ``if __name__ == "__main__":``, contexts, branches and functions around a fit are replaced by their bodies; a loop
     over the folds of a splitter by one round of it.
@@ -65,7 +65,7 @@ def _flat(nodes: Iterable[ast.stmt], constants: Mapping[str, object]) -> Iterato
 
 
 def _body(node: ast.stmt, constants: Mapping[str, object]) -> list[ast.stmt] | None:
-    """Give what stands for a statement, or None for the statement itself."""
+    """Return what stands for a statement, or None for the statement itself."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         return _cell_magic(node.value)
     if isinstance(node, ast.If) and _is_main_guard(node.test):
@@ -86,7 +86,7 @@ def _body_that_fits(node: ast.stmt, constants: Mapping[str, object]) -> list[ast
 
 
 def is_over_folds(node: ast.For) -> bool:
-    """Say whether a loop goes over the folds of a splitter, as ``for train, test in folds.split(X)`` does."""
+    """Return whether a loop goes over the folds of a splitter, as ``for train, test in folds.split(X)`` does."""
     calls = (part for part in ast.walk(node.iter) if isinstance(part, ast.Call) and last_name(part.func) == "split")
     return isinstance(node.target, ast.Tuple) and any(
         call.args and not isinstance(call.args[0], ast.Constant) for call in calls
@@ -98,7 +98,7 @@ def _is_main_guard(test: ast.expr) -> bool:
 
 
 def _cell_magic(call: ast.Call) -> list[ast.stmt] | None:
-    """Give the code of ``get_ipython().run_cell_magic("time", "", code)``, which nbconvert writes."""
+    """Return the code of ``get_ipython().run_cell_magic("time", "", code)``, which nbconvert writes."""
     if last_name(call.func) not in ("run_cell_magic", "run_line_magic") or len(call.args) < 2:
         return None
     magic, code = (getattr(argument, "value", None) for argument in (call.args[0], call.args[-1]))
@@ -111,7 +111,7 @@ def _cell_magic(call: ast.Call) -> list[ast.stmt] | None:
 
 
 def _constants(nodes: list[ast.stmt]) -> dict[str, object]:
-    """Give the names that are assigned one literal, such as ``TUNE = False``."""
+    """Return the names that are assigned one literal, such as ``TUNE = False``."""
     found: dict[str, object] = {}
     for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
@@ -120,7 +120,7 @@ def _constants(nodes: list[ast.stmt]) -> dict[str, object]:
 
 
 def _truth(test: ast.expr, constants: Mapping[str, object]) -> bool:
-    """Say whether a branch is taken, as far as it can be known; else it is."""
+    """Return whether a branch is taken, as far as it can be known; else it is."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return not _truth(test.operand, constants) if isinstance(test.operand, ast.Name) else True
     if isinstance(test, ast.Name):
@@ -158,7 +158,7 @@ class _Line:
                 yield from self.inlined([rest], taken, depth + 1)
 
     def last_function(self) -> list[ast.stmt]:
-        """Give the body of the last function that fits something and that nothing calls."""
+        """Return the body of the last function that fits something and that nothing calls."""
         for function in reversed(self.functions.values()):
             if fits(function) and function.name not in self.used and _can_be_inlined(function):
                 call = ast.Call(ast.Name(function.name, ast.Load()), [], [])
@@ -185,7 +185,7 @@ class _Line:
         )
 
     def _fits(self, function: ast.FunctionDef, depth: int) -> bool:
-        """Say whether a function fits something, by itself or by what it calls."""
+        """Return whether a function fits something, by itself or by what it calls."""
         if fits(function):
             return True
         called = [self.functions[name] for name in free_names(function) if name in self.functions]
@@ -193,7 +193,7 @@ class _Line:
 
 
 def _looks_at_columns(function: ast.FunctionDef) -> bool:
-    """Say whether a function makes an estimator for the columns of a frame that it is given."""
+    """Return whether a function makes an estimator for the columns of a frame that it is given."""
     given = {argument.arg for argument in function.args.args}
     asked = {"columns", "select_dtypes", "dtypes", "shape"}
     parts = [part for node in function.body for part in ast.walk(node)]
@@ -203,7 +203,7 @@ def _looks_at_columns(function: ast.FunctionDef) -> bool:
 
 
 def _is_straight(function: Function) -> bool:
-    """Say whether a function has one return at most, at its end."""
+    """Return whether a function has one return at most, at its end."""
     returns = [part for part in ast.walk(function) if isinstance(part, ast.Return)]
     nested = [part for node in function.body for part in ast.walk(node) if _is_definition_or_lambda(part)]
     inner = {id(part) for node in nested for part in ast.walk(node) if isinstance(part, ast.Return)}
@@ -226,7 +226,7 @@ def _is_definition_or_lambda(node: ast.AST) -> bool:
 
 
 def _calls(node: ast.AST) -> Iterator[ast.Call]:
-    """Give the calls of a statement, inner ones first, but for those in comprehensions and lambdas."""
+    """Return the calls of a statement, inner ones first, but for those in comprehensions and lambdas."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
             yield from _calls(child)

@@ -60,7 +60,7 @@ class Layout:
         return None if max(map(len, copied)) > LONGEST or _moves_strings(node, indent) else copied
 
     def comments_above(self, node: ast.stmt) -> list[str]:
-        """Give the comments that stand directly above a statement, but for code that was commented out."""
+        """Return the comments that stand directly above a statement, but for code that was commented out."""
         found: list[str] = []
         line = _first_line(node) - 2
         while 0 <= line < len(self.lines) and self.lines[line].strip().startswith("#"):
@@ -71,14 +71,14 @@ class Layout:
         return [] if any(map(_is_code, found)) else found
 
     def segment(self, node: ast.stmt) -> str | None:
-        """Give the lines of a statement, where it has lines of its own."""
+        """Return the lines of a statement, where it has lines of its own."""
         first, last = _first_line(node), node.end_lineno
         if last is None or not 1 <= first <= last <= len(self.lines):
             return None
         return "\n".join(self.lines[first - 1 : last])
 
     def _edited(self, number: int) -> str:
-        """Give a line with its literals replaced."""
+        """Return a line with its literals replaced."""
         line = self.lines[number - 1].encode()
         for (place, column), text in sorted(self.edits.items(), reverse=True):
             if place == number:
@@ -91,7 +91,7 @@ class Layout:
         return ast.unparse(ast.fix_missing_locations(_Literals(self).visit(copy.deepcopy(node))))
 
     def literal(self, node: ast.AST) -> str | None:
-        """Give a literal as it is written in the notebook."""
+        """Return a literal as it is written in the notebook."""
         line, end = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
         if line != end or not 1 <= line <= len(self.lines):
             return None
@@ -211,7 +211,7 @@ def _numeral(text: str) -> str:
 
 
 def _reads_as(text: str, node: ast.expr) -> bool:
-    """Say whether a text is an expression."""
+    """Return whether a text is an expression."""
     try:
         return ast.dump(ast.parse(text, mode="eval").body) == ast.dump(node)
     except (SyntaxError, ValueError):
@@ -229,7 +229,7 @@ def _dedented(source: str, node: ast.stmt) -> list[str]:
 
 
 def _is_same(source: str, node: ast.stmt) -> bool:
-    """Say whether a text is a statement as it is now: names may have changed since it was read."""
+    """Return whether a text is a statement as it is now: names may have changed since it was read."""
     try:
         read = parsed(textwrap.dedent(source))
     except SyntaxError:
@@ -238,14 +238,14 @@ def _is_same(source: str, node: ast.stmt) -> bool:
 
 
 def _moves_strings(node: ast.stmt, indent: int) -> bool:
-    """Say whether a string that goes over several lines would change, because its lines get another indent."""
+    """Return whether a string that goes over several lines would change, because its lines get another indent."""
     return indent != node.col_offset and any(
         isinstance(part, ast.Constant | ast.JoinedStr) and part.lineno != part.end_lineno for part in ast.walk(node)
     )
 
 
 def _is_code(comment: str) -> bool:
-    """Say whether a comment is code that was commented out."""
+    """Return whether a comment is code that was commented out."""
     try:
         body = parsed(comment.lstrip("# ")).body
     except SyntaxError:

@@ -113,7 +113,7 @@ class _Replaced:
         return "help" if _HELP.fullmatch(line) else ""
 
     def _python(self, line: str) -> str | None:
-        """Give the statement that a magic such as ``%time`` runs; empty where it is the rest of the cell."""
+        """Return the statement that a magic such as ``%time`` runs; empty where it is the rest of the cell."""
         found = _LINE.match(line)
         if not found or found["mark"][0] != "%" or found["name"] not in _RUNS_PYTHON:
             return None

@@ -10,7 +10,7 @@ from diurnal.notebook.magics import parsed
 
 
 def modules_of(nodes: Iterable[ast.stmt], notebook: Path) -> list[Path]:
-    """Give the files beside a notebook that some statements import, and those that these import.
+    """Return the files beside a notebook that some statements import, and those that these import.
 
     Parameters
     ----------

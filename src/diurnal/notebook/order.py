@@ -11,13 +11,13 @@ from diurnal.notebook.program import Program
 
 
 def goes_by_order(search: Iterable[ast.AST]) -> bool:
-    """Say whether a search splits by the order of rows, as `TimeSeriesSplit` does."""
+    """Return whether a search splits by the order of rows, as `TimeSeriesSplit` does."""
     calls = (part for node in search for part in ast.walk(node) if isinstance(part, ast.Call))
     return any("timeseries" in last_name(call.func).lower() for call in calls)
 
 
 def sorted_by(program: Program, before: int) -> str | None:
-    """Give the column that a notebook sorts its rows by, the last time before a statement."""
+    """Return the column that a notebook sorts its rows by, the last time before a statement."""
     for index in reversed(range(before)):
         for call in (part for part in ast.walk(program[index].node) if isinstance(part, ast.Call)):
             if last_name(call.func) == "sort_values":

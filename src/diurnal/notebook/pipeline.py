@@ -80,7 +80,7 @@ def around(program: Program, result: ast.expr, data: Data, kind: str, grid: str 
 
 
 def _said(program: Program, data: Data) -> list[str]:
-    """Say what the notebook does instead."""
+    """Describe what the notebook does instead."""
     listed = ", ".join(f"{ast.unparse(step.estimator)[:60]} ({program.where(step.index)})" for step in data.steps)
     said = [f"The notebook fits on the column {data.column!r} alone."] if data.column is not None else []
     return said + ([f"The notebook fits this before the search: {listed}."] if listed else [])
@@ -110,7 +110,7 @@ def _step_name(estimator: ast.expr, taken: set[str]) -> str:
 
 
 def grid_of(program: Program, fit: Fit) -> str | None:
-    """Give the attribute of a search that holds its candidates, followed by ``list`` where that is a list."""
+    """Return the attribute of a search that holds its candidates, followed by ``list`` where that is a list."""
     made = constructor(program, fit.estimator, fit.index) if fit.kind == "search" else None
     if made is None:
         return None

@@ -11,7 +11,7 @@ from diurnal.notebook.program import Program
 
 
 def is_place(program: Program, node: ast.expr, at: int) -> bool:
-    """Say whether an expression is a number of rows: a constant, or one computed from how many there are."""
+    """Return whether an expression is a number of rows: a constant, or one computed from how many there are."""
     try:
         return isinstance(constant(program, node, at), int)
     except NotConstant:
@@ -20,7 +20,7 @@ def is_place(program: Program, node: ast.expr, at: int) -> bool:
 
 
 def _counted(program: Program, node: ast.expr, at: int) -> ast.expr | None:
-    """Give the expression that computes a number of rows: ``int(0.8 * len(df))``."""
+    """Return the expression that computes a number of rows: ``int(0.8 * len(df))``."""
     if isinstance(node, ast.Name):
         index = program.definition(node.id, at)
         value = None if index is None else program[index].value
@@ -31,7 +31,7 @@ def _counted(program: Program, node: ast.expr, at: int) -> ast.expr | None:
 
 
 def share_after(program: Program, node: ast.expr, at: int) -> float | None:
-    """Give the share of rows that is left behind a number such as ``int(0.8 * len(df))``."""
+    """Return the share of rows that is left behind a number such as ``int(0.8 * len(df))``."""
     counted = _counted(program, node, at)
     parts = [] if counted is None else [part.value for part in ast.walk(counted) if isinstance(part, ast.Constant)]
     shares = [part for part in parts if isinstance(part, float) and 0 < part < 1]
@@ -39,7 +39,7 @@ def share_after(program: Program, node: ast.expr, at: int) -> float | None:
 
 
 def share_of_folds(program: Program, folds: ast.Call, at: int) -> float | None:
-    """Give the share for testing of ``StratifiedShuffleSplit(test_size=0.2).split(X, y)``."""
+    """Return the share for testing of ``StratifiedShuffleSplit(test_size=0.2).split(X, y)``."""
     made = constructor(program, folds.func.value, at) if isinstance(folds.func, ast.Attribute) else None
     given = next((k.value for k in made.keywords if k.arg == "test_size"), None) if made is not None else None
     value = getattr(given, "value", None)

@@ -61,7 +61,7 @@ class Preparation:
         return next((i for i, node in self.nodes.items() if not isinstance(node, ast.Import | ast.ImportFrom)), -1)
 
     def __or__(self, other: Preparation) -> Preparation:
-        """Give both, in the order of their statements."""
+        """Return both, in the order of their statements."""
         return Preparation(
             dict(sorted({**self.nodes, **other.nodes}.items())),
             self.unresolved | other.unresolved,
@@ -115,7 +115,7 @@ def _relative_paths(found: Preparation) -> list[str]:
 
 
 def rewritten(program: Program, node: ast.expr, at: int, places: Places) -> tuple[ast.expr, Preparation]:
-    """Give an expression with paths that begin at the project, and what is to be said about them."""
+    """Return an expression with paths that begin at the project, and what is to be said about them."""
     found = Preparation()
     changed = _Rewriter(program, found, places, spark=False).with_paths(at, ast.Expr(node))
     return (changed.value if isinstance(changed, ast.Expr) else node), found
@@ -170,7 +170,7 @@ def _all_rows(node: ast.stmt, folds: frozenset[str]) -> ast.stmt:
 
 
 def same_file(path: str | None, date: str) -> list[str]:
-    """Say that a file without a date in its name is the same one in every data interval."""
+    """Warn that a file without a date in its name is the same one in every data interval."""
     if path is None:
         return []
     if path.startswith(HOLE):
@@ -182,7 +182,7 @@ def same_file(path: str | None, date: str) -> list[str]:
 
 
 def _seeds(program: Program, nodes: dict[int, ast.stmt], at: int) -> dict[int, ast.stmt]:
-    """Give the statements that seed the random numbers which some others take."""
+    """Return the statements that seed the random numbers which some others take."""
     if not any("random." in ast.unparse(node) for node in nodes.values()):
         return {}
     found: dict[int, ast.stmt] = {}
@@ -203,7 +203,7 @@ class _Rewriter:
         self.spark = spark
 
     def node(self, index: int, statement: Statement) -> ast.stmt | None:
-        """Give what stands for a statement."""
+        """Return what stands for a statement."""
         if statement.is_import:
             return statement.node
         if statement.definition is not None:
@@ -255,7 +255,7 @@ class _Rewriter:
         return ast.fix_missing_locations(changed)
 
     def _changed(self, index: int, call: ast.Call) -> ast.expr | None:
-        """Give another path for a call that reads a file, or another call for one that asks a database."""
+        """Return another path for a call that reads a file, or another call for one that asks a database."""
         if last_name(call.func).startswith("read_sql"):
             return self._query(index, call)
         if readers.reads_hole(call):
@@ -299,7 +299,7 @@ def _is_path(call: ast.Call) -> bool:
 
 
 def _split_in(statement: Statement) -> ast.Call | None:
-    """Give the call of `train_test_split` that a statement unpacks."""
+    """Return the call of `train_test_split` that a statement unpacks."""
     value, target = statement.value, statement.target
     if not isinstance(value, ast.Call) or last_name(value.func) != "train_test_split":
         return None

@@ -14,9 +14,11 @@ from diurnal.notebook.effects import (
     FITTING,
     Definition,
     Effects,
+    called_on,
     changed_parameters,
     effects,
     free_names,
+    global_names,
     last_name,
     reads,
     root,
@@ -97,6 +99,7 @@ class Program:
         for function in defined:
             changed[function.name] = changed_parameters(function, changed)
         self.statements = [_statement(node, effects(node, changed)) for node in nodes]
+        self._own_code_changes(nodes)
         self._spread_changes()
         self._trace_data()
 
@@ -107,12 +110,12 @@ class Program:
         return self.statements[index]
 
     def definition(self, name: str, before: int) -> int | None:
-        """Give the index of the last statement before another one that may bind a name."""
+        """Return the index of the last statement before another one that may bind a name."""
         places = self._bindings.get(name, [])
         return next((index for index in reversed(places) if index < before), None)
 
     def changes(self, name: str, after: int, before: int) -> list[int]:
-        """Give the indexes of the statements between two others that change the object of a name in place."""
+        """Return the indexes of the statements between two others that change the object of a name in place."""
         return [index for index in range(after + 1, before) if name in self[index].changes]
 
     def expanded(self, names: Iterable[str], before: int) -> set[str]:
@@ -127,12 +130,12 @@ class Program:
         return found
 
     def function(self, name: str, before: int) -> Definition | None:
-        """Give the function or class that a name stands for."""
+        """Return the function or class that a name stands for."""
         index = self.definition(name, before)
         return None if index is None else self[index].definition
 
     def qualified(self, function: ast.AST, before: int) -> str:
-        """Give the full name of what is called, as far as imports tell it: ``sklearn.svm.SVC``."""
+        """Return the full name of what is called, as far as imports tell it: ``sklearn.svm.SVC``."""
         if isinstance(function, ast.Attribute):
             return f"{self.qualified(function.value, before)}.{function.attr}"
         if not isinstance(function, ast.Name):
@@ -148,7 +151,7 @@ class Program:
         return function.id
 
     def folds(self, name: str, before: int) -> ast.Call | None:
-        """Give the call of a splitter whose row numbers a name stands for: ``for train, test in folds.split(X)``."""
+        """Return the call of a splitter whose row numbers a name stands for: ``for train, test in folds.split(X)``."""
         index = self.definition(name, before)
         return None if index is None else self[index].folds
 
@@ -157,7 +160,7 @@ class Program:
         return self.document.where(self[index].node.lineno)
 
     def is_data(self, node: ast.AST, at: int) -> bool:
-        """Say whether an expression depends on the data."""
+        """Return whether an expression depends on the data."""
         data = self[at].data if at < len(self) else self._data_at_end
         return bool(free_names(node) & data) or reads(node)
 
@@ -168,6 +171,22 @@ class Program:
             for name in statement.binds | statement.may_bind:
                 places.setdefault(name, []).append(index)
         return places
+
+    def _own_code_changes(self, nodes: list[ast.stmt]) -> None:
+        """Let calls of the notebook's own code change what they may change: global names, and its own objects."""
+        bound = {node.name: global_names(node) for node in nodes if isinstance(node, ast.FunctionDef)}
+        bound = {name: names for name, names in bound.items() if names}
+        classes = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+        objects: set[str] = set()
+        for statement in self.statements:
+            if statement.definition is not None:
+                continue
+            changed = {name for called in statement.uses & set(bound) for name in bound[called]}
+            statement.uses |= changed
+            statement.may_bind |= changed - statement.binds
+            statement.changes |= objects & set(called_on(statement.node))
+            is_object = isinstance(statement.value, ast.Call) and last_name(statement.value.func) in classes
+            objects = objects | statement.binds if is_object else objects - statement.binds
 
     def _spread_changes(self) -> None:
         """Let a change of an object be a change of everything that holds it."""
@@ -201,7 +220,7 @@ def without_fit(node: ast.expr) -> ast.expr:
 
 
 def held(value: ast.AST | None) -> set[str]:
-    """Give the names whose objects are held by what an expression makes, such as an estimator by a search."""
+    """Return the names whose objects are held by what an expression makes, such as an estimator by a search."""
     if isinstance(value, ast.Name):
         return {value.id}
     if isinstance(value, _CONTAINERS):
@@ -214,7 +233,7 @@ def held(value: ast.AST | None) -> set[str]:
 
 
 def is_structure(call: ast.Call) -> bool:
-    """Say whether a call makes an object of its arguments: an estimator, a pipeline, a dictionary.
+    """Return whether a call makes an object of its arguments: an estimator, a pipeline, a dictionary.
 
     Examples
     --------
@@ -226,7 +245,7 @@ def is_structure(call: ast.Call) -> bool:
 
 
 def _looped_over(statement: Statement, holds: Mapping[str, set[str]]) -> set[str]:
-    """Give the names that a loop changes through a list of them: ``for frame in frames: frame["a"] = ...``."""
+    """Return the names that a loop changes through a list of them: ``for frame in frames: frame["a"] = ...``."""
     node = statement.node
     is_one = isinstance(node, ast.For) and isinstance(node.target, ast.Name) and isinstance(node.iter, ast.Name)
     if not is_one or node.target.id not in statement.changes:  # type: ignore[attr-defined]

@@ -43,7 +43,7 @@ class Reading:
 
 
 def query_of(program: Program, call: ast.Call, at: int) -> Reading | None:
-    """Give the source for a call of `read_sql`: the query, and a connection whose URI the deployment knows."""
+    """Return the source for a call of `read_sql`: the query, and a connection whose URI the deployment knows."""
     asked = (
         call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in ("sql", "table_name")), None)
     )

@@ -59,28 +59,28 @@ class Places:
     file: Path
 
     def expression(self) -> str:
-        """Give the expression for the project's folder in the experiment's file."""
+        """Return the expression for the project's folder in the experiment's file."""
         folder = self.file.resolve().parent
         if folder.is_relative_to(self.project):
             return f"Path(__file__).parents[{len(folder.relative_to(self.project).parts)}]"
         return f"Path({str(self.project)!r})"
 
     def seen(self, path: str) -> str:
-        """Give a path of the notebook as it is seen from the project, where the file is there."""
+        """Return a path of the notebook as it is seen from the project, where the file is there."""
         if is_url(path) or PurePosixPath(path).is_absolute() or not (self.notebook / path).exists():
             return path
         return PurePosixPath(os.path.relpath(self.notebook / path, self.project)).as_posix()
 
 
 def is_url(path: str) -> bool:
-    """Say whether a path is a URL."""
+    """Return whether a path is a URL."""
     return re.match(r"[a-z][a-z0-9+.-]*:", path) is not None and not re.match(r"[a-zA-Z]:[\\/]", path)
 
 
 def source_of(
     program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | None, places: Places
 ) -> Reading | None:
-    """Give the source for a call of `read_csv` and its like.
+    """Return the source for a call of `read_csv` and its like.
 
     Parameters
     ----------
@@ -109,23 +109,32 @@ def source_of(
 
 
 def path_of(program: Program, call: ast.Call, at: int) -> str | None:
-    """Give the path that a call reads, where it is known."""
+    """Return the path that a call reads, where it is known."""
     return text(program, _path_argument(call), at) if last_name(call.func) in _FILES else None
 
 
 def reads_hole(call: ast.Call) -> bool:
-    """Say whether a call reads a file whose path is to be filled in."""
+    """Return whether a call reads a file whose path is to be filled in."""
     argument = _path_argument(call) if last_name(call.func) in _FILES else None
     return isinstance(argument, ast.Name) and argument.id == HOLE
 
 
 def literal_path(call: ast.Call) -> ast.Constant | None:
-    """Give the path that a call reads, where it is written in the call."""
+    """Return the path that a call reads, where it is written in the call."""
     argument = _path_argument(call) if last_name(call.func) in _FILES else None
     return argument if isinstance(argument, ast.Constant) else None
 
 
 def _path_argument(call: ast.Call) -> ast.expr | None:
+    """Return the argument that names the file; of ``io.BytesIO(uploaded["clients.csv"])`` the name within."""
+    given = _first_argument(call)
+    if isinstance(given, ast.Call) and last_name(given.func) in ("BytesIO", "StringIO"):
+        named = (part for part in ast.walk(given) if isinstance(part, ast.Subscript))
+        return next((part.slice for part in named if isinstance(part.slice, ast.Constant)), given)
+    return given
+
+
+def _first_argument(call: ast.Call) -> ast.expr | None:
     named = ("filepath_or_buffer", "path", "path_or_buf", "io", "fname", "file")
     return call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in named), None)
 
@@ -135,7 +144,7 @@ def with_path(call: ast.Call, path: ast.expr) -> None:
     if call.args:
         call.args[0] = path
         return
-    old = _path_argument(call)
+    old = _first_argument(call)
     for keyword in call.keywords:
         keyword.value = path if keyword.value is old else keyword.value
 
@@ -167,20 +176,20 @@ def _known() -> set[str]:
 
 
 def _keywords(call: ast.Call) -> dict[str, ast.expr] | None:
-    """Give all arguments but the path by name."""
+    """Return all arguments but the path by name."""
     given = {keyword.arg: keyword.value for keyword in call.keywords}
     if None in given or len(call.args) > 2:
         return None
     if len(call.args) == 2:
         given["sep"] = call.args[1]
-    path = _path_argument(call)
+    path = _first_argument(call)
     return {name: value for name, value in given.items() if value is not path and name is not None}
 
 
 def _options(
     program: Program, call: ast.Call, at: int, given: dict[str, ast.expr]
 ) -> tuple[dict[str, Any], list[str]] | None:
-    """Give the arguments that `Files` takes, and those that move no value; None if there are others."""
+    """Return the arguments that `Files` takes, and those that move no value; None if there are others."""
     known, taken, left_out = _known(), dict[str, Any](), list[str]()
     if last_name(call.func) == "read_table":
         given = {"sep": ast.Constant("\t"), **given}
@@ -204,14 +213,14 @@ def _options(
 
 
 def _is_usual(name: str, value: Any) -> bool:
-    """Say whether a value says what holds anyway."""
+    """Return whether a value says what holds anyway."""
     if name == "encoding":
         return str(value).lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
     return name == "compression" and value in ("infer", "gzip")
 
 
 def _defaults(function: str) -> dict[str, Any]:
-    """Give the default values of one of pandas' readers."""
+    """Return the default values of one of pandas' readers."""
     import pandas as pd
 
     parameters = inspect.signature(getattr(pd, function)).parameters.values()
@@ -220,7 +229,7 @@ def _defaults(function: str) -> dict[str, Any]:
 
 
 def header_of(program: Program, call: ast.Call, at: int, places: Places) -> list[str] | None:
-    """Give the names of the columns of a CSV file that lies beside the notebook; nothing else of it is read."""
+    """Return the names of the columns of a CSV file that lies beside the notebook; nothing else of it is read."""
     path = path_of(program, call, at) if last_name(call.func) == "read_csv" else None
     given = _keywords(call)
     if path is None or given is None or is_url(path) or not (places.notebook / path).is_file():

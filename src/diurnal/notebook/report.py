@@ -84,7 +84,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it in JSON's types."""
+        """Return it in JSON's types."""
         return asdict(self)
 
 
@@ -123,7 +123,7 @@ def _lines(node: ast.stmt) -> Iterator[int]:
 
 
 def _was_inlined(program: Program, node: ast.stmt) -> bool:
-    """Say whether the body of a function was put in line: its statements are listed by themselves."""
+    """Return whether the body of a function was put in line: its statements are listed by themselves."""
     inner = set(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
     return any(other.node.lineno in inner for other in program.statements if other.node is not node)
 
@@ -156,7 +156,7 @@ def _merged(document: Document, found: dict[int, tuple[int, str, str]]) -> Itera
 
 
 def reason(node: ast.stmt) -> str:
-    """Say why a statement is no part of an experiment."""
+    """Explain why a statement is no part of an experiment."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         return "an import that is not needed"
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -1,4 +1,4 @@
-"""The search as the statements of the experiment's function, which does not see the data."""
+"""The search as the statements of the experiment's function, which does not have the data."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def search_of(program: Program, fit: Fit, extra: list[tuple[ast.expr, int]], sel
 
 
 def _settings(program: Program, before: int) -> dict[int, ast.stmt]:
-    """Give the calls of `set_config` that change what a model is, and their imports."""
+    """Return the calls of `set_config` that change what a model is, and their imports."""
     found: dict[int, ast.stmt] = {}
     for index, statement in enumerate(program.statements[:before]):
         call = statement.node.value if isinstance(statement.node, ast.Expr) else None
@@ -99,13 +99,13 @@ class _Rewriter:
         self.later: dict[int, ast.AST] = {fit.index: fit.estimator}  # what uses the names that are met next
 
     def is_kept(self, name: str, at: int) -> bool:
-        """Say whether a name that a function needs is followed: the data are not."""
+        """Return whether a name that a function needs is followed: the data are not."""
         index = self.program.definition(name, at)
         is_data = at < len(self.program) and name in self.program[at].data
         return not is_data or index is None or self.program[index].definition is not None
 
     def node(self, index: int, statement: Statement) -> ast.stmt | None:
-        """Give what stands for a statement."""
+        """Return what stands for a statement."""
         node: ast.stmt | None = statement.node
         if statement.definition is None and not statement.is_import:
             node = self._own(index, statement)
@@ -119,7 +119,7 @@ class _Rewriter:
         said = dict.fromkeys(part.said for part in ast.walk(node) if is_hole(part) and hasattr(part, "said"))
         place = self.program.where(index) if index < len(self.program) else ""
         self.comments[index] = [
-            f"{text} ({place} of the notebook) depends on the data, which this function does not see" for text in said
+            f"{text} ({place} of the notebook) depends on the data, which this function does not have" for text in said
         ]
         self.selected |= {
             (index, part.said, ast.unparse(part))
@@ -153,7 +153,7 @@ class _Rewriter:
         return ast.fix_missing_locations(changed)
 
     def _for_columns(self, targets: Sequence[ast.expr]) -> bool:
-        """Say whether a variable is used as the columns of a transformer, and for nothing else."""
+        """Return whether a variable is used as the columns of a transformer, and for nothing else."""
         names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
         uses = [use for node in self.later.values() for name in names for use in _uses(node, name)]
         return bool(uses) and all(uses)
@@ -173,7 +173,7 @@ def _placed(node: ast.stmt, like: ast.stmt) -> ast.stmt:
 
 
 def _uses(node: ast.AST, name: str) -> list[bool]:
-    """Say for each use of a name whether it stands at the end of a tuple, where columns stand."""
+    """Return for each use of a name whether it stands at the end of a tuple, where columns stand."""
     at_end = {id(part.elts[-1]) for part in ast.walk(node) if isinstance(part, ast.Tuple) and part.elts}
     reads = [part for part in ast.walk(node) if isinstance(part, ast.Name) and part.id == name]
     return [id(part) in at_end for part in reads if isinstance(part.ctx, ast.Load)]

@@ -15,7 +15,7 @@ from diurnal.notebook.trail import follow
 
 
 def of_spark(program: Program, fit: Fit, features: ast.expr, search: Iterable[ast.AST], places: Places) -> Data:
-    """Give a function of the session, and the column that the labels of the search come from."""
+    """Return a function of the session, and the column that the labels of the search come from."""
     trail = follow(program, features, fit.index, steps=False)
     data = Data.of_function(
         prepared(program, free_names(trail.node), trail.at, places, spark=True), ast.unparse(trail.node)
@@ -26,14 +26,14 @@ def of_spark(program: Program, fit: Fit, features: ast.expr, search: Iterable[as
 
 
 def _label(given: list[dict[str, str]]) -> str:
-    """Give the column of the labels, or the one that a stage makes it of."""
+    """Return the column of the labels, or the one that a stage makes it of."""
     label = next((names["labelCol"] for names in reversed(given) if "labelCol" in names), "label")
     made = {names["outputCol"]: names["inputCol"] for names in given if {"inputCol", "outputCol"} <= set(names)}
     return made.get(label, label)
 
 
 def _texts_given(nodes: Iterable[ast.AST]) -> Iterator[dict[str, str]]:
-    """Give the arguments of each call that are texts."""
+    """Return the arguments of each call that are texts."""
     for node in nodes:
         for call in (part for part in ast.walk(node) if isinstance(part, ast.Call)):
             texts = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)}

@@ -10,7 +10,7 @@ from diurnal.notebook.program import Program
 
 
 def share(program: Program, call: ast.Call, at: int) -> float | None:
-    """Give the share of rows that a split sets aside for testing; None where it is a number of rows, or not known."""
+    """Return the share of rows that a split sets aside for testing; None where it is a number of rows, or not known."""
     if last_name(call.func) == "randomSplit":
         return _share_of_weights(program, call, at)
     given = {keyword.arg: keyword.value for keyword in call.keywords}

@@ -63,7 +63,7 @@ class Summary:
         )
 
     def _chain(self) -> set[int]:
-        """Give the statements between the data and the fit that became arguments of the experiment."""
+        """Return the statements between the data and the fit that became arguments of the experiment."""
         fit, found = self.fit, {self.fit.index}
         for node in (fit.features, fit.target, *fit.keywords.values()):
             if node is not None:
@@ -86,7 +86,7 @@ class Summary:
             yield {"what": "test_size", "text": str(self.test_size), "place": split}
 
     def _arguments(self) -> Iterator[tuple[int, str, str]]:
-        """Give the arguments that were left out of calls that were taken."""
+        """Return the arguments that were left out of calls that were taken."""
         program, data = self.program, self.data
         for index, text in data.left_out:
             yield program[index].node.lineno, text, "moves no value"

@@ -10,6 +10,7 @@ from diurnal.errors import UsageError
 from diurnal.notebook import cells
 from diurnal.notebook.column_selectors import Selectors
 from diurnal.notebook.data import data_of
+from diurnal.notebook.effects import global_names
 from diurnal.notebook.experiment_file import Declaration, ExperimentFile
 from diurnal.notebook.fits import Fit, choose
 from diurnal.notebook.imports import needed
@@ -103,6 +104,9 @@ def _search(program: Program, fit: Fit) -> Search:
 
 def _undefined(program: Program, search: Search, data: Data) -> list[str]:
     """Name what the notebook uses and never defines, but for what ``import *`` gives."""
+    nodes = {**search.nodes, **data.preparation.nodes}
+    binding = [node.name for node in nodes.values() if isinstance(node, ast.FunctionDef) and global_names(node)]
+    said = [f"`{name}` binds global names; let it return what it makes" for name in binding]
     unresolved = search.unresolved | data.preparation.unresolved
     names = [name for name in sorted(unresolved) if not needed(program, {}, [name], len(program))]
-    return [f"`{name}` is used, and the notebook does not define it" for name in names]
+    return [*said, *(f"`{name}` is used, and the notebook does not define it" for name in names)]

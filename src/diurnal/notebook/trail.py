@@ -170,7 +170,7 @@ class _Walk:
         return source is not None and self._to(source, index)
 
     def _source_of(self, call: ast.Call, place: int, index: int) -> ast.expr | None:
-        """Give what the part of a result comes from: of a split, of a shuffle, of a sampler."""
+        """Return what the part of a result comes from: of a split, of a shuffle, of a sampler."""
         name = last_name(call.func)
         receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
         if name == "randomSplit":  # Spark's
@@ -208,7 +208,7 @@ class _Walk:
         return is_column and self._chosen(Columns(node.value, column=node.attr), at)
 
     def _is_bunch(self, node: ast.expr, at: int) -> bool:
-        """Say whether an expression is what `load_iris` and its like give, and not a frame."""
+        """Return whether an expression is what `load_iris` and its like give, and not a frame."""
         made = constructor(self.program, node, at)
         name = last_name(made.func) if made is not None else ""
         return name.startswith(("load_", "fetch_")) and name != "load_dataset"
