@@ -637,7 +637,8 @@ def test_methods_of_own_objects_and_global_names_change_what_they_may(take):
     made = take(
         "import pandas as pd\nfrom sklearn.svm import SVC\nclass Clients:\n    def __init__(self, path):\n"
         "        self.df = pd.read_csv(path)\n    def clean(self):\n        self.df = self.df.dropna()\n"
-        "clients = Clients('clients.csv')\nclients.clean()\nscale = 1\ndef rescale():\n    global scale\n    scale = 2\n"
+        "clients = Clients('clients.csv')\nclients.clean()\nscale = 1\n"
+        "def rescale():\n    global scale\n    scale = 2\n"
         "rescale()\ndf = clients.df\ndf['z'] = scale\nX, y = df.drop(columns='y'), df['y']\nSVC().fit(X, y)"
     )
     assert "clients.clean()" in source(made)
@@ -660,3 +661,16 @@ def test_uploaded_file_is_read_by_its_name(take):
     assert "uploaded" not in made.text
     prepared = take(text + "df = df.dropna()\n" + FITTED)
     assert 'pd.read_csv(PROJECT / "clients.csv")' in source(prepared)
+
+
+def test_order_of_chosen_features_is_the_notebooks(take, tmp_path):
+    text = HEAD + "X = df[['b', 'a']]\npre = make_column_transformer((StandardScaler(), {}), remainder='passthrough')\n"
+    text += "model = make_pipeline(pre, Ridge())\nmodel.fit(X, df['y'])"
+    by_name, by_place = text.replace("{}", "['a']"), text.replace("{}", "[0]")
+    assert "usecols=" in body(take(by_name))
+    assert any("in the order of the file" in note for note in take(by_name).report.notes)
+    assert 'return df[["b", "a", "y"]]' in source(take(by_place)).replace('pd.read_csv(PROJECT / "clients.csv")', "df")
+    (tmp_path / "clients.csv").write_text("a,b,y\n1,2,3\n")
+    assert '["b", "a", "y"]]' in source(take(by_name))
+    (tmp_path / "clients.csv").write_text("b,a,y\n1,2,3\n")
+    assert "usecols=" in body(take(by_place))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,6 +212,15 @@ def _comprehended(program: Program, node: ast.ListComp, frame: ast.expr, at: int
     )
     names = texts(program, test.comparators[0], at) if is_other and isinstance(test, ast.Compare) else None
     return None if names is None else (*before, *names)
+
+
+def counts_columns(search: Iterable[ast.AST]) -> bool:
+    """Return whether a search takes columns by their places: ``("words", OneHotEncoder(), [0, 3])``."""
+    tuples = (part for node in search for part in ast.walk(node) if isinstance(part, ast.Tuple) and len(part.elts) > 1)
+    last = [part.elts[-1] for part in tuples]
+    listed = (element for part in last if isinstance(part, ast.List) for element in part.elts)
+    slices = (part for part in last if isinstance(part, ast.Call) and last_name(part.func) == "slice")
+    return any(isinstance(getattr(e, "value", None), int) for e in listed) or any(True for _ in slices)
 
 
 def at_positions(program: Program, header: list[str], node: ast.expr | None, at: int) -> list[str] | str | None:

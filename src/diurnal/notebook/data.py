@@ -8,11 +8,12 @@ import inspect
 from diurnal.experiment import experiment
 from diurnal.notebook import datasets, readers
 from diurnal.notebook.arguments import HOLE
-from diurnal.notebook.columns import OF_FRAMES, at_positions, taken
+from diurnal.notebook.columns import OF_FRAMES, at_positions, counts_columns, taken
 from diurnal.notebook.constants import texts
-from diurnal.notebook.effects import FITTING, free_names, last_name, reads
+from diurnal.notebook.effects import free_names, last_name, reads
 from diurnal.notebook.fits import Fit, constructor
 from diurnal.notebook.frames import framed
+from diurnal.notebook.learning import learnt
 from diurnal.notebook.order import goes_by_order, sorted_by
 from diurnal.notebook.preparation import Preparation, prepared, rewritten, same_file
 from diurnal.notebook.program import Program
@@ -21,7 +22,6 @@ from diurnal.notebook.rows import Data
 from diurnal.notebook.spark_rows import of_spark
 from diurnal.notebook.trail import Trail, follow
 
-_BY_BATCH = ("get_dummies", "factorize", "qcut")
 _FURTHER = ("groups", "sample_weight")
 
 
@@ -82,7 +82,7 @@ class _Finder:
         if self.features.by_rows and data.split is None:
             data.notes.append("the notebook takes rows for training by their places; here a hash of each row decides")
             data.share = self.features.share
-        data.notes += self._learnt(data.preparation)
+        data.notes += learnt(self.program, data.preparation)
         after = [i for i in data.preparation.nodes if 0 <= data.preparation.split_at < i]
         if after:
             data.notes.append(
@@ -90,18 +90,6 @@ class _Finder:
                 "batch, so nothing must be learnt from them there, such as a mean"
             )
         return data
-
-    def _learnt(self, preparation: Preparation) -> list[str]:
-        """Describe what the source learns from the rows of each batch anew."""
-        found = []
-        for index, node in preparation.nodes.items():
-            calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
-            names = [last_name(call.func) for call in calls if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
-            if any(name in FITTING or name in _BY_BATCH for name in names):
-                text = ast.unparse(node).split("\n")[0][:80]
-                found.append(f"{self.program.where(index)}: `{text}` depends on the rows of each batch; in a pipeline "
-                             "of the search it is learnt once, from training rows")  # fmt: skip
-        return found
 
     def _order_rows(self, data: Data) -> None:
         """Describe what is needed where the search splits by the order of rows."""
@@ -200,11 +188,13 @@ class _Finder:
         """Return a source that reads just what the notebook reads."""
         call, index = self._reader()
         reading = None if call is None else readers.source_of(self.program, call, index, wanted, self.places)
-        if reading is None:
+        if reading is None or (reading.notes and counts_columns(self.search)):
             return None
         left_out = [(index, argument) for argument in reading.left_out]
         to_fill_in = [*reading.to_fill_in, *same_file(reading.path, "{start:%Y-%m-%d}")]
-        return Data(reading.source, reading.imports, place=index, to_fill_in=to_fill_in, left_out=left_out)
+        data = Data(reading.source, reading.imports, place=index, to_fill_in=to_fill_in, left_out=left_out)
+        data.notes += reading.notes
+        return data
 
     def _reader(self) -> tuple[ast.Call | None, int]:
         """Return the call that makes the frame, where nothing is done to it afterwards."""

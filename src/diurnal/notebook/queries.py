@@ -33,6 +33,8 @@ class Reading:
         What the reader of the experiment has to decide.
     left_out : list of str
         Arguments of the call that were not taken over.
+    notes : list of str
+        What may differ.
     """
 
     source: str
@@ -40,6 +42,7 @@ class Reading:
     path: str | None = None
     to_fill_in: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def query_of(program: Program, call: ast.Call, at: int) -> Reading | None:

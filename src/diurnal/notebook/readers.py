@@ -158,17 +158,21 @@ def _files(program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | No
     if options is None:
         return None
     taken, left_out = options
+    notes: list[str] = []
     if keep is not None:
-        if "usecols" not in _known() or "usecols" in taken:
+        header = header_of(program, call, at, places)
+        is_other = header is not None and [name for name in header if name in keep] != list(keep)
+        if "usecols" not in _known() or "usecols" in taken or is_other:
             return None
         taken["usecols"] = list(keep)
+        notes += ["the features are in the order of the file, and not of the list that chooses them"] * (header is None)
     pattern = re.sub(r"([*?\[])", r"[\1]", places.seen(path).replace("{", "{{").replace("}", "}}"))
     try:
         Files(pattern, **taken)
     except (DeclarationError, TypeError, ValueError):
         return None
     shown = "".join(f", {name}={value!r}" for name, value in taken.items())
-    return Reading(f"Files({pattern!r}{shown})", ("Files",), path, left_out=left_out)
+    return Reading(f"Files({pattern!r}{shown})", ("Files",), path, left_out=left_out, notes=notes)
 
 
 def _known() -> set[str]:
@@ -229,16 +233,23 @@ def _defaults(function: str) -> dict[str, Any]:
 
 
 def header_of(program: Program, call: ast.Call, at: int, places: Places) -> list[str] | None:
-    """Return the names of the columns of a CSV file that lies beside the notebook; nothing else of it is read."""
-    path = path_of(program, call, at) if last_name(call.func) == "read_csv" else None
+    """Return the names of the columns of a file that lies beside the notebook; nothing else of it is read."""
+    path, name = path_of(program, call, at), last_name(call.func)
     given = _keywords(call)
     if path is None or given is None or is_url(path) or not (places.notebook / path).is_file():
         return None
-    import pandas as pd
-
     try:
         options = {name: constant(program, node, at) for name, node in given.items() if name not in _NO_NUMBERS}
-        names = list(pd.read_csv(places.notebook / path, **{**options, "nrows": 0}).columns)
+        names = _header(places.notebook / path, name, options)
     except (NotConstant, ValueError, TypeError, OSError):
         return None
-    return names if all(isinstance(name, str) for name in names) else None
+    return names if names is not None and all(isinstance(name, str) for name in names) else None
+
+
+def _header(path: Path, reader: str, options: dict[str, Any]) -> list[str] | None:
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    if reader in ("read_csv", "read_table"):
+        return list(getattr(pd, reader)(path, **{**options, "nrows": 0}).columns)
+    return list(pq.read_schema(path).names) if reader == "read_parquet" and not options else None
