@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
@@ -51,12 +52,25 @@ def test_check_takes_what_is_not_fitted(estimator):
     assert found["source"] == f"{__name__}:rows"
 
 
-def test_check_names_the_type_to_trust():
-    estimator = pipeline(double=FunctionTransformer(twice))
-    with pytest.raises(DeclarationError, match="does not trust") as refusal:
+def test_check_names_the_types_to_trust():
+    estimator = pipeline(flip=FunctionTransformer(np.flip), load=FunctionTransformer(np.load))
+    with pytest.raises(DeclarationError, match=r"types that are not allowed: numpy\.flip, numpy\.load;") as refusal:
         checked(estimator)
-    assert f'trusted=("{__name__}.twice",)' in refusal.value.advice
-    assert checked(estimator, trusted=f"{__name__}.twice")["task"] == "classification"
+    assert 'trusted=("numpy.flip", "numpy.load",)' in refusal.value.advice
+    assert checked(estimator, trusted=("numpy.flip", "numpy.load"))["task"] == "classification"
+
+
+def test_check_takes_the_project_s_own_functions():
+    assert checked(pipeline(double=FunctionTransformer(twice)))["task"] == "classification"
+    with pytest.raises(DeclarationError, match=r"a lambda \(line") as refusal:
+        checked(pipeline(double=FunctionTransformer(lambda X: X * 2)))
+    assert "at the top level of the experiment's file" in refusal.value.advice
+
+
+def test_check_looks_at_candidates_too():
+    search = GridSearchCV(pipeline(f=FunctionTransformer()), {"f__func": [None, np.flip], "clf": [SVC(kernel=len)]})
+    with pytest.raises(DeclarationError, match=r"builtins\.len, numpy\.flip"):
+        checked(search)
 
 
 def test_check_refuses_what_cannot_be_saved():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal import flow
 from diurnal.backends import backend_of
+from diurnal.codebase import Codebase
 from diurnal.errors import DeclarationError, ModelRefused
 from diurnal.sources import Sql
 
@@ -42,7 +43,7 @@ def check(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, A
     backend = backend_of(search)
     main = backend.score_name(search)
     try:
-        backend.refuse_faults(search, experiment.trusted)
+        backend.refuse_faults(search, experiment.trusted, Codebase.around(experiment.file))
     except ModelRefused as refusal:
         raise DeclarationError(f"{experiment.place}: {refusal.message}", advice=refusal.advice) from None
     unused = backend.check_metadata(search, experiment.metadata)

@@ -80,6 +80,7 @@ def _load(day: Day, champion: ModelVersion) -> Any:
         trusted=day.experiment.trusted,
         signature=row["signature"],
         library_versions=row["library_versions"],
+        code=day.code,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from diurnal import splitting
+from diurnal.codebase import Codebase
 from diurnal.errors import DeclarationError, DiurnalError, ModelRefused
 from diurnal.splitting import Roles
 from diurnal.values import DataInterval, Package, SearchResult
@@ -42,12 +43,15 @@ class Stores:
         The three stores.
     connections : Mapping of str to str
         From the id of a connection to its URI, for sources.
+    code : Codebase
+        The code of the project that they are of.
     """
 
     lake: Lake
     warehouse: Warehouse
     models: Models
     connections: Mapping[str, str]
+    code: Codebase = field(default_factory=Codebase)
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,11 @@ class Day:
         if schema is None:
             raise DiurnalError(f"{self.experiment.name} has no schema, which its first batch fixes")
         return schema
+
+    @property
+    def code(self) -> Codebase:
+        """The project's own code: that of the stores' project, and what lies beside the experiment."""
+        return self.stores.code | Codebase.around(self.experiment.file)
 
     @property
     def scratch(self) -> str:
@@ -255,7 +264,8 @@ class Day:
         if hashlib.sha256(data).hexdigest() != search.twin_digest:
             raise ModelRefused(f"the twin {search.twin} is not what was kept", advice="run the data interval again")
         form = search.twin.rpartition("/")[2].partition(".")[2]
-        return models.loads(data, self.experiment.trusted, form=form, scratch=self.scratch)
+        code = self.code.only(search.own_code)
+        return models.loads(data, self.experiment.trusted, code=code, form=form, scratch=self.scratch)
 
 
 def _one_by_one(streams: Iterable[Iterable[pa.RecordBatch]]) -> Iterator[pa.Table]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain
@@ -15,6 +15,7 @@ from diurnal.values import Limits
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from diurnal.codebase import Codebase
     from diurnal.contract import Schema
     from diurnal.day import Stores
     from diurnal.models import Models
@@ -56,12 +57,25 @@ def resolve(warehouse: Warehouse, reference: str) -> dict[str, Any]:
     return warehouse.version(match["name"], _version(warehouse, match["name"], match["which"] or "champion"))
 
 
-def load(models: Models, row: dict[str, Any]) -> Any:
-    """Load a model version, after the checks of its digest, its types and its golden rows."""
+def load(models: Models, row: dict[str, Any], code: Codebase | None = None, trusted: Collection[str] = ()) -> Any:
+    """Load a model version, after the checks of its digest, its types and its golden rows.
+
+    Parameters
+    ----------
+    models : Models
+        Where it is.
+    row : dict
+        Its row of `model_versions`.
+    code : Codebase, optional
+        The project's own code; of it, the model may hold what its row names.
+    trusted : collection of str
+        Full names of further types that it may hold, beside those of its row.
+    """
     return models.load(
         row["path"],
         row["digest"],
-        trusted=row["trusted"],
+        trusted=(*row["trusted"], *trusted),
+        code=code,
         signature=row["signature"],
         library_versions=row["library_versions"],
     )
@@ -128,7 +142,7 @@ def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -
     from diurnal.contract import Inspection
 
     row = resolve(stores.warehouse, reference)
-    model = load(stores.models, row)
+    model = load(stores.models, row, stores.code)
     backend = backend_of(model)
     features = [column["name"] for column in row["signature"]["columns"]]
     batches = iter(batches)

@@ -105,7 +105,7 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
         if day.schema.task == "classification" and (lacking := backend.scarce(search, data)):
             raise NotEnoughData(f"{lacking} ({error.message})", advice=sharding.WIDER) from error
         raise
-    twin, _ = models.dump_and_read_back(tuned.twin, day.experiment.trusted, scratch=day.scratch)
+    twin, _ = models.dump_and_read_back(tuned.twin, day.experiment.trusted, code=day.code, scratch=day.scratch)
     digest = hashlib.sha256(twin).hexdigest()
     name, key = day.experiment.name, day.interval.key
     path = lake.put(f"{name}/twins/{key}/{digest}.{models.form_of(tuned.twin)}", twin)
@@ -132,6 +132,7 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
             *tuned.warnings,
         ),
         seconds={**samples.seconds, "tune": time.perf_counter() - started},
+        own_code=tuple(models.own_names(tuned.twin, day.code)),
     )
 
 
@@ -201,7 +202,7 @@ def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
 def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
     """Fit the winner on all rows of the window, and save it; nobody sees it before it is published."""
     from diurnal.backends import backend_of
-    from diurnal.models import library_versions
+    from diurnal.models import OWN, library_versions, own_names
 
     schema, made = day.schema, day.experiment.build()
     backend = backend_of(made)
@@ -209,12 +210,15 @@ def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
     data = backend.read(day, packages, schema, share=day.share(packages))
     fitted = backend.refit(made, lambda: day.twin(search), search.best_params, data)
     signature = backend.signature(fitted, data, schema)
+    if own := own_names(fitted, day.code):
+        signature[OWN] = own
     path, digest = day.stores.models.save(
         day.experiment.name,
         day.interval,
         fitted,
         signature,
         trusted=day.experiment.trusted,
+        code=day.code,
         notes={"run_id": samples.run.run_id, "description": day.experiment.description, "n_samples": data.n_rows},
     )
     return ModelFile(samples.run, path, digest, signature, library_versions(made))

@@ -186,4 +186,4 @@ def load_model(reference: str, *, beside: str) -> Any:
     from diurnal import predicting
 
     with open_beside(beside) as stores:
-        return predicting.load(stores.models, predicting.resolve(stores.warehouse, reference))
+        return predicting.load(stores.models, predicting.resolve(stores.warehouse, reference), stores.code)

@@ -38,6 +38,7 @@ diurnal.promotion
 diurnal.comparing
 diurnal.sources.streams
 diurnal.models.serialising
+diurnal.models.states.node
 diurnal.models.store
 diurnal.backends.sklearn
 diurnal.warehouse

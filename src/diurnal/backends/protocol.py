@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from diurnal.codebase import Codebase
     from diurnal.contract import Metadata, Schema
     from diurnal.values import Package
 
@@ -141,7 +142,7 @@ class Backend(Protocol):
     def unseeded(self, made: Any) -> list[str]:
         """Warn of each place where random numbers are drawn without a seed."""
 
-    def refuse_faults(self, made: Any, trusted: Collection[str]) -> None:
+    def refuse_faults(self, made: Any, trusted: Collection[str], code: Codebase) -> None:
         """Refuse what can be seen to fail later: parameters that are not there, types that cannot be loaded."""
 
     def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:

@@ -385,7 +385,8 @@ def _load(stores: Stores, name: str, version: int) -> None:
     """See that a version can serve before it is made the champion."""
     from diurnal import predicting
 
-    predicting.load(stores.models, predicting.resolve(stores.warehouse, f"{name.rpartition(':')[2]}@{version}"))
+    row = predicting.resolve(stores.warehouse, f"{name.rpartition(':')[2]}@{version}")
+    predicting.load(stores.models, row, stores.code)
 
 
 def _ask(question: str, yes: bool) -> None:

@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import Any, cast
 
 from diurnal import spark
+from diurnal.codebase import Codebase, put_on_path
 from diurnal.contract import Metadata
 from diurnal.contract.schema import Duplicates
 from diurnal.errors import DeclarationError, DiurnalError
@@ -80,7 +81,13 @@ class Experiment:
 
     def __call__(self) -> Any:
         """Return what the function returns."""
+        self._find_helpers()
         return self.function()
+
+    def _find_helpers(self) -> None:
+        """Let what the function imports be found in the project, and beside its file."""
+        project, *folders = Codebase.around(self.file).roots
+        put_on_path(project if folders else None, *folders or [project])
 
     def build(self) -> Any:
         """Make the search object or estimator.
@@ -96,6 +103,7 @@ class Experiment:
             If the function fails or returns something else, or if a splitter needs what is not declared.
         """
         try:
+            self._find_helpers()
             made = spark.retrying(self._returned)
         except DiurnalError:
             raise

@@ -2,8 +2,9 @@
 
 It is taken over the experiment's file as Python reads it: comments, formatting and docstrings do not count, and neither
 do the other experiments of the file nor the arguments of ``@experiment`` that move no number (schedule, retries,
-promotion). A helper function or a constant beside the experiment counts; other modules of the project do not, but for
-a source function that comes from one. Values that the function closes over count by their ``repr``.
+promotion). A helper function or a constant beside the experiment counts, and so do the project's own modules that the
+file imports and uses (:mod:`diurnal.experiment.helpers`); of a source function that comes from one, its own code.
+Values that the function closes over count by their ``repr``.
 
 A function from a notebook has no file: its own source counts, without what stands in other cells. One without any
 source (typed at a prompt) counts by its bytecode and constants, and then another Python gives another digest.
@@ -20,6 +21,8 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
+from diurnal.experiment.helpers import helper_texts
+
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -30,7 +33,12 @@ def source_text(function: FunctionType) -> str:
 
 
 def code_digest(
-    function: FunctionType, text: str, *, source: Any, others: Collection[int], declared: Mapping[str, Any]
+    function: FunctionType,
+    text: str,
+    *,
+    source: Any,
+    others: Collection[int],
+    declared: Mapping[str, Any],
 ) -> str:
     """Give the SHA-256 of an experiment's code, in hexadecimal.
 
@@ -53,7 +61,15 @@ def code_digest(
     whole_file = Path(function.__code__.co_filename).is_file()
     code = _file_code(function, text, others) if text and whole_file else _own_code(function, text)
     parts = [code, _closure(function), _source_identity(source, function), json.dumps(declared, sort_keys=True)]
+    if text and whole_file:
+        parts += _helpers(function, text, others)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _helpers(function: FunctionType, text: str, others: Collection[int]) -> list[str]:
+    """Give the code of the project's own modules that an experiment uses."""
+    found = helper_texts(_counted(function, text, others), Path(function.__code__.co_filename))
+    return [f"{place}\n{ast.unparse(_Reader(0, ()).visit(ast.parse(helper)))}" for place, helper in found.items()]
 
 
 class _Reader(ast.NodeTransformer):
@@ -94,10 +110,16 @@ def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
 
 
 def _file_code(function: FunctionType, text: str, others: Collection[int]) -> str:
+    return ast.unparse(_counted(function, text, others))
+
+
+def _counted(function: FunctionType, text: str, others: Collection[int]) -> ast.AST:
+    """Give a file as read, less what does not count for one of its experiments."""
     tree, own = ast.parse(text), function.__code__.co_firstlineno
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and _first_line(node) == own]
     used = {name.id for node in functions for name in ast.walk(node) if isinstance(name, ast.Name)}
-    return ast.unparse(_Reader(own, others, used).visit(tree))
+    counted: ast.AST = _Reader(own, others, used).visit(tree)
+    return counted
 
 
 def _own_code(function: FunctionType, text: str) -> str:

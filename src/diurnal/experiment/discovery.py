@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
 
+from diurnal.codebase import import_file, put_on_path
 from diurnal.errors import DeclarationError, DiurnalError, NotFound, nearest
 from diurnal.experiment.declaration import Experiment
 
@@ -44,7 +43,7 @@ def find(reference: str, folder: Path) -> Experiment:
             raise NotFound(f"there is no file {paths[0]}", advice=f"give {_FORMS}")
         module = _import_file(path, folder.parent)
     else:
-        module = _import_module(place, folder.parent)
+        module = _import_module(place, folder)
     declared = {value.name: value for value in vars(module).values() if isinstance(value, Experiment)}
     found = getattr(module, name, None)
     if not isinstance(found, Experiment):
@@ -133,32 +132,16 @@ def _declared_in(module: ModuleType) -> list[Experiment]:
 
 
 def _import_file(path: Path, project: Path) -> ModuleType:
-    """Import a file under the name that it has when seen from the project, or find it imported already."""
-    _put_on_path(project)
-    name = ".".join(path.relative_to(project).with_suffix("").parts) if path.is_relative_to(project) else path.stem
-    if _taken(name, path):
-        import hashlib
-
-        name = f"{name}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise NotFound(f"{path} is no Python file", advice=f"give {_FORMS}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        return import_file(path, project)
+    except DiurnalError:
+        raise
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        if isinstance(error, DiurnalError):
-            raise
         raise _broken(str(path), error) from error
-    return module
 
 
-def _import_module(name: str, project: Path) -> ModuleType:
-    _put_on_path(project)
+def _import_module(name: str, folder: Path) -> ModuleType:
+    put_on_path(folder.parent, folder)
     try:
         return importlib.import_module(name)
     except DiurnalError:
@@ -166,7 +149,7 @@ def _import_module(name: str, project: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise NotFound(
-                f"there is no module {name!r} in {project} or among what is installed", advice=f"give {_FORMS}"
+                f"there is no module {name!r} in {folder.parent} or among what is installed", advice=f"give {_FORMS}"
             ) from None
         raise _broken(name, error) from error
 
@@ -182,19 +165,3 @@ def _broken(what: str, error: BaseException) -> DeclarationError:
         f"{where}: importing it fails with {type(error).__name__}: {said}",
         advice="a file of experiments must be importable by itself; heavy imports belong into the function",
     )
-
-
-def _put_on_path(project: Path) -> None:
-    """Let files of the project import each other, now and when a function runs, as ``python -m`` does."""
-    if sys.path[:1] != [str(project)]:
-        sys.path[:] = [str(project), *(entry for entry in sys.path if entry != str(project))]
-        importlib.invalidate_caches()
-
-
-def _taken(name: str, path: Path) -> bool:
-    """Say whether a name belongs to another file: Python's own random, the experiments of another project."""
-    if name in sys.modules:
-        file = getattr(sys.modules[name], "__file__", None)
-        return not file or Path(file).resolve() != path
-    known = None if "." in name else importlib.util.find_spec(name)
-    return bool(known and known.origin and Path(known.origin).resolve() != path)

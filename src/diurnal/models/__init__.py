@@ -11,8 +11,11 @@ reading one safe is not the format but the order of the reader (:mod:`~diurnal.m
    with plain names, as :func:`dumps` writes it. So nothing can inflate, overlap or point elsewhere, and each
    array is exactly as long as its header says. A pickle, joblib or cloudpickle file is refused unread;
 3. skops' current protocol only: older ones are read by older, laxer code;
-4. types (:mod:`~diurnal.models.trust`): a list that lives here, with the reader. A list that travels with the
-   file is the sender's list. Types beyond scikit-learn's own are named by the experiment, in code;
+4. types (:mod:`~diurnal.models.nodes`): lists that live here, with the reader, of what each name may be used for.
+   A list that travels with the file is the sender's list. Beside scikit-learn's own types there are those of a few
+   well-known libraries (:mod:`~diurnal.models.libraries`), and the project's own classes and functions that the
+   version's row names (:mod:`~diurnal.codebase`); others are named by the experiment, in code. Boosters and tables
+   of pandas are kept as plain data that is checked before a library sees it (:mod:`~diurnal.models.states`);
 5. structure (:mod:`~diurnal.models.structure`): trees hold raw indices that compiled code follows without a
    look; they are checked here, which is why this reader may trust trees and skops by itself does not;
 6. golden rows (:mod:`~diurnal.models.golden`): five rows and their predictions, kept in the warehouse.
@@ -30,12 +33,14 @@ any process.
 
 from diurnal.models.forms import dump_and_read_back, form_of, is_of_spark, loads
 from diurnal.models.golden import signature
+from diurnal.models.own import own_names
 from diurnal.models.serialising import MAX_BYTES, dumps, refuse_untrusted
-from diurnal.models.store import Models
+from diurnal.models.store import OWN, Models, rehearse
 from diurnal.models.versions import library_versions
 
 __all__ = [
     "MAX_BYTES",
+    "OWN",
     "Models",
     "dump_and_read_back",
     "dumps",
@@ -43,6 +48,8 @@ __all__ = [
     "is_of_spark",
     "library_versions",
     "loads",
+    "own_names",
     "refuse_untrusted",
+    "rehearse",
     "signature",
 ]

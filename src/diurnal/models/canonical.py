@@ -13,13 +13,14 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
 
 from diurnal.models.archive import pack
+from diurnal.models.nodes import nodes
 
 # Nodes whose objects never change: that two of them are one object makes no difference.
 _IMMUTABLE = {"JsonNode", "TypeNode", "FunctionNode", "SliceNode", "TupleNode", "BytesNode", "DTypeNode"}
@@ -30,32 +31,35 @@ _ADDRESSES = ("_stop_words_id",)
 _NONE = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode", "content": "null", "is_json": True}
 
 
-def canonical(data: bytes) -> bytes:
-    """Rewrite what ``skops.io.dumps`` gives in the one form."""
+def canonical(data: bytes, name_of: Callable[[str], str | None] = lambda _: None) -> bytes:
+    """Rewrite what ``skops.io.dumps`` gives in the one form.
+
+    Parameters
+    ----------
+    data : bytes
+        A skops file.
+    name_of : callable
+        Returns the one name of a module of the project's own code, and None for any other module.
+    """
     with ZipFile(io.BytesIO(data)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     schema = json.loads(members.pop("schema.json"))
-    for node in _nodes(schema):
+    for node in nodes(schema):
         _forget_memory(node)
-    nodes = list(_nodes(schema))
-    _number_objects(nodes)
-    kept = _number_members(nodes, members)
-    for node in reversed(nodes):  # from the inside out, so that a set in a set is sorted by what it ends up as
+    found = list(nodes(schema))
+    _name_modules(found, name_of)
+    _number_objects(found)
+    kept = _number_members(found, members)
+    for node in reversed(found):  # from the inside out, so that a set in a set is sorted by what it ends up as
         _sort_set(node)
     return pack({"schema.json": json.dumps(schema, separators=(",", ":")).encode()} | kept)
 
 
-def _nodes(value: Any) -> Iterator[dict[str, Any]]:
-    """Give each node of a schema, from the outside in, in the order in which the reader meets them."""
-    if isinstance(value, dict):
-        # a dict of the user's own may have a key of this name; what is under it is then a node, not a string
-        if isinstance(value.get("__loader__"), str):
-            yield value
-        for child in value.values():
-            yield from _nodes(child)
-    elif isinstance(value, list):
-        for child in value:
-            yield from _nodes(child)
+def _name_modules(found: list[dict[str, Any]], name_of: Callable[[str], str | None]) -> None:
+    """Name modules of own code by their files: what they are imported as differs from process to process."""
+    names = {module: name_of(module) for module in {node["__module__"] for node in found}}
+    for node in found:
+        node["__module__"] = names[node["__module__"]] or node["__module__"]
 
 
 def _forget_memory(node: dict[str, Any]) -> None:
@@ -73,10 +77,10 @@ def _forget_memory(node: dict[str, Any]) -> None:
             count["content"] = "0"
 
 
-def _number_objects(nodes: list[dict[str, Any]]) -> None:
-    met = Counter(node["__id__"] for node in nodes if _is_mutable(node))
+def _number_objects(found: list[dict[str, Any]]) -> None:
+    met = Counter(node["__id__"] for node in found if _is_mutable(node))
     numbers: dict[int, int] = {}
-    for node in nodes:
+    for node in found:
         address = node.pop("__id__", None)
         if _is_mutable(node) and met[address] > 1:
             node["__id__"] = numbers.setdefault(address, len(numbers) + 1)
@@ -87,10 +91,10 @@ def _is_mutable(node: dict[str, Any]) -> bool:
     return not scalar and node["__loader__"] not in _IMMUTABLE
 
 
-def _number_members(nodes: list[dict[str, Any]], members: dict[str, bytes]) -> dict[str, bytes]:
+def _number_members(found: list[dict[str, Any]], members: dict[str, bytes]) -> dict[str, bytes]:
     """Name each member by the order in which its content is first met; equal ones are kept once."""
     numbered: dict[tuple[str, bytes], str] = {}
-    for node in nodes:
+    for node in found:
         if isinstance(node.get("file"), str):
             suffix = node["file"].rpartition(".")[2]
             content = _stored(suffix, members[node["file"]])

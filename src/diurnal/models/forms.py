@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from diurnal.codebase import Codebase
 from diurnal.models import serialising
 
 SKOPS, SPARK = "skops", "spark.zip"
@@ -22,7 +23,7 @@ def form_of(estimator: Any) -> str:
 
 
 def dump_and_read_back(
-    estimator: Any, trusted: Collection[str] = (), *, scratch: str | None = None
+    estimator: Any, trusted: Collection[str] = (), *, code: Codebase | None = None, scratch: str | None = None
 ) -> tuple[bytes, Any]:
     """Give the bytes of an estimator in its form, and what they give when read.
 
@@ -32,11 +33,13 @@ def dump_and_read_back(
         Fitted.
     trusted : collection of str
         Full names of further types that it may hold.
+    code : Codebase, optional
+        The project's own code, whose classes and functions it may hold too.
     scratch : str, optional
         The URL of a folder that Spark's executors reach, where there are any elsewhere.
     """
     if not is_of_spark(estimator):
-        return serialising.dump_and_read_back(estimator, trusted)
+        return serialising.dump_and_read_back(estimator, trusted, code)
     from diurnal.models import spark
 
     return spark.dump_and_read_back(estimator, trusted, scratch=scratch)
@@ -46,6 +49,7 @@ def loads(
     data: bytes,
     trusted: Collection[str] = (),
     *,
+    code: Codebase | None = None,
     form: str = SKOPS,
     max_bytes: int = serialising.MAX_BYTES,
     scratch: str | None = None,
@@ -58,7 +62,7 @@ def loads(
         If anything is not as :func:`dump_and_read_back` would have written it, or of a type that is not trusted.
     """
     if form == SKOPS:
-        return serialising.loads(data, trusted, max_bytes=max_bytes)
+        return serialising.loads(data, trusted, code, max_bytes=max_bytes)
     from diurnal.models import spark
 
     return spark.loads(data, trusted, max_bytes=max_bytes, scratch=scratch)

@@ -117,7 +117,7 @@ def _frame(columns: Sequence[Mapping[str, Any]], golden: Mapping[str, Any]) -> p
 
 def _classes(estimator: Any, target: str) -> Any:
     if not is_of_spark(estimator):
-        return _plain(getattr(estimator, "classes_", None))
+        return _plain(getattr(estimator, "classes_", None)) or None  # CatBoost has an empty list for a regression
     from diurnal.models.spark import classes_of
 
     return _plain(classes_of(estimator, target))
@@ -129,7 +129,7 @@ def _answers(
     X = _frame(columns, golden)
     if is_of_spark(estimator) and len(X):
         return _answers_of_spark(estimator, columns, X, target)
-    classifies = getattr(estimator, "classes_", None) is not None
+    classifies = _classes(estimator, target) is not None
     probable = classifies and len(X) and hasattr(estimator, "predict_proba")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the fit has said what it has to say of its columns

@@ -9,19 +9,23 @@ from typing import Any
 
 import skops.io
 
+from diurnal.codebase import Codebase
 from diurnal.errors import ModelRefused, UsageError
-from diurnal.models.archive import unpack
+from diurnal.models import libraries, nodes
+from diurnal.models.archive import pack, unpack
 from diurnal.models.canonical import canonical
+from diurnal.models.reasons import NO_PICKLE, Reason, joined, lost, unsaved
 from diurnal.models.structure import refuse_bad_structure
-from diurnal.models.trust import allowed_types
 
 MAX_BYTES = 2**31 - 1
 
 # Of skops 0.16. It ships readers for protocols 0 and 1 too, and the file says which one reads it.
 PROTOCOL = 2
 
+NO_CODE = Codebase()
 
-def dumps(estimator: Any, trusted: Collection[str] = ()) -> bytes:
+
+def dumps(estimator: Any, trusted: Collection[str] = (), code: Codebase | None = None) -> bytes:
     """Turn a fitted estimator into bytes: the same ones for the same fit, in any process.
 
     What is given has been read back, so :func:`loads` accepts it.
@@ -31,7 +35,9 @@ def dumps(estimator: Any, trusted: Collection[str] = ()) -> bytes:
     estimator : object
         A fitted estimator.
     trusted : collection of str
-        Full names of further types that it may hold, beside scikit-learn's own.
+        Full names of further types that it may hold, beside those on the reader's lists.
+    code : Codebase, optional
+        The project's own code, whose classes and functions it may hold too.
 
     Returns
     -------
@@ -40,7 +46,7 @@ def dumps(estimator: Any, trusted: Collection[str] = ()) -> bytes:
     Raises
     ------
     ModelRefused
-        If it cannot be saved, or holds types that the reader does not trust.
+        If it cannot be saved, or contains types that are not allowed; with every reason.
 
     Examples
     --------
@@ -49,39 +55,61 @@ def dumps(estimator: Any, trusted: Collection[str] = ()) -> bytes:
     >>> loads(data).classes_.tolist()
     ['a', 'b']
     """
-    return dump_and_read_back(estimator, trusted)[0]
+    return dump_and_read_back(estimator, trusted, code)[0]
 
 
-def refuse_untrusted(estimator: Any, trusted: Collection[str] = ()) -> None:
-    """Refuse an estimator that holds types which :func:`loads` would not read; it need not be fitted.
+def refuse_untrusted(estimator: Any, trusted: Collection[str] = (), code: Codebase | None = None) -> None:
+    """Refuse an estimator that :func:`loads` would not read; it need not be fitted.
 
     Its structure is not looked at, for only a fit gives it one.
 
     Raises
     ------
     ModelRefused
-        If it cannot be saved, or holds types that are not trusted.
+        If it cannot be saved, or contains types that are not allowed; with every reason.
     """
-    _refuse_types(set(skops.io.get_untrusted_types(data=_bytes_of(estimator))) - allowed_types() - _named(trusted))
+    _bytes_of(estimator, _named(trusted), code or NO_CODE)
 
 
-def dump_and_read_back(estimator: Any, trusted: Collection[str] = ()) -> tuple[bytes, Any]:
+def dump_and_read_back(
+    estimator: Any, trusted: Collection[str] = (), code: Codebase | None = None
+) -> tuple[bytes, Any]:
     """Give the bytes of an estimator, and what they give when read."""
-    data = _bytes_of(estimator)
-    return data, loads(data, trusted)
+    data = _bytes_of(estimator, _named(trusted), code or NO_CODE)
+    return data, loads(data, trusted, code)
 
 
-def _bytes_of(estimator: Any) -> bytes:
+def _bytes_of(estimator: Any, trusted: Collection[str], code: Codebase) -> bytes:
+    found = lost(estimator, code.name_of)
+    names, data = [], b""
     try:
-        return canonical(skops.io.dumps(estimator))
-    except Exception as error:  # skops calls the object's own methods: anything may come of it
-        raise ModelRefused(
-            f"a {type(estimator).__name__} cannot be saved: {error}",
-            advice="use an estimator, or a part of it, that skops can save; pickle is no way round",
-        ) from error
+        data = _written(estimator, code)
+        schema = json.loads(unpack(data)["schema.json"])
+        used = {nodes.name_of(node) for node in nodes.nodes(schema)}
+        names = [name for name in nodes.strange(schema, trusted, code.knows) if name not in found]
+        reasons = [reason for name, reason in found.items() if name in used]
+    except Exception as error:  # noqa: BLE001 - skops calls the object's own methods: anything may come of it
+        reasons = list(found.values())
+        reasons += unsaved(estimator, lambda part: _written(part, code)) or [(str(error), NO_PICKLE)]
+    if not reasons:
+        _refuse_types(names)
+        return data
+    reasons += [_untrusted(names)] if names else []
+    text, advice = joined(reasons)
+    what = estimator[0] if isinstance(estimator, list) and estimator else estimator
+    raise ModelRefused(f"a {type(what).__name__} cannot be saved: {text}", advice=advice)
 
 
-def loads(data: bytes, trusted: Collection[str] = (), *, max_bytes: int = MAX_BYTES) -> Any:
+def _written(estimator: Any, code: Codebase) -> bytes:
+    from diurnal.models.states.node import states_known
+
+    with states_known():
+        return canonical(skops.io.dumps(estimator), code.name_of)
+
+
+def loads(
+    data: bytes, trusted: Collection[str] = (), code: Codebase | None = None, *, max_bytes: int = MAX_BYTES
+) -> Any:
     """Read an estimator from bytes whose origin is known: form, protocol, types and structure are checked.
 
     The digest is the caller's to check, before; :meth:`Models.load` does.
@@ -91,7 +119,9 @@ def loads(data: bytes, trusted: Collection[str] = (), *, max_bytes: int = MAX_BY
     data : bytes
         What :func:`dumps` gave.
     trusted : collection of str
-        Full names of further types that it may hold, beside scikit-learn's own.
+        Full names of further types that it may hold, beside those on the reader's lists.
+    code : Codebase, optional
+        The project's own code, whose classes and functions it may hold too.
     max_bytes : int
         Larger ones are refused.
 
@@ -103,21 +133,28 @@ def loads(data: bytes, trusted: Collection[str] = (), *, max_bytes: int = MAX_BY
     Raises
     ------
     ModelRefused
-        If anything is not as :func:`dumps` would have written it, or of a type that is not trusted.
+        If anything is not as :func:`dumps` would have written it, or of a type that is not allowed.
     """
-    named = _named(trusted)
+    from diurnal.models.states.node import states_known
+
+    named, code = _named(trusted), code or NO_CODE
     if len(data) > max_bytes:
         raise ModelRefused(
             f"the model takes {len(data)} bytes; up to {max_bytes} are allowed", advice="fit a smaller model"
         )
     try:
-        _refuse_other_protocols(unpack(data)["schema.json"])
-        needed = set(skops.io.get_untrusted_types(data=data))
-        _refuse_types(needed - allowed_types() - named)
-        with warnings.catch_warnings():
+        members = unpack(data)
+        _refuse_other_protocols(members["schema.json"])
+        schema = json.loads(members["schema.json"])
+        _refuse_types(nodes.strange(schema, named, code.knows))
+        accepted = {nodes.name_of(node) for node in nodes.nodes(schema)}
+        if _find_own(schema, code):
+            data = pack(members | {"schema.json": json.dumps(schema).encode()})
+            accepted |= {nodes.name_of(node) for node in nodes.nodes(schema)}
+        with warnings.catch_warnings(), states_known():
             # NumPy's old names of dtypes, met on the way; nothing that a user could act on
             warnings.simplefilter("ignore", DeprecationWarning)
-            estimator = skops.io.loads(data, trusted=sorted(needed))
+            estimator = skops.io.loads(data, trusted=sorted(accepted | named))
         refuse_bad_structure(estimator)
     except ModelRefused:
         raise
@@ -138,6 +175,16 @@ def _named(trusted: Collection[str]) -> set[str]:
     return set(trusted)
 
 
+def _find_own(schema: Any, code: Codebase) -> bool:
+    """Name each module of own code as it is named in this process; tell whether one has another name here."""
+    names: dict[str, str] = {}
+    for node in nodes.nodes(schema):
+        if code.knows(nodes.name_of(node)):
+            module = node["__module__"]
+            node["__module__"] = names.setdefault(module, code.module(module).__name__)
+    return any(module != here for module, here in names.items())
+
+
 def _refuse_other_protocols(schema: bytes) -> None:
     root = json.loads(schema)
     protocol = root.get("protocol") if isinstance(root, dict) else None
@@ -148,19 +195,31 @@ def _refuse_other_protocols(schema: bytes) -> None:
         )
 
 
-def _refuse_types(types: Collection[str]) -> None:
+def _refuse_types(types: Sequence[str]) -> None:
     if not types:
         return
-    listed = sorted(types)
-    raise ModelRefused(
-        f"the model holds what the reader does not trust: {', '.join(listed[:20])}; allowed are scikit-learn's own "
-        "types, NumPy's, and those that the experiment names",
-        advice=_how_to_trust(listed),
+    missing = [name for name in types if not libraries.is_installed(name.partition(".")[0])]
+    if missing:
+        library = missing[0].partition(".")[0]
+        raise ModelRefused(
+            f"the model contains types of {library}, which is not installed here: {', '.join(missing[:20])}",
+            advice=f"install {library}, in the version that the model's row names",
+        )
+    what, cure = _untrusted(types)
+    raise ModelRefused(what, advice=cure)
+
+
+def _untrusted(types: Sequence[str]) -> Reason:
+    what = (
+        f"the model contains types that are not allowed: {', '.join(types)}; allowed are those of scikit-learn, NumPy, "
+        "pandas and the libraries of docs/models.md, the project's own code, and what the experiment names"
     )
+    return what, _how_to_trust(types)
 
 
 def _how_to_trust(types: Sequence[str]) -> str:
-    if any("<" in name or name.startswith("__main__.") for name in types):
-        return "put the function or class, under a name of its own, into a module that can be imported; then trust it"
     quoted = ", ".join(f'"{name}"' for name in types)
-    return f"read their code first; then name them in the experiment: @experiment(..., trusted=({quoted},))"
+    return (
+        f"read their code first; then name them in the experiment: @experiment(..., trusted=({quoted},)), or, where "
+        f"the model is loaded outside of its project, in load_model(..., trusted=({quoted},))"
+    )

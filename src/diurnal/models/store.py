@@ -19,6 +19,7 @@ from typing import Any
 import fsspec
 
 from diurnal import faults
+from diurnal.codebase import Codebase
 from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater, UsageError
 from diurnal.models.forms import FORMS, dump_and_read_back, form_of, loads
 from diurnal.models.golden import refuse_other_answers
@@ -26,6 +27,7 @@ from diurnal.models.serialising import MAX_BYTES
 from diurnal.models.versions import library_versions, refuse_other_versions
 from diurnal.values import DataInterval
 
+OWN = "own_code"  # of a signature: full names of the project's own classes and functions that a model holds
 _CARD = "model.json"  # for people and other tools; our reader never looks at it
 _PATH = re.compile(r"[A-Za-z0-9_][\w.-]*/\d+T\d{6}Z-[0-9a-f]{12}", re.ASCII)
 
@@ -60,6 +62,8 @@ class Models:
         signature: Mapping[str, Any],
         trusted: Collection[str] = (),
         notes: Mapping[str, Any] | None = None,
+        *,
+        code: Codebase | None = None,
     ) -> tuple[str, str]:
         """Keep a fitted estimator; keeping the same one again makes it young (see :meth:`modified`), and no more.
 
@@ -79,6 +83,8 @@ class Models:
             Full names of further types that it may hold.
         notes : mapping, optional
             What else to write into ``model.json``, in JSON's types.
+        code : Codebase, optional
+            The project's own code, whose classes and functions it may hold too.
 
         Returns
         -------
@@ -94,8 +100,7 @@ class Models:
         NotAllowed
             If this user may not write there.
         """
-        data, reread = dump_and_read_back(estimator, trusted, scratch=self._scratch)
-        refuse_other_answers(reread, signature)
+        data = rehearse(estimator, signature, trusted, code=code, scratch=self._scratch)
         digest = hashlib.sha256(data).hexdigest()
         path = f"{experiment}/{interval.key}-{digest[:12]}"
         card = {
@@ -167,6 +172,7 @@ class Models:
         signature: Mapping[str, Any] | None = None,
         library_versions: Mapping[str, str] | None = None,
         *,
+        code: Codebase | None = None,
         max_bytes: int = MAX_BYTES,
     ) -> Any:
         """Read a model, if it is in every respect what the warehouse says it is.
@@ -183,6 +189,8 @@ class Models:
             What it takes and gives; from the warehouse. With it, the golden rows are asked.
         library_versions : mapping, optional
             What it was fitted with; from the warehouse. With it, another scikit-learn is refused.
+        code : Codebase, optional
+            The project's own code. A model may hold what its signature names of it, and nothing else.
         max_bytes : int
             Larger files are refused.
 
@@ -206,7 +214,8 @@ class Models:
             _refuse_other_bytes(data, digest)
             if library_versions is not None:
                 refuse_other_versions(library_versions, form)
-            estimator = loads(data, trusted, form=form, max_bytes=max_bytes, scratch=self._scratch)
+            own = code.only((signature or {}).get(OWN, ())) if code else None
+            estimator = loads(data, trusted, code=own, form=form, max_bytes=max_bytes, scratch=self._scratch)
             if signature is not None:
                 refuse_other_answers(estimator, signature)
         except (ModelRefused, ConfigurationError) as error:
@@ -270,6 +279,40 @@ class Models:
     def delete(self, path: str) -> None:
         """Remove a model that nothing refers to."""
         self.fs.rm(self.url(path), recursive=True)
+
+
+def rehearse(
+    estimator: Any,
+    signature: Mapping[str, Any],
+    trusted: Collection[str] = (),
+    *,
+    code: Codebase | None = None,
+    scratch: str | None = None,
+) -> bytes:
+    """Save, load and ask a fitted estimator as a published model is; give its bytes, and keep nothing.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted.
+    signature : mapping
+        What :func:`diurnal.models.signature` gave.
+    trusted : collection of str
+        Full names of further types that it may hold.
+    code : Codebase, optional
+        The project's own code, whose classes and functions it may hold too.
+    scratch : str, optional
+        The URL of a folder that Spark's executors reach, where there are any elsewhere.
+
+    Raises
+    ------
+    ModelRefused
+        If it cannot be saved, would not be accepted by the reader, or answers otherwise once it is read; with every
+        reason.
+    """
+    data, reread = dump_and_read_back(estimator, trusted, code=code, scratch=scratch)
+    refuse_other_answers(reread, signature)
+    return data
 
 
 def _refuse_other_bytes(data: bytes, digest: str) -> None:

@@ -8,19 +8,16 @@ after its parent, and is there; a feature is one of those that the estimator say
 from __future__ import annotations
 
 import functools
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
 
 from diurnal.errors import ModelRefused
+from diurnal.models.parts import parts as all_parts
 
 _LEAF = -1
-
-# What is no part of the model, or has none itself.
-_PLAIN = (str, bytes, int, float, type(None), type, types.ModuleType, types.FunctionType, np.generic)
 
 
 def refuse_bad_structure(estimator: Any) -> None:
@@ -31,34 +28,13 @@ def refuse_bad_structure(estimator: Any) -> None:
     ModelRefused
         If one of them would be walked out of its bounds.
     """
-    parts = list(_parts(estimator))
+    parts = list(all_parts(estimator))
     # Single parts first: what holds them may be called on a zero row to learn the shape that it works with.
     for checks in (_PARTS, _HOLDERS):
         for part in parts:
             for holds, check in checks:
                 if holds(part):
                     check(part)
-
-
-def _parts(root: Any) -> Iterator[Any]:
-    """Give every object within a model once."""
-    seen: dict[int, Any] = {}
-    waiting = [root]
-    while waiting:
-        part = waiting.pop()
-        if id(part) in seen or isinstance(part, _PLAIN):
-            continue
-        seen[id(part)] = part
-        yield part
-        if isinstance(part, dict):
-            waiting += [*part.keys(), *part.values()]
-        elif isinstance(part, list | tuple | set | frozenset):
-            waiting += part
-        elif isinstance(part, np.ndarray):
-            waiting += part.ravel().tolist() if part.dtype.hasobject else []
-        if isinstance(part, functools.partial):
-            waiting += [part.func, part.args, part.keywords]
-        waiting += getattr(part, "__dict__", {}).values()
 
 
 def _require(ok: Any, what: str) -> None:
@@ -103,6 +79,11 @@ def _check_tree_owner(owner: Any) -> None:
 def _check_widths(trees: Any, n_features: int) -> None:
     widths = {tree.tree_.n_features for tree in trees}
     _require(widths == {n_features}, f"trees of {sorted(widths)} features stand in one of {n_features}")
+
+
+def _fitted(name: str) -> Callable[[Any], bool]:
+    """Tell an ensemble that has been fitted; what an ensemble keeps unfitted is only parameters."""
+    return lambda part: _is(name)(part) and "estimators_" in vars(part)
 
 
 def _check_forest(forest: Any) -> None:
@@ -202,13 +183,57 @@ def _check_vectorizer(vectorizer: Any) -> None:
         )
 
 
+# What pandas knows by these names computes one number of several; other names are any method of a table.
+_REDUCTIONS = frozenset(
+    ("count", "kurt", "max", "mean", "median", "min", "nunique", "prod", "product", "sem", "skew", "std", "sum", "var")
+)
+
+
+def _check_aggregations(part: Any) -> None:
+    """Check the names that Feature-engine hands to pandas: what it finds under any other one is called as well."""
+    for given in (vars(part).get("func"), vars(part).get("functions")):
+        for one in given if isinstance(given, list | tuple | set) else [given]:
+            if isinstance(one, str) and one not in _REDUCTIONS:
+                raise ModelRefused(
+                    f"{type(part).__name__} aggregates by {one!r}; allowed are {', '.join(sorted(_REDUCTIONS))}",
+                    advice="use one of these, or a function of the project's own",
+                )
+
+
+_WORKERS = ("max_process", "n_jobs", "nthread", "num_threads", "thread_count")
+_MOST_WORKERS = 1024
+
+
+def _check_workers(part: Any) -> None:
+    """Check how many threads or processes a part would start to predict."""
+    given = part if isinstance(part, dict) else getattr(part, "__dict__", {})
+    for name in _WORKERS:
+        n = given.get(name)
+        if isinstance(n, int | float) and abs(n) > _MOST_WORKERS:
+            raise ModelRefused(
+                f"a {type(part).__name__} asks for {n} workers ({name}); up to {_MOST_WORKERS} are allowed",
+                advice=f"set {name} to what a machine has, or to -1",
+            )
+
+
 def _has_own_tree(part: Any) -> bool:
     return _is("sklearn.tree._tree.Tree")(getattr(part, "__dict__", {}).get("tree_"))
 
 
+def _is_fitted_hist(part: Any) -> bool:
+    kind = "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.BaseHistGradientBoosting"
+    return _is(kind)(part) and "_predictors" in vars(part)
+
+
+_AGGREGATING = (
+    "creation.math_features.MathFeatures",
+    "timeseries.forecasting.expanding_window_features.ExpandingWindowFeatures",
+    "timeseries.forecasting.window_features.WindowFeatures",
+)
 _Checks = list[tuple[Callable[[Any], bool], Callable[[Any], None]]]
 
 _PARTS: _Checks = [
+    (lambda _: True, _check_workers),
     (_is("sklearn.tree._tree.Tree"), _check_tree),
     (_has_own_tree, _check_tree_owner),
     (_is("sklearn.neighbors._kd_tree.BinaryTree64"), _check_neighbours),
@@ -216,11 +241,12 @@ _PARTS: _Checks = [
     (_is("scipy.interpolate._bsplines.BSpline"), _check_spline),
     (_is("scipy.sparse._compressed._cs_matrix"), lambda matrix: matrix.check_format(full_check=True)),
     (_is("sklearn.feature_extraction.text._VectorizerMixin"), _check_vectorizer),
+    *((_is(f"feature_engine.{name}"), _check_aggregations) for name in _AGGREGATING),
 ]
 
 _HOLDERS: _Checks = [
-    (_is("sklearn.ensemble._forest.BaseForest"), _check_forest),
-    (_is("sklearn.ensemble._iforest.IsolationForest"), _check_isolation_forest),
-    (_is("sklearn.ensemble._gb.BaseGradientBoosting"), _check_boosting),
-    (_is("sklearn.ensemble._hist_gradient_boosting.gradient_boosting.BaseHistGradientBoosting"), _check_hist_boosting),
+    (_fitted("sklearn.ensemble._forest.BaseForest"), _check_forest),
+    (_fitted("sklearn.ensemble._iforest.IsolationForest"), _check_isolation_forest),
+    (_fitted("sklearn.ensemble._gb.BaseGradientBoosting"), _check_boosting),
+    (_is_fitted_hist, _check_hist_boosting),
 ]

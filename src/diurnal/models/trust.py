@@ -1,13 +1,14 @@
 """The reader's own list of types that an honest scikit-learn model is made of.
 
-To be on the list is to be called: a file may ask for any listed type to be made with any listed arguments, and
-for any listed function to be called on plain data. So what is on it does nothing but compute: estimators (their
-constructors store, their state is a dict), kernels, losses, splitters, and named pure functions that
-scikit-learn takes as parameters. What reads, writes, imports or evaluates is not. ``FunctionTransformer`` is;
-its function must be a ufunc (which skops knows), or named by the experiment.
+A file may ask for any listed type to be made with any state, and for any listed function to be called on plain data. So
+what is on it does nothing but compute: estimators (their constructors store, their state is a dict), kernels, losses,
+splitters, and named pure functions that scikit-learn takes as parameters. What reads, writes, imports or evaluates is
+not. ``FunctionTransformer`` is; its function must be a ufunc (which skops knows), the project's own, or named by the
+experiment.
 
 The list is made by walking the classes of the installed scikit-learn by family, not by the names in the file,
-so that no file decides what is imported.
+so that no file decides what is imported. Other libraries have lists of their own
+(:mod:`~diurnal.models.libraries`), and how each name may be used is in :mod:`~diurnal.models.nodes`.
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ _SINGLE = {
     "builtins.range",
     "datetime.date",
     "datetime.datetime",
+    "datetime.time",
+    "datetime.timedelta",
+    "datetime.timezone",
+    "decimal.Decimal",
     "functools.partial",
     "numpy.dtype",
     "scipy.interpolate._bsplines.BSpline",
     "scipy.interpolate._bsplines._BSpline",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.cluster._bisect_k_means._BisectingTree",
+    "sklearn.compose._column_transformer.make_column_selector",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.impute._iterative._ImputerTriplet",
     "sklearn.metrics._dist_metrics.ChebyshevDistance64",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.metrics._dist_metrics.ManhattanDistance64",
@@ -39,14 +46,13 @@ _SINGLE = {
     "sklearn.utils._bunch.Bunch",
     "sklearn.utils._metadata_requests.MetadataRequest",
     "sklearn.utils._metadata_requests.MethodMetadataRequest",
+    "zoneinfo.ZoneInfo",
 }
 
 # Pure functions that estimators take as parameters, or keep from their fit.
 _FUNCTIONS = {
-    "numpy.max",
-    "numpy.mean",
-    "numpy.median",
-    "numpy.min",
+    *(f"numpy.{name}" for name in ("clip", "max", "mean", "median", "min", "nan_to_num", "round", "std", "sum", "var")),
+    *(f"numpy.{name}" for name in ("nanmax", "nanmean", "nanmedian", "nanmin", "nanstd", "nansum", "nanvar")),
     "scipy._lib.array_api_compat.numpy._aliases.asarray",  # a spline of SciPy 1.17 holds it
     "sklearn.cluster._kmeans._kmeans_single_elkan",
     "sklearn.cluster._kmeans._kmeans_single_lloyd",

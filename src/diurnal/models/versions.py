@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 from diurnal import spark
 from diurnal.errors import ConfigurationError
+from diurnal.models import libraries
 from diurnal.models.forms import SKOPS, is_of_spark
+from diurnal.models.parts import parts
 
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "skops", "diurnal")
 
 
 def library_versions(estimator: Any = None) -> dict[str, str]:
-    """Give the versions that a model's numbers depend on; Spark's and Java's where it is one of Spark.
+    """Give the versions that a model's numbers depend on; Spark's and Java's, or other libraries', where it is of them.
 
     Examples
     --------
@@ -23,7 +26,13 @@ def library_versions(estimator: Any = None) -> dict[str, str]:
     ['diurnal', 'numpy', 'pandas', 'pyarrow', 'python', 'scikit-learn', 'scipy', 'skops']
     """
     found = {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
-    return found | spark.versions() if is_of_spark(estimator) else found
+    return found | (spark.versions() if is_of_spark(estimator) else _of_parts(estimator))
+
+
+def _of_parts(estimator: Any) -> dict[str, str]:
+    """Give the versions of other libraries that an estimator is made of."""
+    names = {type(part).__module__.partition(".")[0] for part in parts(estimator)}
+    return {name: str(sys.modules[name].__version__) for name in sorted(names & libraries.KNOWN)}
 
 
 def refuse_other_versions(versions: Mapping[str, str], form: str = SKOPS) -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diurnal import faults
+from diurnal.codebase import FILE
 from diurnal.errors import ConfigurationError, nearest
 from diurnal.settings.connections import PREFIX, Connections, spark_master, uri
 
-FILE = "diurnal.toml"
 _DEFAULTS = {
     "lake": "data",
     "models": "models",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from diurnal.codebase import FILE, Codebase
 from diurnal.errors import ConfigurationError
-from diurnal.settings.deployment import FILE, Settings
+from diurnal.settings.deployment import Settings
 
 if TYPE_CHECKING:
     from diurnal.day import Stores
@@ -46,6 +47,7 @@ def open_stores(settings: Settings, *, create: bool = True) -> Stores:
         warehouse=open_warehouse(settings) if create or _has_warehouse(settings) else cast("Warehouse", NoWarehouse()),
         models=models,
         connections=settings.connections(),
+        code=_code(settings),
     )
 
 
@@ -62,6 +64,12 @@ class NoWarehouse:
 def _has_warehouse(settings: Settings) -> bool:
     server = embedded_server(settings)
     return server is None or server.is_made
+
+
+def _code(settings: Settings) -> Codebase:
+    """Give the project's own code: its folder and that of its experiments, less what data lie in."""
+    data = [root for root in (settings.lake, settings.models) if "://" not in root]
+    return Codebase.of([settings.project, settings.experiments], data)
 
 
 def _open_models(settings: Settings) -> Models:
@@ -106,7 +114,7 @@ def embedded_server(settings: Settings) -> EmbeddedServer | None:
     return EmbeddedServer((settings.project / "data" if "://" in lake else Path(lake)) / "warehouse")
 
 
-def load_model(reference: str, *, project: str | Path | None = None) -> Any:
+def load_model(reference: str, *, project: str | Path | None = None, trusted: str | Collection[str] = ()) -> Any:
     """Load a published model, as any other Python program would use it.
 
     Its digest and types are checked before a byte of it is deserialised.
@@ -118,6 +126,9 @@ def load_model(reference: str, *, project: str | Path | None = None) -> Any:
         champion at the end of that date, in UTC.
     project : str or Path, optional
         The project folder; see :meth:`Settings.load`.
+    trusted : str or collection of str
+        Full names of further types that the model may hold. A program that loads a model outside of its project, where
+        the project's own code is not found, names here what the model holds of it, and must be able to import it.
 
     Returns
     -------
@@ -147,4 +158,4 @@ def load_model(reference: str, *, project: str | Path | None = None) -> Any:
     models = _open_models(settings)
     with open_warehouse(settings) as warehouse:
         row = predicting.resolve(warehouse, reference)
-    return predicting.load(models, row)
+    return predicting.load(models, row, _code(settings), (trusted,) if isinstance(trusted, str) else trusted)

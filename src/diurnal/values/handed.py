@@ -161,6 +161,8 @@ class SearchResult:
         What was odd but allowed, so far.
     seconds : Mapping of str to float
         What the steps so far took, by name of the step.
+    own_code : tuple of str
+        Full names of the project's own classes and functions that the twin holds.
     """
 
     run: Run
@@ -178,6 +180,7 @@ class SearchResult:
     library_versions: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    own_code: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

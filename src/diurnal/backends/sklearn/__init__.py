@@ -7,6 +7,7 @@ forest's probabilities, and another number of threads moves the last digits of n
 from diurnal.backends.sklearn.backend import BACKEND, Frame
 from diurnal.backends.sklearn.filling import filled
 from diurnal.backends.sklearn.frames import matrix, vector
+from diurnal.backends.sklearn.labels import refuse_labels
 from diurnal.backends.sklearn.needs import NOTHING, Beside, Needs
 from diurnal.backends.sklearn.scoring import is_search, scorer, task
 from diurnal.backends.sklearn.seeds import unseeded
@@ -23,6 +24,7 @@ __all__ = [
     "is_search",
     "matrix",
     "refit",
+    "refuse_labels",
     "score_shard",
     "scorer",
     "task",

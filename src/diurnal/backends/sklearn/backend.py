@@ -26,6 +26,7 @@ from diurnal.sources.spark import takes_session
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from diurnal.codebase import Codebase
     from diurnal.contract import Metadata, Schema
     from diurnal.values import Package
 
@@ -62,7 +63,7 @@ class Sklearn:
         """Warn of each place where `random_state` is unset and matters."""
         return [f"random_state is not set in {place}: its numbers change from run to run" for place in unseeded(made)]
 
-    def refuse_faults(self, made: Any, trusted: Collection[str]) -> None:
+    def refuse_faults(self, made: Any, trusted: Collection[str], code: Codebase) -> None:
         """Refuse parameters that are not there, which the search would only see in its fit, and strange types."""
         for name, grid in _tuned_parameters(made) if scoring.is_search(made) else ():
             known = made.estimator.get_params()
@@ -72,7 +73,7 @@ class Sklearn:
                     f"{inner} has no parameter {name!r} to tune{nearest(name, known)}",
                     advice=f"it takes those of {inner}(...).get_params(); in a pipeline as step__parameter",
                 )
-        models.refuse_untrusted(getattr(made, "estimator", made), trusted)
+        models.refuse_untrusted(_to_save(made), trusted, code)
 
     def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
         """Refuse weights that reach no fit; warn of folds without groups and scores without weights."""
@@ -199,11 +200,29 @@ def _stream(tables: Callable[[Sequence[str]], Iterator[pa.Table]], schema: Schem
 
 def _tuned_parameters(search: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Give what scikit-learn's own searches tune, and those that follow their conventions."""
+    for grid in _grids(search):
+        yield from ((name, grid) for name in grid)
+
+
+def _grids(search: Any) -> Iterator[Mapping[str, Any]]:
     for attribute in ("param_grid", "param_distributions", "search_spaces"):
         given = getattr(search, attribute, None)
-        for grid in given if isinstance(given, list | tuple) else [given]:
+        for one in given if isinstance(given, list | tuple) else [given]:
+            grid = one[0] if isinstance(one, tuple) and one else one  # a space, and how often it is drawn from
             if isinstance(grid, Mapping):
-                yield from ((name, grid) for name in grid)
+                yield grid
+
+
+def _to_save(made: Any) -> list[Any]:
+    """Give what a model may be made of: what is tuned, and the estimators and functions that the candidates put in."""
+    if not scoring.is_search(made):
+        return [made]
+    values = [value for grid in _grids(made) for values in grid.values() for value in _listed(values)]
+    return [made.estimator, *(value for value in values if hasattr(value, "get_params") or callable(value))]
+
+
+def _listed(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, list | tuple | np.ndarray) else []
 
 
 def _is_of_a_candidate(name: str, grid: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
+from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
 from diurnal.errors import DeclarationError, DiurnalError, TryAgainLater
@@ -48,3 +49,16 @@ def said(seen: list[Any]) -> tuple[str, ...]:
     """Give each warning once, with how often it came."""
     counts = Counter(f"{w.category.__name__}: {str(w.message).strip().splitlines()[0]}" for w in seen)
     return tuple(f"{text} ({n} times)" if n > 1 else text for text, n in counts.items())
+
+
+def fresh(estimator: BaseEstimator) -> BaseEstimator:
+    """Give an estimator with the same parameters, not fitted.
+
+    CatBoost copies its parameters whenever it is asked for them, which scikit-learn's `clone` takes for a fault.
+    """
+    try:
+        return clone(estimator)
+    except RuntimeError:
+        if type(estimator).__module__.partition(".")[0] != "catboost":
+            raise
+        return type(estimator)(**estimator.get_params())

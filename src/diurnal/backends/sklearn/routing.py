@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import sklearn
-from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from diurnal.backends.sklearn import requests
 from diurnal.backends.sklearn.binding import Bound, must_be_bound
+from diurnal.backends.sklearn.fitting import fresh
 from diurnal.backends.sklearn.needs import Needs
 from diurnal.backends.sklearn.scoring import is_search
 from diurnal.search import door
@@ -57,7 +57,7 @@ def offering(made: Any, needs: Needs) -> Iterator[tuple[Any, dict[str, Any]]]:
 
 def prepared(made: Any, needs: Needs) -> Any:
     """Give a clone whose estimators, scorers and splitter request what they take and said nothing about."""
-    ready = clone(made)
+    ready = fresh(made)
     requests.fill(ready, needs)
     if not is_search(ready):
         return ready

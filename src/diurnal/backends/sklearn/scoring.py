@@ -30,13 +30,17 @@ from diurnal.errors import DeclarationError, nearest
 
 Score = Callable[..., Scores]
 
+# What the candidates of a search are given as, by what library.
+_SPACES = ("param_grid", "param_distributions", "search_spaces", "search_space", "param_space", "best_params_")
+
 
 def task(search: BaseEstimator) -> Task:
     """Tell ``"classification"`` or ``"regression"``; anything else is refused."""
-    if is_classifier(search):
-        return "classification"
-    if is_regressor(search):
-        return "regression"
+    for one in (search, getattr(search, "estimator", None)):  # a search need not say what it is itself
+        if is_classifier(one):
+            return "classification"
+        if is_regressor(one):
+            return "regression"
     raise DeclarationError(
         f"{type(search).__name__} is neither a classifier nor a regressor",
         advice="return a search over one, or an estimator whose tags say which it is",
@@ -45,9 +49,14 @@ def task(search: BaseEstimator) -> Task:
 
 def is_search(estimator: BaseEstimator) -> bool:
     """Tell whether it tunes: scikit-learn's own searches and those that follow their conventions."""
-    return hasattr(estimator, "estimator") and any(
-        hasattr(estimator, name) for name in ("param_grid", "param_distributions", "best_params_", "search_spaces")
+    return hasattr(estimator, "estimator") and (
+        any(hasattr(estimator, name) for name in _SPACES) or hasattr(type(estimator), "best_params_")
     )
+
+
+def has_tuned(fitted: BaseEstimator) -> bool:
+    """Tell whether a fitted estimator has chosen among candidates; some searches only show it then."""
+    return hasattr(fitted, "best_estimator_") and hasattr(fitted, "best_params_")
 
 
 def too_small(search: BaseEstimator, y: np.ndarray, needs: Needs = NOTHING) -> str | None:
@@ -91,7 +100,7 @@ def scarce(search: BaseEstimator, y: np.ndarray) -> str | None:
 
 def _class_counts(search: BaseEstimator, y: np.ndarray) -> dict[str, int]:
     """Count the samples of each class, where folds are stratified."""
-    if not is_search(search) or not is_classifier(search):
+    if not is_search(search) or task(search) != "classification":
         return {}
     stratified = (StratifiedKFold, RepeatedStratifiedKFold, StratifiedShuffleSplit)
     if not isinstance(_splitter(search, y), stratified):
@@ -112,7 +121,7 @@ def _n_folds(search: BaseEstimator, y: np.ndarray) -> int:
 
 
 def _splitter(search: BaseEstimator, y: np.ndarray) -> Any:
-    return check_cv(getattr(search, "cv", None), y, classifier=is_classifier(search))
+    return check_cv(getattr(search, "cv", None), y, classifier=task(search) == "classification")
 
 
 def scorer(search: BaseEstimator) -> tuple[str, Score]:
@@ -168,5 +177,5 @@ def score_name(search: BaseEstimator) -> str:
             )
         return main
     if scoring is None:
-        return "accuracy" if is_classifier(search) else "r2"
+        return "accuracy" if task(search) == "classification" else "r2"
     return scoring if isinstance(scoring, str) else getattr(scoring, "__name__", type(scoring).__name__)

@@ -14,10 +14,11 @@ from sklearn.base import BaseEstimator, clone
 
 from diurnal import search as searching
 from diurnal.backends.protocol import Tuned, plain
-from diurnal.backends.sklearn.fitting import fitting, said
+from diurnal.backends.sklearn.fitting import fitting, fresh, said
+from diurnal.backends.sklearn.labels import refuse_labels
 from diurnal.backends.sklearn.needs import NOTHING, Needs
 from diurnal.backends.sklearn.routing import offering
-from diurnal.backends.sklearn.scoring import is_search, score_name
+from diurnal.backends.sklearn.scoring import has_tuned, is_search, score_name, task
 from diurnal.errors import DeclarationError
 
 
@@ -54,33 +55,34 @@ def tune(
     DeclarationError
         If no candidate has a score, or the search does not say which score is its main one.
     """
-    if not is_search(search):
-        with fitting() as seen:
-            twin = _fitted(search, X, y, needs)
-        return Tuned(twin, {}, None, None, 1, 0, None, said(seen))
+    if task(search) == "classification":
+        refuse_labels(search, y)
     with fitting() as seen, offering(search, needs) as (ready, params):
-        if parts is None:
+        if parts is not None:
+            fitted = searching.combine(ready, X, y, parts, **params)
+        elif is_search(search):
             fitted = searching.tune(ready, X, y, progress=progress, **params)
         else:
-            fitted = searching.combine(ready, X, y, parts, **params)
+            fitted = fresh(ready).fit(X, y, **params)
+        if not is_search(search) and not has_tuned(fitted):
+            return Tuned(fitted, {}, None, None, 1, 0, None, said(seen))
         twin = _twin(fitted, search, X, y, needs)
-    results: Mapping[str, Any] = getattr(fitted, "cv_results_", {})
-    best = int(fitted.best_index_)
-    main = _main_metric(search, results)
-    mean = float(results[f"mean_test_{main}"][best])
+    results = _results(fitted)
+    mean, std = _main_score(fitted, search, results)
+    n_candidates = len(results["params"]) if results else 1
     if not math.isfinite(mean):
         raise DeclarationError(
-            f"the best of {len(results['params'])} candidates has the score {mean}: its fits or its scorer failed",
+            f"the best of {n_candidates} candidates has the score {mean}: its fits or its scorer failed",
             advice="fit the search by hand with error_score='raise' to see why",
         )
     return Tuned(
         twin=twin,
         best_params=plain(fitted.best_params_),
         mean=mean,
-        std=float(results[f"std_test_{main}"][best]),
-        n_candidates=len(results["params"]),
+        std=std,
+        n_candidates=n_candidates,
         n_folds=int(getattr(fitted, "n_splits_", 0)),
-        table=candidates_table(results),
+        table=candidates_table(results) if results else None,
         warnings=said(seen),
     )
 
@@ -91,6 +93,24 @@ def shards(
     """Cut a search into at most n shards."""
     with offering(search, needs) as (ready, params):
         return searching.shards(ready, X, y, n, **params)
+
+
+def _results(fitted: BaseEstimator) -> Mapping[str, Any]:
+    """Give `cv_results_`, with the parameters of each candidate; empty where a search does not keep them."""
+    results: Mapping[str, Any] = getattr(fitted, "cv_results_", None) or {}
+    if not results or "params" in results:
+        return results
+    trials = [getattr(trial, "params", {}) for trial in getattr(fitted, "trials_", ())]  # Optuna has them apart
+    same = all(len(values) == len(trials) for values in results.values())
+    return {"params": trials, **results} if same else {}
+
+
+def _main_score(fitted: BaseEstimator, search: BaseEstimator, results: Mapping[str, Any]) -> tuple[float, float | None]:
+    """Give mean and standard deviation over the folds of the best candidate's main score."""
+    main, best = _main_metric(search, results), getattr(fitted, "best_index_", None)
+    if best is None or f"mean_test_{main}" not in results:
+        return float(fitted.best_score_), None
+    return float(results[f"mean_test_{main}"][int(best)]), float(results[f"std_test_{main}"][int(best)])
 
 
 def score_shard(
@@ -110,7 +130,7 @@ def refit(twin: BaseEstimator, X: pd.DataFrame, y: np.ndarray, needs: Needs = NO
 
 def _fitted(estimator: BaseEstimator, X: pd.DataFrame, y: np.ndarray, needs: Needs) -> BaseEstimator:
     with offering(estimator, needs) as (ready, params):
-        return clone(ready).fit(X, y, **params)
+        return fresh(ready).fit(X, y, **params)
 
 
 def candidates_table(results: Mapping[str, Any]) -> pa.Table:

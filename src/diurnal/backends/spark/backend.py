@@ -21,6 +21,7 @@ from diurnal.models import spark as kept
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from diurnal.codebase import Codebase
     from diurnal.contract import Metadata, Schema
     from diurnal.values import Package
 
@@ -43,7 +44,7 @@ class Spark:
         """Warn of stages without a seed."""
         return [f"seed is not set in {name}: its numbers change from run to run" for name in stages.unseeded(made)]
 
-    def refuse_faults(self, made: Any, trusted: Collection[str]) -> None:
+    def refuse_faults(self, made: Any, trusted: Collection[str], code: Codebase) -> None:  # noqa: ARG002
         """Refuse a grid for stages that are not there, and stages that a model of it could not be loaded with."""
         stages.last_predictor(made)
         stages.refuse_unknown_parameters(made)
