@@ -17,11 +17,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from diurnal.codebase import Codebase
+from diurnal.day import Day
+from diurnal.dryrun import dry_run
 from diurnal.errors import ConfigurationError, ModelRefused
 from diurnal.experiment import find
 from diurnal.models import dumps, loads, own_names, refuse_untrusted
 from diurnal.models.archive import pack, unpack
-from projects import Project
+from projects import Project, day
 
 HELPERS = '''
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -46,7 +48,7 @@ from helpers import Ratio
 
 def squared(X):
     """Give squares beside the numbers."""
-    return X.join(X**2, rsuffix="_squared")
+    return X.join((X**2).add_suffix("_squared"))
 
 
 @experiment(source=Files({pattern!r}), target="ill", key="patient", drop="ward")
@@ -99,6 +101,8 @@ def test_a_day_with_own_code_is_published_and_loaded(tmp_path, warehouse_url):
     project = with_helpers(tmp_path / "project", warehouse_url)
     project.bring("2026-03-01")
     stores = project.stores()
+    dry = dry_run(Day(project.experiment(), day("2026-03-01"), stores, by="test"))
+    assert (dry.tried, dry.faults) == (["Pipeline"], [])
     project.run("2026-03-01", stores)
     row = stores.warehouse.version("clinic", 1)
     assert row["signature"]["own_code"] == OWN

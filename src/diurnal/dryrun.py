@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal import fetching, flow
 from diurnal.backends import backend_of
-from diurnal.day import Stores
 from diurnal.errors import DiurnalError
 from diurnal.lake import Lake
-from diurnal.models import Models, library_versions
+from diurnal.models import Models, library_versions, with_own_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -151,12 +150,18 @@ def _share(package: Package) -> float:
 def _published(dry: Day, backend: Backend, model: Any, data: Data, schema: Schema) -> tuple[Any, dict[str, Any]]:
     """Save a model and load it again, as another program does."""
     trusted = dry.experiment.trusted
-    signature = backend.signature(model, data, schema)
+    signature = with_own_names(backend.signature(model, data, schema), model, dry.code)
     path, digest = dry.stores.models.save(
-        dry.experiment.name, dry.interval, model, signature, trusted=trusted, notes={"description": "a dry run"}
+        dry.experiment.name,
+        dry.interval,
+        model,
+        signature,
+        trusted=trusted,
+        notes={"description": "a dry run"},
+        code=dry.code,
     )
     loaded = dry.stores.models.load(
-        path, digest, trusted=trusted, signature=signature, library_versions=library_versions(model)
+        path, digest, trusted=trusted, signature=signature, library_versions=library_versions(model), code=dry.code
     )
     return loaded, signature
 
@@ -169,9 +174,7 @@ def _scratch(day: Day, made: Any) -> Iterator[Day]:
         place = f"{day.scratch}/check-{secrets.token_hex(8)}" if backend_of(made).is_distributed else f"{folder}/data"
         lake = Lake(place)
         try:
-            yield replace(
-                day, stores=Stores(lake, day.stores.warehouse, Models(f"{folder}/models"), day.stores.connections)
-            )
+            yield replace(day, stores=replace(day.stores, lake=lake, models=Models(f"{folder}/models")))
         finally:
             if lake.fs.exists(lake.root):
                 lake.fs.rm(lake.root, recursive=True)

@@ -202,16 +202,14 @@ def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
 def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
     """Fit the winner on all rows of the window, and save it; nobody sees it before it is published."""
     from diurnal.backends import backend_of
-    from diurnal.models import OWN, library_versions, own_names
+    from diurnal.models import library_versions, with_own_names
 
     schema, made = day.schema, day.experiment.build()
     backend = backend_of(made)
     packages = [package for _, package in samples.window]
     data = backend.read(day, packages, schema, share=day.share(packages))
     fitted = backend.refit(made, lambda: day.twin(search), search.best_params, data)
-    signature = backend.signature(fitted, data, schema)
-    if own := own_names(fitted, day.code):
-        signature[OWN] = own
+    signature = with_own_names(backend.signature(fitted, data, schema), fitted, day.code)
     path, digest = day.stores.models.save(
         day.experiment.name,
         day.interval,

@@ -33,9 +33,9 @@ any process.
 
 from diurnal.models.forms import dump_and_read_back, form_of, is_of_spark, loads
 from diurnal.models.golden import signature
-from diurnal.models.own import own_names
+from diurnal.models.own import OWN, own_names, with_own_names
 from diurnal.models.serialising import MAX_BYTES, dumps, refuse_untrusted
-from diurnal.models.store import OWN, Models, rehearse
+from diurnal.models.store import Models, rehearse
 from diurnal.models.versions import library_versions
 
 __all__ = [
@@ -52,4 +52,5 @@ __all__ = [
     "refuse_untrusted",
     "rehearse",
     "signature",
+    "with_own_names",
 ]

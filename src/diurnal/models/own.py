@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
 from diurnal.codebase import Codebase
 from diurnal.models.forms import is_of_spark
 from diurnal.models.parts import parts
+
+OWN = "own_code"  # of a signature: full names of the project's own classes and functions that a model holds
+
+
+def with_own_names(signature: Mapping[str, Any], estimator: Any, code: Codebase) -> dict[str, Any]:
+    """Return a signature with the names of what the estimator holds of the project's own code, if anything."""
+    names = own_names(estimator, code)
+    return {**signature, OWN: names} if names else dict(signature)
 
 
 def own_names(estimator: Any, code: Codebase) -> list[str]:

@@ -23,11 +23,11 @@ from diurnal.codebase import Codebase
 from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater, UsageError
 from diurnal.models.forms import FORMS, dump_and_read_back, form_of, loads
 from diurnal.models.golden import refuse_other_answers
+from diurnal.models.own import OWN
 from diurnal.models.serialising import MAX_BYTES
 from diurnal.models.versions import library_versions, refuse_other_versions
 from diurnal.values import DataInterval
 
-OWN = "own_code"  # of a signature: full names of the project's own classes and functions that a model holds
 _CARD = "model.json"  # for people and other tools; our reader never looks at it
 _PATH = re.compile(r"[A-Za-z0-9_][\w.-]*/\d+T\d{6}Z-[0-9a-f]{12}", re.ASCII)
 
