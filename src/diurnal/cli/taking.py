@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diurnal.cli import project
+from diurnal.codebase import FILE
 from diurnal.settings import Settings
-from diurnal.settings.deployment import FILE
 
 if TYPE_CHECKING:
     from diurnal.notebook import Draft

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV
 
+from diurnal.backends.sklearn.fitting import fresh
 from diurnal.backends.sklearn.scoring import is_search
 
 MOST_CANDIDATES = 10_000  # that are looked at for their kinds
@@ -65,7 +66,7 @@ def _kind(candidate: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def _over(search: BaseEstimator, grid: list[dict[str, list[Any]]]) -> GridSearchCV:
     """Give a search over another grid, which raises what its fits raise."""
     kept = {name: value for name, value in search.get_params(deep=False).items() if name in _SHARED}
-    return GridSearchCV(**{**kept, "estimator": clone(search.estimator)}, param_grid=grid, error_score="raise")
+    return GridSearchCV(**{**kept, "estimator": fresh(search.estimator)}, param_grid=grid, error_score="raise")
 
 
 _SHARED = ("estimator", "scoring", "n_jobs", "refit", "cv", "verbose", "pre_dispatch", "return_train_score")

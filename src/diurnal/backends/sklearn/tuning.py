@@ -156,4 +156,4 @@ def _twin(fitted: BaseEstimator, search: BaseEstimator, X: pd.DataFrame, y: np.n
             advice="let it name one: refit=True, or the name of the main score",
         )
     best = {name: clone(value, safe=False) for name, value in fitted.best_params_.items()}
-    return _fitted(clone(search.estimator).set_params(**best), X, y, needs)
+    return _fitted(fresh(search.estimator).set_params(**best), X, y, needs)
