@@ -14,7 +14,15 @@ from diurnal.embedded import EmbeddedServer
 from diurnal.warehouse import Warehouse
 
 # Tools of the tests, not tests: collecting them for doctests would import Airflow into this process.
-collect_ignore = ["airflow_home.py", "airflow_runs.py", "compose.py", "projects.py", "searching.py", "sklearn_suite.py"]
+collect_ignore = [
+    "airflow_home.py",
+    "airflow_runs.py",
+    "compose.py",
+    "forking.py",
+    "projects.py",
+    "searching.py",
+    "sklearn_suite.py",
+]
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,9 @@ from diurnal.experiment import Experiment, find
 from diurnal.flow import Outcome, run
 from diurnal.settings import Settings, open_stores
 from diurnal.values import DataInterval
+from forking import Forks
+
+FORKS = Forks()
 
 EXPERIMENT = '''
 from diurnal import experiment
@@ -94,12 +97,16 @@ class Project:
         self, *words: str, fault: str | None = None, cells_a_part: int | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Call the command line, as a process of its own; with `cells_a_part`, its packages are of parts that small."""
+        env = {**self.environment, **({"DIURNAL_FAULT": fault} if fault else {})}
+        done = FORKS.run([*words], self.folder, env, cells_a_part)
+        if done is not None:
+            return done
         parts = f"from diurnal.lake import parts; parts.CELLS_A_PART = {cells_a_part}; " if cells_a_part else ""
         call = ["-c", f"{parts}from diurnal.cli import main; main()"] if cells_a_part else ["-m", "diurnal"]
         return subprocess.run(
             [sys.executable, *call, *words],
             cwd=self.folder,
-            env={**self.environment, **({"DIURNAL_FAULT": fault} if fault else {})},
+            env=env,
             capture_output=True,
             text=True,
             timeout=120,
