@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 import symtable
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -169,8 +171,38 @@ def _names(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
 
 def _text_alone(node: ast.stmt) -> str:
     """Write a statement so that it can stand alone: what it takes from a function around it is local."""
+    if any(isinstance(part, ast.comprehension) for part in ast.walk(node)):
+        node = _WithScopes().visit(copy.deepcopy(node))
     text = ast.unparse(ast.fix_missing_locations(node))
     return re.sub(r"^(\s*)nonlocal .*", r"\1pass", text, flags=re.MULTILINE)
+
+
+class _WithScopes(ast.NodeTransformer):
+    """Make functions of comprehensions: since Python 3.12 their variables stand in the table of what is around them."""
+
+    def _function(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> ast.AST:
+        self.generic_visit(node)
+        first, *others = node.generators
+        bound = {
+            name: None for loop in node.generators for name in _stored(loop.target) if _is_bound(loop.target, name)
+        }
+        given = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        tests = [test for loop in node.generators for test in loop.ifs]
+        inner = ast.Tuple([*given, *tests, *(loop.iter for loop in others)], ast.Load())
+        arguments = ast.arguments([], [ast.arg(name) for name in bound], None, [], [], None, [])
+        return ast.Tuple([first.iter, ast.Lambda(arguments, inner)], ast.Load())
+
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            return self._function(node)
+        return super().visit(node)
+
+
+def _is_bound(target: ast.AST, name: str) -> bool:
+    """Return whether a target binds a name, and does not only use it as in ``x[name]``."""
+    return any(
+        isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Store) for part in ast.walk(target)
+    )
 
 
 def _globals_below(table: symtable.SymbolTable) -> Iterator[symtable.Symbol]:
