@@ -650,6 +650,8 @@ def test_what_a_source_learns_from_each_batch_is_said(take):
     made = take(HEAD + "df['w'] = LabelEncoder().fit_transform(df['w'])\ndf = pd.get_dummies(df)\n" + FITTED)
     notes = [note for note in made.report.notes if "depends on the rows of each batch" in note]
     assert [note.partition(":")[0] for note in notes] == ["cell 1, line 12", "cell 1, line 13"]
+    made = take(HEAD + "df['w'] = df['w'].astype('category')\n" + FITTED)
+    assert any("keeps the type `category` as text" in note for note in made.report.notes)
 
 
 def test_uploaded_file_is_read_by_its_name(take):

@@ -12,7 +12,7 @@ _BY_BATCH = frozenset({"get_dummies", "factorize", "qcut", *FITTING})
 
 
 def learnt(program: Program, preparation: Preparation) -> list[str]:
-    """Describe the statements of a source function whose results depend on all rows of a batch."""
+    """Describe the statements of a source function that depend on all rows of a batch, or make types that are lost."""
     found = []
     for index, node in preparation.nodes.items():
         calls = [] if hasattr(node, "decorator_list") else [p for p in ast.walk(node) if isinstance(p, ast.Call)]
@@ -21,5 +21,9 @@ def learnt(program: Program, preparation: Preparation) -> list[str]:
             found.append(
                 f"{program.where(index)}: `{text}` depends on the rows of each batch; in a pipeline of the search it "
                 "is learnt once, from training rows"
+            )
+        if any(isinstance(part, ast.Constant) and part.value == "category" for part in ast.walk(node)):
+            found.append(
+                f"{program.where(index)}: a batch keeps the type `category` as text; encode it within the search"
             )
     return found
