@@ -243,7 +243,8 @@ def experiment(
     tuning_tasks : int
         Into how many mapped Airflow tasks the tuning fans out.
     trusted : str or sequence of str
-        Further types that a model may hold, by full name.
+        Further types that a model may hold, by full name, beside those of scikit-learn, of the libraries in
+        ``docs/models.md`` and of the project itself.
     checks : object, optional
         What a batch must satisfy beside its schema: anything with ``validate(frame)``, such as a pandera schema.
     limits : Limits, optional
