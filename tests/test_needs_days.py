@@ -8,12 +8,13 @@ import pyarrow as pa
 import pytest
 import sklearn
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, TimeSeriesSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from diurnal import sharding, steps
+from diurnal import predicting, sharding, steps
 from diurnal.contract import Schema
 from diurnal.day import Day
 from diurnal.dryrun import dry_run
@@ -262,6 +263,44 @@ def test_with_groups_weights_and_order_the_numbers_are_scikit_learns(project, st
         fitted = search.fit(train[FEATURES], train[target], groups=train["patient"], sample_weight=train["weight"])
         score = fitted.score(test[FEATURES], test[target], sample_weight=test["weight"])
     same(tuned, scores, fitted, score)
+
+
+@pytest.mark.parametrize("target", ["ill", "lean"])
+def test_whole_runs_have_weighted_numbers_and_publish_weighted_fits(project, stores, target):
+    other, kind = ("lean", "classifier") if target == "ill" else ("ill", "regressor")
+    declared = f'target="{target}", key="visit", drop=["patient", "at", "{other}"], sample_weight="weight"'
+    declare(project, declared, kind)
+    bring(project, "2026-11-01", "2026-11-02")
+    project.run("2026-11-01", stores)
+    row = project.run("2026-11-02", stores).run
+    samples, _, scores = searched(project, "2026-11-02", stores)
+    assert list(scores.values()) == [row["test_score"]]
+    test = frame_of(stores, samples.test)
+    champion = predicting.load(stores.models, stores.warehouse.version("clinic", 1))
+    judge = accuracy_score if target == "ill" else r2_score
+    predicted = champion.predict(test[FEATURES])
+    expected = judge(test[target], predicted, sample_weight=test["weight"])
+    assert row["comparison"]["champion_score"] == pytest.approx(expected, rel=1e-12)
+    assert row["comparison"]["n_compared"] == len(test)
+    model = predicting.load(stores.models, stores.warehouse.version("clinic", 2))
+    rows = with_hash(visits("2026-11-02"), "visit")
+    with sklearn.config_context(enable_metadata_routing=False), threadpool_limits(1):
+        plain = sklearn.clone(model).fit(
+            rows[FEATURES], rows[target], **{f"{model.steps[-1][0]}__sample_weight": rows["weight"]}
+        )
+    np.testing.assert_allclose(model[-1].coef_, plain[-1].coef_, rtol=1e-12)
+
+
+def test_requests_of_the_notebook_are_kept_by_the_saved_twin(project, stores):
+    declared = 'target="ill", key="visit", drop=["patient", "at", "lean"], sample_weight="weight"'
+    requested = "classifier.set_params(estimator__standardscaler=StandardScaler().set_fit_request(sample_weight=True))"
+    declare(project, declared, requested)
+    bring(project, "2026-11-01")
+    project.run("2026-11-01", stores)
+    model = predicting.load(stores.models, stores.warehouse.version("clinic", 1))
+    rows = visits("2026-11-01")
+    expected = np.average(rows[FEATURES], axis=0, weights=rows["weight"])
+    np.testing.assert_allclose(model[0].mean_, expected)
 
 
 def test_with_a_split_by_time_the_newest_interval_is_the_test(project, stores):
