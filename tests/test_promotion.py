@@ -3,11 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pytest
 
 from diurnal.errors import UsageError
-from diurnal.promotion import POLICIES, compare, decide
+from diurnal.promotion import POLICIES, decide
 from diurnal.values import Comparison, DataInterval, Evaluation, ModelVersion, Run
 
 
@@ -25,6 +24,11 @@ COMPARISON = Comparison(
     twin_wins=8,
     champion_wins=11,
     p_worse=0.32,
+    p_better=0.82,
+    difference=-0.015,
+    low=-0.06,
+    high=0.03,
+    n_tested=200,
     test="exact McNemar",
 )
 EVALUATION = Evaluation(RUN, 0.9, {"accuracy": 0.9}, 200, champion_version=3, comparison=COMPARISON)
@@ -35,7 +39,8 @@ def decided(policy, evaluation=EVALUATION, interval=RUN.interval, champion=CHAMP
 
 
 @pytest.mark.parametrize(
-    ("policy", "promoted"), [("always", True), ("guarded", True), ("approve", False), ("never", False)]
+    ("policy", "promoted"),
+    [("always", True), ("guarded", True), ("superior", True), ("approve", False), ("never", False)],
 )
 def test_decide_without_a_champion(policy, promoted):
     first = replace(EVALUATION, champion_version=None, comparison=None)
@@ -47,7 +52,8 @@ def test_decide_without_a_champion(policy, promoted):
 @pytest.mark.parametrize("policy", POLICIES)
 def test_an_old_day_never_dethrones(policy):
     assert not decided(policy, interval=day(3)).promoted
-    assert decided(policy, interval=day(4)).promoted is (policy not in ("approve", "never")), (
+    better = replace(EVALUATION, comparison=replace(COMPARISON, p_better=0.001))
+    assert decided(policy, better, interval=day(4)).promoted is (policy not in ("approve", "never")), (
         "the same day may be learnt again"
     )
 
@@ -68,9 +74,49 @@ def test_guarded_asks_for_more_than_chance(p_worse, promoted):
 
 def test_guarded_gives_its_evidence_in_words():
     assert decided("guarded").reason == (
-        "not worse by more than chance: of 200 samples new to both, the twin was nearer to the truth on 8 and the "
-        "champion (version 3) on 11 (exact McNemar, p = 0.32); scores 0.9 and 0.91"
+        "not worse by more than chance: twin 0.9, champion (version 3) 0.91, difference -0.015 (95 % interval -0.06 to "
+        "+0.03); exact McNemar on 200 samples new to both, p = 0.32"
     )
+    assert decided("superior").reason.startswith("not better by more than chance: twin 0.9, champion (version 3) 0.91")
+    assert decided("superior").reason.endswith("p = 0.82")
+
+
+def test_a_bounded_sample_is_named_in_the_evidence():
+    evaluation = replace(EVALUATION, comparison=replace(COMPARISON, n_tested=50, low=None, twin_score=None))
+    assert decided("guarded", evaluation).reason == (
+        "not worse by more than chance: twin undefined, champion (version 3) 0.91, difference -0.015; exact McNemar on "
+        "50 of 200 samples new to both, p = 0.32"
+    )
+
+
+@pytest.mark.parametrize(
+    ("p_better", "promoted"), [(0.0, True), (0.0049, True), (0.005, False), (1.0, False), (float("nan"), False)]
+)
+def test_superior_promotes_what_is_better_by_more_than_chance(p_better, promoted):
+    evaluation = replace(EVALUATION, comparison=replace(COMPARISON, p_better=p_better))
+    assert decided("superior", evaluation).promoted is promoted
+
+
+@pytest.mark.parametrize(("why", "promoted"), [("nothing-new", False), ("unusable", True), ("no-evidence", False)])
+def test_superior_without_a_comparison_keeps_the_champion_that_serves(why, promoted):
+    assert decided("superior", replace(EVALUATION, comparison=None, uncompared=why)).promoted is promoted
+
+
+def test_a_comparison_of_an_earlier_release_loads_and_decides():
+    stored = {
+        "n_compared": 200,
+        "twin_score": 0.9,
+        "champion_score": None,
+        "twin_wins": 8,
+        "champion_wins": 11,
+        "p_worse": 0.32,
+        "test": "exact McNemar",
+    }
+    evaluation = replace(EVALUATION, comparison=Comparison(**stored))
+    assert decided("guarded", evaluation).promoted
+    assert "champion (version 3) undefined; exact McNemar on 200 samples" in decided("guarded", evaluation).reason
+    assert not decided("superior", evaluation).promoted
+    assert "--force" in decided("superior", evaluation).reason
 
 
 @pytest.mark.parametrize(("why", "promoted"), [("nothing-new", True), ("unusable", True), ("no-evidence", False)])
@@ -90,70 +136,3 @@ def test_guarded_refuses_stale_evidence(seen):
 def test_an_unknown_policy_is_refused():
     with pytest.raises(UsageError, match="did you mean 'guarded'"):
         decided("guarde")
-
-
-def test_compare_counts_discordant_labels():
-    y = np.array(["a"] * 12)
-    twin = np.array(["a"] * 2 + ["b"] * 10)
-    champion = np.array(["b"] + ["a"] * 10 + ["b"])
-    twin_wins, champion_wins, p_worse, test = compare(y, twin, champion, classification=True)
-    assert (twin_wins, champion_wins, test) == (1, 9, "exact McNemar")
-    assert p_worse == pytest.approx(11 / 1024)
-
-
-def test_compare_ranks_errors():
-    y = np.zeros(6)
-    far, near = np.array([1.0, -2, 3, -4, 5, 6]), np.full(6, 0.5)
-    assert compare(y, far, near, classification=False) == (0, 6, 1 / 64, "Wilcoxon signed-rank")
-    assert compare(y, near, far, classification=False) == (6, 0, 1.0, "Wilcoxon signed-rank")
-
-
-def test_compare_of_equals_is_no_evidence():
-    for classification in (True, False):
-        twin_wins, champion_wins, p_worse, _ = compare([1, 2], [1, 1], [1, 1], classification=classification)
-        assert (twin_wins, champion_wins, p_worse) == (0, 0, 1.0)
-
-
-def test_compare_takes_what_is_no_number_for_far_off():
-    y = np.zeros(20)
-    twin = np.full(20, np.nan)
-    assert compare(y, twin, np.ones(20), classification=False)[2] < 0.001
-    assert compare(y, twin, twin, classification=False)[2] == 1.0
-
-
-def test_compare_refuses_other_shapes():
-    with pytest.raises(UsageError, match="shapes"):
-        compare([1, 2], [1, 2], [1], classification=True)
-
-
-def share_refused(n_days, draw, *, classification):
-    rng = np.random.default_rng(11)
-    refused = [compare(*draw(rng), classification=classification)[2] < 0.01 for _ in range(n_days)]
-    return float(np.mean(refused))
-
-
-def labels(twin_skill, champion_skill, n):
-    """Draw a day on which both are right or wrong independently: the noisiest case."""
-
-    def draw(rng):
-        return np.ones(n), rng.random(n) < twin_skill, rng.random(n) < champion_skill
-
-    return draw
-
-
-def numbers(twin_noise, champion_noise, n):
-    def draw(rng):
-        y = rng.normal(size=n)
-        return y, y + twin_noise * rng.standard_t(3, n), y + champion_noise * rng.standard_t(3, n)
-
-    return draw
-
-
-def test_an_equal_challenger_is_turned_away_on_one_day_in_a_hundred():
-    assert share_refused(1500, labels(0.9, 0.9, 300), classification=True) <= 0.016
-    assert share_refused(600, numbers(1, 1, 200), classification=False) <= 0.02
-
-
-def test_a_worse_challenger_is_turned_away():
-    assert share_refused(200, labels(0.86, 0.9, 2000), classification=True) >= 0.9
-    assert share_refused(200, numbers(1.3, 1, 500), classification=False) >= 0.9

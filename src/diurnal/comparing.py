@@ -10,6 +10,7 @@ champion.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from diurnal.backends import backend_of
@@ -64,7 +65,7 @@ def against_champion(
         if fresh is None or not fresh.n_rows:
             learnt = f"champion {number} has learnt all {test.n_rows} test samples of this batch: {said}"
             return number, None, "nothing-new", [learnt]
-        return number, _compare(day, model, twin, fresh, schema), None, []
+        return number, *_compare(day, number, model, twin, fresh)
     except (TryAgainLater, NotAllowed, OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a model says to rows that it cannot take, it gave no evidence
@@ -97,19 +98,27 @@ def _unseen(day: Day, champion: ModelVersion, samples: Samples, twin: Any, schem
     return backend.unseen(day, test, learnt, schema)
 
 
-def _compare(day: Day, champion: Any, twin: Any, fresh: Data, schema: Schema) -> Comparison:
+def _compare(
+    day: Day, number: int, champion: Any, twin: Any, fresh: Data
+) -> tuple[Comparison | None, Uncompared | None, list[str]]:
+    """Score both, and test the difference; a score that is undefined on these rows is no evidence."""
     made = day.experiment.build()
     backend, other = backend_of(made), backend_of(champion)
     if backend is not other:
         raise ModelRefused("it was fitted by another library than the twin", advice="promote the new version by hand")
     main = backend.score_name(made)
-    twin_wins, champion_wins, p_worse, test = backend.compare(twin, champion, fresh, schema)
-    return Comparison(
-        n_compared=fresh.n_rows,
-        twin_score=finite(backend.scores(made, twin, fresh)[main]),
-        champion_score=finite(backend.scores(made, champion, fresh)[main]),
-        twin_wins=twin_wins,
-        champion_wins=champion_wins,
-        p_worse=p_worse,
-        test=test,
+    twin_score, champion_score = (finite(backend.scores(made, one, fresh)[main]) for one in (twin, champion))
+    found = backend.compare(made, twin, champion, fresh)
+    if found.p_worse is None:
+        said = f"{main} is undefined on the {fresh.n_rows} samples new to both: champion {number} is not compared"
+        return None, "no-evidence", [said]
+    return (
+        Comparison(
+            n_compared=fresh.n_rows,
+            twin_score=twin_score,
+            champion_score=champion_score,
+            **{**asdict(found), "p_worse": found.p_worse},
+        ),
+        None,
+        [],
     )

@@ -1,113 +1,22 @@
-"""Who becomes the champion: pure functions of evidence, one for each policy.
+"""Which version becomes the champion: pure functions of evidence, one for each policy.
 
-The evidence is a paired comparison of the twin and the champion on the same samples, which neither had seen.
-With equal skill, "the better score wins" would change the champion on every other day. A paired test asks
-whether the challenger is *worse by more than chance*: at 1 %, an equal one is turned away on one day in a hundred.
+The evidence is a paired comparison of the twin and the champion by the declared score, on the same samples, which
+neither has seen. With equal skill, "the better score wins" would change the champion on every other day. A paired test
+asks whether the challenger is *worse by more than chance*: at 1 %, an equal one is refused on one day in a hundred.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from diurnal.errors import UsageError, nearest
 from diurnal.values import Comparison, DataInterval, Decision, Evaluation, ModelVersion
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
 ALPHA = 0.01
+"""``"guarded"`` refuses what is worse at this level."""
 
-
-def compare(
-    y: npt.ArrayLike, twin_pred: npt.ArrayLike, champion_pred: npt.ArrayLike, *, classification: bool
-) -> tuple[int, int, float, str]:
-    """Compare two models' predictions, sample by sample.
-
-    For a classification, the samples on which exactly one of the two is right are counted, and tested by
-    McNemar's exact test; for a regression, absolute errors are compared by Wilcoxon's signed-rank test.
-    Both are one-sided.
-
-    Parameters
-    ----------
-    y, twin_pred, champion_pred : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        The truth and the predictions. A prediction that is not a number is farther off than any number.
-    classification : bool
-        Whether predictions are right or wrong, rather than near or far.
-
-    Returns
-    -------
-    twin_wins, champion_wins : int
-        On how many samples the one was nearer to the truth than the other.
-    p_worse : float
-        How likely a result this bad for the twin is if it were as good as the champion.
-    test : str
-        Name of the test.
-
-    Raises
-    ------
-    UsageError
-        If the shapes differ.
-
-    Examples
-    --------
-    >>> compare(["a", "b", "b"], ["a", "b", "a"], ["a", "a", "a"], classification=True)
-    (1, 0, 1.0, 'exact McNemar')
-    """
-    import numpy as np
-
-    truth, twin, champion = np.asarray(y), np.asarray(twin_pred), np.asarray(champion_pred)
-    if not truth.shape == twin.shape == champion.shape:
-        raise UsageError(
-            f"the truth and the two predictions have the shapes {truth.shape}, {twin.shape} and {champion.shape}",
-            advice="predict the same samples with both models",
-        )
-    judge = _compare_labels if classification else _compare_numbers
-    return judge(truth, twin, champion)
-
-
-def _compare_labels(
-    truth: npt.NDArray[np.generic], twin: npt.NDArray[np.generic], champion: npt.NDArray[np.generic]
-) -> tuple[int, int, float, str]:
-    n = len(truth)
-    twin_right = (twin == truth).reshape(n, -1).all(axis=1)
-    champion_right = (champion == truth).reshape(n, -1).all(axis=1)
-    twin_wins = int((twin_right & ~champion_right).sum())
-    champion_wins = int((champion_right & ~twin_right).sum())
-    return compare_wins(twin_wins, champion_wins)
-
-
-def compare_wins(twin_wins: int, champion_wins: int) -> tuple[int, int, float, str]:
-    """Compare two classifiers by the samples on which exactly one of them is right, counted elsewhere.
-
-    Examples
-    --------
-    >>> compare_wins(1, 0)
-    (1, 0, 1.0, 'exact McNemar')
-    """
-    from scipy.stats import binomtest
-
-    differing = twin_wins + champion_wins
-    p_worse = float(binomtest(twin_wins, differing, alternative="less").pvalue) if differing else 1.0
-    return twin_wins, champion_wins, p_worse, "exact McNemar"
-
-
-def _compare_numbers(
-    truth: npt.NDArray[np.generic], twin: npt.NDArray[np.generic], champion: npt.NDArray[np.generic]
-) -> tuple[int, int, float, str]:
-    import numpy as np
-    from scipy.stats import wilcoxon
-
-    def errors(predicted: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-        off = np.abs(np.asarray(predicted, dtype=float) - np.asarray(truth, dtype=float))
-        far: npt.NDArray[np.float64] = np.where(np.isfinite(off), off, np.finfo(float).max).reshape(len(truth), -1)
-        return np.asarray(far.mean(axis=1), dtype=np.float64)
-
-    advantage = errors(champion) - errors(twin)
-    twin_wins, champion_wins = int((advantage > 0).sum()), int((advantage < 0).sum())
-    p_worse = float(wilcoxon(advantage, alternative="less").pvalue) if twin_wins + champion_wins else 1.0
-    return twin_wins, champion_wins, p_worse, "Wilcoxon signed-rank"
+SUPERIOR = 0.005
+"""``"superior"`` promotes what is better at this level: at most 1 % false ones, also where a test is approximate."""
 
 
 def decide(policy: str, *, evaluation: Evaluation, interval: DataInterval, champion: ModelVersion | None) -> Decision:
@@ -166,26 +75,46 @@ def _guarded(evaluation: Evaluation, champion: ModelVersion | None) -> Decision:
     """Promote unless the twin is worse than the champion by more than chance."""
     version = champion.version if champion else None
     if evaluation.champion_version != version:
-        compared = evaluation.champion_version
-        against = f"version {compared}" if compared is not None else "no champion"
-        return Decision(
-            False,
-            f"it was compared with {against}, and the champion is version {version} by now: judge it by hand, "
-            "or run it once more with --force",
-        )
+        return _stale(evaluation, version)
     found = evaluation.comparison
     if found is None:
         return _uncompared(evaluation, version)
     # asked this way round, a p that is not a number does not promote
     promoted = found.p_worse >= ALPHA
     verdict = "not worse by more than chance" if promoted else "worse by more than chance"
-    return Decision(promoted, f"{verdict}: {_evidence(found, version)}")
+    return Decision(promoted, f"{verdict}: {_evidence(found, version, found.p_worse)}")
 
 
-def _uncompared(evaluation: Evaluation, version: int | None) -> Decision:
+def _superior(evaluation: Evaluation, champion: ModelVersion | None) -> Decision:
+    """Promote if the twin is better than the champion by more than chance."""
+    version = champion.version if champion else None
+    if evaluation.champion_version != version:
+        return _stale(evaluation, version)
+    found = evaluation.comparison
+    if found is None:
+        return _uncompared(evaluation, version, nothing_new=False)
+    if found.p_better is None:
+        return Decision(False, "the comparison is of an earlier release, which asked only for worse: run with --force")
+    promoted = found.p_better < SUPERIOR
+    verdict = "better by more than chance" if promoted else "not better by more than chance"
+    return Decision(promoted, f"{verdict}: {_evidence(found, version, found.p_better)}")
+
+
+def _stale(evaluation: Evaluation, version: int | None) -> Decision:
+    compared = evaluation.champion_version
+    against = f"version {compared}" if compared is not None else "no champion"
+    return Decision(
+        False,
+        f"it was compared with {against}, and the champion is version {version} by now: judge it by hand, "
+        "or run it once more with --force",
+    )
+
+
+def _uncompared(evaluation: Evaluation, version: int | None, *, nothing_new: bool = True) -> Decision:
     """Decide without a comparison: a champion that might be better is kept, one that cannot serve is not."""
     if evaluation.uncompared == "nothing-new":
-        return Decision(True, f"no comparison was possible: no sample was new to the champion (version {version})")
+        said = f"no comparison was possible: no sample was new to the champion (version {version})"
+        return Decision(nothing_new, said)
     if evaluation.uncompared == "unusable":
         return Decision(True, f"the champion (version {version}) cannot be loaded here, so it serves nobody")
     return Decision(
@@ -193,12 +122,21 @@ def _uncompared(evaluation: Evaluation, version: int | None) -> Decision:
     )
 
 
-def _evidence(found: Comparison, version: int | None) -> str:
+def _evidence(found: Comparison, version: int | None, p: float) -> str:
+    tested = f"{found.n_tested} of " if found.n_tested not in (None, found.n_compared) else ""
     return (
-        f"of {found.n_compared} samples new to both, the twin was nearer to the truth on {found.twin_wins} and the "
-        f"champion (version {version}) on {found.champion_wins} ({found.test}, p = {found.p_worse:.2g}); "
-        f"scores {_shown(found.twin_score)} and {_shown(found.champion_score)}"
+        f"twin {_shown(found.twin_score)}, champion (version {version}) {_shown(found.champion_score)}"
+        f"{difference_of(found)}; {found.test} on {tested}{found.n_compared} samples new to both, p = {p:.2g}"
     )
+
+
+def difference_of(found: Comparison) -> str:
+    """Give the difference of two scores and its interval as a clause; empty where there is none."""
+    if found.difference is None:
+        return ""
+    if found.low is None or found.high is None:
+        return f", difference {found.difference:+.4g}"
+    return f", difference {found.difference:+.4g} (95 % interval {found.low:+.4g} to {found.high:+.4g})"
 
 
 def _shown(score: float | None) -> str:
@@ -210,6 +148,7 @@ _POLICIES: dict[str, Callable[[Evaluation, ModelVersion | None], Decision]] = {
     "approve": _approve,
     "guarded": _guarded,
     "never": _never,
+    "superior": _superior,
 }
 
 POLICIES = tuple(_POLICIES)

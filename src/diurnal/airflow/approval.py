@@ -140,13 +140,17 @@ def _subject(version: ModelVersion) -> str:
 
 def _body(version: ModelVersion, run: dict[str, Any]) -> str:
     """Put the evidence into words."""
+    from diurnal.promotion import difference_of
+    from diurnal.values import Comparison
+
     lines = [f"It learnt from {version.interval}. Its test score is {run.get('test_score')} ({run.get('scoring')})."]
     found = run.get("comparison")
     if found:
         lines.append(
             f"On {found['n_compared']} samples new to both, it scores {found['twin_score']} and the champion, "
-            f"version {run['champion_version']}, {found['champion_score']}. It was nearer to the truth on "
-            f"{found['twin_wins']}, the champion on {found['champion_wins']} ({found['test']}, p = {found['p_worse']})."
+            f"version {run['champion_version']}, {found['champion_score']}{difference_of(Comparison(**found))}. "
+            f"Probability of a result at least as bad if both are equally good: {found['p_worse']:.2g} "
+            f"({found['test']})."
         )
     elif run.get("champion_version") is None:
         lines.append("There was no champion to compare it with.")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from diurnal.codebase import Codebase
     from diurnal.contract import Metadata, Schema
+    from diurnal.paired import Paired
     from diurnal.values import Package
 
 Scores = dict[str, float]
@@ -202,8 +203,8 @@ class Backend(Protocol):
     def scores(self, made: Any, model: Any, data: Any) -> Scores:
         """Give all scores of a fitted model on rows to judge by."""
 
-    def compare(self, twin: Any, champion: Any, data: Any, schema: Schema) -> tuple[int, int, float, str]:
-        """Compare two models on rows to judge by, sample by sample, as :func:`diurnal.promotion.compare` does."""
+    def compare(self, made: Any, twin: Any, champion: Any, data: Any) -> Paired:
+        """Compare two models by the main score, on rows to judge by, with the paired test that is made for it."""
 
     def signature(self, model: Any, data: Any, schema: Schema) -> dict[str, Any]:
         """Describe what a fitted model takes and gives."""

@@ -143,8 +143,12 @@ def _compared(row: dict[str, Any]) -> tuple[str, str]:
     found = row["comparison"]
     if not found:
         return f"{row['scoring']} on rows new to both", "not compared"
+    from diurnal.promotion import difference_of
+    from diurnal.values import Comparison
+
     twin, champion = _short(found["twin_score"]), _short(found["champion_score"])
-    return f"{row['scoring']} on {found['n_compared']} rows new to both", f"twin {twin}, champion {champion}"
+    said = f"twin {twin}, champion {champion}{difference_of(Comparison(**found))}"
+    return f"{row['scoring']} on {found['n_compared']} rows new to both", said
 
 
 def _serving(champion: ModelVersion | None, row: dict[str, Any]) -> str:

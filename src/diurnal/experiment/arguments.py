@@ -17,7 +17,13 @@ from diurnal.sources.spark import takes_session
 from diurnal.values import Limits
 
 REQUIRED = object()
-PROMOTIONS = ("always", "approve", "guarded", "never")  # those that promotion.py can decide; a test compares
+PROMOTIONS = (
+    "always",
+    "approve",
+    "guarded",
+    "never",
+    "superior",
+)  # those that promotion.py can decide; a test compares
 _LATER = ("proven",)
 
 

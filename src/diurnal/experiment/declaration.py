@@ -237,8 +237,9 @@ def experiment(
     split : {"hash", "time"}
         Which rows are for testing. ``"hash"``: a share of `test_size`, each row for life; ``"time"``: the newest data
         interval, and the earlier ones of the window train.
-    promotion : {"guarded", "always", "approve", "never"}
-        When a new version becomes the champion; ``"approve"``: when a person says so, in Airflow or by
+    promotion : {"guarded", "superior", "always", "approve", "never"}
+        When a new version becomes the champion: ``"guarded"``: unless it is worse by more than chance;
+        ``"superior"``: if it is better by more than chance; ``"approve"``: when a person says so, in Airflow or by
         ``diurnal promote``.
     tuning_tasks : int
         Into how many mapped Airflow tasks the tuning fans out.

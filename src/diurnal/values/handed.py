@@ -193,21 +193,34 @@ class Comparison:
         How many samples.
     twin_score, champion_score : float or None
         The main score of each on them; None where it is undefined, as R² is on a single sample.
-    twin_wins, champion_wins : int
-        On how many samples the one was nearer to the truth than the other.
     p_worse : float
-        How likely a result this bad for the twin is if it were as good as the champion.
+        Probability of a result at least as bad for the twin if it is as good as the champion.
     test : str
-        Name of the paired test.
+        Name of the paired test, which is one of the declared score.
+    twin_wins, champion_wins : int or None
+        Samples on which the one was better than the other; None where the score is not made of samples.
+    p_better : float or None
+        Probability of a result at least as good for the twin if it is as good as the champion.
+    difference, low, high : float or None
+        The twin's score less the champion's on the tested samples, and its 95 % interval; None where undefined.
+    n_tested : int or None
+        Samples that the test has seen: all that have weight, or a bounded sample of them.
+
+    Comparisons that were stored before there was one for each score have no values for the last five.
     """
 
     n_compared: int
     twin_score: float | None
     champion_score: float | None
-    twin_wins: int
-    champion_wins: int
     p_worse: float
     test: str
+    twin_wins: int | None = None
+    champion_wins: int | None = None
+    p_better: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n_tested: int | None = None
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from diurnal import models, promotion
+from diurnal import models
 from diurnal.backends.protocol import BroughtIn, Progress, Reader, Scores, Task, Tuned
-from diurnal.backends.sklearn import scoring, tuning, unmet
-from diurnal.backends.sklearn.fitting import fitting
+from diurnal.backends.sklearn import judging, scoring, tuning, unmet
 from diurnal.backends.sklearn.frames import matrix
 from diurnal.backends.sklearn.needs import NOTHING, Beside, Needs
 from diurnal.backends.sklearn.seeds import unseeded
@@ -21,6 +20,7 @@ from diurnal.backends.sklearn.streams import Stream
 from diurnal.backends.sklearn.trials import trials
 from diurnal.errors import DeclarationError, nearest
 from diurnal.merging import unknown, unknown_groups
+from diurnal.paired import Paired
 from diurnal.sources.spark import takes_session
 
 if TYPE_CHECKING:
@@ -169,11 +169,9 @@ class Sklearn:
         """Give all scores of a fitted estimator."""
         return data.scores(scoring.scorer(made)[1], model)
 
-    def compare(self, twin: Any, champion: Any, data: Stream, schema: Schema) -> tuple[int, int, float, str]:
-        """Compare two estimators sample by sample."""
-        with fitting():
-            given = data.answers(twin), data.answers(champion)
-        return promotion.compare(data.y, *given, classification=schema.task == "classification")
+    def compare(self, made: Any, twin: Any, champion: Any, data: Stream) -> Paired:
+        """Compare two estimators by the declared score."""
+        return judging.compare(made, twin, champion, data)
 
     def signature(self, model: Any, data: Frame, schema: Schema) -> dict[str, Any]:
         """Describe what a fitted estimator takes and gives."""

@@ -153,22 +153,34 @@ class Stream:
             self._answered[asked] = model, said if in_order else said[self._order]
         return self._answered[asked][1]
 
+    def rows(self, places: np.ndarray) -> pd.DataFrame:
+        """Give the features of the samples at some places, and no more of them at once."""
+        if self.is_small:
+            return self._small[0].iloc[places]
+        wanted = places if self._order is None else self._order[places]
+        ascending, found, start = np.sort(wanted), [], 0
+        for chunk in self.chunks():
+            within = ascending[(ascending >= start) & (ascending < start + len(chunk))]
+            found.append(chunk.iloc[within - start])
+            start += len(chunk)
+        return pd.concat(found, ignore_index=True).iloc[np.argsort(np.argsort(wanted, kind="stable"), kind="stable")]
+
     def scores(self, score: Score, model: Any) -> Scores:
         """Give all scores of a fitted model."""
         if self.is_small:
             return score(model, *self._small, self.needs)
-        rows = _Rows()
+        rows = Rows()
         with suppress(DeclarationError):  # it wants more of the model, or the rows themselves
-            found = score(_Answering(model, self), rows, self.y, self.needs)
-            if not _was_looked_at(rows):
+            found = score(Answering(model, self), rows, self.y, self.needs)
+            if not was_looked_at(rows):
                 return found
         return score(model, *self._whole(), self.needs)
 
 
-class _Answering:
+class Answering:
     """A fitted model as a scorer sees it: what is asked of it was answered before, sample by sample."""
 
-    def __init__(self, model: Any, stream: Stream) -> None:
+    def __init__(self, model: Any, stream: Any) -> None:
         self._model, self._stream = model, stream
 
     @property  # type: ignore[misc] # nobody sets it: it is what `isinstance` asks
@@ -190,9 +202,9 @@ class _Answering:
         return answer
 
     def _answer(self, method: str, rows: Any) -> np.ndarray:
-        if type(rows) is not _Rows:
+        if type(rows) is not Rows:
             return np.asarray(getattr(self._model, method)(rows))
-        return self._stream.answers(self._model, method)
+        return np.asarray(self._stream.answers(self._model, method))
 
     def _score(self, rows: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
         judge = _METRICS.get(plain_score(self._model))
@@ -201,7 +213,7 @@ class _Answering:
         return float(judge(y, self._answer("predict", rows), sample_weight=sample_weight))
 
 
-class _Rows:
+class Rows:
     """Rows that nobody may look at; they remember whether somebody did, who may have gone on without them."""
 
     looked_at = False
@@ -213,7 +225,8 @@ class _Rows:
     __getattribute__ = __getitem__ = __iter__ = __len__ = _refuse
 
 
-def _was_looked_at(rows: _Rows) -> bool:
+def was_looked_at(rows: Rows) -> bool:
+    """Tell whether somebody looked at rows."""
     return bool(object.__getattribute__(rows, "looked_at"))
 
 
