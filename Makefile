@@ -6,7 +6,7 @@ WORKERS ?= auto
 PORT   ?= 8080
 EXAMPLE := examples/breast_cancer
 
-.PHONY: help demo airflow airflow-down compose-env image compose-test test test-sklearn lint format bench bench-search bench-scale docs constraints clean
+.PHONY: help demo airflow airflow-down compose-env image compose-test test test-sklearn lint format bench bench-search bench-scale gate-simulation docs constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ bench-search: $(VENV)/.ready  ## Tuning: scikit-learn's own searches against our
 
 bench-scale: $(VENV)/.ready  ## How time and memory grow with the rows: 1, 10 and 50 million, which takes an hour or so
 	@$(BIN)/python benchmarks/scale.py
+
+gate-simulation: $(VENV)/.ready  ## How often the gate errs: 200 years of days at equal skill, and days with a worse challenger; some 15 minutes
+	@$(BIN)/python benchmarks/gate_simulation.py
 
 docs: $(VENV)/.ready  ## Run every example of the pages, and write the pages that are generated
 	@$(BIN)/python docs/generate.py

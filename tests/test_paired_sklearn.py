@@ -26,6 +26,7 @@ from diurnal.backends.sklearn import judging
 from diurnal.backends.sklearn.needs import Needs
 from diurnal.backends.sklearn.streams import Stream
 
+
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch):
     monkeypatch.setattr("diurnal.paired.resampling.N_DRAWS", 40)

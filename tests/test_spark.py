@@ -400,7 +400,7 @@ def test_train_validation_split_and_a_bare_regressor_have_their_conventions(tmp_
     from pyspark.ml.regression import LinearRegression
     from pyspark.ml.tuning import ParamGridBuilder, TrainValidationSplit
 
-    rows, schema = frame_and_schema()
+    rows, _ = frame_and_schema()
     line = LinearRegression(labelCol="pressure", maxIter=3)
     pipeline = Pipeline(stages=[VectorAssembler(inputCols=["age"], outputCol="features"), line])
     grid = ParamGridBuilder().addGrid(line.regParam, [0.0, 5.0]).build()
@@ -415,14 +415,62 @@ def test_train_validation_split_and_a_bare_regressor_have_their_conventions(tmp_
     bare = backend.tune(pipeline, rows)
     assert (bare.n_folds, bare.n_candidates, bare.mean) == (0, 1, None)
     assert backend.score_name(pipeline) == "r2"
-    wins = backend.compare(tuned.twin, bare.twin, rows, _regression(schema))
-    assert wins[3] == "Wilcoxon signed-rank"
+    found = backend.compare(search, tuned.twin, bare.twin, rows)
+    scores = [backend.scores(search, model, rows)["neg_rmse"] for model in (tuned.twin, bare.twin)]
+    assert found.test == "sign flips"
+    assert found.difference == pytest.approx(scores[0] - scores[1], abs=1e-9)
+    by_r2 = backend.compare(pipeline, tuned.twin, bare.twin, rows)
+    scores = [backend.scores(pipeline, model, rows)["r2"] for model in (tuned.twin, bare.twin)]
+    assert by_r2.difference == pytest.approx(scores[0] - scores[1], abs=1e-9)
+    assert by_r2.p_worse == found.p_worse
 
 
-def _regression(schema):
-    from dataclasses import replace
+@pytest.mark.parametrize(
+    ("metric", "test"),
+    [
+        ("areaUnderROC", "DeLong"),
+        ("logLoss", "sign flips"),
+        ("f1", "stratified paired bootstrap"),
+        ("accuracy", "exact McNemar"),
+    ],
+)
+def test_models_of_spark_are_compared_by_the_declared_metric(metric, test, monkeypatch):
+    from pyspark.ml import Pipeline
+    from pyspark.ml.classification import LogisticRegression
+    from pyspark.ml.evaluation import BinaryClassificationEvaluator, MulticlassClassificationEvaluator
+    from pyspark.ml.feature import StringIndexer, VectorAssembler
+    from pyspark.ml.tuning import ParamGridBuilder, TrainValidationSplit
 
-    return replace(schema, task="regression", target="pressure")
+    from diurnal.backends.spark import judging
+
+    def pipeline(features, order):
+        return Pipeline(
+            stages=[
+                StringIndexer(inputCol="ill", outputCol="number", stringOrderType=order, handleInvalid="skip"),
+                VectorAssembler(inputCols=features, outputCol="features"),
+                LogisticRegression(labelCol="number", maxIter=5),
+            ]
+        )
+
+    rows, _ = frame_and_schema()
+    twin = pipeline(["age", "pressure"], "alphabetAsc").fit(rows.frame)
+    champion = pipeline(["age"], "alphabetDesc").fit(rows.frame)
+    kind = BinaryClassificationEvaluator if metric == "areaUnderROC" else MulticlassClassificationEvaluator
+    grid = ParamGridBuilder().build()
+    made = TrainValidationSplit(
+        estimator=pipeline(["age"], "alphabetAsc"),
+        estimatorParamMaps=grid,
+        evaluator=kind(labelCol="number", metricName=metric),
+    )
+    backend = backend_of(made)
+    found = backend.compare(made, twin, champion, rows)
+    scores = [next(iter(backend.scores(made, model, rows).values())) for model in (twin, champion)]
+    assert found.test == test
+    assert found.difference == pytest.approx(scores[0] - scores[1], abs=1e-6)
+    monkeypatch.setattr(judging, "MOST_COMPARED", 50)
+    monkeypatch.setattr(judging, "MOST_RESAMPLED", 50)
+    bounded = backend.compare(made, twin, champion, rows)
+    assert bounded.test == (test if metric == "accuracy" else f"{test} of a sample of 50 rows")
 
 
 def test_newest_row_of_a_key_is_learnt_and_known_ones_are_not_compared(opened, tmp_path, warehouse_url):

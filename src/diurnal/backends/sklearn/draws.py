@@ -139,6 +139,6 @@ class _StandIn(Answering):
 
     def _answer(self, method: str, rows: Any) -> np.ndarray:
         if type(rows) is Rows:
-            return self._stream.answer(self._which, method, self._places, self._swapped)
+            return np.asarray(self._stream.answer(self._which, method, self._places, self._swapped))
         swapped = dict(zip(self._places.tolist(), self._swapped.tolist(), strict=True)) if self._swapped.any() else {}
-        return self._stream.answer_rows(self._which, method, rows, swapped)
+        return np.asarray(self._stream.answer_rows(self._which, method, rows, swapped))

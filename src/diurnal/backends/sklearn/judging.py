@@ -78,8 +78,8 @@ def _plain_metric(scorer: Any) -> Any:
 
 
 def _by_ranks(scorer: Any, twin: Any, champion: Any, data: Stream, weights: np.ndarray | None) -> Paired:
-    found = [_decisions(scorer, model, data) for model in (twin, champion)]
-    return paired.delong(data.y == twin.classes_[1], *found, weights)
+    first, second = (_decisions(scorer, model, data) for model in (twin, champion))
+    return paired.delong(data.y == twin.classes_[1], first, second, weights)
 
 
 def _decisions(scorer: Any, model: Any, data: Stream) -> np.ndarray:
@@ -91,13 +91,13 @@ def _decisions(scorer: Any, model: Any, data: Stream) -> np.ndarray:
 
 def _by_losses(scorer: Any, twin: Any, champion: Any, data: Stream, weights: np.ndarray | None) -> Paired:
     _, method, loss, scale = LOSSES[scorer._score_func]
-    models = (twin, champion)
-    losses = [loss(data.y, data.answers(model, method), getattr(model, "classes_", ())) for model in models]
+    one, other = (
+        loss(data.y, data.answers(model, method), getattr(model, "classes_", ())) for model in (twin, champion)
+    )
     if loss is wrong and weights is None:
-        won = [int((theirs > mine).sum()) for mine, theirs in (losses, losses[::-1])]
-        return paired.mcnemar(*won, data.n_rows)
-    means = [float(np.average(one, weights=weights)) for one in losses]
-    return paired.sign_flips(*losses, weights, scale=scale(data.y, weights, *means))
+        return paired.mcnemar(int((other > one).sum()), int((one > other).sum()), data.n_rows)
+    means = (float(np.average(losses, weights=weights)) for losses in (one, other))
+    return paired.sign_flips(one, other, weights, scale=scale(data.y, weights, *means))
 
 
 def _by_draws(made: Any, twin: Any, champion: Any, data: Stream) -> Paired:

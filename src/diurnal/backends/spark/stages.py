@@ -93,19 +93,20 @@ def check_metadata(made: Any, metadata: Metadata) -> list[str]:
     last, weights = last_predictor(made), metadata.sample_weight
     if weights is None:
         return []
-    if _weight_column(last) != weights:
+    if weight_column(last) != weights:
         takes = f'write {type(last).__name__}(..., weightCol="{weights}")'
         raise DeclarationError(
             f"the experiment declares sample_weight={weights!r}, and {type(last).__name__} does not read it",
             advice=takes if last.hasParam("weightCol") else "leave out sample_weight, or take one that has weightCol",
         )
     judge = evaluator(made)
-    if _weight_column(judge) == weights:
+    if weight_column(judge) == weights:
         return []
     return [f'{type(judge).__name__} counts each row once: weightCol="{weights}" is not set']
 
 
-def _weight_column(one: Any) -> str | None:
+def weight_column(one: Any) -> str | None:
+    """Name the column of weights that a stage or an evaluator reads."""
     return str(one.getOrDefault("weightCol")) if one.hasParam("weightCol") and one.isDefined("weightCol") else None
 
 

@@ -1,0 +1,209 @@
+"""How often the gate errs: years of days at equal skill, and days with a challenger that is worse.
+
+Models are what they answer: for each sample, the twin and the champion give the truth with noise, most of which they
+share, as two models of overlapping windows do. All that decides is the product's own: the declared scorer, the paired
+test for it, and the policy. `make gate-simulation`; of fewer years with `--years 2`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, ndtr
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.model_selection import GridSearchCV
+from sklearn.svm import SVC, SVR
+
+from diurnal import promotion
+from diurnal.backends.sklearn import NOTHING, judging
+from diurnal.paired import Paired
+from diurnal.values import Comparison, DataInterval, Evaluation, ModelVersion, Run
+
+DAYS = 365
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Labels(ClassifierMixin, BaseEstimator):
+    """A classifier of yes and no, by the log odds that it gives each sample."""
+
+    def __init__(self, odds: Any) -> None:
+        self.odds = odds
+        self.classes_ = np.array([0, 1])
+
+    def predict(self, X: Any) -> np.ndarray:
+        return (self.odds > 0).astype(int)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        return self.odds
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        yes = expit(self.odds)
+        return np.column_stack([1 - yes, yes])
+
+
+class Numbers(RegressorMixin, BaseEstimator):
+    """A regressor, by what it predicts."""
+
+    def __init__(self, numbers: Any) -> None:
+        self.numbers = numbers
+
+    def predict(self, X: Any) -> np.ndarray:
+        return self.numbers
+
+
+class Answers:
+    """The samples of a day, as the comparison reads them."""
+
+    needs = NOTHING
+
+    def __init__(self, y: np.ndarray) -> None:
+        self.y, self.n_rows = y, len(y)
+
+    def answers(self, model: Any, method: str = "predict") -> np.ndarray:
+        return np.asarray(getattr(model, method)(None))
+
+
+Day = tuple[Any, Any, np.ndarray]
+
+
+def labels(rng: np.random.Generator, n: int, *, positive: float = 0.22, worse: float = 0.0) -> Day:
+    """Draw samples and two classifiers of which the twin sees with so much less separation."""
+    y = (rng.random(n) < positive).astype(int)
+    common, own = rng.normal(size=n), rng.normal(size=(2, n))
+    odds = [
+        (2 * y - 1) * (1.0 - less) + np.sqrt(0.9) * common + np.sqrt(0.1) * noise
+        for less, noise in zip((worse, 0.0), own, strict=True)
+    ]
+    return Labels(odds[0]), Labels(odds[1]), y
+
+
+def right_or_wrong(rng: np.random.Generator, n: int, *, worse: float = 0.0) -> Day:
+    """Draw two classifiers that are wrong on 10 % of the samples, and on 9 % of them both."""
+    y = rng.integers(0, 2, n)
+    either = rng.random(n)
+    twin = np.where((either < 0.01 + worse) | (either > 0.91), 1 - y, y)
+    champion = np.where(((either > 0.5) & (either < 0.51)) | (either > 0.91), 1 - y, y)
+    return Labels(2.0 * twin - 1), Labels(2.0 * champion - 1), y
+
+
+def heavy_tails(rng: np.random.Generator, n: int, *, worse: float = 0.0) -> Day:
+    """Draw two regressors whose errors are Student's t with three degrees of freedom, correlated by 0.98."""
+    y = rng.normal(size=n)
+    common, own = rng.standard_t(3, n), rng.standard_t(3, (2, n))
+    off = [np.sqrt(0.98) * common + np.sqrt(0.02) * noise for noise in own]
+    return Numbers(y + (1 + worse) * off[0]), Numbers(y + off[1]), y
+
+
+def search(estimator: Any, scoring: str) -> GridSearchCV:
+    return GridSearchCV(estimator, {}, scoring=scoring)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of days: the declared score, and how they are drawn."""
+
+    scoring: str
+    draw: Callable[..., Day]
+    n: int
+    worse: float
+    worse_by: str
+
+    @property
+    def made(self) -> GridSearchCV:
+        return search(SVR() if self.draw is heavy_tails else SVC(), self.scoring)
+
+
+AUC_BY_003 = 0.1276  # of separation: an area of ndtr(sqrt(2) * 1) falls by 0.03
+CASES = (
+    Case("accuracy", right_or_wrong, 2_000, 0.02, "0.02"),
+    Case("roc_auc", labels, 2_000, AUC_BY_003, "0.03"),
+    Case("neg_log_loss", labels, 2_000, AUC_BY_003, "AUC 0.03"),
+    Case("neg_brier_score", labels, 2_000, AUC_BY_003, "AUC 0.03"),
+    Case("neg_mean_absolute_error", heavy_tails, 2_000, 0.03, "3 %"),
+    Case("r2", heavy_tails, 2_000, 0.03, "error 3 %"),
+    Case("accuracy", right_or_wrong, 280, 0.02, "0.02"),
+    Case("roc_auc", labels, 280, AUC_BY_003, "0.03"),
+    Case("neg_log_loss", labels, 280, AUC_BY_003, "AUC 0.03"),
+    Case("neg_mean_absolute_error", heavy_tails, 280, 0.03, "3 %"),
+    Case("roc_auc", labels, 30, AUC_BY_003, "0.03"),
+    Case("neg_mean_absolute_error", heavy_tails, 30, 0.03, "3 %"),
+)
+
+
+def area_lost(separation_lost: float) -> float:
+    """Give by how much the area falls: noise has variance 1, and the classes are 2 apart."""
+    return float(ndtr(np.sqrt(2)) - ndtr(np.sqrt(2) * (1 - separation_lost)))
+
+
+def compared(case: Case, rng: np.random.Generator, worse: float = 0.0) -> Paired:
+    """Draw one day and compare its two models."""
+    twin, champion, y = case.draw(rng, case.n, worse=worse)
+    return judging.compare(case.made, twin, champion, Answers(y))
+
+
+def decided(policy: str, found: Paired, n: int) -> bool:
+    """Tell whether the policy promotes by this evidence."""
+    interval = DataInterval(START, START + timedelta(days=1))
+    if found.p_worse is None:
+        evaluation = Evaluation(_run(interval), None, {}, n, 1, None, "no-evidence")
+    else:
+        evidence = Comparison(n_compared=n, twin_score=None, champion_score=None, **asdict(found))
+        evaluation = Evaluation(_run(interval), None, {}, n, 1, evidence)
+    champion = ModelVersion("x", 1, "r", interval, "p", "d")
+    return promotion.decide(policy, evaluation=evaluation, interval=interval, champion=champion).promoted
+
+
+def _run(interval: DataInterval) -> Run:
+    return Run("r", "x", interval, 1, "b", "w", "c")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Shares of days."""
+
+    refused: float
+    promoted: float
+    covered: float
+    detected: float
+
+
+def rates(case: Case, n_days: int, n_worse: int, seed: int = 0) -> Rates:
+    """Simulate days at equal skill, and days on which the twin is worse."""
+    rng = np.random.default_rng(seed)
+    equal = [compared(case, rng) for _ in range(n_days)]
+    worse = [compared(case, rng, case.worse) for _ in range(n_worse)]
+    return Rates(
+        refused=float(np.mean([not decided("guarded", one, case.n) for one in equal])),
+        promoted=float(np.mean([decided("superior", one, case.n) for one in equal])),
+        covered=float(np.mean([one.low is not None and one.low <= 0 <= (one.high or 0) for one in equal])),
+        detected=float(np.mean([not decided("guarded", one, case.n) for one in worse])),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--years", type=int, default=200)
+    parser.add_argument("--worse-days", type=int, default=1_000)
+    given = parser.parse_args()
+    judging.fitting = nullcontext  # no model is asked for numbers, and limiting BLAS takes ten times as long as a day
+    print(f"{given.years} years of {DAYS} days at equal skill, {given.worse_days} days with a worse challenger\n")
+    print("| score | rows | `guarded` refuses an equal | `superior` promotes an equal | interval holds 0 ", end="")
+    print("| worse by | `guarded` refuses |")
+    print("|---|---|---|---|---|---|---|")
+    for case in CASES:
+        found = rates(case, given.years * DAYS, given.worse_days)
+        print(
+            f"| {case.scoring} | {case.n} | {found.refused:.2%} | {found.promoted:.2%} | {found.covered:.1%} "
+            f"| {case.worse_by} | {found.detected:.1%} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
