@@ -36,13 +36,13 @@ class Labels(ClassifierMixin, BaseEstimator):
         self.odds = odds
         self.classes_ = np.array([0, 1])
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:  # noqa: ARG002
         return (self.odds > 0).astype(int)
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: Any) -> np.ndarray:  # noqa: ARG002
         return self.odds
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: ARG002
         yes = expit(self.odds)
         return np.column_stack([1 - yes, yes])
 
@@ -53,7 +53,7 @@ class Numbers(RegressorMixin, BaseEstimator):
     def __init__(self, numbers: Any) -> None:
         self.numbers = numbers
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:  # noqa: ARG002
         return self.numbers
 
 
