@@ -10,7 +10,7 @@ from diurnal.backends.sklearn import judging
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
-from gate_simulation import CASES, area_lost, rates  # noqa: E402
+from gate_simulation import CASES, area_lost, rates
 
 LARGE = [case for case in CASES if case.n == 2_000]
 SMALL = [case for case in CASES if case.n < 2_000]

@@ -107,10 +107,10 @@ class Draws:
         """Give what a model, or where exchanged the other one, says of samples."""
         self._asked[which].add(method)
         chosen = self._places[places]
-        own = self._data.answers(self._models[which], method)[chosen]
+        own = np.asarray(self._data.answers(self._models[which], method)[chosen])
         if not swapped.any():
             return own
-        other = self._data.answers(self._models[1 - which], method)[chosen]
+        other = np.asarray(self._data.answers(self._models[1 - which], method)[chosen])
         return np.where(swapped[:, None] if own.ndim == 2 else swapped, other, own)
 
     def answer_rows(self, which: int, method: str, rows: Any, swapped_of: dict[int, bool]) -> np.ndarray:
