@@ -110,7 +110,7 @@ def _try(
     else:
         judge = backend.to_judge(dry, [test], schema)
         found.attempt(dry, "evaluate", backend.scores, made, tuned.twin, judge)
-        found.attempt(dry, "evaluate", backend.compare, tuned.twin, tuned.twin, judge, schema)
+        found.attempt(dry, "evaluate", backend.compare, made, tuned.twin, tuned.twin, judge)
     published = found.attempt(dry, "publish", _published, dry, backend, tuned.twin, data, schema)
     if published is not None and test is not None:
         model, signature = published
