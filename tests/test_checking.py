@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.model_selection import GridSearchCV, GroupKFold, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 from diurnal import experiment
-from diurnal.checking import check
+from diurnal.checking import check, check_all
 from diurnal.errors import DeclarationError
 
 
@@ -95,3 +95,17 @@ def test_check_refuses_a_scorer_that_is_not_there():
 def test_check_refuses_a_parameter_that_is_not_there(search, said):
     with pytest.raises(DeclarationError, match=said):
         checked(search)
+
+
+def test_faults_behind_a_splitter_are_found_with_it():
+    @experiment(source=rows, target="y")
+    def toy():
+        pipeline = Pipeline([("same", FunctionTransformer(lambda X: X)), ("clf", LogisticRegression())])
+        return GridSearchCV(pipeline, {}, cv=GroupKFold(3))
+
+    _, faults, further = check_all(toy, {})
+    assert [type(fault) for fault in faults] == [DeclarationError] * 2
+    assert "groups" in str(faults[0])
+    assert "lambda" in str(faults[1])
+    assert further.build().cv is None
+    assert further.code_digest == toy.code_digest

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import wraps
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from diurnal import flow
 from diurnal.backends import backend_of
 from diurnal.codebase import Codebase
-from diurnal.errors import DeclarationError, ModelRefused
+from diurnal.errors import DeclarationError, DiurnalError, ModelRefused
 from diurnal.sources import Sql
 
 if TYPE_CHECKING:
@@ -61,6 +63,43 @@ def check(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, A
         "code_digest": experiment.code_digest,
         "warnings": [*backend.unseeded(search), *unused],
     }
+
+
+def check_all(
+    experiment: Experiment, connections: Mapping[str, str]
+) -> tuple[dict[str, Any], list[DiurnalError], Experiment]:
+    """Look at an experiment as :func:`check` does, and go on after a splitter that lacks something.
+
+    Returns
+    -------
+    dict
+        What :func:`check` gives; only the name where it fails.
+    list of DiurnalError
+        What it fails with.
+    Experiment
+        It, or one with scikit-learn's own folds, that can be tried further.
+    """
+    try:
+        return check(experiment, connections), [], experiment
+    except DiurnalError as fault:
+        first, experiment = fault, _with_default_folds(experiment)
+    try:
+        return check(experiment, connections), [first], experiment
+    except DiurnalError as further:
+        faults = [first] if str(further) == str(first) else [first, further]
+        return {"name": experiment.name}, faults, experiment
+
+
+def _with_default_folds(experiment: Experiment) -> Experiment:
+    """Replace a splitter: that it needs what is not declared ends each build, and would hide all other faults."""
+    try:
+        made = experiment.function()
+    except Exception:  # noqa: BLE001 - it cannot be built at all, and that fault is the only one that can be found
+        return experiment
+    if getattr(made, "cv", None) is None:
+        return experiment
+    made.cv = None
+    return replace(experiment, function=wraps(experiment.function)(lambda: made))
 
 
 def _shown(source: Any) -> str:

@@ -13,7 +13,6 @@ from diurnal.cli.airflow import airflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from diurnal.day import Stores
     from diurnal.experiment import Experiment
@@ -118,19 +117,14 @@ def check(name: str, data: bool, date: str | None, json_: bool) -> None:
     """Validate an experiment without running it; nothing is written to the stores."""
     from diurnal import checking
     from diurnal.cli import choosing, printing
-    from diurnal.errors import DiurnalError, UsageError
+    from diurnal.errors import UsageError
 
     if date and not data:
         raise UsageError("--date says which batch --data fetches", advice="add --data, or leave --date out")
     experiment, settings = _find(name), _settings()
-    report: dict[str, Any] = {"name": experiment.name}
-    faults: list[DiurnalError] = []
-    try:
-        report = checking.check(experiment, settings.connections())
-    except DiurnalError as fault:
-        if not data:
-            raise
-        faults.append(fault)
+    report, faults, experiment = checking.check_all(experiment, settings.connections())
+    if faults and not data:
+        raise faults[0]
     if data:
         tried = choosing.dry_run(experiment, date, settings)
         report |= {"batch": f"{tried.n_rows} rows", "tried": tried.tried}
