@@ -22,6 +22,7 @@ collect_ignore = [
     "projects.py",
     "searching.py",
     "sklearn_suite.py",
+    "stored/make.py",
 ]
 
 

@@ -290,7 +290,7 @@ def test_a_score_that_is_undefined_is_said_to_be(stores):
     assert any("r2 is undefined on 1 test samples" in warning for warning in first.run["warnings"])
     second = run(made, "2026-11-02", stores)
     assert second.run["comparison"]["twin_score"] is None
-    assert "scores undefined and undefined" in second.reason
+    assert "twin undefined, champion (version 1) undefined" in second.reason
 
 
 def test_command_line_says_what_lacks_and_ends_well(tmp_path, warehouse_url):

@@ -21,6 +21,7 @@ import pytest
 
 from diurnal import spark
 from diurnal.backends import backend_of
+from diurnal.codebase import Codebase
 from diurnal.contract import Metadata
 from diurnal.day import Day, Stores
 from diurnal.embedded import EmbeddedServer
@@ -600,14 +601,15 @@ def test_what_cannot_be_is_said_when_it_is_checked(tmp_path):
 
     search = search_of(made(tmp_path, "unused"))
     backend = backend_of(search)
-    backend.refuse_faults(search, ())
+    code = Codebase.around(str(tmp_path / "experiments" / "clinic.py"))
+    backend.refuse_faults(search, (), code)
     stranger = LogisticRegression()
     with pytest.raises(DeclarationError, match="not in the Pipeline"):
-        backend.refuse_faults(search.copy().setEstimatorParamMaps([{stranger.regParam: 1.0}]), ())
+        backend.refuse_faults(search.copy().setEstimatorParamMaps([{stranger.regParam: 1.0}]), (), code)
     told = Pipeline(stages=[SQLTransformer(statement="SELECT * FROM __THIS__"), LogisticRegression()])
     with pytest.raises(ModelRefused, match="SQLTransformer"):
-        backend.refuse_faults(told, ())
-    backend.refuse_faults(told, ("pyspark.ml.feature.SQLTransformer",))
+        backend.refuse_faults(told, (), code)
+    backend.refuse_faults(told, ("pyspark.ml.feature.SQLTransformer",), code)
     assert backend.unseeded(RandomForestClassifier()) == [
         "seed is not set in RandomForestClassifier: its numbers change from run to run"
     ]
