@@ -202,7 +202,7 @@ class Day:
         schema : Schema
             Of their rows.
         share : float
-            Only so many of the samples, between 0 and 1: see :func:`diurnal.splitting.is_sampled`.
+            Only so many of the samples, between 0 and 1: see :func:`diurnal.splitting.sample_hasher`.
         features : sequence of str, optional
             Those that are wanted; all unless given.
         without : sequence of Package

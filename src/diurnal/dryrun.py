@@ -86,6 +86,8 @@ def dry_run(day: Day) -> DryRun:
         if sides is None:
             return found
         data, test = sides
+        if test is None:
+            found.warnings.append("no sample is for testing: no score was tried")
         lacking = backend.too_small(made, data) if data.n_rows else "no sample is for training"
         if lacking:
             found.warnings.append(f"not enough data yet: {lacking}; no candidate was tried")
@@ -105,9 +107,7 @@ def _try(
     if tuned is None:
         return False
     found.warnings += [warning for warning in tuned.warnings if warning not in found.warnings]
-    if test is None:
-        found.warnings.append("no sample is for testing: no score was tried")
-    else:
+    if test is not None:
         judge = backend.to_judge(dry, [test], schema)
         found.attempt(dry, "evaluate", backend.scores, made, tuned.twin, judge)
         found.attempt(dry, "evaluate", backend.compare, made, tuned.twin, tuned.twin, judge)

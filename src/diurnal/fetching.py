@@ -39,8 +39,8 @@ def bring_in(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Sch
             brought.schema,
             [*brought.warnings, *_repeated(brought.schema, fixed, brought.n_repeated)],
         )
-    heard: list[str] = []
-    spool = _spooled(day, folder, heard.append)
+    warnings: list[str] = []
+    spool = _spooled(day, folder, warnings.append)
     schema = fixed
     if schema is None or schema.lacks_classes:
         found = infer(
@@ -67,7 +67,7 @@ def bring_in(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Sch
         n_rows=spool.n_rows,
         n_bytes=spool.n_bytes,
     )
-    return package, schema, [*heard, *inspection.warnings, *_repeated(schema, fixed, arrangement.n_repeated)]
+    return package, schema, [*warnings, *inspection.warnings, *_repeated(schema, fixed, arrangement.n_repeated)]
 
 
 def _repeated(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]:

@@ -229,30 +229,12 @@ def is_test(hashes: Hashes, test_size: float) -> npt.NDArray[np.bool_]:
 
 
 def sample_hasher(columns: Sequence[str], experiment: str) -> Callable[[pa.RecordBatch | pa.Table], Hashes]:
-    """Give the function whose hashes, below a share, are a sample of all rows; see :func:`is_sampled`."""
-    return lambda rows: identities(rows, columns, f"{experiment}\0sample")
-
-
-def is_sampled(
-    batch: pa.RecordBatch | pa.Table, columns: Sequence[str], experiment: str, share: float
-) -> npt.NDArray[np.bool_]:
-    """Tell which rows belong to a sample of a share of all rows.
+    """Give the function whose hashes, below a share (:func:`is_test`), are a sample of all rows.
 
     The hash is another one than the role's, so that a sample holds train and test rows as there are. A row that is in
     the sample of some share is in that of every larger one, for life.
-
-    Parameters
-    ----------
-    batch, columns, experiment
-        As for :func:`identities`.
-    share : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    numpy.ndarray of bool, shape (n_rows,)
     """
-    return is_test(sample_hasher(columns, experiment)(batch), share)
+    return lambda rows: identities(rows, columns, f"{experiment}\0sample")
 
 
 def _canonical(value: Scalar) -> bytes:

@@ -239,7 +239,7 @@ def experiment(
         interval, and the earlier ones of the window train.
     promotion : {"guarded", "superior", "always", "approve", "never"}
         When a new version becomes the champion: ``"guarded"``: unless it is worse by more than chance;
-        ``"superior"``: if it is better by more than chance; ``"approve"``: when a person says so, in Airflow or by
+        ``"superior"``: if it is better by more than chance; ``"approve"``: when a person approves it, in Airflow or by
         ``diurnal promote``.
     tuning_tasks : int
         Into how many mapped Airflow tasks the tuning fans out.

@@ -16,7 +16,6 @@ What the experiment itself trusts by name may be used in every way.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -185,8 +184,3 @@ def _refuse_strange_keys(schema: Any, trusted: Names) -> None:
                     f"the model contains a dict that calls {name_of(kind)} for its keys or values",
                     advice="no fit gives such a model: find out who wrote the file, and run its data interval again",
                 )
-
-
-def schema_of(data: bytes) -> Any:
-    """Read a file's schema."""
-    return json.loads(data)

@@ -226,7 +226,7 @@ class Rows:
 
 
 def was_looked_at(rows: Rows) -> bool:
-    """Tell whether somebody looked at rows."""
+    """Tell whether rows were looked at."""
     return bool(object.__getattribute__(rows, "looked_at"))
 
 

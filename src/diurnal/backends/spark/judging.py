@@ -1,7 +1,7 @@
 """Scores, and twin against champion by the declared score.
 
 Accuracy is compared by counts that the executors make. Any other score needs what both models say of single samples
-in one place: of at most :data:`MOST_COMPARED`, those of the smallest hashes, and the name of the test says so.
+in one place: of at most :data:`MOST_COMPARED`, those of the smallest hashes, and the name of the test contains it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def scores(made: Any, model: Any, rows: Rows) -> Scores:
 def compare(made: Any, twin: Any, champion: Any, rows: Rows) -> Paired:
     """Compare two models by the evaluator's metric; counts, or a bounded sample of answers, come to this process.
 
-    A metric without a test of its own is compared by labels, or by absolute errors, and the name of the test says so.
+    A metric without a test of its own is compared by labels or absolute errors; the name of the test contains it.
     """
     judge = stages.evaluator(made)
     metric = judge.getMetricName() if hasattr(judge, "getMetricName") else ""

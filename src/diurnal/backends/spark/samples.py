@@ -108,7 +108,7 @@ def read(
 ) -> Rows:
     """Read packages, oldest first: one row for each sample that has a target, as :mod:`diurnal.merging` says.
 
-    Of a `share` below 1, the rows that :func:`diurnal.splitting.is_sampled` names, which the executors ask. Where each
+    Of a `share` below 1, the rows of :func:`diurnal.splitting.sample_hasher`, which the executors ask. Where each
     row is a sample of its own, the column :data:`NUMBER` tells rows with equal features apart.
     """
     frames = [_of(lake, package, schema) for package in packages]
