@@ -32,7 +32,7 @@ def _by_role(day: Day, window: Window) -> Sides:
     pairs = []
     for interval, package in window:
         pair = warehouse.find_split(name, interval, package.digest, test_size)
-        if pair is None:
+        if pair is None or (interval == day.interval and not all(lake.exists(one.path) for one in pair)):
             pair = lake.cut(name, interval, package, roles)
             warehouse.keep_split(name, interval, package.digest, test_size, *pair)
         pairs.append(pair)

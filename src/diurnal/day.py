@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from diurnal import splitting
 from diurnal.codebase import Codebase
-from diurnal.errors import DeclarationError, DiurnalError, ModelRefused
+from diurnal.errors import CodeChanged, DeclarationError, DiurnalError, ModelRefused, NotFound
 from diurnal.splitting import Roles
-from diurnal.values import DataInterval, Package, SearchResult
+from diurnal.values import DataInterval, Package, Run, SearchResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,8 @@ ROWS_SIDE_BY_SIDE = 131_072  # of all packages of a window together are in memor
 CELLS_SIDE_BY_SIDE = 2**22  # likewise, where rows are wide
 
 Window = tuple[tuple[DataInterval, Package], ...]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,29 @@ class Day:
     def code(self) -> Codebase:
         """The project's own code: that of the stores' project, and what lies beside the experiment."""
         return self.stores.code | Codebase.around(self.experiment.file)
+
+    def refuse_other_code(self, run: Run) -> None:
+        """Refuse to go on with a run that was begun with other code: its row would name code that it is not of.
+
+        Raises
+        ------
+        CodeChanged
+            If the experiment's code, or what it declares, is not what it was when the batch was fetched.
+        """
+        from diurnal.experiment import Code
+
+        now = self.experiment.read_code()
+        if now.digest == run.code_digest:
+            return
+        try:
+            changes = "; ".join(now.changes(Code.loads(self.stores.lake.get(run.code)))) if run.code else ""
+        except NotFound:
+            changes = ""
+        raise CodeChanged(
+            f"the code of {self.experiment.name} was changed since this run fetched its batch"
+            f"{changes and ': '}{changes} (its digest was {run.code_digest[:12]} and is {now.digest[:12]})",
+            advice="run the data interval again from its beginning; in Airflow, clear its run from the task `fetch` on",
+        )
 
     @property
     def scratch(self) -> str:
@@ -266,6 +292,18 @@ class Day:
         form = search.twin.rpartition("/")[2].partition(".")[2]
         code = self.code.only(search.own_code)
         return models.loads(data, self.experiment.trusted, code=code, form=form, scratch=self.scratch)
+
+
+def of_one_code(step: Callable[Concatenate[Day, P], R]) -> Callable[Concatenate[Day, P], R]:
+    """Let a step begin only if its code is that of the run that it belongs to, which is named in what it is given."""
+
+    @wraps(step)
+    def guarded(day: Day, *given: P.args, **named: P.kwargs) -> R:
+        runs = (value if isinstance(value, Run) else getattr(value, "run", None) for value in given)
+        day.refuse_other_code(next(run for run in runs if run is not None))
+        return step(day, *given, **named)
+
+    return guarded
 
 
 def _one_by_one(streams: Iterable[Iterable[pa.RecordBatch]]) -> Iterator[pa.Table]:

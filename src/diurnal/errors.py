@@ -9,6 +9,7 @@
     ├── BatchRefused          exit 65   a batch breaks its contract; it is in quarantine
     ├── PackageRefused        exit 65   a package of the lake is not what its name says it is
     ├── ModelRefused          exit 65   a model file is not what the warehouse says it is
+    ├── CodeChanged           exit 75   the code is another than when the run began; begin again from `fetch`
     ├── TryAgainLater         exit 75   the world is at fault, for now: the same call may succeed later
     ├── NotAllowed            exit 77   the world says no to this user
     ├── ConfigurationError    exit 78   a setting is wrong
@@ -139,6 +140,15 @@ class ModelRefused(DiurnalError, ValueError):
 
 class TryAgainLater(DiurnalError, OSError):
     """The world is at fault, for now: a server is down, a disk is full. The same call may succeed later."""
+
+    exit_status = 75
+
+
+class CodeChanged(DiurnalError):
+    """The code of the experiment is another than when its run began, and the run would keep numbers of both.
+
+    The same command succeeds later, as it begins with `fetch`; a single step of the run does not.
+    """
 
     exit_status = 75
 

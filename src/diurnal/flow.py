@@ -18,10 +18,12 @@ from diurnal.errors import BatchRefused, ConfigurationError, DiurnalError, NotAl
 
 if TYPE_CHECKING:
     from diurnal.day import Day
-    from diurnal.values import Batch
 
 Step = Callable[..., Any]
 Watch = Callable[[str, float], None]
+
+MENDING = ("save_batch", "split")
+"""Steps that a finished run carries out again: after corrections, the batch may be the one of before."""
 
 _WRONG_PLACE = (errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
 _STORES = ("aiobotocore", "botocore", "aiohttp", "gcsfs", "adlfs", "azure", "google")
@@ -92,10 +94,7 @@ class Outcome:
 
 
 class _AlreadyDoneError(Exception):
-    """Leaves the sentence early: this very run is finished."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
+    """Leaves the sentence early: this very run is finished, and its batch and samples are in place."""
 
 
 def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) -> Outcome:
@@ -124,7 +123,7 @@ def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) ->
         If the world failed; the same call converges.
     """
     from diurnal import steps
-    from diurnal.values import Batch
+    from diurnal.values import Batch, Samples
 
     if now is not None:
         refuse_future(day, now, advice="wait for it, or say --allow-future")
@@ -136,16 +135,16 @@ def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) ->
             result = getattr(steps, name)(day, *given)
             (watch or _nobody)(name, time.perf_counter() - started)
         if isinstance(result, Batch):
-            if result.finished:
-                raise _AlreadyDoneError(result)
             run_ids.append(result.run.run_id)
+        if isinstance(result, Samples) and result.finished:
+            raise _AlreadyDoneError
         return result
 
     run_ids: list[str] = []
     try:
         flow(step)
-    except _AlreadyDoneError as done:
-        return _outcome(day, done.batch.run.run_id, already=True)
+    except _AlreadyDoneError:
+        return _outcome(day, run_ids[0], already=True)
     return _outcome(day, run_ids[0], already=False)
 
 

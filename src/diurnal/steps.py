@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from diurnal import sharding
-from diurnal.errors import BatchRefused, DeclarationError, NotEnoughData, TryAgainLater
+from diurnal import recorded, sharding
+from diurnal.day import of_one_code
+from diurnal.errors import BatchRefused, DeclarationError, ModelRefused, NotEnoughData, TryAgainLater
 from diurnal.sharding import Part
 from diurnal.values import (
     Batch,
-    Comparison,
     Decision,
     Evaluation,
     ModelFile,
@@ -41,6 +41,7 @@ def fetch(day: Day) -> Batch:
 
     started = time.perf_counter()
     name, lake, warehouse = day.experiment.name, day.stores.lake, day.stores.warehouse
+    code = day.experiment.code  # before anything of the user's runs, so that no later change of it goes unseen
     epoch = warehouse.claim(name, day.interval, by=day.by)
     fixed = day.fixed_schema()
     with lake.workspace() as folder:
@@ -56,12 +57,13 @@ def fetch(day: Day) -> Batch:
     warehouse.keep_batch(name, day.interval, epoch, package)
     window, lacking = day.window(package)
     lacking += fetching.unusual(day, package)
-    run = _run(day, epoch, package, window)
-    done = warehouse.run(run.run_id)
-    finished = bool(done and done["decided_at"])
+    kept = lake.keep_bytes(name, "code", code.dumps(), ".json")
+    run = _run(day, epoch, package, window, kept)
+    finished = recorded.is_finished(day, run)
     return Batch(run, package, window, (*warnings, *lacking), finished, time.perf_counter() - started)
 
 
+@of_one_code
 def save_batch(day: Day, batch: Batch) -> int:
     """Copy the batch to the warehouse, as a load of its own behind the view ``batch_data_<experiment>``."""
     schema, rows = day.schema, day.stores.lake.batches(batch.package)
@@ -69,6 +71,7 @@ def save_batch(day: Day, batch: Batch) -> int:
     return day.stores.warehouse.load(batch.run, batch.package, schema.arrow, rows, leading=leading)
 
 
+@of_one_code
 def split(day: Day, batch: Batch) -> Samples:
     """Give train and test samples: each batch of the window cut in two and kept, or the newest one for testing."""
     from diurnal import cutting
@@ -84,17 +87,22 @@ def split(day: Day, batch: Batch) -> Samples:
         test=test,
         warnings=batch.warnings,
         seconds={"fetch": batch.seconds, "split": time.perf_counter() - started},
+        finished=batch.finished,
     )
 
 
+@of_one_code
 def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResult:
     """Search over the candidates by cross-validation on train samples; the best one, fitted on them, is the twin.
 
     With `parts`, the scores of all shards, only what remains is done: the ranking and the fit of the best one.
     """
     from diurnal import models
+    from diurnal.environment import environment
 
     started = time.perf_counter()
+    if (earlier := recorded.search_result(day, samples)) is not None:
+        return earlier
     lake = day.stores.lake
     backend, search, data = sharding.to_tune(day, samples)
     scored = sharding.read(day, parts) if parts else None
@@ -133,15 +141,19 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
         ),
         seconds={**samples.seconds, "tune": time.perf_counter() - started},
         own_code=tuple(models.own_names(tuned.twin, day.code)),
+        environment=environment(),
     )
 
 
+@of_one_code
 def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
     """Score the twin on test samples, and compare it with the champion on those of the new batch."""
     from diurnal import comparing
     from diurnal.backends import backend_of
 
     started = time.perf_counter()
+    if (earlier := recorded.evaluation(day, search)) is not None:
+        return earlier
     schema, made = day.schema, day.experiment.build()
     backend = backend_of(made)
     data = backend.to_judge(day, samples.test, schema)
@@ -166,12 +178,17 @@ def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
     )
 
 
+@of_one_code
 def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
     """Store the best parameters, the training conditions and the scores: one row of `experiments`."""
     comparison = evaluation.comparison
     row = {
         "packages": [
-            {"data_interval_start": interval.start.isoformat(), **asdict(package)}
+            {
+                "data_interval_start": interval.start.isoformat(),
+                "data_interval_end": interval.end.isoformat(),
+                **asdict(package),
+            }
             for interval, package in search.window
         ],
         "library_versions": dict(search.library_versions),
@@ -194,16 +211,23 @@ def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
         "candidates": search.candidates,
         "durations": {step: round(seconds, 4) for step, seconds in evaluation.seconds.items()},
         "warnings": list(evaluation.warnings),
+        "environment": dict(search.environment),
+        "twin": {"path": search.twin, "digest": search.twin_digest, "own_code": list(search.own_code)},
+        "uncompared": evaluation.uncompared,
     }
     day.stores.warehouse.record(search.run, row)
     return search.run
 
 
+@of_one_code
 def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
     """Fit the winner on all rows of the window, and save it; nobody sees it before it is published."""
     from diurnal.backends import backend_of
+    from diurnal.environment import environment
     from diurnal.models import library_versions, with_own_names
 
+    if (earlier := recorded.model_file(day, samples.run)) is not None:
+        return earlier
     schema, made = day.schema, day.experiment.build()
     backend = backend_of(made)
     packages = [package for _, package in samples.window]
@@ -219,19 +243,30 @@ def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
         code=day.code,
         notes={"run_id": samples.run.run_id, "description": day.experiment.description, "n_samples": data.n_rows},
     )
-    return ModelFile(samples.run, path, digest, signature, library_versions(made))
+    return ModelFile(samples.run, path, digest, signature, library_versions(made), environment())
 
 
-def publish(day: Day, recorded: Run, model: ModelFile) -> ModelVersion:
+@of_one_code
+def publish(day: Day, run: Run, model: ModelFile) -> ModelVersion:
     """Give the saved model the next number."""
-    return day.stores.warehouse.publish(recorded, model, trusted=list(day.experiment.trusted))
+    version = day.stores.warehouse.publish(run, model, trusted=list(day.experiment.trusted))
+    if version.digest != model.digest and day.stores.models.digest_of(version.path) is None:
+        raise ModelRefused(
+            f"the file of version {version.version} is lost, and what was fitted again is another model "
+            f"(its digest is {model.digest[:12]} and was {version.digest[:12]})",
+            advice="restore it from a backup, or make a new version: diurnal run with --force",
+        )
+    return version
 
 
+@of_one_code
 def promote(day: Day, version: ModelVersion, evaluation: Evaluation) -> Decision:
     """Make the version the champion, if the experiment's policy finds the evidence good enough."""
     from diurnal import promotion
 
-    evaluation = _as_recorded(day, evaluation)
+    row = day.stores.warehouse.run(evaluation.run.run_id)
+    if row is not None:  # a fit that was repeated changes nothing once its result is recorded
+        evaluation = recorded.evaluation_of(evaluation.run, row)
 
     def decide(champion: ModelVersion | None) -> Decision:
         return promotion.decide(
@@ -255,19 +290,6 @@ def _test_size(day: Day, search: SearchResult, evaluation: Evaluation) -> float:
     return evaluation.n_test / (search.n_train + evaluation.n_test)
 
 
-def _as_recorded(day: Day, evaluation: Evaluation) -> Evaluation:
-    """Take the numbers from the row: once its model is published, a fit that was repeated changes nothing."""
-    row = day.stores.warehouse.run(evaluation.run.run_id)
-    if row is None:
-        return evaluation
-    return replace(
-        evaluation,
-        test_score=row["test_score"],
-        champion_version=row["champion_version"],
-        comparison=Comparison(**row["comparison"]) if row["comparison"] else None,
-    )
-
-
 def _is_fixed(day: Day, before: Schema | None, schema: Schema, package: Package) -> bool:
     """Fix the schema that the first batch gave, or the labels that a later one completed; False if another run did."""
     name, warehouse = day.experiment.name, day.stores.warehouse
@@ -276,7 +298,7 @@ def _is_fixed(day: Day, before: Schema | None, schema: Schema, package: Package)
     return schema.classes == before.classes or warehouse.complete_classes(name, before.classes, schema.classes)
 
 
-def _run(day: Day, epoch: int, package: Package, window: Window) -> Run:
+def _run(day: Day, epoch: int, package: Package, window: Window, kept: str) -> Run:
     name, code = day.experiment.name, day.experiment.code_digest
     digests = [f"{interval.key}:{p.digest}" for interval, p in window]
     all_of_it = package.digest if len(window) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
@@ -284,4 +306,4 @@ def _run(day: Day, epoch: int, package: Package, window: Window) -> Run:
     end = day.interval.end.isoformat()
     identity = hashlib.sha256(f"{end}\n{all_of_it}\n{code}\n{repeat}".encode()).hexdigest()[:12]
     run_id = f"{name}-{day.interval.key}-{identity}"
-    return Run(run_id, name, day.interval, epoch, package.digest, all_of_it, code, repeat)
+    return Run(run_id, name, day.interval, epoch, package.digest, all_of_it, code, repeat, kept)

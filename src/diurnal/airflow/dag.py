@@ -38,6 +38,7 @@ _SHARDS = ("cut_shards", "score_shard")
 # What no other try will mend. By their names: whatever else goes wrong is tried again.
 _FINAL = (
     "BatchRefused",
+    "CodeChanged",
     "ConfigurationError",
     "DeclarationError",
     "ModelRefused",

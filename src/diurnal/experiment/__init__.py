@@ -3,7 +3,8 @@
 Importing this loads no scikit-learn, pandas or pyarrow: Airflow imports every experiment again and again.
 """
 
+from diurnal.experiment.code import Code
 from diurnal.experiment.declaration import Experiment, experiment
 from diurnal.experiment.discovery import discover, find
 
-__all__ = ["Experiment", "discover", "experiment", "find"]
+__all__ = ["Code", "Experiment", "discover", "experiment", "find"]

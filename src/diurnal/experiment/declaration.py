@@ -6,7 +6,7 @@ import inspect
 import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 from types import FunctionType
@@ -19,7 +19,8 @@ from diurnal.contract.schema import Duplicates
 from diurnal.errors import DeclarationError, DiurnalError
 from diurnal.experiment import needs
 from diurnal.experiment.arguments import REQUIRED, checked
-from diurnal.experiment.digest import code_digest, source_text
+from diurnal.experiment.code import Code
+from diurnal.experiment.digest import code_of, files_of, source_text
 from diurnal.experiment.splitters import refuse_unmet
 from diurnal.intervals import Schedule
 from diurnal.values import Limits
@@ -151,11 +152,21 @@ class Experiment:
         return Metadata(self.groups, self.sample_weight, self.order_by)
 
     @cached_property
+    def code(self) -> Code:
+        """Its code and what it declares about its numbers, as they were when first asked for."""
+        function = cast("FunctionType", inspect.unwrap(self.function))
+        return replace(self.read_code(), files=files_of(function, self.text))
+
+    @property
     def code_digest(self) -> str:
-        """The SHA-256 of its code and of what it declares about its numbers: see :mod:`diurnal.experiment.digest`."""
+        """The SHA-256 of that: see :mod:`diurnal.experiment.digest`."""
+        return self.code.digest
+
+    def read_code(self) -> Code:
+        """Return its code with the project's modules as they are now, whether or not they were imported before."""
         function = cast("FunctionType", inspect.unwrap(self.function))
         known = [value for value in function.__globals__.values() if isinstance(value, Experiment)]
-        return code_digest(
+        return code_of(
             function,
             self.text,
             source=self.source,

@@ -21,7 +21,8 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-from diurnal.experiment.helpers import helper_texts
+from diurnal.experiment.code import Code
+from diurnal.experiment.helpers import helper_texts, place_of
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -32,15 +33,15 @@ def source_text(function: FunctionType) -> str:
     return "".join(linecache.getlines(function.__code__.co_filename, function.__globals__))
 
 
-def code_digest(
+def code_of(
     function: FunctionType,
     text: str,
     *,
     source: Any,
     others: Collection[int],
     declared: Mapping[str, Any],
-) -> str:
-    """Give the SHA-256 of an experiment's code, in hexadecimal.
+) -> Code:
+    """Return the code of an experiment, with its digest.
 
     Parameters
     ----------
@@ -58,18 +59,36 @@ def code_digest(
     import hashlib
     import json
 
-    whole_file = Path(function.__code__.co_filename).is_file()
-    code = _file_code(function, text, others) if text and whole_file else _own_code(function, text)
-    parts = [code, _closure(function), _source_identity(source, function), json.dumps(declared, sort_keys=True)]
-    if text and whole_file:
-        parts += _helpers(function, text, others)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    path = Path(function.__code__.co_filename)
+    in_file = bool(text) and path.is_file()
+    counted = _file_code(function, text, others) if in_file else _own_code(function, text)
+    helpers = helper_texts(_counted(function, text, others), path) if in_file else {}
+    place = place_of(path) if in_file else path.name
+    parts = {
+        place: counted,
+        "values from outside the function": _closure(function),
+        "source": _source_identity(source, function),
+        "declared": json.dumps(declared, sort_keys=True),
+    } | {helper: f"{helper}\n{_helper_code(text)}" for helper, text in helpers.items()}
+    return Code(
+        digest=hashlib.sha256("\0".join(parts.values()).encode()).hexdigest(),
+        name=function.__name__,
+        file=place if in_file else None,
+        parts={name: hashlib.sha256(part.encode()).hexdigest() for name, part in parts.items() if name != "declared"},
+        declared=dict(declared),
+    )
 
 
-def _helpers(function: FunctionType, text: str, others: Collection[int]) -> list[str]:
-    """Give the code of the project's own modules that an experiment uses."""
-    found = helper_texts(_counted(function, text, others), Path(function.__code__.co_filename))
-    return [f"{place}\n{ast.unparse(_Reader(0, ()).visit(ast.parse(helper)))}" for place, helper in found.items()]
+def files_of(function: FunctionType, text: str) -> dict[str, str]:
+    """Return the text of an experiment's file and of the project's modules that it imports, by place in the project."""
+    path = Path(function.__code__.co_filename)
+    if not (text and path.is_file()):
+        return {path.name: text}
+    return {place_of(path): text, **helper_texts(ast.parse(text), path, unused=True)}
+
+
+def _helper_code(text: str) -> str:
+    return ast.unparse(_Reader(0, ()).visit(ast.parse(text)))
 
 
 class _Reader(ast.NodeTransformer):

@@ -14,7 +14,7 @@ from pathlib import Path
 from diurnal.codebase import Codebase
 
 
-def helper_texts(tree: ast.AST, file: Path) -> dict[str, str]:
+def helper_texts(tree: ast.AST, file: Path, *, unused: bool = False) -> dict[str, str]:
     """Return the text of each own module that a file uses, directly or not, by its place in the project.
 
     Parameters
@@ -23,18 +23,24 @@ def helper_texts(tree: ast.AST, file: Path) -> dict[str, str]:
         The file as read, less what does not count.
     file : Path
         Where it is.
+    unused : bool
+        Whether modules that are imported and not used are wanted too: without them the file cannot be imported.
     """
     code = Codebase.around(file)
     found: dict[Path, str] = {}
     waiting = [(tree, file)]
     while waiting:
         one, place = waiting.pop()
-        for path in _imported(one, place, code):
+        for path in _imported(one, place, code, unused=unused):
             if path not in found and path != file.resolve():
                 found[path] = text_of(path)
                 waiting.append((_parsed(found[path]), path))
-    root = code.roots[0]
-    return {_place(path, root): text for path, text in sorted(found.items())}
+    return {_place(path, code.roots[0]): text for path, text in sorted(found.items())}
+
+
+def place_of(file: Path) -> str:
+    """Return the place of an own file in its project."""
+    return _place(file.resolve(), Codebase.around(file).roots[0])
 
 
 def text_of(path: Path) -> str:
@@ -54,15 +60,19 @@ def _place(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
-def _imported(tree: ast.AST, place: Path, code: Codebase) -> Iterator[Path]:
-    """Return the own files that a file imports and uses."""
+def _imported(tree: ast.AST, place: Path, code: Codebase, *, unused: bool) -> Iterator[Path]:
+    """Return the own files that a file imports and uses, or all that it imports."""
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+    def is_wanted(name: str) -> bool:
+        return unused or name in used
+
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            wanted = [alias for alias in node.names if (alias.asname or alias.name.partition(".")[0]) in used]
+            wanted = [alias for alias in node.names if is_wanted(alias.asname or alias.name.partition(".")[0])]
             yield from _files(code, (alias.name for alias in wanted))
         elif isinstance(node, ast.ImportFrom):
-            names = [alias.name for alias in node.names if alias.name == "*" or (alias.asname or alias.name) in used]
+            names = [alias.name for alias in node.names if alias.name == "*" or is_wanted(alias.asname or alias.name)]
             if names:
                 yield from _from(node, names, place, code)
 

@@ -96,6 +96,10 @@ class Place:
             raise NotFound(f"the lake has no {path}", advice="run the data interval again") from None
         return data
 
+    def exists(self, path: str) -> bool:
+        """Return whether there is a file under a path."""
+        return bool(self.fs.exists(self.url(path)))
+
     def delete(self, path: str) -> None:
         """Remove a file that nothing refers to."""
         self.fs.rm_file(self.url(path))

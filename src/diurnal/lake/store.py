@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from diurnal.arranging import Hasher
 
 ROWS_AT_ONCE = 16_384  # while the part at the border is cut
-KINDS = ("batches", "train", "test", "candidates", "twins", "parts")
+KINDS = ("batches", "train", "test", "candidates", "twins", "parts", "code")
 
 
 class Lake(Packages):
@@ -217,6 +217,10 @@ class Lake(Packages):
             with OrderedFile(scratch / "package.parquet", table.schema) as file:
                 file.write(table)
             return self._move_in(experiment, kind, interval, file)
+
+    def keep_bytes(self, experiment: str, kind: str, data: bytes, suffix: str) -> str:
+        """Keep a file that belongs to no data interval, named by its digest; gives its path."""
+        return self.put(f"{experiment}/{kind}/{hashlib.sha256(data).hexdigest()}{suffix}", data)
 
     def _move_in(self, experiment: str, kind: str, interval: DataInterval, file: OrderedFile) -> Package:
         """Put a finished file in its place, as a package."""

@@ -65,6 +65,8 @@ class Run:
         Digest of the experiment's code and of what it declares about its numbers.
     repeat : int
         0, or the number of the repetition that was asked for.
+    code : str
+        Path of the text of that code below the root of the lake; empty where it was not kept.
     """
 
     run_id: str
@@ -75,6 +77,7 @@ class Run:
     window_digest: str
     code_digest: str
     repeat: int = 0
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ class Samples:
         What was odd but allowed, of the fetch too.
     seconds : Mapping of str to float
         What the steps so far took, by name of the step.
+    finished : bool
+        Whether this very run has already been recorded, published and decided.
     """
 
     run: Run
@@ -129,6 +134,7 @@ class Samples:
     test: tuple[Package, ...]
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    finished: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,8 @@ class SearchResult:
         What the steps so far took, by name of the step.
     own_code : tuple of str
         Full names of the project's own classes and functions that the twin holds.
+    environment : Mapping of str to Any
+        The Python, machine, CPU and threads that it was tuned with: see :mod:`diurnal.environment`.
     """
 
     run: Run
@@ -181,6 +189,7 @@ class SearchResult:
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     own_code: tuple[str, ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -277,6 +286,8 @@ class ModelFile:
         What it takes and gives: columns and their types, target, classes, and golden rows with their predictions.
     library_versions : Mapping of str to str
         What it was fitted with.
+    environment : Mapping of str to Any
+        The Python, machine, CPU and threads that it was fitted with.
     """
 
     run: Run
@@ -284,6 +295,7 @@ class ModelFile:
     digest: str
     signature: Mapping[str, Any]
     library_versions: Mapping[str, str]
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from diurnal.values import DataInterval, Run
 from diurnal.warehouse.connected import Connected, Row, one
 from diurnal.warehouse.tables import experiments, model_versions
 
-_OWN = frozenset({"recorded_at", "decided_at", "promoted", "reason"})  # the warehouse's to say
+_OWN = frozenset({"recorded_at", "decided_at", "promoted", "reason", "model_version"})  # the warehouse's to say
 
 
 class Runs(Connected):
@@ -70,7 +70,8 @@ class Runs(Connected):
         Returns
         -------
         dict
-            The row as it is stored. Once the run's model is published, that is the row that was stored before.
+            The row as it is stored. Once the run's model is published, that is the row that was stored before; only
+            its table of candidates may be another one, of the same search.
 
         Raises
         ------
@@ -89,8 +90,16 @@ class Runs(Connected):
         upsert = upsert.on_conflict_do_update(index_elements=["run_id"], set_=changed, where=~published)
         with self.fenced_by("record", run) as connection:
             connection.execute(upsert)
+            connection.execute(_candidates_of_the_same(run, finite))
             stored = connection.execute(sa.select(experiments).where(experiments.c.run_id == run.run_id)).mappings()
             return one(stored.one()) or {}
+
+
+def _candidates_of_the_same(run: Run, row: Mapping[str, Any]) -> sa.Update:
+    """Point to another table of candidates, if the search that it is of found what is recorded: the former was lost."""
+    same = [experiments.c[name].is_not_distinct_from(row.get(name)) for name in ("cv_score_mean", "cv_score_std")]
+    found = sa.update(experiments).where(experiments.c.run_id == run.run_id, *same)
+    return found.where(experiments.c.candidates != row.get("candidates")).values(candidates=row.get("candidates"))
 
 
 def _identity(run: Run) -> Row:
@@ -104,6 +113,7 @@ def _identity(run: Run) -> Row:
         "batch_digest": run.batch_digest,
         "window_digest": run.window_digest,
         "code_digest": run.code_digest,
+        "code": run.code or None,
     }
 
 

@@ -121,6 +121,11 @@ experiments = sa.Table(
     sa.Column("decided_at", _INSTANT),
     sa.Column("promoted", sa.Boolean()),
     sa.Column("reason", sa.Text()),
+    sa.Column("code", sa.Text()),
+    _json("environment"),
+    _json("twin", optional=True),
+    sa.Column("uncompared", sa.Text()),
+    sa.Column("model_version", sa.Integer()),
 )
 model_versions = sa.Table(
     "model_versions",
@@ -135,6 +140,7 @@ model_versions = sa.Table(
     _json("library_versions"),
     sa.Column("trusted", JSONB(none_as_null=True), nullable=False, server_default=sa.text("'[]'")),
     _needed("created_at", _INSTANT, _NOW),
+    _json("environment"),
 )
 promotions = sa.Table(
     "promotions",

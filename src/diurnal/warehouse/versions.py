@@ -60,8 +60,12 @@ class Versions(Connected):
                 signature=dict(model.signature),
                 library_versions=dict(model.library_versions),
                 trusted=sorted(trusted),
+                environment=dict(model.environment),
             )
-            return _model_version(connection.execute(new.returning(*_VERSION)).one())
+            published = _model_version(connection.execute(new.returning(*_VERSION)).one())
+            of_run = sa.update(experiments).where(experiments.c.run_id == run.run_id)
+            connection.execute(of_run.values(model_version=published.version))
+            return published
 
     def promote(
         self,
