@@ -202,3 +202,65 @@ def test_rows_of_a_store_before_this_are_read(project, stores):
     assert project.run("2026-11-01", stores).already
     assert json.loads(project.command("runs", "clinic", "--json").stdout)[0]["run_id"] == first.run["run_id"]
     assert patients("2026-11-01").shape[0] == shown(project)
+
+
+def test_a_version_replayed_comes_out_equal_though_code_and_source_have_gone_on(project, stores):
+    project.declare("drop='ward', window='7d'")
+    for date in ("2026-11-01", "2026-11-02", "2026-11-03"):
+        project.bring(date)
+        project.run(date, stores)
+    project.declare("drop='ward', window='7d', test_size=0.2")
+    for file in (project.folder / "incoming").iterdir():
+        file.unlink()
+    with psycopg.connect(project.warehouse_url) as connection:
+        connection.execute("drop view batch_data_clinic")
+        connection.execute("drop table batch_rows_clinic")
+    for version in (1, 2, 3):
+        done = project.command("replay", "clinic", str(version), "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = json.loads(done.stdout)
+        assert (found["equal"], found["results"]) == (True, [])
+        assert found["digest"] == stores.warehouse.version("clinic", version)["digest"]
+    said = project.command("replay", "clinic", "2").stdout
+    assert said.startswith("version 2 of clinic came out equal: its digest is ")
+
+
+def test_replay_names_what_differs(project, stores):
+    project.bring("2026-11-01")
+    project.run("2026-11-01", stores)
+    with psycopg.connect(project.warehouse_url) as connection:
+        connection.execute(
+            'update experiments set test_score = 0.5, library_versions = library_versions || \'{"scipy": "0.1"}\''
+        )
+    done = project.command("replay", "clinic", "1", "--json")
+    assert done.returncode == 65
+    found = json.loads(done.stdout)
+    assert [(one["what"], one["recorded"]) for one in found["results"]] == [("test_score", 0.5)]
+    assert [one["what"] for one in found["surroundings"]] == ["scipy"]
+
+
+def test_replay_uses_the_helpers_of_that_time(project, stores):
+    pattern = str(project.folder / "incoming" / "{start:%Y-%m-%d}.csv")
+    (project.folder / "experiments" / "clinic.py").write_text(HELPED.format(pattern=pattern, declared="drop='ward'"))
+    helper = project.folder / "helper.py"
+    project.bring("2026-11-01")
+    for strengths in ("[0.1, 1.0]", "[5.0]"):
+        helper.write_text(f"STRENGTHS = {strengths}\n")
+        done = project.command("run", "clinic", "--date", "2026-11-01")
+        assert done.returncode == 0, done.stderr
+    helper.unlink()
+    for version in ("1", "2"):
+        done = project.command("replay", "clinic", version)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_replay_without_kept_code_needs_the_same_code(project, stores):
+    project.bring("2026-11-01")
+    project.run("2026-11-01", stores)
+    with psycopg.connect(project.warehouse_url) as connection:
+        connection.execute("update experiments set code = null")
+    assert project.command("replay", "clinic", "1").returncode == 0
+    project.declare("drop='ward', test_size=0.2")
+    done = project.command("replay", "clinic", "1")
+    assert done.returncode == 2
+    assert "is not kept as a file" in done.stderr

@@ -11,7 +11,8 @@ import importlib
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -159,6 +160,43 @@ def import_file(path: Path, project: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+@contextmanager
+def in_place_of(code: Codebase, folder: Path) -> Iterator[Codebase]:
+    """Let another state of own code, in another folder, be imported meanwhile; what is imported of `code` comes back.
+
+    Parameters
+    ----------
+    code : Codebase
+        The code of the project as it is.
+    folder : Path
+        Where the other state is.
+
+    Yields
+    ------
+    Codebase
+        The other state.
+    """
+    path, other = list(sys.path), Codebase.of([folder])
+    aside = _imported_of(code)
+    for name in aside:
+        del sys.modules[name]
+    sys.path[:] = [entry for entry in path if not code.holds(Path(entry or ".") / "any.py")]
+    importlib.invalidate_caches()
+    try:
+        yield other
+    finally:
+        for name in _imported_of(other):
+            del sys.modules[name]
+        sys.modules.update(aside)
+        sys.path[:] = path
+        importlib.invalidate_caches()
+
+
+def _imported_of(code: Codebase) -> dict[str, ModuleType]:
+    files = {name: _file(module) for name, module in list(sys.modules.items())}
+    return {name: sys.modules[name] for name, file in files.items() if file is not None and code.holds(file)}
 
 
 def put_on_path(project: Path | None, *folders: Path) -> None:

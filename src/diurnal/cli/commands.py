@@ -254,6 +254,23 @@ def rollback(name: str, version: int | None, reason: str, yes: bool, json_: bool
 
 
 @diurnal.command()
+@name_argument
+@click.argument("version", type=version_type)
+@as_json
+def replay(name: str, version: int, json_: bool) -> None:
+    """Make a version again from the batches and the code that its row names, and compare; nothing is changed."""
+    from diurnal import replay as replaying
+    from diurnal.cli import printing
+    from diurnal.cli.progress import fits
+
+    with _stores() as stores, fits(json_) as progress:
+        found = replaying.replay(stores, _known(stores, name), version, lambda: _find(name), progress=progress)
+    printing.replayed(found, json_)
+    if not found.equal:
+        raise SystemExit(65)
+
+
+@diurnal.command()
 @click.argument("model", metavar="MODEL")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option(

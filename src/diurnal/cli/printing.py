@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from diurnal.errors import BatchRefused, DiurnalError, NotEnoughData, Superseded
 if TYPE_CHECKING:
     from diurnal.day import Stores
     from diurnal.flow import Outcome
+    from diurnal.replay import Replay
     from diurnal.settings import Settings
     from diurnal.values import DataInterval, ModelVersion
 
@@ -127,6 +129,19 @@ def outcome(done: Outcome, json_: bool, settings: Settings, stores: Stores) -> N
         },
         json_=False,
     )
+
+
+def replayed(found: Replay, json_: bool) -> None:
+    """Print what came out of a replay, and what differs."""
+    if json_:
+        click.echo(json.dumps({**asdict(found), "equal": found.equal}, indent=2, default=_jsonable))
+        return
+    came = "came out equal" if found.equal else f"came out different in {len(found.results)} results"
+    click.echo(f"version {found.version} of {found.experiment} {came}: its digest is {found.digest[:12]}")
+    for heading, listed in (("results", found.results), ("not as it was", found.surroundings)):
+        if listed:
+            click.echo(f"\n{heading}:")
+            rows([vars(one) for one in listed], False, ["what", "recorded", "replayed"])
 
 
 def not_enough(interval: DataInterval, lacking: NotEnoughData, json_: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ import click
 from diurnal.flow import names
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from diurnal.values import DataInterval
 
 
@@ -62,14 +64,29 @@ class Bar(Watch):
 
 
 @contextmanager
+def fits(json_: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show on a terminal how many fits of a single search are done."""
+    if json_ or not sys.stderr.isatty():
+        yield None
+        return
+    with _bar() as bar:
+        task = bar.add_task("tune", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
 def progress(intervals: Sequence[DataInterval], json_: bool) -> Iterator[Watch]:
     """Show how far the runs of some data intervals are."""
     if json_ or not sys.stderr.isatty():
         yield Watch() if json_ else Lines()
         return
+    with _bar() as bar:
+        yield Bar(bar, intervals)
+
+
+def _bar() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = [TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield Bar(bar, intervals)
+    return Progress(*columns, console=Console(stderr=True), transient=True)
