@@ -16,6 +16,28 @@ dag = build_dag("clinic")
 """
 
 
+EDITING = """
+from diurnal import experiment
+
+
+def rows(interval):
+    import pandas as pd
+
+    with open({helper!r}, "w") as helper:  # somebody edits it, once the batch is asked for
+        helper.write("STRENGTHS = [5.0]")
+    return pd.read_csv({pattern!r}.format(start=interval.start))
+
+
+@experiment(source=rows, target="ill", key="patient", drop="ward")
+def clinic():
+    from helper import STRENGTHS
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+
+    return GridSearchCV(LogisticRegression(), {{"C": STRENGTHS}}, cv=3)
+"""
+
+
 pytestmark = pytest.mark.xdist_group("airflow")  # with --dist=loadgroup, one worker has the one process
 
 
@@ -128,10 +150,28 @@ def test_a_finished_day_is_skipped_and_a_forced_one_is_not(run, project):
     seen = run(batch("2026-11-01"), batch("2026-11-01", force=True))
     states = {task: state for task, (state, _) in seen["runs"][0]["tasks"].items()}
     assert seen["runs"][0]["state"] == "success"
-    assert {task for task, state in states.items() if state == "success"} == {"storage", "fetch"}
-    assert {state for task, state in states.items() if task not in ("storage", "fetch")} == {"skipped"}
+    seen_to = {"storage", "fetch", "save_batch", "split"}  # the batch and its samples are put back if they are lost
+    assert {task for task, state in states.items() if state == "success"} == seen_to
+    assert {state for task, state in states.items() if task not in seen_to} == {"skipped"}
     assert query(project.warehouse_url, "select version, repeat from model_versions join experiments using (run_id)"
                  " order by version") == [(1, 0), (2, 1)]  # fmt: skip
+
+
+def test_an_edit_while_a_run_is_under_way_fails_for_good_and_names_the_file(run, project):
+    helper = project.folder / "helper.py"
+    helper.write_text("STRENGTHS = [0.1, 1.0]\n")
+    project.bring("2026-11-01")
+    text = EDITING.format(helper=str(helper), pattern=str(project.folder / "incoming" / "{start:%Y-%m-%d}.csv"))
+    (project.folder / "experiments" / "clinic.py").write_text(text)
+    (first,) = run(batch("2026-11-01"))["runs"]
+    assert first["state"] == "failed"
+    assert first["tasks"]["fetch"][0] == "success"
+    assert {tuple(first["tasks"][name]) for name in ("save_batch", "split")} == {("failed", 1)}
+    assert "the code of clinic was changed" in first["log"], first["log"][-3000:]
+    assert "since this run fetched its batch: helper.py (its digest was" in first["log"]
+    (second,) = run(batch("2026-11-01"))["runs"]
+    assert second["state"] == "success"
+    assert query(project.warehouse_url, "select best_params from experiments") == [({"C": 5.0},)]
 
 
 def test_a_window_that_is_too_small_is_skipped_and_its_batch_counts_later(run, project):
