@@ -298,7 +298,7 @@ def of_one_code(step: Callable[Concatenate[Day, P], R]) -> Callable[Concatenate[
     """Let a step begin only if its code is that of the run that it belongs to, which is named in what it is given."""
 
     @wraps(step)
-    def guarded(day: Day, *given: P.args, **named: P.kwargs) -> R:
+    def guarded(day: Day, /, *given: P.args, **named: P.kwargs) -> R:
         runs = (value if isinstance(value, Run) else getattr(value, "run", None) for value in given)
         day.refuse_other_code(next(run for run in runs if run is not None))
         return step(day, *given, **named)

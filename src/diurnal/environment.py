@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 IMAGE = "DIURNAL_IMAGE"  # set by those who build and deploy images: a tag or a digest
+FIT_THREADS = 1  # of BLAS and OpenMP in each fit: sums do not depend on the number of cores
 
 
 def environment() -> dict[str, Any]:
     """Return the Python, the machine, its CPU, and the numerical libraries that are loaded, in JSON's types.
 
-    Each of those chooses its kernels by the CPU, and sums in an order that depends on kernel and threads.
+    Each of those chooses its kernels by the CPU, and sums in an order that depends on the kernel and on the threads.
 
     Examples
     --------
@@ -23,24 +24,19 @@ def environment() -> dict[str, Any]:
     """
     from threadpoolctl import threadpool_info
 
-    pools = threadpool_info()
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": _cpu(),
         "image": os.environ.get(IMAGE),
-        "kernels": sorted({_kernel(pool) for pool in pools}),
-        "threads": {_name(pool): pool["num_threads"] for pool in pools},
+        "kernels": sorted({_kernel(pool) for pool in threadpool_info()}),
+        "threads": FIT_THREADS,
     }
 
 
 def _kernel(pool: dict[str, Any]) -> str:
-    return " ".join(filter(None, [_name(pool), pool["version"], pool.get("architecture")]))
-
-
-def _name(pool: dict[str, Any]) -> str:
-    return str(pool["internal_api"])
+    return " ".join(filter(None, [pool["internal_api"], pool["version"], pool.get("architecture")]))
 
 
 @functools.cache

@@ -22,7 +22,8 @@ _DEFAULTS = {
     "spark": "local[*]",
 }
 _VARIABLES = {f"DIURNAL_{key.upper()}": key for key in _DEFAULTS}
-_OTHER_VARIABLES = ("DIURNAL_PROJECT", "DIURNAL_FAULT")  # the latter is for tests only: see diurnal.faults
+# the second is for the rows of runs (diurnal.environment), the third for tests only (diurnal.faults)
+_OTHER_VARIABLES = ("DIURNAL_PROJECT", "DIURNAL_IMAGE", "DIURNAL_FAULT")
 _WAREHOUSE_CONNECTION = f"{PREFIX}DIURNAL_WAREHOUSE"
 _SPARK_CONNECTION = f"{PREFIX}DIURNAL_SPARK"
 

@@ -12,6 +12,7 @@ from typing import Any
 from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
+from diurnal.environment import FIT_THREADS
 from diurnal.errors import DeclarationError, DiurnalError, TryAgainLater
 
 
@@ -21,7 +22,7 @@ def fitting() -> Iterator[list[Any]]:
 
     What is warned of is collected, to be said once in the row of the run and not a thousand times on the terminal.
     """
-    with threadpool_limits(1), python_warnings.catch_warnings(record=True) as seen:
+    with threadpool_limits(FIT_THREADS), python_warnings.catch_warnings(record=True) as seen:
         python_warnings.simplefilter("always")
         try:
             yield seen
