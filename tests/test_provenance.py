@@ -3,12 +3,13 @@
 import contextlib
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from diurnal import flow, steps
+from diurnal import flow, steps, upkeep
 from diurnal.day import Day
 from diurnal.errors import CodeChanged
 from diurnal.experiment import Code, find
@@ -264,3 +265,17 @@ def test_replay_without_kept_code_needs_the_same_code(project, stores):
     done = project.command("replay", "clinic", "1")
     assert done.returncode == 2
     assert "is not kept as a file" in done.stderr
+
+
+def test_kept_code_is_verified_and_stays(project, stores):
+    project.bring("2026-11-01")
+    row = project.run("2026-11-01", stores).run
+    file = Path(stores.lake.url(row["code"]))
+    removed = upkeep.gc(stores, older_than=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
+    assert row["code"] not in " ".join(removed)
+    assert file.is_file()
+    file.write_text(file.read_text().replace("Tell who is ill", "Tell who is well"))
+    assert ("code", "damaged") in {(finding.kind, finding.state) for finding in upkeep.verify(stores)}
+    done = project.command("replay", "clinic", "1")
+    assert done.returncode == 65
+    assert "is not what its name says" in done.stderr

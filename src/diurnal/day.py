@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from diurnal import splitting
 from diurnal.codebase import Codebase
-from diurnal.errors import CodeChanged, DeclarationError, DiurnalError, ModelRefused, NotFound
+from diurnal.errors import CodeChanged, DeclarationError, DiurnalError, ModelRefused, NotFound, PackageRefused
 from diurnal.splitting import Roles
 from diurnal.values import DataInterval, Package, Run, SearchResult
 
@@ -152,8 +152,8 @@ class Day:
         if now.digest == run.code_digest:
             return
         try:
-            changes = "; ".join(now.changes(Code.loads(self.stores.lake.get(run.code)))) if run.code else ""
-        except NotFound:
+            changes = "; ".join(now.changes(Code.loads(self.stores.lake.kept_bytes(run.code)))) if run.code else ""
+        except (NotFound, PackageRefused):
             changes = ""
         raise CodeChanged(
             f"the code of {self.experiment.name} was changed since this run fetched its batch"

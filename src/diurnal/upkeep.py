@@ -25,7 +25,7 @@ class Finding:
     Attributes
     ----------
     kind : str
-        ``"package"``, ``"candidates"``, ``"model"`` or ``"load"``.
+        ``"package"``, ``"candidates"``, ``"code"``, ``"model"`` or ``"load"``.
     experiment, name : str
         Whose it is, and which.
     state : str
@@ -58,10 +58,10 @@ def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
     for row in packages:
         state = _state(stores.lake.digest_of(row["path"], hashed), row["digest"])
         yield Finding("package", row["experiment"], row["path"], state)
-    for run in _of(stores.warehouse.runs(), experiment):
-        if path := run["candidates"]:
-            state = _state(stores.lake.digest_of(path), PurePosixPath(path).stem)
-            yield Finding("candidates", run["experiment"], path, state)
+    runs = _of(stores.warehouse.runs(), experiment)
+    for kind in ("candidates", "code"):
+        for path, owner in sorted({run[kind]: run["experiment"] for run in runs if run[kind]}.items()):
+            yield Finding(kind, owner, path, _state(stores.lake.digest_of(path), PurePosixPath(path).stem))
     for row in _of(stores.warehouse.versions(), experiment):
         state = _state(stores.models.digest_of(row["path"]), row["digest"])
         yield Finding("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
@@ -168,7 +168,7 @@ def gc(stores: Stores, *, older_than: timedelta, now: datetime | None = None, dr
     warehouse = stores.warehouse
     runs = warehouse.runs()
     referred, spared = _files(stores, map(_package, warehouse.packages()))
-    referred |= {run["candidates"] for run in runs}
+    referred |= {run[kind] for run in runs for kind in ("candidates", "code")}
     removed = []
     for path, written in stores.lake.files():
         if path not in referred and path.rpartition("/")[0] not in spared and written.astimezone(UTC) < limit:

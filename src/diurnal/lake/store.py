@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from itertools import chain
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from diurnal.arranging import Arrangement, arrange
+from diurnal.errors import PackageRefused
 from diurnal.lake import parts as parting
 from diurnal.lake.manifest import SUFFIX, Manifest
 from diurnal.lake.packages import Packages
@@ -221,6 +223,19 @@ class Lake(Packages):
     def keep_bytes(self, experiment: str, kind: str, data: bytes, suffix: str) -> str:
         """Keep a file that belongs to no data interval, named by its digest; gives its path."""
         return self.put(f"{experiment}/{kind}/{hashlib.sha256(data).hexdigest()}{suffix}", data)
+
+    def kept_bytes(self, path: str) -> bytes:
+        """Give a file that :meth:`keep_bytes` kept.
+
+        Raises
+        ------
+        PackageRefused
+            If it is not what its name says it is.
+        """
+        data = self.get(path)
+        if hashlib.sha256(data).hexdigest() != PurePosixPath(path).stem:
+            raise PackageRefused(f"the file {path} is not what its name says it is", advice="restore it from a backup")
+        return data
 
     def _move_in(self, experiment: str, kind: str, interval: DataInterval, file: OrderedFile) -> Package:
         """Put a finished file in its place, as a package."""
