@@ -271,6 +271,7 @@ def test_kept_code_is_verified_and_stays(project, stores):
     project.bring("2026-11-01")
     row = project.run("2026-11-01", stores).run
     file = Path(stores.lake.url(row["code"]))
+    assert ("code", "good") in {(finding.kind, finding.state) for finding in upkeep.verify(stores)}
     removed = upkeep.gc(stores, older_than=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
     assert row["code"] not in " ".join(removed)
     assert file.is_file()

@@ -166,8 +166,7 @@ def _outcome(day: Day, run_id: str, *, already: bool) -> Outcome:
     row = day.stores.warehouse.run(run_id)
     if row is None:
         raise DiurnalError(f"the run {run_id} left no row, and no error either")
-    versions = [v["version"] for v in day.stores.warehouse.versions(day.experiment.name) if v["run_id"] == run_id]
-    return Outcome(row, versions[0] if versions else None, bool(row["promoted"]), row["reason"], already)
+    return Outcome(row, row["model_version"], bool(row["promoted"]), row["reason"], already)
 
 
 def _nobody(_name: str, _seconds: float) -> None:

@@ -218,10 +218,8 @@ def known(stores: Stores, settings: Settings, reference: str) -> str:
 
 def runs(stores: Stores, name: str) -> list[dict[str, Any]]:
     """Give the rows of an experiment's runs, each with the version that it published, if it did."""
-    numbers = {row["run_id"]: row["version"] for row in stores.warehouse.versions(name)}
     return [
-        {**run, "version": numbers.get(run["run_id"]), "twin_score": _twin_score(run)}
-        for run in stores.warehouse.runs(name)
+        {**run, "version": run["model_version"], "twin_score": _twin_score(run)} for run in stores.warehouse.runs(name)
     ]
 
 

@@ -31,12 +31,19 @@ carry dates. :mod:`~diurnal.models.canonical` replaces both, so that the same fi
 any process.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from diurnal.models.archive import MAX_BYTES
 from diurnal.models.forms import dump_and_read_back, form_of, is_of_spark, loads
 from diurnal.models.golden import signature
 from diurnal.models.own import OWN, own_names, with_own_names
-from diurnal.models.serialising import MAX_BYTES, dumps, refuse_untrusted
 from diurnal.models.store import Models, rehearse
 from diurnal.models.versions import library_versions
+
+if TYPE_CHECKING:
+    from diurnal.models.serialising import dumps, refuse_untrusted
 
 __all__ = [
     "MAX_BYTES",
@@ -54,3 +61,12 @@ __all__ = [
     "signature",
     "with_own_names",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import skops when it is needed: it takes two seconds, and most commands neither read nor write a model."""
+    if name in ("dumps", "refuse_untrusted"):
+        from diurnal.models import serialising
+
+        return getattr(serialising, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

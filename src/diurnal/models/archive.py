@@ -18,6 +18,7 @@ import numpy as np
 
 from diurnal.errors import ModelRefused
 
+MAX_BYTES = 2**31 - 1  # of a model's file
 MAX_MEMBERS = 65_534  # what a zip directory can count without its 64-bit extension, which we never write
 MAX_SCHEMA_BYTES = 128 * 2**20  # ten thousand trees take about a third of it
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from diurnal.codebase import Codebase
-from diurnal.models import serialising
+from diurnal.models.archive import MAX_BYTES
 
 SKOPS, SPARK = "skops", "spark.zip"
 FORMS = (SKOPS, SPARK)
@@ -39,6 +39,8 @@ def dump_and_read_back(
         The URL of a folder that Spark's executors reach, where there are any elsewhere.
     """
     if not is_of_spark(estimator):
+        from diurnal.models import serialising  # skops, with what it imports, takes two seconds
+
         return serialising.dump_and_read_back(estimator, trusted, code)
     from diurnal.models import spark
 
@@ -51,7 +53,7 @@ def loads(
     *,
     code: Codebase | None = None,
     form: str = SKOPS,
-    max_bytes: int = serialising.MAX_BYTES,
+    max_bytes: int = MAX_BYTES,
     scratch: str | None = None,
 ) -> Any:
     """Read an estimator from bytes whose origin is known, in the form that the file's name says.
@@ -62,6 +64,8 @@ def loads(
         If anything is not as :func:`dump_and_read_back` would have written it, or of a type that is not trusted.
     """
     if form == SKOPS:
+        from diurnal.models import serialising
+
         return serialising.loads(data, trusted, code, max_bytes=max_bytes)
     from diurnal.models import spark
 

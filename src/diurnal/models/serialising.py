@@ -12,12 +12,10 @@ import skops.io
 from diurnal.codebase import Codebase
 from diurnal.errors import ModelRefused, UsageError
 from diurnal.models import libraries, nodes
-from diurnal.models.archive import pack, unpack
+from diurnal.models.archive import MAX_BYTES, pack, unpack
 from diurnal.models.canonical import canonical
 from diurnal.models.reasons import NO_PICKLE, Reason, joined, lost, unsaved
 from diurnal.models.structure import refuse_bad_structure
-
-MAX_BYTES = 2**31 - 1
 
 # Of skops 0.16. It ships readers for protocols 0 and 1 too, and the file says which one reads it.
 PROTOCOL = 2

@@ -21,10 +21,10 @@ import fsspec
 from diurnal import faults
 from diurnal.codebase import Codebase
 from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater, UsageError
+from diurnal.models.archive import MAX_BYTES
 from diurnal.models.forms import FORMS, dump_and_read_back, form_of, loads
 from diurnal.models.golden import refuse_other_answers
 from diurnal.models.own import OWN
-from diurnal.models.serialising import MAX_BYTES
 from diurnal.models.versions import library_versions, refuse_other_versions
 from diurnal.values import DataInterval
 

@@ -16,11 +16,10 @@ import fsspec
 
 from diurnal import spark
 from diurnal.errors import DiurnalError, ModelRefused
-from diurnal.models.archive import members, pack
+from diurnal.models.archive import MAX_BYTES, members, pack
 from diurnal.models.spark.folder import canonical, documents, user_types
 from diurnal.models.spark.trust import python_name, refuse_strange_types, refuse_untrusted
 
-MAX_BYTES = 2**31 - 1
 _NAMES = re.compile(r"(?:\w[\w-]{0,99}/){1,12}part-\d{5}\.(?:txt|parquet)", re.ASCII)
 _LONGEST_NAME = 400
 
