@@ -61,8 +61,9 @@ def code_of(
 
     path = Path(function.__code__.co_filename)
     in_file = bool(text) and path.is_file()
-    counted = _file_code(function, text, others) if in_file else _own_code(function, text)
-    helpers = helper_texts(_counted(function, text, others), path) if in_file else {}
+    tree = _counted(function, text, others) if in_file else None
+    counted = ast.unparse(tree) if tree else _own_code(function, text)
+    helpers = helper_texts(tree, path) if tree else {}
     place = place_of(path) if in_file else path.name
     parts = {
         place: counted,
@@ -126,10 +127,6 @@ def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
     """Give the line that ``co_firstlineno`` names: the first decorator's, where there is one."""
     decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
     return decorators[0].lineno if decorators else node.lineno
-
-
-def _file_code(function: FunctionType, text: str, others: Collection[int]) -> str:
-    return ast.unparse(_counted(function, text, others))
 
 
 def _counted(function: FunctionType, text: str, others: Collection[int]) -> ast.AST:
