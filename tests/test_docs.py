@@ -1,5 +1,7 @@
 """What the pages say has run."""
 
+import inspect
+import json
 import re
 import subprocess
 import sys
@@ -9,18 +11,43 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diurnal import flow
+from diurnal import Limits, experiment, flow
 from diurnal.day import Day
+from diurnal.sources import Files
 from projects import Project, day
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")])
 
 
-def test_commands_page_is_what_the_program_says():
-    code = "import sys; sys.path.insert(0, 'docs'); import generate; sys.stdout.write(generate.page())"
+def test_written_pages_are_what_the_program_says():
+    code = (
+        "import sys, json; sys.path.insert(0, 'docs'); import generate; "
+        "sys.stdout.write('\\0' + json.dumps({page.name: text for page, text in generate.pages().items()}))"
+    )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert said == (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"), "run `make docs`"
+    for name, text in json.loads(said.partition("\0")[2]).items():
+        assert text == (ROOT / "docs" / name).read_text(encoding="utf-8"), f"{name}: run `make docs`"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of pyspark, which pandera imports
+def test_every_argument_of_experiment_has_an_example_that_is_allowed():
+    code = "import sys, json; sys.path.insert(0, 'docs'); import generate; print('\\0' + json.dumps(generate.EXAMPLES))"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    examples = json.loads(said.partition("\0")[2])
+    parameters = inspect.signature(experiment).parameters.values()
+    assert set(examples) == {one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
+    import pandera.pandas
+
+    names = {"Files": Files, "Limits": Limits, "pa": pandera.pandas}
+    needed = {"source": Files("a.csv"), "target": "y", "window": "30d", "start_date": "2026-01-01"}
+    for name, example in examples.items():
+        given = eval(f"dict({example.partition('  #')[0]})", names)
+        assert list(given) == [name]
+
+        @experiment(**needed | given)
+        def example():
+            pass
 
 
 def test_readmes_experiment_runs(tmp_path, warehouse_url):
@@ -67,5 +94,22 @@ def test_every_command_in_a_page_exists():
     from diurnal.cli.commands import diurnal
 
     for page in PAGES:
-        for word in re.findall(r"^diurnal (\w+)", page.read_text(encoding="utf-8"), re.M):
+        text = page.read_text(encoding="utf-8")
+        blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.S))
+        for word in [*re.findall(r"^diurnal ([a-z]+)", blocks, re.M), *re.findall(r"`diurnal ([a-z]+)", text)]:
             assert word in diurnal.commands, f"{page.name} names `diurnal {word}`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_of_the_project_that_a_page_names_exists(page):
+    if page.parent.name == "decisions" or page.name == "CHANGELOG.md":
+        return  # they speak of what was
+    for name in re.findall(r"`((?:src|tests|docs|benchmarks|deploy|examples)/[\w./-]+\.\w+)`", page.read_text("utf-8")):
+        assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_make_target_in_a_page_exists(page):
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    for name in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text("utf-8"), re.M):
+        assert name in targets, f"{page.name} names `make {name}`"

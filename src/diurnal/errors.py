@@ -27,6 +27,23 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+__all__ = [
+    "BatchRefused",
+    "CodeChanged",
+    "ConfigurationError",
+    "DeclarationError",
+    "DiurnalError",
+    "ModelRefused",
+    "NotAllowed",
+    "NotEnoughData",
+    "NotFound",
+    "PackageRefused",
+    "Problem",
+    "Superseded",
+    "TryAgainLater",
+    "UsageError",
+]
+
 
 class DiurnalError(Exception):
     """The root of all errors that diurnal raises on purpose.
