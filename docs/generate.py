@@ -83,6 +83,7 @@ EXAMPLES = {
     "promotion": 'promotion="superior"',
     "tuning_tasks": "tuning_tasks=4",
     "trusted": 'trusted=("our_package.Encoder",)',
+    "new_columns": 'new_columns="accept"',
     "checks": 'checks=pa.DataFrameSchema({"age": pa.Column(float, pa.Check.ge(0))})',
     "limits": "limits=Limits(min_rows=1_000, max_null=0.2)",
     "tags": 'tags=("sales", "hourly")',
@@ -111,8 +112,9 @@ def commands_page() -> str:
 
 def _commands(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
     yield name, command
+    arguments = [str(one.metavar) for one in command.params if isinstance(one, click.Argument)]
     for word, below in sorted(getattr(command, "commands", {}).items()):
-        yield from _commands(f"{name} {word}", below)
+        yield from _commands(" ".join([name, *arguments, word]), below)
 
 
 def experiment_page() -> str:

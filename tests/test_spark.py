@@ -495,6 +495,55 @@ def test_newest_row_of_a_key_is_learnt_and_known_ones_are_not_compared(opened, t
     assert fresh.n_rows == 230
 
 
+def test_contract_changes_are_accepted_and_read_through_as_on_one_machine(opened, tmp_path, warehouse_url, another_url):
+    from diurnal import accepting
+
+    frames, digests = {}, {}
+    for kind, url in (("spark", warehouse_url), ("sklearn", another_url)):
+        project = Project.make(tmp_path / kind, url)
+        (project.folder / "diurnal.toml").write_text('[diurnal]\nspark = "local[2]"\n')
+        declare(project, parquet(project), "drop=('patient', 'ward'), duplicates='drop', window='all'",
+                **({} if kind == "spark" else {"text": SKLEARN}))  # fmt: skip
+        first, later = patients("2026-11-01"), patients("2026-11-02")
+        first["age"] = first["age"].round().astype("int64")
+        bring_parquet(project, "2026-11-01", first)
+        stores = opened(project)
+        fetched(project, stores, "2026-11-01")
+        bring_parquet(project, "2026-11-02", later.rename(columns={"pressure": "mm"}).assign(weight=1.5))
+        the_day = Day(project.experiment(), day("2026-11-02"), stores, by="test")
+        with pytest.raises(BatchRefused, match="diurnal contract clinic accept"):
+            fetch(the_day)
+        found = accepting.accept(the_day, {"pressure": "mm"}, "a test")
+        assert [change.change for change in found.changes] == ["renamed-column", "new-column", "wider-kind"]
+        batch, samples = fetched(project, stores, "2026-11-02")
+        digests[kind] = [package.digest for package in (batch.package, *samples.train, *samples.test)]
+        backend = backend_of(the_day.experiment.build())
+        data = backend.read(the_day, samples.train, the_day.schema)
+        if kind == "spark":
+            rows = data.frame.select("age", "mm", "weight").toArrow().to_pandas()
+        else:
+            rows = data.X[["age", "mm", "weight"]]
+        frames[kind] = rows.sort_values(["mm", "age"]).reset_index(drop=True)
+    assert digests["spark"] == digests["sklearn"]
+    pd.testing.assert_frame_equal(frames["spark"], frames["sklearn"])
+
+
+def test_spark_champion_is_given_renamed_columns(opened, tmp_path, warehouse_url):
+    from diurnal import accepting
+
+    project = made(tmp_path, warehouse_url)
+    project.bring("2026-11-01")
+    stores = opened(project)
+    run(Day(project.experiment(), day("2026-11-01"), stores, by="test"))
+    project.bring("2026-11-02", patients("2026-11-02").rename(columns={"pressure": "mm"}))
+    text = (project.folder / "experiments" / "clinic.py").read_text()
+    (project.folder / "experiments" / "clinic.py").write_text(text.replace('"pressure"', '"mm"'))
+    the_day = Day(project.experiment(), day("2026-11-02"), stores, by="test")
+    accepting.accept(the_day, {"pressure": "mm"}, "a test")
+    second = run(the_day)
+    assert second.run["comparison"]["n_compared"] == second.run["n_test"]
+
+
 def test_no_group_is_on_both_sides_of_a_fold_or_known_to_the_champion(opened, tmp_path, warehouse_url):
     project = made(tmp_path, warehouse_url, declared="key='patient', groups='ward'")
     for date, n in (("2026-11-01", 12), ("2026-11-02", 20)):

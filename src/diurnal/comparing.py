@@ -10,10 +10,12 @@ champion.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from diurnal.backends import backend_of
+from diurnal.contract.fitted import Columns
 from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater
 from diurnal.values import Comparison, ModelVersion, Package, Samples, Uncompared, finite
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from diurnal.day import Day
 
 
-def against_champion(
+def against_champion(  # noqa: PLR0911 - one for each reason
     day: Day, samples: Samples, twin: Any, schema: Schema
 ) -> tuple[int | None, Comparison | None, Uncompared | None, list[str]]:
     """Compare the twin with the champion.
@@ -56,25 +58,44 @@ def against_champion(
     said, number = "not compared", champion.version
     if not test.n_rows:
         return number, None, "no-evidence", [f"the batch has no test samples: champion {number} is {said}"]
+    row = day.stores.warehouse.version(champion.experiment, number)
+    fitted_on = Columns.of(row["signature"], schema)
     try:
-        model = _load(day, champion)
+        model = _load(day, row)
     except (ConfigurationError, ModelRefused) as error:
         return number, None, "unusable", [f"champion {number} cannot be loaded: {error.message}"]
+    if fitted_on.lacking:
+        return number, None, "other-contract", [f"champion {number} cannot score this batch: {fitted_on.lacking}"]
     try:
-        fresh = _unseen(day, champion, samples, twin, schema)
+        fresh = _unseen(day, champion, samples, twin, fitted_on.with_features(schema))
         if fresh is None or not fresh.n_rows:
             learnt = f"champion {number} has learnt all {test.n_rows} test samples of this batch: {said}"
             return number, None, "nothing-new", [learnt]
+        model, twin = _taking(model, fitted_on, fresh), _taking(twin, Columns.now(schema), fresh)
         return number, *_compare(day, number, model, twin, fresh)
     except (TryAgainLater, NotAllowed, OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a model says to rows that it cannot take, it gave no evidence
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        return number, None, "no-evidence", [f"champion {number} could not be scored: {first[0]}"]
+        return number, None, *_failed(number, error, row["signature"].get("classes"), schema)
 
 
-def _load(day: Day, champion: ModelVersion) -> Any:
-    row = day.stores.warehouse.version(champion.experiment, champion.version)
+def _failed(number: int, error: Exception, known: Sequence[Any] | None, schema: Schema) -> tuple[Uncompared, list[str]]:
+    """Say why a champion could not be scored."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    unknown = [label for label in schema.classes or () if known is not None and label not in known]
+    if not unknown:
+        return "no-evidence", [f"champion {number} could not be scored: {first}"]
+    labels = ", ".join(map(ascii, unknown))
+    return "other-contract", [
+        f"champion {number} cannot score this batch: it does not know the label {labels} ({first})"
+    ]
+
+
+def _taking(model: Any, columns: Columns, data: Data) -> Any:
+    return backend_of(model).taking(model, columns.names, data)
+
+
+def _load(day: Day, row: Mapping[str, Any]) -> Any:
     return day.stores.models.load(
         row["path"],
         row["digest"],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from diurnal.arranging import Hasher
     from diurnal.backends.sklearn import Needs
-    from diurnal.contract import Schema
+    from diurnal.contract import Contract, Schema
     from diurnal.experiment import Experiment
     from diurnal.lake import Lake
     from diurnal.models import Models
@@ -84,14 +84,25 @@ class Day:
     force: bool = False
     progress: Callable[[int, int], None] | None = None
 
+    def fixed_contract(self) -> Contract | None:
+        """Give all versions of the contract, if there is one; the declaration must agree with the newest."""
+        from diurnal.contract import Contract
+
+        contract = Contract.from_rows(self.stores.warehouse.contracts(self.experiment.name))
+        return None if contract is None else contract.with_newest(self._agreed(contract.newest.schema))
+
     def fixed_schema(self) -> Schema | None:
-        """Give the schema that the first batch fixed, if there was one; the declaration must agree with it."""
+        """Give the newest version of the contract, if there is one; the declaration must agree with it."""
+        return self._fixed(None)
+
+    def _fixed(self, version: int | None) -> Schema | None:
         from diurnal.contract import Schema
 
-        stored = self.stores.warehouse.schema(self.experiment.name)
-        if stored is None:
-            return None
-        schema = Schema.from_dict(stored)
+        stored = self.stores.warehouse.schema(self.experiment.name, version)
+        return None if stored is None else self._agreed(Schema.from_dict(stored))
+
+    def _agreed(self, schema: Schema) -> Schema:
+        """Give the schema with what may be declared anew; the declaration must agree with the rest."""
         for word, declared, fixed in (
             ("target", self.experiment.target, schema.target),
             ("key", self.experiment.key, schema.key),
@@ -99,11 +110,13 @@ class Day:
             ("groups", self.experiment.groups, schema.metadata.groups),
         ):
             if declared != fixed:
+                by, name = "contract has" if schema.has_changed else "first batch fixed", self.experiment.name
                 raise DeclarationError(
-                    f"{self.experiment.name} declares the {word} {declared!r}; its first batch fixed {fixed!r}",
-                    advice=f"declare {word}={fixed!r}, or make it an experiment of its own, under another name",
+                    f"{name} declares the {word} {declared!r}; its {by} {fixed!r}",
+                    advice=f"declare {word}={fixed!r}, or make it an experiment of its own, under another name; a new "
+                    f"name is accepted first: diurnal contract {name} accept --date DATE --rename OLD=NEW --why TEXT",
                 )
-        if self.experiment.drop != schema.drop and not schema.key:
+        if self.experiment.drop != schema.drop and not schema.key and not schema.has_changed:
             raise DeclarationError(
                 f"{self.experiment.name} drops {self.experiment.drop}, and dropped {schema.drop} when its first batch "
                 "came; without a key the features say which samples are for testing",
@@ -116,18 +129,31 @@ class Day:
         declared = replace(schema, drop=self.experiment.drop, metadata=self.experiment.metadata)
         for problem in declared.metadata.problems(declared.columns):
             raise DeclarationError(f"{self.experiment.name}: {problem.what}", advice="name a column of the batches")
-        if declared.identity != schema.identity:
+        present = [name for name in schema.identity if name in schema.names]
+        if (not schema.key and not set(declared.features).issuperset(present)) or declared.identity != schema.identity:
             raise DeclarationError(
                 f"{self.experiment.name} has the features {', '.join(declared.features)} now, and had "
-                f"{', '.join(schema.features)} when its first batch came; without a key they say which samples are for "
+                f"{', '.join(schema.identity)} when its first batch came; without a key they say which samples are for "
                 "testing",
                 advice="declare drop, sample_weight and order_by as before, or a key and another name",
             )
         return declared
 
+    def is_newest(self) -> bool:
+        """Tell whether no later data interval has a batch."""
+        last = self.stores.warehouse.newest_batch(self.experiment.name)
+        return last is None or last <= self.interval.start
+
+    def schema_of(self, run: Run) -> Schema:
+        """Give the version of the contract that a run reads rows through: the newest one when its batch was fetched."""
+        schema = self._fixed(run.contract or None)
+        if schema is None:
+            raise DiurnalError(f"{self.experiment.name} has no schema, which its first batch fixes")
+        return schema
+
     @property
     def schema(self) -> Schema:
-        """The schema, once a batch has been fetched."""
+        """The newest version of the contract, once a batch has been fetched."""
         schema = self.fixed_schema()
         if schema is None:
             raise DiurnalError(f"{self.experiment.name} has no schema, which its first batch fixes")
@@ -166,26 +192,60 @@ class Day:
         """The URL of a folder in the lake for what is removed again, which Spark's executors reach as well."""
         return f"{self.stores.lake.address}/.tmp"
 
-    def hasher(self, schema: Schema) -> Hasher:
-        """Give the function that hashes the identity of rows."""
-        return lambda rows: splitting.identities(rows, schema.identity, self.experiment.name)
+    def hasher(self, schema: Schema, *, present_only: bool = False) -> Hasher:
+        """Give the function that hashes the identity of rows, less the columns that are gone if `present_only`."""
+        from diurnal.contract import identity
 
-    def group_hasher(self, column: str) -> Hasher:
+        return identity.hasher(schema, self.experiment.name, present_only=present_only)
+
+    def group_hasher(self, schema: Schema) -> Hasher:
         """Give the function that hashes the group of rows."""
-        return lambda rows: splitting.identities(rows, [column], self.experiment.name)
+        from diurnal.contract import identity
 
-    def roles(self, schema: Schema) -> Roles:
-        """Give what tells which rows are for training and which for testing: of groups, all rows have one role."""
+        return identity.group_hasher(schema, str(schema.metadata.groups), self.experiment.name)
+
+    def roles(self, schema: Schema, package: Package | None = None) -> Roles:
+        """Give what tells which rows are for training and which for testing: of groups, all rows have one role.
+
+        A package of an earlier version of the contract may have another name for the target.
+        """
+        target = schema.target
+        if package is not None and schema.has_changed:
+            target = schema.called(target, self.stores.lake.schema(package).names) or target
         if schema.metadata.groups is not None:
-            groups = self.group_hasher(schema.metadata.groups)
-            return Roles(lambda: groups, self.experiment.test_size, schema.target, in_order=False)
+            groups = self.group_hasher(schema)
+            return Roles(lambda: groups, self.experiment.test_size, target, in_order=False)
         hasher, keep = self.hasher(schema), schema.keeps_duplicates
         return Roles(
             lambda: splitting.Numbered(hasher) if keep else hasher,
             self.experiment.test_size,
-            schema.target,
+            target,
             in_order=not keep,
         )
+
+    def rows(
+        self, package: Package, schema: Schema, columns: Sequence[str], *, n_rows: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream some columns of a package, read through a version of the contract.
+
+        Parameters
+        ----------
+        package : Package
+            Of that version or an earlier one.
+        schema : Schema
+            The version.
+        columns : sequence of str
+            Which of its columns, also of those that are gone.
+        n_rows : int, optional
+            At most so many at once.
+        """
+        lake = self.stores.lake
+        if not schema.has_changed:
+            return lake.batches(package, columns, n_rows=n_rows)
+        from diurnal.contract import reading
+
+        needed = reading.needed(schema, columns, lake.schema(package).names)
+        return reading.read_through(lake.batches(package, needed, n_rows=n_rows), schema, columns)
 
     def window(self, package: Package) -> tuple[Window, list[str]]:
         """Give the batches to learn from, this interval's last, and a warning if some lack."""
@@ -239,7 +299,7 @@ class Day:
         pyarrow.Table
             With the features, the target, groups, weights and order at least.
         """
-        from diurnal.merging import merged, unknown
+        from diurnal.merging import merged
 
         keep = schema.keeps_duplicates
         merges = len(packages) > 1 and not keep
@@ -248,21 +308,37 @@ class Day:
         needed |= set(schema.identity if share < 1 or merges or without else ())
         if merges and not schema.key:  # two rows are one sample if they agree on everything
             needed |= set(schema.names)
-        columns = [name for name in schema.names if name in needed]
+        columns = [column.name for column in schema.all_columns if column.name in needed]
         at_once = max(4_096, min(ROWS_SIDE_BY_SIDE, CELLS_SIDE_BY_SIDE // len(columns)) // len(packages))
-        streams = [self.stores.lake.batches(package, columns, n_rows=at_once) for package in packages]
+        streams = [self.rows(package, schema, columns, n_rows=at_once) for package in packages]
         if share < 1:
             streams = [self._sampled(stream, schema, share) for stream in streams]
         tables = _one_by_one(streams) if keep else merged(streams, self.hasher(schema), keyed=bool(schema.key))
         if without:
-            others = [self.stores.lake.batches(one, sorted(schema.identity), n_rows=at_once) for one in without]
-            tables = unknown(tables, others, self.hasher(schema))
+            tables = self.unknown(tables, without, schema, n_rows=at_once)
         return (_labelled(table, schema.target) for table in tables)
+
+    def unknown(
+        self, rows: Iterable[pa.Table], known: Sequence[Package], schema: Schema, *, n_rows: int | None = None
+    ) -> Iterator[pa.Table]:
+        """Leave out the rows whose sample is in one of some packages.
+
+        Without a key, rows of before and after a column was dropped are one sample if they agree on the others.
+        """
+        from diurnal import merging
+
+        identity = sorted(schema.identity)
+        others = [self.rows(one, schema, identity, n_rows=n_rows) for one in known]
+        if schema.lacks_identity:
+            return merging.unknown_groups(rows, others, self.hasher(schema, present_only=True))
+        return merging.unknown(rows, others, self.hasher(schema))
 
     def _sampled(self, batches: Iterable[pa.RecordBatch], schema: Schema, share: float) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
-        hasher = splitting.sample_hasher(schema.identity, self.experiment.name)
+        from diurnal.contract import identity
+
+        hasher = identity.hasher(schema, splitting.sample_salt(self.experiment.name))
         if schema.keeps_duplicates:
             hasher = splitting.Numbered(hasher)
         for batch in batches:

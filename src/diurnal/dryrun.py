@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from diurnal import fetching, flow
+from diurnal import fetching, flow, suggesting
 from diurnal.backends import backend_of
-from diurnal.errors import DiurnalError
+from diurnal.errors import BatchRefused, DiurnalError
 from diurnal.lake import Lake
 from diurnal.models import Models, library_versions, with_own_names
 
@@ -121,15 +121,20 @@ def _try(
 
 def _fetched(dry: Day, found: DryRun) -> tuple[Package, Schema]:
     with dry.stores.lake.workspace() as folder:
-        package, schema, warnings = fetching.bring_in(dry, dry.fixed_schema(), folder)
-    found.warnings += warnings
-    return package, schema
+        contract = dry.fixed_contract()
+        try:
+            brought = fetching.bring_in(dry, contract, folder)
+        except BatchRefused as refusal:
+            suggesting.extend(dry, contract, refusal)
+            raise
+    found.warnings += brought.warnings
+    return brought.package, brought.held.newest
 
 
 def _samples(dry: Day, backend: Backend, package: Package, schema: Schema) -> tuple[Data, Package | None]:
     """Give some samples to learn from, and some to judge by, if there are any."""
     lake, experiment = dry.stores.lake, dry.experiment
-    train, test = lake.cut(experiment.name, dry.interval, package, dry.roles(schema))
+    train, test = lake.cut(experiment.name, dry.interval, package, dry.roles(schema, package))
     data = backend.read(dry, [train], schema, share=_share(train))
     if not test.n_rows:
         return data, None

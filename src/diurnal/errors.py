@@ -7,6 +7,7 @@
     ├── UsageError            exit  2   the call is wrong
     │   └── NotFound          exit  2   the call names something that is not there
     ├── BatchRefused          exit 65   a batch breaks its contract; it is in quarantine
+    ├── ContractRefused       exit 65   a change of a contract is not acceptable; the contract stays as it is
     ├── PackageRefused        exit 65   a package of the lake is not what its name says it is
     ├── ModelRefused          exit 65   a model file is not what the warehouse says it is
     ├── CodeChanged           exit 75   the code is another than when the run began; begin again from `fetch`
@@ -141,6 +142,25 @@ class BatchRefused(DiurnalError, ValueError):
         listed = "; ".join(map(str, self.problems[:10]))
         more = f"; and {len(self.problems) - 10} more problems" if len(self.problems) > 10 else ""
         super().__init__(f"the batch is refused: {listed}{more}", advice=advice)
+
+
+class ContractRefused(DiurnalError, ValueError):
+    """A batch holds what no version of its contract would take in. The contract stays as it is.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        Every reason that was found.
+    """
+
+    exit_status = 65
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            f"the change cannot be accepted: {'; '.join(map(str, self.problems[:10]))}",
+            advice="correct the source; what cannot be corrected is an experiment of its own, under another name",
+        )
 
 
 class PackageRefused(DiurnalError, ValueError):

@@ -5,69 +5,142 @@ from __future__ import annotations
 import statistics
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diurnal.errors import DeclarationError, DiurnalError, TryAgainLater
+from diurnal.contract import holding
+from diurnal.contract.holding import Held
+from diurnal.errors import BatchRefused, DeclarationError, DiurnalError, TryAgainLater
 from diurnal.values import Package
 
 if TYPE_CHECKING:
-    from diurnal.contract import Schema
+    from diurnal.contract import Contract, Schema
+    from diurnal.contract.schema import Task
     from diurnal.day import Day
     from diurnal.lake import Spool
 
 
-def bring_in(day: Day, fixed: Schema | None, folder: Path) -> tuple[Package, Schema, list[str]]:
+@dataclass(frozen=True)
+class Brought:
+    """A batch that was brought in.
+
+    Attributes
+    ----------
+    package : Package
+        It, in the lake.
+    held : Held
+        What it was held against, and what it adds to the contract.
+    warnings : list of str
+        What was odd but allowed.
+    """
+
+    package: Package
+    held: Held
+    warnings: list[str]
+
+
+def bring_in(day: Day, contract: Contract | None, folder: Path) -> Brought:
     """Bring the batch in: as it came, checked, and then ordered and kept."""
     from diurnal.backends import backend_of
-    from diurnal.contract import Inspection, infer, satisfying
 
     experiment = day.experiment
     made = experiment.build()
     backend = backend_of(made)
     task = backend.task(made)
+    fixed = contract.newest.schema if contract else None
     if fixed and fixed.task != task:
         raise DeclarationError(
             f"{experiment.name} is a {task} now and was a {fixed.task} when its first batch came",
             advice="give the new task an experiment of its own, under another name",
         )
     backend.check_metadata(made, experiment.metadata)
-    brought = backend.bring_in(day, fixed, task, folder)
-    if brought is not None:
-        return (
-            brought.package,
-            brought.schema,
-            [*brought.warnings, *_repeated(brought.schema, fixed, brought.n_repeated)],
-        )
+    brought = backend.bring_in(day, contract, task, folder)
+    if brought is None:
+        return _streamed(day, contract, task, folder)
+    warnings = [*brought.warnings, *_repeated(brought.held.newest, fixed, brought.n_repeated)]
+    return Brought(brought.package, brought.held, [*brought.held.warnings, *warnings])
+
+
+def _streamed(day: Day, contract: Contract | None, task: Task, folder: Path) -> Brought:
+    """Let the rows stream through this process."""
     warnings: list[str] = []
-    spool = _spooled(day, folder, warnings.append)
-    schema = fixed
-    if schema is None or schema.lacks_classes:
-        found = infer(
-            lambda: iter(spool),
-            target=experiment.target,
-            key=experiment.key,
-            drop=experiment.drop,
-            duplicates=experiment.duplicates,
-            metadata=experiment.metadata,
-            task=task,
-            limits=experiment.limits,
-        )
-        schema = schema.with_classes_of(found) if schema else found
-    inspection = Inspection(schema, experiment.limits, alone=experiment.window == 1)
+    rows = spooled(day, folder, warnings.append)
+    header = rows.schema.names if rows.schema is not None else []
+    held = holding.hold(
+        contract,
+        day.experiment,
+        day.interval.start,
+        header,
+        lambda schema: found_in(day, rows, task, schema),
+        is_newest=day.is_newest,
+    )
+    for layout in held.layouts[:-1]:
+        with suppress(BatchRefused):
+            return _kept(day, contract, held, layout, rows, warnings)
+    return _kept(day, contract, held, held.layouts[-1], rows, warnings)
+
+
+def found_in(day: Day, rows: Spool, task: Task, schema: Schema | None) -> Schema:
+    """Find the schema that a batch by itself would fix; the roles of columns are those of a schema, if one is given."""
+    from diurnal.contract import infer
+
+    header = rows.schema.names if rows.schema is not None else []
+    return infer(lambda: iter(rows), task=task, **holding.declared_of(day.experiment, schema, header))
+
+
+def _kept(day: Day, contract: Contract | None, held: Held, layout: Schema, rows: Spool, warnings: list[str]) -> Brought:
+    from diurnal.contract import Inspection
+
+    experiment, newest = day.experiment, held.newest
+    limits = holding.limits_of(experiment.limits, layout, newest)
+    inspection = Inspection(layout, limits, alone=experiment.window == 1)
     package, arrangement = day.stores.lake.write(
         experiment.name,
         "batches",
         day.interval,
-        satisfying(inspection.read(spool), experiment.checks),
-        schema.arrow,
-        day.hasher(schema),
-        key=schema.key,
-        keep=schema.keeps_duplicates,
-        n_rows=spool.n_rows,
-        n_bytes=spool.n_bytes,
+        holding.satisfying(inspection.read(rows), experiment.checks, layout, newest),
+        layout.arrow,
+        day.hasher(newest),
+        key=layout.key,
+        keep=layout.keeps_duplicates,
+        n_rows=rows.n_rows,
+        n_bytes=rows.n_bytes,
     )
-    return package, schema, [*warnings, *inspection.warnings, *_repeated(schema, fixed, arrangement.n_repeated)]
+    repeated = _repeated(newest, contract.newest.schema if contract else None, arrangement.n_repeated)
+    return Brought(package, held, [*warnings, *held.warnings, *inspection.warnings, *repeated])
+
+
+def fix(day: Day, contract: Contract | None, brought: Brought) -> int:
+    """Fix the contract that the first batch gave, or append what a later one added; gives the number of its version.
+
+    Raises
+    ------
+    TryAgainLater
+        If another run did so in the meantime.
+    """
+    warehouse, name, held = day.stores.warehouse, day.experiment.name, brought.held
+    plain, digest = held.newest.to_dict(), brought.package.digest
+    if contract is None:
+        number, done = 1, warehouse.fix_schema(name, plain, digest, by=day.by) == plain
+    elif not held.changes:
+        return contract.newest.number
+    else:
+        number = contract.newest.number + 1
+        done = warehouse.accept(
+            name,
+            number,
+            plain,
+            since=day.interval.start,
+            by=day.by,
+            why=held.why,
+            changes=[change.to_dict() for change in held.changes],
+            batch_digest=digest,
+        )
+    if not done:
+        raise TryAgainLater("another run has just fixed the schema of this experiment", advice="run it again")
+    return number
 
 
 def _repeated(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]:
@@ -83,7 +156,7 @@ def _repeated(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]
     return []
 
 
-def _spooled(day: Day, folder: Path, warn: Callable[[str], object]) -> Spool:
+def spooled(day: Day, folder: Path, warn: Callable[[str], object]) -> Spool:
     """Bring the batch in as it comes; what fails in the user's own source is said to have failed there."""
     from diurnal.lake import Spool
     from diurnal.sources import record_batches

@@ -147,7 +147,7 @@ def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -
     features = [column["name"] for column in row["signature"]["columns"]]
     batches = iter(batches)
     first = next(batches, None)
-    schema = _schema(stores, row["experiment"], features, set() if first is None else set(first.schema.names))
+    schema, names = _schema(stores, row, set() if first is None else set(first.schema.names))
     inspection = Inspection(schema, Limits(extra="ignore", max_null=1.0, allow_empty=True), training=False)
     empty = True
     for batch in () if first is None else inspection.read(chain([first], batches)):
@@ -155,7 +155,8 @@ def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -
             empty = False
             rows = pa.Table.from_batches([batch])
             keys = {name: rows.column(name) for name in schema.key}
-            yield pa.table(_beside(keys, backend.predictions(model, rows.select(features), row["signature"])))
+            given = rows.select(names).rename_columns(features)
+            yield pa.table(_beside(keys, backend.predictions(model, given, row["signature"])))
     if empty:
         yield _nothing(schema, row["signature"])
 
@@ -182,16 +183,29 @@ def _nothing(schema: Schema, signature: dict[str, Any]) -> pa.Table:
     return pa.table(columns)
 
 
-def _schema(stores: Stores, experiment: str, features: list[str], given: set[str]) -> Schema:
-    """Give what rows to predict must hold: the model's features, and the key if they have it."""
-    from diurnal.contract import Metadata, Schema
+def _schema(stores: Stores, row: dict[str, Any], given: set[str]) -> tuple[Schema, list[str]]:
+    """Give what rows to predict must hold, and the names of the model's features in them, in its order.
 
-    stored = stores.warehouse.schema(experiment)
+    A model of an earlier version of the contract takes its features under the names that it knows or the present ones.
+    """
+    from diurnal.contract import Column, Metadata, Schema
+
+    stored = stores.warehouse.schema(row["experiment"])
     if stored is None:
-        raise DiurnalError(f"{experiment} has a model and no schema", advice="see what happened to the warehouse")
+        raise DiurnalError(
+            f"{row['experiment']} has a model and no schema", advice="see what happened to the warehouse"
+        )
     schema = Schema.from_dict(stored)
+    known = {name: column for column in schema.all_columns for name in column.names}
+    features = []
+    for fitted in row["signature"]["columns"]:
+        name, kind = fitted["name"], fitted["kind"]
+        now = known.get(name, Column(name, kind))
+        kind = now.kind if (kind, now.kind) == ("int", "float") else kind
+        features.append(replace(now, name=name if name in given else now.name, kind=kind))
     key = schema.key if given.issuperset(schema.key) else ()
-    wanted = {*features, *key}
-    return replace(
-        schema, columns=tuple(c for c in schema.columns if c.name in wanted), key=key, drop=(), metadata=Metadata()
-    )
+    names = [column.name for column in features]
+    beside = [column for column in schema.columns if column.name in key and column.name not in names]
+    columns = (*features, *beside)
+    wanted = replace(schema, columns=columns, key=key, drop=(), metadata=Metadata(), gone=(), origins=())
+    return wanted, names

@@ -117,6 +117,9 @@ def _uncompared(evaluation: Evaluation, version: int | None, *, nothing_new: boo
         return Decision(nothing_new, said)
     if evaluation.uncompared == "unusable":
         return Decision(True, f"the champion (version {version}) cannot be loaded here, so it serves nobody")
+    if evaluation.uncompared == "other-contract":
+        said = f"the champion (version {version}) is of an earlier version of the contract and cannot score this batch"
+        return Decision(True, f"{said}: see the warnings")
     return Decision(
         False, f"there is no evidence against the champion (version {version}): see the warnings; promote it by hand"
     )

@@ -7,6 +7,7 @@ parameters, and the champion is another one by now.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from diurnal.values import Comparison, Evaluation, ModelFile, SearchResult, Uncompared
@@ -87,9 +88,16 @@ def model_file(day: Day, run: Run) -> ModelFile | None:
     return ModelFile(run, **{name: version[name] for name in _MODEL})
 
 
-def is_finished(day: Day, run: Run) -> bool:
-    """Return whether a run is decided and what it has kept is still there, so that no step after `split` is needed."""
-    row = day.stores.warehouse.run(run.run_id)
+def as_begun(run: Run, row: dict[str, Any] | None) -> Run:
+    """Return a run with the version of the contract that its row names: what is recorded was read through that one."""
+    return run if row is None or not row["contract_version"] else replace(run, contract=row["contract_version"])
+
+
+def is_finished(day: Day, run: Run, row: dict[str, Any] | None) -> bool:
+    """Return whether a run is decided and what it has kept is still there, so that no step after `split` is needed.
+
+    `row` is its row of `experiments`, if it has one.
+    """
     if row is None or row["decided_at"] is None:
         return False
     return _has_candidates(day, row) and model_file(day, run) is not None

@@ -130,8 +130,9 @@ def replay(
 
 def _make_again(day: Day, row: Mapping[str, Any]) -> dict[str, Any]:
     """Carry out the steps from `split` to `refit`, and give what they come to, by the names of the row."""
-    schema, window = day.schema, _window(row["packages"])
-    samples = Samples(_run(day, row), window, *cutting.cut(day, window))
+    run, window = _run(day, row), _window(row["packages"])
+    schema = day.schema_of(run)
+    samples = Samples(run, window, *cutting.cut(day, window, schema))
     backend, made, data = sharding.to_tune(day, samples)
     tuned = backend.tune(made, data, progress=day.progress)
     _, twin = dump_and_read_back(tuned.twin, day.experiment.trusted, code=day.code, scratch=day.scratch)
@@ -169,7 +170,8 @@ def _interval(package: Mapping[str, Any]) -> DataInterval:
 
 def _run(day: Day, row: Mapping[str, Any]) -> Run:
     identity = ("epoch", "batch_digest", "window_digest", "code_digest", "repeat")
-    return Run(row["run_id"], day.experiment.name, day.interval, **{name: row[name] for name in identity})
+    values = {name: row[name] for name in identity} | {"contract": row["contract_version"] or 0}
+    return Run(row["run_id"], day.experiment.name, day.interval, **values)
 
 
 @contextmanager

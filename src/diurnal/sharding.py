@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from diurnal.backends import Backend, Data
+    from diurnal.contract import Schema
     from diurnal.day import Day
 
 
@@ -74,8 +75,8 @@ def to_tune(day: Day, samples: Samples) -> tuple[Backend, Any, Data]:
 
     search = day.experiment.build()
     backend = backend_of(search)
-    schema = day.schema
-    twice = samples.test if day.experiment.split == "time" or (schema.metadata.groups and schema.key) else ()
+    schema = day.schema_of(samples.run)
+    twice = samples.test if _may_be_on_both_sides(day, schema) else ()
     data = backend.read(day, samples.train, schema, share=day.share(samples.train), without=twice)
     if not data.n_rows:
         raise no_samples(day, "train")
@@ -83,6 +84,14 @@ def to_tune(day: Day, samples: Samples) -> tuple[Backend, Any, Data]:
     if lacking:
         raise NotEnoughData(lacking, advice=WIDER)
     return backend, search, data
+
+
+def _may_be_on_both_sides(day: Day, schema: Schema) -> bool:
+    """Tell whether a sample of the train packages may be in the test packages: as its role is not that of its identity.
+
+    Without a key, that is so too where a column that identified samples was dropped: see :mod:`diurnal.contract`.
+    """
+    return day.experiment.split == "time" or bool(schema.metadata.groups and schema.key) or schema.lacks_identity
 
 
 def no_samples(day: Day, side: str) -> NotEnoughData:

@@ -73,7 +73,7 @@ def role(values: Sequence[Scalar], experiment: str, test_size: float, number: in
     """
     import numpy as np
 
-    payload = experiment.encode() + b"\0" + b"".join(map(_canonical, values))
+    payload = experiment.encode() + b"\0" + b"".join(map(canonical, values))
     hashed = np.frombuffer(blake2b(payload, digest_size=8).digest(), dtype="<u8")
     return "test" if is_test(numbered(hashed, np.array([number])), test_size)[0] else "train"
 
@@ -234,10 +234,16 @@ def sample_hasher(columns: Sequence[str], experiment: str) -> Callable[[pa.Recor
     The hash is another one than the role's, so that a sample holds train and test rows as there are. A row that is in
     the sample of some share is in that of every larger one, for life.
     """
-    return lambda rows: identities(rows, columns, f"{experiment}\0sample")
+    return lambda rows: identities(rows, columns, sample_salt(experiment))
 
 
-def _canonical(value: Scalar) -> bytes:
+def sample_salt(experiment: str) -> str:
+    """Give what tells the hash of a sample from that of a role."""
+    return f"{experiment}\0sample"
+
+
+def canonical(value: Scalar) -> bytes:
+    """Give the canonical bytes of a cell."""
     if value is None:
         return b"n" + bytes(8)
     if isinstance(value, str):
@@ -256,13 +262,25 @@ def _canonical(value: Scalar) -> bytes:
 
 def _rows(batch: pa.RecordBatch | pa.Table, columns: Sequence[str]) -> list[bytes]:
     """Give the canonical bytes of each row; runs of numeric columns are laid out by NumPy, not cell by cell."""
+    pieces: list[list[bytes]] = []
+    for kind, names in groupby(columns, key=lambda name: _layout(batch.schema.field(name).type)):
+        arrays = [_whole(batch.column(name)) for name in names]
+        if kind == "numbers":
+            pieces.append(_numbers(arrays))
+        else:
+            pieces += [
+                piece for array in arrays for piece in (_texts(array) if kind == "text" else [array.to_pylist()])
+            ]
+    return pieces[0] if len(pieces) == 1 else [b"".join(row) for row in zip(*pieces, strict=True)]
+
+
+def _layout(given: pa.DataType) -> str:
+    """Tell how cells are laid out as bytes; those of binary columns are canonical bytes already."""
     import pyarrow as pa
 
-    pieces: list[list[bytes]] = []
-    for is_text, names in groupby(columns, key=lambda name: pa.types.is_string(batch.schema.field(name).type)):
-        arrays = [_whole(batch.column(name)) for name in names]
-        pieces += [piece for array in arrays for piece in _texts(array)] if is_text else [_numbers(arrays)]
-    return pieces[0] if len(pieces) == 1 else [b"".join(row) for row in zip(*pieces, strict=True)]
+    if pa.types.is_binary(given):
+        return "bytes"
+    return "text" if pa.types.is_string(given) else "numbers"
 
 
 def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:

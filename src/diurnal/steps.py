@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from diurnal import recorded, sharding
 from diurnal.day import of_one_code
-from diurnal.errors import BatchRefused, DeclarationError, ModelRefused, NotEnoughData, TryAgainLater
+from diurnal.errors import BatchRefused, DeclarationError, ModelRefused, NotEnoughData
 from diurnal.sharding import Part
 from diurnal.values import (
     Batch,
@@ -31,44 +31,44 @@ from diurnal.values import (
 )
 
 if TYPE_CHECKING:
-    from diurnal.contract import Schema
     from diurnal.day import Day, Window
 
 
 def fetch(day: Day) -> Batch:
     """Fetch the interval's batch, check it against its contract, and keep it; the pointer moves to it."""
-    from diurnal import fetching, quarantine
+    from diurnal import fetching, quarantine, suggesting
 
     started = time.perf_counter()
     name, lake, warehouse = day.experiment.name, day.stores.lake, day.stores.warehouse
     code = day.experiment.code  # before anything of the user's runs, so that no later change of it goes unseen
     epoch = warehouse.claim(name, day.interval, by=day.by)
-    fixed = day.fixed_schema()
+    contract = day.fixed_contract()
     with lake.workspace() as folder:
         try:
-            package, schema, warnings = fetching.bring_in(day, fixed, folder)
+            brought = fetching.bring_in(day, contract, folder)
         except BatchRefused as refusal:
             where = quarantine.keep(lake, name, day.interval, folder, refusal)
-            refusal.advice = " ".join(filter(None, [refusal.advice, f"what came is kept in {where}"]))
+            suggesting.extend(day, contract, refusal, f"what came is kept in {where}")
             raise
-    if not _is_fixed(day, fixed, schema, package):
-        raise TryAgainLater("another run has just fixed the schema of this experiment", advice="run it again")
+    package, version = brought.package, fetching.fix(day, contract, brought)
     lake.register(warehouse.identity)
     warehouse.keep_batch(name, day.interval, epoch, package)
     window, lacking = day.window(package)
     lacking += fetching.unusual(day, package)
     kept = lake.keep_bytes(name, "code", code.dumps(), ".json")
-    run = _run(day, epoch, package, window, kept)
-    finished = recorded.is_finished(day, run)
-    return Batch(run, package, window, (*warnings, *lacking), finished, time.perf_counter() - started)
+    run = _run(day, epoch, package, window, kept, version)
+    row = warehouse.run(run.run_id)
+    run, finished = recorded.as_begun(run, row), recorded.is_finished(day, run, row)
+    return Batch(run, package, window, (*brought.warnings, *lacking), finished, time.perf_counter() - started)
 
 
 @of_one_code
 def save_batch(day: Day, batch: Batch) -> int:
     """Copy the batch to the warehouse, as a load of its own behind the view ``batch_data_<experiment>``."""
-    schema, rows = day.schema, day.stores.lake.batches(batch.package)
-    leading = {schema.target, *schema.key}
-    return day.stores.warehouse.load(batch.run, batch.package, schema.arrow, rows, leading=leading)
+    schema, lake = day.schema, day.stores.lake  # the newest: the view follows no older version
+    columns = lake.schema(batch.package) if schema.has_changed else schema.arrow
+    rows, leading = lake.batches(batch.package), {schema.target, *schema.key}
+    return day.stores.warehouse.load(batch.run, batch.package, columns, rows, leading=leading, contract=schema)
 
 
 @of_one_code
@@ -77,7 +77,7 @@ def split(day: Day, batch: Batch) -> Samples:
     from diurnal import cutting
 
     started = time.perf_counter()
-    train, test = cutting.cut(day, batch.window)
+    train, test = cutting.cut(day, batch.window, day.schema_of(batch.run))
     if not train:
         raise sharding.no_samples(day, "train")
     return Samples(
@@ -110,7 +110,7 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
         tuned = backend.tune(search, data, progress=day.progress, parts=scored)
     except DeclarationError as error:
         # a fold without a class is what scikit-learn fails on; with more samples of it, it will not
-        if day.schema.task == "classification" and (lacking := backend.scarce(search, data)):
+        if day.schema_of(samples.run).task == "classification" and (lacking := backend.scarce(search, data)):
             raise NotEnoughData(f"{lacking} ({error.message})", advice=sharding.WIDER) from error
         raise
     twin, _ = models.dump_and_read_back(tuned.twin, day.experiment.trusted, code=day.code, scratch=day.scratch)
@@ -154,7 +154,7 @@ def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
     started = time.perf_counter()
     if (earlier := recorded.evaluation(day, search)) is not None:
         return earlier
-    schema, made = day.schema, day.experiment.build()
+    schema, made = day.schema_of(samples.run), day.experiment.build()
     backend = backend_of(made)
     data = backend.to_judge(day, samples.test, schema)
     if not data.n_rows:
@@ -228,7 +228,7 @@ def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
 
     if (earlier := recorded.model_file(day, samples.run)) is not None:
         return earlier
-    schema, made = day.schema, day.experiment.build()
+    schema, made = day.schema_of(samples.run), day.experiment.build()
     backend = backend_of(made)
     packages = [package for _, package in samples.window]
     data = backend.read(day, packages, schema, share=day.share(packages))
@@ -279,6 +279,7 @@ def promote(day: Day, version: ModelVersion, evaluation: Evaluation) -> Decision
         "test_score": evaluation.test_score,
         "champion_version": evaluation.champion_version,
         "comparison": asdict(comparison) if comparison else None,
+        "uncompared": evaluation.uncompared,
     }
     return day.stores.warehouse.promote(evaluation.run, version, decide, by=day.by, evidence=evidence)
 
@@ -290,15 +291,7 @@ def _test_size(day: Day, search: SearchResult, evaluation: Evaluation) -> float:
     return evaluation.n_test / (search.n_train + evaluation.n_test)
 
 
-def _is_fixed(day: Day, before: Schema | None, schema: Schema, package: Package) -> bool:
-    """Fix the schema that the first batch gave, or the labels that a later one completed; False if another run did."""
-    name, warehouse = day.experiment.name, day.stores.warehouse
-    if before is None:
-        return warehouse.fix_schema(name, schema.to_dict(), package.digest) == schema.to_dict()
-    return schema.classes == before.classes or warehouse.complete_classes(name, before.classes, schema.classes)
-
-
-def _run(day: Day, epoch: int, package: Package, window: Window, kept: str) -> Run:
+def _run(day: Day, epoch: int, package: Package, window: Window, kept: str, contract: int) -> Run:
     name, code = day.experiment.name, day.experiment.code_digest
     digests = [f"{interval.key}:{p.digest}" for interval, p in window]
     all_of_it = package.digest if len(window) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
@@ -306,4 +299,4 @@ def _run(day: Day, epoch: int, package: Package, window: Window, kept: str) -> R
     end = day.interval.end.isoformat()
     identity = hashlib.sha256(f"{end}\n{all_of_it}\n{code}\n{repeat}".encode()).hexdigest()[:12]
     run_id = f"{name}-{day.interval.key}-{identity}"
-    return Run(run_id, name, day.interval, epoch, package.digest, all_of_it, code, repeat, kept)
+    return Run(run_id, name, day.interval, epoch, package.digest, all_of_it, code, repeat, kept, contract)

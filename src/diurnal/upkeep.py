@@ -15,6 +15,7 @@ from diurnal.values import DataInterval, Package
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from diurnal.contract import Schema
     from diurnal.day import Stores
 
 
@@ -66,7 +67,7 @@ def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
         state = _state(stores.models.digest_of(row["path"]), row["digest"])
         yield Finding("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
     loads = [row for row in _of(stores.warehouse.loads(), experiment) if row["state"] == "complete"]
-    batches = _batches(stores, loads)
+    batches, contracts = _batches(stores, loads), _contracts(stores, loads)
     known = {
         (row["experiment"], row["data_interval_start"], row["digest"]): Package(
             row["path"], row["digest"], row["n_rows"]
@@ -76,7 +77,8 @@ def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
     }
     for row in loads:
         name = f"load {row['load_id']} of {row['data_interval_start'].astimezone(UTC):%Y-%m-%dT%H:%MZ}"
-        state = _load_state(stores, row, known[row["experiment"], row["data_interval_start"], row["digest"]])
+        package = known[row["experiment"], row["data_interval_start"], row["digest"]]
+        state = _load_state(stores, row, package, contracts[row["experiment"]])
         if row["shown"] and batches[row["experiment"], row["data_interval_start"].astimezone(UTC)] != row["digest"]:
             state = "outdated" if state == "good" else state
         yield Finding("load", row["experiment"], name, state)
@@ -91,6 +93,14 @@ def _batches(stores: Stores, loads: list[dict[str, Any]]) -> dict[tuple[str, dat
         for interval, package in stores.warehouse.window(experiment, upto):
             found[experiment, interval.start] = package.digest
     return found
+
+
+def _contracts(stores: Stores, loads: list[dict[str, Any]]) -> dict[str, Schema | None]:
+    """Give the newest version of the contract of each experiment that has loads."""
+    from diurnal.contract import Schema
+
+    found = {name: stores.warehouse.schema(name) for name in {row["experiment"] for row in loads}}
+    return {name: None if plain is None else Schema.from_dict(plain) for name, plain in found.items()}
 
 
 def _refuse_another(stores: Stores) -> None:
@@ -117,14 +127,14 @@ def _package(row: dict[str, Any]) -> Package:
     return Package(row["path"], row["digest"], row["n_rows"])
 
 
-def _load_state(stores: Stores, row: dict[str, Any], package: Package) -> str:
+def _load_state(stores: Stores, row: dict[str, Any], package: Package, contract: Schema | None) -> str:
     """Compare the rows of a load with those of its package, whatever their order."""
     try:
         schema = stores.lake.schema(package)
         kept = _content(stores.lake.batches(package))
     except DiurnalError:
         return "unknown"
-    loaded = _content(stores.warehouse.load_rows(row["experiment"], row["load_id"], schema))
+    loaded = _content(stores.warehouse.load_rows(row["experiment"], row["load_id"], schema, contract))
     return "good" if loaded == kept else "damaged"
 
 

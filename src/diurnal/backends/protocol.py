@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from diurnal.codebase import Codebase
-    from diurnal.contract import Metadata, Schema
+    from diurnal.contract import Contract, Metadata, Schema
+    from diurnal.contract.holding import Held
     from diurnal.paired import Paired
     from diurnal.values import Package
 
@@ -45,8 +46,21 @@ class Reader(Protocol):
     def hasher(self, schema: Schema) -> Any:
         """Give the function that hashes the identity of rows."""
 
-    def group_hasher(self, column: str) -> Any:
+    def is_newest(self) -> bool:
+        """Tell whether no later data interval has a batch."""
+
+    def group_hasher(self, schema: Schema) -> Any:
         """Give the function that hashes the group of rows."""
+
+    def rows(
+        self, package: Package, schema: Schema, columns: Sequence[str], *, n_rows: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream some columns of a package, read through a version of the contract."""
+
+    def unknown(
+        self, rows: Any, known: Sequence[Package], schema: Schema, *, n_rows: int | None = None
+    ) -> Iterator[pa.Table]:
+        """Leave out the rows whose sample is in one of some packages."""
 
     def learnable(
         self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0, without: Sequence[Package] = ()
@@ -81,7 +95,7 @@ class BroughtIn:
     ----------
     package : Package
         It, in the lake.
-    schema : Schema
+    held : Held
         What it was held against.
     warnings : list of str
         What was odd but allowed.
@@ -90,7 +104,7 @@ class BroughtIn:
     """
 
     package: Package
-    schema: Schema
+    held: Held
     warnings: list[str]
     n_repeated: int
 
@@ -149,8 +163,11 @@ class Backend(Protocol):
     def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
         """Refuse groups, weights or an order that it cannot use; warn of what does not use them."""
 
-    def bring_in(self, day: Reader, fixed: Schema | None, task: Task, folder: Path) -> BroughtIn | None:
+    def bring_in(self, day: Reader, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:
         """Fetch, check and keep the batch without this process seeing rows; None where they stream through it."""
+
+    def stream(self, day: Reader) -> Iterator[pa.RecordBatch] | None:
+        """Stream the batch of a source that only this backend reads; None for any other source."""
 
     def read(
         self,
@@ -205,6 +222,12 @@ class Backend(Protocol):
 
     def compare(self, made: Any, twin: Any, champion: Any, data: Any) -> Paired:
         """Compare two models by the main score, on rows to judge by, with the paired test that is made for it."""
+
+    def taking(self, model: Any, columns: Mapping[str, str], data: Any) -> Any:
+        """Let a fitted model take rows that have its columns under other names, among further ones.
+
+        `columns` has, for the name of each one at the time of the fit, the name in the rows.
+        """
 
     def signature(self, model: Any, data: Any, schema: Schema) -> dict[str, Any]:
         """Describe what a fitted model takes and gives."""

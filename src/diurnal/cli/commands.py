@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from diurnal.cli.airflow import airflow
+from diurnal.cli.contract import contract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -340,6 +341,7 @@ def warehouse(deed: str) -> None:
 
 
 diurnal.add_command(airflow)
+diurnal.add_command(contract)
 
 
 def _new_project(folder: str | None, name: str | None, *, force: bool, json_: bool, others: dict[str, object]) -> None:

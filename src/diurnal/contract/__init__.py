@@ -24,13 +24,25 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal.contract.metadata import Metadata
 from diurnal.contract.schema import KINDS, UNTYPED, Column, Schema
+from diurnal.contract.versions import Contract, Version
 
 if TYPE_CHECKING:
     from diurnal.contract.custom import satisfying
     from diurnal.contract.inference import infer
     from diurnal.contract.inspection import Inspection
 
-__all__ = ["KINDS", "UNTYPED", "Column", "Inspection", "Metadata", "Schema", "infer", "satisfying"]
+__all__ = [
+    "KINDS",
+    "UNTYPED",
+    "Column",
+    "Contract",
+    "Inspection",
+    "Metadata",
+    "Schema",
+    "Version",
+    "infer",
+    "satisfying",
+]
 
 _LAZY = {
     "infer": "diurnal.contract.inference",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -53,6 +53,8 @@ class Column:
         The distinct values of a feature of text in the first batch, sorted; None where they were more than 1,000.
     null_share : float, optional
         The share of nulls in the first batch, from 0 to 1; older contracts do not have it.
+    former : tuple of str
+        The names that it had in earlier versions of the contract, oldest first.
     """
 
     name: str
@@ -60,6 +62,17 @@ class Column:
     nullable: bool = True
     categories: tuple[str, ...] | None = None
     null_share: float | None = None
+    former: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> str:
+        """The name that it had first: it stays the same through all versions of a contract."""
+        return self.former[0] if self.former else self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that it has had, the present one first."""
+        return (self.name, *reversed(self.former))
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,11 @@ class Schema:
         Without a key: ``"drop"`` where rows that agree on everything are one sample, ``"keep"`` where each row is one.
     metadata : Metadata
         The columns with groups, weights, and what orders rows.
+    gone : tuple of Column
+        Columns of earlier versions of the contract that batches no longer have.
+    origins : tuple of (str, str)
+        Once columns have changed: the first name and the first kind of each column that says which sample a row is. The
+        role of a row is a hash of these, so that it stays through all versions.
 
     Examples
     --------
@@ -101,6 +119,8 @@ class Schema:
     classes: tuple[Any, ...] | None = None
     duplicates: Duplicates = "drop"
     metadata: Metadata = NO_METADATA
+    gone: tuple[Column, ...] = ()
+    origins: tuple[tuple[str, Kind], ...] = ()
 
     @property
     def arrow(self) -> pa.Schema:
@@ -116,8 +136,44 @@ class Schema:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """The columns whose values say which sample a row is: the key, or the features."""
-        return self.key or self.features
+        """The columns whose values say which sample a row is: the key, or the features that the first batch had."""
+        if not self.origins:
+            return self.key or self.features
+        now = {column.root: column.name for column in self.all_columns}
+        return tuple(now[root] for root, _ in self.origins)
+
+    @property
+    def all_columns(self) -> tuple[Column, ...]:
+        """The columns of all versions of the contract: those that batches have, then those that are gone."""
+        return (*self.columns, *self.gone)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether packages of earlier versions have other columns or kinds."""
+        return bool(self.origins)
+
+    @property
+    def lacks_identity(self) -> bool:
+        """Whether a column that said which sample a row is, without a key, is gone."""
+        return not self.key and any(column.name in self.identity for column in self.gone)
+
+    def column(self, name: str) -> Column:
+        """Give a column by its name, also one that is gone."""
+        return next(column for column in self.all_columns if column.name == name)
+
+    def called(self, name: str, among: Collection[str]) -> str | None:
+        """Give the name that a column has among those of a batch or package of any version; None: it is not there.
+
+        Examples
+        --------
+        >>> columns = (Column("price", "float", former=("cost",)),)
+        >>> Schema(columns, "price", origins=(("size", "int"),)).called("price", ["cost", "size"])
+        'cost'
+        """
+        if name in among or not self.has_changed:
+            return name if name in among else None
+        known = next((column for column in self.all_columns if name in column.names), None)
+        return None if known is None else next((one for one in known.names if one in among), None)
 
     @property
     def keeps_duplicates(self) -> bool:
@@ -145,21 +201,25 @@ class Schema:
     def to_dict(self) -> dict[str, Any]:
         """Give the schema in JSON's types."""
         plain = asdict(self)
-        for column in plain["columns"]:
+        for column in (*plain["columns"], *plain["gone"]):
             column["categories"] = None if column["categories"] is None else list(column["categories"])
-            if column["null_share"] is None:
-                del column["null_share"]
-        if not self.metadata:
-            del plain["metadata"]
-        listed = {name: list(plain[name]) for name in ("columns", "key", "drop")}
+            column["former"] = list(column["former"])
+            for optional in ("null_share", "former"):
+                if column[optional] in (None, []):
+                    del column[optional]
+        for optional in ("metadata", "gone", "origins"):
+            if not getattr(self, optional):
+                del plain[optional]
+        if self.origins:
+            plain["origins"] = [list(origin) for origin in self.origins]
+        listed = {name: list(plain[name]) for name in ("columns", "key", "drop", "gone") if name in plain}
         return plain | listed | {"classes": None if self.classes is None else list(self.classes)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Schema:
         """Read what :meth:`to_dict` gave."""
-        columns = [Column(**{**c, "categories": _tuple_or_none(c["categories"])}) for c in plain["columns"]]
         return cls(
-            columns=tuple(columns),
+            columns=_columns(plain["columns"]),
             target=plain["target"],
             key=tuple(plain["key"]),
             drop=tuple(plain["drop"]),
@@ -167,7 +227,16 @@ class Schema:
             classes=_tuple_or_none(plain["classes"]),
             duplicates=cast("Duplicates", plain.get("duplicates", "drop")),
             metadata=Metadata(**plain.get("metadata", {})),
+            gone=_columns(plain.get("gone", ())),
+            origins=tuple((root, kind) for root, kind in plain.get("origins", ())),
         )
+
+
+def _columns(plain: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
+    return tuple(
+        Column(**{**one, "categories": _tuple_or_none(one["categories"]), "former": tuple(one.get("former", ()))})
+        for one in plain
+    )
 
 
 def _tuple_or_none(values: list[Any] | None) -> tuple[Any, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from numbers import Real
 from typing import Any
@@ -24,6 +25,7 @@ PROMOTIONS = (
     "never",
     "superior",
 )  # those that promotion.py can decide; a test compares
+NEW_COLUMNS = ("refuse", "ignore", "accept")
 _LATER = ("proven",)
 
 
@@ -56,9 +58,21 @@ def checked(declared: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, An
             advice="leave one of them out; rows with equal keys are one sample",
         )
     refuse_contradictions(arguments)
+    arguments["limits"] = _with_new_columns(arguments["limits"], arguments["new_columns"])
     if arguments["catchup"] and arguments["start_date"] is None:
         raise DeclarationError("catchup=True needs a start_date to catch up from", advice='add start_date="2026-01-01"')
     return arguments
+
+
+def _with_new_columns(limits: Limits, new_columns: str) -> Limits:
+    """Let limits say the same of further columns as the argument of that name."""
+    if new_columns == "accept" and limits.extra == "ignore":
+        raise DeclarationError(
+            "new_columns='accept' and Limits(extra='ignore') say different things of columns that the contract does "
+            "not know",
+            advice="leave one of them out",
+        )
+    return replace(limits, extra="ignore") if new_columns == "ignore" else limits
 
 
 def _refuse(name: str, value: object, allowed: str, advice: str | None = None) -> DeclarationError:
@@ -206,6 +220,13 @@ def _split(name: str, value: Any) -> str:
     return str(value)
 
 
+def _new_columns(name: str, value: Any) -> str:
+    if value not in NEW_COLUMNS:
+        near = nearest(value, NEW_COLUMNS) if isinstance(value, str) else ""
+        raise _refuse(name, value, f"one of {', '.join(map(repr, NEW_COLUMNS))}{near}", 'the usual one is "refuse"')
+    return str(value)
+
+
 def _checks(name: str, value: Any) -> Any:
     if value is not None and (isinstance(value, type) or not callable(getattr(value, "validate", None))):
         raise _refuse(name, value, "an object with .validate(frame), such as a pandera DataFrameSchema")
@@ -245,6 +266,7 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "promotion": _promotion,
     "tuning_tasks": _at_least(1),
     "trusted": _texts,
+    "new_columns": _new_columns,
     "checks": _checks,
     "limits": _limits,
     "tags": _texts,

@@ -45,7 +45,8 @@ class Experiment:
     line : int
         On which line it begins.
     source, target, key, drop, duplicates, schedule, start_date, catchup, retries, max_active_runs, window, test_size, \
-    sample, groups, sample_weight, order_by, split, promotion, tuning_tasks, trusted, checks, limits, tags, owner
+    sample, groups, sample_weight, order_by, split, promotion, tuning_tasks, trusted, new_columns, checks, limits, \
+    tags, owner
         As declared, in one form each: columns and texts are tuples, the start date is in UTC.
     """
 
@@ -74,6 +75,7 @@ class Experiment:
     promotion: str
     tuning_tasks: int
     trusted: tuple[str, ...]
+    new_columns: str
     checks: Any
     limits: Limits
     tags: tuple[str, ...]
@@ -199,6 +201,7 @@ def experiment(
     promotion: str = "guarded",
     tuning_tasks: int = 1,
     trusted: str | Sequence[str] = (),
+    new_columns: str = "refuse",
     checks: Any = None,
     limits: Limits | None = None,
     tags: str | Sequence[str] = (),
@@ -257,6 +260,10 @@ def experiment(
     trusted : str or sequence of str
         Further types that a model may hold, by full name, beside those of scikit-learn, of the libraries in
         ``docs/models.md`` and of the project itself.
+    new_columns : {"refuse", "ignore", "accept"}
+        What to do with columns that the contract does not know. ``"refuse"``: the batch, until a person accepts them by
+        ``diurnal contract``; ``"ignore"``: leave them out, with a warning; ``"accept"``: take them into the contract,
+        with a warning.
     checks : object, optional
         What a batch must satisfy beside its schema: anything with ``validate(frame)``, such as a pandera schema.
     limits : Limits, optional

@@ -21,7 +21,7 @@ def finite(score: float) -> float | None:
     return float(score) if math.isfinite(score) else None
 
 
-Uncompared = Literal["nothing-new", "unusable", "no-evidence"]
+Uncompared = Literal["nothing-new", "unusable", "other-contract", "no-evidence"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Run:
         0, or the number of the repetition that was asked for.
     code : str
         Path of the text of that code below the root of the lake; empty where it was not kept.
+    contract : int
+        Through which version of the contract all steps read rows; 0: the newest.
     """
 
     run_id: str
@@ -78,6 +80,7 @@ class Run:
     code_digest: str
     repeat: int = 0
     code: str = ""
+    contract: int = 0
 
 
 @dataclass(frozen=True)
@@ -252,7 +255,8 @@ class Evaluation:
         None where there is no champion, or nothing to compare it on.
     uncompared : str or None
         Why a champion was not compared: ``"nothing-new"`` (it has learnt every sample), ``"unusable"`` (it cannot be
-        loaded here, so it serves nobody), or ``"no-evidence"`` (there were no samples, or it failed on them).
+        loaded here, so it serves nobody), ``"other-contract"`` (it was fitted under an earlier version of the contract,
+        and needs what batches no longer have), or ``"no-evidence"`` (there were no samples, or it failed on them).
     warnings : tuple of str
         What was odd but allowed, so far.
     seconds : Mapping of str to float

@@ -8,6 +8,7 @@ pointer, so that no reader ever sees a half-written batch. Only this package imp
 from __future__ import annotations
 
 from diurnal.warehouse.batches import Batches
+from diurnal.warehouse.contracts import Contracts
 from diurnal.warehouse.loads import Loads
 from diurnal.warehouse.runs import Runs
 from diurnal.warehouse.versions import Versions
@@ -15,7 +16,7 @@ from diurnal.warehouse.versions import Versions
 __all__ = ["Warehouse"]
 
 
-class Warehouse(Batches, Loads, Runs, Versions):
+class Warehouse(Batches, Contracts, Loads, Runs, Versions):
     """A warehouse, connected and brought to the newest version of its tables.
 
     Parameters

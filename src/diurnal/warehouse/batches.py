@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+from sqlalchemy.dialects.postgresql import insert
 
 from diurnal.values import DataInterval, Package
 from diurnal.warehouse.connected import Connected, Row
-from diurnal.warehouse.tables import heads, packages, schemas, splits
+from diurnal.warehouse.tables import heads, packages, splits
 
 
 class Batches(Connected):
-    """The tables `heads`, `schemas`, `packages` and `splits`."""
+    """The tables `heads`, `packages` and `splits`."""
 
     def claim(self, experiment: str, interval: DataInterval, *, by: str) -> int:
         """Begin an attempt on a data interval; every earlier attempt is superseded from now on.
@@ -47,42 +45,6 @@ class Batches(Connected):
         ).returning(heads.c.epoch)
         with self.transaction("claim", experiment) as connection:
             return int(connection.execute(claimed).scalar_one())
-
-    def schema(self, experiment: str) -> Row | None:
-        """Give the contract of an experiment's batches, as it was fixed; None before the first batch."""
-        with self.transaction() as connection:
-            return _schema(connection, experiment)
-
-    def fix_schema(self, experiment: str, columns: Mapping[str, Any], batch_digest: str) -> Row:
-        """Fix the contract of an experiment's batches, for good.
-
-        Parameters
-        ----------
-        experiment : str
-            Name of the experiment.
-        columns : Mapping of str to Any
-            The contract, in JSON's types.
-        batch_digest : str
-            Digest of the batch that it was read from.
-
-        Returns
-        -------
-        dict
-            What is stored: an earlier contract stays.
-        """
-        new = insert(schemas).values(experiment=experiment, columns=columns, batch_digest=batch_digest)
-        with self.transaction(None, experiment) as connection:
-            connection.execute(new.on_conflict_do_nothing())
-            return _schema(connection, experiment) or {}
-
-    def complete_classes(self, experiment: str, before: Sequence[Any] | None, after: Sequence[Any] | None) -> bool:
-        """Add labels to a contract that has too few; False if it has other ones by now than `before`."""
-        classes = schemas.c.columns["classes"]
-        same = (schemas.c.experiment == experiment) & (classes == sa.cast(list(before or ()), JSONB))
-        path, added = sa.literal(["classes"], ARRAY(sa.Text)), sa.cast(list(after or ()), JSONB)
-        completed = sa.update(schemas).where(same).values(columns=sa.func.jsonb_set(schemas.c.columns, path, added))
-        with self.transaction(None, experiment) as connection:
-            return connection.execute(completed).rowcount == 1
 
     def keep_batch(self, experiment: str, interval: DataInterval, epoch: int, package: Package) -> None:
         """Make a package the batch of a data interval. One that was its batch before is kept, but no longer pointed at.
@@ -136,6 +98,15 @@ class Batches(Connected):
             found = connection.execute(query).all()
         return [(DataInterval(start, end), Package(*package)) for start, end, *package in reversed(found)]
 
+    def newest_batch(self, experiment: str) -> datetime | None:
+        """Give the start of the newest data interval that has a batch."""
+        query = sa.select(sa.func.max(heads.c.data_interval_start)).where(
+            heads.c.experiment == experiment, heads.c.batch_digest.is_not(None)
+        )
+        with self.transaction() as connection:
+            found: datetime | None = connection.execute(query).scalar_one()
+        return found
+
     def find_split(
         self, experiment: str, interval: DataInterval, batch_digest: str, test_size: float
     ) -> tuple[Package, Package] | None:
@@ -180,12 +151,6 @@ class Batches(Connected):
     def packages(self) -> list[Row]:
         """Give every package that is known, with the columns of the table."""
         return self.rows(sa.select(packages).order_by(*packages.c[:4]))
-
-
-def _schema(connection: sa.Connection, experiment: str) -> Row | None:
-    query = sa.select(schemas.c.columns).where(schemas.c.experiment == experiment)
-    found: Row | None = connection.execute(query).scalar_one_or_none()
-    return found
 
 
 def _is_head(experiment: str, start: datetime) -> sa.ColumnElement[bool]:

@@ -35,6 +35,16 @@ _TYPES = {
 }
 
 
+def sql_type(given: pa.DataType) -> str:
+    """Give the type in PostgreSQL of a column."""
+    return _TYPES[str(given)]
+
+
+def typed_name(name: str, kind: str) -> str:
+    """Give the name of a further column for values of another type than the first."""
+    return f"{_beginning(name)}_{blake2b(f'{name} {kind}'.encode(), digest_size=4).hexdigest()}"
+
+
 def sql_names(names: Sequence[str]) -> dict[str, str]:
     """Give the name in PostgreSQL of each column, by its full name.
 
@@ -52,11 +62,14 @@ def sql_names(names: Sequence[str]) -> dict[str, str]:
 
 def _short_names(name: str) -> Iterator[str]:
     """Give short names for a long one; the first is taken, unless a column has that very name."""
-    start = name.encode()[:50].decode(errors="ignore") or "column"
     salt = name
     while True:
-        yield f"{start}_{blake2b(salt.encode(), digest_size=4).hexdigest()}"
+        yield f"{_beginning(name)}_{blake2b(salt.encode(), digest_size=4).hexdigest()}"
         salt += name or " "
+
+
+def _beginning(name: str) -> str:
+    return name.encode()[:50].decode(errors="ignore") or "column"
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,17 @@ import sqlalchemy as sa
 from diurnal.errors import PackageRefused, TryAgainLater
 from diurnal.faults import reach
 from diurnal.values import Package, Run
+from diurnal.warehouse import view
 from diurnal.warehouse.connected import Connected, Row
 from diurnal.warehouse.layout import Layout
-from diurnal.warehouse.tables import batch_data, batch_rows, heads, loads
+from diurnal.warehouse.tables import batch_rows, heads, loads
 from diurnal.warehouse.translation import translated
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from adbc_driver_manager import dbapi
+
+    from diurnal.contract import Schema
 
 CHUNK = 16_384  # rows that the driver turns to PostgreSQL's format at once
 CELLS = 2**22  # likewise, where rows are wide
@@ -36,6 +39,7 @@ class Loads(Connected):
         batches: Iterable[pa.RecordBatch],
         *,
         leading: Collection[str] = (),
+        contract: Schema | None = None,
     ) -> int:
         """Copy a package into the warehouse and show it as the batch of the run's data interval.
 
@@ -51,6 +55,8 @@ class Loads(Connected):
             The rows. Memory does not grow with their number.
         leading : collection of str
             The columns that are columns of the table even where these are more than PostgreSQL takes.
+        contract : Schema, optional
+            The newest version of the contract, which the view follows.
 
         Returns
         -------
@@ -67,7 +73,7 @@ class Loads(Connected):
         with self.fenced_by(None, run) as connection:
             complete = load_id = _complete(connection, run, package)
             if load_id is None:
-                layout = _tables(connection, run.experiment, columns, leading)
+                layout = view.prepared(connection, run.experiment, columns, leading, contract)
                 load_id = _begin(connection, run, package)
         if complete is None:
             self._copy(run, load_id, package, layout, batches)
@@ -117,10 +123,12 @@ class Loads(Connected):
         shown = sa.exists().where(heads.c.load_id == loads.c.load_id)
         return self.rows(sa.select(loads, shown.label("shown")).order_by(loads.c.load_id))
 
-    def load_rows(self, experiment: str, load_id: int, columns: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def load_rows(
+        self, experiment: str, load_id: int, columns: pa.Schema, contract: Schema | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Stream the rows of one load, in no promised order, as they were loaded."""
         with self.transaction() as connection:
-            layout = Layout.existing(columns, _columns_of(connection, batch_rows(experiment)))
+            layout = view.placed(columns, contract, view.types_of(connection, batch_rows(experiment)))
         listed = ", ".join(map(_quoted, layout.types()))
         query = f"SELECT {listed} FROM {batch_rows(experiment)} WHERE load_id = {int(load_id)}"
         with self._arrow() as (_, cursor):
@@ -223,37 +231,6 @@ def _show(connection: sa.Connection, run: Run, package: Package, load_id: int) -
 def _discard(connection: sa.Connection, experiment: str, load_id: int) -> None:
     connection.execute(sa.text(f"DELETE FROM {batch_rows(experiment)} WHERE load_id = :load_id"), {"load_id": load_id})
     connection.execute(sa.delete(loads).where(loads.c.load_id == load_id))
-
-
-def _tables(connection: sa.Connection, experiment: str, columns: pa.Schema, leading: Collection[str]) -> Layout:
-    """Give the layout of the experiment's table; it and its view are made at the first load, by one process."""
-    rows, view = batch_rows(experiment), batch_data(experiment)
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(rows, 0))))
-    if connection.execute(sa.select(sa.func.to_regclass(view))).scalar_one() is not None:
-        return Layout.existing(columns, _columns_of(connection, rows))
-    layout = Layout.new(columns, leading)
-    quote = connection.dialect.identifier_preparer.quote_identifier  # the driver's: it doubles % as well
-    typed = ", ".join(f"{quote(name)} {kind}" for name, kind in layout.types().items())
-    shown = ", ".join(f"r.{quote(name)}" for name in layout.types())
-    for statement in (
-        f"CREATE TABLE {rows} (load_id bigint NOT NULL, {typed})",
-        f"CREATE INDEX batch_load_{experiment} ON {rows} USING brin (load_id)",
-        f"CREATE VIEW {view} AS SELECT h.data_interval_start, {shown} FROM heads h JOIN {rows} r USING (load_id)"
-        f" WHERE h.experiment = '{experiment}'",
-        f"COMMENT ON TABLE {rows} IS 'All rows that were ever loaded; read the view {view.strip(chr(34))} instead'",
-    ):
-        connection.exec_driver_sql(statement)
-    for short, name in layout.comments().items():
-        full = sa.literal(name).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-        for relation in (rows, view):
-            connection.exec_driver_sql(f"COMMENT ON COLUMN {relation}.{quote(short)} IS {full}")
-    return layout
-
-
-def _columns_of(connection: sa.Connection, relation: str) -> set[str]:
-    """Give the names of a table's columns."""
-    query = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped"
-    return set(connection.execute(sa.text(query), {"name": relation}).scalars())
 
 
 def _quoted(name: str) -> str:

@@ -114,6 +114,7 @@ def _identity(run: Run) -> Row:
         "window_digest": run.window_digest,
         "code_digest": run.code_digest,
         "code": run.code or None,
+        "contract_version": run.contract or None,
     }
 
 

@@ -42,13 +42,18 @@ heads = sa.Table(
     sa.Column("batch_digest", sa.Text()),
     sa.Column("load_id", sa.BigInteger()),
 )
-schemas = sa.Table(
-    "schemas",
+contracts = sa.Table(
+    "contracts",
     metadata,
     _needed("experiment", sa.Text()),
     sa.Column("columns", JSONB(), nullable=False),
     _needed("batch_digest", sa.Text()),
-    _needed("created_at", _INSTANT, _NOW),
+    _needed("accepted_at", _INSTANT, _NOW),
+    _needed("version", sa.Integer()),
+    sa.Column("since", _INSTANT),
+    _needed("accepted_by", sa.Text()),
+    _needed("why", sa.Text(), "'the first batch fixed it'"),
+    sa.Column("changes", JSONB(), nullable=False, server_default=sa.text("'[]'")),
 )
 packages = sa.Table(
     "packages",
@@ -126,6 +131,7 @@ experiments = sa.Table(
     _json("twin", optional=True),
     sa.Column("uncompared", sa.Text()),
     sa.Column("model_version", sa.Integer()),
+    sa.Column("contract_version", sa.Integer()),
 )
 model_versions = sa.Table(
     "model_versions",

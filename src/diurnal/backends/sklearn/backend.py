@@ -17,9 +17,10 @@ from diurnal.backends.sklearn.frames import matrix
 from diurnal.backends.sklearn.needs import NOTHING, Beside, Needs
 from diurnal.backends.sklearn.seeds import unseeded
 from diurnal.backends.sklearn.streams import Stream
+from diurnal.backends.sklearn.taking import taking
 from diurnal.backends.sklearn.trials import trials
 from diurnal.errors import DeclarationError, nearest
-from diurnal.merging import unknown, unknown_groups
+from diurnal.merging import unknown_groups
 from diurnal.paired import Paired
 from diurnal.sources.spark import takes_session
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from diurnal.codebase import Codebase
-    from diurnal.contract import Metadata, Schema
+    from diurnal.contract import Contract, Metadata, Schema
     from diurnal.values import Package
 
 ROWS_AT_ONCE = 16_384  # of each package, while rows pass by
@@ -80,7 +81,7 @@ class Sklearn:
         groups, weighted = metadata.groups is not None, metadata.sample_weight is not None
         return unmet.check(made, groups=groups, sample_weight=weighted)
 
-    def bring_in(self, day: Reader, fixed: Schema | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
+    def bring_in(self, day: Reader, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
         """Let the rows stream through this process."""
         if takes_session(day.experiment.source):
             raise DeclarationError(
@@ -88,6 +89,9 @@ class Sklearn:
                 advice="return one of pyspark.ml, or let the source be a function of one DataInterval",
             )
         return None
+
+    def stream(self, day: Reader) -> None:
+        """Leave the reading of the source to this process."""
 
     def read(
         self,
@@ -115,15 +119,15 @@ class Sklearn:
         identity = schema.identity if groups is None else schema.key
 
         def read(one: Package, columns: Collection[str]) -> Iterator[Any]:
-            names = [name for name in schema.names if name in columns]
-            yield from day.stores.lake.batches(one, names, n_rows=ROWS_AT_ONCE)
+            names = [column.name for column in schema.all_columns if column.name in columns]
+            yield from day.rows(one, schema, names, n_rows=ROWS_AT_ONCE)
 
         def tables(features: Sequence[str]) -> Iterator[pa.Table]:
             rows = read(package, {*features, *identity, schema.target, *schema.metadata.columns})
             if identity:
-                rows = unknown(rows, [read(one, identity) for one in learnt], day.hasher(schema))
+                rows = day.unknown(rows, learnt, schema, n_rows=ROWS_AT_ONCE)
             if groups is not None:
-                rows = unknown_groups(rows, [read(one, [groups]) for one in learnt], day.group_hasher(groups))
+                rows = unknown_groups(rows, [read(one, [groups]) for one in learnt], day.group_hasher(schema))
             return (table.filter(table.column(schema.target).is_valid()) for table in rows)
 
         return _stream(tables, schema)
@@ -172,6 +176,10 @@ class Sklearn:
     def compare(self, made: Any, twin: Any, champion: Any, data: Stream) -> Paired:
         """Compare two estimators by the declared score."""
         return judging.compare(made, twin, champion, data)
+
+    def taking(self, model: Any, columns: Mapping[str, str], data: Stream) -> Any:
+        """Let a model take rows that have its columns under other names, among further ones."""
+        return model if data.features == list(columns) else taking(model, columns)
 
     def signature(self, model: Any, data: Frame, schema: Schema) -> dict[str, Any]:
         """Describe what a fitted estimator takes and gives."""

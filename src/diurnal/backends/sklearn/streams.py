@@ -66,6 +66,11 @@ class Stream:
         self._types: dict[str, str] | None = None
         self._answered: dict[tuple[int, str], tuple[Any, np.ndarray]] = {}
 
+    @property
+    def features(self) -> list[str]:
+        """The names of the columns that models are given."""
+        return self._features
+
     @cached_property
     def _labels(self) -> tuple[np.ndarray, Needs, np.ndarray | None]:
         """The target, what is beside it, and the places of the rows in their order, unless they come so."""

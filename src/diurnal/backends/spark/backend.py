@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from diurnal.codebase import Codebase
-    from diurnal.contract import Metadata, Schema
+    from diurnal.contract import Contract, Metadata, Schema
     from diurnal.values import Package
 
 N_GOLDEN = 5
@@ -54,11 +54,11 @@ class Spark:
         )
         kept.refuse_untrusted(named, trusted)
 
-    def bring_in(self, day: Reader, fixed: Schema | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
+    def bring_in(self, day: Reader, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
         """Fetch on the executors what Spark itself can read."""
         from diurnal.backends.spark import fetching
 
-        return fetching.bring_in(day, fixed, task)
+        return fetching.bring_in(day, contract, task)
 
     def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
         """Refuse an order of rows, and weights that the estimator does not read; warn of scores without weights."""
@@ -125,6 +125,16 @@ class Spark:
         best = search.candidate(made, best_params) if stages.is_search(made) else {}
         with blaming("the fit"):
             return stages.estimator_of(made).fit(data.frame, best)
+
+    def taking(self, model: Any, columns: Mapping[str, str], data: Rows) -> Any:  # noqa: ARG002 - further ones do no harm
+        """Let a model, which is changed in place, take rows that have its columns under other names."""
+        return samples.taking(model, {name: now for name, now in columns.items() if name != now})
+
+    def stream(self, day: Reader) -> Iterator[pa.RecordBatch] | None:
+        """Stream the batch of a source that Spark reads."""
+        from diurnal.backends.spark import fetching
+
+        return fetching.stream(day)
 
     def signature(self, model: Any, data: Rows, schema: Schema) -> dict[str, Any]:
         """Describe what a fitted model takes and gives."""

@@ -15,12 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from diurnal.arranging import Arrangement, settle
-from diurnal.contract import Inspection, Metadata, Schema, satisfying
+from diurnal.contract import Inspection, Metadata, Schema, holding, identity
 from diurnal.contract.inference import Sketch
 from diurnal.contract.schema import Duplicates
 from diurnal.errors import BatchRefused
 from diurnal.lake import Part, part_of, write_part
-from diurnal.splitting import identities
 from diurnal.values import Limits
 
 HASH, PART = "__diurnal_hash", "__diurnal_part"
@@ -72,6 +71,7 @@ class Inspecting:
     """Holds rows against the contract, and the experiment's own checks."""
 
     schema: Schema
+    newest: Schema
     limits: Limits
     checks: Any
 
@@ -79,7 +79,7 @@ class Inspecting:
         """Give one inspection of all rows of a partition."""
         inspection = Inspection(self.schema, self.limits)
         try:
-            for _ in satisfying(inspection.observe(batches), self.checks):
+            for _ in holding.satisfying(inspection.observe(batches), self.checks, self.schema, self.newest):
                 pass
         except BatchRefused as refusal:
             inspection.note(refusal)
@@ -92,14 +92,15 @@ class Dealing:
 
     schema: Schema
     limits: Limits
-    identity: tuple[str, ...]
+    newest: Schema
     experiment: str
     n_parts: int
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Give the rows of a partition, with their hash and part; their columns are :func:`numbered`."""
+        hasher = identity.hasher(self.newest, self.experiment)
         for batch in Inspection(self.schema, self.limits).observe(batches):
-            hashes = identities(batch, self.identity, self.experiment)
+            hashes = hasher(batch)
             parts = part_of(hashes, self.n_parts).astype(np.int32)
             arrays = [*batch.columns, pa.array(hashes.view(np.int64)), pa.array(parts)]
             yield pa.RecordBatch.from_arrays(arrays, names=[*numbered(batch.num_columns), HASH, PART])

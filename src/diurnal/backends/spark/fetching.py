@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 from pyspark import cloudpickle
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 from pyspark.sql.types import IntegerType, LongType, StructField, StructType
 
 from diurnal import spark
@@ -35,7 +36,7 @@ from diurnal.backends.spark.executors import (
 )
 from diurnal.backends.spark.reading import frame_of
 from diurnal.backends.spark.samples import map_in_arrow, struct
-from diurnal.contract import Inspection
+from diurnal.contract import Inspection, holding
 from diurnal.contract.inference import Sketch
 from diurnal.errors import BatchRefused
 from diurnal.lake import n_parts, parts_folder
@@ -43,12 +44,12 @@ from diurnal.lake import n_parts, parts_folder
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from diurnal.contract import Schema
+    from diurnal.contract import Contract, Schema
     from diurnal.experiment import Experiment
     from diurnal.values import Package
 
 
-def bring_in(day: Reader, fixed: Schema | None, task: Task) -> BroughtIn | None:
+def bring_in(day: Reader, contract: Contract | None, task: Task) -> BroughtIn | None:
     """Fetch, check and keep a batch on the executors; None where its source is none that Spark reads."""
     experiment = day.experiment
     with blaming("the source", outside=True):
@@ -56,14 +57,42 @@ def bring_in(day: Reader, fixed: Schema | None, task: Task) -> BroughtIn | None:
     if frame is None:
         return None
     with _travelling(experiment), _spooled(day, frame) as (rows, header):
-        schema = fixed
-        if schema is None or schema.lacks_classes:
-            found = _sketched(rows, header, experiment).schema(task)
-            schema = schema.with_classes_of(found) if schema else found
-        inspection = _inspected(rows, header, schema, experiment)
-        inspection.conclude()
-        package, arrangement = _written(day, rows, schema, inspection.n_rows)
-    return BroughtIn(package, schema, inspection.warnings, arrangement.n_repeated)
+        held = holding.hold(
+            contract,
+            experiment,
+            day.interval.start,
+            rows.columns,
+            lambda schema: _sketched(rows, header, experiment, schema).schema(task),
+            is_newest=day.is_newest,
+        )
+        for layout in held.layouts:
+            inspection = _inspected(rows, header, layout, held.newest, experiment)
+            try:
+                inspection.conclude()
+            except BatchRefused:
+                if layout is held.layouts[-1]:
+                    raise
+            else:
+                break
+        package, arrangement = _written(day, rows, layout, held.newest, inspection.n_rows)
+    return BroughtIn(package, held, inspection.warnings, arrangement.n_repeated)
+
+
+def stream(day: Reader) -> Iterator[pa.RecordBatch] | None:
+    """Stream a batch whose source Spark reads; None where it is none that Spark reads."""
+    with blaming("the source", outside=True):
+        frame = frame_of(day.experiment.source, day.interval, day.stores.connections)
+    return None if frame is None else _streamed(day, frame)
+
+
+def _streamed(day: Reader, frame: DataFrame) -> Iterator[pa.RecordBatch]:
+    """Give the rows partition by partition, so that this process never holds all of them."""
+    with _spooled(day, frame) as (rows, header):
+        yield from header
+        for number in range(rows.rdd.getNumPartitions()):
+            with blaming("the reading"):
+                part = rows.filter(F.spark_partition_id() == number).toArrow()
+            yield from part.to_batches()
 
 
 @contextmanager
@@ -92,20 +121,13 @@ def _no_rows(header: pa.Table) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=header.schema)
 
 
-def _sketched(rows: DataFrame, header: Any, experiment: Experiment) -> Sketch:
-    """Look at a first batch, partition by partition."""
-    declared = (
-        experiment.target,
-        experiment.key,
-        experiment.drop,
-        experiment.limits,
-        experiment.duplicates,
-        experiment.metadata,
-    )
-    whole = Sketch(*declared)
+def _sketched(rows: DataFrame, header: Any, experiment: Experiment, schema: Schema | None) -> Sketch:
+    """Look at a batch, partition by partition, for what it would fix by itself."""
+    declared = holding.declared_of(experiment, schema, rows.columns)
+    whole = Sketch(**declared)
     for batch in header:
         whole.read(batch)
-    for piece in _reports(rows, Sketching(*declared)):
+    for piece in _reports(rows, Sketching(**declared)):
         if not isinstance(piece, Sketch):
             raise BatchRefused(piece, advice="correct the source, and run the data interval again")
         if piece.n_rows:
@@ -113,12 +135,13 @@ def _sketched(rows: DataFrame, header: Any, experiment: Experiment) -> Sketch:
     return whole
 
 
-def _inspected(rows: DataFrame, header: Any, schema: Schema, experiment: Experiment) -> Inspection:
+def _inspected(rows: DataFrame, header: Any, schema: Schema, newest: Schema, experiment: Experiment) -> Inspection:
     """Inspect a batch, partition by partition."""
-    whole = Inspection(schema, experiment.limits, alone=experiment.window == 1)
+    limits = holding.limits_of(experiment.limits, schema, newest)
+    whole = Inspection(schema, limits, alone=experiment.window == 1)
     for _ in whole.observe(header):
         pass
-    for piece in _reports(rows, Inspecting(schema, experiment.limits, experiment.checks)):
+    for piece in _reports(rows, Inspecting(schema, newest, limits, experiment.checks)):
         whole.absorb(piece)
     return whole
 
@@ -128,12 +151,12 @@ def _reports(rows: DataFrame, work: Work) -> list[Any]:
         return heard(map_in_arrow(rows, work, REPORT).collect())
 
 
-def _written(day: Reader, rows: DataFrame, schema: Schema, n_rows: int) -> tuple[Package, Arrangement]:
+def _written(day: Reader, rows: DataFrame, schema: Schema, newest: Schema, n_rows: int) -> tuple[Package, Arrangement]:
     """Deal the rows into parts by their hash, and let each part be ordered and written where it comes together."""
     lake, experiment = day.stores.lake, day.experiment
     dealt = n_parts(n_rows, len(schema.columns), lake.cells_a_part)
     folder = parts_folder(experiment.name, day.interval.key)
-    deal = Dealing(schema, experiment.limits, schema.identity, experiment.name, dealt)
+    deal = Dealing(schema, experiment.limits, newest, experiment.name, dealt)
     cells = [field.dataType for field in struct(schema)]
     fields = [StructField(name, kind) for name, kind in zip(numbered(len(cells)), cells, strict=True)]
     fields += [StructField(HASH, LongType()), StructField(PART, IntegerType())]

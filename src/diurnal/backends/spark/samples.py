@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -25,10 +25,12 @@ from pyspark.sql.types import (
 from diurnal import spark
 from diurnal.backends.spark.blame import blaming
 from diurnal.backends.spark.executors import Named, Work, numbered
+from diurnal.contract.casts import kind_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from diurnal.contract import Column as ContractColumn
     from diurnal.contract import Schema
     from diurnal.lake import Lake
     from diurnal.values import Package
@@ -92,6 +94,12 @@ def hashed(schema: Schema, *salt: Column) -> Column:
     return F.xxhash64(*salt, *columns(sorted(schema.identity)), *number)
 
 
+def sample_hash(schema: Schema) -> Column:
+    """Hash what tells whether two rows are one sample: of a column that is gone, nothing is known in new rows."""
+    present = [name for name in schema.identity if name in schema.names]
+    return hashed(schema) if not schema.lacks_identity else F.xxhash64(*columns(sorted(present)))
+
+
 def separated(schema: Schema, *salt: Column) -> Column:
     """Hash what is never on both sides of a fold: the group of each row, or where there are none its identity."""
     groups = schema.metadata.groups
@@ -119,7 +127,7 @@ def read(
             frames = [_sampled(frame, schema, experiment, share) for frame in frames]
         merged = _merged(frames, schema).filter(column(schema.target).isNotNull())
         if not schema.keeps_duplicates:
-            merged = _left(merged, [_of(lake, other, schema) for other in without], hashed(schema))
+            merged = _left(merged, [_of(lake, other, schema) for other in without], sample_hash(schema))
         if len(frames) > 1 or schema.keeps_duplicates or without:
             # a shuffle brings rows in the order in which they arrive: a fit shall see them in one order
             merged = merged.sortWithinPartitions(*columns(merged.columns))
@@ -132,7 +140,7 @@ def unseen(lake: Lake, package: Package, learnt: Sequence[Package], schema: Sche
     with blaming("the comparison with the champion"):
         others = [_of(lake, other, schema) for other in learnt]
         if schema.metadata.groups is None or schema.key:
-            frame = _left(frame, others, hashed(schema))
+            frame = _left(frame, others, sample_hash(schema))
         if schema.metadata.groups is not None:
             frame = _left(frame, others, separated(schema))
         return Rows(frame, schema, frame.count())
@@ -155,10 +163,41 @@ def head(rows: Rows, n: int) -> Any:
         return whole.orderBy(hashed(rows.schema), *features).select(*features).limit(n).toArrow()
 
 
+def taking(model: Any, columns: Mapping[str, str]) -> Any:
+    """Let a fitted model, which is changed in place, take rows that have its columns under other names."""
+    if columns:
+        own = model.transform
+
+        def transform(frame: DataFrame, *params: Any) -> DataFrame:
+            for name, now in columns.items():
+                frame = frame if name in frame.columns else frame.withColumn(name, column(now))
+            given: DataFrame = own(frame, *params)
+            return given
+
+        model.transform = transform
+    return model
+
+
 def _of(lake: Lake, package: Package, schema: Schema) -> DataFrame:
+    """Read a package through the newest version of the contract; beside its columns, those gone that identify rows."""
     with blaming("the reading"):
         session, urls = spark.session_for(schema.names), [spark.url(url) for url in lake.urls(package)]
-        return session.read.schema(struct(schema)).parquet(*urls)
+        if not schema.has_changed:
+            return session.read.schema(struct(schema)).parquet(*urls)
+        kept = lake.schema(package)
+        fields = [StructField(field.name, TYPES[str(kind_of(field.type))]) for field in kept]
+        frame = session.read.schema(StructType(fields)).parquet(*urls)
+        return frame.select(*(_through(schema, one, kept.names) for one in _wanted(schema)))
+
+
+def _wanted(schema: Schema) -> list[ContractColumn]:
+    identity = schema.identity
+    return [one for one in schema.all_columns if one.name in schema.names or one.name in identity]
+
+
+def _through(schema: Schema, wanted: ContractColumn, kept: Sequence[str]) -> Column:
+    name, kind = schema.called(wanted.name, kept), TYPES[wanted.kind]
+    return (F.lit(None) if name is None else column(name)).cast(kind).alias(wanted.name)
 
 
 def _merged(frames: Sequence[DataFrame], schema: Schema) -> DataFrame:
@@ -177,14 +216,13 @@ def _numbered(frame: DataFrame, schema: Schema) -> DataFrame:
 
 
 def _sampled(frame: DataFrame, schema: Schema, experiment: str, share: float) -> DataFrame:
-    identity = schema.identity
-
     def chosen(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         from diurnal import splitting
+        from diurnal.contract import identity
 
-        hasher = splitting.sample_hasher(identity, experiment)
+        hasher = identity.hasher(schema, splitting.sample_salt(experiment))
         for batch in batches:
             hashes = hasher(batch)
             if NUMBER in batch.schema.names:
@@ -205,6 +243,6 @@ def _newest(frames: Sequence[DataFrame], schema: Schema) -> DataFrame:
     """Keep the newest row of each key."""
     numbered = [frame.withColumn(_BATCH, F.lit(i)) for i, frame in enumerate(frames)]
     together = reduce(DataFrame.unionByName, numbered)
-    row = F.struct(*columns(schema.names))
+    row = F.struct(*columns([one.name for one in _wanted(schema)]))
     newest = together.groupBy(*columns(schema.key)).agg(F.max_by(row, F.col(_BATCH)).alias("row"))
     return newest.select("row.*")

@@ -1,0 +1,50 @@
+"""Models of an earlier version of the contract, which know its columns by other names and do not know the new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+import pandas as pd
+
+_METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score", "transform")
+
+
+def taking(model: Any, columns: Mapping[str, str]) -> Any:
+    """Let a fitted model, which is changed in place, take rows that have its columns under other names, among others.
+
+    Parameters
+    ----------
+    model : estimator
+        Fitted.
+    columns : Mapping of str to str
+        From the name of each column at the time of the fit, in its order, to that in the rows.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression
+    >>> old = LinearRegression().fit(pd.DataFrame({"cost": [1.0, 2.0]}), [2.0, 4.0])
+    >>> taking(old, {"cost": "price"}).predict(pd.DataFrame({"size": [7], "price": [3.0]})).round(6)
+    array([6.])
+    """
+    for name in _METHODS:
+        own = getattr(model, name, None)
+        if own is not None:
+            setattr(model, name, _translating(own, columns))
+    return model
+
+
+def _translating(method: Callable[..., Any], columns: Mapping[str, str]) -> Callable[..., Any]:
+    @wraps(method)
+    def translated(X: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(_translated(X, columns), *args, **kwargs)
+
+    return translated
+
+
+def _translated(X: Any, columns: Mapping[str, str]) -> Any:
+    """Give the model's own columns; one of its methods that calls another one has them already."""
+    if not isinstance(X, pd.DataFrame) or list(X.columns) == list(columns):
+        return X
+    return X[list(columns.values())].set_axis(list(columns), axis=1)
