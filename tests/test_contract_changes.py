@@ -654,5 +654,36 @@ def housed(rows):
     return rows.assign(house=[f"h{i % 40}" for i in range(len(rows))])
 
 
+def test_versions_of_each_contract_are_made_again_without_the_rows_of_the_warehouse(project, stores, warehouse_url):
+    from diurnal.replay import replay
+
+    begun(project, stores)
+    project.bring(SECOND, CHANGES["wider-kind"](whole(patients(SECOND))).rename(columns={"pressure": "mm"}))
+    accept(project, stores, SECOND, pressure="mm")
+    project.run(SECOND, stores)
+    with psycopg.connect(warehouse_url, autocommit=True) as connection:
+        connection.execute("DELETE FROM batch_rows_clinic")
+    for version in (1, 2):
+        assert replay(stores, "clinic", version, project.experiment).equal
+
+
+def test_a_run_that_was_recorded_before_a_change_goes_on_through_its_own_version(project, stores):
+    from diurnal import steps
+
+    begun(project, stores)
+    project.bring(SECOND, whole(patients(SECOND)))
+    one = today(project, stores, SECOND)
+    batch = steps.fetch(one)
+    samples = steps.split(one, batch)
+    search = steps.tune(one, samples)
+    steps.record(one, search, steps.evaluate(one, samples, search))
+    project.bring(THIRD, CHANGES["new-column"](whole(patients(THIRD))))
+    accept(project, stores, THIRD)
+    outcome = project.run(SECOND, stores)
+    assert (outcome.run["run_id"], outcome.run["contract_version"]) == (batch.run.run_id, 1)
+    columns = stores.warehouse.version("clinic", outcome.version)["signature"]["columns"]
+    assert [column["name"] for column in columns] == ["age", "pressure", "ward"]
+
+
 def stores_schema(stores):
     return Schema.from_dict(stores.warehouse.schema("clinic"))

@@ -1,4 +1,4 @@
-"""Batches, changes of their contract, repeats, corrections and rollbacks in any order: what must hold, holds."""
+"""Batches, changes of their contract, repeats, corrections, rollbacks and replays in any order: what must hold."""
 
 import itertools
 import uuid
@@ -13,16 +13,33 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from diurnal import accepting, experiment, flow, sharding
+from diurnal import accepting, flow, sharding
 from diurnal.contract import Schema
-from diurnal.day import Day, Stores
+from diurnal.day import Day
 from diurnal.errors import BatchRefused, DeclarationError, NotEnoughData
-from diurnal.lake import Lake
-from diurnal.models import Models
+from diurnal.replay import replay
 from diurnal.upkeep import verify
 from diurnal.values import DataInterval, Package, Samples
-from diurnal.warehouse import Warehouse
+from projects import Project
 
+EXPERIMENT = '''
+from diurnal import experiment
+from diurnal.sources import Files
+
+
+@experiment(source=Files({pattern!r}), target={target!r}, window="all", promotion="always", {identity})
+def toy():
+    """Learn little, quickly."""
+    import numpy as np
+    from sklearn.compose import make_column_selector, make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.tree import DecisionTreeClassifier
+
+    impute = SimpleImputer(keep_empty_features=True)
+    numbers = make_column_transformer((impute, make_column_selector(dtype_include=np.number)))
+    return make_pipeline(numbers, DecisionTreeClassifier(max_depth=2, random_state=0))
+'''
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 N_ROWS = 24
 
@@ -50,7 +67,7 @@ class Form:
         rows = pd.DataFrame({"row": list(ids), **had})
         for what, name in self.names.items():
             if what.startswith("extra"):
-                rows[name] = [float(i) * 2 for i in ids]
+                rows[name] = [float(i) * 2 + 0.5 for i in ids]
         return rows
 
 
@@ -66,37 +83,27 @@ class Changing(RuleBasedStateMachine):
         self.database = f"machine_{uuid.uuid4().hex}"
         with psycopg.connect(self.server.url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {self.database}")
-        folder = self.folder / self.database
-        warehouse = Warehouse(self.server.url(self.database))
-        self.stores = Stores(Lake(str(folder / "lake")), warehouse, Models(str(folder / "models")), {})
+        self.project = Project.make(self.folder / self.database, self.server.url(self.database))
+        (self.project.folder / "experiments" / "clinic.py").unlink()
+        self.stores = self.project.stores()
         self.form, self.renames, self.numbers = Form(), {}, itertools.count()
         self.brought: dict[int, tuple[Form, list[int]]] = {}
         self.roles: dict[int, str] = {}
         self.loses_identity = False
         self.next_day(0)
 
-    def experiment(self):
-        def source(interval):
-            form, ids = self.brought[(interval.start - BEGIN).days]
-            return form.rows(ids)
-
-        identity = {"key": "row"} if self.keyed else {"drop": "row", "duplicates": "drop"}
-        target = self.form.names["label"]
-
-        @experiment(source=source, target=target, window="all", promotion="always", **identity)
-        def toy():
-            """Learn little, quickly."""
-            from sklearn.compose import make_column_selector, make_column_transformer
-            from sklearn.impute import SimpleImputer
-            from sklearn.pipeline import make_pipeline
-            from sklearn.tree import DecisionTreeClassifier
-
-            numbers = make_column_transformer(
-                (SimpleImputer(keep_empty_features=True), make_column_selector(dtype_include=np.number))
-            )
-            return make_pipeline(numbers, DecisionTreeClassifier(max_depth=2, random_state=0))
-
-        return toy
+    def experiment(self, target=None):
+        """Declare the experiment, with the name that its target has now, and bring the files of all days."""
+        identity = "key='row'" if self.keyed else "drop='row', duplicates='drop'"
+        target = target or self.form.names["label"]
+        pattern = str(self.project.folder / "incoming" / "{start:%Y-%m-%d}.csv")
+        text = EXPERIMENT.format(pattern=pattern, target=target, identity=identity)
+        file = self.project.folder / "experiments" / "toy.py"
+        if not file.exists() or file.read_text() != text:
+            file.write_text(text)
+        for number, (form, ids) in self.brought.items():
+            self.project.bring(f"{BEGIN + timedelta(days=number):%Y-%m-%d}", form.rows(ids))
+        return self.project.experiment("toy")
 
     def day(self, number):
         start = BEGIN + timedelta(days=number)
@@ -200,6 +207,16 @@ class Changing(RuleBasedStateMachine):
             chosen = others[pick % len(others)]["version"]
             self.stores.warehouse.crown("toy", chosen, by="machine", reason="a try", kind="rollback")
             assert self.stores.warehouse.champion("toy").version == chosen
+
+    @rule(pick=st.integers(0, 20))
+    def replay_one(self, pick):
+        """A version is made again from its packages, through the contract of its time."""
+        versions = self.stores.warehouse.versions("toy")
+        if versions:
+            chosen = versions[pick % len(versions)]
+            row = self.stores.warehouse.run(chosen["run_id"])
+            found = replay(self.stores, "toy", chosen["version"], lambda: self.experiment(row["target"]))
+            assert found.equal, found.results
 
     # What must hold
 
@@ -307,7 +324,7 @@ def flow_run(day, window):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_keyed", [True, False])
-def test_any_order_of_batches_changes_repeats_corrections_and_rollbacks(server, tmp_path, is_keyed):
+def test_any_order_of_batches_changes_corrections_rollbacks_and_replays(server, tmp_path, is_keyed):
     class Machine(Changing):
         keyed = is_keyed
 
