@@ -349,8 +349,11 @@ def test_damaged_package_is_refused(project, stores):
 def test_champion_that_fails_on_the_new_rows_is_kept(project, stores):
     project.bring("2026-11-01")
     project.run("2026-11-01", stores)
-    project.declare("drop=('ward', 'pressure')")  # the champion wants the pressure
-    project.bring("2026-11-02")
+    file = project.folder / "experiments" / "clinic.py"
+    imputing = file.read_text().replace("make_pipeline(Standard", "make_pipeline(SimpleImputer(), Standard")
+    file.write_text(imputing.replace("def clinic():", "def clinic():\n    from sklearn.impute import SimpleImputer\n"))
+    rows = patients("2026-11-02")
+    project.bring("2026-11-02", rows.assign(age=rows["age"].where(rows.index % 4 > 0)))  # the champion takes no null
     outcome = project.run("2026-11-02", stores)
     assert (outcome.version, outcome.promoted) == (2, False)
     assert any("could not be scored" in warning for warning in outcome.run["warnings"])
