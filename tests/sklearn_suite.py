@@ -12,7 +12,7 @@ import sys
 import pytest
 from sklearn.model_selection._search import BaseSearchCV
 
-from diurnal.search import tuning
+from diurnal.search import search_api
 
 MODULES = (
     "sklearn.model_selection.tests.test_search",
@@ -36,8 +36,8 @@ class OurSearch:
         @functools.wraps(theirs)
         def fit(search, X, y=None, **params):
             self.ran += 1
-            self.taken += tuning.understands(search) is None
-            with tuning.in_our_hands(search):
+            self.taken += search_api.understands(search) is None
+            with search_api.in_our_hands(search):
                 return theirs(search, X, y, **params)
 
         BaseSearchCV.fit = fit

@@ -23,7 +23,7 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from diurnal.search import door, tune, understands
+from diurnal.search import sklearn_private, tune, understands
 from searching import FITS, Counting, oracle, same
 
 RNG = np.random.default_rng(7)
@@ -220,10 +220,12 @@ def test_tune_leaves_a_search_with_callbacks_to_scikit_learn(listens):
 
 
 def test_tune_goes_the_public_way_where_private_names_have_moved(monkeypatch):
-    monkeypatch.setattr(door, "_TAKEN", {"a name that scikit-learn does not have"})  # as after a minor release
+    monkeypatch.setattr(
+        sklearn_private, "_TAKEN", {"a name that scikit-learn does not have"}
+    )  # as after a minor release
     same(GridSearchCV(pipeline(), TREES, cv=3), X, Y)
     monkeypatch.undo()
-    monkeypatch.setattr(door, "_CALL", frozenset())
+    monkeypatch.setattr(sklearn_private, "_CALL", frozenset())
     same(GridSearchCV(pipeline(), TREES, cv=3), X, Y)
 
 

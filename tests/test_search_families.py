@@ -22,13 +22,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from diurnal.search import door, tune
+from diurnal.search import sklearn_private, tune
 from diurnal.search.families import FINALS, NESTED
-from diurnal.search.families.kinds import Design, NotServed
-from diurnal.search.families.logistic import SHORT, Lockstep
+from diurnal.search.families.logistic_regression import SHORT, Lockstep
 from diurnal.search.families.pca import NestedPCA
-from diurnal.search.families.univariate import NestedSelection
-from diurnal.search.plan import Step, own_params
+from diurnal.search.families.protocol import Design, NotServed
+from diurnal.search.families.select_k_best import NestedSelection
+from diurnal.search.tree import Step, own_params
 from searching import same
 
 CANCER, IRIS = load_breast_cancer(return_X_y=True), load_iris(return_X_y=True)
@@ -243,14 +243,14 @@ def test_tune_warns_of_every_lockstep_that_does_not_converge():
 
 
 def test_a_family_whose_private_names_have_moved_is_not_used(monkeypatch):
-    real = door.named
+    real = sklearn_private.named
 
     def moved(module, name):
         if name in {"setulb", "HalfBinomialLoss"}:
-            raise door.Moved(name)
+            raise sklearn_private.Moved(name)
         return real(module, name)
 
-    monkeypatch.setattr(door, "named", moved)  # as after a minor release of SciPy or scikit-learn
+    monkeypatch.setattr(sklearn_private, "named", moved)  # as after a minor release of SciPy or scikit-learn
     same(GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=3), StandardScaler().fit_transform(IRIS[0]), IRIS[1])
     same(GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=3), IRIS[0][:100], IRIS[1][:100])
 

@@ -26,7 +26,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from diurnal.search import combine, score_shard, shards
-from diurnal.search import running as running_module
+from diurnal.search import executor
 from searching import FITS, Counting, oracle, same, same_results
 
 N = 240
@@ -66,8 +66,8 @@ def chain(*steps):
 def by_ours(monkeypatch):
     """Count the candidates times folds that are made without scikit-learn's own call."""
     made = []
-    theirs = running_module.Call.make
-    monkeypatch.setattr(running_module.Call, "make", lambda call: made.append(call) or theirs(call))
+    theirs = executor.Call.make
+    monkeypatch.setattr(executor.Call, "make", lambda call: made.append(call) or theirs(call))
     return made
 
 
@@ -221,13 +221,13 @@ def test_other_searches_route_as_well(kind):
 
 
 def test_processes_route_as_this_one_does(monkeypatch):
-    monkeypatch.setattr(running_module.workers, "choose", lambda plan, call: ("processes", 2))
+    monkeypatch.setattr(executor.workers, "choose", lambda plan, call: ("processes", 2))
     search = GridSearchCV(chain(PCA(), scaler(), logistic()), LOGISTIC_GRID, cv=GroupKFold(4), n_jobs=2)
     same(search, X, Y, groups=GROUPS, sample_weight=WEIGHTS)
 
 
 def test_threads_route_as_this_one_does(monkeypatch):
-    monkeypatch.setattr(running_module.workers, "choose", lambda plan, call: ("threads", 2))
+    monkeypatch.setattr(executor.workers, "choose", lambda plan, call: ("threads", 2))
     search = GridSearchCV(chain(PCA(), scaler(), logistic()), LOGISTIC_GRID, cv=GroupKFold(4))
     same(search, X, Y, groups=GROUPS, sample_weight=WEIGHTS)
 

@@ -8,7 +8,7 @@ its loop over candidates and folds is ours. What is not proved to give the same 
 This package knows nothing of the rest of diurnal.
 """
 
-from diurnal.search.sharding import combine, score_shard, shards
-from diurnal.search.tuning import tune, understands
+from diurnal.search.search_api import tune, understands
+from diurnal.search.search_shards import combine, score_shard, shards
 
 __all__ = ["combine", "score_shard", "shards", "tune", "understands"]

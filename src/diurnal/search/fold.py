@@ -17,12 +17,12 @@ import pandas as pd
 from scipy import sparse
 from sklearn.base import clone
 
-from diurnal.search import door, scoring
-from diurnal.search.branches import Branches
-from diurnal.search.door import Call
+from diurnal.search import scoring, sklearn_private
+from diurnal.search.column_branches import Branches
 from diurnal.search.metadata import FitParams, ScoreParams
-from diurnal.search.plan import Leaf, Path, Plan, Step, flatten
-from diurnal.search.witness import Witness, spared
+from diurnal.search.side_effects import Witness, spared
+from diurnal.search.sklearn_private import Call
+from diurnal.search.tree import Leaf, Path, Plan, Step, flatten
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,10 +77,10 @@ class Fold:
         self.words, self.scorer = call.words, call.words["scorer"]
         self.results: dict[int, dict[str, Any]] = {}
         train, test = plan.splits[split]
-        self.X_train, self.y_train = door.safe_split(call.estimator, call.X, call.y, train)
-        self.X_test, self.y_test = door.safe_split(call.estimator, call.X, call.y, test, train)
-        self.fit_params = FitParams(plan.base, door.cut_params(call.X, self.words["fit_params"], train))
-        on_rows = (door.cut_params(call.X, self.words["score_params"], rows) for rows in (train, test))
+        self.X_train, self.y_train = sklearn_private.safe_split(call.estimator, call.X, call.y, train)
+        self.X_test, self.y_test = sklearn_private.safe_split(call.estimator, call.X, call.y, test, train)
+        self.fit_params = FitParams(plan.base, sklearn_private.cut_params(call.X, self.words["fit_params"], train))
+        on_rows = (sklearn_private.cut_params(call.X, self.words["score_params"], rows) for rows in (train, test))
         self.score_params = ScoreParams(self.scorer, *on_rows)
         self.only_predicts = scoring.only_predicts(self.scorer)
         self.seen = bool(self.words["return_train_score"])

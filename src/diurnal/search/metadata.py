@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from diurnal.search import door, scoring
-from diurnal.search.plan import NotUnderstood, Path, Step, flatten
+from diurnal.search import scoring, sklearn_private
+from diurnal.search.tree import NotUnderstood, Path, Step, flatten
 
 
 class FitParams:
@@ -26,7 +26,7 @@ class FitParams:
 
     def __init__(self, base: Any, fit_params: Mapping[str, Any]) -> None:
         self._given = fit_params
-        self._routes = bool(fit_params) and door.routing_enabled()
+        self._routes = bool(fit_params) and sklearn_private.routing_enabled()
         self._sorted = {} if self._routes else _by_step(base, fit_params)
         self._routed: dict[Hashable, dict[str, Any]] = {}
         self._checked: set[Hashable] = set()
@@ -56,7 +56,7 @@ class FitParams:
         """Raise scikit-learn's error if no step of a pipeline requests something that is given."""
         key = tuple(step.requests for step in (*way, final))
         if self._routes and final.path and key not in self._checked:
-            door.check_fit_routing([step.make() for step in way], final.make(), self._given)
+            sklearn_private.check_fit_routing([step.make() for step in way], final.make(), self._given)
             self._checked.add(key)
 
     def _of(self, step: Step, method: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class FitParams:
             return dict(self._given)
         key = step.requests, method
         if key not in self._routed:
-            self._routed[key] = door.routed(step.make(), method, self._given)
+            self._routed[key] = sklearn_private.routed(step.make(), method, self._given)
         return self._routed[key]
 
 
@@ -83,7 +83,7 @@ class ScoreParams:
 
     def __init__(self, scorer: Any, on_train: Mapping[str, Any], on_test: Mapping[str, Any]) -> None:
         self.on_train, self.on_test = on_train, on_test
-        self._routes = door.routing_enabled() and scoring.asks_own_score(scorer)
+        self._routes = sklearn_private.routing_enabled() and scoring.asks_own_score(scorer)
         self._checked: set[Hashable] = set()
 
     def __bool__(self) -> bool:
@@ -102,7 +102,7 @@ class ScoreParams:
         key = tuple(step.requests for step in (*way, final))
         if self._routes and final.path and key not in self._checked:
             made = [step.make() for step in way]
-            to_final, to_others = door.routed_to_score(made, final.make(), self.on_test)
+            to_final, to_others = sklearn_private.routed_to_score(made, final.make(), self.on_test)
             if to_final.keys() != self.on_test.keys() or to_others:
                 raise NotUnderstood("the score wants other metadata than the pipeline is given")
             self._checked.add(key)

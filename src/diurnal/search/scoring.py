@@ -9,22 +9,22 @@ import numpy as np
 from sklearn.base import ClassifierMixin, is_classifier
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from diurnal.search import door
+from diurnal.search import sklearn_private
 
 
 def only_predicts(scorer: Any) -> bool:
     """Tell whether a scorer asks the final estimator alone, so that it need not see the pipeline nor the raw rows."""
-    return door.scorer_parts(scorer) is not None
+    return sklearn_private.scorer_parts(scorer) is not None
 
 
 def asks_own_score(scorer: Any) -> bool:
     """Tell whether a scorer asks the estimator for its own `score`."""
-    return any(not hasattr(part, "_score_func") for part in door.scorer_parts(scorer) or ())
+    return any(not hasattr(part, "_score_func") for part in sklearn_private.scorer_parts(scorer) or ())
 
 
 def is_accuracy(scorer: Any, final: Any) -> bool:
     """Tell whether a scorer gives the plain share of right labels for this kind of final estimator."""
-    parts = door.scorer_parts(scorer)
+    parts = sklearn_private.scorer_parts(scorer)
     if parts != [scorer]:
         return False
     if hasattr(scorer, "_score_func"):
@@ -35,7 +35,7 @@ def is_accuracy(scorer: Any, final: Any) -> bool:
 
 def only_labels(scorer: Any, final: Any) -> bool:
     """Tell whether a scorer looks at predicted labels only, never at how sure they are."""
-    parts = door.scorer_parts(scorer)
+    parts = sklearn_private.scorer_parts(scorer)
     if parts is None:
         return False
     plain = is_classifier(final) and type(final).score is ClassifierMixin.score
@@ -47,7 +47,7 @@ def only_order(scorer: Any, final: Any) -> bool:
 
     The area under the ROC curve does: rows of one class may change places, or tie, and leave it as it is.
     """
-    parts = door.scorer_parts(scorer)
+    parts = sklearn_private.scorer_parts(scorer)
     return bool(parts) and all(only_labels(part, final) or _is_roc_auc(part) for part in parts or ())
 
 
@@ -63,4 +63,4 @@ def accuracy(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = 
 
 def score(estimator: Any, X: Any, y: Any, scorer: Any, params: Mapping[str, Any]) -> Any:
     """Score as scikit-learn's searches do; what fails is raised."""
-    return door.score(estimator, X, y, scorer, params)
+    return sklearn_private.score(estimator, X, y, scorer, params)

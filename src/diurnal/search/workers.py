@@ -21,8 +21,8 @@ import sklearn
 from threadpoolctl import ThreadpoolController
 
 from diurnal.search import scoring
-from diurnal.search.door import Call
-from diurnal.search.plan import Node, Plan, Step
+from diurnal.search.sklearn_private import Call
+from diurnal.search.tree import Node, Plan, Step
 
 Kind = Literal["one", "threads", "processes"]
 T = TypeVar("T")

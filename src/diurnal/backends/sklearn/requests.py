@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from diurnal.backends.sklearn.needs import Needs
-from diurnal.search import door
+from diurnal.search import sklearn_private
 
 _WEIGHTED = ("fit", "partial_fit", "score")
 
@@ -170,7 +170,7 @@ def judging(made: Any, scoring: Any, fitted: Any, needs: Needs) -> Iterator[tupl
             fill(ready, needs)
             fill(fitted, needs)
             scorer = check_scoring(ready, scoring=weighted_scoring(scoring, ready))
-            if params := door.routed(scorer, "score", needs.offered()):
+            if params := sklearn_private.routed(scorer, "score", needs.offered()):
                 yield scorer, params
                 return
     with sklearn.config_context(enable_metadata_routing=False):

@@ -22,7 +22,7 @@ from diurnal.backends.sklearn.binding import Bound, must_be_bound
 from diurnal.backends.sklearn.fitting import fresh
 from diurnal.backends.sklearn.needs import Needs
 from diurnal.backends.sklearn.scoring import is_search
-from diurnal.search import door
+from diurnal.search import sklearn_private
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def requested(ready: Any, needs: Needs) -> dict[str, np.ndarray]:
     """Give what the `fit` of an estimator requests, by its own names."""
     offered = needs.offered()
     wanted = get_routing_for_object(ready).consumes("fit", offered)
-    return door.routed(ready, "fit", {name: offered[name] for name in wanted})
+    return sklearn_private.routed(ready, "fit", {name: offered[name] for name in wanted})
 
 
 def _is_router(estimator: Any) -> bool:

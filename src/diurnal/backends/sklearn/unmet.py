@@ -16,7 +16,7 @@ from diurnal.backends.sklearn.needs import Needs
 from diurnal.backends.sklearn.routing import accepts, inner_of, is_routed, prepared, reaches_fit, requested
 from diurnal.backends.sklearn.scoring import is_search, scorer, scoring_of
 from diurnal.errors import DeclarationError
-from diurnal.search import door
+from diurnal.search import sklearn_private
 
 
 def check(made: Any, *, groups: bool, sample_weight: bool) -> list[str]:
@@ -84,7 +84,7 @@ def _unweighted_scores(made: Any, routed: bool) -> list[str]:
     several = getattr(judge, "_scorers", {"": judge})
     names = [name or "the score" for name, one in several.items() if not requests.takes_weights(one)]
     said = [f"{', '.join(names)} takes no weights: it counts each row once"] if names else []
-    if is_search(made) and not routed and (isinstance(inner, Pipeline) or not door.is_search(made)):
-        unrouted = type(requests.last(inner) if door.is_search(made) else made).__name__
+    if is_search(made) and not routed and (isinstance(inner, Pipeline) or not sklearn_private.is_search(made)):
+        unrouted = type(requests.last(inner) if sklearn_private.is_search(made) else made).__name__
         said.append(f"the scores of the folds count each row once: weights cannot be routed through {unrouted}")
     return said

@@ -21,9 +21,9 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 
-from diurnal.search.families.kinds import Design, NotServed
+from diurnal.search.families.protocol import Design, NotServed
 from diurnal.search.families.shared import like, one_matrix, rest_key
-from diurnal.search.plan import Step
+from diurnal.search.tree import Step
 
 FORESTS = {RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor}
 BOOSTS = {GradientBoostingClassifier, GradientBoostingRegressor}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from diurnal.search import door
+from diurnal.search import sklearn_private
 
 _ASKS, _NEW_ITERATE, _CONVERGED, _STOP = 3, 1, 4, 5
 _MAX_ITERATIONS, _MAX_EVALUATIONS = 504, 502
@@ -31,8 +31,8 @@ class Minimisation:
     """
 
     def __init__(self, x: np.ndarray, g: np.ndarray, gtol: float, max_iter: int) -> None:
-        self._step = door.named("scipy.optimize._lbfgsb", "setulb")
-        whole = np.int64 if door.named("scipy.linalg.lapack", "HAS_ILP64") else np.int32
+        self._step = sklearn_private.named("scipy.optimize._lbfgsb", "setulb")
+        whole = np.int64 if sklearn_private.named("scipy.linalg.lapack", "HAS_ILP64") else np.int32
         n, m = len(x), _MEMORY
         self.x, self.f, self.g = x, 0.0, g
         self.max_iter, self.n_iter, self.n_asked = max_iter, 0, 0
@@ -64,7 +64,7 @@ class Minimisation:
         from scipy.optimize import OptimizeResult
 
         module = "scipy.optimize._lbfgsb_py"
-        said, why = door.named(module, "status_messages"), door.named(module, "task_messages")
+        said, why = sklearn_private.named(module, "status_messages"), sklearn_private.named(module, "task_messages")
         gave_up = self.n_asked > _EVALUATIONS or self.n_iter >= self.max_iter
         status = 0 if self._task[0] == _CONVERGED else 1 if gave_up else 2
         message = f"{said[int(self._task[0])]}: {why[int(self._task[1])]}"

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from sklearn.decomposition import PCA
 
-from diurnal.search.families.kinds import NotServed
-from diurnal.search.keys import key_of
-from diurnal.search.plan import Step
+from diurnal.search.cache_keys import key_of
+from diurnal.search.families.protocol import NotServed
+from diurnal.search.tree import Step
 
 _CUT = ("components_", "explained_variance_", "explained_variance_ratio_", "singular_values_")
 

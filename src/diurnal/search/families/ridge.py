@@ -14,10 +14,10 @@ from scipy import linalg
 from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.utils.validation import validate_data
 
-from diurnal.search import door
-from diurnal.search.families.kinds import Design, NotServed
+from diurnal.search import sklearn_private
+from diurnal.search.families.protocol import Design, NotServed
 from diurnal.search.families.shared import one_matrix, rest_key
-from diurnal.search.plan import Step
+from diurnal.search.tree import Step
 
 
 class Family:
@@ -57,15 +57,17 @@ class Ridges:
             raise NotServed("the data are not dense arrays")
         base = "sklearn.linear_model._base"
         if weights is not None:
-            weights = door.named("sklearn.utils.validation", "_check_sample_weight")(weights, X, dtype=X.dtype)
-        center = door.named(base, "_preprocess_data")
+            weights = sklearn_private.named("sklearn.utils.validation", "_check_sample_weight")(
+                weights, X, dtype=X.dtype
+            )
+        center = sklearn_private.named(base, "_preprocess_data")
         X, Y, *offsets, _ = center(
             X, Y, fit_intercept=self.probe.fit_intercept, copy=True, sample_weight=weights, rescale_with_sw=False
         )
         self.offsets = offsets
         Y = Y.reshape(-1, 1) if Y.ndim == 1 else Y
         if weights is not None:
-            X, Y, _ = door.named(base, "_rescale_data")(X, Y, weights)
+            X, Y, _ = sklearn_private.named(base, "_rescale_data")(X, Y, weights)
         self.X, self.Y = X, Y
         self.dual = X.shape[1] > X.shape[0]
         self.gram = X @ X.T if self.dual else X.T @ X
@@ -97,7 +99,7 @@ class Ridges:
     def _solve(self, alpha: np.ndarray) -> np.ndarray:
         gram = self.gram.copy()
         if self.dual:
-            solve = door.named("sklearn.linear_model._ridge", "_solve_cholesky_kernel")
+            solve = sklearn_private.named("sklearn.linear_model._ridge", "_solve_cholesky_kernel")
             every = np.full(self.Y.shape[1], float(alpha[0]), dtype=alpha.dtype) if self.Y.shape[1] > 1 else alpha
             dual: np.ndarray = (self.X.T @ solve(gram, self.Y, every)).T
             return dual

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from diurnal.search.families.kinds import Design, NotServed
-from diurnal.search.keys import key_of
-from diurnal.search.plan import Step
+from diurnal.search.cache_keys import key_of
+from diurnal.search.families.protocol import Design, NotServed
+from diurnal.search.tree import Step
 
 
 def rest_key(step: Step, *but: str) -> Hashable | None:

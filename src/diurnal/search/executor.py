@@ -11,12 +11,12 @@ import joblib
 import sklearn
 
 from diurnal.search import workers
-from diurnal.search.branches import has_branches
-from diurnal.search.door import Call
+from diurnal.search.column_branches import has_branches
 from diurnal.search.fold import Fold
-from diurnal.search.plan import Plan
-from diurnal.search.walk import has_families, walk
-from diurnal.search.witness import Drawn, Note, Witness, say_again, strict
+from diurnal.search.side_effects import Drawn, Note, Witness, say_again, strict
+from diurnal.search.sklearn_private import Call
+from diurnal.search.traversal import has_families, walk
+from diurnal.search.tree import Plan
 
 Results = dict[int, dict[str, Any]]
 

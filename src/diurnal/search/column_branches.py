@@ -17,9 +17,9 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion
 
-from diurnal.search.keys import is_estimator, key_of
-from diurnal.search.plan import Node, Step
-from diurnal.search.witness import Note, Witness
+from diurnal.search.cache_keys import is_estimator, key_of
+from diurnal.search.side_effects import Note, Witness
+from diurnal.search.tree import Node, Step
 
 _LISTS = {ColumnTransformer: "transformers", FeatureUnion: "transformer_list"}
 

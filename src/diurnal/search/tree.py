@@ -14,8 +14,8 @@ from typing import Any
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from diurnal.search.door import Call, has_callbacks
-from diurnal.search.keys import is_estimator, is_theirs, key_of, parts
+from diurnal.search.cache_keys import is_estimator, is_theirs, key_of, parts
+from diurnal.search.sklearn_private import Call, has_callbacks
 
 Path = tuple[str, ...]
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from sklearn.feature_selection import SelectKBest, SelectPercentile
 
-from diurnal.search.families.kinds import NotServed
+from diurnal.search.cache_keys import key_of
+from diurnal.search.families.protocol import NotServed
 from diurnal.search.families.shared import like, rest_key
-from diurnal.search.keys import key_of
-from diurnal.search.plan import Step
+from diurnal.search.tree import Step
 
 _SIZE = {SelectKBest: "k", SelectPercentile: "percentile"}
 

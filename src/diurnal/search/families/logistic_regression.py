@@ -22,12 +22,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import validate_data
 
-from diurnal.search import door
-from diurnal.search.families.kinds import Design, NotServed
+from diurnal.search import sklearn_private
+from diurnal.search.cache_keys import key_of
 from diurnal.search.families.lbfgs import Minimisation
-from diurnal.search.families.losses import ByMatrix, ByVector, Losses, Store
-from diurnal.search.keys import key_of
-from diurnal.search.plan import Step
+from diurnal.search.families.logistic_solver import ByMatrix, ByVector, Losses, Store
+from diurnal.search.families.protocol import Design, NotServed
+from diurnal.search.tree import Step
 
 NEAR = 1e-8  # of the largest decision
 TIED = 1e-10  # of the largest decision: narrower, for among many rows some decisions are always near each other
@@ -139,7 +139,7 @@ class Lockstep:
         by_class = self.params[0]["class_weight"]
         if given is None and by_class is None:
             return None
-        check = door.named("sklearn.utils.validation", "_check_sample_weight")
+        check = sklearn_private.named("sklearn.utils.validation", "_check_sample_weight")
         weights: np.ndarray = check(given, Z, dtype=Z.dtype, copy=True)
         if by_class is not None:
             each = compute_class_weight(by_class, classes=self.classes, y=y, sample_weight=weights)
@@ -178,8 +178,8 @@ class Lockstep:
             raise NotServed("the fit is too long to be sure of its last digits")
         result = self.runs[i].result()
         if result.status != 0:
-            more = door.named("sklearn.linear_model._logistic", "_LOGISTIC_SOLVER_CONVERGENCE_MSG")
-            check = door.named("sklearn.utils.optimize", "_check_optimize_result")
+            more = sklearn_private.named("sklearn.linear_model._logistic", "_LOGISTIC_SOLVER_CONVERGENCE_MSG")
+            check = sklearn_private.named("sklearn.utils.optimize", "_check_optimize_result")
             check("lbfgs", result, int(self.params[i]["max_iter"]), extra_warning_msg=more)
 
     def labels(self, Xs: Sequence[Any], apart: Any = None) -> list[np.ndarray | None]:

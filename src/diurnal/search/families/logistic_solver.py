@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from diurnal.search import door
+from diurnal.search import sklearn_private
 
 _BLOCK = 1 << 17  # elements of a block's predictions: 1 MB each of predictions, losses and gradients
 
@@ -62,9 +62,9 @@ class Store:
         self.functions = 1 if n_classes == 2 else n_classes
         module = "sklearn._loss.loss"
         if self.functions == 1:
-            self._compiled = door.named(module, "HalfBinomialLoss")()
+            self._compiled = sklearn_private.named(module, "HalfBinomialLoss")()
         else:
-            self._compiled = door.named(module, "HalfMultinomialLoss")(n_classes=n_classes)
+            self._compiled = sklearn_private.named(module, "HalfMultinomialLoss")(n_classes=n_classes)
         self.total = float(len(codes)) if weights is None else float(np.sum(weights))
         self.points = np.zeros((len(widths), max(widths) + intercept, self.functions))
         self.grads = np.zeros_like(self.points)

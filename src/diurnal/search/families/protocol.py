@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from diurnal.search.plan import Step
+from diurnal.search.tree import Step
 
 
 class NotServed(Exception):

@@ -9,11 +9,11 @@ from typing import Any
 
 from sklearn.base import clone
 
-from diurnal.search import door
-from diurnal.search.door import Call, Moved, Runner
-from diurnal.search.keys import is_estimator
-from diurnal.search.plan import NotUnderstood, flatten, plan
-from diurnal.search.running import run
+from diurnal.search import sklearn_private
+from diurnal.search.cache_keys import is_estimator
+from diurnal.search.executor import run
+from diurnal.search.sklearn_private import Call, Moved, Runner
+from diurnal.search.tree import NotUnderstood, flatten, plan
 
 Progress = Callable[[int, int], None]
 
@@ -68,13 +68,13 @@ def understands(search: Any) -> str | None:
     >>> understands(Ridge())
     'Ridge is no search of scikit-learn'
     """
-    if not door.is_search(search):
+    if not sklearn_private.is_search(search):
         return f"{type(search).__name__} is no search of scikit-learn"
     if search.verbose > 1:
         return "it prints a line for each fit"
     if not is_estimator(search.estimator):
         return "what it tunes is no estimator"
-    if door.has_callbacks(search) or any(map(door.has_callbacks, _within(search.estimator))):
+    if sklearn_private.has_callbacks(search) or any(map(sklearn_private.has_callbacks, _within(search.estimator))):
         return "somebody listens to its fits"
     try:
         flatten(search.estimator)
@@ -102,7 +102,7 @@ def in_hands_of(search: Any, run: Runner, done: Callable[[int], None] = lambda _
     def ours(evaluate: Callable[..., Any], **words: Any) -> None:
         vars(search).pop("_run_search", None)  # it has been called, and must not travel to other processes
         with suppress(Moved):  # if scikit-learn has changed its loop, it runs it itself
-            evaluate = door.redirect(evaluate, run, done)
+            evaluate = sklearn_private.redirect(evaluate, run, done)
         theirs(evaluate, **words)
 
     ours.__signature__ = inspect.signature(theirs)  # type: ignore[attr-defined]  # scikit-learn looks at it

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
-from diurnal.search.families.kinds import Design, NotServed
+from diurnal.search.families.protocol import Design, NotServed
 from diurnal.search.families.shared import like, one_matrix, rest_key
-from diurnal.search.plan import Step
+from diurnal.search.tree import Step
 
 
 class Family:

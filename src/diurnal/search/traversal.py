@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from diurnal.search import scoring
-from diurnal.search.branches import Branches
+from diurnal.search.column_branches import Branches
 from diurnal.search.families import FINALS, NESTED
-from diurnal.search.families.kinds import Design, Final, Fits, Nested, Sizes
+from diurnal.search.families.protocol import Design, Final, Fits, Nested, Sizes
 from diurnal.search.fold import Fold, Matrices, lend
-from diurnal.search.plan import Leaf, Node, Step
+from diurnal.search.tree import Leaf, Node, Step
 
 
 class Member(NamedTuple):

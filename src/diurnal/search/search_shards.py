@@ -15,9 +15,9 @@ import numpy as np
 from sklearn.base import clone
 
 from diurnal.errors import UsageError
-from diurnal.search import tuning
-from diurnal.search.door import Call
-from diurnal.search.plan import NotUnderstood, plan
+from diurnal.search import search_api
+from diurnal.search.sklearn_private import Call
+from diurnal.search.tree import NotUnderstood, plan
 
 Shard = dict[str, Any]
 Part = dict[str, np.ndarray]
@@ -116,7 +116,7 @@ def score_shard(search: Any, X: Any, y: Any, shard: Mapping[str, Any], **fit_par
     results: dict[int, dict[str, Any]] = {}
     n_splits = int(shard["n_splits"])
     for group in _alike(wanted, n_splits):
-        made = tuning.evaluate(_numbered_anew([calls[i] for i in group], n_splits, group))
+        made = search_api.evaluate(_numbered_anew([calls[i] for i in group], n_splits, group))
         results.update(zip(group, made, strict=True))
     return _pack(results)
 
@@ -145,7 +145,7 @@ def combine(search: Any, X: Any, y: Any, parts: Iterable[Mapping[str, np.ndarray
     for part in parts:
         results.update(_unpack(part, results))
     if not results:
-        return tuning.tune(search, X, y, **fit_params)
+        return search_api.tune(search, X, y, **fit_params)
     fitted = clone(search)
 
     def put(calls: list[Call]) -> list[dict[str, Any]]:
@@ -157,7 +157,7 @@ def combine(search: Any, X: Any, y: Any, parts: Iterable[Mapping[str, np.ndarray
             )
         return [results[i] for i in range(len(calls))]
 
-    with tuning.in_hands_of(fitted, put):
+    with search_api.in_hands_of(fitted, put):
         return fitted.fit(X, y, **fit_params)
 
 
@@ -169,7 +169,7 @@ def _calls(search: Any, X: Any, y: Any, fit_params: Mapping[str, Any]) -> list[C
         raise _Taken(calls)
 
     try:
-        with tuning.in_hands_of(taken, take):
+        with search_api.in_hands_of(taken, take):
             taken.fit(X, y, **fit_params)
     except _Taken as carrier:
         calls: list[Call] = carrier.wanted
@@ -181,7 +181,7 @@ def _repeats(search: Any) -> bool:
     """Tell whether a search makes all its fits at once, and the same ones each time."""
     from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
-    if tuning.understands(search) is not None or type(search) not in {GridSearchCV, RandomizedSearchCV}:
+    if search_api.understands(search) is not None or type(search) not in {GridSearchCV, RandomizedSearchCV}:
         return False
     seeds = [search] if isinstance(search, RandomizedSearchCV) else []
     if getattr(search.cv, "shuffle", hasattr(search.cv, "random_state")):
