@@ -23,7 +23,7 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from diurnal.search import sklearn_private, tune, understands
+from diurnal.search import sklearn_private, tune, unsupported_reason
 from searching import FITS, Counting, oracle, same
 
 RNG = np.random.default_rng(7)
@@ -168,10 +168,10 @@ def test_tune_lets_no_candidate_see_what_another_wrote():
     same(GridSearchCV(inplace, {"ridge__alpha": [1, 2]}, return_train_score=True, refit=False), X, Y)
 
 
-def test_understands_says_why_not():
-    assert understands(GridSearchCV(pipeline(), TREES)) is None
-    assert "prints" in understands(GridSearchCV(pipeline(), TREES, verbose=2))
-    assert "no search" in understands(pipeline())
+def test_unsupported_reason_gives_the_reason():
+    assert unsupported_reason(GridSearchCV(pipeline(), TREES)) is None
+    assert "prints" in unsupported_reason(GridSearchCV(pipeline(), TREES, verbose=2))
+    assert "not a scikit-learn search" in unsupported_reason(pipeline())
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
@@ -210,7 +210,7 @@ def test_tune_leaves_a_search_with_callbacks_to_scikit_learn(listens):
         search.param_grid = {"tree": [final, clone(final)]}
     else:
         (search if listens == "to the search" else search.estimator).set_callbacks(Heard())
-        assert understands(search) == "somebody listens to its fits"
+        assert unsupported_reason(search) == "it has callbacks, or an estimator in it has"
     search.fit(X, Y)
     theirs = sorted(heard)
     heard.clear()
@@ -221,11 +221,11 @@ def test_tune_leaves_a_search_with_callbacks_to_scikit_learn(listens):
 
 def test_tune_goes_the_public_way_where_private_names_have_moved(monkeypatch):
     monkeypatch.setattr(
-        sklearn_private, "_TAKEN", {"a name that scikit-learn does not have"}
+        sklearn_private, "_GLOBALS_OF_LOOP", {"a name that scikit-learn does not have"}
     )  # as after a minor release
     same(GridSearchCV(pipeline(), TREES, cv=3), X, Y)
     monkeypatch.undo()
-    monkeypatch.setattr(sklearn_private, "_CALL", frozenset())
+    monkeypatch.setattr(sklearn_private, "_FIT_AND_SCORE_KWARGS", frozenset())
     same(GridSearchCV(pipeline(), TREES, cv=3), X, Y)
 
 

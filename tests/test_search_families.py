@@ -23,12 +23,12 @@ from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from diurnal.search import sklearn_private, tune
-from diurnal.search.families import FINALS, NESTED
-from diurnal.search.families.logistic_regression import SHORT, Lockstep
-from diurnal.search.families.pca import NestedPCA
-from diurnal.search.families.protocol import Design, NotServed
-from diurnal.search.families.select_k_best import NestedSelection
-from diurnal.search.tree import Step, own_params
+from diurnal.search.families import FINAL_FAMILIES, TRANSFORMER_FAMILIES
+from diurnal.search.families.logistic_regression import MAX_CERTAIN_ITERATIONS, BatchedLogistic
+from diurnal.search.families.pca import PCAFamily
+from diurnal.search.families.protocol import DesignMatrix, UnsupportedData
+from diurnal.search.families.select_k_best import SelectionFamily
+from diurnal.search.tree import PipelineStep, own_params
 from searching import same
 
 CANCER, IRIS = load_breast_cancer(return_X_y=True), load_iris(return_X_y=True)
@@ -42,7 +42,7 @@ def _one_blas_thread():
 
 
 def step(estimator, **changes):
-    return Step((), tuple(changes.items()), estimator, changes, own_params(estimator))
+    return PipelineStep((), tuple(changes.items()), estimator, changes, own_params(estimator))
 
 
 @pytest.mark.parametrize("whiten", [False, True])
@@ -60,12 +60,12 @@ def step(estimator, **changes):
 def test_one_pca_gives_every_smaller_one_to_the_last_bit(X, options, whiten):
     pca = PCA(whiten=whiten, **options)
     steps = [step(pca, n_components=n) for n in (1, 2, 7, 13, min(X.shape))]
-    sizes = NestedPCA().fit(steps, X, None, {})
+    sizes = PCAFamily().fit(steps, X, None, {})
     for each in steps:
-        theirs = each.make()
+        theirs = each.build()
         expected = theirs.fit_transform(X)
-        mine = sizes.fitted(each)
-        np.testing.assert_array_equal(sizes.train(each, X, mine), expected)
+        mine = sizes.fitted_step(each)
+        np.testing.assert_array_equal(sizes.fit_transform_output(each, X, mine), expected)
         np.testing.assert_array_equal(mine.transform(X), theirs.transform(X))
         assert vars(mine).keys() == vars(theirs).keys()
         for name, value in vars(theirs).items():
@@ -75,11 +75,11 @@ def test_one_pca_gives_every_smaller_one_to_the_last_bit(X, options, whiten):
 def test_a_pca_that_is_not_exact_is_fitted_as_it_is():
     X = np.random.default_rng(0).normal(size=(600, 100))
     steps = [step(PCA(random_state=0), n_components=n) for n in (3, 90, 95)]  # auto: the first is randomized
-    assert [NestedPCA().serves(each, X.shape) for each in steps] == [False, True, True]
-    sizes = NestedPCA().fit(steps[1:], X, None, {})
-    np.testing.assert_array_equal(sizes.fitted(steps[1]).components_, steps[1].make().fit(X).components_)
-    assert NestedPCA().key(step(PCA(0.9))) is None
-    assert NestedPCA().key(step(PCA(3, svd_solver="randomized"))) is None
+    assert [PCAFamily().supports(each, X.shape) for each in steps] == [False, True, True]
+    sizes = PCAFamily().fit(steps[1:], X, None, {})
+    np.testing.assert_array_equal(sizes.fitted_step(steps[1]).components_, steps[1].build().fit(X).components_)
+    assert PCAFamily().group_key(step(PCA(0.9))) is None
+    assert PCAFamily().group_key(step(PCA(3, svd_solver="randomized"))) is None
 
 
 def same_matrix(given, expected):
@@ -110,15 +110,15 @@ def test_one_scoring_of_features_gives_every_number_of_the_best(selector, name, 
     if kind is pd.DataFrame:
         selector = clone(selector).set_output(transform="pandas")
         X.columns = [f"x{i}" for i in range(X.shape[1])]
-    steps, family = members(selector, name, sizes), NestedSelection()
-    assert len({family.key(each) for each in steps} - {None}) == 1
-    assert all(family.serves(each, X.shape) for each in steps)
+    steps, family = members(selector, name, sizes), SelectionFamily()
+    assert len({family.group_key(each) for each in steps} - {None}) == 1
+    assert all(family.supports(each, X.shape) for each in steps)
     fits = family.fit(steps, X, CANCER[1], {})
     for each in steps:
-        theirs, mine = each.make(), fits.fitted(each)
-        same_matrix(fits.train(each, X, mine), theirs.fit_transform(X, CANCER[1]))
+        theirs, mine = each.build(), fits.fitted_step(each)
+        same_matrix(fits.fit_transform_output(each, X, mine), theirs.fit_transform(X, CANCER[1]))
         same_matrix(mine.transform(X), theirs.transform(X))
-        assert fits.width(each) == theirs.get_support().sum()
+        assert fits.n_columns(each) == theirs.get_support().sum()
         assert vars(mine).keys() == vars(theirs).keys()
         np.testing.assert_array_equal(mine.scores_, theirs.scores_)
 
@@ -152,7 +152,9 @@ def test_no_truncated_svd_is_the_leading_columns_of_a_larger_one(algorithm):
     assert leading(repeated, 3, 8) > 0.1
     noise = np.random.default_rng(0).normal(size=(300, 40))
     assert leading(noise, 5, 30) > (0 if algorithm == "arpack" else 0.01)  # last digits, or all of them
-    assert not any(f.key(step(TruncatedSVD(3, algorithm=algorithm, random_state=0))) for f in NESTED)
+    assert not any(
+        f.group_key(step(TruncatedSVD(3, algorithm=algorithm, random_state=0))) for f in TRANSFORMER_FAMILIES
+    )
 
 
 @pytest.mark.parametrize("strategy", ["quantile", "uniform", "kmeans"])
@@ -163,7 +165,7 @@ def test_no_number_of_bins_is_part_of_a_larger_one(strategy):
         for n in (4, 7)
     )
     assert not set(few[1:-1]) & set(many)
-    assert not any(f.key(step(KBinsDiscretizer(4, strategy=strategy))) for f in NESTED)
+    assert not any(f.group_key(step(KBinsDiscretizer(4, strategy=strategy))) for f in TRANSFORMER_FAMILIES)
 
 
 @pytest.mark.parametrize("options", [{}, {"fit_intercept": False}, {"class_weight": "balanced"}, {"tol": 1e-7}])
@@ -174,11 +176,11 @@ def test_small_lockstep_gives_scikit_learns_coefficients_to_the_last_bit(options
     weights = np.random.default_rng(0).uniform(0.5, 2, len(y))
     logistic = LogisticRegression(**options)
     steps = [step(logistic, C=C, max_iter=n) for C in (1e-3, 1.0, 1e4) for n in (5, 300)]
-    designs = [Design(X)] * 3 + [Design(np.ascontiguousarray(X[:, :5]))] * 3
-    fits = Lockstep(steps, designs, y, {"sample_weight": weights})
+    designs = [DesignMatrix(X)] * 3 + [DesignMatrix(np.ascontiguousarray(X[:, :5]))] * 3
+    fits = BatchedLogistic(steps, designs, y, {"sample_weight": weights})
     assert fits.exact
     for i, each in enumerate(steps):
-        theirs, mine = _quietly(each.make().fit, designs[i].matrix, y, weights), _quietly(fits.estimator, i)
+        theirs, mine = _quietly(each.build().fit, designs[i].matrix, y, weights), _quietly(fits.estimator, i)
         assert vars(mine).keys() == vars(theirs).keys()
         for name in ("coef_", "intercept_", "n_iter_", "classes_"):
             given, expected = getattr(mine, name), getattr(theirs, name)
@@ -192,18 +194,18 @@ def test_large_lockstep_serves_short_fits_only(X, y):
     X = np.tile(X, (3, 1)) if len(X) > 1000 else X
     y = np.tile(y, 3) if len(y) > 1000 else y
     steps = [step(logistic, C=C) for C in (1e-3, 1.0, 1e4)]
-    fits = Lockstep(steps, [Design(X)] * 3, y, {})
+    fits = BatchedLogistic(steps, [DesignMatrix(X)] * 3, y, {})
     assert not fits.exact
     for i, each in enumerate(steps):
-        theirs = each.make().fit(X, y)
-        if theirs.n_iter_[0] > SHORT:
-            with pytest.raises(NotServed):
+        theirs = each.build().fit(X, y)
+        if theirs.n_iter_[0] > MAX_CERTAIN_ITERATIONS:
+            with pytest.raises(UnsupportedData):
                 fits.estimator(i)
         else:
             mine = fits.estimator(i)
             assert mine.n_iter_ == theirs.n_iter_
             np.testing.assert_allclose(mine.coef_, theirs.coef_, rtol=1e-6, atol=1e-8 * np.abs(theirs.coef_).max())
-            labels = fits.labels([X] * 3)[i]
+            labels = fits.predict_labels([X] * 3)[i]
             assert labels is None or np.array_equal(labels, theirs.predict(X))
 
 
@@ -231,10 +233,10 @@ def test_large_lockstep_serves_the_area_under_the_curve_but_no_log_loss(scoring,
 
 def test_large_lockstep_is_not_sure_of_rows_of_two_classes_at_one_place():
     X, y = np.tile(MANY[0], (3, 1)), np.tile(MANY[1], 3)
-    fits = Lockstep([step(LogisticRegression(), C=1e-3)], [Design(X)], y, {})
-    assert fits.labels([X], y)[0] is not None  # rows of one class may be at one place
+    fits = BatchedLogistic([step(LogisticRegression(), C=1e-3)], [DesignMatrix(X)], y, {})
+    assert fits.predict_labels([X], y)[0] is not None  # rows of one class may be at one place
     y = np.r_[y[:-1], 1 - y[-1]]
-    assert fits.labels([X], y) == [None]
+    assert fits.predict_labels([X], y) == [None]
 
 
 def test_tune_warns_of_every_lockstep_that_does_not_converge():
@@ -243,14 +245,14 @@ def test_tune_warns_of_every_lockstep_that_does_not_converge():
 
 
 def test_a_family_whose_private_names_have_moved_is_not_used(monkeypatch):
-    real = sklearn_private.named
+    real = sklearn_private.private_attr
 
     def moved(module, name):
         if name in {"setulb", "HalfBinomialLoss"}:
-            raise sklearn_private.Moved(name)
+            raise sklearn_private.PrivateApiChanged(name)
         return real(module, name)
 
-    monkeypatch.setattr(sklearn_private, "named", moved)  # as after a minor release of SciPy or scikit-learn
+    monkeypatch.setattr(sklearn_private, "private_attr", moved)  # as after a minor release of SciPy or scikit-learn
     same(GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=3), StandardScaler().fit_transform(IRIS[0]), IRIS[1])
     same(GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=3), IRIS[0][:100], IRIS[1][:100])
 
@@ -259,7 +261,7 @@ def members(estimator, name, values):
     return [step(estimator, **{name: value}) for value in values]
 
 
-FINAL_FAMILIES = {
+MEMBERS = {
     "ridge": members(Ridge(), "alpha", [1e-3, 1.0, 100]),
     "ridge without intercept": members(Ridge(fit_intercept=False), "alpha", [0.5, 50.0]),
     "ridge classifier": members(RidgeClassifier(class_weight="balanced"), "alpha", [1e-3, 1.0, 100]),
@@ -273,18 +275,20 @@ FINAL_FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("name", FINAL_FAMILIES)
+@pytest.mark.parametrize("name", MEMBERS)
 @pytest.mark.parametrize(("X", "y"), [(CANCER[0][:300, :9], CANCER[1][:300]), IRIS, (MANY[0][:40], MANY[1][:40])])
 def test_a_family_of_final_fits_gives_what_each_gives_alone(name, X, y):
-    steps = FINAL_FAMILIES[name]
-    (family,) = [f for f in FINALS if len({f.key(s) for s in steps}) == 1 and f.key(steps[0]) is not None]
-    fits = family.fit(steps, [Design(X)] * len(steps), y, {})
-    labels = fits.labels([X] * len(steps))
+    steps = MEMBERS[name]
+    (family,) = [
+        f for f in FINAL_FAMILIES if len({f.group_key(s) for s in steps}) == 1 and f.group_key(steps[0]) is not None
+    ]
+    fits = family.fit(steps, [DesignMatrix(X)] * len(steps), y, {})
+    labels = fits.predict_labels([X] * len(steps))
     for i, each in enumerate(steps):
-        theirs = each.make().fit(X, y)
+        theirs = each.build().fit(X, y)
         try:
             mine = fits.estimator(i)
-        except NotServed:
+        except UnsupportedData:
             assert name == "neighbours"
             continue
         assert vars(mine).keys() == vars(theirs).keys()
@@ -295,9 +299,9 @@ def test_a_family_of_final_fits_gives_what_each_gives_alone(name, X, y):
             np.testing.assert_array_equal(labels[i], theirs.predict(X))
 
 
-@pytest.mark.parametrize("name", FINAL_FAMILIES)
+@pytest.mark.parametrize("name", MEMBERS)
 def test_tune_of_a_family_of_final_fits_is_the_same(name):
-    steps = FINAL_FAMILIES[name]
+    steps = MEMBERS[name]
     grid = {param: [s.changes[param] for s in steps] for param in steps[0].changes}
     chain = make_pipeline(StandardScaler(), steps[0].template)
     grid = {f"{chain.steps[1][0]}__{param}": values for param, values in grid.items()}
@@ -308,8 +312,8 @@ def test_neighbours_at_the_same_distance_are_left_to_scikit_learn():
     X = np.repeat(np.arange(12.0), 4)[:, None]
     y = np.tile([0, 1, 1], 16)
     steps = members(KNeighborsClassifier(), "n_neighbors", [1, 3, 4])
-    (family,) = [f for f in FINALS if f.key(steps[0]) is not None]
-    assert family.fit(steps, [Design(X)] * 3, y, {}).labels([X] * 3)[:2] == [None, None]
+    (family,) = [f for f in FINAL_FAMILIES if f.group_key(steps[0]) is not None]
+    assert family.fit(steps, [DesignMatrix(X)] * 3, y, {}).predict_labels([X] * 3)[:2] == [None, None]
     same(GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 3, 4]}, cv=3), X, y)
 
 
@@ -324,7 +328,7 @@ def test_no_pipeline_step_is_of_a_family_that_it_only_resembles():
         LogisticRegression(C=np.inf),
         PCA("mle"),
     ):
-        assert all(family.key(step(estimator)) is None for family in (*FINALS, *NESTED))
+        assert all(family.group_key(step(estimator)) is None for family in (*FINAL_FAMILIES, *TRANSFORMER_FAMILIES))
 
 
 def _quietly(call, *args):

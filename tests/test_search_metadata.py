@@ -25,8 +25,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from diurnal.search import combine, score_shard, shards
-from diurnal.search import executor
+from diurnal.search import combine_scores, executor, score_shard, split_search
 from searching import FITS, Counting, oracle, same, same_results
 
 N = 240
@@ -66,8 +65,8 @@ def chain(*steps):
 def by_ours(monkeypatch):
     """Count the candidates times folds that are made without scikit-learn's own call."""
     made = []
-    theirs = executor.Call.make
-    monkeypatch.setattr(executor.Call, "make", lambda call: made.append(call) or theirs(call))
+    theirs = executor.FitAndScoreCall.run
+    monkeypatch.setattr(executor.FitAndScoreCall, "run", lambda call: made.append(call) or theirs(call))
     return made
 
 
@@ -148,10 +147,10 @@ def test_groups_reach_the_folds(splitter):
 def test_shards_add_up_to_the_whole():
     search = GridSearchCV(chain(PCA(), scaler(), logistic()), LOGISTIC_GRID, cv=GroupKFold(4))
     given = {"groups": GROUPS, "sample_weight": WEIGHTS}
-    cut = shards(search, X, Y, 3, **given)
+    cut = split_search(search, X, Y, 3, **given)
     assert len(cut) == 3
     parts = [score_shard(search, X, Y, shard, **given) for shard in cut]
-    found, theirs = combine(search, X, Y, parts, **given), oracle(search, X, Y, **given)[0]
+    found, theirs = combine_scores(search, X, Y, parts, **given), oracle(search, X, Y, **given)[0]
     same_results(found.cv_results_, theirs.cv_results_)
     np.testing.assert_array_equal(found.predict_proba(X), theirs.predict_proba(X))
 
@@ -221,13 +220,13 @@ def test_other_searches_route_as_well(kind):
 
 
 def test_processes_route_as_this_one_does(monkeypatch):
-    monkeypatch.setattr(executor.workers, "choose", lambda plan, call: ("processes", 2))
+    monkeypatch.setattr(executor, "choose_workers", lambda tree, call: ("processes", 2))
     search = GridSearchCV(chain(PCA(), scaler(), logistic()), LOGISTIC_GRID, cv=GroupKFold(4), n_jobs=2)
     same(search, X, Y, groups=GROUPS, sample_weight=WEIGHTS)
 
 
 def test_threads_route_as_this_one_does(monkeypatch):
-    monkeypatch.setattr(executor.workers, "choose", lambda plan, call: ("threads", 2))
+    monkeypatch.setattr(executor, "choose_workers", lambda tree, call: ("threads", 2))
     search = GridSearchCV(chain(PCA(), scaler(), logistic()), LOGISTIC_GRID, cv=GroupKFold(4))
     same(search, X, Y, groups=GROUPS, sample_weight=WEIGHTS)
 

@@ -9,8 +9,9 @@ from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, KFold, Ra
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
+import diurnal.search as search_package
 from diurnal.errors import UsageError
-from diurnal.search import combine, score_shard, shards
+from diurnal.search import combine_scores, score_shard, split_search
 from searching import FITS, Counting, oracle, same_results
 
 X = np.random.default_rng(3).normal(size=(80, 5))
@@ -23,10 +24,10 @@ GRID = {"counting__by": [0.0, 1.0], "pca__n_components": [2, 4, 9], "decisiontre
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 100])
 def test_any_number_of_shards_gives_the_same_results(n):
     search = GridSearchCV(CHAIN, GRID, cv=3, scoring=["accuracy", "f1"], refit="f1")
-    cut = json.loads(json.dumps(shards(search, X, Y, n)))
+    cut = json.loads(json.dumps(split_search(search, X, Y, n)))
     assert len(cut) == min(n, 36)
     parts = [score_shard(search, X, Y, shard) for shard in reversed(cut)]
-    fitted, theirs = combine(search, X, Y, parts), oracle(search, X, Y)[0]
+    fitted, theirs = combine_scores(search, X, Y, parts), oracle(search, X, Y)[0]
     same_results(fitted.cv_results_, theirs.cv_results_)
     assert fitted.best_params_ == theirs.best_params_
     np.testing.assert_array_equal(fitted.predict(X), theirs.predict(X))
@@ -34,7 +35,7 @@ def test_any_number_of_shards_gives_the_same_results(n):
 
 def test_shards_keep_prefixes_together():
     search = GridSearchCV(CHAIN, GRID | {"pca__n_components": [2, 4]}, cv=3, refit=False)
-    cut = shards(search, X, Y, 6)
+    cut = split_search(search, X, Y, 6)
     FITS.clear()
     for shard in cut:
         score_shard(search, X, Y, shard)
@@ -49,21 +50,28 @@ def test_shards_of_what_is_drawn_or_decided_on_the_way_are_one():
         GridSearchCV(logistic, grid, cv=KFold(3, shuffle=True)),
     ]
     for search in whole:
-        (shard,) = shards(search, X, Y, 4)
-        assert combine(search, X, Y, [score_shard(search, X, Y, shard)]).best_params_["C"] in grid["C"]
+        (shard,) = split_search(search, X, Y, 4)
+        assert combine_scores(search, X, Y, [score_shard(search, X, Y, shard)]).best_params_["C"] in grid["C"]
     seeded = RandomizedSearchCV(logistic, grid, n_iter=2, random_state=0, cv=KFold(3, shuffle=True, random_state=1))
-    parts = [score_shard(seeded, X, Y, shard) for shard in shards(seeded, X, Y, 4)]
-    same_results(combine(seeded, X, Y, parts).cv_results_, oracle(seeded, X, Y)[0].cv_results_)
+    parts = [score_shard(seeded, X, Y, shard) for shard in split_search(seeded, X, Y, 4)]
+    same_results(combine_scores(seeded, X, Y, parts).cv_results_, oracle(seeded, X, Y)[0].cv_results_)
 
 
 def test_combine_refuses_what_is_missing_or_double():
     search = GridSearchCV(CHAIN, GRID | {"pca__n_components": [2, 4]}, cv=3)
-    first, second = (score_shard(search, X, Y, shard) for shard in shards(search, X, Y, 2))
+    first, second = (score_shard(search, X, Y, shard) for shard in split_search(search, X, Y, 2))
     with pytest.raises(UsageError, match="12 fits of 24; the first that is missing"):
-        combine(search, X, Y, [first])
-    with pytest.raises(UsageError, match="given twice"):
-        combine(search, X, Y, [first, second, first])
-    with pytest.raises(UsageError, match="not of this search"):
+        combine_scores(search, X, Y, [first])
+    with pytest.raises(UsageError, match="occurs twice"):
+        combine_scores(search, X, Y, [first, second, first])
+    with pytest.raises(UsageError, match="does not belong to this search"):
         score_shard(search, X, Y, {"start": 0, "stop": 1, "n_candidates": 3, "n_splits": 3})
     with pytest.raises(UsageError, match="whole number"):
-        shards(search, X, Y, 0)
+        split_search(search, X, Y, 0)
+
+
+def test_former_names_of_public_functions_still_work():
+    assert search_package.shards is split_search
+    assert search_package.combine is combine_scores
+    assert search_package.understands is search_package.unsupported_reason
+    assert set(search_package.__all__) > {"combine", "score_shard", "shards", "tune", "understands"}

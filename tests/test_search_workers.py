@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from diurnal.search import executor, workers
+from diurnal.search import executor
 from searching import same
 
 RNG = np.random.default_rng(0)
@@ -17,8 +17,8 @@ Y = (X[:, 0] + X[:, 1] + RNG.normal(size=len(X)) > 0).astype(int)
 
 def kinds(monkeypatch):
     """Note what is chosen, without changing it."""
-    chosen, choose = [], workers.choose
-    monkeypatch.setattr(executor.workers, "choose", lambda *a: chosen.append(choose(*a)) or chosen[-1])
+    chosen, choose = [], executor.choose_workers
+    monkeypatch.setattr(executor, "choose_workers", lambda *a: chosen.append(choose(*a)) or chosen[-1])
     return chosen
 
 

@@ -1,14 +1,29 @@
-"""Tuning as fast as the arithmetic allows, with scikit-learn's own numbers.
+"""Fast hyperparameter search with the numbers of scikit-learn.
 
-A search over a pipeline fits the same beginnings again and again: two candidates that differ in the last pipeline step
-share all that comes before. Here each distinct prefix is fitted once on each fold, and families of fits (every size of
-an exact PCA, every strength of a penalty) are served by one. scikit-learn still splits, ranks, reports and refits; only
-its loop over candidates and folds is ours. What is not proved to give the same numbers is left to it, unchanged.
+A search over a pipeline fits the same first steps again and again: two candidates that differ in the last step share
+all steps before it. This package fits each distinct prefix once per fold, and uses one fit for a whole family of
+candidates where that is exact (every size of a PCA, every penalty of a ridge regression). scikit-learn still splits,
+ranks, reports and refits; only its loop over candidates and folds is replaced. A search, a candidate or a data set for
+which equal numbers are not proved is fitted by scikit-learn itself.
 
-This package knows nothing of the rest of diurnal.
+The package imports nothing of the rest of diurnal but :class:`~diurnal.errors.UsageError`.
 """
 
-from diurnal.search.search_api import tune, understands
-from diurnal.search.search_shards import combine, score_shard, shards
+from diurnal.search.search_api import tune, unsupported_reason
+from diurnal.search.search_shards import combine_scores, score_shard, split_search
 
-__all__ = ["combine", "score_shard", "shards", "tune", "understands"]
+# Former names of public functions, kept for one release.
+combine = combine_scores
+shards = split_search
+understands = unsupported_reason
+
+__all__ = [
+    "combine",
+    "combine_scores",
+    "score_shard",
+    "shards",
+    "split_search",
+    "tune",
+    "understands",
+    "unsupported_reason",
+]

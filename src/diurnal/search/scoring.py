@@ -1,8 +1,11 @@
-"""Scoring a candidate on what its prefix gives, instead of sending the test rows through the whole pipeline again."""
+"""Properties of scorers that permit to score a candidate on transformed rows.
+
+scikit-learn sends the test rows through the whole pipeline for each candidate. A scorer that only predicts gives the
+same score if the final estimator receives rows that are already transformed, once for all candidates of a prefix.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,55 +15,56 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from diurnal.search import sklearn_private
 
 
-def only_predicts(scorer: Any) -> bool:
-    """Tell whether a scorer asks the final estimator alone, so that it need not see the pipeline nor the raw rows."""
+def uses_predictions_only(scorer: Any) -> bool:
+    """Return whether a scorer uses only predictions of the final estimator, not the pipeline nor the raw rows."""
     return sklearn_private.scorer_parts(scorer) is not None
 
 
-def asks_own_score(scorer: Any) -> bool:
-    """Tell whether a scorer asks the estimator for its own `score`."""
+def uses_estimator_score(scorer: Any) -> bool:
+    """Return whether a scorer calls the `score` method of the estimator."""
     return any(not hasattr(part, "_score_func") for part in sklearn_private.scorer_parts(scorer) or ())
 
 
 def is_accuracy(scorer: Any, final: Any) -> bool:
-    """Tell whether a scorer gives the plain share of right labels for this kind of final estimator."""
+    """Return whether a scorer is the plain accuracy for this final estimator."""
     parts = sklearn_private.scorer_parts(scorer)
     if parts != [scorer]:
         return False
     if hasattr(scorer, "_score_func"):
-        how = (scorer._score_func, scorer._sign, scorer._kwargs, scorer._response_method)
-        return how == (accuracy_score, 1, {}, "predict")
-    return is_classifier(final) and type(final).score is ClassifierMixin.score
+        config = (scorer._score_func, scorer._sign, scorer._kwargs, scorer._response_method)
+        return config == (accuracy_score, 1, {}, "predict")
+    return _has_accuracy_score(final)
 
 
-def only_labels(scorer: Any, final: Any) -> bool:
-    """Tell whether a scorer looks at predicted labels only, never at how sure they are."""
+def uses_labels_only(scorer: Any, final: Any) -> bool:
+    """Return whether a scorer uses predicted labels only, not probabilities or decision values."""
     parts = sklearn_private.scorer_parts(scorer)
     if parts is None:
         return False
-    plain = is_classifier(final) and type(final).score is ClassifierMixin.score
-    return all(plain if not hasattr(p, "_score_func") else p._response_method == "predict" for p in parts)
+    accuracy = _has_accuracy_score(final)
+    return all(accuracy if not hasattr(p, "_score_func") else p._response_method == "predict" for p in parts)
 
 
-def only_order(scorer: Any, final: Any) -> bool:
-    """Tell whether a scorer looks only at labels, and at the order that decisions give to rows of different classes.
+def uses_ranking_only(scorer: Any, final: Any) -> bool:
+    """Return whether a scorer uses only labels, or how decision values rank rows of different classes.
 
-    The area under the ROC curve does: rows of one class may change places, or tie, and leave it as it is.
+    The area under the ROC curve counts pairs of rows of different classes that are ranked correctly. So it does not
+    change if rows of one class change places among themselves, or tie.
     """
     parts = sklearn_private.scorer_parts(scorer)
-    return bool(parts) and all(only_labels(part, final) or _is_roc_auc(part) for part in parts or ())
-
-
-def _is_roc_auc(part: Any) -> bool:
-    plain = (getattr(part, "_score_func", None), getattr(part, "_kwargs", None)) == (roc_auc_score, {})
-    return plain and part._response_method in ("decision_function", ("decision_function", "predict_proba"))
+    return bool(parts) and all(uses_labels_only(part, final) or _is_roc_auc(part) for part in parts or ())
 
 
 def accuracy(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Give the share of right labels, as scikit-learn's `accuracy_score` does to the last bit."""
+    """Return the accuracy, equal to scikit-learn's `accuracy_score` to the last bit."""
     return float(np.average(y == predicted, weights=weights))
 
 
-def score(estimator: Any, X: Any, y: Any, scorer: Any, params: Mapping[str, Any]) -> Any:
-    """Score as scikit-learn's searches do; what fails is raised."""
-    return sklearn_private.score(estimator, X, y, scorer, params)
+def _has_accuracy_score(final: Any) -> bool:
+    """Return whether `score` of an estimator is the accuracy that `ClassifierMixin` defines."""
+    return is_classifier(final) and type(final).score is ClassifierMixin.score
+
+
+def _is_roc_auc(part: Any) -> bool:
+    is_default = (getattr(part, "_score_func", None), getattr(part, "_kwargs", None)) == (roc_auc_score, {})
+    return is_default and part._response_method in ("decision_function", ("decision_function", "predict_proba"))

@@ -1,4 +1,4 @@
-"""The search itself: scikit-learn's own `fit`, with another hand at its loop over candidates and folds."""
+"""Fitting a search: scikit-learn's own `fit`, with its loop over candidates and folds replaced."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Any
 from sklearn.base import clone
 
 from diurnal.search import sklearn_private
-from diurnal.search.cache_keys import is_estimator
-from diurnal.search.executor import run
-from diurnal.search.sklearn_private import Call, Moved, Runner
-from diurnal.search.tree import NotUnderstood, flatten, plan
+from diurnal.search.cache_keys import is_estimator, nested_estimators
+from diurnal.search.executor import ignore_progress, run_round
+from diurnal.search.sklearn_private import FitAndScoreCall, PrivateApiChanged, Runner
+from diurnal.search.tree import UnsupportedSearch, build_tree, flatten_pipeline
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
-def tune(search: Any, X: Any, y: Any = None, *, progress: Progress | None = None, **fit_params: Any) -> Any:
-    """Fit a search as scikit-learn does, with the same numbers, and each shared beginning fitted once.
+def tune(search: Any, X: Any, y: Any = None, *, progress: ProgressCallback | None = None, **fit_params: Any) -> Any:
+    """Fit a search as scikit-learn does, with the same numbers; common first steps are fitted once.
 
     Parameters
     ----------
     search : estimator
-        A scikit-learn search; it is cloned. What is not understood is fitted by its own `fit`.
+        A scikit-learn search. It is cloned. An unsupported search is fitted by its own `fit`.
     X : matrix, shape (n_samples, n_features)
     y : vector, shape (n_samples,), optional
     progress : callable, optional
-        Told ``(done, total)``, in candidates times folds, now and then.
+        Called with ``(n_done, n_total)``, in candidates times folds, from time to time.
     **fit_params
-        What the search's own `fit` takes.
+        The other parameters of the search's `fit`.
 
     Returns
     -------
     estimator
-        The fitted clone: with `cv_results_`, `best_params_` and all else that its `fit` leaves.
+        The fitted clone, with `cv_results_`, `best_params_` and all other attributes that its `fit` sets.
 
     Examples
     --------
@@ -50,99 +50,101 @@ def tune(search: Any, X: Any, y: Any = None, *, progress: Progress | None = None
     {'svc__C': 100}
     """
     fitted = clone(search)
-    with in_our_hands(fitted, progress):
+    with use_fast_search(fitted, progress):
         return fitted.fit(X, y, **fit_params)
 
 
-def understands(search: Any) -> str | None:
-    """Tell why a search goes to scikit-learn unchanged; None if it does not.
+def unsupported_reason(search: Any) -> str | None:
+    """Return why a search is left to scikit-learn unchanged; None if it is supported.
 
     Returns
     -------
     str or None
-        The reason. That a search is understood does not promise that it has anything to share.
+        The reason. A supported search does not necessarily have fits to share.
 
     Examples
     --------
     >>> from sklearn.linear_model import Ridge
-    >>> understands(Ridge())
-    'Ridge is no search of scikit-learn'
+    >>> unsupported_reason(Ridge())
+    'Ridge is not a scikit-learn search'
     """
     if not sklearn_private.is_search(search):
-        return f"{type(search).__name__} is no search of scikit-learn"
+        return f"{type(search).__name__} is not a scikit-learn search"
     if search.verbose > 1:
-        return "it prints a line for each fit"
+        return "it prints a line for each fit (verbose > 1)"
     if not is_estimator(search.estimator):
-        return "what it tunes is no estimator"
-    if sklearn_private.has_callbacks(search) or any(map(sklearn_private.has_callbacks, _within(search.estimator))):
-        return "somebody listens to its fits"
+        return "it does not tune an estimator"
+    if any(map(sklearn_private.has_callbacks, (search, *nested_estimators(search.estimator)))):
+        return "it has callbacks, or an estimator in it has"
     try:
-        flatten(search.estimator)
-    except NotUnderstood as reason:
+        flatten_pipeline(search.estimator)
+    except UnsupportedSearch as reason:
         return str(reason)
     return None
 
 
 @contextmanager
-def in_our_hands(search: Any, progress: Progress | None = None) -> Iterator[None]:
-    """Let the next `fit` of this very search be ours, if it is understood."""
-    counted = _Counted(progress)
-    if understands(search) is not None:
+def use_fast_search(search: Any, progress: ProgressCallback | None = None) -> Iterator[None]:
+    """Make the next `fit` of this search object the fast one, if the search is supported."""
+    counter = _ProgressCounter(progress)
+    if unsupported_reason(search) is not None:
         yield
         return
-    with in_hands_of(search, lambda calls: _attempt(calls, counted), counted.add):
+    with use_runner(search, lambda calls: _try_fast(calls, counter), counter.add):
         yield
 
 
 @contextmanager
-def in_hands_of(search: Any, run: Runner, done: Callable[[int], None] = lambda _: None) -> Iterator[None]:
-    """Let `run` make the calls of the next `fit` of this very search; `done` hears of those that it leaves."""
-    theirs = search._run_search
+def use_runner(search: Any, run: Runner, on_progress: Callable[[int], None] = ignore_progress) -> Iterator[None]:
+    """Make the next `fit` of this search object delegate its fits and scores to `run`.
 
-    def ours(evaluate: Callable[..., Any], **words: Any) -> None:
-        vars(search).pop("_run_search", None)  # it has been called, and must not travel to other processes
-        with suppress(Moved):  # if scikit-learn has changed its loop, it runs it itself
-            evaluate = sklearn_private.redirect(evaluate, run, done)
-        theirs(evaluate, **words)
+    `_run_search` is the public hook of `BaseSearchCV` for subclasses. It is replaced on the object for one call, and
+    receives `evaluate_candidates`; see :func:`~diurnal.search.sklearn_private.redirect_fit_and_score`.
+    """
+    run_search = search._run_search
 
-    ours.__signature__ = inspect.signature(theirs)  # type: ignore[attr-defined]  # scikit-learn looks at it
-    search._run_search = ours
+    def redirected(evaluate: Callable[..., Any], **kwargs: Any) -> None:
+        # Undo the replacement first: `fit` pickles the search for processes, and a closure cannot be pickled.
+        vars(search).pop("_run_search", None)
+        with suppress(PrivateApiChanged):  # scikit-learn's loop has another form: it runs unchanged
+            evaluate = sklearn_private.redirect_fit_and_score(evaluate, run, on_progress)
+        run_search(evaluate, **kwargs)
+
+    # scikit-learn inspects the signature to decide whether it passes callback_ctx.
+    redirected.__signature__ = inspect.signature(run_search)  # type: ignore[attr-defined]
+    search._run_search = redirected
     try:
         yield
     finally:
         vars(search).pop("_run_search", None)
 
 
-def evaluate(calls: list[Call]) -> list[dict[str, Any]]:
-    """Make the calls of one round, by scikit-learn where they are not understood."""
-    results = _attempt(calls, _Counted(None))
-    return [call.make() for call in calls] if results is None else results
+def evaluate_calls(calls: list[FitAndScoreCall]) -> list[dict[str, Any]]:
+    """Make the calls of one round, by scikit-learn if they are not supported."""
+    results = _try_fast(calls, _ProgressCounter(None))
+    return [call.run() for call in calls] if results is None else results
 
 
-def _attempt(calls: list[Call], counted: _Counted) -> list[dict[str, Any]] | None:
+def _try_fast(calls: list[FitAndScoreCall], counter: _ProgressCounter) -> list[dict[str, Any]] | None:
     """Make the calls of one round; None leaves them to scikit-learn."""
     if not calls:
         return None
-    results, before = None, counted.done
-    counted.total += len(calls)
-    with suppress(NotUnderstood, Moved):
-        results = run(plan(calls), calls, counted.add)
+    results, n_done_before = None, counter.n_done
+    counter.n_total += len(calls)
+    with suppress(UnsupportedSearch, PrivateApiChanged):
+        results = run_round(build_tree(calls), calls, counter.add)
     if results is None:
-        counted.done = before
+        counter.n_done = n_done_before
     return results
 
 
-class _Counted:
-    """Candidates times folds: how many are done, of how many that are known of."""
+class _ProgressCounter:
+    """Counts candidates times folds: those that are done, and those of all rounds so far."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        self.progress, self.done, self.total = progress, 0, 0
+    def __init__(self, progress: ProgressCallback | None) -> None:
+        self.progress, self.n_done, self.n_total = progress, 0, 0
 
     def add(self, n: int) -> None:
-        self.done += n
+        self.n_done += n
         if self.progress is not None:
-            self.progress(self.done, self.total)
-
-
-def _within(estimator: Any) -> list[Any]:
-    return [estimator, *(v for v in estimator.get_params(deep=True).values() if is_estimator(v))]
+            self.progress(self.n_done, self.n_total)

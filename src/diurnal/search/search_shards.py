@@ -1,13 +1,20 @@
-"""Tuning in pieces, anywhere: shards of a search, their scores, and the fitted search that they add up to.
+"""Distributed search: shards of a search, their scores, and the fitted search that combines them.
 
-A search is a list of fits, one for each candidate on each fold. Here they are ordered fold by fold, and within a fold
-as the tree of shared prefixes is walked; a shard is a run of this list. So a prefix is cut by a border between two
-shards at most, and the scores do not depend on how many there are.
+A search is a list of fits, one for each candidate on each fold. The list is ordered fold by fold, and within a fold in
+the order in which the tree of prefixes is traversed; a shard is a contiguous part of it:
+
+    fold 0                     fold 1
+    scale ───┐ minmax ┐        scale ───┐ minmax ┐
+    c0 c2 c4   c1 c3           c0 c2 c4   c1 c3
+    └── shard 0 ─┘└──── shard 1 ───┘└── shard 2 ─┘
+
+So a border between two shards splits at most one path of prefixes, which is fitted on both sides. The scores do not
+depend on the number of shards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -16,47 +23,47 @@ from sklearn.base import clone
 
 from diurnal.errors import UsageError
 from diurnal.search import search_api
-from diurnal.search.sklearn_private import Call
-from diurnal.search.tree import NotUnderstood, plan
+from diurnal.search.sklearn_private import FitAndScoreCall
+from diurnal.search.tree import UnsupportedSearch, build_tree
 
 Shard = dict[str, Any]
-Part = dict[str, np.ndarray]
+ShardScores = dict[str, np.ndarray]
 
-WHOLE: Shard = {"start": 0, "stop": 0, "n_candidates": 0, "n_splits": 0}
+UNSPLIT: Shard = {"start": 0, "stop": 0, "n_candidates": 0, "n_splits": 0}
 
 
-class _Taken(Exception):
-    """Carries what was wanted of a fit out of it, before it goes on."""
+class _CallsRecorded(Exception):
+    """Ends the `fit` of a search as soon as its calls are known, and carries them."""
 
-    def __init__(self, wanted: Any) -> None:
+    def __init__(self, calls: list[FitAndScoreCall]) -> None:
         super().__init__()
-        self.wanted = wanted
+        self.calls = calls
 
 
-def shards(search: Any, X: Any, y: Any = None, n: int = 2, **fit_params: Any) -> list[Shard]:
-    """Cut a search into at most n shards of about the same number of fits.
+def split_search(search: Any, X: Any, y: Any = None, n: int = 2, **fit_params: Any) -> list[Shard]:
+    """Split a search into at most n shards with about the same number of fits.
 
     Parameters
     ----------
     search : estimator
         A scikit-learn search.
     X, y : matrix and vector
-        What it is to be fitted on.
+        The data that it is fitted on.
     n : int
-        How many shards are wanted.
+        The greatest number of shards.
     **fit_params
-        What the search's own `fit` takes.
+        The other parameters of the search's `fit`.
 
     Returns
     -------
     list of dict
-        Plain values, for JSON. A search that decides on its candidates while it goes, or whose candidates or folds are
-        drawn anew each time, has one shard without fits; :func:`combine` then tunes it as a whole.
+        Plain values that can be written as JSON. A search that selects candidates as it runs, or whose candidates or
+        folds are drawn anew each time, has one shard without fits; :func:`combine_scores` then fits the whole search.
 
     Raises
     ------
     UsageError
-        If n is no positive whole number.
+        If n is not a positive whole number.
 
     Examples
     --------
@@ -65,35 +72,33 @@ def shards(search: Any, X: Any, y: Any = None, n: int = 2, **fit_params: Any) ->
     >>> from sklearn.model_selection import GridSearchCV
     >>> X, y = np.arange(20.0).reshape(10, 2), np.arange(10.0)
     >>> search = GridSearchCV(Ridge(), {"alpha": [1, 2]}, cv=3)
-    >>> cut = shards(search, X, y, 2)
-    >>> [(shard["start"], shard["stop"]) for shard in cut]
+    >>> shards = split_search(search, X, y, 2)
+    >>> [(shard["start"], shard["stop"]) for shard in shards]
     [(0, 3), (3, 6)]
-    >>> parts = [score_shard(search, X, y, shard) for shard in cut]
-    >>> combine(search, X, y, parts).best_params_
+    >>> scores = [score_shard(search, X, y, shard) for shard in shards]
+    >>> combine_scores(search, X, y, scores).best_params_
     {'alpha': 1}
     """
     if type(n) is not int or n < 1:
-        raise UsageError(f"n={n!r} shards were wanted; allowed is a whole number from 1", advice="give n=2 or more")
-    if not _repeats(search):
-        return [dict(WHOLE)]
-    calls = _calls(search, X, y, fit_params)
-    if calls is None:
-        return [dict(WHOLE)]
-    n_splits, n = int(calls[0].words["split_progress"][1]), min(n, len(calls))
+        raise UsageError(f"n={n!r} is not possible; allowed is a whole number from 1", advice="give n=2 or more")
+    if not _repeats_fits(search):
+        return [dict(UNSPLIT)]
+    calls = _record_calls(search, X, y, fit_params)
+    n_splits, n = _n_splits(calls), min(n, len(calls))
     borders = [round(i * len(calls) / n) for i in range(n + 1)]
-    whole = {"n_candidates": len(calls) // n_splits, "n_splits": n_splits}
-    return [{"start": a, "stop": b, **whole} for a, b in pairwise(borders)]
+    totals = {"n_candidates": len(calls) // n_splits, "n_splits": n_splits}
+    return [{"start": start, "stop": stop, **totals} for start, stop in pairwise(borders)]
 
 
-def score_shard(search: Any, X: Any, y: Any, shard: Mapping[str, Any], **fit_params: Any) -> Part:
+def score_shard(search: Any, X: Any, y: Any, shard: Mapping[str, Any], **fit_params: Any) -> ShardScores:
     """Make the fits of one shard.
 
     Parameters
     ----------
     search, X, y, **fit_params
-        As they were given to :func:`shards`.
+        The same as for :func:`split_search`.
     shard : Mapping
-        One of what it gave.
+        One of the shards that it returned.
 
     Returns
     -------
@@ -104,127 +109,138 @@ def score_shard(search: Any, X: Any, y: Any, shard: Mapping[str, Any], **fit_par
     Raises
     ------
     UsageError
-        If the shard is not one of this search.
+        If the shard does not belong to this search.
     """
-    if dict(shard) == WHOLE:
+    if dict(shard) == UNSPLIT:
         return {"call": np.zeros(0, dtype=np.int64)}
-    calls = _calls(search, X, y, fit_params)
-    found = None if calls is None else {"n_candidates": len(calls) // int(calls[0].words["split_progress"][1])}
-    if calls is None or found is None or found["n_candidates"] != shard["n_candidates"]:
-        raise UsageError(f"the shard {dict(shard)} is not of this search", advice="cut it with shards() of this search")
-    wanted = _order(calls)[shard["start"] : shard["stop"]]
+    calls = _record_calls(search, X, y, fit_params)
+    if len(calls) // _n_splits(calls) != shard["n_candidates"]:
+        raise UsageError(
+            f"the shard {dict(shard)} does not belong to this search", advice="split this search with split_search()"
+        )
+    positions = _traversal_order(calls)[shard["start"] : shard["stop"]]
     results: dict[int, dict[str, Any]] = {}
     n_splits = int(shard["n_splits"])
-    for group in _alike(wanted, n_splits):
-        made = search_api.evaluate(_numbered_anew([calls[i] for i in group], n_splits, group))
-        results.update(zip(group, made, strict=True))
-    return _pack(results)
+    for group in _complete_groups(positions, n_splits):
+        group_results = search_api.evaluate_calls(_renumber_calls([calls[i] for i in group], n_splits, group))
+        results.update(zip(group, group_results, strict=True))
+    return _results_to_arrays(results)
 
 
-def combine(search: Any, X: Any, y: Any, parts: Iterable[Mapping[str, np.ndarray]], **fit_params: Any) -> Any:
-    """Put the scores of all shards together and finish the search: rank, report, refit.
+def combine_scores(search: Any, X: Any, y: Any, parts: Iterable[Mapping[str, np.ndarray]], **fit_params: Any) -> Any:
+    """Combine the scores of all shards and finish the search: rank, report, refit.
 
     Parameters
     ----------
     search, X, y, **fit_params
-        As they were given to :func:`shards`.
+        The same as for :func:`split_search`.
     parts : iterable of Mapping
-        What :func:`score_shard` gave for each shard, in any order.
+        The scores that :func:`score_shard` returned for each shard, in any order.
 
     Returns
     -------
     estimator
-        The fitted clone of the search, as :func:`~diurnal.search.tune` gives it.
+        The fitted clone of the search, as :func:`~diurnal.search.tune` returns it.
 
     Raises
     ------
     UsageError
-        If a fit is missing, or given twice.
+        If a fit is missing, or occurs twice.
     """
     results: dict[int, dict[str, Any]] = {}
     for part in parts:
-        results.update(_unpack(part, results))
+        results.update(_arrays_to_results(part, results))
     if not results:
         return search_api.tune(search, X, y, **fit_params)
     fitted = clone(search)
 
-    def put(calls: list[Call]) -> list[dict[str, Any]]:
+    def return_results(calls: list[FitAndScoreCall]) -> list[dict[str, Any]]:
         missing = sorted(set(range(len(calls))) - results.keys())
         if missing or len(results) != len(calls):
             raise UsageError(
-                f"the parts have {len(results)} fits of {len(calls)}; the first that is missing is {missing[:1]}",
-                advice="give the parts of every shard of this search",
+                f"the scores have {len(results)} fits of {len(calls)}; the first that is missing is {missing[:1]}",
+                advice="give the scores of every shard of this search",
             )
         return [results[i] for i in range(len(calls))]
 
-    with search_api.in_hands_of(fitted, put):
+    with search_api.use_runner(fitted, return_results):
         return fitted.fit(X, y, **fit_params)
 
 
-def _calls(search: Any, X: Any, y: Any, fit_params: Mapping[str, Any]) -> list[Call] | None:
-    """Take down the calls of a search that makes all of them at once; None for another."""
-    taken = clone(search)
+def _record_calls(search: Any, X: Any, y: Any, fit_params: Mapping[str, Any]) -> list[FitAndScoreCall]:
+    """Return the calls of the first round of a search, without making them."""
+    recorder = clone(search)
 
-    def take(calls: list[Call]) -> list[dict[str, Any]]:
-        raise _Taken(calls)
+    def stop(calls: list[FitAndScoreCall]) -> list[dict[str, Any]]:
+        raise _CallsRecorded(calls)
 
     try:
-        with search_api.in_hands_of(taken, take):
-            taken.fit(X, y, **fit_params)
-    except _Taken as carrier:
-        calls: list[Call] = carrier.wanted
-        return calls
+        with search_api.use_runner(recorder, stop):
+            recorder.fit(X, y, **fit_params)
+    except _CallsRecorded as recorded:
+        return recorded.calls
     raise UsageError(f"{type(search).__name__} made no fits", advice="give a search with candidates and folds")
 
 
-def _repeats(search: Any) -> bool:
-    """Tell whether a search makes all its fits at once, and the same ones each time."""
+def _repeats_fits(search: Any) -> bool:
+    """Return whether a search makes all its fits in one round, and the same ones each time."""
     from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
-    if search_api.understands(search) is not None or type(search) not in {GridSearchCV, RandomizedSearchCV}:
+    if search_api.unsupported_reason(search) is not None or type(search) not in {GridSearchCV, RandomizedSearchCV}:
         return False
-    seeds = [search] if isinstance(search, RandomizedSearchCV) else []
+    randomized = [search] if isinstance(search, RandomizedSearchCV) else []
     if getattr(search.cv, "shuffle", hasattr(search.cv, "random_state")):
-        seeds.append(search.cv)
-    iterable = search.cv is None or isinstance(search.cv, int | list | tuple) or hasattr(search.cv, "split")
-    return iterable and all(isinstance(seed.random_state, int | np.integer) for seed in seeds)
+        randomized.append(search.cv)
+    # An iterator of splits is consumed by the first fit, and cannot be repeated.
+    is_repeatable = search.cv is None or isinstance(search.cv, int | list | tuple) or hasattr(search.cv, "split")
+    return is_repeatable and all(isinstance(each.random_state, int | np.integer) for each in randomized)
 
 
-def _order(calls: Sequence[Call]) -> list[int]:
-    """Give the places of the calls: fold by fold, and the candidates of each as the tree is walked."""
-    n_splits = int(calls[0].words["split_progress"][1])
-    candidates = list(range(len(calls) // n_splits))
+def _n_splits(calls: Sequence[FitAndScoreCall]) -> int:
+    return int(calls[0].kwargs["split_progress"][1])
+
+
+def _traversal_order(calls: Sequence[FitAndScoreCall]) -> list[int]:
+    """Return the positions of the calls: fold by fold, and the candidates of a fold in the order of the tree."""
+    n_splits = _n_splits(calls)
+    candidates = range(len(calls) // n_splits)
     try:
-        walked = [c for leaf in plan(calls).root.all_leaves() for c in leaf.candidates]
-    except NotUnderstood:
-        walked = []
-    walked += sorted(set(candidates) - set(walked))
-    return [c * n_splits + split for split in range(n_splits) for c in walked]
+        ordered = [candidate for leaf in build_tree(calls).root.all_finals() for candidate in leaf.candidates]
+    except UnsupportedSearch:
+        ordered = []
+    ordered += sorted(set(candidates) - set(ordered))  # candidates that are not in the tree
+    return [candidate * n_splits + split for split in range(n_splits) for candidate in ordered]
 
 
-def _alike(wanted: Sequence[int], n_splits: int) -> list[list[int]]:
-    """Group calls so that each group is some candidates on some folds, all on all; folds run fastest."""
-    of_fold: dict[int, list[int]] = {}
-    for i in wanted:
-        of_fold.setdefault(i % n_splits, []).append(i // n_splits)
-    folds: dict[tuple[int, ...], list[int]] = {}
-    for split, candidates in of_fold.items():
-        folds.setdefault(tuple(sorted(candidates)), []).append(split)
-    return [[c * n_splits + s for c in candidates for s in splits] for candidates, splits in folds.items()]
+def _complete_groups(positions: Sequence[int], n_splits: int) -> list[list[int]]:
+    """Group calls so that each group is every one of some candidates on every one of some folds.
+
+    A tree needs that. A shard of 2 candidates on 2 folds that lacks the first call, the positions 1, 2 and 3, gives the
+    groups [2] (candidate 1 on fold 0) and [1, 3] (both candidates on fold 1). The fold varies fastest in a group.
+    """
+    candidates_of: dict[int, list[int]] = {}
+    for i in positions:
+        candidates_of.setdefault(i % n_splits, []).append(i // n_splits)
+    splits_of: dict[tuple[int, ...], list[int]] = {}
+    for split, candidates in candidates_of.items():
+        splits_of.setdefault(tuple(sorted(candidates)), []).append(split)
+    return [[c * n_splits + s for c in candidates for s in splits] for candidates, splits in splits_of.items()]
 
 
-def _numbered_anew(calls: Sequence[Call], n_splits: int, places: Sequence[int]) -> list[Call]:
-    """Number the candidates and folds of some calls from 0, as if they were all."""
-    folds = len({i % n_splits for i in places})
-    total = len(calls) // folds
-    progress: Callable[[int], dict[str, Any]] = lambda i: {  # noqa: E731 - used once, on the next line
-        "candidate_progress": (i // folds, total),
-        "split_progress": (i % folds, folds),
-    }
-    return [Call(c.estimator, c.X, c.y, {**c.words, **progress(i)}) for i, c in enumerate(calls)]
+def _renumber_calls(calls: Sequence[FitAndScoreCall], n_splits: int, positions: Sequence[int]) -> list[FitAndScoreCall]:
+    """Number the candidates and folds of a group of calls from 0, as if the group were a whole search."""
+    n_folds = len({i % n_splits for i in positions})
+    n_candidates = len(calls) // n_folds
+    renumbered = []
+    for i, call in enumerate(calls):
+        candidate, split = divmod(i, n_folds)
+        progress = {"candidate_progress": (candidate, n_candidates), "split_progress": (split, n_folds)}
+        renumbered.append(FitAndScoreCall(call.estimator, call.X, call.y, {**call.kwargs, **progress}))
+    return renumbered
 
 
-def _pack(results: Mapping[int, Mapping[str, Any]]) -> Part:
+def _results_to_arrays(results: Mapping[int, Mapping[str, Any]]) -> ShardScores:
+    """Arrange results as one array per field, one row per call."""
     columns: dict[str, list[Any]] = {"call": []}
     for i in sorted(results):
         columns["call"].append(i)
@@ -237,18 +253,19 @@ def _pack(results: Mapping[int, Mapping[str, Any]]) -> Part:
     return {name: np.array(values) for name, values in columns.items()}
 
 
-def _unpack(part: Mapping[str, np.ndarray], before: Mapping[int, Any]) -> dict[int, dict[str, Any]]:
+def _arrays_to_results(part: Mapping[str, np.ndarray], known: Mapping[int, Any]) -> dict[int, dict[str, Any]]:
+    """Return the results by call; the inverse of :func:`_results_to_arrays`."""
     results: dict[int, dict[str, Any]] = {}
     for row, call in enumerate(part["call"].tolist()):
-        if call in before or call in results:
-            raise UsageError(f"fit {call} is given twice", advice="give the part of each shard once")
+        if call in known or call in results:
+            raise UsageError(f"fit {call} occurs twice", advice="give the scores of each shard once")
         result: dict[str, Any] = {}
-        for name, values in part.items():
-            what, _, metric = name.partition(":")
+        for column, values in part.items():
+            name, _, metric = column.partition(":")
             value = values[row].item()
             if metric:
-                result.setdefault(what, {})[metric] = value
-            elif name != "call":
-                result[what] = (value or None) if name == "fit_error" else value
+                result.setdefault(name, {})[metric] = value
+            elif column != "call":
+                result[name] = (value or None) if column == "fit_error" else value
         results[call] = result
     return results

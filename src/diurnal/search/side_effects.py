@@ -1,8 +1,12 @@
-"""Sees what a fit does beside its fit: the warnings it gives, and the random numbers it draws from NumPy's one stream.
+"""Side effects of fits: warnings, and random numbers drawn from NumPy's global generator.
 
-scikit-learn would fit a shared prefix once for each candidate and warn each time; so do we, by saying again what was
-said. A fit that draws from the global stream has another draw each time; nothing can be shared then, and
-:class:`Drawn` calls the whole round off, with the stream put back to where it was.
+Warnings
+    scikit-learn fits a shared prefix once per candidate, and warns each time. A shared fit warns once. So warnings are
+    recorded per call, and issued again for each call that the fit stands for, in scikit-learn's order.
+Random numbers
+    A fit that draws from the global generator draws other numbers each time, so it cannot be shared.
+    :class:`GlobalRngUsed` ends the whole round then; the generator is set back to its state before the round, and
+    scikit-learn makes all calls.
 """
 
 from __future__ import annotations
@@ -17,79 +21,97 @@ from typing import Any
 import numpy as np
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
-Note = tuple[Any, type[Warning], str, int]
+RecordedWarning = tuple[Any, type[Warning], str, int]  # message, category, file name and line
 
 
-class Drawn(BaseException):
-    """A fit has drawn from the global stream. No `Exception`, so that nobody who catches failures stops it."""
+class GlobalRngUsed(BaseException):
+    """A fit has drawn from NumPy's global generator.
+
+    It derives from BaseException so that code which catches the failure of a single fit does not catch it.
+    """
 
 
-class Witness:
-    """Watches one round of a search, in all of its threads."""
+class SideEffectMonitor:
+    """Records the side effects of all fits in one round of a search, in all of its threads.
+
+    Attributes
+    ----------
+    warned : dict of int to list
+        The recorded warnings of each call, in their order.
+    """
 
     def __init__(self) -> None:
-        self._before = np.random.get_state()
-        self._mark = _mark(self._before)
-        self._here = threading.local()
-        self.warned: dict[int, list[Note]] = defaultdict(list)
+        self._rng_state = np.random.get_state()
+        self._rng_position = _rng_position(self._rng_state)
+        self._local = threading.local()
+        self.warned: dict[int, list[RecordedWarning]] = defaultdict(list)
 
-    def check_draws(self) -> None:
-        """Raise :class:`Drawn` if anybody has drawn from the global stream since the beginning."""
-        if _mark(np.random.get_state()) != self._mark:
-            raise Drawn
+    def check_rng(self) -> None:
+        """Raise :class:`GlobalRngUsed` if the global generator has been used since the monitor was created."""
+        if _rng_position(np.random.get_state()) != self._rng_position:
+            raise GlobalRngUsed
 
-    def put_back(self) -> None:
-        """Put the global stream back to where it was."""
-        np.random.set_state(self._before)
+    def restore_rng(self) -> None:
+        """Set the global generator back to its state when the monitor was created."""
+        np.random.set_state(self._rng_state)
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Take down all warnings instead of showing them, until the end of the block."""
+    def capture_warnings(self) -> Iterator[None]:
+        """Record all warnings of the block instead of showing them."""
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            warnings.showwarning = self._take_down  # type: ignore[assignment]  # it takes more than it needs to
+            warnings.showwarning = self._record  # type: ignore[assignment]  # it takes more than it needs to
             yield
 
     @contextmanager
-    def watch(self, calls: list[int]) -> Iterator[None]:
-        """Take warnings down for these calls; what fails is forgotten, for it will be called again."""
-        outer = getattr(self._here, "calls", None)
-        mine: list[Note] = []
-        outer_notes = getattr(self._here, "notes", None)
-        self._here.calls, self._here.notes = calls, mine
+    def attribute_warnings(self, calls: list[int]) -> Iterator[None]:
+        """Attribute the warnings of the block to these calls, and suppress its exceptions.
+
+        If the block fails, its warnings are dropped: scikit-learn repeats the calls and warns itself. Blocks are nested
+        as the nodes of the tree are. A warning of an outer block (the fit of a prefix) comes before the warnings of the
+        inner blocks (the fits behind it), although the outer block ends last.
+        """
+        outer_calls, outer_notes = getattr(self._local, "calls", None), getattr(self._local, "notes", None)
+        own: list[RecordedWarning] = []
+        self._local.calls, self._local.notes = calls, own
         try:
             yield
-        except Exception:  # noqa: BLE001 - whatever fails is called again by scikit-learn, and fails there
-            mine.clear()
+        except Exception:  # noqa: BLE001 - scikit-learn repeats the call, and reports the failure
+            own.clear()
         finally:
-            self._here.calls, self._here.notes = outer, outer_notes
+            self._local.calls, self._local.notes = outer_calls, outer_notes
             for call in calls:
-                self.warned[call][:0] = mine  # what is further out was said before
+                self.warned[call][:0] = own
 
     @contextmanager
-    def listening(self) -> Iterator[list[Note]]:
-        """Give what is warned of in the block, once it is over; it is taken down as ever."""
-        notes, heard = getattr(self._here, "notes", []), list[Note]()
+    def collect_warnings(self) -> Iterator[list[RecordedWarning]]:
+        """Yield a list that receives the warnings of the block when it ends; they are recorded as usual, too."""
+        notes, collected = getattr(self._local, "notes", []), list[RecordedWarning]()
         before = len(notes)
-        yield heard
-        heard.extend(notes[before:])
+        yield collected
+        collected.extend(notes[before:])
 
-    def hear_again(self, heard: list[Note]) -> None:
-        """Take warnings down as if they were given now."""
-        getattr(self._here, "notes", []).extend(heard)
+    def replay_warnings(self, collected: list[RecordedWarning]) -> None:
+        """Record collected warnings once more, as if they were issued now."""
+        getattr(self._local, "notes", []).extend(collected)
 
-    def _take_down(self, message: Any, category: Any, filename: str, lineno: int, *_: Any) -> None:
-        notes = getattr(self._here, "notes", None)
+    def _record(self, message: Any, category: Any, filename: str, lineno: int, *_: Any) -> None:
+        notes = getattr(self._local, "notes", None)
         if notes is not None:
             notes.append((message, category, filename, lineno))
 
 
 @contextmanager
-def spared(estimator: Any) -> Iterator[None]:
-    """Spare the global stream the seed that a support vector machine draws and, without probabilities, never uses."""
+def preserve_rng_for_svm(estimator: Any) -> Iterator[None]:
+    """Prevent a support vector machine from drawing a seed that it does not use.
+
+    `BaseLibSVM.fit` draws a seed from `random_state` in any case, and uses it for the estimation of probabilities only.
+    Within the block `random_state` is 0 where it is None and probabilities are off, so the global generator is not
+    used, and the fit can be shared.
+    """
     params = estimator.get_params(deep=False) if type(estimator) in {SVC, NuSVC, SVR, NuSVR, OneClassSVM} else None
-    unused = params is not None and params.get("probability", False) in (False, "deprecated")
-    if not unused or estimator.random_state is not None:
+    seed_unused = params is not None and params.get("probability", False) in (False, "deprecated")
+    if not seed_unused or estimator.random_state is not None:
         yield
         return
     estimator.random_state = 0
@@ -99,21 +121,22 @@ def spared(estimator: Any) -> Iterator[None]:
         estimator.random_state = None
 
 
-def strict() -> bool:
-    """Tell whether any warning may be turned into an error."""
+def warnings_are_errors() -> bool:
+    """Return whether the current filters can turn a warning into an error."""
     for action, message, category, module, line in warnings.filters:
         if action == "error":
             return True
         if message is None and module is None and category is Warning and not line:
-            return False  # whatever is below is never reached
+            return False  # this filter matches every warning, so the filters after it have no effect
     return False
 
 
-def say_again(notes: list[Note]) -> None:
-    """Give warnings that were taken down, through the filters as they are now."""
-    for message, category, filename, lineno in notes:
+def reissue_warnings(recorded: list[RecordedWarning]) -> None:
+    """Issue recorded warnings through the current filters."""
+    for message, category, filename, lineno in recorded:
         warnings.warn_explicit(message, category, filename, lineno)
 
 
-def _mark(state: Any) -> tuple[int, int]:
+def _rng_position(state: Any) -> tuple[int, int]:
+    """Return what changes with every draw: the position in the generator's block, and the first number of the block."""
     return int(state[2]), int(state[1][0])

@@ -1,182 +1,326 @@
-"""Walking the tree of a plan on one fold, depth first: each node is fitted once, and its matrices die with its branch.
+"""Depth-first traversal of the tree of a search on one fold.
 
-Siblings that a family serves are fitted together. Candidates of one final family below siblings of one nested family
-share the widest matrix, of which each uses the leading columns.
+Each node is fitted once, and its matrices are freed when its subtree is done. For this tree
+
+    root
+    ├── scale                       1. fit scale, transform train and test rows
+    │   ├── svc(C=1)  svc(C=10)     2. fit and score each final estimator on the transformed rows
+    │   ├── pca(2)                  3. one complete PCA serves both sizes
+    │   │   └── logistic(C=1)       4. one batched minimization serves these two,
+    │   └── pca(5)                     on the matrix of pca(5); pca(2) is its first 2 columns
+    │       └── logistic(C=1)
+    └── minmax                      5. the matrices of scale are freed; fit minmax
+        └── svc(C=1)                6. fit and score
+
+the order is 1 to 6. A candidate has a result as soon as it is scored; later steps skip it. So each step may give up
+without an error: first families of fits are tried, then single fits, and candidates without a result at the end are
+fitted by scikit-learn.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 from diurnal.search import scoring
-from diurnal.search.column_branches import Branches
-from diurnal.search.families import FINALS, NESTED
-from diurnal.search.families.protocol import Design, Final, Fits, Nested, Sizes
-from diurnal.search.fold import Fold, Matrices, lend
-from diurnal.search.tree import Leaf, Node, Step
+from diurnal.search.column_branches import SharedBranches
+from diurnal.search.families import FINAL_FAMILIES, TRANSFORMER_FAMILIES
+from diurnal.search.families.protocol import (
+    DesignMatrix,
+    FinalEstimatorFamily,
+    FittedGroup,
+    FittedSizes,
+    TransformerFamily,
+)
+from diurnal.search.fold import FoldRunner, TransformedFold, read_only_view
+from diurnal.search.tree import FinalEstimator, PipelineStep, PrefixNode
 
 
-class Member(NamedTuple):
-    """A leaf that is fitted with others: what its own node gives, and its width where they share a wide matrix."""
+@dataclass(frozen=True, eq=False, slots=True)
+class GroupedCandidate:
+    """A final estimator that is fitted together with others of its family.
 
-    leaf: Leaf
-    given: Matrices
-    width: int | None
+    Attributes
+    ----------
+    leaf : FinalEstimator
+    data : TransformedFold
+        The data that it is fitted and scored on.
+    n_columns : int or None
+        The number of leading columns of the data that it uses; None for all.
+    """
+
+    leaf: FinalEstimator
+    data: TransformedFold
+    n_columns: int | None = None
 
 
-def has_families(node: Node) -> bool:
-    """Tell whether anything below is served by a family."""
-    nested = any(len(group) > 1 for _, group in families([c.step for c in node.children.values()], NESTED))
-    finals = any(len(group) > 1 for _, group in families([leaf.step for leaf in node.leaves.values()], FINALS))
-    return nested or finals or any(map(has_families, node.children.values()))
+@dataclass(frozen=True, eq=False, slots=True)
+class PredictedLabels:
+    """The labels that a candidate predicts for test rows and for train rows; None where they are not certain."""
+
+    test: Any = None
+    train: Any = None
 
 
-def families(steps: Sequence[Step], known: Iterable[Any]) -> list[tuple[Any, list[int]]]:
-    """Sort pipeline steps by the family that serves them together; give each family with its steps' places."""
+def has_families(node: PrefixNode) -> bool:
+    """Return whether a family has two members or more anywhere below a node."""
+    transformers = group_by_family([child.step for child in node.children.values()], TRANSFORMER_FAMILIES)
+    finals = group_by_family([leaf.step for leaf in node.finals.values()], FINAL_FAMILIES)
+    return bool(transformers or finals) or any(map(has_families, node.children.values()))
+
+
+def group_by_family(steps: Sequence[PipelineStep], families: Iterable[Any]) -> list[tuple[Any, list[int]]]:
+    """Group pipeline steps that a family fits together.
+
+    Returns
+    -------
+    list of (family, positions)
+        One entry for each family and group key with at least two members; the positions are those in `steps`.
+    """
     groups: dict[Hashable, tuple[Any, list[int]]] = {}
     for i, step in enumerate(steps):
-        for family in known:
-            key = family.key(step)
+        for family in families:
+            key = family.group_key(step)
             if key is not None:
                 groups.setdefault((id(family), key), (family, []))[1].append(i)
                 break
-    return [(family, places) for family, places in groups.values() if len(places) > 1]
+    return [(family, positions) for family, positions in groups.values() if len(positions) > 1]
 
 
-def walk(fold: Fold, node: Node, given: Matrices) -> None:
-    """Fit and score all that is below a node, and has no result yet."""
-    leaves = [leaf for leaf in node.leaves.values() if _open(fold, leaf)]
-    for family, places in families([leaf.step for leaf in leaves], FINALS):
-        fit_finals(fold, family, [Member(leaves[i], given, None) for i in places])
-    for leaf in leaves:
-        if _open(fold, leaf):
-            with fold.attempt(leaf.candidates):
-                fold.record(leaf, fold.fit(leaf.step, given), given)
-    children, shape = list(node.children.values()), getattr(given.train, "shape", ())
-    for family, places in families([child.step for child in children], NESTED):
-        served = [children[i] for i in places if len(shape) == 2 and family.serves(children[i].step, shape)]
-        if len(served) > 1:
-            walk_nested(fold, family, served, given)
-    branches = Branches([child.step for child in children], fold.witness)
+def fit_and_score_subtree(fold: FoldRunner, node: PrefixNode, data: TransformedFold) -> None:
+    """Fit and score everything below a node that has no result yet.
+
+    Parameters
+    ----------
+    fold : FoldRunner
+    node : PrefixNode
+    data : TransformedFold
+        The data behind the transformer of the node.
+    """
+    _fit_finals(fold, node, data)
+    children = list(node.children.values())
+    _fit_transformer_families(fold, children, data)
+    # What no family has fitted is fitted transformer by transformer. Siblings still share equal branches.
+    branches = SharedBranches([child.step for child in children], fold.monitor)
     for child in children:
-        below = [leaf for leaf in child.all_leaves() if _open(fold, leaf)]
-        if below:
-            with fold.attempt(_candidates(below)):
-                walk(fold, child, fold.transform(child.step, given, branches))
+        pending = [leaf for leaf in child.all_finals() if _is_pending(fold, leaf)]
+        if pending:
+            with fold.suppress_failures(_candidates(pending)):
+                fit_and_score_subtree(fold, child, fold.fit_transform_step(child.step, data, branches))
 
 
-def walk_nested(fold: Fold, family: Nested, nodes: list[Node], given: Matrices) -> None:
-    """Fit siblings together and walk on below each; where that fails, they keep no result."""
-    below = [leaf for node in nodes for leaf in node.all_leaves()]
-    with fold.attempt(_candidates(below)):
+def _fit_finals(fold: FoldRunner, node: PrefixNode, data: TransformedFold) -> None:
+    """Fit and score the final estimators of a node: families first, then what they leave."""
+    leaves = [leaf for leaf in node.finals.values() if _is_pending(fold, leaf)]
+    for family, positions in group_by_family([leaf.step for leaf in leaves], FINAL_FAMILIES):
+        fit_final_family(fold, family, [GroupedCandidate(leaves[i], data) for i in positions])
+    for leaf in leaves:
+        if _is_pending(fold, leaf):
+            with fold.suppress_failures(leaf.candidates):
+                final, seconds = fold.fit_final(leaf.step, data)
+                fold.score_final(leaf, final, data, seconds)
+
+
+def _fit_transformer_families(fold: FoldRunner, children: Sequence[PrefixNode], data: TransformedFold) -> None:
+    """Fit sibling transformers of one family together, and everything below them."""
+    shape = getattr(data.X_fit, "shape", ())
+    if len(shape) != 2:  # a list of texts, for example
+        return
+    for family, positions in group_by_family([child.step for child in children], TRANSFORMER_FAMILIES):
+        supported = [children[i] for i in positions if family.supports(children[i].step, shape)]
+        if len(supported) > 1:
+            fit_transformer_family(fold, family, supported, data)
+
+
+def fit_transformer_family(
+    fold: FoldRunner, family: TransformerFamily, nodes: list[PrefixNode], data: TransformedFold
+) -> None:
+    """Fit siblings of one family together and continue below each; if that fails, they keep no result."""
+    with fold.suppress_failures(_candidates(leaf for node in nodes for leaf in node.all_finals())):
         start = time.perf_counter()
-        steps, words = [node.step for node in nodes], fold.fit_params.of_fit_transform(nodes[0].step)
-        sizes = family.fit(steps, lend(nodes[0].step, given.train), fold.y_train, words)
-        fold.witness.check_draws()
+        steps, fit_params = [node.step for node in nodes], fold.fit_params.for_transformer(nodes[0].step)
+        sizes = family.fit(steps, read_only_view(steps[0], data.X_fit), fold.y_train, fit_params)
+        fold.monitor.check_rng()
         seconds = time.perf_counter() - start
-        served = [(node, sizes.fitted(node.step)) for node in nodes]
-        ready = _finals_across(fold, sizes, served, given, seconds)
-        for node, fitted in served:
-            if any(_open(fold, leaf) for leaf in node.all_leaves()):
-                with fold.attempt(_candidates(node.all_leaves())):
-                    behind = ready.pop(id(node), None) or _behind(fold, sizes, node, fitted, given, seconds)
-                    walk(fold, node, behind)
+        group = _TransformerGroup(fold, sizes, data, seconds)
+        sized_nodes = [_SizedNode(node, sizes.fitted_step(node.step)) for node in nodes]
+        group.fit_finals_across(sized_nodes)
+        for sized in sized_nodes:
+            if any(_is_pending(fold, leaf) for leaf in sized.node.all_finals()):
+                with fold.suppress_failures(_candidates(sized.node.all_finals())):
+                    fit_and_score_subtree(fold, sized.node, group.pop_data(sized))
 
 
-def _behind(fold: Fold, sizes: Sizes, node: Node, fitted: Any, given: Matrices, seconds: float) -> Matrices:
-    return fold.onward(node.step, fitted, sizes.train(node.step, given.train, fitted), given, seconds)
+@dataclass(eq=False, slots=True)
+class _SizedNode:
+    """A node of a fitted transformer family: one size, its fitted transformer, and the data behind it once made."""
+
+    node: PrefixNode
+    fitted: Any
+    data: TransformedFold | None = None
 
 
-def _finals_across(
-    fold: Fold, sizes: Sizes, nodes: list[tuple[Node, Any]], given: Matrices, seconds: float
-) -> dict[int, Matrices]:
-    """Fit final families below several siblings together; give the matrices that were made for it, by node."""
-    ready: dict[int, Matrices] = {}
-    leaves = [(leaf, node, fitted) for node, fitted in nodes for leaf in node.leaves.values()]
-    leading = [family for family in FINALS if family.leading]
-    for family, places in families([leaf.step for leaf, _, _ in leaves], leading):
-        mine = [leaves[i] for i in places]
-        several = {id(node): (node, fitted) for _, node, fitted in mine}
-        widest = max(sizes.width(node.step) for node, _ in several.values())
-        if not family.wide((fold.n_train, widest), fold.y_train):
-            for node, fitted in several.values():
-                with fold.attempt(_candidates(node.all_leaves())):
-                    ready[id(node)] = _behind(fold, sizes, node, fitted, given, seconds)
-            members = [Member(leaf, ready[id(node)], None) for leaf, node, _ in mine if id(node) in ready]
-            fit_finals(fold, family, members)
-        elif fold.only_order(mine[0][0].step.template):
-            matrices = sizes.wide([node.step for _, node, _ in mine], given.train, [given.test, given.seen])
-            if matrices is None:
-                continue
-            train, (test, seen) = matrices
-            wide = replace(given, train=train, test=test, seen=seen, seconds=given.seconds + seconds)
-            fit_finals(fold, family, [Member(leaf, wide, sizes.width(node.step)) for leaf, node, _ in mine])
-    return ready
+@dataclass(frozen=True, eq=False, slots=True)
+class _SizedLeaf:
+    """A final estimator of a node of a transformer family."""
+
+    leaf: FinalEstimator
+    sized: _SizedNode
 
 
-def fit_finals(fold: Fold, family: Final, members: list[Member]) -> None:
-    """Fit and score members of a final family together; those that it does not serve keep no result."""
-    everybody = _candidates([m.leaf for m in members])
-    steps, fits = [m.leaf.step for m in members], None
+@dataclass(frozen=True, eq=False, slots=True)
+class _TransformerGroup:
+    """Sibling transformers that were fitted together.
+
+    Attributes
+    ----------
+    fold : FoldRunner
+    sizes : FittedSizes
+        The fit that serves all of them.
+    data : TransformedFold
+        The data that they were fitted on.
+    seconds : float
+        The time that the fit took.
+    """
+
+    fold: FoldRunner
+    sizes: FittedSizes
+    data: TransformedFold
+    seconds: float
+
+    def make_data(self, sized: _SizedNode) -> TransformedFold:
+        """Return the data behind one transformer."""
+        step = sized.node.step
+        X_fit = self.sizes.fit_transform_output(step, self.data.X_fit, sized.fitted)
+        return self.fold.transform_rows(step, sized.fitted, X_fit, self.data, self.seconds)
+
+    def pop_data(self, sized: _SizedNode) -> TransformedFold:
+        """Return the data behind one transformer, and drop the reference so that the memory is freed after its use."""
+        data, sized.data = sized.data, None
+        return self.make_data(sized) if data is None else data
+
+    def fit_finals_across(self, sized_nodes: Sequence[_SizedNode]) -> None:
+        """Fit families of final estimators whose members are below several of the transformers.
+
+        In the example of this module, the two logistic regressions are below `pca(2)` and `pca(5)`. There are two ways:
+        each member uses the matrix of its own transformer, or all use the leading columns of the widest matrix. The
+        first has the rounding of scikit-learn, the second reads less memory; the family chooses by the size.
+        """
+        leaves = [_SizedLeaf(leaf, sized) for sized in sized_nodes for leaf in sized.node.finals.values()]
+        families = [family for family in FINAL_FAMILIES if family.shares_leading_columns]
+        for family, positions in group_by_family([sized_leaf.leaf.step for sized_leaf in leaves], families):
+            members = [leaves[i] for i in positions]
+            n_columns = max(self.sizes.n_columns(member.sized.node.step) for member in members)
+            if not family.prefers_shared_matrix((self.fold.n_train, n_columns), self.fold.y_train):
+                self._fit_on_own_matrices(family, members)
+            elif self.fold.scores_ranking(members[0].leaf.step.template):
+                self._fit_on_shared_matrix(family, members)
+            # else: the score needs exact decision values; each member is fitted on its own, below its transformer
+
+    def _fit_on_own_matrices(self, family: FinalEstimatorFamily, members: Sequence[_SizedLeaf]) -> None:
+        for sized in {id(member.sized): member.sized for member in members}.values():
+            if sized.data is None:
+                with self.fold.suppress_failures(_candidates(sized.node.all_finals())):
+                    sized.data = self.make_data(sized)
+        grouped = [GroupedCandidate(m.leaf, m.sized.data) for m in members if m.sized.data is not None]
+        fit_final_family(self.fold, family, grouped)
+
+    def _fit_on_shared_matrix(self, family: FinalEstimatorFamily, members: Sequence[_SizedLeaf]) -> None:
+        steps = [member.sized.node.step for member in members]
+        matrices = self.sizes.shared_matrices(steps, self.data.X_fit, [self.data.X_test, self.data.X_train])
+        if matrices is None:
+            return
+        X_fit, (X_test, X_train) = matrices
+        fit_seconds = self.data.fit_seconds + self.seconds
+        shared = replace(self.data, X_fit=X_fit, X_test=X_test, X_train=X_train, fit_seconds=fit_seconds)
+        grouped = [GroupedCandidate(m.leaf, shared, self.sizes.n_columns(m.sized.node.step)) for m in members]
+        fit_final_family(self.fold, family, grouped)
+
+
+def fit_final_family(fold: FoldRunner, family: FinalEstimatorFamily, members: list[GroupedCandidate]) -> None:
+    """Fit and score members of a family together; members that it cannot fit or score exactly keep no result."""
+    steps, fits = [member.leaf.step for member in members], None
     start = time.perf_counter()
-    with fold.attempt(everybody):
-        words = fold.fit_params.of_fits(steps)
+    with fold.suppress_failures(_candidates(member.leaf for member in members)):
+        fit_params = fold.fit_params.for_finals(steps)
         for member in members:
-            fold.fit_params.check(member.given.steps, member.leaf.step)
-        fits = family.fit(steps, [Design(m.given.train, m.width) for m in members], fold.y_train, words)
-        fold.witness.check_draws()
+            fold.fit_params.check_requested(member.data.steps, member.leaf.step)
+        designs = [DesignMatrix(member.data.X_fit, member.n_columns) for member in members]
+        fits = family.fit(steps, designs, fold.y_train, fit_params)
+        fold.monitor.check_rng()
     if fits is not None:
-        _record(fold, fits, members, (time.perf_counter() - start) / len(members))
+        # The time of a group is divided evenly: the times of single members are not known.
+        _score_family(fold, fits, members, (time.perf_counter() - start) / len(members))
 
 
-def _record(fold: Fold, fits: Fits, members: list[Member], seconds: float) -> None:
-    """Score what was fitted together: all at once where only labels count, else one by one."""
+def _score_family(fold: FoldRunner, fits: FittedGroup, members: list[GroupedCandidate], fit_seconds: float) -> None:
+    """Score what was fitted together.
+
+    A member has one of three ways to its score:
+
+    1. The score is the accuracy, and its labels are certain: count the labels, without building the estimator.
+    2. Its labels are certain, or the fit is exact: build the estimator, and score it as scikit-learn does.
+    3. Neither: it keeps no result, and is fitted on its own afterwards.
+    """
     start = time.perf_counter()
-    known = _labels(fold, fits, members)
-    each = (time.perf_counter() - start) / len(members)
-    params = fold.score_params
-    plain = params.are_weights and scoring.is_accuracy(fold.scorer, members[0].leaf.step.template)
-    on_train, on_test = params.on_train.get("sample_weight"), params.on_test.get("sample_weight")
-    for i, (leaf, given, width) in enumerate(members):
-        with fold.attempt(leaf.candidates):
-            labels, seen = known[i]
-            sure = labels is not None and (seen is not None or not fold.seen)
-            if sure and plain:
-                fits.conclude(i)
-                params.check(given.steps, leaf.step)
-                score = scoring.accuracy(fold.y_test, labels, on_test)
-                train_score = scoring.accuracy(fold.y_train, seen, on_train) if fold.seen else None
-                fold.write(leaf, score, train_score, given.seconds + seconds, given.score_seconds + each)
-            elif sure or fits.exact:
-                fold.record(leaf, (fits.estimator(i), seconds), _leading(given, width))
-    # what cannot be sure of its score has no result, and is fitted on its own
+    predicted = _predict_labels(fold, fits, members)
+    predict_seconds = (time.perf_counter() - start) / len(members)
+    is_accuracy = scoring.is_accuracy(fold.scorer, members[0].leaf.step.template)
+    counts_labels = fold.score_params.only_weights and is_accuracy
+    for i, (member, labels) in enumerate(zip(members, predicted, strict=True)):
+        is_certain = labels.test is not None and (labels.train is not None or not fold.with_train_scores)
+        with fold.suppress_failures(member.leaf.candidates):
+            if is_certain and counts_labels:
+                fits.emit_warnings(i)
+                _write_accuracy(fold, member, labels, fit_seconds, predict_seconds)
+            elif is_certain or fits.exact:
+                fold.score_final(member.leaf, fits.estimator(i), _leading_columns(member), fit_seconds)
 
 
-def _labels(fold: Fold, fits: Fits, members: list[Member]) -> list[tuple[Any, Any]]:
-    """Give what each predicts for test rows and for train rows, if that is all that counts; None where unsure."""
-    unknown: list[Any] = [None] * len(members)
+def _write_accuracy(
+    fold: FoldRunner, member: GroupedCandidate, labels: PredictedLabels, fit_seconds: float, predict_seconds: float
+) -> None:
+    """Write the accuracy of predicted labels as the result of a member."""
+    data, params = member.data, fold.score_params
+    params.check_routing(data.steps, member.leaf.step)
+    test_score = scoring.accuracy(fold.y_test, labels.test, params.on_test.get("sample_weight"))
+    train_score = None
+    if fold.with_train_scores:
+        train_score = scoring.accuracy(fold.y_train, labels.train, params.on_train.get("sample_weight"))
+    seconds = data.fit_seconds + fit_seconds, data.score_seconds + predict_seconds
+    fold.write_results(member.leaf, test_score, train_score, *seconds)
+
+
+def _predict_labels(fold: FoldRunner, fits: FittedGroup, members: list[GroupedCandidate]) -> list[PredictedLabels]:
+    """Return the labels that each member predicts, if the score depends on labels or the ranking of rows only."""
     final = members[0].leaf.step.template
-    ordered = not scoring.only_labels(fold.scorer, final)
-    if ordered and (fits.exact or not fold.only_order(final)):
-        return list(zip(unknown, unknown, strict=True))
-    test = fits.labels([m.given.test for m in members], fold.y_test if ordered else None)
-    seen = fits.labels([m.given.seen for m in members], fold.y_train if ordered else None) if fold.seen else None
-    return list(zip(test or unknown, seen or unknown, strict=True))
+    needs_ranking = not scoring.uses_labels_only(fold.scorer, final)
+    if needs_ranking and (fits.exact or not fold.scores_ranking(final)):
+        return [PredictedLabels() for _ in members]
+    # Where the ranking counts, labels are returned only if the ranking of rows of different classes is certain too.
+    test_classes, train_classes = (fold.y_test, fold.y_train) if needs_ranking else (None, None)
+    test = fits.predict_labels([m.data.X_test for m in members], test_classes)
+    train = None
+    if fold.with_train_scores:
+        train = fits.predict_labels([m.data.X_train for m in members], train_classes)
+    uncertain: list[Any] = [None] * len(members)
+    return [PredictedLabels(*labels) for labels in zip(test or uncertain, train or uncertain, strict=True)]
 
 
-def _leading(given: Matrices, width: int | None) -> Matrices:
-    if width is None:
-        return given
-    cut = [None if matrix is None else matrix[:, :width] for matrix in (given.train, given.test, given.seen)]
-    return replace(given, train=cut[0], test=cut[1], seen=cut[2])
+def _leading_columns(member: GroupedCandidate) -> TransformedFold:
+    """Return the data of a member, restricted to the columns that it uses."""
+    data, n = member.data, member.n_columns
+    if n is None:
+        return data
+    X_fit, X_test, X_train = (None if X is None else X[:, :n] for X in (data.X_fit, data.X_test, data.X_train))
+    return replace(data, X_fit=X_fit, X_test=X_test, X_train=X_train)
 
 
-def _open(fold: Fold, leaf: Leaf) -> bool:
+def _is_pending(fold: FoldRunner, leaf: FinalEstimator) -> bool:
     return leaf.candidates[0] not in fold.results
 
 
-def _candidates(leaves: Iterable[Leaf]) -> list[int]:
-    return [c for leaf in leaves for c in leaf.candidates]
+def _candidates(leaves: Iterable[FinalEstimator]) -> list[int]:
+    return [candidate for leaf in leaves for candidate in leaf.candidates]

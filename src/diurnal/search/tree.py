@@ -1,7 +1,19 @@
-"""What is to be fitted: the candidates of a search as a tree of pipeline steps, each distinct prefix once.
+"""The candidates of a search as a tree of pipeline steps, in which each distinct prefix occurs once.
 
-A pipeline is taken as the list of its pipeline steps; a pipeline within it gives its own, and what is passed through is
-left out. Candidates whose first pipeline steps are the same share these as a path from the root of the tree.
+A pipeline is read as the flat list of its steps: a nested pipeline contributes its own steps, and steps that are passed
+through are left out. Candidates with equal first steps share them as a path from the root.
+
+The grid ``{"pca__n_components": [2, 5], "svc__C": [1, 10]}`` over ``Pipeline([scale, pca, svc])`` has four candidates
+and this tree. Fitting it takes 3 transformers and 4 classifiers on each fold, in place of 8 and 4:
+
+    root
+    └── scale
+        ├── pca(n_components=2)
+        │   ├── svc(C=1)     candidate 0
+        │   └── svc(C=10)    candidate 1
+        └── pca(n_components=5)
+            ├── svc(C=1)     candidate 2
+            └── svc(C=10)    candidate 3
 """
 
 from __future__ import annotations
@@ -14,32 +26,33 @@ from typing import Any
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from diurnal.search.cache_keys import is_estimator, is_theirs, key_of, parts
-from diurnal.search.sklearn_private import Call, has_callbacks
+from diurnal.search.cache_keys import is_estimator, is_from_sklearn, key_of, nested_estimators
+from diurnal.search.sklearn_private import FitAndScoreCall, has_callbacks
 
 Path = tuple[str, ...]
 
 
-class NotUnderstood(Exception):
-    """A search that is not proved to be safe in our hands; its message says why."""
+class UnsupportedSearch(Exception):
+    """A search, or a part of it, for which equal numbers are not proved; the message gives the reason."""
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """A pipeline step of one or many candidates.
+class PipelineStep:
+    """A pipeline step of one or more candidates.
 
     Attributes
     ----------
     path : tuple of str
-        Its name, after those of the pipelines that it is in; empty for an estimator that is no pipeline.
+        The name of the step, preceded by the names of the pipelines that contain it; empty if the estimator is not a
+        pipeline.
     key : Hashable
-        The same for what gives the same fit on the same data.
+        Equal for steps that give the same fit on the same data.
     template : estimator
-        What it is cloned from.
+        The estimator that is cloned.
     changes : Mapping of str to Any
         The parameters that are set on the clone.
     defaults : Mapping of str to Any
-        The template's own parameters.
+        The parameters of the template.
     """
 
     path: Path
@@ -48,169 +61,184 @@ class Step:
     changes: Mapping[str, Any]
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
-    def make(self) -> Any:
-        """Give a new estimator, not fitted, as the candidate has it."""
+    def build(self) -> Any:
+        """Return a new, unfitted estimator with the parameters of the candidate."""
         estimator = clone(self.template)
         return estimator.set_params(**clone(dict(self.changes), safe=False)) if self.changes else estimator
 
     def params(self) -> dict[str, Any]:
-        """Give the estimator's own parameters, as the candidate has them."""
+        """Return the parameters of the step, without those of estimators within it."""
         return {**self.defaults, **self.changes}
 
     @cached_property
-    def requests(self) -> Hashable:
-        """The same for steps that request the same metadata: those that differ in no estimator."""
+    def routing_key(self) -> Hashable:
+        """Equal for steps that request the same metadata: only another estimator can request something else."""
         estimators = sorted((name, id(value)) for name, value in self.changes.items() if is_estimator(value))
         return self.path, id(self.template), tuple(estimators)
 
     @cached_property
-    def is_theirs(self) -> bool:
-        """Tell whether it is scikit-learn's own all through, which is safe on threads and writes into nothing."""
-        return is_theirs(self.template) and all(map(is_theirs, self.changes.values()))
+    def is_from_sklearn(self) -> bool:
+        """Whether the step runs scikit-learn's code only: it is safe on threads and does not write into its input."""
+        return is_from_sklearn(self.template) and all(map(is_from_sklearn, self.changes.values()))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Leaf:
-    """A final estimator that is fitted on what its node gives, for one or more candidates that are the same."""
+class FinalEstimator:
+    """A leaf of the tree: a final estimator, and the candidates that it stands for (several if they are equal)."""
 
-    step: Step
+    step: PipelineStep
     candidates: list[int]
 
 
 @dataclass(eq=False, slots=True)
-class Node:
-    """A pipeline step in the tree; that of the root does nothing."""
+class PrefixNode:
+    """A transformer in the tree, with the transformers and final estimators that follow it; the root has no step."""
 
-    step: Step
-    children: dict[Hashable, Node] = field(default_factory=dict)
-    leaves: dict[Hashable, Leaf] = field(default_factory=dict)
+    step: PipelineStep
+    children: dict[Hashable, PrefixNode] = field(default_factory=dict)
+    finals: dict[Hashable, FinalEstimator] = field(default_factory=dict)
 
-    def all_leaves(self) -> Iterator[Leaf]:
-        """Give the leaves of this node and of all below it."""
-        yield from self.leaves.values()
+    def all_finals(self) -> Iterator[FinalEstimator]:
+        """Yield the final estimators of this node and of all nodes below it."""
+        yield from self.finals.values()
         for child in self.children.values():
-            yield from child.all_leaves()
+            yield from child.all_finals()
 
     def size(self) -> tuple[int, int]:
-        """Count the pipeline steps and the final estimators below."""
+        """Return the number of transformers and of final estimators below this node."""
         sizes = [child.size() for child in self.children.values()]
-        return len(sizes) + sum(s for s, _ in sizes), len(self.leaves) + sum(n for _, n in sizes)
+        return len(sizes) + sum(s for s, _ in sizes), len(self.finals) + sum(n for _, n in sizes)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Plan:
-    """The candidates of one round of a search, as a tree, and the folds that it is walked on.
+class PrefixTree:
+    """The candidates of one round of a search as a tree, and the folds on which they are fitted.
 
     Attributes
     ----------
     base : estimator
-        What the search tunes.
+        The estimator that the search tunes.
     params : list of dict
         The parameters of each candidate.
     splits : list of (train, test)
         The rows of each fold.
-    root : Node
-        The tree.
+    root : PrefixNode
     n_steps : int
-        How many pipeline steps would be fitted on each fold if nothing was shared.
-    odd : set of int
-        Candidates that are left to scikit-learn.
+        The number of transformers that are fitted on each fold if nothing is shared.
+    unsupported : set of int
+        The candidates that are not in the tree; scikit-learn fits them.
     """
 
     base: Any
     params: list[dict[str, Any]]
     splits: list[tuple[Any, Any]]
-    root: Node
+    root: PrefixNode
     n_steps: int
-    odd: set[int]
+    unsupported: set[int]
 
-    def shares(self) -> bool:
-        """Tell whether a pipeline step, or a whole candidate, is fitted once for several."""
+    def has_shared_fits(self) -> bool:
+        """Return whether a transformer, or a whole candidate, is fitted once for several candidates."""
         steps, finals = self.root.size()
-        return steps < self.n_steps or finals < len(self.params) - len(self.odd)
+        return steps < self.n_steps or finals < len(self.params) - len(self.unsupported)
 
 
-def plan(calls: Sequence[Call]) -> Plan:
-    """Lay the calls of one round out as a tree.
+def build_tree(calls: Sequence[FitAndScoreCall]) -> PrefixTree:
+    """Arrange the calls of one round as a tree.
 
     Raises
     ------
-    NotUnderstood
-        If what is tuned, or the order of the calls, is not one that we know.
+    UnsupportedSearch
+        If the estimator is not supported, or the calls are not every candidate on every fold in scikit-learn's order.
     """
-    n_splits = calls[0].words["split_progress"][1]
-    places = [(c.words["candidate_progress"][0], c.words["split_progress"][0]) for c in calls]
-    if places != [divmod(i, n_splits) for i in range(len(calls))]:
-        raise NotUnderstood("the calls are not every candidate on every fold")
-    params = [c.words["parameters"] for c in calls[::n_splits]]
-    splits = [(c.words["train"], c.words["test"]) for c in calls[:n_splits]]
-    base = calls[0].estimator
-    lay, root, n_steps, odd = _Layout(base), Node(Step((), None, None, {})), 0, set[int]()
-    for i, chosen in enumerate(params):
+    # scikit-learn pairs candidates with folds by itertools.product, so call i is candidate i // n_splits on fold
+    # i % n_splits. The executor relies on this order.
+    n_splits = calls[0].kwargs["split_progress"][1]
+    positions = [(c.kwargs["candidate_progress"][0], c.kwargs["split_progress"][0]) for c in calls]
+    if positions != [divmod(i, n_splits) for i in range(len(calls))]:
+        raise UnsupportedSearch("the calls are not every candidate on every fold")
+    params = [c.kwargs["parameters"] for c in calls[::n_splits]]
+    splits = [(c.kwargs["train"], c.kwargs["test"]) for c in calls[:n_splits]]
+    base, has_fit_params = calls[0].estimator, bool(calls[0].kwargs["fit_params"])
+    parser, root = _CandidateParser(base), PrefixNode(PipelineStep((), None, None, {}))
+    n_steps, unsupported = 0, set[int]()
+    for candidate, candidate_params in enumerate(params):
         try:
-            *prefix, final = lay.steps(chosen, worded=bool(calls[0].words["fit_params"]))
-        except NotUnderstood:
-            odd.add(i)
+            *prefix, final = parser.steps_of(candidate_params, has_fit_params=has_fit_params)
+        except UnsupportedSearch:
+            unsupported.add(candidate)
             continue
+        # Insert the candidate as into a trie: follow the nodes of equal steps, and append the steps that are new.
         node = root
         for step in prefix:
-            node = node.children.setdefault(step.key, Node(step))
-        node.leaves.setdefault(final.key, Leaf(final, [])).candidates.append(i)
+            node = node.children.setdefault(step.key, PrefixNode(step))
+        node.finals.setdefault(final.key, FinalEstimator(final, [])).candidates.append(candidate)
         n_steps += len(prefix)
-    return Plan(base, params, splits, root, n_steps, odd)
+    return PrefixTree(base, params, splits, root, n_steps, unsupported)
 
 
-def flatten(estimator: Any, path: Path = ()) -> list[tuple[Path, Any]]:
-    """Give the pipeline steps of an estimator, those of pipelines within it included.
+def flatten_pipeline(estimator: Any, path: Path = ()) -> list[tuple[Path, Any]]:
+    """Return the steps of an estimator with their paths, including those of nested pipelines.
 
     Raises
     ------
-    NotUnderstood
-        If a pipeline is set to do more than to chain its pipeline steps.
+    UnsupportedSearch
+        If a pipeline does more than chain its steps.
     """
     if type(estimator) is not Pipeline:
         return [(path, estimator)]
     names = [name for name, _ in estimator.steps]
-    taken = {"steps", "memory", "verbose", "transform_input"}
-    if not names or len(set(names)) < len(names) or any("__" in n or n in taken for n in names):
-        raise NotUnderstood(f"the pipeline has the names {names}")
+    reserved = {"steps", "memory", "verbose", "transform_input"}
+    if not names or len(set(names)) < len(names) or any("__" in n or n in reserved for n in names):
+        raise UnsupportedSearch(f"the pipeline has the names {names}")
     if estimator.verbose or estimator.transform_input is not None:
-        raise NotUnderstood("the pipeline prints what it does, or transforms its metadata")
-    return [found for name, step in estimator.steps for found in flatten(step, (*path, name))]
+        raise UnsupportedSearch("the pipeline prints its progress (verbose), or transforms its metadata")
+    return [found for name, step in estimator.steps for found in flatten_pipeline(step, (*path, name))]
 
 
 def own_params(estimator: Any) -> dict[str, Any]:
-    """Give the parameters of an estimator without those of estimators within it; of what is none, nothing."""
+    """Return the parameters of an estimator, without those of estimators within it; {} for any other value."""
     return estimator.get_params(deep=False) if is_estimator(estimator) else {}
 
 
-class _Layout:
-    """Turns the parameters of candidates into their pipeline steps, most of them without building the pipeline."""
+class _CandidateParser:
+    """Turns the parameters of a candidate into its pipeline steps, in most cases without building the pipeline."""
 
     def __init__(self, base: Any) -> None:
         self.base = base
-        self.flat = flatten(base)
+        self.flat = flatten_pipeline(base)
         self.keys = {path: _checked_key(estimator) for path, estimator in self.flat}
         self.params = {path: own_params(estimator) for path, estimator in self.flat}
-        self.inner = {path[:n] for path, _ in self.flat for n in range(len(path))}
+        self.pipelines = {path[:n] for path, _ in self.flat for n in range(len(path))}
 
-    def steps(self, params: Mapping[str, Any], *, worded: bool) -> list[Step]:
-        """Give the pipeline steps of a candidate; `worded` tells that the fit has words for some of the base's."""
+    def steps_of(self, params: Mapping[str, Any], *, has_fit_params: bool) -> list[PipelineStep]:
+        """Return the pipeline steps of a candidate.
+
+        Parameters
+        ----------
+        params : Mapping of str to Any
+            The parameters of the candidate, as in the grid.
+        has_fit_params : bool
+            Whether the fit has parameters for steps of the base. They are assigned to steps by name, so a candidate
+            that changes the names of the steps is not supported then.
+        """
         replaced: dict[Path, Any] = {}
         changes: dict[Path, dict[str, Any]] = {}
         for name, value in params.items():
-            path, rest = self._place(name)
-            if path is None or (not rest and (type(value) is Pipeline or path in self.inner)):
-                if worded:
-                    raise NotUnderstood("the fit has words for pipeline steps that a candidate may not have")
-                return self._built(params)
+            path, rest = self._split_name(name)
+            # A pipeline that is put in, or put out, changes the list of steps; the names alone do not give the new one.
+            if path is None or (not rest and (type(value) is Pipeline or path in self.pipelines)):
+                if has_fit_params:
+                    raise UnsupportedSearch("the fit has parameters for pipeline steps that a candidate may not have")
+                return self._steps_of_built(params)
             if rest:
                 changes.setdefault(path, {})[rest] = value
             else:
                 replaced[path] = value
-        return _finish([self._step(path, e, replaced, changes.get(path, {})) for path, e in self.flat])
+        return _drop_passthrough([self._step(path, e, replaced, changes.get(path, {})) for path, e in self.flat])
 
-    def _step(self, path: Path, estimator: Any, replaced: Mapping[Path, Any], changes: Mapping[str, Any]) -> Step:
+    def _step(
+        self, path: Path, estimator: Any, replaced: Mapping[Path, Any], changes: Mapping[str, Any]
+    ) -> PipelineStep:
         key, params = self.keys[path], self.params[path]
         if path in replaced:
             estimator = replaced[path]
@@ -218,47 +246,50 @@ class _Layout:
         for name, value in changes.items():
             _checked_key(value)
             if name.rpartition("__")[2].startswith("copy") and value is False:
-                raise NotUnderstood(f"{name}=False changes the data in place")
+                raise UnsupportedSearch(f"{name}=False changes the data in place")
         key = path, key, tuple((n, key_of(changes[n])) for n in sorted(changes))
-        return Step(path, key, estimator, changes, params)
+        return PipelineStep(path, key, estimator, changes, params)
 
-    def _place(self, name: str) -> tuple[Path | None, str]:
-        """Cut the name of a parameter into the path of a pipeline step and the rest."""
+    def _split_name(self, name: str) -> tuple[Path | None, str]:
+        """Split the name of a parameter into the path of a step and the rest: ``a__b__c`` is ``("a", "b"), "c"``."""
         if () in self.keys:
             return (), name
-        words = tuple(name.split("__"))
-        for n in range(len(words), 0, -1):
-            if words[:n] in self.keys:
-                return words[:n], "__".join(words[n:])
+        parts = tuple(name.split("__"))
+        for n in range(len(parts), 0, -1):
+            if parts[:n] in self.keys:
+                return parts[:n], "__".join(parts[n:])
         return None, name
 
-    def _built(self, params: Mapping[str, Any]) -> list[Step]:
-        """Build the candidate: for parameters that change more than single pipeline steps."""
+    def _steps_of_built(self, params: Mapping[str, Any]) -> list[PipelineStep]:
+        """Build the candidate and read its steps: for parameters that change more than single steps."""
         try:
-            whole = clone(self.base).set_params(**clone(dict(params), safe=False))
+            built = clone(self.base).set_params(**clone(dict(params), safe=False))
         except (ValueError, TypeError, AttributeError) as error:
-            raise NotUnderstood(f"the parameters cannot be set: {error}") from error
-        return _finish([Step(path, (path, _checked_key(e), ()), e, {}, own_params(e)) for path, e in flatten(whole)])
+            raise UnsupportedSearch(f"the parameters cannot be set: {error}") from error
+        flat = flatten_pipeline(built)
+        return _drop_passthrough(
+            [PipelineStep(path, (path, _checked_key(e), ()), e, {}, own_params(e)) for path, e in flat]
+        )
 
 
-def _finish(steps: list[Step]) -> list[Step]:
-    kept = [s for s in steps[:-1] if not _passes(s.template)]
-    if _passes(steps[-1].template):
-        raise NotUnderstood("the final estimator is passed through")
+def _drop_passthrough(steps: list[PipelineStep]) -> list[PipelineStep]:
+    kept = [s for s in steps[:-1] if not _is_passthrough(s.template)]
+    if _is_passthrough(steps[-1].template):
+        raise UnsupportedSearch("the final estimator is passed through")
     return [*kept, steps[-1]]
 
 
-def _passes(estimator: Any) -> bool:
+def _is_passthrough(estimator: Any) -> bool:
     return estimator is None or (isinstance(estimator, str) and estimator == "passthrough")
 
 
 def _checked_key(value: Any) -> Hashable:
-    """Give the key of a value; refuse an estimator that changes the data that it is given."""
+    """Return the key of a value; refuse an estimator that has callbacks, or writes into its input."""
     if is_estimator(value):
-        for part in parts(value):
-            if has_callbacks(part):
-                raise NotUnderstood("somebody listens to its fits")
-            own = part.get_params(deep=False)
+        for nested in nested_estimators(value):
+            if has_callbacks(nested):
+                raise UnsupportedSearch("an estimator has callbacks")
+            own = nested.get_params(deep=False)
             if any(own[name] is False for name in own if name.startswith("copy")):
-                raise NotUnderstood(f"{type(part).__name__} changes the data in place")
+                raise UnsupportedSearch(f"{type(nested).__name__} changes the data in place")
     return key_of(value)

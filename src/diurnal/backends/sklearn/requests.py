@@ -170,7 +170,7 @@ def judging(made: Any, scoring: Any, fitted: Any, needs: Needs) -> Iterator[tupl
             fill(ready, needs)
             fill(fitted, needs)
             scorer = check_scoring(ready, scoring=weighted_scoring(scoring, ready))
-            if params := sklearn_private.routed(scorer, "score", needs.offered()):
+            if params := sklearn_private.route_params(scorer, "score", needs.offered()):
                 yield scorer, params
                 return
     with sklearn.config_context(enable_metadata_routing=False):

@@ -103,7 +103,7 @@ def requested(ready: Any, needs: Needs) -> dict[str, np.ndarray]:
     """Give what the `fit` of an estimator requests, by its own names."""
     offered = needs.offered()
     wanted = get_routing_for_object(ready).consumes("fit", offered)
-    return sklearn_private.routed(ready, "fit", {name: offered[name] for name in wanted})
+    return sklearn_private.route_params(ready, "fit", {name: offered[name] for name in wanted})
 
 
 def _is_router(estimator: Any) -> bool:

@@ -59,7 +59,7 @@ def tune(
         refuse_labels(search, y)
     with fitting() as seen, offering(search, needs) as (ready, params):
         if parts is not None:
-            fitted = searching.combine(ready, X, y, parts, **params)
+            fitted = searching.combine_scores(ready, X, y, parts, **params)
         elif is_search(search):
             fitted = searching.tune(ready, X, y, progress=progress, **params)
         else:
@@ -92,7 +92,7 @@ def shards(
 ) -> list[dict[str, int]]:
     """Cut a search into at most n shards."""
     with offering(search, needs) as (ready, params):
-        return searching.shards(ready, X, y, n, **params)
+        return searching.split_search(ready, X, y, n, **params)
 
 
 def _results(fitted: BaseEstimator) -> Mapping[str, Any]:

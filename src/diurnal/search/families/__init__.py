@@ -1,13 +1,18 @@
-"""The families that we know: what one fit serves for many candidates, each proved by a test against scikit-learn.
+"""Families of fits: groups of candidates of which one fit serves all, each proved against scikit-learn by a test.
 
-To declare another: a class with the methods of :class:`~diurnal.search.families.protocol.Nested` or
-:class:`~diurnal.search.families.protocol.Final`, its entry here, and its test.
+To add a family, write a class with the methods of :class:`~diurnal.search.families.protocol.TransformerFamily` or
+:class:`~diurnal.search.families.protocol.FinalEstimatorFamily`, add an instance here, and add its test.
 """
 
-from diurnal.search.families import ensembles, logistic_regression, neighbors, ridge
-from diurnal.search.families.pca import NestedPCA
-from diurnal.search.families.protocol import Final, Nested
-from diurnal.search.families.select_k_best import NestedSelection
+from diurnal.search.families.ensembles import EnsembleFamily
+from diurnal.search.families.logistic_regression import LogisticFamily
+from diurnal.search.families.neighbors import NeighborsFamily
+from diurnal.search.families.pca import PCAFamily
+from diurnal.search.families.protocol import FinalEstimatorFamily, TransformerFamily
+from diurnal.search.families.ridge import RidgeFamily
+from diurnal.search.families.select_k_best import SelectionFamily
 
-NESTED: tuple[Nested, ...] = (NestedPCA(), NestedSelection())
-FINALS: tuple[Final, ...] = (logistic_regression.Family(), ridge.Family(), neighbors.Family(), ensembles.Family())
+TRANSFORMER_FAMILIES: tuple[TransformerFamily, ...] = (PCAFamily(), SelectionFamily())
+FINAL_FAMILIES: tuple[FinalEstimatorFamily, ...] = (
+    LogisticFamily(), RidgeFamily(), NeighborsFamily(), EnsembleFamily(),
+)  # fmt: skip

@@ -1,7 +1,8 @@
-"""Ensembles that grow one after the other: the first k members of a large one are the small one, to the last bit.
+"""All sizes of a forest or of boosting from the largest: its first k members are the ensemble of size k.
 
-A forest draws the seeds of its trees in order; boosting fits each stage on what the stages before it left. Where a
-fixed `random_state` starts both alike, and nothing stops the growth early, the largest serves every smaller number.
+A forest draws the seeds of its trees in order, and boosting fits each stage to the residuals of the stages before it.
+So with a fixed `random_state`, and without early stopping, the first 100 trees of 500 equal a forest of 100, to the
+last bit.
 """
 
 from __future__ import annotations
@@ -21,81 +22,90 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 
-from diurnal.search.families.protocol import Design, NotServed
-from diurnal.search.families.shared import like, one_matrix, rest_key
-from diurnal.search.tree import Step
+from diurnal.search.families.protocol import (
+    DesignMatrix,
+    UnsupportedData,
+    common_matrix,
+    copy_fitted_attributes,
+    key_without,
+)
+from diurnal.search.tree import PipelineStep
 
-FORESTS = {RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor}
-BOOSTS = {GradientBoostingClassifier, GradientBoostingRegressor}
-HISTS = {HistGradientBoostingClassifier, HistGradientBoostingRegressor}
-_STAGED = ("estimators_", "train_score_", "oob_improvement_", "oob_scores_")
+_FORESTS = {RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor}
+_GRADIENT_BOOSTING = {GradientBoostingClassifier, GradientBoostingRegressor}
+_HIST_GRADIENT_BOOSTING = {HistGradientBoostingClassifier, HistGradientBoostingRegressor}
+_PER_STAGE = ("estimators_", "train_score_", "oob_improvement_", "oob_scores_")
 
 
-class Family:
-    """The families of forests and of boosting, each by the number of its members."""
+class EnsembleFamily:
+    """The families of forests and of boosting that differ in the number of members."""
 
-    leading = False
+    shares_leading_columns = False
 
-    def key(self, step: Step) -> Hashable | None:
-        """Give all parameters but the number of members; None for what may stop early, or is not seeded."""
-        kind = type(step.template)
-        if kind not in FORESTS | BOOSTS | HISTS:
+    def group_key(self, step: PipelineStep) -> Hashable | None:
+        """Return a key of all parameters but the number of members; None without a seed, or with early stopping."""
+        cls = type(step.template)
+        if cls not in _FORESTS | _GRADIENT_BOOSTING | _HIST_GRADIENT_BOOSTING:
             return None
         params = step.params()
-        size = params[_number(kind)]
-        grows = type(params["random_state"]) is int and not params["warm_start"] and not params["verbose"]
-        if not grows or isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        size = params[_size_param(cls)]
+        is_seeded = type(params["random_state"]) is int and not params["warm_start"] and not params["verbose"]
+        if not is_seeded or isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
             return None
-        ends = {
+        fits_all_members = {
             "forest": lambda: params["oob_score"] is False and params["n_jobs"] in (None, 1),
-            "boost": lambda: params["n_iter_no_change"] is None and params["init"] in (None, "zero"),
+            "boosting": lambda: params["n_iter_no_change"] is None and params["init"] in (None, "zero"),
             "hist": lambda: params["early_stopping"] in (False, "auto"),
         }
-        return rest_key(step, _number(kind)) if ends[_sort(kind)]() else None
+        return key_without(step, _size_param(cls)) if fits_all_members[_kind(cls)]() else None
 
-    def wide(self, shape: tuple[int, int], y: Any) -> bool:  # noqa: ARG002 - what the protocol asks
-        """Tell that each member wants its own matrix."""
+    def prefers_shared_matrix(self, shape: tuple[int, int], y: Any) -> bool:  # noqa: ARG002 - of the protocol
+        """Return False: each member uses its own matrix."""
         return False
 
-    def fit(self, steps: Sequence[Step], designs: Sequence[Design], y: Any, words: Mapping[str, Any]) -> Grown:
-        """Grow the largest."""
-        X = one_matrix(designs)
-        if words.keys() - {"sample_weight"}:
-            raise NotServed(f"the fit is given {sorted(words)}")
+    def fit(
+        self, steps: Sequence[PipelineStep], designs: Sequence[DesignMatrix], y: Any, fit_params: Mapping[str, Any]
+    ) -> FittedEnsembles:
+        """Fit the largest."""
+        X = common_matrix(designs)
+        if fit_params.keys() - {"sample_weight"}:
+            raise UnsupportedData(f"the fit has the parameters {sorted(fit_params)}")
+        # early_stopping="auto" of histogram boosting stops early from 10,001 rows on.
         if steps[0].params().get("early_stopping") == "auto" and X.shape[0] > 10_000:
-            raise NotServed("it may stop early")
-        return Grown(steps, X, y, words)
+            raise UnsupportedData("it may stop early")
+        return FittedEnsembles(steps, X, y, fit_params)
 
 
-class Grown:
-    """The largest of some ensembles, and the smaller ones that are cut from it."""
+class FittedEnsembles:
+    """The largest of several ensembles, and the smaller ones that are its first members."""
 
     exact = True
 
-    def __init__(self, steps: Sequence[Step], X: Any, y: Any, words: Mapping[str, Any]) -> None:
-        self.steps, self.number = steps, _number(type(steps[0].template))
-        self.largest = max(steps, key=lambda step: int(step.params()[self.number])).make().fit(X, y, **words)
+    def __init__(self, steps: Sequence[PipelineStep], X: Any, y: Any, fit_params: Mapping[str, Any]) -> None:
+        self.steps, size_param = steps, _size_param(type(steps[0].template))
+        self.size_param = size_param
+        self.largest = max(steps, key=lambda step: int(step.params()[size_param])).build().fit(X, y, **fit_params)
 
     def estimator(self, i: int) -> Any:
-        """Cut the i-th from the largest."""
-        small = like(self.largest, self.steps[i].make())
-        size = int(getattr(small, self.number))
-        _CUT[_sort(type(small))](small, size)
+        """Return the i-th ensemble: a copy of the largest, truncated to its number of members."""
+        small = copy_fitted_attributes(self.largest, self.steps[i].build())
+        size = int(getattr(small, self.size_param))
+        _TRUNCATE[_kind(type(small))](small, size)
         return small
 
-    def conclude(self, i: int) -> None:
-        """Nothing is warned of before the estimator is made."""
+    def emit_warnings(self, i: int) -> None:
+        """Do nothing: an estimator has no warnings before it predicts."""
 
-    def labels(self, Xs: Sequence[Any], apart: Any = None) -> None:
-        """Predict one by one."""
+    def predict_labels(self, matrices: Sequence[Any], ranked_classes: Any = None) -> None:
+        """Return None: each estimator predicts on its own."""
 
 
-def _cut_forest(small: Any, size: int) -> None:
+def _truncate_forest(small: Any, size: int) -> None:
     small.estimators_ = small.estimators_[:size]
 
 
-def _cut_boost(small: Any, size: int) -> None:
-    for name in _STAGED:
+def _truncate_boosting(small: Any, size: int) -> None:
+    for name in _PER_STAGE:
         if hasattr(small, name):
             setattr(small, name, getattr(small, name)[:size])
     if hasattr(small, "oob_score_"):
@@ -103,18 +113,22 @@ def _cut_boost(small: Any, size: int) -> None:
     small.n_estimators_ = size
 
 
-def _cut_hist(small: Any, size: int) -> None:
+def _truncate_hist(small: Any, size: int) -> None:
     if not isinstance(getattr(small, "_predictors", None), list):
-        raise NotServed("its stages are not where they were")
+        raise UnsupportedData("the private list of stages has another form")
     small._predictors = small._predictors[:size]
 
 
-_CUT: dict[str, Callable[[Any, int], None]] = {"forest": _cut_forest, "boost": _cut_boost, "hist": _cut_hist}
+_TRUNCATE: dict[str, Callable[[Any, int], None]] = {
+    "forest": _truncate_forest,
+    "boosting": _truncate_boosting,
+    "hist": _truncate_hist,
+}
 
 
-def _sort(kind: type) -> str:
-    return "forest" if kind in FORESTS else "boost" if kind in BOOSTS else "hist"
+def _kind(cls: type) -> str:
+    return "forest" if cls in _FORESTS else "boosting" if cls in _GRADIENT_BOOSTING else "hist"
 
 
-def _number(kind: type) -> str:
-    return "max_iter" if kind in HISTS else "n_estimators"
+def _size_param(cls: type) -> str:
+    return "max_iter" if cls in _HIST_GRADIENT_BOOSTING else "n_estimators"

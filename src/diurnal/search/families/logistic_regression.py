@@ -1,14 +1,21 @@
-"""Logistic regressions in lockstep: many candidates advance together, each by its own L-BFGS.
+"""Logistic regressions that are fitted together, each by its own L-BFGS.
 
-Each keeps scikit-learn's algorithm and stopping rule; only the functions and gradients that all of them want in a round
-are computed together. On small matrices of two classes that is done to the last bit as scikit-learn does it. Otherwise
-one product of matrices serves all candidates; it rounds differently, and L-BFGS multiplies the difference from
-iteration to iteration. On 203 fits of up to 40 iterations, well and badly scaled, decisions moved by 3e-12 of the
-largest at most; on longer ones by anything. So a fit of more than 40 iterations, or with a decision within 1e-8 of the
-largest, is not served, and scikit-learn fits it. Only scores that are made of labels are served, and the area under the
-ROC curve, which is made of the order of the decisions of two classes: where none of one class is within 1e-10 of one of
-the other, it is the same to the last bit. A score that takes decisions or probabilities for what they are, such as the
-log-loss, moves with them, and nothing says by how little: its candidates are fitted one by one.
+Each candidate keeps scikit-learn's algorithm and stopping rule; only the losses and gradients that all candidates need
+in one round are computed together. There are two cases:
+
+Small matrix of two classes
+    The arithmetic is that of scikit-learn, in the same order. Everything is equal to the last bit.
+Large matrix, or more classes
+    One product of matrices serves all candidates. It rounds differently, and L-BFGS multiplies the difference from
+    iteration to iteration. Over 203 fits of up to 40 iterations, well and badly scaled, decision values differed by at
+    most 3e-12 of the largest one; over longer fits the difference has no bound. So scikit-learn fits what takes more
+    than 40 iterations, and what has a decision value within 1e-8 of the border between two labels (relative to the
+    largest). The other labels are certain.
+
+In the second case only scores of labels are computed, and the area under the ROC curve, which depends on the ranking of
+rows of two classes: if no two rows of different classes are within 1e-10, it is equal to the last bit. A score that
+uses decision values or probabilities themselves, such as the log-loss, changes with them by an amount without a bound;
+its candidates are fitted one by one.
 """
 
 from __future__ import annotations
@@ -24,199 +31,235 @@ from sklearn.utils.validation import validate_data
 
 from diurnal.search import sklearn_private
 from diurnal.search.cache_keys import key_of
-from diurnal.search.families.lbfgs import Minimisation
-from diurnal.search.families.logistic_solver import ByMatrix, ByVector, Losses, Store
-from diurnal.search.families.protocol import Design, NotServed
-from diurnal.search.tree import Step
+from diurnal.search.families.logistic_solver import BatchedLoss, LBFGSMinimizer, LossState, MatrixLoss, VectorLoss
+from diurnal.search.families.protocol import DesignMatrix, UnsupportedData
+from diurnal.search.tree import PipelineStep
 
-NEAR = 1e-8  # of the largest decision
-TIED = 1e-10  # of the largest decision: narrower, for among many rows some decisions are always near each other
-SHORT = 40  # iterations
-CACHED = 1 << 17  # elements of a design matrix that stays in the cache: 1 MB
-
-
-def key(step: Step) -> Hashable | None:
-    """Tell which candidates can go in lockstep: those of one key."""
-    params = step.params()
-    if type(step.template) is not LogisticRegression or any("__" in name for name in step.changes):
-        return None
-    plain = (
-        params["solver"] == "lbfgs" and params["penalty"] == "deprecated" and params["l1_ratio"] == 0
-        and params["dual"] is False and params["warm_start"] is False and params["verbose"] == 0
-        and params["n_jobs"] is None and type(params["fit_intercept"]) is bool
-    )  # fmt: skip
-    numbers_ok = (
-        isinstance(params["C"], float | int | np.number) and 0 < params["C"] < math.inf
-        and isinstance(params["tol"], float | int | np.number) and params["tol"] >= 0
-        and isinstance(params["max_iter"], int | np.integer) and params["max_iter"] >= 0
-    )  # fmt: skip
-    if not (plain and numbers_ok):
-        return None
-    return step.path, params["fit_intercept"], key_of(params["class_weight"])
+LABEL_MARGIN = 1e-8  # relative to the largest decision value
+RANK_MARGIN = 1e-10  # the same; smaller, because among many rows some decision values are always close to each other
+MAX_CERTAIN_ITERATIONS = 40
+MAX_CACHED_SIZE = 1 << 17  # elements of a design matrix that stays in the cache: 1 MB
 
 
-class Family:
-    """The family of `LogisticRegression` by L-BFGS, with a squared penalty."""
+class LogisticFamily:
+    """The family of `LogisticRegression` with the solver `lbfgs` and a squared penalty."""
 
-    leading = True
+    shares_leading_columns = True
 
-    def key(self, step: Step) -> Hashable | None:
-        """Give what the candidates of one lockstep have in common."""
-        return key(step)
+    def group_key(self, step: PipelineStep) -> Hashable | None:
+        """Return a key of `fit_intercept` and `class_weight`; `C`, `tol` and `max_iter` can differ."""
+        params = step.params()
+        if type(step.template) is not LogisticRegression or any("__" in name for name in step.changes):
+            return None
+        is_squared_lbfgs = (
+            params["solver"] == "lbfgs" and params["penalty"] == "deprecated" and params["l1_ratio"] == 0
+            and params["dual"] is False and params["warm_start"] is False and params["verbose"] == 0
+            and params["n_jobs"] is None and type(params["fit_intercept"]) is bool
+        )  # fmt: skip
+        has_valid_numbers = (
+            isinstance(params["C"], float | int | np.number) and 0 < params["C"] < math.inf
+            and isinstance(params["tol"], float | int | np.number) and params["tol"] >= 0
+            and isinstance(params["max_iter"], int | np.integer) and params["max_iter"] >= 0
+        )  # fmt: skip
+        if not (is_squared_lbfgs and has_valid_numbers):
+            return None
+        return step.path, params["fit_intercept"], key_of(params["class_weight"])
 
-    def wide(self, shape: tuple[int, int], y: Any) -> bool:
-        """Tell whether members want one wide matrix: where it is large, or there are more than two classes."""
-        return shape[0] * shape[1] > CACHED or len(np.unique(np.asarray(y))) > 2
+    def prefers_shared_matrix(self, shape: tuple[int, int], y: Any) -> bool:
+        """Return True if the matrix is large, or there are more than two classes: fits are not exact then anyway."""
+        return shape[0] * shape[1] > MAX_CACHED_SIZE or len(np.unique(np.asarray(y))) > 2
 
-    def fit(self, steps: Sequence[Step], designs: Sequence[Design], y: Any, words: Mapping[str, Any]) -> Lockstep:
-        """Fit them together."""
-        return Lockstep(steps, designs, y, words)
+    def fit(
+        self, steps: Sequence[PipelineStep], designs: Sequence[DesignMatrix], y: Any, fit_params: Mapping[str, Any]
+    ) -> BatchedLogistic:
+        """Fit the members together."""
+        return BatchedLogistic(steps, designs, y, fit_params)
 
 
-class Lockstep:
+class BatchedLogistic:
     """Logistic regressions that were fitted together.
 
     Parameters
     ----------
-    steps : sequence of Step
-        The candidates, all of one :func:`key`.
-    designs : sequence of Design
-        What each is fitted on.
+    steps : sequence of PipelineStep
+        The members, all of one :meth:`LogisticFamily.group_key`.
+    designs : sequence of DesignMatrix
+        The matrix of each member.
     y : vector
-    words : Mapping of str to Any
-        What else their `fit` is given.
+    fit_params : Mapping of str to Any
+        The other parameters of their `fit`.
 
     Raises
     ------
-    NotServed
-        If the data are not of a kind that is fitted so.
+    UnsupportedData
+        If the data are not dense float64 matrices and a vector of at least two classes.
     """
 
-    def __init__(self, steps: Sequence[Step], designs: Sequence[Design], y: Any, words: Mapping[str, Any]) -> None:
-        if words.keys() - {"sample_weight"}:
-            raise NotServed(f"the fit is given {sorted(words)}")
+    def __init__(
+        self,
+        steps: Sequence[PipelineStep],
+        designs: Sequence[DesignMatrix],
+        y: Any,
+        fit_params: Mapping[str, Any],
+    ) -> None:
+        if fit_params.keys() - {"sample_weight"}:
+            raise UnsupportedData(f"the fit has the parameters {sorted(fit_params)}")
         self.steps, self.params = steps, [step.params() for step in steps]
-        self.probes: dict[int, Any] = {}
-        Zs = self._check(designs, y)
-        y = np.asarray(y)
-        if y.ndim != 1 or y.dtype.kind not in "biuUO":
-            raise NotServed("the target is of another kind")
-        self.classes, codes = np.unique(y, return_inverse=True)
-        if len(self.classes) < 2:
-            raise NotServed("the target is of one class")
-        weights = self._weights(Zs[0], y, codes, words.get("sample_weight"))
-        total = len(y) if weights is None else float(np.sum(weights))
-        penalties = np.array([1.0 / (p["C"] * total) for p in self.params])
-        widths = [Z.shape[1] if d.width is None else d.width for Z, d in zip(Zs, designs, strict=True)]
-        self.store = Store(
-            codes.astype(float), len(self.classes), weights, widths, penalties, self.params[0]["fit_intercept"]
+        matrices = self._validate_matrices(designs, y)
+        y, codes = self._encode_labels(y)
+        weights = self._sample_weights(matrices[0], y, codes, fit_params.get("sample_weight"))
+        self.state = self._create_state(matrices, designs, codes, weights)
+        self.exact = (
+            self.state.n_functions == 1
+            and max(matrix.size for matrix in matrices) <= MAX_CACHED_SIZE
+            and all(design.n_columns is None for design in designs)
         )
-        self.exact = self.store.functions == 1 and max(Z.size for Z in Zs) <= CACHED and all(
-            d.width is None for d in designs
-        )  # fmt: skip
-        if not self.exact and any(Z is not Zs[0] for Z in Zs):
-            raise NotServed("they have not one matrix in common")
-        self.losses: Losses = ByVector(self.store, Zs) if self.exact else ByMatrix(self.store, Zs[0])
-        self.runs = self._minimise()
+        self.loss = self._create_loss(matrices)
+        self.minimizers = self._minimize()
 
-    def _check(self, designs: Sequence[Design], y: Any) -> list[np.ndarray]:
-        """Check each matrix once, as scikit-learn's fit does."""
-        checked: dict[int, np.ndarray] = {}
-        for design in designs:
-            if id(design.matrix) in checked:
+    def _validate_matrices(self, designs: Sequence[DesignMatrix], y: Any) -> list[np.ndarray]:
+        """Validate each distinct matrix once, as the fit of scikit-learn does; return that of each member."""
+        validated: dict[int, np.ndarray] = {}
+        self.validated_by: dict[int, Any] = {}  # the estimators that have n_features_in_ and feature_names_in_ now
+        self.matrix_ids = [id(design.matrix) for design in designs]
+        for design, matrix_id in zip(designs, self.matrix_ids, strict=True):
+            if matrix_id in validated:
                 continue
-            probe = LogisticRegression()  # as cheap as it gets: it only checks
+            estimator = LogisticRegression()
             Z, _ = validate_data(
-                probe, design.matrix, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+                estimator, design.matrix, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
             )
             if not isinstance(Z, np.ndarray) or Z.dtype != np.float64:
-                raise NotServed("a design matrix is not dense, or not of doubles")
-            checked[id(design.matrix)], self.probes[id(design.matrix)] = Z, probe
-        self.matrices = [id(d.matrix) for d in designs]
-        return [checked[i] for i in self.matrices]
+                raise UnsupportedData("a design matrix is not dense, or not of float64")
+            validated[matrix_id], self.validated_by[matrix_id] = Z, estimator
+        return [validated[matrix_id] for matrix_id in self.matrix_ids]
 
-    def _weights(self, Z: np.ndarray, y: np.ndarray, codes: np.ndarray, given: Any) -> np.ndarray | None:
-        by_class = self.params[0]["class_weight"]
-        if given is None and by_class is None:
+    def _encode_labels(self, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the labels as an array, and the number of the class of each row."""
+        y = np.asarray(y)
+        if y.ndim != 1 or y.dtype.kind not in "biuUO":
+            raise UnsupportedData("the target is not a vector of labels")
+        self.classes, codes = np.unique(y, return_inverse=True)
+        if len(self.classes) < 2:
+            raise UnsupportedData("the target has one class")
+        return y, codes
+
+    def _sample_weights(self, Z: np.ndarray, y: np.ndarray, codes: np.ndarray, weights: Any) -> np.ndarray | None:
+        """Return the weights of rows and classes multiplied, as scikit-learn does; None if there are none."""
+        class_weight = self.params[0]["class_weight"]
+        if weights is None and class_weight is None:
             return None
-        check = sklearn_private.named("sklearn.utils.validation", "_check_sample_weight")
-        weights: np.ndarray = check(given, Z, dtype=Z.dtype, copy=True)
-        if by_class is not None:
-            each = compute_class_weight(by_class, classes=self.classes, y=y, sample_weight=weights)
-            weights *= each[codes].astype(Z.dtype)
-        return weights
+        check = sklearn_private.private_attr("sklearn.utils.validation", "_check_sample_weight")
+        sample_weight: np.ndarray = check(weights, Z, dtype=Z.dtype, copy=True)
+        if class_weight is not None:
+            per_class = compute_class_weight(class_weight, classes=self.classes, y=y, sample_weight=sample_weight)
+            sample_weight *= per_class[codes].astype(Z.dtype)
+        return sample_weight
 
-    def _minimise(self) -> list[Minimisation]:
-        store = self.store
-        runs = [
-            Minimisation(store.own(store.points, i), store.own(store.grads, i), p["tol"], int(p["max_iter"]))
+    def _create_state(
+        self,
+        matrices: Sequence[np.ndarray],
+        designs: Sequence[DesignMatrix],
+        codes: np.ndarray,
+        weights: np.ndarray | None,
+    ) -> LossState:
+        total = len(codes) if weights is None else float(np.sum(weights))
+        # scikit-learn minimizes the mean loss plus 1 / (2 C total) |w|^2, not C times the sum of the losses.
+        penalties = np.array([1.0 / (p["C"] * total) for p in self.params])
+        widths = [Z.shape[1] if d.n_columns is None else d.n_columns for Z, d in zip(matrices, designs, strict=True)]
+        fit_intercept = self.params[0]["fit_intercept"]
+        return LossState(codes.astype(float), len(self.classes), weights, widths, penalties, fit_intercept)
+
+    def _create_loss(self, matrices: Sequence[np.ndarray]) -> BatchedLoss:
+        if self.exact:
+            return VectorLoss(self.state, matrices)
+        if any(matrix is not matrices[0] for matrix in matrices):
+            raise UnsupportedData("the members are fitted on different matrices")
+        return MatrixLoss(self.state, matrices[0])
+
+    def _minimize(self) -> list[LBFGSMinimizer]:
+        """Run one L-BFGS per member; in each round, evaluate the loss once for all members that request it."""
+        state = self.state
+        minimizers = [
+            LBFGSMinimizer(state.own(state.points, i), state.own(state.grads, i), p["tol"], int(p["max_iter"]))
             for i, p in enumerate(self.params)
         ]
-        active = [i for i, run in enumerate(runs) if run.ask()]
+        active = [i for i, minimizer in enumerate(minimizers) if minimizer.advance()]
         while active:
-            for i, value in zip(active, self.losses.at(np.array(active)), strict=True):
-                runs[i].f = value
-            active = [i for i in active if runs[i].ask()]
-        return runs
+            for i, value in zip(active, self.loss.evaluate(np.array(active)), strict=True):
+                minimizers[i].f = value
+            active = [i for i in active if minimizers[i].advance()]
+        return minimizers
 
     def estimator(self, i: int) -> Any:
-        """Give the i-th as a fitted estimator, with scikit-learn's own warning if it has not converged."""
-        self.conclude(i)
-        store, final, width = self.store, self.steps[i].make(), int(self.store.widths[i])
-        own = store.own(store.points, i).copy().reshape((store.functions, -1), order="F")
+        """Return the i-th fitted estimator, with scikit-learn's warning if it has not converged."""
+        self.emit_warnings(i)
+        state, final, width = self.state, self.steps[i].build(), int(self.state.widths[i])
+        own = state.own(state.points, i).copy().reshape((state.n_functions, -1), order="F")
         final.classes_, final.n_features_in_ = self.classes, width
-        if hasattr(self.probes[self.matrices[i]], "feature_names_in_"):
-            final.feature_names_in_ = self.probes[self.matrices[i]].feature_names_in_
-        final.n_iter_ = np.array([min(self.runs[i].n_iter, int(self.params[i]["max_iter"]))], dtype=np.int32)
+        validated = self.validated_by[self.matrix_ids[i]]
+        if hasattr(validated, "feature_names_in_"):
+            final.feature_names_in_ = validated.feature_names_in_
+        # At most max_iter, as scikit-learn's _check_optimize_result reports it.
+        final.n_iter_ = np.array([min(self.minimizers[i].n_iter, int(self.params[i]["max_iter"]))], dtype=np.int32)
         final.coef_ = own[:, :width]
-        final.intercept_ = own[:, -1] if store.intercept else np.zeros(store.functions)
+        final.intercept_ = own[:, -1] if state.fit_intercept else np.zeros(state.n_functions)
         return final
 
-    def conclude(self, i: int) -> None:
-        """Warn as scikit-learn does if the i-th has not converged; :class:`NotServed` if it was no short way."""
-        if not self.exact and self.runs[i].n_iter > SHORT:
-            raise NotServed("the fit is too long to be sure of its last digits")
-        result = self.runs[i].result()
-        if result.status != 0:
-            more = sklearn_private.named("sklearn.linear_model._logistic", "_LOGISTIC_SOLVER_CONVERGENCE_MSG")
-            check = sklearn_private.named("sklearn.utils.optimize", "_check_optimize_result")
-            check("lbfgs", result, int(self.params[i]["max_iter"]), extra_warning_msg=more)
+    def emit_warnings(self, i: int) -> None:
+        """Emit scikit-learn's warning if the i-th has not converged.
 
-    def labels(self, Xs: Sequence[Any], apart: Any = None) -> list[np.ndarray | None]:
-        """Give the labels that each predicts for rows of its own; None where a decision is too near to be sure of.
-
-        With `apart`, the classes of the rows, decisions of different classes must be far enough from each other too.
+        Raises
+        ------
+        UnsupportedData
+            If the fit took too many iterations to be certain of its labels.
         """
-        labels: list[np.ndarray | None] = [None] * len(Xs)
-        by_matrix: dict[int, list[int]] = {}
-        for i, X in enumerate(Xs):
-            by_matrix.setdefault(id(X), []).append(i)
-        for places in by_matrix.values():
-            X = np.asarray(Xs[places[0]])
-            W, b = self.store.weights_of(np.array(places))
-            raw = (W[:, : X.shape[1]] @ X.T + b[:, None]).reshape(len(places), self.store.functions, -1)
-            for i, chosen, sure, decisions in zip(places, *_decide(raw), raw, strict=True):
-                if sure and (apart is None or _is_ordered(decisions, apart)):
-                    labels[i] = self.classes[chosen]
+        if not self.exact and self.minimizers[i].n_iter > MAX_CERTAIN_ITERATIONS:
+            raise UnsupportedData("the fit takes too many iterations to be certain of its last digits")
+        result = self.minimizers[i].result()
+        if result.status != 0:
+            advice = sklearn_private.private_attr("sklearn.linear_model._logistic", "_LOGISTIC_SOLVER_CONVERGENCE_MSG")
+            check = sklearn_private.private_attr("sklearn.utils.optimize", "_check_optimize_result")
+            check("lbfgs", result, int(self.params[i]["max_iter"]), extra_warning_msg=advice)
+
+    def predict_labels(self, matrices: Sequence[Any], ranked_classes: Any = None) -> list[np.ndarray | None]:
+        """Predict the labels of each member; None where a decision value is too close to the border to be certain."""
+        labels: list[np.ndarray | None] = [None] * len(matrices)
+        members_of: dict[int, list[int]] = {}
+        for i, X in enumerate(matrices):
+            members_of.setdefault(id(X), []).append(i)
+        for members in members_of.values():
+            # One product gives the decision values of all members of a matrix: an array of (member, function, row).
+            X = np.asarray(matrices[members[0]])
+            W, b = self.state.coefficients(np.array(members))
+            raw = (W[:, : X.shape[1]] @ X.T + b[:, None]).reshape(len(members), self.state.n_functions, -1)
+            for i, codes, is_certain, decisions in zip(members, *_decide_labels(raw), raw, strict=True):
+                if is_certain and (ranked_classes is None or _is_ranking_certain(decisions, ranked_classes)):
+                    labels[i] = self.classes[codes]
         return labels
 
 
-def _decide(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the number of the class that each candidate chooses for each row, and whether all are clear."""
-    if raw.shape[1] == 1:
+def _decide_labels(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the class that each member chooses for each row, and for each member whether all choices are certain."""
+    if raw.shape[1] == 1:  # two classes: the sign decides
         gaps, chosen = np.abs(raw[:, 0]), (raw[:, 0] > 0).astype(int)
-    else:
+    else:  # the largest value decides; its distance from the second largest is the margin
         top = np.partition(raw, -2, axis=1)
         gaps, chosen = top[:, -1] - top[:, -2], raw.argmax(axis=1)
-    return chosen, gaps.min(axis=1) > NEAR * np.abs(raw).max(axis=(1, 2))
+    return chosen, gaps.min(axis=1) > LABEL_MARGIN * np.abs(raw).max(axis=(1, 2))
 
 
-def _is_ordered(decisions: np.ndarray, apart: Any) -> bool:
-    """Tell whether it is clear, of any two rows of different classes, which has the greater decision."""
-    if len(decisions) > 1:
+def _is_ranking_certain(decisions: np.ndarray, classes: Any) -> bool:
+    """Return whether any two rows of different classes have clearly different decision values.
+
+    For the values 1, 2, 2, 3 of the classes a, b, b, a the gaps that count are 1 (a, b) and 1 (b, a); the tie is
+    between rows of one class. Neighbors in the sorted order are enough: between any two rows of different classes there
+    is such a gap.
+    """
+    if len(decisions) > 1:  # more than two classes have no single ranking
         return False
-    row, classes = decisions[0], np.asarray(apart)
+    row, classes = decisions[0], np.asarray(classes)
     order = np.argsort(row)
     row, classes = row[order], classes[order]
     gaps = np.diff(row)[classes[1:] != classes[:-1]]
-    return bool(np.all(gaps > TIED * np.abs(row).max()))
+    return bool(np.all(gaps > RANK_MARGIN * np.abs(row).max()))

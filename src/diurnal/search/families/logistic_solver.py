@@ -1,118 +1,200 @@
-"""The losses of many linear classifiers at once, each at its own point, with their gradients.
+"""The arithmetic of logistic regressions that are fitted together: the minimizer of each, and the loss of all.
 
-The pointwise loss is scikit-learn's own compiled one, called once for all candidates where they fit into the cache.
-There are two ways to the linear predictions, and back to the gradients:
+:class:`LBFGSMinimizer` runs one minimization, and returns whenever it needs the loss at a point. So several
+minimizations can run side by side, and a :class:`BatchedLoss` computes what they need in one step:
 
-- :class:`ByVector`: a product of matrix and vector for each candidate, as scikit-learn makes it, to the last bit. As
-  fast as it gets where the matrix stays in the cache.
-- :class:`ByMatrix`: one product of matrices for all candidates that share a design matrix. Where the matrix does not
-  fit into the cache, it is read once for all instead of once for each. It rounds differently in the last bit.
+    minimizer 0    x0 ──┐                                ┌── f(x0), g(x0)
+    minimizer 1    x1 ──┼── BatchedLoss.evaluate([0,1]) ──┼── f(x1), g(x1)
+    (2 converged)      ─┘                                └──
+
+The pointwise loss is scikit-learn's compiled one. Linear predictions and gradients are computed in one of two ways:
+
+- :class:`VectorLoss`: one product of matrix and vector for each candidate, as scikit-learn makes it, equal to the last
+  bit. It is the faster one where the matrix stays in the cache.
+- :class:`MatrixLoss`: one product of matrices for all candidates of one design matrix. A matrix that does not fit into
+  the cache is read once for all in place of once for each. The last bit differs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from diurnal.search import sklearn_private
 
-_BLOCK = 1 << 17  # elements of a block's predictions: 1 MB each of predictions, losses and gradients
+_BLOCK = 1 << 17  # elements of the predictions of a block of rows: 1 MB each of predictions, losses and gradients
+
+# The states of SciPy's `setulb`, and the reasons to stop, as in scipy.optimize._lbfgsb_py.
+_NEEDS_VALUE, _NEW_ITERATE, _CONVERGED, _STOP = 3, 1, 4, 5
+_REACHED_MAX_ITER, _REACHED_MAX_FUN = 504, 502
+# The options of SciPy's `minimize` that LogisticRegression relies on: maxcor, maxls and maxfun.
+_MEMORY, _MAX_LINE_SEARCH, _MAX_EVALUATIONS = 10, 50, 15_000
 
 
-class Losses(Protocol):
-    """What a lockstep asks: the values of some candidates, with their gradients put into place."""
+class LBFGSMinimizer:
+    """One L-BFGS minimization that returns whenever it needs a value.
 
-    store: Store
+    SciPy's `minimize` calls the function itself. The routine below it works by reverse communication: it returns to its
+    caller when it needs a value. This class drives the routine as `minimize` does, with scikit-learn's tolerances.
+    While :meth:`advance` returns True, set `f` to the value at `x`, and write the gradient into `g`.
 
-    def at(self, active: np.ndarray) -> list[float]:
-        """Give the value of each of these candidates at its point."""
+    Parameters
+    ----------
+    x, g : numpy.ndarray, shape (n,)
+        The memory of the point and of the gradient; the minimization starts at the values of `x`.
+    gtol : float
+        It has converged when no element of the projected gradient is greater.
+    max_iter : int
+        The largest number of iterations.
+    """
+
+    def __init__(self, x: np.ndarray, g: np.ndarray, gtol: float, max_iter: int) -> None:
+        self._setulb = sklearn_private.private_attr("scipy.optimize._lbfgsb", "setulb")
+        integer = np.int64 if sklearn_private.private_attr("scipy.linalg.lapack", "HAS_ILP64") else np.int32
+        n, m = len(x), _MEMORY
+        self.x, self.f, self.g = x, 0.0, g
+        self.max_iter, self.n_iter, self.n_evaluations = max_iter, 0, 0
+        self._task = np.zeros(2, integer)
+        # setulb(m, x, l, u, nbd, f, g, factr, pgtol, wa, iwa, task, lsave, isave, dsave, maxls, ln_task): no bounds,
+        # and factr = ftol / eps, where ftol is 64 * eps in scikit-learn.
+        self._args_before = (m, x, np.zeros(n), np.zeros(n), np.zeros(n, integer))
+        self._args_after = (
+            64.0, float(gtol), np.zeros(2 * m * n + 5 * n + 11 * m * m + 8 * m), np.zeros(3 * n, integer), self._task,
+            np.zeros(4, integer), np.zeros(44, integer), np.zeros(29), _MAX_LINE_SEARCH, np.zeros(2, integer),
+        )  # fmt: skip
+
+    def advance(self) -> bool:
+        """Run until the value at `x` is needed; return False at the end."""
+        task = self._task
+        while True:
+            self._setulb(*self._args_before, self.f, self.g, *self._args_after)
+            if task[0] == _NEEDS_VALUE:
+                self.n_evaluations += 1
+                return True
+            if task[0] != _NEW_ITERATE:
+                return False
+            self.n_iter += 1
+            # A limit is written into `task`; the next call of the routine then ends the minimization.
+            if self.n_iter >= self.max_iter:
+                task[:] = _STOP, _REACHED_MAX_ITER
+            elif self.n_evaluations > _MAX_EVALUATIONS:
+                task[:] = _STOP, _REACHED_MAX_FUN
+
+    def result(self) -> Any:
+        """Return the result that SciPy's `minimize` returns."""
+        from scipy.optimize import OptimizeResult
+
+        module = "scipy.optimize._lbfgsb_py"
+        statuses = sklearn_private.private_attr(module, "status_messages")
+        reasons = sklearn_private.private_attr(module, "task_messages")
+        reached_limit = self.n_evaluations > _MAX_EVALUATIONS or self.n_iter >= self.max_iter
+        status = 0 if self._task[0] == _CONVERGED else 1 if reached_limit else 2
+        message = f"{statuses[int(self._task[0])]}: {reasons[int(self._task[1])]}"
+        return OptimizeResult(x=self.x, fun=self.f, nit=self.n_iter, status=status, message=message)
 
 
-class Store:
-    """Where the candidates' points and gradients live, and what all ways have in common.
+class BatchedLoss(Protocol):
+    """The losses of several candidates, each at its own point."""
+
+    state: LossState
+
+    def evaluate(self, active: np.ndarray) -> list[float]:
+        """Return the loss of each of these candidates at its point, and write the gradients into the state."""
+
+
+class LossState:
+    """The points and gradients of all candidates, and the pointwise loss.
 
     Parameters
     ----------
     codes : numpy.ndarray, shape (n_samples,)
-        The number of each row's class, as float.
+        The number of the class of each row, as float.
     n_classes : int
     weights : numpy.ndarray or None, shape (n_samples,)
         The weights of the rows.
     widths : sequence of int
-        How many columns each candidate uses.
+        The number of columns that each candidate uses.
     penalties : numpy.ndarray, shape (n_candidates,)
-        The strength of each candidate's squared penalty.
-    intercept : bool
-        Whether a candidate's last unknowns are intercepts.
+        The strength of the squared penalty of each candidate.
+    fit_intercept : bool
+        Whether the last unknowns of a candidate are intercepts.
 
     Attributes
     ----------
-    points, grads : numpy.ndarray, shape (n_candidates, greatest width + intercept, n_functions)
-        The unknowns of each candidate, and the gradient there; a candidate's own come first.
+    n_functions : int
+        The number of linear functions: 1 for two classes, else one per class.
+    points, grads : numpy.ndarray, shape (n_candidates, max(widths) + fit_intercept, n_functions)
+        The unknowns of each candidate and their gradient. A candidate with fewer columns uses the first entries: for
+        widths of 3 and 2 with intercepts the rows are ``w w w b`` and ``w w b .``.
     """
 
     def __init__(
         self, codes: np.ndarray, n_classes: int, weights: np.ndarray | None, widths: Sequence[int],
-        penalties: np.ndarray, intercept: bool,
+        penalties: np.ndarray, fit_intercept: bool,
     ) -> None:  # fmt: skip
         self.codes, self.weights = codes, weights
-        self.widths, self.penalties, self.intercept = np.asarray(widths), penalties, intercept
-        self.functions = 1 if n_classes == 2 else n_classes
+        self.widths, self.penalties, self.fit_intercept = np.asarray(widths), penalties, fit_intercept
+        self.n_functions = 1 if n_classes == 2 else n_classes
         module = "sklearn._loss.loss"
-        if self.functions == 1:
-            self._compiled = sklearn_private.named(module, "HalfBinomialLoss")()
+        if self.n_functions == 1:
+            self._compiled = sklearn_private.private_attr(module, "HalfBinomialLoss")()
         else:
-            self._compiled = sklearn_private.named(module, "HalfMultinomialLoss")(n_classes=n_classes)
+            self._compiled = sklearn_private.private_attr(module, "HalfMultinomialLoss")(n_classes=n_classes)
         self.total = float(len(codes)) if weights is None else float(np.sum(weights))
-        self.points = np.zeros((len(widths), max(widths) + intercept, self.functions))
+        self.points = np.zeros((len(widths), max(widths) + fit_intercept, self.n_functions))
         self.grads = np.zeros_like(self.points)
         self._tiles: tuple[np.ndarray, np.ndarray | None] | None = None
 
     def own(self, values: np.ndarray, i: int) -> np.ndarray:
-        """Give one candidate's part of `points` or `grads` as a flat view."""
-        flat: np.ndarray = values[i].reshape(-1)[: (self.widths[i] + self.intercept) * self.functions]
+        """Return the entries of `points` or `grads` that the i-th candidate uses, as a flat view."""
+        flat: np.ndarray = values[i].reshape(-1)[: (self.widths[i] + self.fit_intercept) * self.n_functions]
         return flat
 
-    def weights_of(self, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give the weights of candidates, a row for each linear function, and their intercepts."""
-        points, m, r = self.points[active], len(active), self.functions
+    def coefficients(self, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the coefficients of candidates, one row per linear function, and their intercepts."""
+        points, m, r = self.points[active], len(active), self.n_functions
         b = np.zeros(m * r)
-        if self.intercept:
-            place = np.arange(m), self.widths[active]
-            b = points[place].reshape(-1)
-            points[place] = 0.0
-        inner = points.shape[1] - self.intercept
+        if self.fit_intercept:
+            # The intercept is the entry after the last coefficient. It is set to 0 in the (copied) points, where a
+            # wider candidate has a coefficient, so that the product with the wide matrix does not count it.
+            position = np.arange(m), self.widths[active]
+            b = points[position].reshape(-1)
+            points[position] = 0.0
+        inner = points.shape[1] - self.fit_intercept
         W = points[:, :inner].transpose(0, 2, 1).reshape(m * r, inner)
         return np.ascontiguousarray(W), b
 
-    def put_grads(self, active: np.ndarray, grads: np.ndarray, grads_b: np.ndarray) -> None:
-        """Put gradients into place: those of the weights, a row for each linear function, and of the intercepts."""
-        m, r, inner = len(active), self.functions, grads.shape[1]
+    def set_grads(self, active: np.ndarray, grads: np.ndarray, grads_b: np.ndarray) -> None:
+        """Write gradients: those of the coefficients, one row per linear function, and of the intercepts."""
+        m, r, inner = len(active), self.n_functions, grads.shape[1]
         self.grads[active, :inner] = grads.reshape(m, r, inner).transpose(0, 2, 1)
-        if self.intercept:
+        if self.fit_intercept:
             self.grads[active, self.widths[active]] = grads_b.reshape(m, r)
 
     def pointwise(self, raw: np.ndarray, rows: slice, m: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give the loss of each of these rows for each candidate, and its pull on each linear function."""
-        n, r = raw.shape[1], self.functions
+        """Return the loss of each of these rows for each of m candidates, and its derivative by each prediction."""
+        n, r = raw.shape[1], self.n_functions
         codes, weights = self._tiled(rows, m, n)
         if r == 1:
-            loss, pull = self._loss(codes, raw.reshape(-1), weights)
-            return loss.reshape(m, n), pull.reshape(m, n)
+            loss, slope = self._loss_gradient(codes, raw.reshape(-1), weights)
+            return loss.reshape(m, n), slope.reshape(m, n)
+        # The compiled loss takes one row of r predictions per sample: (m, r, n) becomes (m * n, r), and back.
         raw = np.ascontiguousarray(raw.reshape(m, r, n).transpose(0, 2, 1)).reshape(m * n, r)
-        loss, pull = self._loss(codes, raw, weights)
-        pull = np.ascontiguousarray(pull.reshape(m, n, r).transpose(0, 2, 1))
-        return loss.reshape(m, n), pull.reshape(m * r, n)
+        loss, slope = self._loss_gradient(codes, raw, weights)
+        slope = np.ascontiguousarray(slope.reshape(m, n, r).transpose(0, 2, 1))
+        return loss.reshape(m, n), slope.reshape(m * r, n)
 
-    def _loss(self, codes: np.ndarray, raw: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        loss, pull = np.empty(len(codes)), np.empty_like(raw)
-        self._compiled.loss_gradient(codes, raw, weights, loss, pull, 1)
-        return loss, pull
+    def _loss_gradient(
+        self, codes: np.ndarray, raw: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        loss, slope = np.empty(len(codes)), np.empty_like(raw)
+        self._compiled.loss_gradient(codes, raw, weights, loss, slope, 1)
+        return loss, slope
 
     def _tiled(self, rows: slice, m: int, n: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Repeat classes and weights of a block of rows for each candidate; those of a single block are kept."""
+        """Repeat the classes and weights of a block of rows for m candidates; those of a single block are cached."""
         if n < len(self.codes):
             return np.tile(self.codes[rows], m), None if self.weights is None else np.tile(self.weights[rows], m)
         if self._tiles is None or len(self._tiles[0]) < m * n:
@@ -121,67 +203,74 @@ class Store:
         return codes[: m * n], None if weights is None else weights[: m * n]
 
 
-class ByMatrix:
-    """Candidates that share a design matrix, of which each uses the leading columns; the weights of others stay 0.
+class MatrixLoss:
+    """The loss of candidates that share a design matrix, of which each uses the leading columns.
 
-    Rows go in blocks that stay in the cache.
+    The coefficients of other columns stay 0. Rows are processed in blocks that stay in the cache.
     """
 
-    def __init__(self, store: Store, Z: np.ndarray) -> None:
-        self.store, self.Z = store, Z
+    def __init__(self, state: LossState, Z: np.ndarray) -> None:
+        self.state, self.Z = state, Z
 
-    def at(self, active: np.ndarray) -> list[float]:
-        """Give the value of each of these candidates at its point, and put the gradients into place."""
-        store, m = self.store, len(active)
-        W, b = store.weights_of(active)
+    def evaluate(self, active: np.ndarray) -> list[float]:
+        """Return the loss of each of these candidates at its point, and write the gradients into the state."""
+        state, m = self.state, len(active)
+        W, b = state.coefficients(active)
         values, grads, grads_b = np.zeros(m), np.zeros_like(W), np.zeros_like(b)
         size = max(256, _BLOCK // len(W))
         for start in range(0, len(self.Z), size):
             block = self.Z[start : start + size]
             raw = W @ block.T
             raw += b[:, None]
-            loss, pull = store.pointwise(raw, slice(start, start + size), m)
+            loss, slope = state.pointwise(raw, slice(start, start + size), m)
             values += loss.sum(axis=1)
-            grads += pull @ block
-            grads_b += pull.sum(axis=1)
-        penalties = store.penalties[active]
-        values = values / store.total + 0.5 * penalties * (W * W).reshape(m, -1).sum(axis=1)
-        grads = grads / store.total + np.repeat(penalties, store.functions)[:, None] * W
-        store.put_grads(active, grads, grads_b / store.total)
-        given: list[float] = values.tolist()
-        return given
+            grads += slope @ block
+            grads_b += slope.sum(axis=1)
+        penalties = state.penalties[active]
+        values = values / state.total + 0.5 * penalties * (W * W).reshape(m, -1).sum(axis=1)
+        grads = grads / state.total + np.repeat(penalties, state.n_functions)[:, None] * W
+        state.set_grads(active, grads, grads_b / state.total)
+        losses: list[float] = values.tolist()
+        return losses
 
 
-class ByVector:
-    """Candidates of two classes that have one design matrix each, or some in common: `Zs[i]` is that of the i-th.
+class VectorLoss:
+    """The loss of candidates of two classes, each with a design matrix of its own or one in common.
 
-    Candidates of one matrix stand next to each other.
+    Parameters
+    ----------
+    state : LossState
+    matrices : sequence of numpy.ndarray
+        The design matrix of each candidate; candidates of one matrix are adjacent.
     """
 
-    def __init__(self, store: Store, Zs: Sequence[np.ndarray]) -> None:
-        self.store = store
-        starts = [i for i in range(len(Zs)) if i == 0 or Zs[i] is not Zs[i - 1]]
-        self.groups = [(Zs[i], i, end) for i, end in zip(starts, [*starts[1:], len(Zs)], strict=True)]
+    def __init__(self, state: LossState, matrices: Sequence[np.ndarray]) -> None:
+        self.state = state
+        starts = [i for i in range(len(matrices)) if i == 0 or matrices[i] is not matrices[i - 1]]
+        ends = [*starts[1:], len(matrices)]
+        self.groups = [(matrices[start], start, end) for start, end in zip(starts, ends, strict=True)]
 
-    def at(self, active: np.ndarray) -> list[float]:
-        """Give the value of each of these candidates at its point, and put the gradients into place."""
-        store, m = self.store, len(active)
-        W, b = store.weights_of(active)
-        parts = [(Z, slice(*np.searchsorted(active, (start, end)))) for Z, start, end in self.groups]
-        parts = [(Z, mine) for Z, mine in parts if mine.stop > mine.start]
-        raw = np.empty((m, len(store.codes)))
-        for Z, mine in parts:
-            raw[mine] = np.matmul(Z, W[mine, : Z.shape[1], None])[:, :, 0]
+    def evaluate(self, active: np.ndarray) -> list[float]:
+        """Return the loss of each of these candidates at its point, and write the gradients into the state."""
+        state, m = self.state, len(active)
+        W, b = state.coefficients(active)
+        # `active` is sorted, so the active candidates of a matrix are a slice of it.
+        groups = [(Z, slice(*np.searchsorted(active, (start, end)))) for Z, start, end in self.groups]
+        groups = [(Z, own) for Z, own in groups if own.stop > own.start]
+        raw = np.empty((m, len(state.codes)))
+        for Z, own in groups:
+            # A stack of products of matrix and vector, not of two matrices: BLAS rounds the two differently.
+            raw[own] = np.matmul(Z, W[own, : Z.shape[1], None])[:, :, 0]
         raw += b[:, None]
-        loss, pull = store.pointwise(raw, slice(None), m)
-        values, penalties = loss.sum(axis=1) / store.total, store.penalties[active]
-        pull /= store.total
+        loss, slope = state.pointwise(raw, slice(None), m)
+        values, penalties = loss.sum(axis=1) / state.total, state.penalties[active]
+        slope /= state.total
         grads = np.zeros_like(W)
-        for Z, mine in parts:
+        for Z, own in groups:
             k = Z.shape[1]
-            w = np.ascontiguousarray(W[mine, :k])
-            values[mine] += 0.5 * penalties[mine] * np.matmul(w[:, None, :], w[:, :, None])[:, 0, 0]
-            grads[mine, :k] = np.matmul(Z.T, pull[mine, :, None])[:, :, 0] + penalties[mine, None] * w
-        store.put_grads(active, grads, pull.sum(axis=1))
-        given: list[float] = values.tolist()
-        return given
+            w = np.ascontiguousarray(W[own, :k])
+            values[own] += 0.5 * penalties[own] * np.matmul(w[:, None, :], w[:, :, None])[:, 0, 0]
+            grads[own, :k] = np.matmul(Z.T, slope[own, :, None])[:, :, 0] + penalties[own, None] * w
+        state.set_grads(active, grads, slope.sum(axis=1))
+        losses: list[float] = values.tolist()
+        return losses

@@ -1,8 +1,9 @@
-"""Nearest neighbours for all k: one index, one search for the most neighbours, of which each k takes the first.
+"""Nearest neighbors for all `n_neighbors`: one index, and one query for the largest number.
 
-A search for k finds the same as the first k of a search for more, except where two neighbours are equally far and only
-one of them is among the k. Such a k is not served. Predicted labels are then counted as scikit-learn counts them;
-what is more than labels of uniform votes is predicted by a copy of the fitted estimator, which saves the index only.
+The neighbors for k are the first k of a query for more, unless the k-th and the next one have equal distances: then it
+is not defined which of the two belongs to the k, and labels of that k are not certain. Labels of uniform votes are
+counted as scikit-learn counts them. Any other prediction is made by a copy of the fitted estimator, which shares the
+index only.
 """
 
 from __future__ import annotations
@@ -13,81 +14,94 @@ from typing import Any
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
-from diurnal.search.families.protocol import Design, NotServed
-from diurnal.search.families.shared import like, one_matrix, rest_key
-from diurnal.search.tree import Step
+from diurnal.search.families.protocol import (
+    DesignMatrix,
+    UnsupportedData,
+    common_matrix,
+    copy_fitted_attributes,
+    key_without,
+)
+from diurnal.search.tree import PipelineStep
 
 
-class Family:
-    """The family of nearest neighbours that differ in their number."""
+class NeighborsFamily:
+    """The family of nearest neighbors that differ in `n_neighbors`."""
 
-    leading = False
+    shares_leading_columns = False
 
-    def key(self, step: Step) -> Hashable | None:
-        """Give all parameters but the number of neighbours."""
+    def group_key(self, step: PipelineStep) -> Hashable | None:
+        """Return a key of all parameters but `n_neighbors`."""
         if type(step.template) not in {KNeighborsClassifier, KNeighborsRegressor}:
             return None
         params = step.params()
         k = params["n_neighbors"]
-        plain = not isinstance(k, bool) and isinstance(k, int | np.integer) and k >= 1
-        known = params["metric"] in ("minkowski", "euclidean", "manhattan") and params["n_jobs"] in (None, 1)
-        return rest_key(step, "n_neighbors") if plain and known else None
+        is_valid = not isinstance(k, bool) and isinstance(k, int | np.integer) and k >= 1
+        is_known = params["metric"] in ("minkowski", "euclidean", "manhattan") and params["n_jobs"] in (None, 1)
+        return key_without(step, "n_neighbors") if is_valid and is_known else None
 
-    def wide(self, shape: tuple[int, int], y: Any) -> bool:  # noqa: ARG002 - what the protocol asks
-        """Tell that each member wants its own matrix."""
+    def prefers_shared_matrix(self, shape: tuple[int, int], y: Any) -> bool:  # noqa: ARG002 - of the protocol
+        """Return False: each member uses its own matrix."""
         return False
 
-    def fit(self, steps: Sequence[Step], designs: Sequence[Design], y: Any, words: Mapping[str, Any]) -> Neighbours:
+    def fit(
+        self, steps: Sequence[PipelineStep], designs: Sequence[DesignMatrix], y: Any, fit_params: Mapping[str, Any]
+    ) -> FittedNeighbors:
         """Build the index."""
-        X = one_matrix(designs)
-        if words:
-            raise NotServed(f"the fit is given {sorted(words)}")
-        return Neighbours(steps, X, y)
+        X = common_matrix(designs)
+        if fit_params:
+            raise UnsupportedData(f"the fit has the parameters {sorted(fit_params)}")
+        return FittedNeighbors(steps, X, y)
 
 
-class Neighbours:
-    """One index for several numbers of neighbours."""
+class FittedNeighbors:
+    """One index for several numbers of neighbors."""
 
     exact = True
 
-    def __init__(self, steps: Sequence[Step], X: Any, y: Any) -> None:
+    def __init__(self, steps: Sequence[PipelineStep], X: Any, y: Any) -> None:
         self.steps, self.ks = steps, [int(step.params()["n_neighbors"]) for step in steps]
-        half = X.shape[0] // 2  # from here on scikit-learn may choose another kind of index
-        self.served = [k < half for k in self.ks]
-        if sum(self.served) < 2:
-            raise NotServed("most are of too many neighbours")
-        self.most = max(k for k in self.ks if k < half)
-        self.widest = steps[self.ks.index(self.most)].make().fit(X, y)
+        # From half of the rows on, ``algorithm="auto"`` may choose another kind of index (NeighborsBase._fit).
+        half = X.shape[0] // 2
+        self.is_served = [k < half for k in self.ks]
+        if sum(self.is_served) < 2:
+            raise UnsupportedData("fewer than two members have less neighbors than half of the rows")
+        self.max_k = max(k for k in self.ks if k < half)
+        self.largest = steps[self.ks.index(self.max_k)].build().fit(X, y)
 
     def estimator(self, i: int) -> Any:
-        """Give the i-th with the one index."""
-        if not self.served[i]:
-            raise NotServed("it may have another kind of index")
-        return like(self.widest, self.steps[i].make())
+        """Return the i-th estimator, which shares the index."""
+        if not self.is_served[i]:
+            raise UnsupportedData("it may have another kind of index")
+        return copy_fitted_attributes(self.largest, self.steps[i].build())
 
-    def conclude(self, i: int) -> None:
-        """Nothing is warned of."""
+    def emit_warnings(self, i: int) -> None:
+        """Do nothing: the fit has no warnings."""
 
-    def labels(self, Xs: Sequence[Any], apart: Any = None) -> list[np.ndarray | None] | None:
-        """Give the labels that each number of neighbours votes for; None where a tie makes it unsure who votes."""
-        knn, X = self.widest, Xs[0]
-        if (
-            apart is not None
-            or not isinstance(knn, KNeighborsClassifier)
-            or knn.weights != "uniform"
-            or knn.outputs_2d_
-        ):
+    def predict_labels(self, matrices: Sequence[Any], ranked_classes: Any = None) -> list[np.ndarray | None] | None:
+        """Predict the labels for each number of neighbors; None where a tie of distances makes the voters uncertain."""
+        knn, X = self.largest, matrices[0]
+        is_plain_vote = isinstance(knn, KNeighborsClassifier) and knn.weights == "uniform" and not knn.outputs_2d_
+        if ranked_classes is not None or not is_plain_vote:
             return None
-        if any(other is not X for other in Xs) or self.most + 1 > knn.n_samples_fit_:
+        if any(other is not X for other in matrices) or self.max_k + 1 > knn.n_samples_fit_:
             return None
-        far, which = knn.kneighbors(X, self.most + 1)
-        codes, n_classes = knn._y[which], len(knn.classes_)
-        votes = np.zeros((len(codes), n_classes), dtype=np.int64)
-        by_k: dict[int, np.ndarray | None] = {}
+        return self._count_votes(*knn.kneighbors(X, self.max_k + 1))
+
+    def _count_votes(self, distances: np.ndarray, indices: np.ndarray) -> list[np.ndarray | None]:
+        """Count the votes of the first k neighbors, for k = 1, 2, ...: each step adds the vote of one neighbor.
+
+        For a row with the neighbors a, b, b the votes for (a, b) are (1, 0), (1, 1), (1, 2), and the labels a, a, b:
+        argmax returns the first class of a tie, as scikit-learn does. One more neighbor than `max_k` is needed to see
+        whether the last one is tied.
+        """
+        knn = self.largest
+        codes = knn._y[indices]
+        votes = np.zeros((len(codes), len(knn.classes_)), dtype=np.int64)
+        labels_of: dict[int, np.ndarray | None] = {}
         rows = np.arange(len(codes))
-        for k in range(1, self.most + 1):
+        for k in range(1, self.max_k + 1):
             votes[rows, codes[:, k - 1]] += 1
             if k in self.ks:
-                sure = bool(np.all(far[:, k] > far[:, k - 1] * (1 + 1e-9)))
-                by_k[k] = knn.classes_[votes.argmax(axis=1)] if sure else None
-        return [by_k.get(k) for k in self.ks]
+                is_certain = bool(np.all(distances[:, k] > distances[:, k - 1] * (1 + 1e-9)))
+                labels_of[k] = knn.classes_[votes.argmax(axis=1)] if is_certain else None
+        return [labels_of.get(k) for k in self.ks]

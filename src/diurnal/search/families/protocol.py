@@ -1,86 +1,161 @@
-"""The two kinds of families: of pipeline steps, where one fit serves many sizes, and of final fits."""
+"""Interfaces of the two kinds of families, and functions that several families use.
+
+A *transformer family* fits siblings that differ in a size, such as `n_components`, once for all sizes. A *final
+estimator family* fits final estimators that differ in a parameter, such as `alpha`, together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from diurnal.search.tree import Step
+from diurnal.search.cache_keys import key_of
+from diurnal.search.tree import PipelineStep
 
 
-class NotServed(Exception):
-    """A family cannot fit what it was given; each member is fitted on its own."""
+class UnsupportedData(Exception):
+    """A family cannot fit these data with equal numbers; each member is fitted on its own."""
 
 
-class Design(NamedTuple):
-    """What a member is fitted on: a matrix, or its leading columns."""
+@dataclass(frozen=True, eq=False, slots=True)
+class DesignMatrix:
+    """The matrix that a member is fitted on, or its leading columns.
+
+    Attributes
+    ----------
+    matrix : matrix
+    n_columns : int or None
+        The number of leading columns; None for all.
+    """
 
     matrix: Any
-    width: int | None = None
+    n_columns: int | None = None
 
 
-class Fits(Protocol):
-    """Final estimators that were fitted together."""
+class FittedGroup(Protocol):
+    """Final estimators that were fitted together.
 
-    exact: bool  # whether all is to the last bit as if each was fitted on its own
+    Attributes
+    ----------
+    exact : bool
+        Whether all results equal those of single fits to the last bit.
+    """
+
+    exact: bool
 
     def estimator(self, i: int) -> Any:
-        """Give the i-th as a fitted estimator; :class:`NotServed` if it must be fitted on its own."""
+        """Return the i-th fitted estimator, and emit its warnings.
 
-    def conclude(self, i: int) -> None:
-        """Warn of what the fit of the i-th would have warned of, where its estimator is not asked for."""
+        Raises
+        ------
+        UnsupportedData
+            If it must be fitted on its own.
+        """
 
-    def labels(self, Xs: Sequence[Any], apart: Any = None) -> Sequence[np.ndarray | None] | None:
-        """Give the labels that each predicts for rows of its own, None where it is not sure; None: one by one.
+    def emit_warnings(self, i: int) -> None:
+        """Emit the warnings of the i-th fit, where its estimator is not built. It raises as :meth:`estimator` does."""
 
-        With `apart`, the classes of the rows, it must be as sure of which of two rows of different classes comes first.
+    def predict_labels(self, matrices: Sequence[Any], ranked_classes: Any = None) -> Sequence[np.ndarray | None] | None:
+        """Predict the labels of each member for its rows.
+
+        Parameters
+        ----------
+        matrices : sequence of matrix
+            The rows of each member.
+        ranked_classes : array, optional
+            The true class of each row. If given, labels are returned only where it is also certain which of any two
+            rows of different classes has the greater decision value.
+
+        Returns
+        -------
+        sequence of (array or None), or None
+            None in place of an array where the labels are not certain. None in place of the sequence if the family
+            does not predict; then each estimator predicts on its own.
         """
 
 
-class Final(Protocol):
-    """A family of final fits."""
+class FinalEstimatorFamily(Protocol):
+    """A family of final estimators.
 
-    leading: bool  # whether members below several sizes of a nested family are fitted together
+    Attributes
+    ----------
+    shares_leading_columns : bool
+        Whether members below several sizes of a transformer family are fitted together.
+    """
 
-    def key(self, step: Step) -> Hashable | None:
-        """Give the same for steps that are fitted together; None for a step that is not of the family."""
+    shares_leading_columns: bool
 
-    def wide(self, shape: tuple[int, int], y: Any) -> bool:
-        """Tell whether members below several sizes want one wide matrix, of these rows and columns, or each its own."""
+    def group_key(self, step: PipelineStep) -> Hashable | None:
+        """Return a key that is equal for steps that are fitted together; None for a step outside the family."""
 
-    def fit(self, steps: Sequence[Step], designs: Sequence[Design], y: Any, words: Mapping[str, Any]) -> Fits:
-        """Fit them; :class:`NotServed` if these data are not for this family."""
+    def prefers_shared_matrix(self, shape: tuple[int, int], y: Any) -> bool:
+        """Return whether members below several sizes use one matrix of this shape; if not, each uses its own."""
+
+    def fit(
+        self, steps: Sequence[PipelineStep], designs: Sequence[DesignMatrix], y: Any, fit_params: Mapping[str, Any]
+    ) -> FittedGroup:
+        """Fit the members; raise :class:`UnsupportedData` if the family does not support the data."""
 
 
-class Sizes(Protocol):
-    """One fitted pipeline step that serves several sizes."""
+class FittedSizes(Protocol):
+    """One fit of a transformer family, which serves several sizes."""
 
-    def fitted(self, step: Step) -> Any:
-        """Give the fitted pipeline step of one size."""
+    def fitted_step(self, step: PipelineStep) -> Any:
+        """Return the fitted transformer of one size."""
 
-    def train(self, step: Step, X: Any, fitted: Any) -> Any:
-        """Give what `fit_transform` would have given."""
+    def fit_transform_output(self, step: PipelineStep, X: Any, fitted: Any) -> Any:
+        """Return the output of `fit_transform` of one size."""
 
-    def width(self, step: Step) -> int:
-        """Give how many columns a size has."""
+    def n_columns(self, step: PipelineStep) -> int:
+        """Return the number of output columns of one size."""
 
-    def wide(self, steps: Sequence[Step], X_train: Any, others: Sequence[Any]) -> tuple[Any, list[Any]] | None:
-        """Give one matrix of train rows, and one of each of the others, of which each size is the leading columns.
+    def shared_matrices(
+        self, steps: Sequence[PipelineStep], X_train: Any, others: Sequence[Any]
+    ) -> tuple[Any, list[Any]] | None:
+        """Transform the train rows, and each of the other matrices, so that every size is the leading columns.
 
-        None where a size is some other columns.
+        None if the columns of a size are not the leading columns of a larger one.
         """
 
 
-class Nested(Protocol):
-    """A family of pipeline steps."""
+class TransformerFamily(Protocol):
+    """A family of pipeline steps that transform."""
 
-    def key(self, step: Step) -> Hashable | None:
-        """Give the same for steps that one fit serves; None for a step that is not of the family."""
+    def group_key(self, step: PipelineStep) -> Hashable | None:
+        """Return a key that is equal for steps that one fit serves; None for a step outside the family."""
 
-    def serves(self, step: Step, shape: tuple[int, int]) -> bool:
-        """Tell whether this size is served for a matrix of this shape."""
+    def supports(self, step: PipelineStep, shape: tuple[int, int]) -> bool:
+        """Return whether this size can be served for a matrix of this shape."""
 
-    def fit(self, steps: Sequence[Step], X: Any, y: Any, words: Mapping[str, Any]) -> Sizes:
-        """Fit once for all; :class:`NotServed` if these data are not for this family."""
+    def fit(self, steps: Sequence[PipelineStep], X: Any, y: Any, fit_params: Mapping[str, Any]) -> FittedSizes:
+        """Fit once for all sizes; raise :class:`UnsupportedData` if the family does not support the data."""
+
+
+def key_without(step: PipelineStep, *excluded: str) -> Hashable | None:
+    """Return a key of the class, the path and all parameters but these.
+
+    None if a parameter of an estimator within the step is changed: `params` does not contain these.
+    """
+    if any("__" in name for name in step.changes):
+        return None
+    params = step.params()
+    kept = tuple((name, key_of(value)) for name, value in sorted(params.items()) if name not in excluded)
+    return type(step.template), step.path, kept
+
+
+def common_matrix(designs: Sequence[DesignMatrix]) -> Any:
+    """Return the matrix that all members are fitted on; raise :class:`UnsupportedData` if there are several."""
+    first = designs[0]
+    if any(d.matrix is not first.matrix or d.n_columns is not None for d in designs):
+        raise UnsupportedData("the members are fitted on different matrices")
+    return first.matrix
+
+
+def copy_fitted_attributes(source: Any, target: Any) -> Any:
+    """Set all attributes of a fitted estimator but its parameters on another one, and return that one."""
+    params = target.get_params(deep=False)
+    vars(target).update({name: value for name, value in vars(source).items() if name not in params})
+    return target

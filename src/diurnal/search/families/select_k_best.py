@@ -1,6 +1,7 @@
-"""Every number of best features from one fit: all that `SelectKBest` and `SelectPercentile` learn is scores.
+"""All sizes of `SelectKBest` and `SelectPercentile` from one fit.
 
-Which features a size keeps is decided when it transforms, by scikit-learn's own rule for ties, from the same scores.
+The fit computes one score per feature. The number of features matters only in `transform`, where scikit-learn's own
+code selects the best features, and breaks ties, from these scores.
 """
 
 from __future__ import annotations
@@ -12,56 +13,55 @@ import numpy as np
 from sklearn.feature_selection import SelectKBest, SelectPercentile
 
 from diurnal.search.cache_keys import key_of
-from diurnal.search.families.protocol import NotServed
-from diurnal.search.families.shared import like, rest_key
-from diurnal.search.tree import Step
+from diurnal.search.families.protocol import UnsupportedData, copy_fitted_attributes, key_without
+from diurnal.search.tree import PipelineStep
 
-_SIZE = {SelectKBest: "k", SelectPercentile: "percentile"}
+_SIZE_PARAM = {SelectKBest: "k", SelectPercentile: "percentile"}
 
 
-class NestedSelection:
-    """The family of `SelectKBest` that differ in `k`, and that of `SelectPercentile` that differ in `percentile`."""
+class SelectionFamily:
+    """The families of `SelectKBest` that differ in `k`, and of `SelectPercentile` that differ in `percentile`."""
 
-    def key(self, step: Step) -> Hashable | None:
-        """Give the scoring function; None for a size that keeps nothing, or is no size."""
-        name = _SIZE.get(type(step.template))
+    def group_key(self, step: PipelineStep) -> Hashable | None:
+        """Return a key of the scoring function; None if the size is not valid, or selects nothing."""
+        name = _SIZE_PARAM.get(type(step.template))
         if name is None:
             return None
         size = step.params()[name]
-        kinds = (int, np.integer) if name == "k" else (int, float, np.number)
-        if size != "all" and (isinstance(size, bool) or not isinstance(size, kinds) or size <= 0):
+        types = (int, np.integer) if name == "k" else (int, float, np.number)
+        if size != "all" and (isinstance(size, bool) or not isinstance(size, types) or size <= 0):
             return None
-        return rest_key(step, name), key_of(vars(step.template).get("_sklearn_output_config"))
+        return key_without(step, name), key_of(vars(step.template).get("_sklearn_output_config"))
 
-    def serves(self, step: Step, shape: tuple[int, int]) -> bool:
-        """Tell whether there are as many features; if not, the fit of this size warns of it, or fails."""
-        size = step.params()[_SIZE[type(step.template)]]
+    def supports(self, step: PipelineStep, shape: tuple[int, int]) -> bool:
+        """Return whether there are that many features; if not, the fit of this size warns or fails."""
+        size = step.params()[_SIZE_PARAM[type(step.template)]]
         return bool(size == "all" or size <= (shape[1] if isinstance(step.template, SelectKBest) else 100))
 
-    def fit(self, steps: Sequence[Step], X: Any, y: Any, words: Mapping[str, Any]) -> Selections:
+    def fit(self, steps: Sequence[PipelineStep], X: Any, y: Any, fit_params: Mapping[str, Any]) -> FittedSelections:
         """Score the features once."""
-        if words:
-            raise NotServed("a selection takes no words")
-        return Selections(steps[0].make().fit(X, y))
+        if fit_params:
+            raise UnsupportedData("a feature selection takes no fit parameters")
+        return FittedSelections(steps[0].build().fit(X, y))
 
 
-class Selections:
-    """The scores of all features, and the selections that are made from them."""
+class FittedSelections:
+    """The scores of all features, and the selections of several sizes that use them."""
 
     def __init__(self, scored: Any) -> None:
         self.scored = scored
 
-    def fitted(self, step: Step) -> Any:
-        """Give a selection of one size, with these scores."""
-        return like(self.scored, step.make())
+    def fitted_step(self, step: PipelineStep) -> Any:
+        """Return the selection of one size with these scores."""
+        return copy_fitted_attributes(self.scored, step.build())
 
-    def train(self, step: Step, X: Any, fitted: Any) -> Any:  # noqa: ARG002 - what the protocol asks
-        """Give what `fit_transform` would have given."""
+    def fit_transform_output(self, step: PipelineStep, X: Any, fitted: Any) -> Any:  # noqa: ARG002 - of the protocol
+        """Return the output of `fit_transform` of one size."""
         return fitted.transform(X)
 
-    def width(self, step: Step) -> int:
-        """Give how many features a size keeps."""
-        return int(self.fitted(step).get_support().sum())
+    def n_columns(self, step: PipelineStep) -> int:
+        """Return the number of features that one size selects."""
+        return int(self.fitted_step(step).get_support().sum())
 
-    def wide(self, steps: Sequence[Step], X_train: Any, others: Sequence[Any]) -> None:
-        """Give none: the features that are kept stay in their order."""
+    def shared_matrices(self, steps: Sequence[PipelineStep], X_train: Any, others: Sequence[Any]) -> None:
+        """Return None: selected features stay in their order, so those of a size are not leading columns."""
