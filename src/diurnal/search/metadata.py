@@ -47,6 +47,7 @@ class FitParams:
 
     def for_finals(self, steps: Sequence[PipelineStep]) -> dict[str, Any]:
         """Return the parameters that the `fit` of each of these final estimators receives, if they are the same."""
+        # Compared by identity: routing passes the arrays of this fold on without a copy.
         first, *others = ({name: id(value) for name, value in self.for_final(step).items()} for step in steps)
         if any(other != first for other in others):
             raise UnsupportedSearch("the final estimators request different metadata")
@@ -114,6 +115,7 @@ def _params_by_path(base: Any, fit_params: Mapping[str, Any]) -> dict[Path, dict
     by_path: dict[Path, dict[str, Any]] = {}
     for name, value in fit_params.items():
         parts = tuple(name.split("__"))
+        # The longest path that the name begins with: a nested pipeline is not a path itself, its steps are.
         path = max((p for p in paths if parts[: len(p)] == p), key=len, default=None)
         if path is None or len(path) == len(parts):
             raise UnsupportedSearch(f"the fit does not take {name}")

@@ -31,6 +31,7 @@ def is_accuracy(scorer: Any, final: Any) -> bool:
     if parts != [scorer]:
         return False
     if hasattr(scorer, "_score_func"):
+        # make_scorer(accuracy_score) without options, or the string "accuracy"
         config = (scorer._score_func, scorer._sign, scorer._kwargs, scorer._response_method)
         return config == (accuracy_score, 1, {}, "predict")
     return _has_accuracy_score(final)
@@ -41,6 +42,7 @@ def uses_labels_only(scorer: Any, final: Any) -> bool:
     parts = sklearn_private.scorer_parts(scorer)
     if parts is None:
         return False
+    # A part without a function is the `score` method of the estimator: of a classifier, usually the accuracy.
     accuracy = _has_accuracy_score(final)
     return all(accuracy if not hasattr(p, "_score_func") else p._response_method == "predict" for p in parts)
 
@@ -55,7 +57,7 @@ def uses_ranking_only(scorer: Any, final: Any) -> bool:
     return bool(parts) and all(uses_labels_only(part, final) or _is_roc_auc(part) for part in parts or ())
 
 
-def accuracy(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
+def compute_accuracy(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Return the accuracy, equal to scikit-learn's `accuracy_score` to the last bit."""
     return float(np.average(y == predicted, weights=weights))
 

@@ -68,7 +68,7 @@ def unsupported_reason(search: Any) -> str | None:
     >>> unsupported_reason(Ridge())
     'Ridge is not a scikit-learn search'
     """
-    if not sklearn_private.is_search(search):
+    if not sklearn_private.is_sklearn_search(search):
         return f"{type(search).__name__} is not a scikit-learn search"
     if search.verbose > 1:
         return "it prints a line for each fit (verbose > 1)"

@@ -215,8 +215,9 @@ def _traversal_order(calls: Sequence[FitAndScoreCall]) -> list[int]:
 def _complete_groups(positions: Sequence[int], n_splits: int) -> list[list[int]]:
     """Group calls so that each group is every one of some candidates on every one of some folds.
 
-    A tree needs that. A shard of 2 candidates on 2 folds that lacks the first call, the positions 1, 2 and 3, gives the
-    groups [2] (candidate 1 on fold 0) and [1, 3] (both candidates on fold 1). The fold varies fastest in a group.
+    `build_tree` requires such groups. A shard of 2 candidates on 2 folds that lacks the first call, the positions 1, 2
+    and 3, gives the groups [2] (candidate 1 on fold 0) and [1, 3] (both candidates on fold 1). The fold varies fastest
+    in a group.
     """
     candidates_of: dict[int, list[int]] = {}
     for i in positions:

@@ -90,8 +90,8 @@ def redirect_fit_and_score(
     evaluate : callable
         The function `evaluate_candidates` that scikit-learn passes to `_run_search`.
     run : callable
-        Takes the calls of one round and returns their results in the same order, or None; the calls of None are made by
-        scikit-learn's own `Parallel`.
+        Takes the calls of one round and returns their results in the same order, or None; then scikit-learn's own
+        `Parallel` makes the calls.
     on_progress : callable
         Receives the number of calls that this `Parallel` has completed since the last report.
 
@@ -159,7 +159,7 @@ def scorer_parts(scorer: Any) -> list[Any] | None:
     return [scorer] if type(scorer) in known else None
 
 
-def is_search(estimator: Any) -> bool:
+def is_sklearn_search(estimator: Any) -> bool:
     """Return whether an estimator derives from scikit-learn's `BaseSearchCV`; False if that class is missing."""
     try:
         return isinstance(estimator, private_attr(_SEARCH, "BaseSearchCV"))

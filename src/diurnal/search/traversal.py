@@ -83,7 +83,7 @@ def group_by_family(steps: Sequence[PipelineStep], families: Iterable[Any]) -> l
     for i, step in enumerate(steps):
         for family in families:
             key = family.group_key(step)
-            if key is not None:
+            if key is not None:  # a step belongs to the first family that has a key for it
                 groups.setdefault((id(family), key), (family, []))[1].append(i)
                 break
     return [(family, positions) for family, positions in groups.values() if len(positions) > 1]
@@ -107,7 +107,7 @@ def fit_and_score_subtree(fold: FoldRunner, node: PrefixNode, data: TransformedF
     for child in children:
         pending = [leaf for leaf in child.all_finals() if _is_pending(fold, leaf)]
         if pending:
-            with fold.suppress_failures(_candidates(pending)):
+            with fold.suppress_failures(_candidates_of(pending)):
                 fit_and_score_subtree(fold, child, fold.fit_transform_step(child.step, data, branches))
 
 
@@ -138,7 +138,7 @@ def fit_transformer_family(
     fold: FoldRunner, family: TransformerFamily, nodes: list[PrefixNode], data: TransformedFold
 ) -> None:
     """Fit siblings of one family together and continue below each; if that fails, they keep no result."""
-    with fold.suppress_failures(_candidates(leaf for node in nodes for leaf in node.all_finals())):
+    with fold.suppress_failures(_candidates_of(leaf for node in nodes for leaf in node.all_finals())):
         start = time.perf_counter()
         steps, fit_params = [node.step for node in nodes], fold.fit_params.for_transformer(nodes[0].step)
         sizes = family.fit(steps, read_only_view(steps[0], data.X_fit), fold.y_train, fit_params)
@@ -147,9 +147,10 @@ def fit_transformer_family(
         group = _TransformerGroup(fold, sizes, data, seconds)
         sized_nodes = [_SizedNode(node, sizes.fitted_step(node.step)) for node in nodes]
         group.fit_finals_across(sized_nodes)
+        # Members that no shared fit has served continue below their own transformer, as without the family.
         for sized in sized_nodes:
             if any(_is_pending(fold, leaf) for leaf in sized.node.all_finals()):
-                with fold.suppress_failures(_candidates(sized.node.all_finals())):
+                with fold.suppress_failures(_candidates_of(sized.node.all_finals())):
                     fit_and_score_subtree(fold, sized.node, group.pop_data(sized))
 
 
@@ -221,8 +222,8 @@ class _TransformerGroup:
 
     def _fit_on_own_matrices(self, family: FinalEstimatorFamily, members: Sequence[_SizedLeaf]) -> None:
         for sized in {id(member.sized): member.sized for member in members}.values():
-            if sized.data is None:
-                with self.fold.suppress_failures(_candidates(sized.node.all_finals())):
+            if sized.data is None:  # another family may have made it
+                with self.fold.suppress_failures(_candidates_of(sized.node.all_finals())):
                     sized.data = self.make_data(sized)
         grouped = [GroupedCandidate(m.leaf, m.sized.data) for m in members if m.sized.data is not None]
         fit_final_family(self.fold, family, grouped)
@@ -243,7 +244,7 @@ def fit_final_family(fold: FoldRunner, family: FinalEstimatorFamily, members: li
     """Fit and score members of a family together; members that it cannot fit or score exactly keep no result."""
     steps, fits = [member.leaf.step for member in members], None
     start = time.perf_counter()
-    with fold.suppress_failures(_candidates(member.leaf for member in members)):
+    with fold.suppress_failures(_candidates_of(member.leaf for member in members)):
         fit_params = fold.fit_params.for_finals(steps)
         for member in members:
             fold.fit_params.check_requested(member.data.steps, member.leaf.step)
@@ -285,10 +286,10 @@ def _write_accuracy(
     """Write the accuracy of predicted labels as the result of a member."""
     data, params = member.data, fold.score_params
     params.check_routing(data.steps, member.leaf.step)
-    test_score = scoring.accuracy(fold.y_test, labels.test, params.on_test.get("sample_weight"))
+    test_score = scoring.compute_accuracy(fold.y_test, labels.test, params.on_test.get("sample_weight"))
     train_score = None
     if fold.with_train_scores:
-        train_score = scoring.accuracy(fold.y_train, labels.train, params.on_train.get("sample_weight"))
+        train_score = scoring.compute_accuracy(fold.y_train, labels.train, params.on_train.get("sample_weight"))
     seconds = data.fit_seconds + fit_seconds, data.score_seconds + predict_seconds
     fold.write_results(member.leaf, test_score, train_score, *seconds)
 
@@ -322,5 +323,5 @@ def _is_pending(fold: FoldRunner, leaf: FinalEstimator) -> bool:
     return leaf.candidates[0] not in fold.results
 
 
-def _candidates(leaves: Iterable[FinalEstimator]) -> list[int]:
+def _candidates_of(leaves: Iterable[FinalEstimator]) -> list[int]:
     return [candidate for leaf in leaves for candidate in leaf.candidates]

@@ -225,7 +225,8 @@ class _CandidateParser:
         changes: dict[Path, dict[str, Any]] = {}
         for name, value in params.items():
             path, rest = self._split_name(name)
-            # A pipeline that is put in, or put out, changes the list of steps; the names alone do not give the new one.
+            # A pipeline as a value, or a value in place of a pipeline, changes the list of steps; it is read from the
+            # built candidate.
             if path is None or (not rest and (type(value) is Pipeline or path in self.pipelines)):
                 if has_fit_params:
                     raise UnsupportedSearch("the fit has parameters for pipeline steps that a candidate may not have")
@@ -239,6 +240,7 @@ class _CandidateParser:
     def _step(
         self, path: Path, estimator: Any, replaced: Mapping[Path, Any], changes: Mapping[str, Any]
     ) -> PipelineStep:
+        # The keys of the base are computed once. Only a replaced step needs a new one; changed parameters are appended.
         key, params = self.keys[path], self.params[path]
         if path in replaced:
             estimator = replaced[path]
@@ -255,7 +257,7 @@ class _CandidateParser:
         if () in self.keys:
             return (), name
         parts = tuple(name.split("__"))
-        for n in range(len(parts), 0, -1):
+        for n in range(len(parts), 0, -1):  # the longest path first
             if parts[:n] in self.keys:
                 return parts[:n], "__".join(parts[n:])
         return None, name
@@ -273,6 +275,7 @@ class _CandidateParser:
 
 
 def _drop_passthrough(steps: list[PipelineStep]) -> list[PipelineStep]:
+    # A step that is passed through does nothing: candidates with and without it share the steps behind it.
     kept = [s for s in steps[:-1] if not _is_passthrough(s.template)]
     if _is_passthrough(steps[-1].template):
         raise UnsupportedSearch("the final estimator is passed through")

@@ -84,7 +84,7 @@ def _unweighted_scores(made: Any, routed: bool) -> list[str]:
     several = getattr(judge, "_scorers", {"": judge})
     names = [name or "the score" for name, one in several.items() if not requests.takes_weights(one)]
     said = [f"{', '.join(names)} takes no weights: it counts each row once"] if names else []
-    if is_search(made) and not routed and (isinstance(inner, Pipeline) or not sklearn_private.is_search(made)):
-        unrouted = type(requests.last(inner) if sklearn_private.is_search(made) else made).__name__
+    if is_search(made) and not routed and (isinstance(inner, Pipeline) or not sklearn_private.is_sklearn_search(made)):
+        unrouted = type(requests.last(inner) if sklearn_private.is_sklearn_search(made) else made).__name__
         said.append(f"the scores of the folds count each row once: weights cannot be routed through {unrouted}")
     return said

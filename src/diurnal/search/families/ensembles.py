@@ -57,7 +57,7 @@ class EnsembleFamily:
             "boosting": lambda: params["n_iter_no_change"] is None and params["init"] in (None, "zero"),
             "hist": lambda: params["early_stopping"] in (False, "auto"),
         }
-        return key_without(step, _size_param(cls)) if fits_all_members[_kind(cls)]() else None
+        return key_without(step, _size_param(cls)) if fits_all_members[_ensemble_kind(cls)]() else None
 
     def prefers_shared_matrix(self, shape: tuple[int, int], y: Any) -> bool:  # noqa: ARG002 - of the protocol
         """Return False: each member uses its own matrix."""
@@ -90,7 +90,7 @@ class FittedEnsembles:
         """Return the i-th ensemble: a copy of the largest, truncated to its number of members."""
         small = copy_fitted_attributes(self.largest, self.steps[i].build())
         size = int(getattr(small, self.size_param))
-        _TRUNCATE[_kind(type(small))](small, size)
+        _TRUNCATE[_ensemble_kind(type(small))](small, size)
         return small
 
     def emit_warnings(self, i: int) -> None:
@@ -126,7 +126,7 @@ _TRUNCATE: dict[str, Callable[[Any, int], None]] = {
 }
 
 
-def _kind(cls: type) -> str:
+def _ensemble_kind(cls: type) -> str:
     return "forest" if cls in _FORESTS else "boosting" if cls in _GRADIENT_BOOSTING else "hist"
 
 
