@@ -49,7 +49,7 @@ compose-test: $(VENV)/.ready  ## The whole system in containers: built, killed p
 test: $(VENV)/.ready  ## All tests and doctests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-test-sklearn: $(VENV)/.ready  ## scikit-learn's own tests of searches, pipelines and routing, with our search in place of theirs
+test-sklearn: $(VENV)/.ready  ## scikit-learn's own tests of searches, pipelines and routing, run with diurnal.search
 	@$(BIN)/python tests/sklearn_suite.py
 
 lint: $(VENV)/.ready  ## Style, types, and the floors that imports go down
@@ -66,7 +66,7 @@ bench: $(VENV)/.ready  ## What a day costs beside its fits, and what the warehou
 	@$(BIN)/python benchmarks/day.py
 	@$(BIN)/python benchmarks/ingest.py
 
-bench-search: $(VENV)/.ready  ## Tuning: scikit-learn's own searches against ours; QUICK=1 for a look
+bench-search: $(VENV)/.ready  ## Tuning: scikit-learn's searches against diurnal.search; QUICK=1 for a short run
 	@$(UV_INSTALL) dask-ml || echo 'dask-ml does not install here: it is left out'
 	@$(BIN)/python benchmarks/search.py $(if $(QUICK),--quick --repeats 1)
 

@@ -1,9 +1,9 @@
-"""What tuning costs: scikit-learn as a user writes it, on all cores, on one BLAS thread, dask-ml, and ours.
+"""Time of a search: scikit-learn as written, on all cores, and on one BLAS thread; dask-ml; and diurnal.search.
 
-For each workload the ways take turns, each in a process of its own that has done a small search before (warm), and the
-best of the repeats counts. Beside the seconds: CPU seconds and peak memory of the process and its children, and the
-fits of pipeline steps and final estimators in this process, those of the refit included. `unavoidable` is each distinct
-prefix fitted once and each final fit once, nothing scored, nothing refitted, on one thread.
+For each workload the variants run in turn, each in a process of its own after a small search (warm); the best of the
+repeats counts. Reported are wall seconds, CPU seconds and peak memory of the process and its children, and the fits of
+pipeline steps and final estimators in this process, including those of the refit. `unavoidable` fits each distinct
+prefix once and each final estimator once on one thread; it scores and refits nothing.
 
 Usage: ``python benchmarks/search.py [--quick] [--repeats N] [WORKLOAD ...]``.
 """
@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-WAYS = ("as written", "n_jobs=-1", "1 BLAS thread", "dask-ml", "ours")
+WAYS = ("as written", "n_jobs=-1", "1 BLAS thread", "dask-ml", "diurnal")
 
 
 def tutorial(quick, Cs=(1.0,)):  # noqa: ARG001 - it is small as it is
@@ -87,7 +87,7 @@ def mixed(quick):
 
 
 def unshared(quick):
-    """A search with nothing to share: ours hands it to scikit-learn, after a look at it."""
+    """A search without shared fits: diurnal.search inspects it, and leaves it to scikit-learn."""
     from sklearn.model_selection import GridSearchCV
     from sklearn.tree import DecisionTreeClassifier
 
@@ -100,7 +100,7 @@ WORKLOADS = {f.__name__: f for f in (tutorial, tutorial_x_10, tall, wide, mixed,
 
 
 def run(name, way, quick):
-    """Run one way of one workload in this process, and tell what it took."""
+    """Run one variant of one workload in this process; return the time and memory that it takes."""
     warnings.simplefilter("ignore")
     search, X, y = WORKLOADS[name](quick)
     fit = _way(way)
@@ -124,7 +124,7 @@ def _way(way):
         with threadpool_limits(1):
             return search.fit(X, y)
 
-    def ours(search, X, y):
+    def diurnal(search, X, y):
         from diurnal.search import tune
 
         return tune(search, X, y)
@@ -139,7 +139,7 @@ def _way(way):
         "n_jobs=-1": lambda search, X, y: search.set_params(n_jobs=-1).fit(X, y),
         "1 BLAS thread": one_thread,
         "dask-ml": dask_ml,
-        "ours": ours,
+        "diurnal": diurnal,
         "unavoidable": _unavoidable,
     }[way]
 
@@ -168,7 +168,7 @@ def _unavoidable(search, X, y):
 
 
 def _count_fits(search):
-    """Give a list that every fit of a pipeline step or a final estimator will add to, from now on."""
+    """Return a list to which every later fit of a pipeline step or a final estimator adds an item."""
     from sklearn.pipeline import Pipeline
 
     steps = (
@@ -258,7 +258,7 @@ def _classes(n, p):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workloads", nargs="*", choices=[[], *WORKLOADS], default=[])
-    parser.add_argument("--quick", action="store_true", help="smaller data, for a look")
+    parser.add_argument("--quick", action="store_true", help="smaller data")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--run", nargs=2, metavar=("WORKLOAD", "WAY"), help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -269,7 +269,7 @@ def main():
     for name in given.workloads or WORKLOADS:
         spent = {way: [] for way in ways}
         for _ in range(given.repeats):
-            for way in ways:  # interleaved: what else the machine does hits all ways alike
+            for way in ways:  # interleaved, so that other load on the machine affects all variants alike
                 spent[way].append(_elsewhere(name, way, quick=given.quick))
                 print(f"{name}: {way}: {spent[way][-1]['wall']:.2f} s", file=sys.stderr, flush=True)
         _show(name, spent)
@@ -285,8 +285,8 @@ def _elsewhere(name, way, *, quick):
 
 def _show(name, spent):
     print(f"\n{name}", flush=True)
-    print(f"{'':16}{'wall s':>9}{'CPU s':>9}{'MB':>8}{'fits':>7}{'ours is x':>11}  scores that differ")
-    ours = min(s["wall"] for s in spent["ours"])
+    print(f"{'':16}{'wall s':>9}{'CPU s':>9}{'MB':>8}{'fits':>7}{'speed-up':>11}  scores that differ")
+    ours = min(s["wall"] for s in spent["diurnal"])
     expected = np.array(spent["1 BLAS thread"][0]["scores"])
     for way, repeats in spent.items():
         best = min(repeats, key=lambda s: s["wall"])

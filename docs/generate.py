@@ -60,7 +60,8 @@ Written by `make docs` from the docstrings. These names are promised: they chang
 else is internal, whatever its name.
 """
 
-ALIASES = ("Connections",)  # of types: they have no docstring of their own
+# Aliases of types have no docstring of their own; former names have that of the new name.
+ALIASES = ("Connections", "combine", "shards", "understands")
 
 EXAMPLES = {
     "source": 'source=Files("incoming/{start:%Y-%m-%d}.csv")',

@@ -1,7 +1,7 @@
-"""scikit-learn's own installed tests, with our search in place of theirs.
+"""Run scikit-learn's own installed tests with diurnal.search in place of scikit-learn's loop.
 
-Run by ``python tests/sklearn_suite.py [pytest options]``. `BaseSearchCV.fit` is replaced for the length of the run, so
-that every search of those tests, the halving ones included, goes through ours.
+Usage: ``python tests/sklearn_suite.py [pytest options]``. `BaseSearchCV.fit` is replaced during the run, so that every
+search of those tests, including the halving ones, is a fast search.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ MODULES = (
 )
 
 
-class OurSearch:
-    """A pytest plugin: our search under `BaseSearchCV.fit`, and a count of the searches that came, and that it took."""
+class FastSearchPlugin:
+    """A pytest plugin that replaces `BaseSearchCV.fit`, and counts all searches and the supported ones."""
 
     def __init__(self):
-        self.ran, self.taken, self.theirs = 0, 0, BaseSearchCV.fit
+        self.n_searches, self.n_supported, self.sklearn_fit = 0, 0, BaseSearchCV.fit
 
     def pytest_configure(self):
-        theirs = self.theirs
+        sklearn_fit = self.sklearn_fit
 
-        @functools.wraps(theirs)
+        @functools.wraps(sklearn_fit)
         def fit(search, X, y=None, **params):
-            self.ran += 1
-            self.taken += search_api.unsupported_reason(search) is None
+            self.n_searches += 1
+            self.n_supported += search_api.unsupported_reason(search) is None
             with search_api.use_fast_search(search):
-                return theirs(search, X, y, **params)
+                return sklearn_fit(search, X, y, **params)
 
         BaseSearchCV.fit = fit
 
     def pytest_unconfigure(self):
-        BaseSearchCV.fit = self.theirs
+        BaseSearchCV.fit = self.sklearn_fit
 
 
 def main(options):
-    plugin = OurSearch()
+    plugin = FastSearchPlugin()
     status = pytest.main(
         ["--pyargs", *MODULES, "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "-W", "ignore", *options],
         plugins=[plugin],
     )
-    sys.stdout.write(f"{plugin.ran} searches ran with ours in place of theirs, {plugin.taken} of them in our hands\n")
-    return int(status) or (0 if plugin.taken else 1)
+    sys.stdout.write(f"{plugin.n_searches} searches, {plugin.n_supported} of them supported\n")
+    return int(status) or (0 if plugin.n_supported else 1)
 
 
 if __name__ == "__main__":
