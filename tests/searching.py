@@ -1,4 +1,4 @@
-"""scikit-learn's own search as the oracle of ours."""
+"""scikit-learn's own search as the reference for diurnal.search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FITS: Counter[str] = Counter()
 
 
 class Counting(TransformerMixin, BaseEstimator):
-    """A transformer that counts its fits, and shifts what it is given."""
+    """A transformer that counts its fits, and shifts its input."""
 
     def __init__(self, by=0.0):
         self.by = by
@@ -30,14 +30,14 @@ class Counting(TransformerMixin, BaseEstimator):
 
 
 def oracle(search, X, y, **fit_params):
-    """What scikit-learn's own fit gives, and what it warns of."""
+    """Return the fitted search of scikit-learn, and its warnings."""
     with threadpool_limits(1), warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         fitted = clone(search).fit(X, y, **fit_params)
     return fitted, seen
 
 
-def ours(search, X, y, **fit_params):
+def tuned(search, X, y, **fit_params):
     with threadpool_limits(1), warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         fitted = tune(search, X, y, **fit_params)
@@ -45,34 +45,36 @@ def ours(search, X, y, **fit_params):
 
 
 def same(search, X, y, *, within=0.0, warned=True, **fit_params):
-    """Assert that our search leaves what scikit-learn's leaves; give it."""
-    (theirs, their_warnings), (mine, my_warnings) = (f(search, X, y, **fit_params) for f in (oracle, ours))
-    assert type(mine) is type(theirs)
-    assert vars(mine).keys() == vars(theirs).keys()
-    same_results(mine.cv_results_, theirs.cv_results_, within)
+    """Assert that diurnal.search and scikit-learn give equal results; return the search."""
+    (reference, reference_warnings), (actual, actual_warnings) = (
+        f(search, X, y, **fit_params) for f in (oracle, tuned)
+    )
+    assert type(actual) is type(reference)
+    assert vars(actual).keys() == vars(reference).keys()
+    same_results(actual.cv_results_, reference.cv_results_, within)
     for name in ("best_index_", "best_params_", "n_splits_", "multimetric_"):
-        assert repr(getattr(mine, name, None)) == repr(getattr(theirs, name, None)), name
-    if hasattr(theirs, "best_estimator_") and hasattr(theirs, "predict"):
-        np.testing.assert_array_equal(mine.predict(X), theirs.predict(X))
+        assert repr(getattr(actual, name, None)) == repr(getattr(reference, name, None)), name
+    if hasattr(reference, "best_estimator_") and hasattr(reference, "predict"):
+        np.testing.assert_array_equal(actual.predict(X), reference.predict(X))
     if warned:
-        assert said(my_warnings) == said(their_warnings)
-    return mine
+        assert first_lines(actual_warnings) == first_lines(reference_warnings)
+    return actual
 
 
-def same_results(mine, theirs, within=0.0):
-    assert list(mine) == list(theirs)
-    for name, expected in theirs.items():
-        given = mine[name]
-        assert type(given) is type(expected), name
+def same_results(actual, reference, within=0.0):
+    assert list(actual) == list(reference)
+    for name, expected in reference.items():
+        value = actual[name]
+        assert type(value) is type(expected), name
         if isinstance(expected, np.ndarray):
-            assert (given.dtype, given.shape) == (expected.dtype, expected.shape), name
+            assert (value.dtype, value.shape) == (expected.dtype, expected.shape), name
         if "_time" in name:
-            assert np.all(np.asarray(given) >= 0), name
+            assert np.all(np.asarray(value) >= 0), name
         elif "_test_" in name or "_train_" in name:
-            np.testing.assert_allclose(given, expected, rtol=0, atol=within, err_msg=name)
+            np.testing.assert_allclose(value, expected, rtol=0, atol=within, err_msg=name)
         else:
-            assert repr(given) == repr(expected), name
+            assert repr(value) == repr(expected), name
 
 
-def said(seen):
+def first_lines(seen):
     return sorted((w.category.__name__, str(w.message).splitlines()[0]) for w in seen)

@@ -106,8 +106,8 @@ def test_tune_passes_groups_and_weights_on():
     grid = {"std__with_mean": [True, False], "tree__max_depth": [1, 2]}
     chain = Pipeline([("std", StandardScaler()), ("tree", DecisionTreeClassifier(random_state=0))])
     weights = RNG.uniform(0.1, 1, 90)
-    words = {"groups": np.arange(90) % 4, "tree__sample_weight": weights, "std__sample_weight": weights}
-    same(GridSearchCV(chain, grid, cv=GroupKFold(4)), X, Y, **words)
+    fit_params = {"groups": np.arange(90) % 4, "tree__sample_weight": weights, "std__sample_weight": weights}
+    same(GridSearchCV(chain, grid, cv=GroupKFold(4)), X, Y, **fit_params)
     same(GridSearchCV(DecisionTreeClassifier(random_state=0), {"max_depth": [2, 2]}), X, Y, sample_weight=weights)
 
 
@@ -132,7 +132,7 @@ def test_tune_warns_as_often_as_scikit_learn():
     same(GridSearchCV(chain, {"count__by": [0.0, 1.0], **TREES}, cv=3), X, Y)
 
 
-def test_tune_shares_nothing_where_the_global_stream_is_drawn_from():
+def test_tune_shares_nothing_if_the_global_generator_is_used():
     class Noisy(Counting):
         def transform(self, X):
             return X + np.random.normal(size=X.shape)
@@ -146,14 +146,14 @@ def test_tune_shares_nothing_where_the_global_stream_is_drawn_from():
 
 
 def test_tune_shares_before_support_vector_machines():
-    chain = make_pipeline(Counting(), SVC())  # they draw a seed that they do not use
+    chain = make_pipeline(Counting(), SVC())  # they draw a seed and do not use it
     same(GridSearchCV(chain, {"svc__C": [0.1, 1, 10]}, cv=3), X, Y)
     FITS.clear()
     tune(GridSearchCV(chain, {"svc__C": [0.1, 1, 10]}, cv=3, refit=False), X, Y)
     assert FITS == {"Counting(0.0)": 3}
 
 
-def test_tune_lets_no_candidate_see_what_another_wrote():
+def test_tune_isolates_candidates_that_write_into_their_input():
     class Writing(Counting):
         def fit(self, X, y=None):
             if self.by:
@@ -180,7 +180,7 @@ def test_tune_counts_progress(shared, n_jobs):
     seen = []
     grid = TREES if shared else {name.removeprefix("tree__"): values for name, values in TREES.items()}
     search = GridSearchCV(pipeline() if shared else pipeline()[-1], grid, cv=3, n_jobs=n_jobs)
-    tune(search, X, Y, progress=lambda *told: seen.append(told))
+    tune(search, X, Y, progress=lambda *counts: seen.append(counts))
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
     assert len(seen) > 3
     assert seen[-1] == (12, 12)
@@ -188,48 +188,47 @@ def test_tune_counts_progress(shared, n_jobs):
 
 @pytest.mark.parametrize("listens", ["to the search", "to what it tunes", "to a candidate"])
 def test_tune_leaves_a_search_with_callbacks_to_scikit_learn(listens):
-    class Heard:
-        """A callback of scikit-learn's protocol, which hears of every candidate on every fold."""
+    class Recorder:
+        """A callback of scikit-learn's protocol, which records every candidate on every fold."""
 
         def setup(self, estimator, context):
-            heard.append("setup")
+            events.append("setup")
 
         def teardown(self, estimator, context):
-            heard.append("teardown")
+            events.append("teardown")
 
         def on_fit_task_begin(self, estimator, context, **_):
-            heard.append(f"begin {context.task_name}")
+            events.append(f"begin {context.task_name}")
 
         def on_fit_task_end(self, estimator, context, **_):
-            heard.append(f"end {context.task_name}")
+            events.append(f"end {context.task_name}")
 
-    heard = []
+    events = []
     search = GridSearchCV(pipeline(), TREES, cv=3)
-    if listens == "to a candidate":  # of which there are two that are the same
-        final = LogisticRegression().set_callbacks(Heard())
+    if listens == "to a candidate":  # two equal candidates
+        final = LogisticRegression().set_callbacks(Recorder())
         search.param_grid = {"tree": [final, clone(final)]}
     else:
-        (search if listens == "to the search" else search.estimator).set_callbacks(Heard())
+        (search if listens == "to the search" else search.estimator).set_callbacks(Recorder())
         assert unsupported_reason(search) == "it has callbacks, or an estimator in it has"
     search.fit(X, Y)
-    theirs = sorted(heard)
-    heard.clear()
+    reference = sorted(events)
+    events.clear()
     tune(search, X, Y)
-    assert sorted(heard) == theirs
-    assert len(theirs) >= 2 * 6
+    assert sorted(events) == reference
+    assert len(reference) >= 2 * 6
 
 
-def test_tune_goes_the_public_way_where_private_names_have_moved(monkeypatch):
-    monkeypatch.setattr(
-        sklearn_private, "_GLOBALS_OF_LOOP", {"a name that scikit-learn does not have"}
-    )  # as after a minor release
+def test_tune_uses_the_public_api_where_private_names_have_changed(monkeypatch):
+    # as after a minor release of scikit-learn
+    monkeypatch.setattr(sklearn_private, "_GLOBALS_OF_LOOP", {"a name that scikit-learn does not have"})
     same(GridSearchCV(pipeline(), TREES, cv=3), X, Y)
     monkeypatch.undo()
     monkeypatch.setattr(sklearn_private, "_FIT_AND_SCORE_KWARGS", frozenset())
     same(GridSearchCV(pipeline(), TREES, cv=3), X, Y)
 
 
-def test_tune_leaves_nothing_of_ours_behind():
+def test_tune_leaves_no_object_of_diurnal_in_the_search():
     import pickle
 
     search = GridSearchCV(make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": [1, 2]}, n_jobs=2)

@@ -80,9 +80,9 @@ def test_tune_of_branches_keeps_names_and_sparseness(output, threshold):
 
     search = GridSearchCV(chain(columns), grid, cv=2, scoring=look, refit=False)
     oracle(search, FRAME, Y)
-    theirs, seen = seen, []
+    reference, seen = seen, []
     tune(search, FRAME, Y)
-    assert sorted(seen) == sorted(theirs)
+    assert sorted(seen) == sorted(reference)
 
 
 def test_tune_warns_of_a_shared_branch_for_each_candidate():
@@ -95,7 +95,7 @@ def test_tune_warns_of_a_shared_branch_for_each_candidate():
     same(GridSearchCV(chain(union), {"first__right__n_components": [1, 2], "tree__max_depth": [1, 2]}, cv=3), X, Y)
 
 
-def test_tune_lets_no_function_write_into_what_others_read():
+def test_tune_protects_shared_data_from_functions_that_write():
     def shift(X, by=1.0):
         X += by
         X *= X > 0
@@ -106,7 +106,7 @@ def test_tune_lets_no_function_write_into_what_others_read():
     same(search, X.copy(), Y)
 
 
-def test_tune_says_how_long_a_branch_took_for_each_candidate_that_has_it():
+def test_tune_reports_the_time_of_a_branch_for_each_candidate_with_it():
     class Slow(Counting):
         def fit(self, X, y=None):
             import time

@@ -62,14 +62,14 @@ def test_one_pca_gives_every_smaller_one_to_the_last_bit(X, options, whiten):
     steps = [step(pca, n_components=n) for n in (1, 2, 7, 13, min(X.shape))]
     sizes = PCAFamily().fit(steps, X, None, {})
     for each in steps:
-        theirs = each.build()
-        expected = theirs.fit_transform(X)
-        mine = sizes.fitted_step(each)
-        np.testing.assert_array_equal(sizes.fit_transform_output(each, X, mine), expected)
-        np.testing.assert_array_equal(mine.transform(X), theirs.transform(X))
-        assert vars(mine).keys() == vars(theirs).keys()
-        for name, value in vars(theirs).items():
-            np.testing.assert_array_equal(vars(mine)[name], value, err_msg=name)
+        reference = each.build()
+        expected = reference.fit_transform(X)
+        actual = sizes.fitted_step(each)
+        np.testing.assert_array_equal(sizes.fit_transform_output(each, X, actual), expected)
+        np.testing.assert_array_equal(actual.transform(X), reference.transform(X))
+        assert vars(actual).keys() == vars(reference).keys()
+        for name, value in vars(reference).items():
+            np.testing.assert_array_equal(vars(actual)[name], value, err_msg=name)
 
 
 def test_a_pca_that_is_not_exact_is_fitted_as_it_is():
@@ -82,11 +82,11 @@ def test_a_pca_that_is_not_exact_is_fitted_as_it_is():
     assert PCAFamily().group_key(step(PCA(3, svd_solver="randomized"))) is None
 
 
-def same_matrix(given, expected):
-    assert type(given) is type(expected)
+def same_matrix(value, expected):
+    assert type(value) is type(expected)
     if sparse.issparse(expected):
-        given, expected = given.toarray(), expected.toarray()
-    np.testing.assert_array_equal(given, expected)
+        value, expected = value.toarray(), expected.toarray()
+    np.testing.assert_array_equal(value, expected)
 
 
 TIED = np.hstack([CANCER[0], CANCER[0][:, ::-3], np.ones((len(CANCER[0]), 2))])  # features that score the same, or nan
@@ -115,12 +115,12 @@ def test_one_scoring_of_features_gives_every_number_of_the_best(selector, name, 
     assert all(family.supports(each, X.shape) for each in steps)
     fits = family.fit(steps, X, CANCER[1], {})
     for each in steps:
-        theirs, mine = each.build(), fits.fitted_step(each)
-        same_matrix(fits.fit_transform_output(each, X, mine), theirs.fit_transform(X, CANCER[1]))
-        same_matrix(mine.transform(X), theirs.transform(X))
-        assert fits.n_columns(each) == theirs.get_support().sum()
-        assert vars(mine).keys() == vars(theirs).keys()
-        np.testing.assert_array_equal(mine.scores_, theirs.scores_)
+        reference, actual = each.build(), fits.fitted_step(each)
+        same_matrix(fits.fit_transform_output(each, X, actual), reference.fit_transform(X, CANCER[1]))
+        same_matrix(actual.transform(X), reference.transform(X))
+        assert fits.n_columns(each) == reference.get_support().sum()
+        assert vars(actual).keys() == vars(reference).keys()
+        np.testing.assert_array_equal(actual.scores_, reference.scores_)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more of the test")
@@ -170,7 +170,7 @@ def test_no_number_of_bins_is_part_of_a_larger_one(strategy):
 
 @pytest.mark.parametrize("options", [{}, {"fit_intercept": False}, {"class_weight": "balanced"}, {"tol": 1e-7}])
 @pytest.mark.parametrize("scaled", [True, False])
-def test_small_lockstep_gives_scikit_learns_coefficients_to_the_last_bit(options, scaled):
+def test_small_logistic_batch_gives_scikit_learns_coefficients_to_the_last_bit(options, scaled):
     X, y = CANCER
     X = StandardScaler().fit_transform(X) if scaled else X
     weights = np.random.default_rng(0).uniform(0.5, 2, len(y))
@@ -180,16 +180,16 @@ def test_small_lockstep_gives_scikit_learns_coefficients_to_the_last_bit(options
     fits = BatchedLogistic(steps, designs, y, {"sample_weight": weights})
     assert fits.exact
     for i, each in enumerate(steps):
-        theirs, mine = _quietly(each.build().fit, designs[i].matrix, y, weights), _quietly(fits.estimator, i)
-        assert vars(mine).keys() == vars(theirs).keys()
+        reference, actual = _quietly(each.build().fit, designs[i].matrix, y, weights), _quietly(fits.estimator, i)
+        assert vars(actual).keys() == vars(reference).keys()
         for name in ("coef_", "intercept_", "n_iter_", "classes_"):
-            given, expected = getattr(mine, name), getattr(theirs, name)
-            assert (given.dtype, given.shape) == (expected.dtype, expected.shape), name
-            np.testing.assert_array_equal(given, expected, err_msg=name)
+            value, expected = getattr(actual, name), getattr(reference, name)
+            assert (value.dtype, value.shape) == (expected.dtype, expected.shape), name
+            np.testing.assert_array_equal(value, expected, err_msg=name)
 
 
 @pytest.mark.parametrize(("X", "y"), [IRIS, MANY, (MANY[0], MANY[1] + (MANY[0][:, 0] > 0))])
-def test_large_lockstep_serves_short_fits_only(X, y):
+def test_large_logistic_batch_serves_short_fits_only(X, y):
     logistic = LogisticRegression(max_iter=500)
     X = np.tile(X, (3, 1)) if len(X) > 1000 else X
     y = np.tile(y, 3) if len(y) > 1000 else y
@@ -197,16 +197,18 @@ def test_large_lockstep_serves_short_fits_only(X, y):
     fits = BatchedLogistic(steps, [DesignMatrix(X)] * 3, y, {})
     assert not fits.exact
     for i, each in enumerate(steps):
-        theirs = each.build().fit(X, y)
-        if theirs.n_iter_[0] > MAX_CERTAIN_ITERATIONS:
+        reference = each.build().fit(X, y)
+        if reference.n_iter_[0] > MAX_CERTAIN_ITERATIONS:
             with pytest.raises(UnsupportedData):
                 fits.estimator(i)
         else:
-            mine = fits.estimator(i)
-            assert mine.n_iter_ == theirs.n_iter_
-            np.testing.assert_allclose(mine.coef_, theirs.coef_, rtol=1e-6, atol=1e-8 * np.abs(theirs.coef_).max())
+            actual = fits.estimator(i)
+            assert actual.n_iter_ == reference.n_iter_
+            np.testing.assert_allclose(
+                actual.coef_, reference.coef_, rtol=1e-6, atol=1e-8 * np.abs(reference.coef_).max()
+            )
             labels = fits.predict_labels([X] * 3)[i]
-            assert labels is None or np.array_equal(labels, theirs.predict(X))
+            assert labels is None or np.array_equal(labels, reference.predict(X))
 
 
 @pytest.mark.parametrize("scoring", [None, "f1_macro", "neg_log_loss", ["accuracy", "roc_auc_ovr"]])
@@ -218,8 +220,21 @@ def test_tune_of_pca_before_logistic_regression_is_the_same(X, y, scoring):
     same(GridSearchCV(chain, grid, cv=3, scoring=scoring, refit=refit, return_train_score=True), X, y)
 
 
+def test_rows_behind_a_pca_are_transformed_once_for_several_groups_of_logistic_regressions(monkeypatch):
+    transformed, transform = [], PCA.transform
+    monkeypatch.setattr(PCA, "transform", lambda self, X: transformed.append(len(X)) or transform(self, X))
+    chain = make_pipeline(StandardScaler(), PCA(svd_solver="full"), LogisticRegression())
+    grid = {
+        "pca__n_components": [2, 3],
+        "logisticregression__fit_intercept": [True, False],  # two groups: one batch has one kind of intercept
+        "logisticregression__C": [0.1, 1.0],
+    }
+    tune(GridSearchCV(chain, grid, cv=3, refit=False), CANCER[0][:150, :6], CANCER[1][:150])
+    assert transformed == [50] * 2 * 3  # the test rows of each size on each fold
+
+
 @pytest.mark.parametrize("scoring", ["roc_auc", ["accuracy", "roc_auc"], "neg_log_loss"])
-def test_large_lockstep_serves_the_area_under_the_curve_but_no_log_loss(scoring, monkeypatch):
+def test_large_logistic_batch_serves_the_area_under_the_curve_but_no_log_loss(scoring, monkeypatch):
     X, y = np.tile(MANY[0], (3, 1)) + np.random.default_rng(0).normal(size=(7500, 60)), np.tile(MANY[1], 3)
     chain, grid = make_pipeline(PCA(), LogisticRegression()), {"pca__n_components": [40, 50]}
     grid["logisticregression__C"] = [1e-3, 1e-2, 1.0]
@@ -231,7 +246,7 @@ def test_large_lockstep_serves_the_area_under_the_curve_but_no_log_loss(scoring,
     assert len(fitted) == (12 if scoring == "neg_log_loss" else 0)
 
 
-def test_large_lockstep_is_not_sure_of_rows_of_two_classes_at_one_place():
+def test_large_logistic_batch_is_not_certain_of_rows_of_two_classes_at_one_place():
     X, y = np.tile(MANY[0], (3, 1)), np.tile(MANY[1], 3)
     fits = BatchedLogistic([step(LogisticRegression(), C=1e-3)], [DesignMatrix(X)], y, {})
     assert fits.predict_labels([X], y)[0] is not None  # rows of one class may be at one place
@@ -239,12 +254,12 @@ def test_large_lockstep_is_not_sure_of_rows_of_two_classes_at_one_place():
     assert fits.predict_labels([X], y) == [None]
 
 
-def test_tune_warns_of_every_lockstep_that_does_not_converge():
+def test_tune_warns_of_every_logistic_regression_that_does_not_converge():
     grid = {"max_iter": [1, 2, 300], "C": [1.0, 10.0], "class_weight": [None, "balanced"]}
     same(GridSearchCV(LogisticRegression(), grid, cv=3), *CANCER)
 
 
-def test_a_family_whose_private_names_have_moved_is_not_used(monkeypatch):
+def test_a_family_whose_private_names_have_changed_is_not_used(monkeypatch):
     real = sklearn_private.private_attr
 
     def moved(module, name):
@@ -265,8 +280,8 @@ MEMBERS = {
     "ridge": members(Ridge(), "alpha", [1e-3, 1.0, 100]),
     "ridge without intercept": members(Ridge(fit_intercept=False), "alpha", [0.5, 50.0]),
     "ridge classifier": members(RidgeClassifier(class_weight="balanced"), "alpha", [1e-3, 1.0, 100]),
-    "neighbours": members(KNeighborsClassifier(), "n_neighbors", [1, 2, 5, 30]),
-    "distant neighbours": members(KNeighborsRegressor(weights="distance"), "n_neighbors", [2, 5]),
+    "neighbors": members(KNeighborsClassifier(), "n_neighbors", [1, 2, 5, 30]),
+    "distant neighbors": members(KNeighborsRegressor(weights="distance"), "n_neighbors", [2, 5]),
     "forest": members(RandomForestClassifier(random_state=1, max_samples=0.7), "n_estimators", [1, 4, 9]),
     "extra trees": members(ExtraTreesRegressor(random_state=1, bootstrap=True), "n_estimators", [1, 4, 9]),
     "boosting": members(GradientBoostingClassifier(random_state=1, subsample=0.6), "n_estimators", [1, 4, 9]),
@@ -285,18 +300,18 @@ def test_a_family_of_final_fits_gives_what_each_gives_alone(name, X, y):
     fits = family.fit(steps, [DesignMatrix(X)] * len(steps), y, {})
     labels = fits.predict_labels([X] * len(steps))
     for i, each in enumerate(steps):
-        theirs = each.build().fit(X, y)
+        reference = each.build().fit(X, y)
         try:
-            mine = fits.estimator(i)
+            actual = fits.estimator(i)
         except UnsupportedData:
-            assert name == "neighbours"
+            assert name == "neighbors"
             continue
-        assert vars(mine).keys() == vars(theirs).keys()
+        assert vars(actual).keys() == vars(reference).keys()
         for ask in ("predict", "predict_proba", "decision_function"):
-            if hasattr(theirs, ask):
-                np.testing.assert_array_equal(getattr(mine, ask)(X), getattr(theirs, ask)(X), err_msg=ask)
+            if hasattr(reference, ask):
+                np.testing.assert_array_equal(getattr(actual, ask)(X), getattr(reference, ask)(X), err_msg=ask)
         if labels is not None and labels[i] is not None:
-            np.testing.assert_array_equal(labels[i], theirs.predict(X))
+            np.testing.assert_array_equal(labels[i], reference.predict(X))
 
 
 @pytest.mark.parametrize("name", MEMBERS)
@@ -308,7 +323,7 @@ def test_tune_of_a_family_of_final_fits_is_the_same(name):
     same(GridSearchCV(chain, grid, cv=3, return_train_score=True), CANCER[0][:150, :6], CANCER[1][:150])
 
 
-def test_neighbours_at_the_same_distance_are_left_to_scikit_learn():
+def test_neighbors_at_the_same_distance_are_left_to_scikit_learn():
     X = np.repeat(np.arange(12.0), 4)[:, None]
     y = np.tile([0, 1, 1], 16)
     steps = members(KNeighborsClassifier(), "n_neighbors", [1, 3, 4])

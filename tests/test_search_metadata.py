@@ -65,8 +65,8 @@ def chain(*steps):
 def by_ours(monkeypatch):
     """Count the candidates times folds that are made without scikit-learn's own call."""
     made = []
-    theirs = executor.FitAndScoreCall.run
-    monkeypatch.setattr(executor.FitAndScoreCall, "run", lambda call: made.append(call) or theirs(call))
+    run = executor.FitAndScoreCall.run
+    monkeypatch.setattr(executor.FitAndScoreCall, "run", lambda call: made.append(call) or run(call))
     return made
 
 
@@ -144,15 +144,15 @@ def test_groups_reach_the_folds(splitter):
     same(search, X, Y, groups=GROUPS)
 
 
-def test_shards_add_up_to_the_whole():
+def test_shards_combine_to_the_whole_search():
     search = GridSearchCV(chain(PCA(), scaler(), logistic()), LOGISTIC_GRID, cv=GroupKFold(4))
-    given = {"groups": GROUPS, "sample_weight": WEIGHTS}
-    cut = split_search(search, X, Y, 3, **given)
-    assert len(cut) == 3
-    parts = [score_shard(search, X, Y, shard, **given) for shard in cut]
-    found, theirs = combine_scores(search, X, Y, parts, **given), oracle(search, X, Y, **given)[0]
-    same_results(found.cv_results_, theirs.cv_results_)
-    np.testing.assert_array_equal(found.predict_proba(X), theirs.predict_proba(X))
+    fit_params = {"groups": GROUPS, "sample_weight": WEIGHTS}
+    shards = split_search(search, X, Y, 3, **fit_params)
+    assert len(shards) == 3
+    parts = [score_shard(search, X, Y, shard, **fit_params) for shard in shards]
+    found, reference = combine_scores(search, X, Y, parts, **fit_params), oracle(search, X, Y, **fit_params)[0]
+    same_results(found.cv_results_, reference.cv_results_)
+    np.testing.assert_array_equal(found.predict_proba(X), reference.predict_proba(X))
 
 
 @pytest.mark.parametrize(
@@ -214,8 +214,8 @@ def test_a_shared_step_is_fitted_once_a_fold():
 
 @pytest.mark.parametrize("kind", [RandomizedSearchCV, HalvingGridSearchCV])
 def test_other_searches_route_as_well(kind):
-    words = {"random_state": 0} if kind is RandomizedSearchCV else {"random_state": 0, "min_resources": 80}
-    search = kind(chain(PCA(), scaler(), logistic()), {"s2__C": [0.01, 0.1, 1.0, 10.0]}, cv=GroupKFold(3), **words)
+    kwargs = {"random_state": 0} if kind is RandomizedSearchCV else {"random_state": 0, "min_resources": 80}
+    search = kind(chain(PCA(), scaler(), logistic()), {"s2__C": [0.01, 0.1, 1.0, 10.0]}, cv=GroupKFold(3), **kwargs)
     same(search, X, Y, groups=GROUPS, sample_weight=WEIGHTS)
 
 
@@ -271,6 +271,6 @@ def test_a_score_may_be_weighted_where_the_fit_takes_no_weights():
     assert (found.cv_results_["mean_test_score"] != oracle(search, X, Y)[0].cv_results_["mean_test_score"]).any()
 
 
-def test_a_step_without_fit_transform_is_given_weights():
+def test_a_step_without_fit_transform_receives_weights():
     base = chain(Passing().set_fit_request(sample_weight=True), logistic())
     same(GridSearchCV(base, {"s1__C": [0.1, 1.0]}), X, Y, sample_weight=WEIGHTS)

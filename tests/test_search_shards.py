@@ -24,25 +24,25 @@ GRID = {"counting__by": [0.0, 1.0], "pca__n_components": [2, 4, 9], "decisiontre
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 100])
 def test_any_number_of_shards_gives_the_same_results(n):
     search = GridSearchCV(CHAIN, GRID, cv=3, scoring=["accuracy", "f1"], refit="f1")
-    cut = json.loads(json.dumps(split_search(search, X, Y, n)))
-    assert len(cut) == min(n, 36)
-    parts = [score_shard(search, X, Y, shard) for shard in reversed(cut)]
-    fitted, theirs = combine_scores(search, X, Y, parts), oracle(search, X, Y)[0]
-    same_results(fitted.cv_results_, theirs.cv_results_)
-    assert fitted.best_params_ == theirs.best_params_
-    np.testing.assert_array_equal(fitted.predict(X), theirs.predict(X))
+    shards = json.loads(json.dumps(split_search(search, X, Y, n)))
+    assert len(shards) == min(n, 36)
+    parts = [score_shard(search, X, Y, shard) for shard in reversed(shards)]
+    fitted, reference = combine_scores(search, X, Y, parts), oracle(search, X, Y)[0]
+    same_results(fitted.cv_results_, reference.cv_results_)
+    assert fitted.best_params_ == reference.best_params_
+    np.testing.assert_array_equal(fitted.predict(X), reference.predict(X))
 
 
 def test_shards_keep_prefixes_together():
     search = GridSearchCV(CHAIN, GRID | {"pca__n_components": [2, 4]}, cv=3, refit=False)
-    cut = split_search(search, X, Y, 6)
+    shards = split_search(search, X, Y, 6)
     FITS.clear()
-    for shard in cut:
+    for shard in shards:
         score_shard(search, X, Y, shard)
     assert sum(FITS.values()) == 6  # two prefixes on three folds, none fitted twice
 
 
-def test_shards_of_what_is_drawn_or_decided_on_the_way_are_one():
+def test_a_search_that_draws_or_selects_as_it_runs_has_one_shard():
     logistic, grid = LogisticRegression(), {"C": [0.1, 1.0, 10.0]}
     whole = [
         HalvingGridSearchCV(logistic, grid, random_state=0),
@@ -57,7 +57,7 @@ def test_shards_of_what_is_drawn_or_decided_on_the_way_are_one():
     same_results(combine_scores(seeded, X, Y, parts).cv_results_, oracle(seeded, X, Y)[0].cv_results_)
 
 
-def test_combine_refuses_what_is_missing_or_double():
+def test_combine_scores_refuses_missing_and_repeated_fits():
     search = GridSearchCV(CHAIN, GRID | {"pca__n_components": [2, 4]}, cv=3)
     first, second = (score_shard(search, X, Y, shard) for shard in split_search(search, X, Y, 2))
     with pytest.raises(UsageError, match="12 fits of 24; the first that is missing"):

@@ -16,13 +16,13 @@ Y = (X[:, 0] + X[:, 1] + RNG.normal(size=len(X)) > 0).astype(int)
 
 
 def kinds(monkeypatch):
-    """Note what is chosen, without changing it."""
+    """Record the chosen workers without changing them."""
     chosen, choose = [], executor.choose_workers
     monkeypatch.setattr(executor, "choose_workers", lambda *a: chosen.append(choose(*a)) or chosen[-1])
     return chosen
 
 
-def test_large_data_and_scikit_learns_own_estimators_go_on_threads(monkeypatch):
+def test_large_data_and_scikit_learns_own_estimators_run_on_threads(monkeypatch):
     chosen = kinds(monkeypatch)
     chain = make_pipeline(StandardScaler(), PCA(), LogisticRegression())
     grid = {"pca__n_components": [2, 5, 8], "logisticregression__C": [0.01, 1.0]}
@@ -30,7 +30,7 @@ def test_large_data_and_scikit_learns_own_estimators_go_on_threads(monkeypatch):
     assert chosen == [("threads", 2)]
 
 
-def test_what_holds_on_to_the_interpreter_goes_to_processes_when_asked(monkeypatch):
+def test_estimators_that_hold_the_interpreter_lock_run_in_processes_if_n_jobs_is_set(monkeypatch):
     class Slow(TransformerMixin, BaseEstimator):
         def fit(self, X, y=None):
             import warnings
@@ -45,7 +45,8 @@ def test_what_holds_on_to_the_interpreter_goes_to_processes_when_asked(monkeypat
     chain = make_pipeline(Slow(), DecisionTreeClassifier(max_depth=2, random_state=0))
     grid = {"decisiontreeclassifier__min_samples_leaf": [1, 10]}
     same(GridSearchCV(chain, grid, cv=2), X, Y)
-    same(GridSearchCV(chain, grid, cv=2, n_jobs=2, refit=False), X, Y, warned=False)  # theirs warns in its workers
+    # warned=False: scikit-learn warns in its worker processes, where the warnings are not seen.
+    same(GridSearchCV(chain, grid, cv=2, n_jobs=2, refit=False), X, Y, warned=False)
     assert chosen == [("one", 1), ("processes", 2)]
 
 

@@ -12,9 +12,9 @@ Each node is fitted once, and its matrices are freed when its subtree is done. F
     └── minmax                      5. the matrices of scale are freed; fit minmax
         └── svc(C=1)                6. fit and score
 
-the order is 1 to 6. A candidate has a result as soon as it is scored; later steps skip it. So each step may give up
-without an error: first families of fits are tried, then single fits, and candidates without a result at the end are
-fitted by scikit-learn.
+the order is 1 to 6. A candidate has a result as soon as it is scored, and later steps skip it. So a step that fails, or
+is not exact, raises no error: families of fits are tried first and single fits afterwards, and scikit-learn fits the
+candidates that have no result at the end.
 """
 
 from __future__ import annotations
