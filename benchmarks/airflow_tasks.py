@@ -21,9 +21,9 @@ from pathlib import Path
 
 import psutil
 
-from diurnal import intervals
 from diurnal.airflow.local import Home, describe
 from diurnal.airflow.local.triggering import sign_in, trigger
+from diurnal.intervals import Calendar
 from diurnal.settings import Settings
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer"
@@ -48,7 +48,7 @@ empty()
 OWN_WORK = """
 import json, sys, time
 import diurnal.airflow.preload
-from diurnal import intervals
+from diurnal.intervals import Calendar
 from diurnal.day import Day
 from diurnal.experiment import find
 from diurnal.flow import run
@@ -63,7 +63,7 @@ for date in ["2025-12-01", *sys.argv[1:]]:
         if seconds >= 0 and date != "2025-12-01":
             took.setdefault(step, []).append(seconds)
     began = time.process_time()
-    run(Day(experiment, intervals.on("@daily", date), stores, by="benchmark"), watch=watch)
+    run(Day(experiment, Calendar("@daily").on(date), stores, by="benchmark"), watch=watch)
     cpu += time.process_time() - began if date != "2025-12-01" else 0
 stores.warehouse.close()
 print(json.dumps([took, cpu / len(sys.argv[1:])]))
@@ -80,7 +80,7 @@ def tasks_of_runs(home: Home, dag_id: str, dates: list[str]) -> list[list[dict]]
     """Trigger runs one after the other; the tasks of each."""
     client, found = sign_in(home), []
     for date in dates:
-        run = trigger(client, dag_id, intervals.on("@daily", date))
+        run = trigger(client, dag_id, Calendar("@daily").on(date))
         run.wait(lambda _: None, timeout=300)
         status, answer = client.get("dags", dag_id, "dagRuns", run.run_id, "taskInstances")
         assert status == 200

@@ -51,7 +51,7 @@ the function names the experiment, its tables, folders and Dag; its docstring de
 
 What is declared here is what an experiment *is*. Where it is kept is a matter of the
 [settings](../README.md#where-things-are-kept). Arguments that move numbers count for the
-[digest of the code](provenance.md); schedule, retries, promotion and the like do not.
+[digest of the code](provenance.md); schedule, timezone, retries, promotion and the like do not.
 """
 
 API = """# Python API
@@ -70,6 +70,7 @@ EXAMPLES = {
     "drop": 'drop=("name", "comment")',
     "duplicates": 'duplicates="keep"',
     "schedule": 'schedule="0 6 * * 1"  # Mondays at six: the week before',
+    "timezone": 'timezone="America/New_York"',
     "start_date": 'start_date="2026-01-01"',
     "catchup": "catchup=True",
     "retries": "retries=3",

@@ -212,6 +212,21 @@ def test_what_no_other_try_will_mend_fails_at_once_and_says_why(run, project):
     assert "fetching.py" not in refused["log"], "the message says all; where it came through would hide it"
 
 
+def test_a_day_in_a_timezone_is_the_local_day_in_airflow_too(run, project):
+    project.declare("drop='ward', timezone='Europe/Berlin'")
+    for date in ("2026-03-28", "2026-03-29"):
+        project.bring(date)
+    clicked = {"dag": "clinic", "logical_date": "2026-03-28T23:00:00+00:00"}  # when the 28th is complete in Berlin
+    seen = run(clicked, batch("2026-03-29"))
+    assert [one["state"] for one in seen["runs"]] == ["success"] * 2, seen
+    begun = query(project.warehouse_url, "select data_interval_start at time zone 'UTC' from experiments order by 1")
+    assert [str(start) for (start,) in begun] == ["2026-03-27 23:00:00", "2026-03-28 23:00:00"]
+    partitions = [key for name, key, _ in seen["events"] if name in ("clinic.batch", "clinic.model")]
+    assert partitions == ["2026-03-28", "2026-03-28", "2026-03-29", "2026-03-29"]
+    again = project.command("run", "clinic", "--date", "2026-03-29")
+    assert "already done" in again.stdout, again.stderr
+
+
 def test_connections_come_from_airflow(run, project):
     text = (project.folder / "experiments" / "clinic.py").read_text()
     sql = 'source=Sql("select * from patients where seen >= :start and seen < :end", connection="ward")'

@@ -386,7 +386,6 @@ def test_what_is_promised_is_there():
 
 @pytest.mark.parametrize("name", ["breast_cancer", "turbines"])
 def test_the_examples_learn(name):
-    from diurnal import intervals
     from diurnal.sources import record_batches
 
     folder = Path(__file__).parents[1] / "examples" / name / "experiments"
@@ -395,7 +394,7 @@ def test_the_examples_learn(name):
     made = found[name]
     import pyarrow as pa
 
-    days = [intervals.on(made.schedule, day, anchor=made.start_date) for day in ("2026-01-01", "2026-01-02")]
+    days = [made.calendar.on(day) for day in ("2026-01-01", "2026-01-02")]
     frames = [pa.Table.from_batches(record_batches(made.source, day, {})).to_pandas() for day in days]
     again = pa.Table.from_batches(record_batches(made.source, days[0], {})).to_pandas()
     assert frames[0].equals(again), "the same date has the same rows"

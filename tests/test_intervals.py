@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diurnal import intervals
 from diurnal.errors import DeclarationError, UsageError
+from diurnal.intervals import Calendar
+from diurnal.schedules import check_schedule
 
 SCHEDULES = ["@hourly", "@weekly", "@monthly", "30 6 * * mon-fri", "0 0 L * *", timedelta(hours=7), None]
 seconds = st.integers(min_value=-(10**9), max_value=25 * 10**8)  # from 1938 to 2049
@@ -19,13 +20,13 @@ def at(text):
 @given(schedule=st.sampled_from(SCHEDULES), second=seconds)
 def test_intervals_cut_time_without_gaps(schedule, second):
     moment = datetime.fromtimestamp(second, UTC)
-    interval = intervals.containing(schedule, moment)
+    interval = Calendar(schedule).containing(moment)
     assert interval.start <= moment < interval.end
-    following = intervals.following(schedule, interval)
+    following = Calendar(schedule).following(interval)
     assert following.start == interval.end
-    assert intervals.containing(schedule, interval.end) == following
-    assert intervals.last_complete(schedule, interval.end) == interval
-    assert intervals.last_complete(schedule, following.end - timedelta(microseconds=1)) == interval
+    assert Calendar(schedule).containing(interval.end) == following
+    assert Calendar(schedule).last_complete(interval.end) == interval
+    assert Calendar(schedule).last_complete(following.end - timedelta(microseconds=1)) == interval
 
 
 # What Airflow 3.3.2's CronDataIntervalTimetable gave (infer_manual_data_interval) for run_after.
@@ -40,7 +41,7 @@ def test_intervals_cut_time_without_gaps(schedule, second):
     ],
 )
 def test_last_complete_is_what_airflow_runs(schedule, now, start, end):
-    interval = intervals.last_complete(schedule, at(now))
+    interval = Calendar(schedule).last_complete(at(now))
     assert (interval.start, interval.end) == (at(start), at(end))
 
 
@@ -57,14 +58,14 @@ def test_last_complete_is_what_airflow_runs(schedule, now, start, end):
     ],
 )
 def test_on_a_date_or_an_instant(schedule, text, expected):
-    assert str(intervals.on(schedule, text)) == expected
+    assert str(Calendar(schedule).on(text)) == expected
 
 
 def test_a_timedelta_counts_from_its_anchor():
     anchor = at("2026-01-01T01:00:00Z")
-    interval = intervals.on(timedelta(hours=6), "2026-01-02", anchor=anchor)
+    interval = Calendar(timedelta(hours=6), anchor).on("2026-01-02")
     assert str(interval) == "2026-01-02T01:00:00Z/2026-01-02T07:00:00Z"
-    before = intervals.containing(timedelta(hours=6), at("2025-12-31T23:00:00Z"), anchor=anchor)
+    before = Calendar(timedelta(hours=6), anchor).containing(at("2025-12-31T23:00:00Z"))
     assert before.start == at("2025-12-31T19:00:00Z")
 
 
@@ -80,15 +81,15 @@ def test_a_timedelta_counts_from_its_anchor():
     ],
 )
 def test_between_includes_both_ends(schedule, first, last, n):
-    found = intervals.between(schedule, first, last)
+    found = Calendar(schedule).between(first, last)
     assert len(found) == n
-    assert found[0] == intervals.on(schedule, first)
+    assert found[0] == Calendar(schedule).on(first)
     assert all(one.end == other.start for one, other in pairwise(found))
 
 
 def test_following_finds_its_way_from_another_schedule():
-    week = intervals.on("@weekly", "2026-11-22")
-    assert str(intervals.following("@monthly", week)) == "2026-12-01/2027-01-01"
+    week = Calendar("@weekly").on("2026-11-22")
+    assert str(Calendar("@monthly").following(week)) == "2026-12-01/2027-01-01"
 
 
 @pytest.mark.parametrize(
@@ -102,20 +103,20 @@ def test_following_finds_its_way_from_another_schedule():
 )
 def test_bad_dates_are_refused_with_the_form_wanted(text, said):
     with pytest.raises(UsageError, match=said) as caught:
-        intervals.on("@daily", text)
+        Calendar("@daily").on(text)
     assert "2026-11-23" in caught.value.advice
 
 
 def test_between_refuses_dates_the_wrong_way_round():
     with pytest.raises(UsageError, match="comes before the first"):
-        intervals.between("@daily", "2026-11-24", "2026-11-23")
+        Calendar("@daily").between("2026-11-24", "2026-11-23")
 
 
 def test_a_moment_without_a_timezone_is_refused():
     with pytest.raises(UsageError, match="has no timezone"):
-        intervals.containing("@daily", datetime(2026, 11, 23))  # noqa: DTZ001 - that is the test
+        Calendar("@daily").containing(datetime(2026, 11, 23))  # noqa: DTZ001 - that is the test
     shifted = datetime(2026, 11, 23, 23, tzinfo=timezone(timedelta(hours=-5)))
-    assert str(intervals.containing("@daily", shifted)) == "2026-11-24"
+    assert str(Calendar("@daily").containing(shifted)) == "2026-11-24"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_a_moment_without_a_timezone_is_refused():
 )
 def test_bad_schedules_are_refused(schedule, said):
     with pytest.raises(DeclarationError, match=said):
-        intervals.check_schedule(schedule)
+        check_schedule(schedule)
 
 
 @given(
@@ -153,5 +154,5 @@ def test_bad_schedules_are_refused(schedule, said):
 )
 def test_what_is_accepted_fires(fields):
     schedule = " ".join(fields)
-    intervals.check_schedule(schedule)
-    assert intervals.containing(schedule, at("2026-11-23T00:00:00Z")).end > at("2026-11-23T00:00:00Z")
+    check_schedule(schedule)
+    assert Calendar(schedule).containing(at("2026-11-23T00:00:00Z")).end > at("2026-11-23T00:00:00Z")

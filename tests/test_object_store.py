@@ -108,3 +108,14 @@ def test_a_store_that_refuses_is_said(project):
     assert done.returncode in (77, 78), done.stderr
     assert "bucket does not exist" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_name_with_an_offset_is_a_key_like_any_other(project):
+    project.declare("drop='ward', timezone='Europe/Berlin'")
+    project.bring("2026-03-29")
+    done = project.command("run", "clinic", "--date", "2026-03-29")
+    assert done.returncode == 0, done.stderr
+    assert "clinic-20260329T000000+0100-" in done.stdout
+    assert project.command("verify").returncode == 0
+    again = project.command("run", "clinic", "--date", "2026-03-29")
+    assert "already done" in again.stdout, again.stderr

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from diurnal import intervals
 from diurnal.errors import ConfigurationError, ModelRefused, NotFound, UsageError
+from diurnal.intervals import Calendar
 from diurnal.settings import Connections, Settings, load_model, open_stores
 from diurnal.values import ModelFile, Run
 
@@ -170,7 +170,7 @@ def published(tmp_path, warehouse, warehouse_url):
     X = pd.DataFrame({"a": [1.0, 2.0]})
     columns = [{"name": "a", "kind": "float", "nullable": False, "categories": None}]
     for number in (1, 2):
-        interval = intervals.on("@daily", f"2026-11-{number:02}")
+        interval = Calendar("@daily").on(f"2026-11-{number:02}")
         epoch = warehouse.claim("toy", interval, by="test")
         run = Run(f"toy-{number}", "toy", interval, epoch, "b", "b", "c")
         warehouse.record(run, ROW)

@@ -58,6 +58,7 @@ def check(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, A
         "tuned": backend.is_search(search),
         "scoring": main,
         "schedule": None if experiment.schedule is None else str(experiment.schedule),
+        "timezone": experiment.timezone,
         "source": _shown(experiment.source),
         "steps": flow.names(),
         "code_digest": experiment.code_digest,

@@ -163,7 +163,9 @@ def spooled(day: Day, folder: Path, warn: Callable[[str], object]) -> Spool:
 
     source, limits, connections = day.experiment.source, day.experiment.limits, day.stores.connections
     try:
-        return Spool(folder, record_batches(source, day.interval, connections, max_bytes=limits.max_bytes, warn=warn))
+        return Spool(
+            folder, record_batches(source, day.interval.local, connections, max_bytes=limits.max_bytes, warn=warn)
+        )
     except (DiurnalError, OSError, MemoryError):
         raise
     except Exception as error:

@@ -157,7 +157,8 @@ def refuse_future(day: Day, now: datetime, *, advice: str) -> None:
         If it ends after `now`.
     """
     if day.interval.end > now:
-        what = f"the data interval {day.interval} is not over before {day.interval.end:%Y-%m-%d %H:%M} UTC"
+        end = f"{day.interval.local.end:%Y-%m-%d %H:%M} {day.interval.timezone}"
+        what = f"the data interval {day.interval} is not over before {end}"
         problem = BatchRefused([Problem("future-batch", what)], advice=advice)
         raise problem.at(f"{day.experiment.name} {day.interval}")
 
@@ -166,6 +167,7 @@ def _outcome(day: Day, run_id: str, *, already: bool) -> Outcome:
     row = day.stores.warehouse.run(run_id)
     if row is None:
         raise DiurnalError(f"the run {run_id} left no row, and no error either")
+    row |= {"data_interval_start": day.interval.local.start, "data_interval_end": day.interval.local.end}
     return Outcome(row, row["model_version"], bool(row["promoted"]), row["reason"], already)
 
 

@@ -53,8 +53,9 @@ def decide(policy: str, *, evaluation: Evaluation, interval: DataInterval, champ
     if champion is not None and champion.interval.end > interval.end:
         return Decision(
             False,
-            f"the champion, version {champion.version}, has learnt from a newer data interval ({champion.interval}) "
-            f"than this version ({interval}): an old day never dethrones",
+            f"the champion, version {champion.version}, has learnt from a newer data interval "
+            f"({champion.interval.on_clocks_of(interval.timezone)}) than this version ({interval}): "
+            "an old day never dethrones",
         )
     return _POLICIES[policy](evaluation, champion)
 

@@ -111,7 +111,7 @@ def replay(
     published = stores.warehouse.version(name, version)
     row = stores.warehouse.run(published["run_id"]) or {}
     with _experiment(stores, row, present) as (experiment, code), tempfile.TemporaryDirectory() as folder:
-        interval = DataInterval(row["data_interval_start"], row["data_interval_end"])
+        interval = DataInterval(row["data_interval_start"], row["data_interval_end"], experiment.timezone)
         there = replace(stores, models=Models(folder), code=code)
         day = Day(experiment, interval, there, by="replay", progress=progress)
         made, versions = _make_again(day, row), library_versions(experiment.build())
@@ -130,7 +130,7 @@ def replay(
 
 def _make_again(day: Day, row: Mapping[str, Any]) -> dict[str, Any]:
     """Carry out the steps from `split` to `refit`, and give what they come to, by the names of the row."""
-    run, window = _run(day, row), _window(row["packages"])
+    run, window = _run(day, row), _window(row["packages"], day.interval.timezone)
     schema = day.schema_of(run)
     samples = Samples(run, window, *cutting.cut(day, window, schema))
     backend, made, data = sharding.to_tune(day, samples)
@@ -158,8 +158,10 @@ def _make_again(day: Day, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _window(packages: list[dict[str, Any]]) -> Window:
-    return tuple((_interval(one), Package(one["path"], one["digest"], one["n_rows"])) for one in packages)
+def _window(packages: list[dict[str, Any]], timezone: str) -> Window:
+    return tuple(
+        (_interval(one).on_clocks_of(timezone), Package(one["path"], one["digest"], one["n_rows"])) for one in packages
+    )
 
 
 def _interval(package: Mapping[str, Any]) -> DataInterval:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from diurnal import recorded, sharding
@@ -256,7 +256,7 @@ def publish(day: Day, run: Run, model: ModelFile) -> ModelVersion:
             f"(its digest is {model.digest[:12]} and was {version.digest[:12]})",
             advice="restore it from a backup, or make a new version: diurnal run with --force",
         )
-    return version
+    return replace(version, interval=run.interval)
 
 
 @of_one_code

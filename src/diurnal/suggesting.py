@@ -6,7 +6,7 @@ import difflib
 import shlex
 from typing import TYPE_CHECKING
 
-from diurnal import intervals
+from diurnal.values.interval import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,6 @@ def _renames(refusal: BatchRefused) -> Iterator[tuple[str, str]]:
 
 def date_of(day: Day) -> str:
     """Name a data interval as --date takes it."""
-    start, declared = day.interval.start, day.experiment
-    date = f"{start:%Y-%m-%d}"
-    named = intervals.on(declared.schedule, date, anchor=declared.start_date)
-    return date if named == day.interval else f"{start:%Y-%m-%dT%H:%M:%SZ}"
+    date = f"{day.interval.local.start:%Y-%m-%d}"
+    is_meant = day.experiment.calendar.on(date) == day.interval
+    return date if is_meant else named(day.interval.start, day.interval.timezone)

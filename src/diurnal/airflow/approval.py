@@ -78,7 +78,7 @@ class Candidate(ExperimentTask):
         """Write the question, unless there is nothing to ask."""
         number = _number(self.experiment.name, context)
         with open_beside(self.experiment.file) as stores:
-            version = _version(stores, self.experiment.name, number)
+            version = _version(stores, self.experiment, number)
             _skip_if_settled(stores, version)
             run = stores.warehouse.run(version.run_id) or {}
             return {"version": number, "subject": _subject(version), "body": _body(version, run)}
@@ -94,7 +94,7 @@ class Crown(ExperimentTask):
         answer = context["ti"].xcom_pull(task_ids="approve") or {}
         by = (answer.get("responded_by_user") or {}).get("name") or "somebody in Airflow"
         with open_beside(self.experiment.file) as stores:
-            version = _version(stores, name, asked["version"])
+            version = _version(stores, self.experiment, asked["version"])
             _skip_if_settled(stores, version)
             reason = f"approved in Airflow, run {context['dag_run'].run_id}"
             row = stores.warehouse.crown(name, version.version, by=by, reason=reason)
@@ -114,10 +114,10 @@ def _number(experiment: str, context: Any) -> int:
     return int(number)
 
 
-def _version(stores: Stores, experiment: str, number: int) -> ModelVersion:
-    row = stores.warehouse.version(experiment, number)
-    interval = DataInterval(row["data_interval_start"], row["data_interval_end"])
-    return ModelVersion(experiment, number, row["run_id"], interval, row["path"], row["digest"])
+def _version(stores: Stores, experiment: Experiment, number: int) -> ModelVersion:
+    row = stores.warehouse.version(experiment.name, number)
+    interval = DataInterval(row["data_interval_start"], row["data_interval_end"], experiment.timezone)
+    return ModelVersion(experiment.name, number, row["run_id"], interval, row["path"], row["digest"])
 
 
 def _skip_if_settled(stores: Stores, version: ModelVersion) -> None:
@@ -129,8 +129,9 @@ def _skip_if_settled(stores: Stores, version: ModelVersion) -> None:
         raise AirflowSkipException(f"version {version.version} has been promoted already")
     if champion is not None and champion.interval.end > version.interval.end:
         raise AirflowSkipException(
-            f"the champion, version {champion.version}, has learnt from a newer data interval ({champion.interval}) "
-            f"than version {version.version} ({version.interval}): an old day never dethrones"
+            f"the champion, version {champion.version}, has learnt from a newer data interval "
+            f"({champion.interval.on_clocks_of(version.interval.timezone)}) than version {version.version} "
+            f"({version.interval}): an old day never dethrones"
         )
 
 

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
 
+from diurnal import clocks
+from diurnal.values.interval import named
+
 if TYPE_CHECKING:
     from diurnal.day import Day
     from diurnal.values import Batch, DataInterval, ModelVersion
@@ -85,12 +88,13 @@ def partition(interval: DataInterval) -> str:
 
     Examples
     --------
-    >>> from diurnal import intervals
-    >>> partition(intervals.on("@weekly", "2026-11-25")), partition(intervals.on("0 6 * * *", "2026-11-25"))
+    >>> from diurnal.intervals import Calendar
+    >>> partition(Calendar("@weekly").on("2026-11-25")), partition(Calendar("0 6 * * *").on("2026-11-25"))
     ('2026-11-22', '2026-11-25T06:00:00Z')
     """
-    midnight = (interval.start.hour, interval.start.minute, interval.start.second) == (0, 0, 0)
-    return interval.start.strftime("%Y-%m-%d" if midnight else "%Y-%m-%dT%H:%M:%SZ")
+    day = clocks.local(interval.start, interval.timezone).date()
+    begins = interval.start == clocks.midnight(day, interval.timezone)
+    return day.isoformat() if begins else named(interval.start, interval.timezone)
 
 
 def _asset(experiment: str, what: str) -> Asset:

@@ -23,7 +23,7 @@ from airflow.sdk import (
     TaskGroup,
 )
 
-from diurnal import flow, intervals
+from diurnal import flow, schedules
 from diurnal.airflow import assets
 from diurnal.airflow.tasks import CutShards, ScoreShard, Step, Storage, last_word
 from diurnal.errors import DeclarationError, nearest
@@ -149,7 +149,7 @@ def _for_dag(experiment: Experiment) -> dict[str, Any]:
     timetable: Any = None
     if isinstance(schedule, str):
         # explicit, as a bare cron expression means a moment in Airflow 3, and we mean the interval that has ended
-        timetable = CronDataIntervalTimetable(intervals.PRESETS.get(schedule, schedule), timezone="UTC")
+        timetable = CronDataIntervalTimetable(schedules.PRESETS.get(schedule, schedule), timezone=experiment.timezone)
     elif schedule is not None:
         timetable = DeltaDataIntervalTimetable(schedule)
     counted = isinstance(schedule, timedelta)

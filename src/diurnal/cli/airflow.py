@@ -70,7 +70,7 @@ def status(json_: bool) -> None:
 def trigger(name: str, date: str | None, wait: bool, timeout: float, json_: bool) -> None:
     """Ask the running Airflow for one run of the experiment NAME, over its REST API."""
     from diurnal.airflow.local import triggering
-    from diurnal.cli import printing
+    from diurnal.cli import choosing, printing
     from diurnal.experiment import find
 
     home = _home()
@@ -81,7 +81,7 @@ def trigger(name: str, date: str | None, wait: bool, timeout: float, json_: bool
     if wait:
         run.wait(lambda line: click.echo(line, err=json_), timeout=timeout)
         wrote = [row for row in _results(experiment, home.settings) if row["data_interval_start"] == interval.start]
-        printing.rows(wrote, json_, printing.RUN_COLUMNS)
+        printing.rows(choosing.on_its_clocks(wrote, home.settings, name), json_, printing.RUN_COLUMNS)
 
 
 def _home() -> Home:
@@ -96,23 +96,21 @@ def _interval(experiment: Experiment, settings: Settings, date: str | None) -> D
 
     Not the one after the newest run, as on the command line: Airflow's scheduler keeps up with the newest by itself.
     """
-    from diurnal import intervals
-
-    schedule, anchor = experiment.schedule, experiment.start_date
+    calendar, begin = experiment.calendar, experiment.start_date
     # The clock is read here, at the edge: to refuse what Airflow would not begin, and to choose for who names none.
     now = datetime.now(UTC)
     if date:
-        named = intervals.on(schedule, date, anchor=anchor)
+        named = calendar.on(date)
         if named.end > now:
             raise UsageError(f"{named} is not over, and Airflow begins no run before", advice="give an earlier --date")
         return named
-    last = intervals.last_complete(schedule, now, anchor=anchor)
-    if anchor is None:
+    last = calendar.last_complete(now)
+    if begin is None:
         return last
     done = {row["data_interval_start"] for row in _results(experiment, settings)}
-    one = intervals.containing(schedule, anchor, anchor=anchor)
+    one = calendar.since(begin)
     while one.start in done and one.start < last.start:
-        one = intervals.following(schedule, one, anchor=anchor)
+        one = calendar.following(one)
     return one
 
 

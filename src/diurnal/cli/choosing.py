@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import getpass
 import glob
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from diurnal import intervals
 from diurnal.errors import (
     BatchRefused,
     ConfigurationError,
@@ -32,34 +32,35 @@ if TYPE_CHECKING:
     from diurnal.settings import Settings
     from diurnal.values import DataInterval
 
+_OFFSET = re.compile(r"-\d+T\d{6}[+-]\d{4}")
 Done = list[tuple["DataInterval", "Outcome | None", DiurnalError | None]]
 
 
 def interval(experiment: Experiment, stores: Stores, date: str | None, *, newest: bool) -> DataInterval:
     """Choose the data interval: that of a date, the one after the newest run, or the last complete one."""
-    anchor = experiment.start_date
+    calendar = experiment.calendar
     if date and newest:
         raise UsageError("--date and --next exclude each other", advice="give one of them")
     if date:
-        return intervals.on(experiment.schedule, date, anchor=anchor)
+        return calendar.on(date)
     if newest:
         last = stores.warehouse.newest(experiment.name)
         if last is not None:
-            return intervals.following(experiment.schedule, last, anchor=anchor)
+            return calendar.following(last)
         if experiment.start_date is not None:
-            return intervals.containing(experiment.schedule, experiment.start_date, anchor=anchor)
+            return calendar.since(experiment.start_date)
     # The clock is read here, at the edge, and only to choose which interval a person means who names none.
-    return intervals.last_complete(experiment.schedule, datetime.now(UTC), anchor=anchor)
+    return calendar.last_complete(datetime.now(UTC))
 
 
 def between(experiment: Experiment, first: str, last: str) -> list[DataInterval]:
     """Give the data intervals of some dates, both included."""
-    return intervals.between(experiment.schedule, first, last, anchor=experiment.start_date)
+    return experiment.calendar.between(first, last)
 
 
 def following(experiment: Experiment, interval: DataInterval) -> DataInterval | None:
     """Give the data interval after another one, if it is complete."""
-    later = intervals.following(experiment.schedule, interval, anchor=experiment.start_date)
+    later = experiment.calendar.following(interval)
     return later if later.end <= datetime.now(UTC) else None
 
 
@@ -106,11 +107,8 @@ def dry_run(experiment: Experiment, date: str | None, settings: Settings) -> Dry
     from diurnal.day import Day
     from diurnal.settings import open_stores
 
-    chosen = (
-        intervals.on(experiment.schedule, date, anchor=experiment.start_date)
-        if date
-        else intervals.last_complete(experiment.schedule, datetime.now(UTC), anchor=experiment.start_date)
-    )
+    calendar = experiment.calendar
+    chosen = calendar.on(date) if date else calendar.last_complete(datetime.now(UTC))
     stores = open_stores(settings, create=False)
     try:
         return dryrun.dry_run(Day(experiment, chosen, stores, by=whoami()))
@@ -137,22 +135,62 @@ def predecessor(stores: Stores, name: str) -> int:
 def rows(file: str, settings: Settings, reference: str) -> Iterator[pa.RecordBatch]:
     """Read one file of the user's, whose name is taken as it is, as the experiment reads its own."""
     from diurnal.sources import Files, record_batches
+    from diurnal.values import DataInterval
 
     name = glob.escape(file).replace("{", "{{").replace("}", "}}")
     beginning = datetime(1970, 1, 1, tzinfo=UTC)  # the name holds no interval
     source = _source(settings, reference.partition("@")[0])
     files = source.like(name) if isinstance(source, Files) else Files(name, complete=False)
-    return record_batches(files, intervals.containing(None, beginning), {})
+    return record_batches(files, DataInterval(beginning, beginning + timedelta(days=1)), {})
 
 
 def _source(settings: Settings, name: str) -> Any:
     """Give the source of an experiment; None where this project does not have it."""
+    found = _declared(settings, name)
+    return found.source if found else None
+
+
+def _declared(settings: Settings, name: str) -> Experiment | None:
+    """Find an experiment; None where this project does not have it, or it is broken."""
     from diurnal.experiment import find
 
     try:
-        return find(name, settings.experiments).source
+        return find(name, settings.experiments)
     except (NotFound, DeclarationError):
         return None
+
+
+def on_its_clocks(rows: list[dict[str, Any]], settings: Settings, name: str) -> list[dict[str, Any]]:
+    """Show the data intervals of rows in the timezone that their experiment declares; where there is none, in UTC.
+
+    The experiment is looked for only if a run's name has an offset: its file may import what takes seconds.
+    """
+    from diurnal import clocks
+
+    found = _declared(settings, name) if any(_OFFSET.search(row["run_id"]) for row in rows) else None
+    if found is None:
+        return rows
+    ends = ("data_interval_start", "data_interval_end")
+    zone = clocks.zone(found.timezone)
+    return [row | {end: row[end].astimezone(zone) for end in ends if end in row} for row in rows]
+
+
+def first_intervals(experiment: Experiment) -> list[str]:
+    """Say which data intervals come first, from the start date or now, and in which one clocks change next."""
+    from diurnal import clocks
+
+    calendar, now = experiment.calendar, datetime.now(UTC)
+    first = calendar.since(experiment.start_date) if experiment.start_date else calendar.last_complete(now)
+    shown = [first, calendar.following(first)]
+    changes = (change.instant for change in clocks.changes(experiment.timezone))
+    shown += [calendar.containing(change) for change in changes if change > max(now, shown[-1].end)][:1]
+    return [_described(one) for one in shown]
+
+
+def _described(interval: DataInterval) -> str:
+    begin, end = interval.local.start, interval.local.end
+    hours = (interval.end - interval.start).total_seconds() / 3600
+    return f"{interval}: {begin:%Y-%m-%d %H:%M %Z} to {end:%Y-%m-%d %H:%M %Z}, {hours:g} h"
 
 
 def whoami() -> str:

@@ -94,6 +94,7 @@ def list_(json_: bool) -> None:
         {
             "name": e.name,
             "schedule": None if e.schedule is None else str(e.schedule),
+            "timezone": e.timezone,
             "target": e.target,
             "window": e.window,
             "promotion": e.promotion,
@@ -126,6 +127,7 @@ def check(name: str, data: bool, date: str | None, json_: bool) -> None:
     report, faults, experiment = checking.check_all(experiment, settings.connections())
     if faults and not data:
         raise faults[0]
+    report["intervals"] = choosing.first_intervals(experiment)
     if data:
         tried = choosing.dry_run(experiment, date, settings)
         report |= {"batch": f"{tried.n_rows} rows", "tried": tried.tried}
@@ -194,7 +196,8 @@ def runs(name: str, json_: bool) -> None:
     from diurnal.cli import choosing, printing
 
     with _stores() as stores:
-        printing.rows(choosing.runs(stores, _known(stores, name)), json_, printing.RUN_COLUMNS)
+        found = choosing.on_its_clocks(choosing.runs(stores, _known(stores, name)), _settings(), name)
+        printing.rows(found, json_, printing.RUN_COLUMNS)
 
 
 @diurnal.command()
@@ -202,10 +205,11 @@ def runs(name: str, json_: bool) -> None:
 @as_json
 def models(name: str, json_: bool) -> None:
     """List the published versions of an experiment's model."""
-    from diurnal.cli import printing
+    from diurnal.cli import choosing, printing
 
     with _stores() as stores:
-        printing.rows(stores.warehouse.versions(_known(stores, name)), json_, printing.MODEL_COLUMNS)
+        found = choosing.on_its_clocks(stores.warehouse.versions(_known(stores, name)), _settings(), name)
+        printing.rows(found, json_, printing.MODEL_COLUMNS)
 
 
 @diurnal.command()

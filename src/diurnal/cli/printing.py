@@ -147,7 +147,7 @@ def replayed(found: Replay, json_: bool) -> None:
 def not_enough(interval: DataInterval, lacking: NotEnoughData, json_: bool) -> None:
     """Print that a run ended without a result, as its window is too small."""
     if json_:
-        row = {"state": "not enough data", "data_interval_start": interval.start, "reason": lacking.message}
+        row = {"state": "not enough data", "data_interval_start": interval.local.start, "reason": lacking.message}
         click.echo(json.dumps(row, indent=2, default=_jsonable))
     else:
         click.echo(f"diurnal: note: {lacking}", err=True)
@@ -182,7 +182,11 @@ def backfilled(done: choosing.Done, json_: bool) -> None:
     listed = []
     for interval, outcome, refusal in done:
         state = _MISSED[type(refusal)] if refusal else "already done" if outcome and outcome.already else "done"
-        row = choosing.as_row(outcome) if outcome else {"data_interval_start": interval.start, "reason": str(refusal)}
+        row = (
+            choosing.as_row(outcome)
+            if outcome
+            else {"data_interval_start": interval.local.start, "reason": str(refusal)}
+        )
         listed.append({"state": state, **row})
     scores = ["test_score", "twin_score", "champion_score"]
     rows(listed, json_, ["data_interval_start", "state", "version", *scores, "promoted", "reason"])

@@ -6,14 +6,17 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from numbers import Real
 from typing import Any
 
+from diurnal import clocks, ticks
 from diurnal.contract.names import is_legal
 from diurnal.errors import DeclarationError, UsageError, nearest
 from diurnal.experiment.needs import SPLITS, refuse_contradictions
-from diurnal.intervals import check_schedule, read_moment
+from diurnal.intervals import read_moment
+from diurnal.schedules import check_schedule
+from diurnal.sources.rules import zone
 from diurnal.sources.spark import takes_session
 from diurnal.values import Limits
 
@@ -27,6 +30,7 @@ PROMOTIONS = (
 )  # those that promotion.py can decide; a test compares
 NEW_COLUMNS = ("refuse", "ignore", "accept")
 _LATER = ("proven",)
+_NAMES_OF_UTC = ("UTC", "Etc/UTC", "Etc/UCT", "UCT", "Etc/Zulu", "Zulu", "Universal", "Etc/Universal")
 
 
 def checked(declared: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, Any]:
@@ -46,6 +50,8 @@ def checked(declared: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, An
         if declared[name] is REQUIRED:
             raise DeclarationError(f"@experiment needs {name}=", advice=f"add, say, {name}={example}")
     arguments = {name: _RULES[name](name, value) for name, value in declared.items()}
+    arguments["start_date"] = _start_date("start_date", declared["start_date"], arguments["timezone"])
+    ticks.refuse_unstable(arguments["schedule"], arguments["timezone"])
     for name in ("key", "drop"):
         if arguments["target"] in arguments[name]:
             raise DeclarationError(
@@ -131,17 +137,22 @@ def _schedule(name: str, value: Any) -> Any:  # noqa: ARG001 - all rules are cal
     return value
 
 
-def _start_date(name: str, value: Any) -> datetime | None:
+def _timezone(name: str, value: Any) -> str:
+    known = zone(name, "UTC" if value is None else value, "@experiment") or "UTC"
+    return "UTC" if known in _NAMES_OF_UTC else known
+
+
+def _start_date(name: str, value: Any, timezone: str = "UTC") -> datetime | None:
     advice = 'write "2026-01-01", or a datetime with a timezone'
     if value is None:
         return None
     if isinstance(value, str):
         try:
-            value = read_moment(value)[0]
+            value = read_moment(value, timezone)[0]
         except UsageError as error:
             raise DeclarationError(f"{name}={error.message}", advice=advice) from None
     elif isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time(tzinfo=UTC))
+        value = clocks.midnight(value, timezone)
     if not isinstance(value, datetime) or value.tzinfo is None or value.microsecond:
         raise _refuse(name, value, "a date, or a time in whole seconds with a timezone", advice)
     return value.astimezone(UTC)
@@ -252,6 +263,7 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "drop": _columns,
     "duplicates": _duplicates,
     "schedule": _schedule,
+    "timezone": _timezone,
     "start_date": _start_date,
     "catchup": _flag,
     "retries": _at_least(0),

@@ -22,7 +22,8 @@ from diurnal.experiment.arguments import REQUIRED, checked
 from diurnal.experiment.code import Code
 from diurnal.experiment.digest import code_of, files_of, source_text
 from diurnal.experiment.splitters import refuse_unmet
-from diurnal.intervals import Schedule
+from diurnal.intervals import Calendar
+from diurnal.schedules import Schedule
 from diurnal.values import Limits
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
@@ -44,9 +45,9 @@ class Experiment:
         Where it was declared.
     line : int
         On which line it begins.
-    source, target, key, drop, duplicates, schedule, start_date, catchup, retries, max_active_runs, window, test_size, \
-    sample, groups, sample_weight, order_by, split, promotion, tuning_tasks, trusted, new_columns, checks, limits, \
-    tags, owner
+    source, target, key, drop, duplicates, schedule, timezone, start_date, catchup, retries, max_active_runs, window, \
+    test_size, sample, groups, sample_weight, order_by, split, promotion, tuning_tasks, trusted, new_columns, checks, \
+    limits, tags, owner
         As declared, in one form each: columns and texts are tuples, the start date is in UTC.
     """
 
@@ -61,6 +62,7 @@ class Experiment:
     drop: tuple[str, ...]
     duplicates: Duplicates | None
     schedule: Schedule
+    timezone: str
     start_date: datetime | None
     catchup: bool
     retries: int
@@ -153,6 +155,11 @@ class Experiment:
         """The columns that a fit needs beside features and target."""
         return Metadata(self.groups, self.sample_weight, self.order_by)
 
+    @property
+    def calendar(self) -> Calendar:
+        """What cuts time into its data intervals."""
+        return Calendar(self.schedule, self.start_date, self.timezone)
+
     @cached_property
     def code(self) -> Code:
         """Its code and what it declares about its numbers, as they were when first asked for."""
@@ -187,6 +194,7 @@ def experiment(
     drop: str | Sequence[str] = (),
     duplicates: Duplicates | None = None,
     schedule: Schedule = "@daily",
+    timezone: str = "UTC",
     start_date: datetime | date | str | None = None,
     catchup: bool = False,
     retries: int = 5,
@@ -226,9 +234,12 @@ def experiment(
         sample of its own. None: ``"drop"`` if at least 99 % of the rows of the first batch are distinct in their
         features, else ``"keep"``; the contract then fixes it.
     schedule : str, timedelta or None
-        Airflow's presets and cron expressions, in UTC; None: by hand only.
+        Airflow's presets and cron expressions, on the clocks of `timezone`; None: by hand only.
+    timezone : str
+        Where days begin and end: a name in the tz database, as in ``"America/New_York"``. Schedules, dates, the names
+        of data intervals and the times that a source is given follow its clocks.
     start_date : str, date or datetime, optional
-        The first data interval starts here, in UTC.
+        The first data interval starts here; a date is midnight in `timezone`.
     catchup : bool
         Whether Airflow runs the data intervals since `start_date` that it has missed.
     retries, max_active_runs : int

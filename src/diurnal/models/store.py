@@ -29,7 +29,7 @@ from diurnal.models.versions import library_versions, refuse_other_versions
 from diurnal.values import DataInterval
 
 _CARD = "model.json"  # for people and other tools; our reader never looks at it
-_PATH = re.compile(r"[A-Za-z0-9_][\w.-]*/\d+T\d{6}Z-[0-9a-f]{12}", re.ASCII)
+_PATH = re.compile(r"[A-Za-z0-9_][\w.-]*/\d+T\d{6}(?:Z|[+-]\d{4,6})-[0-9a-f]{12}", re.ASCII)
 
 
 class Models:

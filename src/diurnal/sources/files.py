@@ -31,9 +31,10 @@ class Files:
     Parameters
     ----------
     pattern : str
-        A path, or any URL of fsspec, with the interval's ``{start:%Y-%m-%d}`` and ``{end:...}`` (in UTC) and with
-        ``*``, ``?`` and ``[...]``; matching files are read in the order of their names. A relative path is relative to
-        the project's folder, which holds ``diurnal.toml``; without a project, to the working directory.
+        A path, or any URL of fsspec, with the interval's ``{start:%Y-%m-%d}`` and ``{end:...}`` (in the experiment's
+        timezone) and with ``*``, ``?`` and ``[...]``; matching files are read in the order of their names. A
+        relative path is relative to the project's folder, which holds ``diurnal.toml``; without a project, to the
+        working directory.
     format : str, optional
         ``"csv"``, ``"json"``, ``"jsonl"``, ``"parquet"``, ``"feather"`` or ``"excel"``; by default, what the suffix
         says.

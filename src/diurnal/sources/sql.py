@@ -48,7 +48,8 @@ class Sql:
     Parameters
     ----------
     query : str
-        A SELECT in which ``:start`` and ``:end`` stand for the ends of the data interval, as instants.
+        A SELECT in which ``:start`` and ``:end`` stand for the ends of the data interval, as instants; on SQLite, as
+        text that clocks of the experiment's timezone show.
     connection : str
         The id of the connection; its URI is the deployment's. ``postgresql://...``, or what SQLAlchemy knows.
     timezone : str, optional

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
+from diurnal import clocks
 from diurnal.errors import UsageError
 
 
 @dataclass(frozen=True, order=True)
 class DataInterval:
-    """The span of data that a run is about: half-open, ``[start, end)``, in UTC.
+    """The span of data that a run is about: half-open, ``[start, end)``.
+
+    Two intervals are equal if their instants are, whatever their timezone.
 
     Parameters
     ----------
     start, end : datetime
         Timezone-aware; they are turned to UTC.
+    timezone : str
+        Whose days it counts: its names and :attr:`local` follow the clocks of this timezone.
 
     Raises
     ------
@@ -34,6 +39,7 @@ class DataInterval:
 
     start: datetime
     end: datetime
+    timezone: str = field(default="UTC", compare=False)
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):
@@ -48,13 +54,65 @@ class DataInterval:
             raise UsageError(f"a data interval ends after it starts; this one is {self.start} to {self.end}")
 
     @property
+    def local(self) -> DataInterval:
+        """The same interval as a source is given it: `start` and `end` are on the clocks of the timezone.
+
+        The length of the interval is the difference of its own ends. Of two times of one timezone, Python subtracts
+        what clocks show, which is 24 hours on a day of 23.
+
+        Examples
+        --------
+        >>> from diurnal.intervals import Calendar
+        >>> day = Calendar("@daily", timezone="Europe/Berlin").on("2026-03-29").local
+        >>> print(f"{day.start:%Y-%m-%d %H:%M %Z}, {day.end:%Y-%m-%d %H:%M %Z}")
+        2026-03-29 00:00 CET, 2026-03-30 00:00 CEST
+        """
+        return self if self.timezone == "UTC" else _Local(self.start, self.end, self.timezone)
+
+    def on_clocks_of(self, timezone: str) -> DataInterval:
+        """Give the same interval in another timezone."""
+        return replace(self, timezone=timezone)
+
+    @property
     def key(self) -> str:
-        """The start as a name for folders, sortable and free of colons."""
-        return self.start.strftime("%Y%m%dT%H%M%SZ")
+        """The start as a name for folders, free of colons; sortable within a day of 24 hours.
+
+        Examples
+        --------
+        >>> from diurnal.intervals import Calendar
+        >>> Calendar("@daily", timezone="America/New_York").on("2026-03-08").key
+        '20260308T000000-0500'
+        """
+        shown = self.start.astimezone(clocks.zone(self.timezone)).strftime("%Y%m%dT%H%M%S%z")
+        return shown.replace("+0000", "Z")
 
     def __str__(self) -> str:
-        midnights = all((t.hour, t.minute, t.second, t.microsecond) == (0, 0, 0, 0) for t in (self.start, self.end))
-        if midnights and (self.end - self.start).days == 1:
-            return self.start.strftime("%Y-%m-%d")
-        form = "%Y-%m-%d" if midnights else "%Y-%m-%dT%H:%M:%SZ"
-        return f"{self.start.strftime(form)}/{self.end.strftime(form)}"
+        begin, end = (clocks.local(moment, self.timezone).date() for moment in (self.start, self.end))
+        whole_days = self.start == clocks.midnight(begin, self.timezone) and self.end == clocks.midnight(
+            end, self.timezone
+        )
+        if whole_days and end - begin == timedelta(days=1):
+            return begin.isoformat()
+        if whole_days:
+            return f"{begin}/{end}"
+        return "/".join(named(moment, self.timezone) for moment in (self.start, self.end))
+
+
+class _Local(DataInterval):
+    """A data interval whose times are on the clocks of its timezone."""
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            object.__setattr__(self, name, getattr(self, name).astimezone(clocks.zone(self.timezone)))
+
+
+def named(moment: datetime, timezone: str) -> str:
+    """Name an instant, to the second, as the clocks of a timezone show it.
+
+    Examples
+    --------
+    >>> named(datetime(2026, 3, 8, 11, tzinfo=UTC), "America/New_York"), named(datetime(2026, 3, 8, tzinfo=UTC), "UTC")
+    ('2026-03-08T07:00:00-04:00', '2026-03-08T00:00:00Z')
+    """
+    shown = moment.astimezone(clocks.zone(timezone)).isoformat(timespec="seconds")
+    return shown.replace("+00:00", "Z")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import array, insert
 
+from diurnal.errors import UsageError
 from diurnal.values import DataInterval, Package
 from diurnal.warehouse.connected import Connected, Row
 from diurnal.warehouse.tables import heads, packages, splits
@@ -31,6 +32,11 @@ class Batches(Connected):
         -------
         int
             The epoch: the fence that the attempt's writes carry.
+
+        Raises
+        ------
+        UsageError
+            If it has no batch yet, and another data interval that has one overlaps it: rows would count twice.
         """
         first = insert(heads).values(
             experiment=experiment,
@@ -42,9 +48,13 @@ class Batches(Connected):
         claimed = first.on_conflict_do_update(
             index_elements=[heads.c.experiment, heads.c.data_interval_start],
             set_={"epoch": heads.c.epoch + 1, "claimed_by": by, "claimed_at": sa.func.clock_timestamp()},
-        ).returning(heads.c.epoch)
+        ).returning(heads.c.epoch, heads.c.batch_digest, _nearest(experiment, interval))
         with self.transaction("claim", experiment) as connection:
-            return int(connection.execute(claimed).scalar_one())
+            epoch, batch, nearest = connection.execute(claimed).one()
+            begin, end = nearest or (interval.start, interval.start)
+            if batch is None and end > interval.start:
+                raise _overlapping(experiment, interval, DataInterval(begin, end, interval.timezone))
+            return int(epoch)
 
     def keep_batch(self, experiment: str, interval: DataInterval, epoch: int, package: Package) -> None:
         """Make a package the batch of a data interval. One that was its batch before is kept, but no longer pointed at.
@@ -155,6 +165,31 @@ class Batches(Connected):
 
 def _is_head(experiment: str, start: datetime) -> sa.ColumnElement[bool]:
     return (heads.c.experiment == experiment) & (heads.c.data_interval_start == start)
+
+
+def _nearest(experiment: str, interval: DataInterval) -> sa.ScalarSelect[list[datetime]]:
+    """Give both ends of the newest other data interval that begins before this one ends, and has a batch.
+
+    As those that have one do not overlap each other, it is the only one to look at.
+    """
+    other = heads.alias()
+    ends = sa.select(array([other.c.data_interval_start, other.c.data_interval_end]))
+    begun = ends.where(
+        other.c.experiment == experiment,
+        other.c.data_interval_start < interval.end,
+        other.c.data_interval_start != interval.start,
+        other.c.batch_digest.is_not(None),
+    )
+    return begun.order_by(other.c.data_interval_start.desc()).limit(1).scalar_subquery()
+
+
+def _overlapping(experiment: str, interval: DataInterval, other: DataInterval) -> UsageError:
+    return UsageError(
+        f"the data interval {interval} overlaps {other}, which has a batch: the rows of both would count twice. "
+        f"The schedule or the timezone of {experiment} was changed",
+        advice=f"go on behind the old ones, as `diurnal run {experiment} --next` does, or begin anew: give the "
+        "experiment another name",
+    )
 
 
 def _register(connection: sa.Connection, experiment: str, interval: DataInterval, roles: dict[str, Package]) -> None:

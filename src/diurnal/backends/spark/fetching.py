@@ -53,7 +53,7 @@ def bring_in(day: Reader, contract: Contract | None, task: Task) -> BroughtIn | 
     """Fetch, check and keep a batch on the executors; None where its source is none that Spark reads."""
     experiment = day.experiment
     with blaming("the source", outside=True):
-        frame = frame_of(experiment.source, day.interval, day.stores.connections)
+        frame = frame_of(experiment.source, day.interval.local, day.stores.connections)
     if frame is None:
         return None
     with _travelling(experiment), _spooled(day, frame) as (rows, header):
@@ -81,7 +81,7 @@ def bring_in(day: Reader, contract: Contract | None, task: Task) -> BroughtIn | 
 def stream(day: Reader) -> Iterator[pa.RecordBatch] | None:
     """Stream a batch whose source Spark reads; None where it is none that Spark reads."""
     with blaming("the source", outside=True):
-        frame = frame_of(day.experiment.source, day.interval, day.stores.connections)
+        frame = frame_of(day.experiment.source, day.interval.local, day.stores.connections)
     return None if frame is None else _streamed(day, frame)
 
 

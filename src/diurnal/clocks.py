@@ -1,0 +1,115 @@
+"""Instants, and the clocks of a timezone.
+
+A clock that is set back shows an hour twice, and one that is set forward skips one. A local time that is shown twice
+means its second instant. One that is skipped means the instant as long after the change as the time lies after the
+beginning of the gap. Airflow's ``CronDataIntervalTimetable`` reads both so, and data intervals are to be the same in
+the command line and in Airflow.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+_WEEK = timedelta(weeks=1)
+_YEARS = (2024, 2038)  # after these, the rules of the tz database repeat
+
+
+class Change(NamedTuple):
+    """A change of a timezone's offset from UTC: the instant, and the offsets before and after."""
+
+    instant: datetime
+    before: timedelta
+    after: timedelta
+
+
+@lru_cache(maxsize=64)
+def zone(timezone: str) -> tzinfo:
+    """Give a timezone by its name in the tz database."""
+    return UTC if timezone == "UTC" else ZoneInfo(timezone)
+
+
+def instant(local: datetime, timezone: str) -> datetime:
+    """Give the instant that a time on the clocks of a timezone means.
+
+    Parameters
+    ----------
+    local : datetime
+        Without timezone.
+    timezone : str
+        Name in the tz database.
+
+    Returns
+    -------
+    datetime
+        In UTC.
+
+    Examples
+    --------
+    >>> print(instant(datetime(2026, 11, 1, 1, 30), "America/New_York"))  # shown twice
+    2026-11-01 06:30:00+00:00
+    >>> print(instant(datetime(2026, 3, 8, 2, 30), "America/New_York"))  # skipped: 03:30 on the clocks
+    2026-03-08 07:30:00+00:00
+    """
+    if timezone == "UTC":
+        return local.replace(tzinfo=UTC)
+    # by PEP 495, the first reading of a skipped time has the offset before the change, and is the later instant
+    return max(local.replace(tzinfo=zone(timezone), fold=fold).astimezone(UTC) for fold in (0, 1))
+
+
+def midnight(day: date, timezone: str) -> datetime:
+    """Give the instant at which a day begins.
+
+    Examples
+    --------
+    >>> print(midnight(date(2026, 3, 29), "Europe/Berlin"))
+    2026-03-28 23:00:00+00:00
+    """
+    return instant(datetime.combine(day, time()), timezone)
+
+
+def local(moment: datetime, timezone: str) -> datetime:
+    """Give what the clocks of a timezone show at an instant, without timezone."""
+    return moment.astimezone(zone(timezone)).replace(tzinfo=None, fold=0)
+
+
+def offset(moment: datetime, timezone: str) -> timedelta:
+    """Give the offset from UTC at an instant.
+
+    Examples
+    --------
+    >>> offset(datetime(2026, 7, 1, tzinfo=UTC), "Europe/Berlin") / timedelta(hours=1)
+    2.0
+    """
+    return moment.astimezone(zone(timezone)).utcoffset() or timedelta()
+
+
+@lru_cache(maxsize=64)
+def changes(timezone: str) -> tuple[Change, ...]:
+    """Give the changes of a timezone's offset from 2024 to 2037.
+
+    Examples
+    --------
+    >>> [str(change.instant) for change in changes("Europe/Berlin")[:2]]
+    ['2024-03-31 01:00:00+00:00', '2024-10-27 01:00:00+00:00']
+    >>> changes("Asia/Kolkata")
+    ()
+    """
+    begin, end = (datetime(year, 1, 1, tzinfo=UTC) for year in _YEARS)
+    weeks = [begin + i * _WEEK for i in range((end - begin) // _WEEK)]
+    changed = [week for week in weeks if offset(week, timezone) != offset(week + _WEEK, timezone)]
+    return tuple(_within(week, week + _WEEK, timezone) for week in changed)
+
+
+def _within(begin: datetime, end: datetime, timezone: str) -> Change:
+    """Find the one change between two instants."""
+    before, after = offset(begin, timezone), offset(end, timezone)
+    while end - begin > timedelta(seconds=1):
+        middle = begin + (end - begin) // 2
+        if offset(middle, timezone) == before:
+            begin = middle
+        else:
+            end = middle
+    return Change(end.replace(microsecond=0), before, after)
