@@ -49,7 +49,7 @@ class Form:
     """How the source writes its rows at a time: the name and the kind of each column that it has, by what it means."""
 
     names: dict = field(default_factory=lambda: {"x": "x", "count": "count", "place": "place", "label": "label"})
-    fractions: bool = False
+    fractions: int | None = None
     classes: tuple = ("no", "yes")
 
     def rows(self, ids):
@@ -61,8 +61,9 @@ class Form:
             "place": [("north", "south", "west")[int(i) % 3] for i in ids],
             "label": [self.classes[int(i * 7 % 11) % len(self.classes)] for i in ids],
         }
-        if self.fractions:
-            cells["count"] = [n + 0.5 * (i % 3 == 0) for i, n in zip(ids, cells["count"], strict=True)]
+        if self.fractions is not None:  # of rows that are new since then: another cell would make it another row
+            since = self.fractions
+            cells["count"] = [n + 0.5 * (i >= since and i % 3 == 0) for i, n in zip(ids, cells["count"], strict=True)]
         had = {name: cells[what] for what, name in self.names.items() if what in cells}
         rows = pd.DataFrame({"row": list(ids), **had})
         for what, name in self.names.items():
@@ -155,7 +156,8 @@ class Changing(RuleBasedStateMachine):
             self.renames = {names[what]: new}
             self.form = replace(self.form, names={**names, what: new})
         elif change == "widen":
-            self.form = replace(self.form, fractions=True)
+            newest = max(i for _, ids in self.brought.values() for i in ids)
+            self.form = replace(self.form, fractions=self.form.fractions or newest + 1)
         elif change == "class":
             self.form = replace(self.form, classes=("maybe", "no", "yes"))
 

@@ -498,7 +498,7 @@ def test_newest_row_of_a_key_is_learnt_and_known_ones_are_not_compared(opened, t
 def test_contract_changes_are_accepted_and_read_through_as_on_one_machine(opened, tmp_path, warehouse_url, another_url):
     from diurnal import accepting
 
-    frames, digests = {}, {}
+    frames, digests, counts = {}, {}, {}
     for kind, url in (("spark", warehouse_url), ("sklearn", another_url)):
         project = Project.make(tmp_path / kind, url)
         (project.folder / "diurnal.toml").write_text('[diurnal]\nspark = "local[2]"\n')
@@ -524,7 +524,19 @@ def test_contract_changes_are_accepted_and_read_through_as_on_one_machine(opened
         else:
             rows = data.X[["age", "mm", "weight"]]
         frames[kind] = rows.sort_values(["mm", "age"]).reset_index(drop=True)
+        bring_parquet(
+            project, "2026-11-03", later.drop(columns="pressure").assign(weight=1.5)
+        )  # the same, less a feature
+        the_day = Day(project.experiment(), day("2026-11-03"), stores, by="test")
+        accepting.accept(the_day, {}, "a test")
+        batch, samples = fetched(project, stores, "2026-11-03")
+        made, learnt = the_day.schema, [package for _, package in batch.window[:2]]
+        data = backend.read(the_day, samples.train, made, without=samples.test)
+        fresh = backend.unseen(the_day, samples.test[-1], learnt, made)
+        counts[kind] = [data.n_rows, fresh.n_rows]
+        assert fresh.n_rows < 20, "rows that came again without a feature are known by the others"
     assert digests["spark"] == digests["sklearn"]
+    assert counts["spark"] == counts["sklearn"]
     pd.testing.assert_frame_equal(frames["spark"], frames["sklearn"])
 
 
