@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from diurnal import flow, steps, upkeep
+from diurnal import faults, flow, steps, upkeep
 from diurnal.day import Day
-from diurnal.errors import CodeChanged
+from diurnal.errors import CodeChanged, TryAgainLater
 from diurnal.experiment import Code, find
 from projects import EXPERIMENT, Project, day, patients
 
@@ -280,3 +280,36 @@ def test_kept_code_is_verified_and_stays(project, stores):
     done = project.command("replay", "clinic", "1")
     assert done.returncode == 65
     assert "is not what its name says" in done.stderr
+
+
+def test_verify_repairs_rows_of_the_warehouse(project, stores):
+    rows = project.bring("2026-11-01")
+    project.run("2026-11-01", stores)
+    project.bring("2026-11-01", rows.head(200))
+    with pytest.raises(TryAgainLater), armed("full@warehouse.load:before"):
+        project.run("2026-11-01", stores)  # the pointer is on the correction, the view shows the first batch
+    with psycopg.connect(project.warehouse_url) as connection:
+        connection.execute("update batch_rows_clinic set age = age + 1 where patient = '2026-11-01-0003'")
+    states = {finding.state for finding in upkeep.verify(stores)}
+    assert states == {"good", "damaged"}
+    done = project.command("verify", "--repair")
+    assert done.returncode == 0, done.stdout
+    assert "repaired load 1 of 2026-11-01T00:00Z of clinic, which was damaged" in done.stderr
+    assert shown(project) == 200
+    with psycopg.connect(project.warehouse_url) as connection:
+        connection.execute("update batch_rows_clinic set age = age + 1 where patient = '2026-11-01-0003'")
+    assert project.command("verify").returncode == 65
+    assert project.command("verify", "--repair").returncode == 0
+    assert shown(project) == 200
+    project.bring("2026-11-01", rows)
+    assert project.run("2026-11-01", stores).already
+    assert shown(project) == 240
+
+
+@contextlib.contextmanager
+def armed(fault):
+    faults.arm(fault)
+    try:
+        yield
+    finally:
+        faults.arm(None)

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import ConfigurationError, DiurnalError
-from diurnal.values import DataInterval, Package
+from diurnal.values import DataInterval, Package, Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,41 +66,103 @@ def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
     for row in _of(stores.warehouse.versions(), experiment):
         state = _state(stores.models.digest_of(row["path"]), row["digest"])
         yield Finding("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
+    yield from (one.finding for one in _loads(stores, experiment, packages))
+
+
+def repair(stores: Stores, experiment: str | None = None, *, by: str) -> Iterator[Finding]:
+    """Load batches again whose rows in the warehouse are damaged, or not those of the interval's batch.
+
+    The view shows the former rows until the new ones are complete. An attempt that is under way for one of the data
+    intervals is superseded.
+
+    Parameters
+    ----------
+    stores : Stores
+        What to repair.
+    experiment : str, optional
+        Only this experiment's.
+    by : str
+        Who asks for it.
+
+    Yields
+    ------
+    Finding
+        One for each load that was replaced, with the state that it had.
+    """
+    for one in list(_loads(stores, experiment, _of(stores.warehouse.packages(), experiment))):
+        if one.finding.state in ("damaged", "outdated"):
+            _load_again(stores, one, by)
+            yield one.finding
+
+
+def _load_again(stores: Stores, one: _Load, by: str) -> None:
+    name, warehouse, batch = one.finding.experiment, stores.warehouse, one.batch
+    epoch = warehouse.claim(name, one.interval, by=by)
+    run = Run("", name, one.interval, epoch, batch.digest, batch.digest, "")
+    damaged = one.finding.state == "damaged"
+    if damaged and not one.is_shown:
+        warehouse.discard_load(run, one.load_id)  # a run that has this batch again loads it again
+        return
+    columns, leading = stores.lake.schema(batch), {one.contract.target, *one.contract.key}
+    warehouse.load(
+        run,
+        batch,
+        columns,
+        stores.lake.batches(batch),
+        leading=leading,
+        contract=one.contract,
+        replacing=one.load_id if damaged else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Load:
+    """One complete load, beside the batch that its data interval has now."""
+
+    load_id: int
+    finding: Finding
+    interval: DataInterval
+    batch: Package
+    is_shown: bool
+    contract: Schema
+
+
+def _loads(stores: Stores, experiment: str | None, packages: list[dict[str, Any]]) -> Iterator[_Load]:
+    """Compare the rows of every complete load with its package."""
     loads = [row for row in _of(stores.warehouse.loads(), experiment) if row["state"] == "complete"]
     batches, contracts = _batches(stores, loads), _contracts(stores, loads)
     known = {
-        (row["experiment"], row["data_interval_start"], row["digest"]): Package(
-            row["path"], row["digest"], row["n_rows"]
-        )
+        (row["experiment"], row["data_interval_start"], row["digest"]): _package(row)
         for row in packages
         if row["role"] == "batch"
     }
     for row in loads:
-        name = f"load {row['load_id']} of {row['data_interval_start'].astimezone(UTC):%Y-%m-%dT%H:%MZ}"
-        package = known[row["experiment"], row["data_interval_start"], row["digest"]]
-        state = _load_state(stores, row, package, contracts[row["experiment"]])
-        if row["shown"] and batches[row["experiment"], row["data_interval_start"].astimezone(UTC)] != row["digest"]:
-            state = "outdated" if state == "good" else state
-        yield Finding("load", row["experiment"], name, state)
+        owner, start = row["experiment"], row["data_interval_start"]
+        package, (interval, batch) = known[owner, start, row["digest"]], batches[owner, start.astimezone(UTC)]
+        state = _load_state(stores, row, package, contracts[owner])
+        if row["shown"] and batch.digest != row["digest"] and state == "good":
+            state = "outdated"
+        finding = Finding("load", owner, f"load {row['load_id']} of {start.astimezone(UTC):%Y-%m-%dT%H:%MZ}", state)
+        yield _Load(row["load_id"], finding, interval, batch, row["shown"], contracts[owner])
 
 
-def _batches(stores: Stores, loads: list[dict[str, Any]]) -> dict[tuple[str, datetime], str]:
-    """Give the digest of each data interval's batch, as the warehouse points at it now."""
+def _batches(stores: Stores, loads: list[dict[str, Any]]) -> dict[tuple[str, datetime], tuple[DataInterval, Package]]:
+    """Give each data interval's batch, as the warehouse points at it now."""
     found = {}
     for experiment in {row["experiment"] for row in loads}:
         newest = max(row["data_interval_start"] for row in loads if row["experiment"] == experiment)
         upto = DataInterval(newest, newest + timedelta(seconds=1))  # only its start counts
         for interval, package in stores.warehouse.window(experiment, upto):
-            found[experiment, interval.start] = package.digest
+            found[experiment, interval.start] = (interval, package)
     return found
 
 
-def _contracts(stores: Stores, loads: list[dict[str, Any]]) -> dict[str, Schema | None]:
+def _contracts(stores: Stores, loads: list[dict[str, Any]]) -> dict[str, Schema]:
     """Give the newest version of the contract of each experiment that has loads."""
     from diurnal.contract import Schema
 
     found = {name: stores.warehouse.schema(name) for name in {row["experiment"] for row in loads}}
-    return {name: None if plain is None else Schema.from_dict(plain) for name, plain in found.items()}
+    return {name: Schema.from_dict(plain) for name, plain in found.items() if plain is not None}
 
 
 def _refuse_another(stores: Stores) -> None:
@@ -127,7 +189,7 @@ def _package(row: dict[str, Any]) -> Package:
     return Package(row["path"], row["digest"], row["n_rows"])
 
 
-def _load_state(stores: Stores, row: dict[str, Any], package: Package, contract: Schema | None) -> str:
+def _load_state(stores: Stores, row: dict[str, Any], package: Package, contract: Schema) -> str:
     """Compare the rows of a load with those of its package, whatever their order."""
     try:
         schema = stores.lake.schema(package)

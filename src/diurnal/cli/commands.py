@@ -298,14 +298,23 @@ def predict(model: str, file: str, output: str | None) -> None:
 
 @diurnal.command()
 @click.argument("name", metavar="[NAME]", required=False)
+@click.option(
+    "--repair", is_flag=True, help="First load batches again whose rows in the warehouse are not what the lake has."
+)
 @as_json
-def verify(name: str | None, json_: bool) -> None:
-    """Hash everything again and hold it against the warehouse."""
+def verify(name: str | None, repair: bool, json_: bool) -> None:
+    """Hash everything again and compare it with the warehouse.
+
+    What --repair cannot mend, a run of its data interval does: it makes lost samples, candidates and models again.
+    """
     from diurnal import upkeep
-    from diurnal.cli import printing
+    from diurnal.cli import choosing, printing
 
     with _stores() as stores:
-        found = [vars(finding) for finding in upkeep.verify(stores, _known(stores, name) if name else None)]
+        experiment = _known(stores, name) if name else None
+        for mended in upkeep.repair(stores, experiment, by=choosing.whoami()) if repair else ():
+            click.echo(f"repaired {mended.name} of {mended.experiment}, which was {mended.state}", err=True)
+        found = [vars(finding) for finding in upkeep.verify(stores, experiment)]
     bad = [row for row in found if row["state"] != "good"]
     if json_ or bad:
         printing.rows(found if json_ else bad, json_, ["kind", "experiment", "name", "state"])

@@ -40,6 +40,7 @@ class Loads(Connected):
         *,
         leading: Collection[str] = (),
         contract: Schema | None = None,
+        replacing: int | None = None,
     ) -> int:
         """Copy a package into the warehouse and show it as the batch of the run's data interval.
 
@@ -57,6 +58,9 @@ class Loads(Connected):
             The columns that are columns of the table even where these are more than PostgreSQL takes.
         contract : Schema, optional
             The newest version of the contract, which the view follows.
+        replacing : int, optional
+            A load of the package whose rows are damaged: it is not used again, and it is removed when the new one is
+            shown.
 
         Returns
         -------
@@ -72,13 +76,22 @@ class Loads(Connected):
         """
         with self.fenced_by(None, run) as connection:
             complete = load_id = _complete(connection, run, package)
-            if load_id is None:
+            if load_id is None or load_id == replacing:
+                complete = None
                 layout = view.prepared(connection, run.experiment, columns, leading, contract)
                 load_id = _begin(connection, run, package)
         if complete is None:
             self._copy(run, load_id, package, layout, batches)
         with self.fenced_by("load", run) as connection:
+            if replacing is not None:
+                _hide(connection, replacing)
+                _discard(connection, run.experiment, replacing)
             return _show(connection, run, package, load_id)
+
+    def discard_load(self, run: Run, load_id: int) -> None:
+        """Remove a load that the view does not show."""
+        with self.fenced_by("discard_load", run) as connection:
+            _discard(connection, run.experiment, load_id)
 
     def _copy(
         self, run: Run, load_id: int, package: Package, layout: Layout, batches: Iterable[pa.RecordBatch]
@@ -226,6 +239,10 @@ def _show(connection: sa.Connection, run: Run, package: Package, load_id: int) -
     head = (heads.c.experiment == run.experiment) & (heads.c.data_interval_start == run.interval.start)
     connection.execute(sa.update(heads).where(head).values(load_id=first or load_id))
     return first or load_id
+
+
+def _hide(connection: sa.Connection, load_id: int) -> None:
+    connection.execute(sa.update(heads).where(heads.c.load_id == load_id).values(load_id=None))
 
 
 def _discard(connection: sa.Connection, experiment: str, load_id: int) -> None:
