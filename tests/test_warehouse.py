@@ -178,15 +178,19 @@ def test_record_names_wrong_columns(warehouse):
         warehouse.record(run, {key: value for key, value in RESULT.items() if key != "scoring"})
 
 
-def test_finished_runs_are_counted_and_newest_is_known(warehouse):
-    assert warehouse.newest(NAME) is None
+def test_finished_runs_are_counted_and_settle_their_intervals(warehouse):
+    assert warehouse.settled(NAME) == {}
     for number in (2, 1):
         run, version = published(warehouse, number)
         assert warehouse.count_finished(NAME, run.interval, run.window_digest, run.code_digest) == 0
         warehouse.promote(run, version, decide(False), by="a test", evidence={})
         assert warehouse.count_finished(NAME, run.interval, run.window_digest, run.code_digest) == 1
-    claimed(warehouse, 3)
-    assert warehouse.newest(NAME) == day(2)
+    run = claimed(warehouse, 3)
+    assert warehouse.settled(NAME) == {day(n).start: day(n).end for n in (1, 2)}
+    warehouse.lacks(NAME, day(3), "all samples have one label")
+    assert sorted(warehouse.settled(NAME)) == [day(n).start for n in (1, 2, 3)]
+    warehouse.keep_batch(NAME, day(3), run.epoch, Package("path", "a" * 64, 3))
+    assert sorted(warehouse.settled(NAME)) == [day(n).start for n in (1, 2)], "another batch may be enough"
     assert [row["data_interval_start"].day for row in warehouse.runs(NAME)] == [3, 2]
     assert warehouse.runs("others") == []
 

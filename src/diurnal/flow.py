@@ -14,10 +14,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import BatchRefused, ConfigurationError, DiurnalError, NotAllowed, Problem, TryAgainLater
+from diurnal.errors import (
+    BatchRefused,
+    ConfigurationError,
+    DiurnalError,
+    NotAllowed,
+    NotEnoughData,
+    Problem,
+    TryAgainLater,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from diurnal.day import Day
+    from diurnal.experiment import Experiment
+    from diurnal.values import DataInterval
 
 Step = Callable[..., Any]
 Watch = Callable[[str, float], None]
@@ -117,6 +128,8 @@ def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) ->
     ------
     BatchRefused
         If the batch breaks its contract, or lies in the future.
+    UsageError
+        If the data interval begins before the experiment's start date.
     Superseded
         If another attempt has taken the run over.
     TryAgainLater
@@ -125,6 +138,7 @@ def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) ->
     from diurnal import steps
     from diurnal.values import Batch, Samples
 
+    refuse_early(day.experiment, day.interval)
     if now is not None:
         refuse_future(day, now, advice="wait for it, or say --allow-future")
 
@@ -163,6 +177,22 @@ def refuse_future(day: Day, now: datetime, *, advice: str) -> None:
         raise problem.at(f"{day.experiment.name} {day.interval}")
 
 
+def refuse_early(experiment: Experiment, interval: DataInterval) -> None:
+    """Refuse a data interval that begins before the start date: Airflow creates no task for it.
+
+    Raises
+    ------
+    UsageError
+        If it does.
+    """
+    start = experiment.start_date
+    if start is not None and interval.start < start:
+        raise UsageError(
+            f"the data interval {interval} begins before the start date of {experiment.name}, {start:%Y-%m-%dT%H:%MZ}",
+            advice=f"name a later one, or declare an earlier start_date in {experiment.place}",
+        ).at(f"{experiment.name} {interval}")
+
+
 def _outcome(day: Day, run_id: str, *, already: bool) -> Outcome:
     row = day.stores.warehouse.run(run_id)
     if row is None:
@@ -182,6 +212,8 @@ def at(day: Day, step: str) -> Iterator[None]:
     try:
         yield
     except DiurnalError as error:
+        if isinstance(error, NotEnoughData):
+            day.stores.warehouse.lacks(day.experiment.name, day.interval, error.message)
         error.at(place)
         raise
     except MemoryError as error:

@@ -75,6 +75,7 @@ class Storage(ExperimentTask):
     def work(self, context: Any) -> dict[str, str]:
         """Make it ready; gives where it is, without secrets."""
         with day_of(self.experiment, context) as day:
+            flow.refuse_early(self.experiment, day.interval)
             # The clock only refuses here; it never chooses.
             flow.refuse_future(day, datetime.now(UTC), advice="wait for it: its data cannot be complete")
             with flow.at(day, self.task_id), day.stores.lake.workspace():

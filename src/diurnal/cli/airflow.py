@@ -65,9 +65,10 @@ def status(json_: bool) -> None:
 @click.argument("name", metavar="NAME")
 @click.option("--date", default=None, help="The day, as 2026-11-23, or an instant; else the first without a result.")
 @click.option("--wait", is_flag=True, help="Wait for its success, and print the row that it wrote.")
+@click.option("--retry", is_flag=True, help="Begin a run again that is there, from fetch on, and wait for it.")
 @click.option("--timeout", default=900.0, show_default=True, type=click.FloatRange(min=1), help="Seconds to wait.")
 @click.option("--json", "json_", is_flag=True, help="Print the row as JSON, for machines.")
-def trigger(name: str, date: str | None, wait: bool, timeout: float, json_: bool) -> None:
+def trigger(name: str, date: str | None, wait: bool, retry: bool, timeout: float, json_: bool) -> None:
     """Ask the running Airflow for one run of the experiment NAME, over its REST API."""
     from diurnal.airflow.local import triggering
     from diurnal.cli import choosing, printing
@@ -76,9 +77,9 @@ def trigger(name: str, date: str | None, wait: bool, timeout: float, json_: bool
     home = _home()
     client, experiment = triggering.sign_in(home), find(name, home.settings.experiments)
     interval = _interval(experiment, home.settings, date)
-    run = triggering.trigger(client, experiment.name, interval)
-    click.echo(f"{interval}: the run {run.run_id} {'is asked for' if run.is_new else 'is there already'}", err=json_)
-    if wait:
+    run = triggering.trigger(client, experiment.name, interval, retry=retry)
+    click.echo(f"{interval}: the run {run.run_id} {run.said}", err=json_)
+    if wait or retry:
         run.wait(lambda line: click.echo(line, err=json_), timeout=timeout)
         wrote = [row for row in _results(experiment, home.settings) if row["data_interval_start"] == interval.start]
         printing.rows(choosing.on_its_clocks(wrote, home.settings, name), json_, printing.RUN_COLUMNS)
@@ -92,26 +93,24 @@ def _home() -> Home:
 
 
 def _interval(experiment: Experiment, settings: Settings, date: str | None) -> DataInterval:
-    """Choose the data interval of a date, else the first since the start date without a result.
+    """Choose the data interval of a date, else the first without a result, as ``diurnal run --next`` does."""
+    from diurnal import flow
+    from diurnal.cli import pending
+    from diurnal.settings import open_stores
 
-    Not the one after the newest run, as on the command line: Airflow's scheduler keeps up with the newest by itself.
-    """
-    calendar, begin = experiment.calendar, experiment.start_date
-    # The clock is read here, at the edge: to refuse what Airflow would not begin, and to choose for who names none.
-    now = datetime.now(UTC)
-    if date:
-        named = calendar.on(date)
-        if named.end > now:
-            raise UsageError(f"{named} is not over, and Airflow begins no run before", advice="give an earlier --date")
-        return named
-    last = calendar.last_complete(now)
-    if begin is None:
-        return last
-    done = {row["data_interval_start"] for row in _results(experiment, settings)}
-    one = calendar.since(begin)
-    while one.start in done and one.start < last.start:
-        one = calendar.following(one)
-    return one
+    if not date:
+        stores = open_stores(settings)
+        try:
+            chosen = pending.following(experiment, stores)
+        finally:
+            stores.warehouse.close()
+    else:
+        chosen = experiment.calendar.on(date)
+        # The clock is read here, at the edge: to refuse what Airflow would not begin.
+        if chosen.end > datetime.now(UTC):
+            raise UsageError(f"{chosen} is not over, and Airflow begins no run before", advice="give an earlier --date")
+    flow.refuse_early(experiment, chosen)
+    return chosen
 
 
 def _results(experiment: Experiment, settings: Settings) -> list[dict[str, Any]]:

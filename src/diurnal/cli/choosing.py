@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from diurnal.cli import pending
 from diurnal.errors import (
     BatchRefused,
     ConfigurationError,
@@ -36,32 +37,18 @@ _OFFSET = re.compile(r"-\d+T\d{6}[+-]\d{4}")
 Done = list[tuple["DataInterval", "Outcome | None", DiurnalError | None]]
 
 
-def interval(experiment: Experiment, stores: Stores, date: str | None, *, newest: bool) -> DataInterval:
-    """Choose the data interval: that of a date, the one after the newest run, or the last complete one."""
-    calendar = experiment.calendar
-    if date and newest:
+def interval(experiment: Experiment, stores: Stores, date: str | None, *, next_: bool) -> DataInterval:
+    """Choose the data interval: that of a date, the first without a result, or the last complete one."""
+    if date and next_:
         raise UsageError("--date and --next exclude each other", advice="give one of them")
     if date:
-        return calendar.on(date)
-    if newest:
-        last = stores.warehouse.newest(experiment.name)
-        if last is not None:
-            return calendar.following(last)
-        if experiment.start_date is not None:
-            return calendar.since(experiment.start_date)
-    # The clock is read here, at the edge, and only to choose which interval a person means who names none.
-    return calendar.last_complete(datetime.now(UTC))
+        return experiment.calendar.on(date)
+    return pending.following(experiment, stores) if next_ else pending.last_complete(experiment)
 
 
 def between(experiment: Experiment, first: str, last: str) -> list[DataInterval]:
     """Give the data intervals of some dates, both included."""
     return experiment.calendar.between(first, last)
-
-
-def following(experiment: Experiment, interval: DataInterval) -> DataInterval | None:
-    """Give the data interval after another one, if it is complete."""
-    later = experiment.calendar.following(interval)
-    return later if later.end <= datetime.now(UTC) else None
 
 
 def carry_out(
@@ -107,8 +94,7 @@ def dry_run(experiment: Experiment, date: str | None, settings: Settings) -> Dry
     from diurnal.day import Day
     from diurnal.settings import open_stores
 
-    calendar = experiment.calendar
-    chosen = calendar.on(date) if date else calendar.last_complete(datetime.now(UTC))
+    chosen = experiment.calendar.on(date) if date else pending.last_complete(experiment)
     stores = open_stores(settings, create=False)
     try:
         return dryrun.dry_run(Day(experiment, chosen, stores, by=whoami()))

@@ -141,27 +141,27 @@ def check(name: str, data: bool, date: str | None, json_: bool) -> None:
 @diurnal.command()
 @name_argument
 @click.option("--date", default=None, help="The day, as 2026-11-23, or an instant in ISO 8601; the last complete one.")
-@click.option("--next", "next_", is_flag=True, help="The first interval after the newest run that gives a result.")
+@click.option("--next", "next_", is_flag=True, help="The first interval that has no result.")
 @click.option("--force", is_flag=True, help="Make one more result even where there is one.")
 @click.option("--allow-future", is_flag=True, help="Take an interval that is not over yet.")
 @as_json
 def run(name: str, date: str | None, next_: bool, force: bool, allow_future: bool, json_: bool) -> None:
     """Carry out one day: fetch, split, tune, evaluate, record, refit, publish, promote."""
-    from diurnal.cli import choosing, printing
+    from diurnal.cli import choosing, pending, printing
     from diurnal.cli.progress import progress
     from diurnal.errors import NotEnoughData
 
     experiment = _find(name)
     options = {"force": force, "allow_future": allow_future}
     with _stores() as stores:
-        interval: DataInterval | None = choosing.interval(experiment, stores, date, newest=next_)
+        interval: DataInterval | None = choosing.interval(experiment, stores, date, next_=next_)
         while interval:
             try:
                 with progress([interval], json_) as watch:
                     outcome = choosing.carry_out(experiment, interval, stores, watch, **options)
             except NotEnoughData as lacking:
                 printing.not_enough(interval, lacking, json_)
-                interval = choosing.following(experiment, interval) if next_ else None
+                interval = pending.first_without_result(experiment, stores) if next_ else None
             else:
                 printing.outcome(outcome, json_, _settings(), stores)
                 break

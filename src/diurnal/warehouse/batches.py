@@ -67,7 +67,13 @@ class Batches(Connected):
         with self.fenced("keep_batch", experiment, interval.start, epoch) as connection:
             _register(connection, experiment, interval, {"batch": package})
             moved = sa.update(heads).where(_is_head(experiment, interval.start))
-            connection.execute(moved.values(batch_digest=package.digest, data_interval_end=interval.end))
+            connection.execute(moved.values(batch_digest=package.digest, data_interval_end=interval.end, lacking=None))
+
+    def lacks(self, experiment: str, interval: DataInterval, lacking: str) -> None:
+        """Keep why the batch of a data interval gave no result: its window holds too little. A new batch clears it."""
+        head = sa.update(heads).where(_is_head(experiment, interval.start))
+        with self.transaction(None, experiment) as connection:
+            connection.execute(head.values(lacking=lacking))
 
     def window(
         self, experiment: str, upto: DataInterval, *, last: int | None = None, since: datetime | None = None

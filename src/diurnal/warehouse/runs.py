@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from diurnal.errors import UsageError, nearest
 from diurnal.values import DataInterval, Run
 from diurnal.warehouse.connected import Connected, Row, one
-from diurnal.warehouse.tables import experiments, model_versions
+from diurnal.warehouse.tables import experiments, heads, model_versions
 
 _OWN = frozenset({"recorded_at", "decided_at", "promoted", "reason", "model_version"})  # the warehouse's to say
 
@@ -45,17 +46,19 @@ class Runs(Connected):
         with self.transaction() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def newest(self, experiment: str) -> DataInterval | None:
-        """Give the newest data interval that has a finished run."""
-        query = (
-            sa.select(experiments.c.data_interval_start, experiments.c.data_interval_end)
-            .where(experiments.c.experiment == experiment, experiments.c.decided_at.is_not(None))
-            .order_by(experiments.c.data_interval_start.desc())
-            .limit(1)
+    def settled(self, experiment: str) -> dict[datetime, datetime]:
+        """Give the data intervals that need no further run, from start to end.
+
+        They have a finished run, or their batch is kept and its window holds too little to learn from.
+        """
+        done = sa.select(experiments.c.data_interval_start, experiments.c.data_interval_end).where(
+            experiments.c.experiment == experiment, experiments.c.decided_at.is_not(None)
+        )
+        lacking = sa.select(heads.c.data_interval_start, heads.c.data_interval_end).where(
+            heads.c.experiment == experiment, heads.c.lacking.is_not(None)
         )
         with self.transaction() as connection:
-            found = connection.execute(query).one_or_none()
-        return DataInterval(*found) if found else None
+            return dict(tuple(row) for row in connection.execute(sa.union(done, lacking)))
 
     def record(self, run: Run, row: Mapping[str, Any]) -> Row:
         """Keep the result of a run.

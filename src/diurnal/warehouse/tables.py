@@ -41,6 +41,7 @@ heads = sa.Table(
     _needed("claimed_at", _INSTANT, _NOW),
     sa.Column("batch_digest", sa.Text()),
     sa.Column("load_id", sa.BigInteger()),
+    sa.Column("lacking", sa.Text()),
 )
 contracts = sa.Table(
     "contracts",

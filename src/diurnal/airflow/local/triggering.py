@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diurnal import errors
@@ -18,6 +18,7 @@ Say = Callable[[str], None]
 
 _TO_BE_PARSED = 60  # seconds until a new Dag file is known, twice the time between two looks
 _OVER = ("success", "failed")
+_ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")  # states of a task that stay
 
 
 def sign_in(home: Home) -> Client:
@@ -45,14 +46,20 @@ class DagRun:
         Whom to ask.
     dag_id, run_id : str
         Which one.
-    is_new : bool
-        Whether it is there because we asked for it.
+    state : str
+        ``"new"`` if it was made by this call, ``"again"`` if this call cleared it, else Airflow's.
     """
 
     client: Client
     dag_id: str
     run_id: str
-    is_new: bool
+    state: str
+
+    @property
+    def said(self) -> str:
+        """What is to be said of it."""
+        states = {"new": "is asked for", "again": "begins again, from its first task", "failed": "has failed already"}
+        return states.get(self.state, f"is there already ({self.state})")
 
     def wait(self, say: Say, *, timeout: float) -> None:
         """Wait for its success, and say how each task ends.
@@ -75,10 +82,10 @@ class DagRun:
         deadline = time.monotonic() + timeout
         while True:
             _, run = self.client.get("dags", self.dag_id, "dagRuns", self.run_id)
-            tasks = self._tasks()
+            tasks = self.tasks()
             for task in tasks:
                 line = _line(task)
-                if task["end_date"] and line not in told:
+                if task["state"] in _ENDED and line not in told:
                     told.add(line)
                     say(line)
             if run["state"] == "success":
@@ -90,7 +97,8 @@ class DagRun:
                 raise TryAgainLater(message, advice="see its page in Airflow; it goes on by itself")
             time.sleep(0.5)
 
-    def _tasks(self) -> list[dict[str, Any]]:
+    def tasks(self) -> list[dict[str, Any]]:
+        """Give its task instances, as the REST API does."""
         status, answer = self.client.get(
             "dags", self.dag_id, "dagRuns", self.run_id, "taskInstances", order_by="start_date", limit=1000
         )
@@ -103,7 +111,10 @@ class DagRun:
         if failed:
             kind, words = self._last_words(failed[0])
             message = f"{message} in {failed[0]['task_id']}:\n{words}"
-        error = DiurnalError(message, advice="mend it, then clear the failed task on the run's page in Airflow")
+        if self.state == "failed":
+            message = message.replace(" has failed", " had failed before this call", 1)
+        advice = "mend it, then repeat the command with --retry, or clear the run on its page in Airflow"
+        error = DiurnalError(message, advice=advice)
         error.exit_status = getattr(errors, kind, DiurnalError).exit_status
         return error
 
@@ -119,8 +130,19 @@ class DagRun:
         return kind, words if hasattr(errors, kind) else f"{kind}: {words}"
 
 
-def trigger(client: Client, dag_id: str, interval: DataInterval) -> DagRun:
-    """See to it that a Dag has a run of a data interval; one that is there already is given as it is.
+def trigger(client: Client, dag_id: str, interval: DataInterval, *, retry: bool = False) -> DagRun:
+    """See to it that a Dag has a run of a data interval.
+
+    Parameters
+    ----------
+    client : Client
+        Whom to ask.
+    dag_id : str
+        The Dag.
+    interval : DataInterval
+        What the run is about.
+    retry : bool
+        Whether a run that is there, and is over or has a failed task, begins again.
 
     Raises
     ------
@@ -135,14 +157,29 @@ def trigger(client: Client, dag_id: str, interval: DataInterval) -> DagRun:
         raise UsageError(f"the Dag {dag_id} is paused, so that no run of it starts", advice="unpause it in Airflow")
     start, end = interval.start.isoformat(), interval.end.isoformat()
     body = {"logical_date": start, "data_interval_start": start, "data_interval_end": end}
-    status, answer = client.post("dags", dag_id, "dagRuns", body=body)
+    status, answer = client.post("dags", dag_id, "dagRuns", body={**body, "note": f"data interval {interval}"})
     if status == 409:
         _, found = client.get("dags", dag_id, "dagRuns", logical_date_gte=start, logical_date_lte=start)
-        return DagRun(client, dag_id, found["dag_runs"][0]["dag_run_id"], is_new=False)
+        run = found["dag_runs"][0]
+        there = DagRun(client, dag_id, run["dag_run_id"], run["state"])
+        return _again(there) if retry else there
     if status != 200:
         message = f"Airflow refuses a run of {dag_id} for {interval}: {answer.get('detail')}"
         raise UsageError(message, advice="see the Dag's page in Airflow")
-    return DagRun(client, dag_id, answer["dag_run_id"], is_new=True)
+    return DagRun(client, dag_id, answer["dag_run_id"], "new")
+
+
+def _again(run: DagRun) -> DagRun:
+    """Clear all tasks of a run, `fetch` and what comes before it included; one that is going well is left alone."""
+    states = {task["state"] for task in run.tasks()}
+    if run.state not in _OVER and not states & {"failed", "upstream_failed", "up_for_retry"}:
+        return run
+    body = {"dry_run": False, "only_failed": False, "run_on_latest_version": True}
+    status, answer = run.client.post("dags", run.dag_id, "dagRuns", run.run_id, "clear", body=body)
+    if status != 200:
+        message = f"Airflow does not clear the run {run.run_id} of {run.dag_id}: {answer.get('detail')}"
+        raise UsageError(message, advice="see the run's page in Airflow")
+    return replace(run, state="again")
 
 
 def _known(client: Client, dag_id: str) -> dict[str, Any]:
