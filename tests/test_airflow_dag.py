@@ -25,6 +25,9 @@ def look(dag):
         "start": str(dag.start_date), "catchup": dag.catchup, "active": dag.max_active_runs, "tags": sorted(dag.tags),
         "doc": dag.doc_md, "file": dag.relative_fileloc, "owner": dag.owner,
         "kind": type(dag.timetable).__name__,
+        "params": sorted(dag.params),
+        "lines": {name: [len(task.inlets), len(task.outlets), len(task.on_failure_callback)]
+                  for name, task in dag.task_dict.items()},
         "serialized": len(str(DagSerialization.serialize_dag(dag))),
         "tune": task and {"retries": task.retries, "pool": task.pool, "queue": task.queue,
                           "config": task.executor_config, "delay": task.retry_delay.total_seconds(),
@@ -58,7 +61,7 @@ def look(folder):
 
 
 def dag_file(name, words=""):
-    return f"from diurnal.airflow import build_dag\ndag = build_dag({name!r}{words})\n"
+    return f"from diurnal.airflow import build_dag, champion\ndag = build_dag({name!r}{words})\n"
 
 
 def test_examples_load_and_have_the_days_shape(tmp_path):
@@ -84,7 +87,9 @@ def test_build_dag_takes_what_is_declared_and_airflows_own_words(tmp_path):
     }
     words = (
         ", dag_id='renamed', default_args={'queue': 'big'}, max_active_runs=4, catchup=True,"
-        " per_step={'tune': {'pool': 'heavy', 'executor_config': {'pod_template_file': 'large.yaml'}}}"
+        " tags=['team', 'risk'], params={'note': 'x'},"
+        " per_step={'tune': {'pool': 'heavy', 'executor_config': {'pod_template_file': 'large.yaml'}},"
+        " 'evaluate': {'inlets': [champion('other')], 'on_failure_callback': print, 'doc_md': 'ours'}}"
     )
     experiments = {name: EXPERIMENT.format(name=name, declared=f", {text}") for name, text in declared.items()}
     dags = {name: dag_file(name, words if name == "churn" else "") for name in declared}
@@ -98,7 +103,9 @@ def test_build_dag_takes_what_is_declared_and_airflows_own_words(tmp_path):
         "asked.approval": "PartitionedAssetTimetable",
     }
     dag = seen["dags"]["renamed"]
-    assert (dag["catchup"], dag["active"], dag["tags"], dag["owner"]) == (True, 4, ["diurnal", "risk"], "ada")
+    assert (dag["catchup"], dag["active"], dag["owner"]) == (True, 4, "ada")
+    assert (dag["tags"], dag["params"]) == (["diurnal", "risk", "team"], ["batch", "force", "note"])
+    assert dag["lines"]["evaluate"] == [2, 0, 2], "assets and callbacks of per_step come beside ours"
     assert dag["tune"] == {
         "retries": 2,
         "pool": "heavy",
@@ -124,6 +131,9 @@ def test_what_is_wrong_is_an_import_error_that_says_where(tmp_path):
                 "step": dag_file("churn", ", per_step={'tuen': {}}"),
                 "schedule": dag_file("churn", ", schedule='@hourly'"),
                 "word": dag_file("churn", ", max_actve_runs=3"),
+                "param": dag_file("churn", ", params={'force': True}"),
+                "tag": dag_file("churn", ", tags='risk'"),
+                "taken": dag_file("churn", ", per_step={'tune': {'task_id': 'fit'}}"),
                 "submitted": dag_file("churn", ", spark_submit={'conn_id': 'spark_default'}"),
                 "submitted_word": dag_file("churn", ", spark_submit={'driver_memry': '4g'}"),
             },
@@ -138,6 +148,9 @@ def test_what_is_wrong_is_an_import_error_that_says_where(tmp_path):
     assert "there is no step 'tuen'; did you mean 'tune'" in errors["step"]
     assert "belongs to the experiment" in errors["schedule"]
     assert "max_actve_runs" in errors["word"]
+    assert "params has 'force', which says whether a run makes one more result" in errors["param"]
+    assert "write tags=['risk']" in errors["tag"]
+    assert "per_step of tune has 'task_id', which the step says itself" in errors["taken"]
     assert "spark_submit has conn_id='spark_default', which the steps say themselves" in errors["submitted"]
     assert "driver_memry" in errors["submitted_word"]
 

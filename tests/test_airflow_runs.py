@@ -188,6 +188,7 @@ def test_a_window_that_is_too_small_is_skipped_and_its_batch_counts_later(run, p
 
 
 def test_what_no_other_try_will_mend_fails_at_once_and_says_why(run, project):
+    project.declare("drop='ward', start_date='2026-11-01'")
     rows = project.bring("2026-11-01")
     project.bring("2026-11-02", rows.rename(columns={"pressure": "presure"}))
     seen = run(
@@ -196,14 +197,16 @@ def test_what_no_other_try_will_mend_fails_at_once_and_says_why(run, project):
         {"dag": "clinic", "logical_date": None},
         batch("yesterday"),
         batch("2200-01-01"),
+        batch("2026-10-31"),
     )
-    fine, refused, nameless, wrong, future = seen["runs"]
+    fine, refused, nameless, wrong, future, early = seen["runs"]
     assert fine["state"] == "success"
     for failed, task, said in (
         (refused, "fetch", "quarantine"),
         (nameless, "storage", 'What to do: trigger it with a logical date, or with the configuration {"batch": '),
         (wrong, "storage", "What to do: write a date as 2026-11-23"),
         (future, "storage", "What to do: wait for it"),
+        (early, "storage", "What to do: name a later one, or declare an earlier start_date in"),
     ):
         assert failed["state"] == "failed"
         assert failed["tasks"][task] == ["failed", 1], "one try, though it has five retries"

@@ -66,7 +66,12 @@ def build_approval_dag(
             response_timeout=answer_within,
             defaults="Reject" if answer_within else None,
         )
-        crown = Crown(task_id="crown", experiment=experiment, outlets=assets.outlets(experiment.name, "promote"))
+        crown = Crown(
+            task_id="crown",
+            experiment=experiment,
+            inlets=assets.inlets(experiment.name, "promote"),
+            outlets=assets.outlets(experiment.name, "promote"),
+        )
         candidate >> question >> crown
     return dag
 
@@ -98,20 +103,32 @@ class Crown(ExperimentTask):
             _skip_if_settled(stores, version)
             reason = f"approved in Airflow, run {context['dag_run'].run_id}"
             row = stores.warehouse.crown(name, version.version, by=by, reason=reason)
-            assets.announce_champion(context["outlet_events"], version, by)
+            assets.announce_champion(context, stores.warehouse, name)
             return {"version": version.version, "seq": row["seq"], "by": by}
 
 
 def _number(experiment: str, context: Any) -> int:
     """Tell which version a run is about: the one that its configuration names, else the one that triggered it."""
     number = (context["dag_run"].conf or {}).get("version")
+    origin = "the configuration of this run"
     if number is None:
-        events = context["triggering_asset_events"]
-        model = assets.model(experiment)
-        if not len(events) or not len(events[model]):
-            raise UsageError("this run names no model version", advice='trigger it with {"version": 3}')
-        number = events[model][-1].extra["version"]
-    return int(number)
+        number, origin = _announced(experiment, context), f"the event of the asset {assets.model(experiment).name}"
+    if isinstance(number, bool) or not isinstance(number, int):
+        said = "no model version" if number is None else f"the model version {number!r}, which is no whole number"
+        raise UsageError(
+            f"{origin} names {said}",
+            advice=f'trigger this Dag with the configuration {{"version": 3}}, or create the event with that as extra; '
+            f"`diurnal models {experiment}` lists the versions",
+        )
+    return number
+
+
+def _announced(experiment: str, context: Any) -> Any:
+    """Give the version that the newest of the triggering events names; an event that was made by hand may name none."""
+    events, model = context["triggering_asset_events"], assets.model(experiment)
+    if not len(events) or not len(events[model]):
+        return None
+    return (events[model][-1].extra or {}).get("version")
 
 
 def _version(stores: Stores, experiment: Experiment, number: int) -> ModelVersion:

@@ -8,17 +8,19 @@ through an alias, and events through an alias have no partition in Airflow 3.3: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
 
 from diurnal import clocks
+from diurnal.values import DataInterval
 from diurnal.values.interval import named
 
 if TYPE_CHECKING:
     from diurnal.day import Day
-    from diurnal.values import Batch, DataInterval, ModelVersion
+    from diurnal.values import Batch, ModelVersion
+    from diurnal.warehouse import Warehouse
 
 
 def batch(experiment: str) -> Asset:
@@ -54,8 +56,8 @@ def outlets(experiment: str, step: str) -> list[Asset | AssetAlias]:
 
 
 def inlets(experiment: str, step: str) -> list[Asset]:
-    """Give what of these a step reads."""
-    return [champion(experiment)] if step == "evaluate" else []
+    """Give what of these a step reads: `promote` looks up which champion was announced last."""
+    return [champion(experiment)] if step in ("evaluate", "promote") else []
 
 
 def announce_batch(events: Any, fetched: Batch) -> None:
@@ -74,13 +76,50 @@ def announce_model(events: Any, version: ModelVersion, day: Day) -> None:
     run = day.stores.warehouse.run(version.run_id) or {}
     event = events[model(version.experiment)]
     event.add_partitions(partition(version.interval))
-    event.extra = {**_told(version), "test_score": run.get("test_score")}
+    event.extra = {
+        "version": version.version,
+        "digest": version.digest,
+        "data_interval": partition(version.interval),
+        "run_id": version.run_id,
+        "test_score": run.get("test_score"),
+    }
 
 
-def announce_champion(events: Any, version: ModelVersion, by: str) -> None:
-    """Say that a model version has become the champion."""
-    extra = {**_told(version), "by": by}
-    events[promotions(version.experiment)].add(champion(version.experiment), extra=extra)
+def announce_champion(context: Any, warehouse: Warehouse, experiment: str) -> None:
+    """Announce the champion, unless the newest event of the asset is about it.
+
+    A task that is repeated announces nothing twice, one that was killed after the promotion makes up for it, and so
+    does the next day for a promotion that Airflow could not be told of.
+    """
+    newest = warehouse.newest_promotion(experiment)
+    if newest is not None and newest["version"] != _announced(context, experiment):
+        events = context["outlet_events"][promotions(experiment)]
+        events.add(champion(experiment), extra=about_champion(newest))
+
+
+def about_champion(promotion: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what an event says of a champion.
+
+    Parameters
+    ----------
+    promotion : Mapping
+        As :meth:`diurnal.warehouse.Warehouse.newest_promotion` gives it.
+    """
+    interval = DataInterval(promotion["data_interval_start"], promotion["data_interval_end"])
+    return {
+        "version": promotion["version"],
+        "digest": promotion["digest"],
+        "data_interval": partition(interval),
+        "run_id": promotion["run_id"],
+        "by": promotion["promoted_by"],
+        "kind": promotion["kind"],
+    }
+
+
+def _announced(context: Any, experiment: str) -> int | None:
+    """Give the version that the newest event of the champion is about; None if there is none."""
+    newest = list(context["inlet_events"][champion(experiment)].ascending(False).limit(1))
+    return newest[0].extra.get("version") if newest else None
 
 
 def partition(interval: DataInterval) -> str:
@@ -99,12 +138,3 @@ def partition(interval: DataInterval) -> str:
 
 def _asset(experiment: str, what: str) -> Asset:
     return Asset(name=f"{experiment}.{what}", uri=f"x-diurnal://{experiment}/{what}", group="diurnal")
-
-
-def _told(version: ModelVersion) -> dict[str, Any]:
-    return {
-        "version": version.version,
-        "digest": version.digest,
-        "data_interval": partition(version.interval),
-        "run_id": version.run_id,
-    }

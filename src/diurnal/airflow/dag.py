@@ -46,6 +46,9 @@ _FINAL = (
     "PackageRefused",
     "UsageError",
 )
+_PARAMS = {"batch": "which batch a run is about", "force": "whether a run makes one more result"}
+_CALLBACKS = ("on_failure_callback", "on_retry_callback")
+_OURS = ("task_id", "experiment", "step", "given", "shard")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -81,7 +84,8 @@ def build_dag(
         the driver.
     **words
         Any other argument of Airflow's ``DAG``, such as ``access_control`` or ``dagrun_timeout``; they win over what
-        the experiment declares, but for its schedule and start date: these say which batches there are.
+        the experiment declares, but for its schedule and start date: these say which batches there are. `tags` and
+        `params` are added to the experiment's own.
 
     Returns
     -------
@@ -106,8 +110,7 @@ def build_dag(
         kinds = dict.fromkeys(submitting.STEPS, submitting.submitted(experiment.name, spark_submit))
     made: dict[str, Any] = {
         "default_args": words_for_tasks(experiment, default_args or {}),
-        **_for_dag(experiment),
-        **words,
+        **_merged(_for_dag(experiment), words),
     }
     with DAG(dag_id or experiment.name, **made) as dag:
         _tell(experiment, per_step or {}, kinds)
@@ -135,6 +138,18 @@ def _check(experiment: object, per_step: Mapping[str, Any], words: Mapping[str, 
             raise DeclarationError(
                 f"there is no step {name!r}{nearest(name, known)}", advice=f"the steps are {', '.join(known)}"
             ).at(f"the Dag of {experiment.name}")
+        if taken := [word for word in _OURS if word in per_step[name]]:
+            raise DeclarationError(
+                f"per_step of {name} has {taken[0]!r}, which the step says itself", advice="leave it out"
+            ).at(f"the Dag of {experiment.name}")
+    for name in _PARAMS.keys() & (words.get("params") or {}).keys():
+        raise DeclarationError(
+            f"params has {name!r}, which says {_PARAMS[name]}", advice="give your parameter another name"
+        ).at(f"the Dag of {experiment.name}")
+    if isinstance(words.get("tags"), str):
+        raise DeclarationError(
+            f"tags={words['tags']!r} is a text; Airflow takes a list of them", advice=f"write tags=[{words['tags']!r}]"
+        ).at(f"the Dag of {experiment.name}")
     for name in ("schedule", "start_date"):
         if name in words:
             raise DeclarationError(
@@ -168,6 +183,17 @@ def _for_dag(experiment: Experiment) -> dict[str, Any]:
     }
 
 
+def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the words of a Dag: theirs, with our tags and params beside their own."""
+    tags = [*ours["tags"], *(theirs.get("tags") or ())]
+    return {
+        **ours,
+        **theirs,
+        "tags": list(dict.fromkeys(tags)),
+        "params": {**ours["params"], **(theirs.get("params") or {})},
+    }
+
+
 def words_for_tasks(experiment: Experiment, default_args: Mapping[str, Any]) -> dict[str, Any]:
     """Say in Airflow's words for tasks what holds for all of them."""
     ours = {
@@ -186,10 +212,7 @@ def words_for_tasks(experiment: Experiment, default_args: Mapping[str, Any]) -> 
             ]
         ),
     }
-    callbacks = {}
-    for name in ("on_failure_callback", "on_retry_callback"):
-        theirs = default_args.get(name) or []
-        callbacks[name] = [*(theirs if isinstance(theirs, (list, tuple)) else [theirs]), last_word]
+    callbacks = {name: [*_listed(default_args.get(name)), last_word] for name in _CALLBACKS}
     return {**ours, **default_args, **callbacks}
 
 
@@ -200,29 +223,40 @@ def _tell(
     groups: dict[str, TaskGroup] = {}
     docs = _docs_of_steps()
     fans_out = experiment.tuning_tasks > 1 and "tune" not in kinds
-    storage = Storage(
-        task_id="storage", experiment=experiment, doc_md=inspect.getdoc(Storage), **per_step.get("storage", {})
-    )
+    storage = Storage(**_words("storage", per_step, experiment=experiment, doc_md=inspect.getdoc(Storage)))
 
     def step(name: str, *given: Any) -> Any:
         with _group(name, fans_out, groups):
             if name == "tune" and fans_out:
                 given = (*given, _fan_out(experiment, given[0], per_step))
-            made = kinds.get(name, Step)(
-                task_id=name,
+            words = _words(
+                name,
+                per_step,
                 experiment=experiment,
                 step=name,
                 given=given,
                 inlets=assets.inlets(experiment.name, name),
                 outlets=assets.outlets(experiment.name, name),
                 doc_md=docs[name],
-                **per_step.get(name, {}),
             )
+            made = kinds.get(name, Step)(**words)
         if not given:
             storage.set_downstream(made)
         return made.output
 
     flow.flow(step)
+
+
+def _words(step: str, per_step: Mapping[str, Mapping[str, Any]], /, **ours: Any) -> dict[str, Any]:
+    """Give the words of a task: those of `per_step` win, and their assets and callbacks come beside ours."""
+    theirs = per_step.get(step, {})
+    together = {name: [*ours.get(name, ()), *_listed(theirs[name])] for name in ("inlets", "outlets") if name in theirs}
+    callbacks = {name: [*_listed(theirs[name]), last_word] for name in _CALLBACKS if name in theirs}
+    return {"task_id": step, **ours, **theirs, **together, **callbacks}
+
+
+def _listed(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, (list, tuple)) else [given] if given else []
 
 
 @cache
@@ -235,23 +269,12 @@ def _docs_of_steps() -> dict[str, str]:
 
 def _fan_out(experiment: Experiment, samples: Any, per_step: Mapping[str, Mapping[str, Any]]) -> Any:
     """Cut the search into shards and score each in a task of its own; gives what `tune` puts together."""
+    ours = {"experiment": experiment, "given": [samples]}
     cut = CutShards(
-        task_id="cut_shards",
-        experiment=experiment,
-        step="cut_shards",
-        given=[samples],
-        doc_md=inspect.getdoc(CutShards),
-        **per_step.get("cut_shards", {}),
+        **_words("cut_shards", per_step, **ours, step="cut_shards", doc_md=inspect.getdoc(CutShards)),
     )
-    scored = ScoreShard.partial(
-        task_id="score_shard",
-        experiment=experiment,
-        step="score_shard",
-        given=[samples],
-        map_index_template="{{ label }}",
-        doc_md=inspect.getdoc(ScoreShard),
-        **per_step.get("score_shard", {}),
-    ).expand(shard=cut.output)
+    words = _words("score_shard", per_step, **ours, step="score_shard", doc_md=inspect.getdoc(ScoreShard))
+    scored = ScoreShard.partial(map_index_template="{{ label }}", **words).expand(shard=cut.output)
     return scored.output
 
 

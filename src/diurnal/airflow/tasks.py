@@ -128,7 +128,7 @@ class Step(ExperimentTask):
         with day_of(self.experiment, context) as day, flow.at(day, self.step):
             given = unpacked(function, travelled, day.stores.models)
             result = function(day, *given)
-            _announce(context["outlet_events"], self.step, given, result, day)
+            _announce(context, self.step, result, day)
             return packed(result)
 
 
@@ -237,11 +237,11 @@ def die_with_supervisor() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _announce(events: Any, step: str, given: Sequence[Any], result: Any, day: Day) -> None:
+def _announce(context: Any, step: str, result: Any, day: Day) -> None:
     """Tell other Dags what is new."""
     if step == "fetch":
-        assets.announce_batch(events, result)
+        assets.announce_batch(context["outlet_events"], result)
     elif step == "publish":
-        assets.announce_model(events, result, day)
-    elif step == "promote" and result.promoted:
-        assets.announce_champion(events, given[0], day.by)
+        assets.announce_model(context["outlet_events"], result, day)
+    elif step == "promote":
+        assets.announce_champion(context, day.stores.warehouse, day.experiment.name)

@@ -162,6 +162,23 @@ class Versions(Connected):
         with self.transaction() as connection:
             return _champion(connection, experiment, at)
 
+    def newest_promotion(self, experiment: str) -> Row | None:
+        """Give the promotion that made the champion, with its version's run, data interval and digest; None before."""
+        same = (model_versions.c.experiment == promotions.c.experiment) & (
+            model_versions.c.version == promotions.c.version
+        )
+        query = (
+            sa.select(
+                promotions,
+                *(model_versions.c[name] for name in ("run_id", "digest", "data_interval_start", "data_interval_end")),
+            )
+            .join(model_versions, same)
+            .where(promotions.c.experiment == experiment)
+            .order_by(promotions.c.seq.desc())
+            .limit(1)
+        )
+        return next(iter(self.rows(query)), None)
+
     def version(self, experiment: str, version: int) -> Row:
         """Give the row of a version, with the columns of the table.
 
