@@ -68,7 +68,8 @@ def test_examples_load_and_have_the_days_shape(tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("data", "models"))
     seen = tell(tmp_path / "home", tmp_path / "examples", LOOK)
     assert seen["errors"] == {}
-    assert set(seen["dags"]) == {"breast_cancer", "scoring", "turbines"}
+    days = {"breast_cancer", "turbines"}
+    assert set(seen["dags"]) == {"scoring", *days, *(f"{name}.champion" for name in days)}
     day = seen["dags"]["breast_cancer"]
     assert [tuple(edge) for edge in day["edges"]] == sorted([("storage", "fetch"), *flow.edges()])
     assert day["groups"] == {"prepare": ["save_batch", "split"], "after_tuning": ["record", "refit"]}
@@ -95,7 +96,9 @@ def test_build_dag_takes_what_is_declared_and_airflows_own_words(tmp_path):
     dags = {name: dag_file(name, words if name == "churn" else "") for name in declared}
     seen = look(project(tmp_path, experiments, dags))
     assert seen["errors"] == {}
-    assert {name: dag["kind"] for name, dag in seen["dags"].items()} == {
+    by_hand = {name for name in seen["dags"] if name.endswith(".champion")}
+    assert by_hand == {f"{name}.champion" for name in ("renamed", "sixth", "hand", "asked")}
+    assert {name: dag["kind"] for name, dag in seen["dags"].items() if name not in by_hand} == {
         "renamed": "CronDataIntervalTimetable",
         "sixth": "DeltaDataIntervalTimetable",
         "hand": "NullTimetable",
@@ -114,6 +117,7 @@ def test_build_dag_takes_what_is_declared_and_airflows_own_words(tmp_path):
         "delay": 60,
         "most": 900,
     }
+    assert seen["dags"]["renamed.champion"]["tags"] == ["diurnal", "risk", "team"]
     assert seen["dags"]["asked.approval"]["edges"] == [["approve", "crown"], ["candidate", "approve"]]
 
 
@@ -248,7 +252,7 @@ def test_parsing_is_cheap(tmp_path):
     project(tmp_path / "spark", {"churn_0": text["churn_0"]}, {"churn_0": dag_file("churn_0", ", spark_submit={}")})
     folders = [str(tmp_path / name) for name in ("empty", "one", "many", "spark")]
     seen = tell(tmp_path / "home", tmp_path / "empty" / "dags", PARSE, *folders)
-    assert [seen[name]["dags"] for name in ("empty", "one", "many")] == [1, 1, 200], json.dumps(seen)
+    assert [seen[name]["dags"] for name in ("empty", "one", "many")] == [1, 2, 400], json.dumps(seen)
     assert seen["one"]["heavy"] == seen["many"]["heavy"] == seen["spark"]["heavy"] == []
     cheap = 1.5 * seen["squares"]  # a million of them: some 0.05 s on a fast machine, and 0.1 s on a slow one
     assert seen["one"]["seconds"] - seen["empty"]["seconds"] < cheap
@@ -259,7 +263,7 @@ def test_parsing_is_cheap(tmp_path):
 def test_docstrings_examples_are_true(tmp_path):
     program = """
 import doctest
-from diurnal.airflow import assets
-answer = [list(doctest.testmod(module)) for module in (assets,)]
+from diurnal.airflow import announcing, assets
+answer = [list(doctest.testmod(module)) for module in (announcing, assets)]
 """
     assert all(n > 0 and failed == 0 for failed, n in tell(tmp_path / "home", tmp_path, program))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param, PartitionedAssetTimetable
 
-from diurnal.airflow import assets
+from diurnal.airflow import assets, evidence, questions
 from diurnal.airflow.connections import open_beside
 from diurnal.airflow.dag import words_for_tasks
 from diurnal.airflow.tasks import ExperimentTask
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 _DOC = """A person decides whether the newest version of **{name}** becomes the champion.
 
 The question waits under *Required Actions*, in the run's page and on Airflow's first one. The answer, who gave it and
-when are kept in the table `promotions`. A version older than the champion is not asked about, and not promoted.
+when are kept in the table `promotions`. One question is open at most, about the newest version: a newer version
+withdraws the question about an older one, and so does a promotion that leaves it without effect.
 """
 
 
@@ -58,9 +60,9 @@ def build_approval_dag(
         params={"version": Param(None, type=["null", "integer"], description="Ask about this model version.")},
         default_args=words_for_tasks(experiment, {}),
     ) as dag:
-        candidate = Candidate(task_id="candidate", experiment=experiment)
+        candidate = Candidate(task_id=questions.CANDIDATE, experiment=experiment)
         question = ApprovalOperator(
-            task_id="approve",
+            task_id=questions.QUESTION,
             subject="{{ ti.xcom_pull(task_ids='candidate')['subject'] }}",
             body="{{ ti.xcom_pull(task_ids='candidate')['body'] }}",
             response_timeout=answer_within,
@@ -80,13 +82,18 @@ class Candidate(ExperimentTask):
     """Finds the version that the run is about, and writes the question."""
 
     def work(self, context: Any) -> dict[str, Any]:
-        """Write the question, unless there is nothing to ask."""
+        """Write the question, unless there is nothing to ask; questions about older versions are withdrawn."""
         number = _number(self.experiment.name, context)
         with open_beside(self.experiment.file) as stores:
             version = _version(stores, self.experiment, number)
             _skip_if_settled(stores, version)
+            is_newest = _is_newest(stores, version, context["dag_run"])
             run = stores.warehouse.run(version.run_id) or {}
-            return {"version": number, "subject": _subject(version), "body": _body(version, run)}
+        _skip_if_asked(context, number)
+        if is_newest:
+            questions.ask_anew(context, self.dag_id, but=number)
+        links = _links(context, self.experiment.name)
+        return {"version": number, "subject": evidence.subject(version), "body": evidence.body(version, run, links)}
 
 
 class Crown(ExperimentTask):
@@ -95,8 +102,8 @@ class Crown(ExperimentTask):
     def work(self, context: Any) -> dict[str, Any]:
         """Promote it, unless a newer one has been promoted while the question was open."""
         name = self.experiment.name
-        asked = context["ti"].xcom_pull(task_ids="candidate")
-        answer = context["ti"].xcom_pull(task_ids="approve") or {}
+        asked = context["ti"].xcom_pull(task_ids=questions.CANDIDATE)
+        answer = context["ti"].xcom_pull(task_ids=questions.QUESTION) or {}
         by = (answer.get("responded_by_user") or {}).get("name") or "somebody in Airflow"
         with open_beside(self.experiment.file) as stores:
             version = _version(stores, self.experiment, asked["version"])
@@ -104,7 +111,9 @@ class Crown(ExperimentTask):
             reason = f"approved in Airflow, run {context['dag_run'].run_id}"
             row = stores.warehouse.crown(name, version.version, by=by, reason=reason)
             assets.announce_champion(context, stores.warehouse, name)
-            return {"version": version.version, "seq": row["seq"], "by": by}
+        questions.ask_anew(context, self.dag_id)
+        self.log.info("version %s is the champion of %s, by %s", version.version, name, by)
+        return {"version": version.version, "seq": row["seq"], "by": by}
 
 
 def _number(experiment: str, context: Any) -> int:
@@ -152,25 +161,37 @@ def _skip_if_settled(stores: Stores, version: ModelVersion) -> None:
         )
 
 
-def _subject(version: ModelVersion) -> str:
-    return f"Shall version {version.version} of {version.experiment} become the champion?"
+def _is_newest(stores: Stores, version: ModelVersion, dag_run: Any) -> bool:
+    """Tell whether no version is newer; otherwise only a person's own question goes on, until it is withdrawn."""
+    from airflow.sdk.exceptions import AirflowSkipException
 
-
-def _body(version: ModelVersion, run: dict[str, Any]) -> str:
-    """Put the evidence into words."""
-    from diurnal.promotion import difference_of
-    from diurnal.values import Comparison
-
-    lines = [f"It learnt from {version.interval}. Its test score is {run.get('test_score')} ({run.get('scoring')})."]
-    found = run.get("comparison")
-    if found:
-        lines.append(
-            f"On {found['n_compared']} samples new to both, it scores {found['twin_score']} and the champion, "
-            f"version {run['champion_version']}, {found['champion_score']}{difference_of(Comparison(**found))}. "
-            f"Probability of a result at least as bad if both are equally good: {found['p_worse']:.2g} "
-            f"({found['test']})."
+    newest = stores.warehouse.newest_version(version.experiment)
+    if newest is None or newest.version == version.version:
+        return True
+    if (dag_run.conf or {}).get("version") is None or dag_run.clear_number:
+        raise AirflowSkipException(
+            f"version {newest.version} ({newest.interval}) is newer than version {version.version} "
+            f'({version.interval}); to be asked about it all the same, trigger this Dag with {{"version": '
+            f"{version.version}}}"
         )
-    elif run.get("champion_version") is None:
-        lines.append("There was no champion to compare it with.")
-    lines += [f"Warning: {warning}" for warning in run.get("warnings") or ()]
-    return "\n\n".join(lines)
+    return False
+
+
+def _skip_if_asked(context: Any, number: int) -> None:
+    """Ask no question twice: a run of the day that was repeated announces its version once more."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    for run_id, version in questions.open_questions(context, context["dag_run"].dag_id).items():
+        if version == number:
+            raise AirflowSkipException(f"the question about version {number} is open already, in the run {run_id}")
+
+
+def _links(context: Any, experiment: str) -> dict[str, str]:
+    """Give the addresses of the runs that the question is about, in Airflow's page."""
+    page = context["ti"].log_url.partition("/dags/")[0]
+    found = {"this question's run": f"{page}/dags/{context['dag_run'].dag_id}/runs/{quote(context['dag_run'].run_id)}"}
+    events = context["triggering_asset_events"]
+    made = events[assets.model(experiment)][-1] if len(events) else None
+    if made is not None and made.source_dag_id and made.source_run_id:
+        found["the run that made it"] = f"{page}/dags/{made.source_dag_id}/runs/{quote(made.source_run_id)}"
+    return found

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, AssetAlias
-
 from diurnal import clocks
 from diurnal.values import DataInterval
 from diurnal.values.interval import named
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the command line announces a champion as well, where Airflow may not be installed
+    from airflow.sdk import Asset, AssetAlias
+
     from diurnal.day import Day
     from diurnal.values import Batch, ModelVersion
     from diurnal.warehouse import Warehouse
@@ -46,6 +46,8 @@ def champion(experiment: str) -> Asset:
 
 def promotions(experiment: str) -> AssetAlias:
     """Give the alias through which a champion is announced when there is a new one."""
+    from airflow.sdk import AssetAlias
+
     return AssetAlias(f"{experiment}.promotions", group="diurnal")
 
 
@@ -137,4 +139,6 @@ def partition(interval: DataInterval) -> str:
 
 
 def _asset(experiment: str, what: str) -> Asset:
+    from airflow.sdk import Asset
+
     return Asset(name=f"{experiment}.{what}", uri=f"x-diurnal://{experiment}/{what}", group="diurnal")

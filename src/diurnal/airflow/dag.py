@@ -64,8 +64,9 @@ def build_dag(
     """Make the Dag of an experiment.
 
     Its tasks are ``storage`` and the steps of the day. Schedule, start date, catchup, retries, active runs, tags and
-    owner are as the experiment declares them, and its docstring is the Dag's documentation. With
-    ``promotion="approve"`` there is a second Dag, ``<dag_id>.approval``, which Airflow finds by itself.
+    owner are as the experiment declares them, and its docstring is the Dag's documentation. Beside it there is
+    ``<dag_id>.champion``, by which a person promotes a version or rolls back, and with ``promotion="approve"``
+    ``<dag_id>.approval``, which asks a person. Airflow finds them by itself.
 
     Parameters
     ----------
@@ -114,11 +115,27 @@ def build_dag(
     }
     with DAG(dag_id or experiment.name, **made) as dag:
         _tell(experiment, per_step or {}, kinds)
-    if experiment.promotion == "approve":
+    _beside(experiment, dag, default_args or {})
+    return dag
+
+
+def _beside(experiment: Experiment, dag: DAG, default_args: Mapping[str, Any]) -> None:
+    """Make the Dags by which people decide: of each promotion where the policy says so, and of any by hand."""
+    from diurnal.airflow.changing import build_champion_dag
+
+    asks = f"{dag.dag_id}.approval" if experiment.promotion == "approve" else None
+    if asks is not None:
         from diurnal.airflow.approval import build_approval_dag
 
-        build_approval_dag(experiment, dag_id=f"{dag.dag_id}.approval")
-    return dag
+        build_approval_dag(experiment, dag_id=asks)
+    build_champion_dag(
+        experiment,
+        dag_id=f"{dag.dag_id}.champion",
+        asks=asks,
+        tags=sorted(dag.tags),
+        access_control=dag.access_control,
+        default_args=words_for_tasks(experiment, default_args),
+    )
 
 
 def _named(reference: str, dag_file: str) -> Experiment:

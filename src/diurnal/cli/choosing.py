@@ -102,22 +102,6 @@ def dry_run(experiment: Experiment, date: str | None, settings: Settings) -> Dry
         stores.warehouse.close()
 
 
-def predecessor(stores: Stores, name: str) -> int:
-    """Give the version that served before the champion did."""
-    served: list[int] = []  # as a stack: a rollback takes off what came after the version that it went back to
-    for row in reversed(stores.warehouse.promotions(name)):
-        version = int(row["version"])
-        if row["kind"] == "rollback" and version in served:
-            del served[len(served) - served[::-1].index(version) - 1 :]
-        served.append(version)
-    if len(served) < 2:
-        raise NotFound(
-            f"{name} has no champion with a predecessor to go back to",
-            advice=f"`diurnal models {name}` lists its versions; `diurnal promote {name} VERSION` takes any",
-        )
-    return served[-2]
-
-
 def rows(file: str, settings: Settings, reference: str) -> Iterator[pa.RecordBatch]:
     """Read one file of the user's, whose name is taken as it is, as the experiment reads its own."""
     from diurnal.sources import Files, record_batches

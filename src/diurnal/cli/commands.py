@@ -231,12 +231,15 @@ def history(name: str, json_: bool) -> None:
 @as_json
 def promote(name: str, version: int, reason: str, yes: bool, json_: bool) -> None:
     """Make a version the champion, by your word."""
+    from diurnal import crowning
     from diurnal.cli import choosing, printing
 
     with _stores() as stores:
-        _load(stores, name, version)
+        plain = _known(stores, name)
+        crowning.try_out(stores, plain, version)
         _ask(f"Make version {version} the champion of {name}?", yes)
-        row = stores.warehouse.crown(_known(stores, name), version, by=choosing.whoami(), reason=reason, kind="promote")
+        row = stores.warehouse.crown(plain, version, by=choosing.whoami(), reason=reason, kind="promote")
+        _tell_airflow(stores, plain)
         printing.report({"promoted": True, **row}, json_)
 
 
@@ -248,13 +251,16 @@ def promote(name: str, version: int, reason: str, yes: bool, json_: bool) -> Non
 @as_json
 def rollback(name: str, version: int | None, reason: str, yes: bool, json_: bool) -> None:
     """Make the champion's predecessor the champion again."""
+    from diurnal import crowning
     from diurnal.cli import choosing, printing
 
     with _stores() as stores:
-        target = version or choosing.predecessor(stores, _known(stores, name))
-        _load(stores, name, target)
+        plain = _known(stores, name)
+        target = version or crowning.predecessor(stores.warehouse, plain)
+        crowning.try_out(stores, plain, target)
         _ask(f"Make version {target} the champion of {name} again?", yes)
-        row = stores.warehouse.crown(_known(stores, name), target, by=choosing.whoami(), reason=reason, kind="rollback")
+        row = stores.warehouse.crown(plain, target, by=choosing.whoami(), reason=reason, kind="rollback")
+        _tell_airflow(stores, plain)
         printing.report({"promoted": True, **row}, json_)
 
 
@@ -407,12 +413,12 @@ def _stores() -> Iterator[Stores]:
         stores.warehouse.close()
 
 
-def _load(stores: Stores, name: str, version: int) -> None:
-    """See that a version can serve before it is made the champion."""
-    from diurnal import predicting
+def _tell_airflow(stores: Stores, name: str) -> None:
+    """Announce the champion in Airflow, where one is configured; the promotion stands whatever comes of it."""
+    from diurnal.airflow import announcing
 
-    row = predicting.resolve(stores.warehouse, f"{name.rpartition(':')[2]}@{version}")
-    predicting.load(stores.models, row, stores.code)
+    if warning := announcing.announce(_settings(), stores.warehouse, name):
+        click.echo(f"diurnal: warning: {warning}", err=True)
 
 
 def _ask(question: str, yes: bool) -> None:

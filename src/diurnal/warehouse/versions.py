@@ -162,6 +162,14 @@ class Versions(Connected):
         with self.transaction() as connection:
             return _champion(connection, experiment, at)
 
+    def newest_version(self, experiment: str) -> ModelVersion | None:
+        """Give the version of the newest data interval, of several the last one; None before the first."""
+        query = sa.select(*_VERSION).where(model_versions.c.experiment == experiment)
+        newest = query.order_by(model_versions.c.data_interval_end.desc(), model_versions.c.version.desc()).limit(1)
+        with self.transaction() as connection:
+            row = connection.execute(newest).one_or_none()
+        return None if row is None else _model_version(row)
+
     def newest_promotion(self, experiment: str) -> Row | None:
         """Give the promotion that made the champion, with its version's run, data interval and digest; None before."""
         same = (model_versions.c.experiment == promotions.c.experiment) & (

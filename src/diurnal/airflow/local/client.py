@@ -12,24 +12,29 @@ from diurnal.airflow.local.address import Address
 from diurnal.errors import NotAllowed, TryAgainLater
 
 Answer = tuple[int, Any]
-_OPENER = build_opener(ProxyHandler({}))  # it is on this machine: no proxy has a say
+_HERE = build_opener(ProxyHandler({}))  # on this machine, no proxy has a say
+_ELSEWHERE = build_opener()
 
 
 class Client:
-    """A signed-in user of an Airflow on this machine.
+    """A signed-in user of an Airflow.
 
     Parameters
     ----------
-    address : Address
-        Where it answers.
+    address : Address or str
+        Where it answers: on this machine, or the URL of another one.
     user, password : str
-        Who asks; both may be empty where only :meth:`health` is asked for.
+        Who asks; both may be empty where only :meth:`health` is asked for. Without a user, the password is a token.
+    timeout : float
+        Seconds that an answer may take.
     """
 
-    def __init__(self, address: Address, user: str = "", password: str = "") -> None:
-        self._url = address.url
+    def __init__(self, address: Address | str, user: str = "", password: str = "", *, timeout: float = 30) -> None:
+        self._url = address if isinstance(address, str) else address.url
+        self._opener = _ELSEWHERE if isinstance(address, str) else _HERE
         self._credentials = {"username": user, "password": password}
-        self._token: str | None = None
+        self._token: str | None = None if user else password or None
+        self._timeout = timeout
 
     def health(self) -> dict[str, str | None]:
         """Give the state of each component; an empty dict while the API server does not answer."""
@@ -64,9 +69,9 @@ class Client:
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         data = None if body is None else json.dumps(body).encode()
-        request = Request(self._url + path, data, headers, method=method)  # noqa: S310 - its scheme is always http
+        request = Request(self._url + path, data, headers, method=method)  # noqa: S310 - its scheme is http or https
         try:
-            with _OPENER.open(request, timeout=30) as answer:
+            with self._opener.open(request, timeout=self._timeout) as answer:
                 return answer.status, json.load(answer)
         except HTTPError as error:
             with error:

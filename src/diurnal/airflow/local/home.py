@@ -39,6 +39,11 @@ class Home:
         """The PostgreSQL of the metastore."""
         return cast("EmbeddedServer", embedded_server(replace(self.settings, warehouse="embedded")))
 
+    @property
+    def exists(self) -> bool:
+        """Whether it was ever started; asking makes no folder."""
+        return (self.server.folder.parent / "airflow" / "running.json").exists()
+
     @cached_property
     def folder(self) -> Path:
         """``AIRFLOW_HOME``; for its owner alone."""
