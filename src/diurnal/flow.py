@@ -190,7 +190,7 @@ def refuse_early(experiment: Experiment, interval: DataInterval) -> None:
         raise UsageError(
             f"the data interval {interval} begins before the start date of {experiment.name}, {start:%Y-%m-%dT%H:%MZ}",
             advice=f"name a later one, or declare an earlier start_date in {experiment.place}",
-        ).at(f"{experiment.name} {interval}")
+        )
 
 
 def _outcome(day: Day, run_id: str, *, already: bool) -> Outcome:

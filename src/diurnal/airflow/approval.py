@@ -16,6 +16,7 @@ from airflow.sdk import DAG, Param, PartitionedAssetTimetable
 from diurnal.airflow import assets, evidence, questions
 from diurnal.airflow.connections import open_beside
 from diurnal.airflow.dag import words_for_tasks
+from diurnal.airflow.links import ChampionLink
 from diurnal.airflow.tasks import ExperimentTask
 from diurnal.errors import UsageError
 from diurnal.experiment import Experiment
@@ -98,6 +99,8 @@ class Candidate(ExperimentTask):
 
 class Crown(ExperimentTask):
     """Makes the version the champion, by the word of the person who approved it."""
+
+    operator_extra_links = (ChampionLink(),)
 
     def work(self, context: Any) -> dict[str, Any]:
         """Promote it, unless a newer one has been promoted while the question was open."""

@@ -25,7 +25,8 @@ from airflow.sdk import (
 
 from diurnal import flow, schedules
 from diurnal.airflow import assets
-from diurnal.airflow.tasks import CutShards, ScoreShard, Step, Storage, last_word
+from diurnal.airflow.documenting import doc_of
+from diurnal.airflow.tasks import CutShards, Promote, ScoreShard, Step, Storage, last_word
 from diurnal.errors import DeclarationError, nearest
 from diurnal.experiment import Experiment, find
 from diurnal.settings import Settings
@@ -64,7 +65,7 @@ def build_dag(
     """Make the Dag of an experiment.
 
     Its tasks are ``storage`` and the steps of the day. Schedule, start date, catchup, retries, active runs, tags and
-    owner are as the experiment declares them, and its docstring is the Dag's documentation. Beside it there is
+    owner are as the experiment declares them; its docstring begins the Dag's documentation. Beside it there is
     ``<dag_id>.champion``, by which a person promotes a version or rolls back, and with ``promotion="approve"``
     ``<dag_id>.approval``, which asks a person. Airflow finds them by itself.
 
@@ -104,14 +105,14 @@ def build_dag(
     if isinstance(experiment, str):
         experiment = _named(experiment, sys._getframe(1).f_code.co_filename)
     _check(experiment, per_step or {}, words, cuts=spark_submit is None)
-    kinds: dict[str, Callable[..., Step]] = {}
+    kinds: dict[str, Callable[..., Step]] = {"promote": Promote}
     if spark_submit is not None:
         from diurnal.airflow import submitting
 
-        kinds = dict.fromkeys(submitting.STEPS, submitting.submitted(experiment.name, spark_submit))
+        kinds |= dict.fromkeys(submitting.STEPS, submitting.submitted(experiment.name, spark_submit))
     made: dict[str, Any] = {
         "default_args": words_for_tasks(experiment, default_args or {}),
-        **_merged(_for_dag(experiment), words),
+        **_merged(_for_dag(experiment, dag_id or experiment.name), words),
     }
     with DAG(dag_id or experiment.name, **made) as dag:
         _tell(experiment, per_step or {}, kinds)
@@ -175,7 +176,7 @@ def _check(experiment: object, per_step: Mapping[str, Any], words: Mapping[str, 
             ).at(f"the Dag of {experiment.name}")
 
 
-def _for_dag(experiment: Experiment) -> dict[str, Any]:
+def _for_dag(experiment: Experiment, dag_id: str) -> dict[str, Any]:
     """Say in Airflow's words for a Dag what the experiment declares."""
     schedule = experiment.schedule
     timetable: Any = None
@@ -192,7 +193,7 @@ def _for_dag(experiment: Experiment) -> dict[str, Any]:
         "max_active_runs": experiment.max_active_runs,
         "tags": ["diurnal", *experiment.tags],
         "description": experiment.description.partition("\n")[0],
-        "doc_md": experiment.description or None,
+        "doc_md": doc_of(experiment, dag_id),
         "params": {
             "batch": Param(None, type=["null", "string"], description="Which batch: a date such as 2026-11-23."),
             "force": Param(False, type="boolean", description="Make one more result even where there is one."),

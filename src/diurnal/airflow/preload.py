@@ -61,6 +61,7 @@ airflow.providers.standard.decorators.python
 airflow.providers.standard.operators.hitl
 airflow.cli.cli_parser
 diurnal.airflow.dag
+diurnal.airflow.telling
 diurnal.airflow.connections
 """.split()  # noqa: SIM905 - one name a line is what is read and changed here
 

@@ -16,6 +16,7 @@ from airflow.sdk import BaseOperator
 
 from diurnal import flow
 from diurnal.airflow import assets
+from diurnal.airflow.links import ChampionLink
 from diurnal.errors import DiurnalError, NotEnoughData, Superseded
 from diurnal.experiment import Experiment
 
@@ -120,6 +121,7 @@ class Step(ExperimentTask):
         """Call a function of the day with what has travelled here, unless the day is finished already."""
         from airflow.sdk.exceptions import AirflowSkipException
 
+        from diurnal.airflow import telling
         from diurnal.travelling import packed, unpacked
 
         first = travelled[0] if travelled else None
@@ -128,8 +130,15 @@ class Step(ExperimentTask):
         with day_of(self.experiment, context) as day, flow.at(day, self.step):
             given = unpacked(function, travelled, day.stores.models)
             result = function(day, *given)
+            telling.tell(self.step, given, result)
             _announce(context, self.step, result, day)
             return packed(result)
+
+
+class Promote(Step):
+    """The last step, with a button that leads to the Dag by which a person promotes or rolls back."""
+
+    operator_extra_links = (ChampionLink(),)
 
 
 class CutShards(Step):

@@ -1,0 +1,23 @@
+"""Links from a task to what belongs to it, as buttons in Airflow's page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.configuration import conf
+
+if TYPE_CHECKING:
+    from airflow.models.taskinstancekey import TaskInstanceKey
+    from airflow.sdk import BaseOperator
+
+
+class ChampionLink(BaseOperatorLink):
+    """From `promote` to the Dag by which a person promotes a version or rolls back."""
+
+    name = "Change the champion"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - as Airflow calls it
+        """Give the address of that Dag."""
+        page = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
+        return f"{page}/dags/{ti_key.dag_id.removesuffix('.approval')}.champion"

@@ -1,0 +1,25 @@
+"""What Airflow learns about this package by the entry point ``apache_airflow_provider``."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Give the provider's description; it has no connection type of its own: see ``docs/airflow.md``."""
+    return {
+        "package-name": "diurnal",
+        "name": "diurnal",
+        "description": "Experiments of scikit-learn and Spark as Dags that retrain, compare and promote models.",
+        "versions": [version("diurnal")],
+        "integrations": [{"integration-name": "diurnal", "tags": ["software"]}],
+        "operators": [
+            {
+                "integration-name": "diurnal",
+                "python-modules": [f"diurnal.airflow.{name}" for name in ("tasks", "approval", "changing")],
+            }
+        ],
+        "extra-links": ["diurnal.airflow.links.ChampionLink"],
+        "plugins": [{"name": "diurnal", "plugin-class": "diurnal.airflow.plugin.DiurnalPlugin"}],
+    }
