@@ -20,8 +20,9 @@ import psutil
 import psycopg
 import pytest
 
-from diurnal.airflow.local import Home, address, configuration
+from diurnal.airflow.local import Home, address, configuration, triggering
 from diurnal.airflow.local.address import Address
+from diurnal.errors import DiurnalError
 from diurnal.settings import Settings, embedded_server
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer"
@@ -36,14 +37,50 @@ def folder():
         yield Path(folder)
 
 
+ASKED = """
+from diurnal import experiment
+
+
+def rows(interval):
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(interval.start.day)
+    age = rng.normal(50, 12, 240)
+    ill = np.where(age + rng.normal(0, 5, 240) > 50, "yes", "no")
+    return pd.DataFrame({"patient": [f"{interval}-{n}" for n in range(240)], "age": age, "ill": ill})
+
+
+@experiment(source=rows, target="ill", key="patient", schedule="@daily", start_date="2026-01-01", promotion="approve")
+def asked():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+
+    return GridSearchCV(LogisticRegression(), {"C": [0.1, MISTAKE]}, cv=3)
+"""
+
+
 @pytest.fixture(scope="module")
 def project():
     with tempfile.TemporaryDirectory(prefix="diurnal-tests-") as folder:
         Path(folder).chmod(0o711)
         project = Path(folder) / "project"
         shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("data", "models", "predictions", "__pycache__"))
+        (project / "experiments" / "asked.py").write_text(ASKED)
+        (project / "dags" / "asked.py").write_text("from diurnal.airflow import build_dag\ndag = build_dag('asked')\n")
         yield project
         diurnal(project, "airflow", "down")
+
+
+@pytest.fixture(scope="module")
+def up(project):
+    """Give what the command said that started the Airflow of the project."""
+    return diurnal(project, "airflow", "up", "--detach", "--port", "0")
+
+
+@pytest.fixture(scope="module")
+def client(project, up):
+    return triggering.sign_in(Home(Settings.load(project, {})))
 
 
 def command(project, *words):
@@ -76,9 +113,36 @@ def left_of(sessions):
     return left
 
 
+def wait_for(seen, seconds=90):
+    """Give what `seen` gives, as soon as it is something."""
+    deadline = time.monotonic() + seconds
+    while not (found := seen()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert found, f"not within {seconds} s"
+    return found
+
+
+def champions(client, name):
+    """Give the versions that were announced as champions, in order."""
+    _, answer = client.get("assets", "events", limit=100)
+    return [event["extra"].get("version") for event in answer["asset_events"] if event["name"] == f"{name}.champion"]
+
+
+def runs(client, dag_id):
+    return client.get("dags", dag_id, "dagRuns", limit=100)[1]["dag_runs"]
+
+
+def questions(client):
+    """Give the open questions: subject, body and run."""
+    _, answer = client.get("dags", "asked.approval", "dagRuns", "~", "hitlDetails", response_received="false")
+    tasks = [(one, one["task_instance"]) for one in answer["hitl_details"]]
+    return [
+        (one["subject"], one["body"], task["dag_run_id"]) for one, task in tasks if task["state"] == "awaiting_input"
+    ]
+
+
 @pytest.mark.slow
-def test_up_runs_the_examples_dag_and_down_leaves_nothing(project):
-    up = diurnal(project, "airflow", "up", "--detach", "--port", "0")
+def test_up_runs_the_examples_dag(project, up):
     assert up.returncode == 0, up.stderr
     about = status(project)
     assert about["healthy"]
@@ -103,6 +167,93 @@ def test_up_runs_the_examples_dag_and_down_leaves_nothing(project):
         kept = connection.execute("SELECT test_score FROM experiments WHERE run_id = %s", [row["run_id"]]).fetchall()
     assert kept == [(row["test_score"],)]
 
+    forward = diurnal(project, "run", "breast_cancer", "--next", "--json")
+    assert json.loads(forward.stdout)["data_interval_start"].startswith("2026-01-02"), forward.stderr
+    early = diurnal(project, "airflow", "trigger", "breast_cancer", "--date", "2025-12-31", "--wait")
+    assert (early.returncode, early.stdout) == (2, "")
+    assert "begins before the start date of breast_cancer, 2026-01-01" in early.stderr
+
+
+@pytest.mark.slow
+def test_a_champion_is_announced_when_it_changes(project, client):
+    wait_for(lambda: champions(client, "breast_cancer"))
+    first = next(run for run in runs(client, "breast_cancer") if run["logical_date"].startswith("2026-01-01"))
+    assert first["note"] == "data interval 2026-01-01"
+    body = {"dry_run": False, "dag_run_id": first["dag_run_id"], "task_ids": ["promote"], "only_failed": False}
+    client.post("dags", "breast_cancer", "clearTaskInstances", body=body)
+    triggering.DagRun(client, "breast_cancer", first["dag_run_id"], "again").wait(print, timeout=90)
+    versions = json.loads(diurnal(project, "models", "breast_cancer", "--json").stdout)
+    (champion,) = [row["version"] for row in versions if row["champion"]]
+    other = next(row["version"] for row in versions if not row["champion"])
+    announced = champions(client, "breast_cancer")
+    assert announced[-1] == champion
+    assert len(set(announced)) == len(announced), "nothing is announced twice"
+
+    back = diurnal(project, "rollback", "breast_cancer", "--to", str(other), "--yes")
+    assert (back.returncode, back.stderr) == (0, "")
+    conf = {"action": "promote", "version": champion, "reason": "it was right"}
+    _, run = client.post("dags", "breast_cancer.champion", "dagRuns", body={"logical_date": None, "conf": conf})
+    triggering.DagRun(client, "breast_cancer.champion", run["dag_run_id"], "new").wait(print, timeout=90)
+    assert champions(client, "breast_cancer") == [*announced, other, champion]
+    last = json.loads(diurnal(project, "history", "breast_cancer", "--json").stdout)[0]
+    assert (last["kind"], last["reason"], last["promoted_by"]) == ("promote", "it was right", "admin")
+
+
+@pytest.mark.slow
+def test_retry_begins_a_failed_run_again_and_one_question_is_open_about_the_newest_version(project, client):
+    command = ("airflow", "trigger", "asked", "--date", "2026-01-01")
+    assert diurnal(project, *command, "--wait").returncode == 2
+    (project / "experiments" / "asked.py").write_text(ASKED.replace("MISTAKE", "1.0"))
+    stale = diurnal(project, *command, "--wait")
+    assert stale.returncode == 2
+    assert "had failed before this call" in stale.stderr
+    assert "--retry" in stale.stderr
+    again = diurnal(project, *command, "--retry", "--json")
+    assert again.returncode == 0, again.stderr
+    assert [row["data_interval_start"][:10] for row in json.loads(again.stdout)] == ["2026-01-01"]
+    assert "begins again" in again.stderr
+
+    ((subject, _, first),) = wait_for(lambda: questions(client))
+    assert subject == "Shall version 1 of asked become the champion?"
+    assert diurnal(project, "airflow", "trigger", "asked", "--date", "2026-01-02", "--wait").returncode == 0
+    wait_for(lambda: any("version 2" in one[0] for one in questions(client)))
+    triggering.DagRun(client, "asked.approval", first, "again").wait(print, timeout=90)
+    ((subject, body, second),) = questions(client)
+    assert subject == "Shall version 2 of asked become the champion?"
+    for said in ("| samples | ", "| parameters | `C=", "accuracy, cross-validated | 0.", "[the run that made it](http"):
+        assert said in body
+
+    (asset,) = client.get("assets", name_pattern="asked.model")[1]["assets"]
+    client.post("assets", "events", body={"asset_id": asset["id"], "partition_key": "2026-01-03"})
+    by_hand = wait_for(lambda: [run for run in runs(client, "asked.approval") if run["state"] == "failed"])[0]
+    failed = triggering.DagRun(client, "asked.approval", by_hand["dag_run_id"], "new")
+    with pytest.raises(DiurnalError, match="names no model version") as refused:
+        failed.wait(print, timeout=5)
+    assert 'with the configuration {"version": 3}' in str(refused.value)
+
+    answer = {"chosen_options": ["Approve"], "params_input": {}}
+    where = ("dags", "asked.approval", "dagRuns", second, "taskInstances", "approve", "-1", "hitlDetails")
+    assert client._signed_in("PATCH", where, {}, answer)[0] == 200
+    triggering.DagRun(client, "asked.approval", second, "new").wait(print, timeout=90)
+    assert champions(client, "asked") == [2]
+    assert questions(client) == []
+
+
+@pytest.mark.slow
+def test_a_component_that_dies_is_started_again_and_status_says_so(project, client):
+    before = status(project)["components"]
+    os.kill(before["dag-processor"], signal.SIGKILL)
+    after = wait_for(lambda: (now := status(project))["components"] != before and now)
+    (death,) = after["ended by themselves"]
+    assert (death["component"], death["why"][:7], death["then"]) == ("dag-processor", "SIGKILL", "started again")
+    assert death["at"] > after["since"]
+    assert Path(death["log"]).exists()
+    assert {name for name in before if before[name] != after["components"][name]} == {"dag-processor"}
+
+
+@pytest.mark.slow
+def test_down_leaves_nothing(project, up):
+    about = status(project)
     assert diurnal(project, "airflow", "down").returncode == 0
     assert left_of({about["launcher"], *about["components"].values()}) == []
     assert not (project / "data" / "warehouse" / "cluster" / "postmaster.pid").exists()
@@ -110,17 +261,26 @@ def test_up_runs_the_examples_dag_and_down_leaves_nothing(project):
 
 
 @pytest.mark.slow
-def test_up_ends_all_of_it_when_a_component_dies(project):
+def test_up_ends_all_of_it_when_a_component_dies_again_and_again(project):
     with subprocess.Popen(**command(project, "airflow", "up", "--port", "0"), stderr=-1, stdout=-3) as launcher:
-        deadline = time.monotonic() + 120
-        while not (about := status(project)).get("healthy") and time.monotonic() < deadline:
-            time.sleep(0.5)
-        os.kill(about["components"]["dag-processor"], signal.SIGKILL)
+        about = wait_for(lambda: (now := status(project)).get("healthy") and now, 120)
+        killed = set()
+        while launcher.poll() is None:
+            pid = (status(project).get("components") or {}).get("dag-processor")
+            if pid and pid not in killed:
+                killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.2)
         said = launcher.communicate(timeout=90)[1]
     assert launcher.returncode == 75
+    assert len(killed) == 4
     assert "the dag-processor has ended by itself (-9)" in said
     assert "dag-processor.log" in said
     assert left_of(set(about["components"].values())) == []
+    dead = status(project)["ended by themselves"]
+    assert [death["then"] for death in dead] == ["started again"] * 3 + [
+        "3 restarts within 10 minutes: ending the rest"
+    ]
 
 
 @pytest.mark.parametrize("how", [[], ["--detach"]])

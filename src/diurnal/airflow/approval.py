@@ -94,6 +94,7 @@ class Candidate(ExperimentTask):
         if is_newest:
             questions.ask_anew(context, self.dag_id, but=number)
         links = _links(context, self.experiment.name)
+        self.log.info(f"asking about version {number} ({version.interval})")
         return {"version": number, "subject": evidence.subject(version), "body": evidence.body(version, run, links)}
 
 
@@ -115,7 +116,7 @@ class Crown(ExperimentTask):
             row = stores.warehouse.crown(name, version.version, by=by, reason=reason)
             assets.announce_champion(context, stores.warehouse, name)
         questions.ask_anew(context, self.dag_id)
-        self.log.info("version %s is the champion of %s, by %s", version.version, name, by)
+        self.log.info(f"version {version.version} is the champion of {name}, by {by}")
         return {"version": version.version, "seq": row["seq"], "by": by}
 
 

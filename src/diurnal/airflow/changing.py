@@ -100,5 +100,5 @@ class Change(ExperimentTask):
             assets.announce_champion(context, stores.warehouse, name)
         if self.asks is not None:
             questions.ask_anew(context, self.asks)
-        self.log.info("version %s is the champion of %s, by %s: %s", version, name, by, wanted["reason"])
+        self.log.info(f"version {version} is the champion of {name}, by {by}: {wanted['reason']}")
         return {"version": version, "seq": row["seq"], "by": by, "kind": kind}

@@ -21,5 +21,4 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": ["diurnal.airflow.links.ChampionLink"],
-        "plugins": [{"name": "diurnal", "plugin-class": "diurnal.airflow.plugin.DiurnalPlugin"}],
     }

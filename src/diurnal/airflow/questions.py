@@ -45,6 +45,4 @@ def ask_anew(context: Any, dag_id: str, *, but: int | None = None) -> None:
         if version != but:
             clear = TriggerDagRun(dag_id=dag_id, run_id=run_id, reset_dag_run=True)
             task_runner.SUPERVISOR_COMMS.send(clear)
-            context["ti"].task.log.info(
-                "the question about version %s is withdrawn, or asked anew: %s", version, run_id
-            )
+            context["task"].log.info(f"the question about version {version} is withdrawn, or asked anew: run {run_id}")

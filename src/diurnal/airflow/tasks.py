@@ -55,8 +55,12 @@ class ExperimentTask(BaseOperator):
         with quiet():
             try:
                 return self.work(context)
+            except AirflowSkipException as skip:
+                self.log.info(f"skipped: {skip}")  # Airflow's own line does not say why
+                raise
             except (NotEnoughData, Superseded) as error:
-                raise AirflowSkipException(str(error.at(place))) from None
+                self.log.warning(str(error.at(place)))
+                raise AirflowSkipException(str(error)) from None
             except DiurnalError as error:
                 raise error.at(place).with_traceback(None) from None
 
@@ -81,12 +85,14 @@ class Storage(ExperimentTask):
             flow.refuse_future(day, datetime.now(UTC), advice="wait for it: its data cannot be complete")
             with flow.at(day, self.task_id), day.stores.lake.workspace():
                 day.stores.models.fs.makedirs(day.stores.models.root, exist_ok=True)
-            return {
+            ready = {
                 "data_interval": str(day.interval),
                 "lake": day.stores.lake.root,
                 "models": day.stores.models.root,
                 "warehouse": str(day.stores.warehouse.address),
             }
+            self.log.info("; ".join(f"{name.replace('_', ' ')} {value}" for name, value in ready.items()))
+            return ready
 
 
 class Step(ExperimentTask):

@@ -12,10 +12,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
 
-from diurnal.airflow.local import configuration, metastore
+from diurnal.airflow.local import configuration, deaths, metastore
 from diurnal.airflow.local.address import Address
 from diurnal.airflow.local.client import Client
 from diurnal.airflow.local.component import Component
+from diurnal.airflow.local.deaths import Death
 from diurnal.airflow.local.home import Home, write_private
 from diurnal.airflow.local.report import sign_in
 from diurnal.airflow.local.running import Running, Tell, claim
@@ -33,6 +34,8 @@ _TO_BE_HEALTHY = 180  # seconds
 _TO_END = 15  # seconds, for tasks that are nearly done
 _TO_OBEY = 5  # seconds from a signal that is no question any more to the next
 _SERVER_EVERY = 5  # seconds between two looks after PostgreSQL
+_RESTARTS = 3  # of one component, within
+_WITHIN = 600  # seconds; one more ends all of it
 
 
 class _EndAsked(Exception):
@@ -60,6 +63,7 @@ class Launcher:
         self._home, self._address, self._say = home, address, say
         self._components: list[Component] = []
         self._signals: list[int] = []
+        self._deaths: list[tuple[float, Death]] = []
         self._began = time.monotonic()
 
     def run(self) -> None:
@@ -72,40 +76,45 @@ class Launcher:
         ConfigurationError
             If the port is taken, or something cannot be run here.
         TryAgainLater
-            If a component dies or does not become healthy; the others are ended.
+            If a component dies at the start or again and again, or does not become healthy; the others are ended.
         """
         with self._listening(), claim(self._home) as tell:
             self._address = self._address.free()
             with self._home.server:
                 try:
-                    self._start(tell)
-                    self._look_after()
+                    self._look_after(tell, self._start(tell))
                 except _EndAsked:
                     self._event(f"{signal.Signals(self._signals[0]).name}: ending all of it")
                 finally:
                     self._end()
 
-    def _start(self, tell: Tell) -> None:
+    def _start(self, tell: Tell) -> Running:
         home, now = self._home, datetime.now(UTC).isoformat(timespec="seconds")
         running = Running(os.getpid(), now, self._address.host, self._address.port)
         tell(running)
+        deaths.keep(home, [])
         home.dags.mkdir(exist_ok=True)
         write_private(home.configuration, configuration.write(home, self._address))
         environment = configuration.environment(home, self._address)
         self._event(f"PostgreSQL runs in {home.server.folder}")
         if not metastore.ready(home):
             self._migrate(environment)
-        for name, words in reversed(_COMPONENTS.items()):
-            self._components.append(Component(name, words, home.logs, environment))
+        for name in reversed(_COMPONENTS):
+            self._components.append(Component(name, _COMPONENTS[name], home.logs, environment))
         self._components.reverse()
-        running = replace(running, components={component.name: component.pid for component in self._components})
+        running = replace(running, components=self._pids())
         tell(running)
         self._event(f"started {', '.join(_COMPONENTS)}; their logs are in {home.logs}")
         self._wait_until_healthy()
         self._event("healthy")
         for line in sign_in(home, self._address):
             self._say(line)
-        tell(replace(running, healthy=True))  # at last: who waits for it has then read all of this
+        running = replace(running, healthy=True)
+        tell(running)  # at last: who waits for it has then read all of this
+        return running
+
+    def _pids(self) -> dict[str, int]:
+        return {component.name: component.pid for component in self._components}
 
     def _migrate(self, environment: dict[str, str]) -> None:
         migration = Component("migrate", ["db", "migrate"], self._home.logs, environment)
@@ -132,22 +141,54 @@ class Launcher:
             self._see_that_all_live()
             self._pause(0.3)
 
-    def _look_after(self) -> None:
+    def _look_after(self, tell: Tell, running: Running) -> None:
         seen = time.monotonic()
         while True:
             self._pause(0.5)
-            self._see_that_all_live()
+            if self._restart_what_ended():
+                running = replace(running, components=self._pids())
+                tell(running)
             if time.monotonic() - seen > _SERVER_EVERY:
                 self._home.server.start()  # somebody may have stopped it
                 seen = time.monotonic()
 
     def _see_that_all_live(self) -> None:
+        """End the start if a component ended: it would not live a second time."""
         for component in self._components:
             if component.status is not None:
-                self._event(f"{component.name} has ended by itself: ending the rest")
-                message = f"the {component.name} has ended by itself ({component.status}); its last words:\n"
-                advice = f"see {component.log}; then say `diurnal airflow up` again"
-                raise TryAgainLater(message + component.last_lines(), advice=advice)
+                self._give_up(component, "ending the rest")
+
+    def _restart_what_ended(self) -> bool:
+        """Start each component again that ended by itself, a bounded number of times; tell whether there was one."""
+        ended = [number for number, component in enumerate(self._components) if component.status is not None]
+        for number in ended:
+            component = self._components[number]
+            since = time.monotonic() - _WITHIN
+            earlier = [one for moment, one in self._deaths if one.component == component.name and moment > since]
+            if len(earlier) >= _RESTARTS:
+                self._give_up(component, f"{_RESTARTS} restarts within {_WITHIN // 60} minutes: ending the rest")
+            self._remember(component, "started again")
+            self._event(f"{component.name} has ended by itself, {deaths.why(component)}: starting it again")
+            component.kill(signal.SIGKILL)  # what it leaves behind, such as tasks: they are tried again
+            self._pause(2.0 ** len(earlier))
+            environment = configuration.environment(self._home, self._address)
+            again = Component(component.name, _COMPONENTS[component.name], self._home.logs, environment)
+            self._components[number] = again
+        return bool(ended)
+
+    def _remember(self, component: Component, then: str) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        log = component.log.with_name(f"{component.log.name}.1") if then == "started again" else component.log
+        death = Death(component.name, now, deaths.why(component), then, str(log))
+        self._deaths.append((time.monotonic(), death))
+        deaths.keep(self._home, [one for _, one in self._deaths])
+
+    def _give_up(self, component: Component, then: str) -> None:
+        self._remember(component, then)
+        self._event(f"{component.name} has ended by itself, {deaths.why(component)}: {then}")
+        message = f"the {component.name} has ended by itself ({component.status}); its last words:\n"
+        advice = f"see {component.log}; then say `diurnal airflow up` again"
+        raise TryAgainLater(message + component.last_lines(), advice=advice)
 
     def _end(self) -> None:
         """End the components in order: what runs in the scheduler reports to the API server, which ends last."""

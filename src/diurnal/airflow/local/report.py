@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from diurnal.airflow.local import deaths
 from diurnal.airflow.local.address import Address
 from diurnal.airflow.local.client import Client
 from diurnal.airflow.local.home import USER, Home
@@ -26,11 +27,13 @@ def describe(home: Home) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``running`` alone where it does not run; never the password, only the file that holds it.
+        Little where it does not run; never the password, only the file that holds it. ``ended by themselves`` has
+        the components that ended since the last start, with time, reason and what was done.
     """
     found = find(home)
+    ended = {"ended by themselves": dead} if (dead := deaths.read(home)) else {}
     if found is None:
-        return {"running": False, "home": str(home.folder)}
+        return {"running": False, "home": str(home.folder), **ended}
     health = Client(found.address).health()
     return {
         "running": True,
@@ -44,4 +47,5 @@ def describe(home: Home) -> dict[str, Any]:
         "launcher": found.pid,
         "components": found.components,
         "health": health,
+        **ended,
     }
