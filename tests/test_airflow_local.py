@@ -244,10 +244,10 @@ def test_a_component_that_dies_is_started_again_and_status_says_so(project, clie
     before = status(project)["components"]
     os.kill(before["dag-processor"], signal.SIGKILL)
     after = wait_for(lambda: (now := status(project))["components"] != before and now)
-    (death,) = after["ended by themselves"]
-    assert (death["component"], death["why"][:7], death["then"]) == ("dag-processor", "SIGKILL", "started again")
-    assert death["at"] > after["since"]
-    assert Path(death["log"]).exists()
+    (one,) = after["ended by themselves"]
+    assert (one["component"], one["why"][:7], one["then"]) == ("dag-processor", "SIGKILL", "started again")
+    assert one["at"] > after["since"]
+    assert Path(one["log"]).exists()
     assert {name for name in before if before[name] != after["components"][name]} == {"dag-processor"}
 
 
@@ -277,10 +277,8 @@ def test_up_ends_all_of_it_when_a_component_dies_again_and_again(project):
     assert "the dag-processor has ended by itself (-9)" in said
     assert "dag-processor.log" in said
     assert left_of(set(about["components"].values())) == []
-    dead = status(project)["ended by themselves"]
-    assert [death["then"] for death in dead] == ["started again"] * 3 + [
-        "3 restarts within 10 minutes: ending the rest"
-    ]
+    ended = status(project)["ended by themselves"]
+    assert [one["then"] for one in ended] == ["started again"] * 3 + ["3 restarts within 10 minutes: ending the rest"]
 
 
 @pytest.mark.parametrize("how", [[], ["--detach"]])

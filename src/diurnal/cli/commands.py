@@ -230,7 +230,10 @@ def history(name: str, json_: bool) -> None:
 @yes_option
 @as_json
 def promote(name: str, version: int, reason: str, yes: bool, json_: bool) -> None:
-    """Make a version the champion, by your word."""
+    """Promote a version manually.
+
+    Where an Airflow is configured, the asset of the champion has an event of it.
+    """
     from diurnal import crowning
     from diurnal.cli import choosing, printing
 
@@ -250,7 +253,10 @@ def promote(name: str, version: int, reason: str, yes: bool, json_: bool) -> Non
 @yes_option
 @as_json
 def rollback(name: str, version: int | None, reason: str, yes: bool, json_: bool) -> None:
-    """Make the champion's predecessor the champion again."""
+    """Promote the champion's predecessor again.
+
+    Where an Airflow is configured, the asset of the champion has an event of it.
+    """
     from diurnal import crowning
     from diurnal.cli import choosing, printing
 

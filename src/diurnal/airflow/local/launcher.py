@@ -12,11 +12,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
 
-from diurnal.airflow.local import configuration, deaths, metastore
+from diurnal.airflow.local import configuration, ended, metastore
 from diurnal.airflow.local.address import Address
 from diurnal.airflow.local.client import Client
 from diurnal.airflow.local.component import Component
-from diurnal.airflow.local.deaths import Death
+from diurnal.airflow.local.ended import Ended
 from diurnal.airflow.local.home import Home, write_private
 from diurnal.airflow.local.report import sign_in
 from diurnal.airflow.local.running import Running, Tell, claim
@@ -63,7 +63,7 @@ class Launcher:
         self._home, self._address, self._say = home, address, say
         self._components: list[Component] = []
         self._signals: list[int] = []
-        self._deaths: list[tuple[float, Death]] = []
+        self._ended: list[tuple[float, Ended]] = []
         self._began = time.monotonic()
 
     def run(self) -> None:
@@ -76,7 +76,8 @@ class Launcher:
         ConfigurationError
             If the port is taken, or something cannot be run here.
         TryAgainLater
-            If a component dies at the start or again and again, or does not become healthy; the others are ended.
+            If a component ends by itself at the start or again and again, or does not become healthy. The others are
+            ended.
         """
         with self._listening(), claim(self._home) as tell:
             self._address = self._address.free()
@@ -92,7 +93,7 @@ class Launcher:
         home, now = self._home, datetime.now(UTC).isoformat(timespec="seconds")
         running = Running(os.getpid(), now, self._address.host, self._address.port)
         tell(running)
-        deaths.keep(home, [])
+        ended.keep(home, [])
         home.dags.mkdir(exist_ok=True)
         write_private(home.configuration, configuration.write(home, self._address))
         environment = configuration.environment(home, self._address)
@@ -160,32 +161,32 @@ class Launcher:
 
     def _restart_what_ended(self) -> bool:
         """Start each component again that ended by itself, a bounded number of times; tell whether there was one."""
-        ended = [number for number, component in enumerate(self._components) if component.status is not None]
-        for number in ended:
+        numbers = [number for number, component in enumerate(self._components) if component.status is not None]
+        for number in numbers:
             component = self._components[number]
             since = time.monotonic() - _WITHIN
-            earlier = [one for moment, one in self._deaths if one.component == component.name and moment > since]
+            earlier = [one for moment, one in self._ended if one.component == component.name and moment > since]
             if len(earlier) >= _RESTARTS:
                 self._give_up(component, f"{_RESTARTS} restarts within {_WITHIN // 60} minutes: ending the rest")
             self._remember(component, "started again")
-            self._event(f"{component.name} has ended by itself, {deaths.why(component)}: starting it again")
+            self._event(f"{component.name} has ended by itself, {ended.why(component)}: starting it again")
             component.kill(signal.SIGKILL)  # what it leaves behind, such as tasks: they are tried again
             self._pause(2.0 ** len(earlier))
             environment = configuration.environment(self._home, self._address)
             again = Component(component.name, _COMPONENTS[component.name], self._home.logs, environment)
             self._components[number] = again
-        return bool(ended)
+        return bool(numbers)
 
     def _remember(self, component: Component, then: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         log = component.log.with_name(f"{component.log.name}.1") if then == "started again" else component.log
-        death = Death(component.name, now, deaths.why(component), then, str(log))
-        self._deaths.append((time.monotonic(), death))
-        deaths.keep(self._home, [one for _, one in self._deaths])
+        one = Ended(component.name, now, ended.why(component), then, str(log))
+        self._ended.append((time.monotonic(), one))
+        ended.keep(self._home, [each for _, each in self._ended])
 
     def _give_up(self, component: Component, then: str) -> None:
         self._remember(component, then)
-        self._event(f"{component.name} has ended by itself, {deaths.why(component)}: {then}")
+        self._event(f"{component.name} has ended by itself, {ended.why(component)}: {then}")
         message = f"the {component.name} has ended by itself ({component.status}); its last words:\n"
         advice = f"see {component.log}; then say `diurnal airflow up` again"
         raise TryAgainLater(message + component.last_lines(), advice=advice)

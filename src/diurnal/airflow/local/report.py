@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diurnal.airflow.local import deaths
+from diurnal.airflow.local import ended
 from diurnal.airflow.local.address import Address
 from diurnal.airflow.local.client import Client
 from diurnal.airflow.local.home import USER, Home
@@ -31,9 +31,10 @@ def describe(home: Home) -> dict[str, Any]:
         the components that ended since the last start, with time, reason and what was done.
     """
     found = find(home)
-    ended = {"ended by themselves": dead} if (dead := deaths.read(home)) else {}
+    components = ended.read(home)
+    by_themselves = {"ended by themselves": components} if components else {}
     if found is None:
-        return {"running": False, "home": str(home.folder), **ended}
+        return {"running": False, "home": str(home.folder), **by_themselves}
     health = Client(found.address).health()
     return {
         "running": True,
@@ -47,5 +48,5 @@ def describe(home: Home) -> dict[str, Any]:
         "launcher": found.pid,
         "components": found.components,
         "health": health,
-        **ended,
+        **by_themselves,
     }

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from diurnal.airflow.local.component import Component
 from diurnal.airflow.local.home import Home, write_private
 
-_FILE = "deaths.json"
+_FILE = "ended.json"
 _KEPT = 20
 
 
 @dataclass(frozen=True)
-class Death:
+class Ended:
     """The end of a component that nobody asked for.
 
     Attributes
@@ -47,13 +47,13 @@ def why(component: Component) -> str:
     return f"exit status {status}: {component.last_lines(1)[:300]}"
 
 
-def keep(home: Home, deaths: list[Death]) -> None:
-    """Keep what has died since the start."""
-    write_private(home.folder / _FILE, json.dumps([asdict(death) for death in deaths[-_KEPT:]]) + "\n")
+def keep(home: Home, components: list[Ended]) -> None:
+    """Keep what has ended since the start."""
+    write_private(home.folder / _FILE, json.dumps([asdict(one) for one in components[-_KEPT:]]) + "\n")
 
 
 def read(home: Home) -> list[dict[str, str]]:
-    """Give what has died since the last start, oldest first."""
+    """Give what has ended since the last start, oldest first."""
     try:
         return list(json.loads((home.folder / _FILE).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
