@@ -75,7 +75,17 @@ def test_examples_load_and_have_the_days_shape(tmp_path):
     assert day["groups"] == {"prepare": ["save_batch", "split"], "after_tuning": ["record", "refit"]}
     assert (day["kind"], day["start"]) == ("CronDataIntervalTimetable", "2026-01-01 00:00:00+00:00")
     assert (day["active"], day["catchup"], day["tags"]) == (1, False, ["diurnal"])
-    assert day["doc"] == "Tell malignant from benign tumours by the shape of their cell nuclei."
+    assert day["doc"].startswith("Tell malignant from benign tumours by the shape of their cell nuclei.\n")
+    for said in (
+        "| source | `SklearnDataset(name='breast_cancer', label='label')` |",
+        "| target | `label` |",
+        "| window | `1` data interval |",
+        "| promotion | `guarded`: a new version becomes the champion unless it is worse by more than chance |",
+        "```python\ndef breast_cancer():",
+        "return GridSearchCV(pipeline,",
+        "| `diurnal run breast_cancer --date 2026-11-23` |",
+    ):
+        assert said in day["doc"]
     assert day["file"].endswith("dags/breast_cancer.py")
 
 

@@ -97,6 +97,18 @@ def test_a_day_in_airflow_is_the_day_of_the_command_line(run, project, tmp_path,
     seen = run({"dag": "clinic", "logical_date": "2026-11-02T00:00:00+00:00"}, batch("2026-11-02"))
     assert [run["state"] for run in seen["runs"]] == ["success", "success"], seen["runs"][0]["log"][-3000:]
     assert all(state == "success" for run in seen["runs"] for state, _ in run["tasks"].values())
+    for said in (
+        "240 rows in package ",
+        "rows to train, ",
+        "3 candidates on ",
+        "best: logisticregression__C=",
+        "test scores on ",
+        "recorded as clinic-20261101T000000Z-",
+        "version 1 of clinic, digest ",
+        "promoted: there was no champion",
+    ):
+        assert said in seen["runs"][0]["log"], "the log of each task says its result"
+    assert "samples new to both: twin " in seen["runs"][1]["log"]
     in_airflow = query(project.warehouse_url, RESULT)
     assert [row[-1][:23] for row in in_airflow] == ["clinic-20261101T000000Z", "clinic-20261102T000000Z"]
 

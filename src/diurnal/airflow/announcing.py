@@ -77,14 +77,20 @@ def _address(uri: str) -> tuple[str, str, str]:
 
 
 def _create_event(client: Client, warehouse: Warehouse, experiment: str) -> None:
-    """Create the event, unless no Dag of that Airflow knows the asset."""
+    """Create the event, unless no Dag of that Airflow knows the asset, or its newest event is about the champion."""
     from diurnal.airflow.assets import about_champion
 
     name, newest = f"{experiment}.champion", warehouse.newest_promotion(experiment)
     found = _asked(client.get("assets", name_pattern=name, limit=100))
     ids = [asset["id"] for asset in found["assets"] if asset["name"] == name]
-    if ids and newest is not None:
+    if ids and newest is not None and newest["version"] != _announced(client, ids[0]):
         _asked(client.post("assets", "events", body={"asset_id": ids[0], "extra": about_champion(newest)}))
+
+
+def _announced(client: Client, asset: int) -> Any:
+    """Give the version that the newest event of the champion is about; None if there is none."""
+    events = _asked(client.get("assets", "events", asset_id=asset, order_by="-timestamp", limit=1))["asset_events"]
+    return events[0]["extra"].get("version") if events else None
 
 
 def _ask_anew(client: Client, dag_id: str) -> None:

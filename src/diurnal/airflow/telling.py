@@ -44,13 +44,13 @@ def line_of(step: str, result: Any) -> str | None:
 
 def _batch(batch: Batch) -> str:
     window = f", a window of {len(batch.window)} batches" if len(batch.window) > 1 else ""
-    end = "; the run is finished already" if batch.finished else ""
-    return f"{batch.package.n_rows} rows in package {batch.package.digest[:12]}{window}; run {batch.run.run_id}{end}"
+    return f"{batch.package.n_rows} rows in package {batch.package.digest[:12]}{window}; run {batch.run.run_id}"
 
 
 def _samples(samples: Samples) -> str:
     train, test = (sum(package.n_rows for package in side) for side in (samples.train, samples.test))
-    return f"{train} rows to train, {test} to test"
+    end = "; the run is finished already, and all that it kept is there" if samples.finished else ""
+    return f"{train} rows to train, {test} to test{end}"
 
 
 def _search(search: SearchResult) -> str:

@@ -163,6 +163,8 @@ def run(name: str, date: str | None, next_: bool, force: bool, allow_future: boo
                 printing.not_enough(interval, lacking, json_)
                 interval = pending.first_without_result(experiment, stores) if next_ else None
             else:
+                if outcome.promoted and not outcome.already:
+                    _tell_airflow(stores, experiment.name)
                 printing.outcome(outcome, json_, _settings(), stores)
                 break
 
@@ -183,6 +185,8 @@ def backfill(name: str, first: str, last: str, force: bool, allow_future: bool, 
     intervals = choosing.between(experiment, first, last)
     with _stores() as stores, progress(intervals, json_) as watch:
         done = choosing.backfill(experiment, intervals, stores, watch, force=force, allow_future=allow_future)
+        if any(outcome.promoted and not outcome.already for _, outcome, _ in done if outcome):
+            _tell_airflow(stores, experiment.name)
     printing.backfilled(done, json_)
     if any(error.exit_status for _, _, error in done if error):
         raise SystemExit(65)
