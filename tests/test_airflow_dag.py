@@ -3,6 +3,7 @@
 import compileall
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import diurnal
@@ -211,6 +212,40 @@ answer = [sorted(taken), sorted({*OURS, *WORDS})]
 """
     taken, known = tell(tmp_path / "home", tmp_path, program)
     assert taken == known
+
+
+def test_airflow_knows_the_provider_its_plugin_and_the_connections_that_the_pages_name(tmp_path):
+    program = """
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from airflow.providers_manager import ProvidersManager
+from airflow import plugins_manager
+from diurnal.airflow.plugin import DiurnalPlugin, note_of
+manager = ProvidersManager()
+first, second, third = (datetime(2026, 11, day, tzinfo=UTC) for day in (1, 2, 3))
+def note(conf=None, logical_date=first, start=first, end=second):
+    return note_of(SimpleNamespace(conf=conf, logical_date=logical_date, data_interval_start=start,
+                                   data_interval_end=end), first)
+answer = {
+    "version": manager.providers["diurnal"].version,
+    "links": [link for link in manager.extra_links_class_names if link.startswith("diurnal")],
+    "types": sorted({"http", "postgres", "sqlite"} & set(manager.hooks)),
+    "plugins": [plugin.name for plugin in plugins_manager._get_plugins()[0]],
+    "notes": [note(), note({"batch": "2026-11-02"}), note(start=first, end=first, logical_date=None),
+              note(logical_date=datetime(2026, 10, 31, tzinfo=UTC))],
+}
+"""
+    seen = tell(tmp_path / "home", tmp_path, program)
+    assert seen["version"] == version("diurnal")
+    assert seen["links"] == ["diurnal.airflow.links.ChampionLink"]
+    assert seen["types"] == ["http", "postgres", "sqlite"]
+    assert "diurnal" in seen["plugins"]
+    assert seen["notes"] == [
+        "data interval 2026-11-01",
+        "batch 2026-11-02",
+        None,
+        "2026-10-31T00:00Z lies before the start date: no task is run",
+    ]
 
 
 PARSE = """

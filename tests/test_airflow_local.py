@@ -195,6 +195,9 @@ def test_a_champion_is_announced_when_it_changes(project, client):
     _, run = client.post("dags", "breast_cancer.champion", "dagRuns", body={"logical_date": None, "conf": conf})
     triggering.DagRun(client, "breast_cancer.champion", run["dag_run_id"], "new").wait(print, timeout=90)
     assert champions(client, "breast_cancer") == [*announced, other, champion]
+    client.post("dags", "scoring", "dagRuns", body={"logical_date": None})
+    wait_for(lambda: len([run for run in runs(client, "scoring") if run["state"] == "success"]) >= 2)
+    assert {run["state"] for run in runs(client, "scoring")} <= {"success", "running", "queued"}
     last = json.loads(diurnal(project, "history", "breast_cancer", "--json").stdout)[0]
     assert (last["kind"], last["reason"], last["promoted_by"]) == ("promote", "it was right", "admin")
 

@@ -18,7 +18,8 @@ def scoring():
         """Write the predictions of the new champion into data/predictions/<version>.csv."""
         from diurnal.sources import SklearnDataset
 
-        version = triggering_asset_events[BREAST_CANCER][-1].extra["version"]
+        events = triggering_asset_events.get(BREAST_CANCER)  # none where the run, or the event, was made by hand
+        version = events[-1].extra.get("version", "champion") if events else "champion"
         model = load_model(f"breast_cancer@{version}", beside=__file__)
         tumours = SklearnDataset("breast_cancer").read(None, {})
         tumours["predicted"] = model.predict(tumours.drop(columns="label"))
