@@ -72,6 +72,9 @@ def test_next_tries_a_failed_interval_again_and_passes_over_one_that_lacks_data(
         assert done.returncode == code, done.stderr
         return done
 
+    killed = project.command("run", "clinic", "--next", fault="kill@warehouse.lacks:before")
+    assert killed.returncode == -9
+    assert following(project, stores) == "2026-11-01"
     said = next_(0).stdout
     assert said.index("not enough data") < said.index('"run_id": "clinic-20261102')
     assert following(project, stores) == "2026-11-03"

@@ -72,7 +72,7 @@ class Batches(Connected):
     def lacks(self, experiment: str, interval: DataInterval, lacking: str) -> None:
         """Keep why the batch of a data interval gave no result: its window holds too little. A new batch clears it."""
         head = sa.update(heads).where(_is_head(experiment, interval.start))
-        with self.transaction(None, experiment) as connection:
+        with self.transaction("lacks", experiment) as connection:
             connection.execute(head.values(lacking=lacking))
 
     def window(
