@@ -209,7 +209,7 @@ def _day(experiment: Experiment, stores: Stores, date: str | None) -> Day:
     from diurnal.cli import choosing
     from diurnal.day import Day
 
-    interval = choosing.interval(experiment, stores, date, newest=False)
+    interval = choosing.interval(experiment, stores, date, next_=False)
     return Day(experiment, interval, stores, by=choosing.whoami())
 
 
