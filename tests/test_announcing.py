@@ -35,7 +35,7 @@ class Page(BaseHTTPRequestHandler):
 
 def announce(project, stores, connection):
     settings = Settings.load(project.folder, {"AIRFLOW_CONN_DIURNAL_AIRFLOW": connection} if connection else {})
-    return announcing.announce(settings, stores.warehouse, "clinic")
+    return announcing.announce(settings, stores.warehouse, "clinic", lambda: "UTC")
 
 
 def test_nothing_is_said_where_no_airflow_is_configured(project):

@@ -6,6 +6,7 @@ else the local one of the project, where it runs. Airflow itself is not imported
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -20,8 +21,19 @@ CONNECTION = "diurnal_airflow"
 _PATIENCE = 3  # seconds for each answer
 
 
-def announce(settings: Settings, warehouse: Warehouse, experiment: str) -> str | None:
+def announce(settings: Settings, warehouse: Warehouse, experiment: str, timezone: Callable[[], str]) -> str | None:
     """Create the event of the champion's asset, and withdraw questions that are without effect now.
+
+    Parameters
+    ----------
+    settings : Settings
+        The project's.
+    warehouse : Warehouse
+        Which knows the champion.
+    experiment : str
+        Its name.
+    timezone : callable
+        Gives the experiment's timezone; called only where an Airflow is configured.
 
     Returns
     -------
@@ -31,7 +43,7 @@ def announce(settings: Settings, warehouse: Warehouse, experiment: str) -> str |
     try:
         client = _configured(settings)
         if client is not None:
-            _create_event(client, warehouse, experiment)
+            _create_event(client, warehouse, experiment, timezone())
             _ask_anew(client, f"{experiment}.approval")
     except (DiurnalError, OSError, LookupError, TypeError, ValueError) as error:
         said = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
@@ -76,7 +88,7 @@ def _address(uri: str) -> tuple[str, str, str]:
     return f"{scheme}://{host}{path}", unquote(parts.username or ""), unquote(parts.password or "")
 
 
-def _create_event(client: Client, warehouse: Warehouse, experiment: str) -> None:
+def _create_event(client: Client, warehouse: Warehouse, experiment: str, timezone: str) -> None:
     """Create the event, unless no Dag of that Airflow knows the asset, or its newest event is about the champion."""
     from diurnal.airflow.assets import about_champion
 
@@ -84,7 +96,7 @@ def _create_event(client: Client, warehouse: Warehouse, experiment: str) -> None
     found = _asked(client.get("assets", name_pattern=name, limit=100))
     ids = [asset["id"] for asset in found["assets"] if asset["name"] == name]
     if ids and newest is not None and newest["version"] != _announced(client, ids[0]):
-        _asked(client.post("assets", "events", body={"asset_id": ids[0], "extra": about_champion(newest)}))
+        _asked(client.post("assets", "events", body={"asset_id": ids[0], "extra": about_champion(newest, timezone)}))
 
 
 def _announced(client: Client, asset: int) -> Any:

@@ -114,7 +114,7 @@ class Crown(ExperimentTask):
             _skip_if_settled(stores, version)
             reason = f"approved in Airflow, run {context['dag_run'].run_id}"
             row = stores.warehouse.crown(name, version.version, by=by, reason=reason)
-            assets.announce_champion(context, stores.warehouse, name)
+            assets.announce_champion(context, stores.warehouse, self.experiment)
         questions.ask_anew(context, self.dag_id)
         self.log.info(f"version {version.version} is the champion of {name}, by {by}")
         return {"version": version.version, "seq": row["seq"], "by": by}
@@ -173,8 +173,9 @@ def _is_newest(stores: Stores, version: ModelVersion, dag_run: Any) -> bool:
     if newest is None or newest.version == version.version:
         return True
     if (dag_run.conf or {}).get("version") is None or dag_run.clear_number:
+        interval = newest.interval.on_clocks_of(version.interval.timezone)
         raise AirflowSkipException(
-            f"version {newest.version} ({newest.interval}) is newer than version {version.version} "
+            f"version {newest.version} ({interval}) is newer than version {version.version} "
             f'({version.interval}); to be asked about it all the same, trigger this Dag with {{"version": '
             f"{version.version}}}"
         )

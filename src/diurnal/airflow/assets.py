@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the command line announces a champion as well, where Airflo
     from airflow.sdk import Asset, AssetAlias
 
     from diurnal.day import Day
+    from diurnal.experiment import Experiment
     from diurnal.values import Batch, ModelVersion
     from diurnal.warehouse import Warehouse
 
@@ -87,27 +88,29 @@ def announce_model(events: Any, version: ModelVersion, day: Day) -> None:
     }
 
 
-def announce_champion(context: Any, warehouse: Warehouse, experiment: str) -> None:
+def announce_champion(context: Any, warehouse: Warehouse, experiment: Experiment) -> None:
     """Announce the champion, unless the newest event of the asset is about it.
 
     A task that is repeated announces nothing twice, one that was killed after the promotion makes up for it, and so
     does the next day for a promotion that Airflow could not be told of.
     """
-    newest = warehouse.newest_promotion(experiment)
-    if newest is not None and newest["version"] != _announced(context, experiment):
-        events = context["outlet_events"][promotions(experiment)]
-        events.add(champion(experiment), extra=about_champion(newest))
+    newest = warehouse.newest_promotion(experiment.name)
+    if newest is not None and newest["version"] != _announced(context, experiment.name):
+        events = context["outlet_events"][promotions(experiment.name)]
+        events.add(champion(experiment.name), extra=about_champion(newest, experiment.timezone))
 
 
-def about_champion(promotion: Mapping[str, Any]) -> dict[str, Any]:
+def about_champion(promotion: Mapping[str, Any], timezone: str) -> dict[str, Any]:
     """Give what an event says of a champion.
 
     Parameters
     ----------
     promotion : Mapping
         As :meth:`diurnal.warehouse.Warehouse.newest_promotion` gives it.
+    timezone : str
+        The experiment's, in which its data interval is named.
     """
-    interval = DataInterval(promotion["data_interval_start"], promotion["data_interval_end"])
+    interval = DataInterval(promotion["data_interval_start"], promotion["data_interval_end"], timezone)
     return {
         "version": promotion["version"],
         "digest": promotion["digest"],

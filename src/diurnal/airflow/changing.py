@@ -97,7 +97,7 @@ class Change(ExperimentTask):
             version = version or crowning.predecessor(stores.warehouse, name)
             crowning.try_out(stores, name, version)
             row = stores.warehouse.crown(name, version, by=by, reason=wanted["reason"], kind=kind)
-            assets.announce_champion(context, stores.warehouse, name)
+            assets.announce_champion(context, stores.warehouse, self.experiment)
         if self.asks is not None:
             questions.ask_anew(context, self.asks)
         self.log.info(f"version {version} is the champion of {name}, by {by}: {wanted['reason']}")

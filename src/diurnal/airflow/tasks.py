@@ -259,4 +259,4 @@ def _announce(context: Any, step: str, result: Any, day: Day) -> None:
     elif step == "publish":
         assets.announce_model(context["outlet_events"], result, day)
     elif step == "promote":
-        assets.announce_champion(context, day.stores.warehouse, day.experiment.name)
+        assets.announce_champion(context, day.stores.warehouse, day.experiment)

@@ -130,6 +130,12 @@ def _declared(settings: Settings, name: str) -> Experiment | None:
         return None
 
 
+def timezone(settings: Settings, name: str) -> str:
+    """Give the timezone of an experiment; UTC where this project does not have it."""
+    found = _declared(settings, name)
+    return found.timezone if found else "UTC"
+
+
 def on_its_clocks(rows: list[dict[str, Any]], settings: Settings, name: str) -> list[dict[str, Any]]:
     """Show the data intervals of rows in the timezone that their experiment declares; where there is none, in UTC.
 

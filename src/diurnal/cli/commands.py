@@ -426,8 +426,10 @@ def _stores() -> Iterator[Stores]:
 def _tell_airflow(stores: Stores, name: str) -> None:
     """Announce the champion in Airflow, where one is configured; the promotion stands whatever comes of it."""
     from diurnal.airflow import announcing
+    from diurnal.cli import choosing
 
-    if warning := announcing.announce(_settings(), stores.warehouse, name):
+    settings = _settings()
+    if warning := announcing.announce(settings, stores.warehouse, name, lambda: choosing.timezone(settings, name)):
         click.echo(f"diurnal: warning: {warning}", err=True)
 
 
