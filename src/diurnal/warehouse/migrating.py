@@ -10,7 +10,7 @@ import sqlalchemy.exc
 
 from diurnal.errors import ConfigurationError
 
-VERSIONS = ("0001", "0002", "0003", "0005")  # oldest first, as in migrations/versions: known without importing Alembic
+VERSIONS = ("0001", "0002", "0003", "0004")  # oldest first, as in migrations/versions: known without importing Alembic
 VERSION_TABLE = "diurnal_version"
 _LOCK = 0x6469_7572_6E61_6C  # "diurnal", as the number of an advisory lock
 
