@@ -210,6 +210,14 @@ def test_retry_begins_a_failed_run_again_and_one_question_is_open_about_the_newe
     stale = diurnal(project, *command, "--wait")
     assert stale.returncode == 2
     assert "had failed before this call" in stale.stderr
+
+    (failed,) = runs(client, "asked")
+    body = {"dry_run": False, "dag_run_id": failed["dag_run_id"], "only_failed": True}
+    client.post("dags", "asked", "clearTaskInstances", body=body)  # what is mended is other code than the run's
+    with pytest.raises(DiurnalError, match=r"the code of asked was changed since .*: experiments/asked\.py"):
+        triggering.DagRun(client, "asked", failed["dag_run_id"], "again").wait(print, timeout=90)
+    assert json.loads(diurnal(project, "runs", "asked", "--json").stdout) == []
+
     assert "--retry" in stale.stderr
     again = diurnal(project, *command, "--retry", "--json")
     assert again.returncode == 0, again.stderr
