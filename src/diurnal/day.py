@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from diurnal import splitting
 from diurnal.codebase import Codebase
-from diurnal.errors import CodeChanged, DeclarationError, DiurnalError, ModelRefused, NotFound, PackageRefused
+from diurnal.errors import DiurnalError, ModelRefused
 from diurnal.splitting import Roles
 from diurnal.values import DataInterval, Package, Run, SearchResult
 
@@ -32,8 +31,6 @@ ROWS_SIDE_BY_SIDE = 131_072  # of all packages of a window together are in memor
 CELLS_SIDE_BY_SIDE = 2**22  # likewise, where rows are wide
 
 Window = tuple[tuple[DataInterval, Package], ...]
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -87,9 +84,10 @@ class Day:
     def fixed_contract(self) -> Contract | None:
         """Give all versions of the contract, if there is one; the declaration must agree with the newest."""
         from diurnal.contract import Contract
+        from diurnal.experiment.agreement import agreed
 
         contract = Contract.from_rows(self.stores.warehouse.contracts(self.experiment.name))
-        return None if contract is None else contract.with_newest(self._agreed(contract.newest.schema))
+        return None if contract is None else contract.with_newest(agreed(self.experiment, contract.newest.schema))
 
     def fixed_schema(self) -> Schema | None:
         """Give the newest version of the contract, if there is one; the declaration must agree with it."""
@@ -97,47 +95,10 @@ class Day:
 
     def _fixed(self, version: int | None) -> Schema | None:
         from diurnal.contract import Schema
+        from diurnal.experiment.agreement import agreed
 
         stored = self.stores.warehouse.schema(self.experiment.name, version)
-        return None if stored is None else self._agreed(Schema.from_dict(stored))
-
-    def _agreed(self, schema: Schema) -> Schema:
-        """Give the schema with what may be declared anew; the declaration must agree with the rest."""
-        for word, declared, fixed in (
-            ("target", self.experiment.target, schema.target),
-            ("key", self.experiment.key, schema.key),
-            ("duplicates", self.experiment.duplicates or schema.duplicates, schema.duplicates),
-            ("groups", self.experiment.groups, schema.metadata.groups),
-        ):
-            if declared != fixed:
-                by, name = "contract has" if schema.has_changed else "first batch fixed", self.experiment.name
-                raise DeclarationError(
-                    f"{name} declares the {word} {declared!r}; its {by} {fixed!r}",
-                    advice=f"declare {word}={fixed!r}, or make it an experiment of its own, under another name; a new "
-                    f"name is accepted first: diurnal contract {name} accept --date DATE --rename OLD=NEW --why TEXT",
-                )
-        if self.experiment.drop != schema.drop and not schema.key and not schema.has_changed:
-            raise DeclarationError(
-                f"{self.experiment.name} drops {self.experiment.drop}, and dropped {schema.drop} when its first batch "
-                "came; without a key the features say which samples are for testing",
-                advice=f"declare drop={schema.drop!r}, or a key and another name",
-            )
-        return self._as_declared(schema)
-
-    def _as_declared(self, schema: Schema) -> Schema:
-        """Give the schema with what may be declared anew; without a key, it must leave the features as they are."""
-        declared = replace(schema, drop=self.experiment.drop, metadata=self.experiment.metadata)
-        for problem in declared.metadata.problems(declared.columns):
-            raise DeclarationError(f"{self.experiment.name}: {problem.what}", advice="name a column of the batches")
-        present = [name for name in schema.identity if name in schema.names]
-        if (not schema.key and not set(declared.features).issuperset(present)) or declared.identity != schema.identity:
-            raise DeclarationError(
-                f"{self.experiment.name} has the features {', '.join(declared.features)} now, and had "
-                f"{', '.join(schema.identity)} when its first batch came; without a key they say which samples are for "
-                "testing",
-                advice="declare drop, sample_weight and order_by as before, or a key and another name",
-            )
-        return declared
+        return None if stored is None else agreed(self.experiment, Schema.from_dict(stored))
 
     def is_newest(self) -> bool:
         """Tell whether no later data interval has a batch."""
@@ -163,29 +124,6 @@ class Day:
     def code(self) -> Codebase:
         """The project's own code: that of the stores' project, and what lies beside the experiment."""
         return self.stores.code | Codebase.around(self.experiment.file)
-
-    def refuse_other_code(self, run: Run) -> None:
-        """Refuse to go on with a run that was begun with other code: its row would name code that it is not of.
-
-        Raises
-        ------
-        CodeChanged
-            If the experiment's code, or what it declares, is not what it was when the batch was fetched.
-        """
-        from diurnal.experiment import Code
-
-        now = self.experiment.read_code()
-        if now.digest == run.code_digest:
-            return
-        try:
-            changes = "; ".join(now.changes(Code.loads(self.stores.lake.kept_bytes(run.code)))) if run.code else ""
-        except (NotFound, PackageRefused):
-            changes = ""
-        raise CodeChanged(
-            f"the code of {self.experiment.name} was changed since this run fetched its batch"
-            f"{changes and ': '}{changes} (its digest was {run.code_digest[:12]} and is {now.digest[:12]})",
-            advice="run the data interval again from its beginning; in Airflow, clear its run from the task `fetch` on",
-        )
 
     @property
     def scratch(self) -> str:
@@ -368,18 +306,6 @@ class Day:
         form = search.twin.rpartition("/")[2].partition(".")[2]
         code = self.code.only(search.own_code)
         return models.loads(data, self.experiment.trusted, code=code, form=form, scratch=self.scratch)
-
-
-def of_one_code(step: Callable[Concatenate[Day, P], R]) -> Callable[Concatenate[Day, P], R]:
-    """Let a step begin only if its code is that of the run that it belongs to, which is named in what it is given."""
-
-    @wraps(step)
-    def guarded(day: Day, /, *given: P.args, **named: P.kwargs) -> R:
-        runs = (value if isinstance(value, Run) else getattr(value, "run", None) for value in given)
-        day.refuse_other_code(next(run for run in runs if run is not None))
-        return step(day, *given, **named)
-
-    return guarded
 
 
 def _one_by_one(streams: Iterable[Iterable[pa.RecordBatch]]) -> Iterator[pa.Table]:

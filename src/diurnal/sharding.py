@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diurnal.day import of_one_code
+from diurnal.code_guard import with_code_of_run
 from diurnal.errors import NotEnoughData
 from diurnal.values import Package, Samples
 
@@ -40,14 +40,14 @@ class Part:
     warnings: tuple[str, ...] = ()
 
 
-@of_one_code
+@with_code_of_run
 def cut(day: Day, samples: Samples) -> list[dict[str, int]]:
     """Cut the search into as many shards as the experiment declares; those that share a prefix stay together."""
     backend, search, data = to_tune(day, samples)
     return backend.cut(search, data, day.experiment.tuning_tasks)
 
 
-@of_one_code
+@with_code_of_run
 def score(day: Day, samples: Samples, shard: dict[str, int]) -> Part:
     """Make the fits of one shard, and keep their scores."""
     backend, search, data = to_tune(day, samples)

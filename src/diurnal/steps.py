@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from diurnal import recorded, sharding
-from diurnal.day import of_one_code
+from diurnal.code_guard import with_code_of_run
 from diurnal.errors import BatchRefused, DeclarationError, ModelRefused, NotEnoughData
 from diurnal.sharding import Part
 from diurnal.values import (
@@ -62,7 +62,7 @@ def fetch(day: Day) -> Batch:
     return Batch(run, package, window, (*brought.warnings, *lacking), finished, time.perf_counter() - started)
 
 
-@of_one_code
+@with_code_of_run
 def save_batch(day: Day, batch: Batch) -> int:
     """Copy the batch to the warehouse, as a load of its own behind the view ``batch_data_<experiment>``."""
     schema, lake = day.schema, day.stores.lake  # the newest: the view follows no older version
@@ -71,7 +71,7 @@ def save_batch(day: Day, batch: Batch) -> int:
     return day.stores.warehouse.load(batch.run, batch.package, columns, rows, leading=leading, contract=schema)
 
 
-@of_one_code
+@with_code_of_run
 def split(day: Day, batch: Batch) -> Samples:
     """Give train and test samples: each batch of the window cut in two and kept, or the newest one for testing."""
     from diurnal import cutting
@@ -91,7 +91,7 @@ def split(day: Day, batch: Batch) -> Samples:
     )
 
 
-@of_one_code
+@with_code_of_run
 def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResult:
     """Search over the candidates by cross-validation on train samples; the best one, fitted on them, is the twin.
 
@@ -145,7 +145,7 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
     )
 
 
-@of_one_code
+@with_code_of_run
 def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
     """Score the twin on test samples, and compare it with the champion on those of the new batch."""
     from diurnal import comparing
@@ -178,7 +178,7 @@ def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
     )
 
 
-@of_one_code
+@with_code_of_run
 def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
     """Store the best parameters, the training conditions and the scores: one row of `experiments`."""
     comparison = evaluation.comparison
@@ -219,7 +219,7 @@ def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
     return search.run
 
 
-@of_one_code
+@with_code_of_run
 def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
     """Fit the winner on all rows of the window, and save it; nobody sees it before it is published."""
     from diurnal.backends import backend_of
@@ -246,7 +246,7 @@ def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
     return ModelFile(samples.run, path, digest, signature, library_versions(made), environment())
 
 
-@of_one_code
+@with_code_of_run
 def publish(day: Day, run: Run, model: ModelFile) -> ModelVersion:
     """Give the saved model the next number."""
     version = day.stores.warehouse.publish(run, model, trusted=list(day.experiment.trusted))
@@ -259,7 +259,7 @@ def publish(day: Day, run: Run, model: ModelFile) -> ModelVersion:
     return replace(version, interval=run.interval)
 
 
-@of_one_code
+@with_code_of_run
 def promote(day: Day, version: ModelVersion, evaluation: Evaluation) -> Decision:
     """Make the version the champion, if the experiment's policy finds the evidence good enough."""
     from diurnal import promotion
