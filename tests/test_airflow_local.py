@@ -177,7 +177,9 @@ def test_up_runs_the_examples_dag(project, up):
 @pytest.mark.slow
 def test_a_champion_is_announced_when_it_changes(project, client):
     wait_for(lambda: champions(client, "breast_cancer"))
-    first = next(run for run in runs(client, "breast_cancer") if run["logical_date"].startswith("2026-01-01"))
+    listed = runs(client, "breast_cancer")
+    first = next((run for run in listed if (run["logical_date"] or "").startswith("2026-01-01")), None)
+    assert first is not None, listed
     assert first["note"] == "data interval 2026-01-01"
     body = {"dry_run": False, "dag_run_id": first["dag_run_id"], "task_ids": ["promote"], "only_failed": False}
     client.post("dags", "breast_cancer", "clearTaskInstances", body=body)

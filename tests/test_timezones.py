@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_home import tell
 from diurnal import clocks, experiment
+from diurnal.cli import pending
 from diurnal.day import Day
 from diurnal.errors import DeclarationError, UsageError
 from diurnal.flow import run
@@ -330,8 +331,7 @@ def test_a_changed_timezone_makes_no_row_count_twice(project):
             carry_out(local.on(overlapping))
         assert "--next" in caught.value.advice
     assert len(stores.warehouse.window("clinic", local.on("2026-03-30"))) == 1
-    newest = stores.warehouse.newest("clinic")
-    assert str(local.following(newest)) == "2026-03-30"
+    assert str(pending.following(project.experiment(), stores)) == "2026-03-30"
     assert carry_out(local.on("2026-03-30")).promoted
     with pytest.raises(UsageError, match="overlaps"):  # and one that lies before
         carry_out(utc.on("2026-03-30"))

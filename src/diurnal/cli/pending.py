@@ -26,14 +26,18 @@ def first_without_result(experiment: Experiment, stores: Stores) -> DataInterval
     """Give the first complete data interval without a result; None where each has one.
 
     They count from the start date, else from the first interval that has a result. An interval that ended for lack of
-    data is passed over: its batch is part of later windows.
+    data is passed over: its batch is part of later windows. So is one that overlaps an interval with a result, as
+    after a change of schedule or timezone: it would be refused.
     """
     ends = stores.warehouse.settled(experiment.name)
     moment = experiment.start_date or min(ends, default=None)
     if moment is None:
         return None
-    start = experiment.calendar.since(moment).start
-    while start in ends:  # what is stored is contiguous: no schedule has to be asked for each interval of years
-        start = ends[start]
-    found = experiment.calendar.since(start)
-    return found if found.end <= datetime.now(UTC) else None
+    while True:
+        while moment in ends:  # what is stored is contiguous: no schedule has to be asked for each interval of years
+            moment = ends[moment]
+        found = experiment.calendar.since(moment)
+        overlapping = [end for start, end in ends.items() if start < found.end and end > found.start]
+        if not overlapping:
+            return found if found.end <= datetime.now(UTC) else None
+        moment = max(overlapping)

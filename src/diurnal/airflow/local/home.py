@@ -42,7 +42,7 @@ class Home:
     @property
     def exists(self) -> bool:
         """Whether it was ever started; asking makes no folder."""
-        return (self.server.folder.parent / "airflow" / "running.json").exists()
+        return self.server.is_made and (self.server.folder.parent / "airflow" / "running.json").exists()
 
     @cached_property
     def folder(self) -> Path:
