@@ -56,7 +56,7 @@ def asked():
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
 
-    return GridSearchCV(LogisticRegression(), {"C": [0.1, MISTAKE]}, cv=3)
+    return GridSearchCV(LogisticRegression(), {"C": [-1.0]}, cv=3)
 """
 
 
@@ -208,7 +208,7 @@ def test_a_champion_is_announced_when_it_changes(project, client):
 def test_retry_begins_a_failed_run_again_and_one_question_is_open_about_the_newest_version(project, client):
     command = ("airflow", "trigger", "asked", "--date", "2026-01-01")
     assert diurnal(project, *command, "--wait").returncode == 2
-    (project / "experiments" / "asked.py").write_text(ASKED.replace("MISTAKE", "1.0"))
+    (project / "experiments" / "asked.py").write_text(ASKED.replace("[-1.0]", "[0.1, 1.0]"))
     stale = diurnal(project, *command, "--wait")
     assert stale.returncode == 2
     assert "had failed before this call" in stale.stderr
