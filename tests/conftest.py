@@ -10,8 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from diurnal.day import Stores
 from diurnal.embedded import EmbeddedServer
 from diurnal.warehouse import Warehouse
+from projects import Project
 
 # Tools of the tests, not tests: collecting them for doctests would import Airflow into this process.
 collect_ignore = [
@@ -53,3 +55,17 @@ def warehouse(warehouse_url: str) -> Iterator[Warehouse]:
     """A warehouse without any rows."""
     with Warehouse(warehouse_url) as warehouse:
         yield warehouse
+
+
+@pytest.fixture
+def project(tmp_path: Path, warehouse_url: str) -> Project:
+    """A small project on disk, with a warehouse of its own."""
+    return Project.make(tmp_path / "project", warehouse_url)
+
+
+@pytest.fixture
+def stores(project: Project) -> Iterator[Stores]:
+    """The stores of that project."""
+    stores = project.stores()
+    yield stores
+    stores.warehouse.close()

@@ -5,30 +5,17 @@ from datetime import timedelta
 from itertools import count, product
 
 import psycopg
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from diurnal import faults, upkeep
 from diurnal.errors import TryAgainLater
-from projects import Project, day, patients
+from projects import day, patients
 from test_kills import POINTS
 
 BATCHES = {"A": slice(None), "B": slice(0, 200), "C": slice(30, 240)}
 ENDS = [f"full@{point}:{side}" for point, side in product(POINTS, ["before", "after"])]
 ACTION = st.tuples(st.sampled_from(sorted(BATCHES)), st.none() | st.sampled_from(ENDS))
-
-
-@pytest.fixture
-def project(tmp_path, warehouse_url):
-    return Project.make(tmp_path / "project", warehouse_url)
-
-
-@pytest.fixture
-def stores(project):
-    stores = project.stores()
-    yield stores
-    stores.warehouse.close()
 
 
 def rows_of(batch, date):

@@ -18,19 +18,7 @@ from diurnal.errors import BatchRefused, DeclarationError, ModelRefused, Package
 from diurnal.lake import Lake
 from diurnal.splitting import role
 from diurnal.values import DataInterval, Package, SearchResult
-from projects import Project, day, patients
-
-
-@pytest.fixture
-def project(tmp_path, warehouse_url):
-    return Project.make(tmp_path / "project", warehouse_url)
-
-
-@pytest.fixture
-def stores(project):
-    stores = project.stores()
-    yield stores
-    stores.warehouse.close()
+from projects import day, patients
 
 
 def rows_of(stores, packages):

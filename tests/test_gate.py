@@ -5,19 +5,7 @@ import pytest
 
 from diurnal.cli import printing
 from diurnal.splitting import role
-from projects import Project, patients
-
-
-@pytest.fixture
-def project(tmp_path, warehouse_url):
-    return Project.make(tmp_path / "project", warehouse_url)
-
-
-@pytest.fixture
-def stores(project):
-    stores = project.stores()
-    yield stores
-    stores.warehouse.close()
+from projects import patients
 
 
 def scored_by(project, scoring, declared="drop='ward'"):

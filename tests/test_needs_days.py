@@ -20,7 +20,7 @@ from diurnal.day import Day
 from diurnal.dryrun import dry_run
 from diurnal.errors import BatchRefused, DeclarationError, NotEnoughData
 from diurnal.splitting import role
-from projects import Project, day
+from projects import day
 
 TEXT = '''
 from diurnal import experiment
@@ -41,18 +41,6 @@ def clinic():
     return {returned}
 '''
 FEATURES = ["age", "pressure"]
-
-
-@pytest.fixture
-def project(tmp_path, warehouse_url):
-    return Project.make(tmp_path / "project", warehouse_url)
-
-
-@pytest.fixture
-def stores(project):
-    stores = project.stores()
-    yield stores
-    stores.warehouse.close()
 
 
 def declare(project, declared, returned="classifier"):

@@ -13,23 +13,11 @@ from diurnal import faults, flow, steps, upkeep
 from diurnal.day import Day
 from diurnal.errors import CodeChanged, TryAgainLater
 from diurnal.experiment import Code, find
-from projects import EXPERIMENT, Project, day, patients
+from projects import EXPERIMENT, day, patients
 
 HELPED = EXPERIMENT.replace(
     "    from sklearn.linear_model", "    from helper import STRENGTHS\n    from sklearn.linear_model"
 ).replace("[0.1, 1.0, 10.0]", "STRENGTHS")
-
-
-@pytest.fixture
-def project(tmp_path, warehouse_url):
-    return Project.make(tmp_path / "project", warehouse_url)
-
-
-@pytest.fixture
-def stores(project):
-    stores = project.stores()
-    yield stores
-    stores.warehouse.close()
 
 
 def experiment_of(project):
