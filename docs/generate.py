@@ -56,7 +56,7 @@ What is declared here is what an experiment *is*. Where it is kept is a matter o
 
 API = """# Python API
 
-Written by `make docs` from the docstrings. These names are promised: they change with a release that says so. Anything
+Written by `make docs` from the docstrings. These names are promised: a change of them is in the changelog. Anything
 else is internal, whatever its name.
 """
 

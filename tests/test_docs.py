@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diurnal import Limits, experiment, flow
+from diurnal import Limits, errors, experiment, flow
 from diurnal.day import Day
 from diurnal.sources import Files
 from projects import Project, day
@@ -82,6 +82,11 @@ def passengers(n):
             "Embarked": rng.choice(["S", "C", "Q", None], n, p=[0.7, 0.19, 0.1, 0.01]),
         }
     )
+
+
+def test_every_error_is_promised():
+    raised = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+    assert raised | {"Problem"} == set(errors.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -32,6 +32,7 @@ __all__ = [
     "BatchRefused",
     "CodeChanged",
     "ConfigurationError",
+    "ContractRefused",
     "DeclarationError",
     "DiurnalError",
     "ModelRefused",

@@ -60,7 +60,7 @@ def build_dag(
     per_step: Mapping[str, Mapping[str, Any]] | None = None,
     default_args: Mapping[str, Any] | None = None,
     spark_submit: Mapping[str, Any] | None = None,
-    **words: Any,
+    **dag_kwargs: Any,
 ) -> DAG:
     """Make the Dag of an experiment.
 
@@ -77,14 +77,14 @@ def build_dag(
     dag_id : str, optional
         The experiment's name unless given.
     per_step : Mapping of str to Mapping, optional
-        Airflow's words for single tasks, by name of the step: ``{"tune": {"pool": "large", "executor_config": ...}}``.
+        Airflow's arguments of single tasks, by step: ``{"tune": {"pool": "large", "executor_config": ...}}``.
     default_args : Mapping, optional
-        Airflow's words for all tasks, such as ``pool``, ``queue``, ``executor`` or ``execution_timeout``.
+        Airflow's arguments of all tasks, such as ``pool``, ``queue``, ``executor`` or ``execution_timeout``.
     spark_submit : Mapping, optional
         For an experiment of Spark: its four steps that need Spark are submitted, by Airflow's SparkSubmitOperator with
-        these of its words, such as ``{"deploy_mode": "cluster", "driver_memory": "4g"}``. None: each task is itself
+        these of its arguments, such as ``{"deploy_mode": "cluster", "driver_memory": "4g"}``. None: each task is itself
         the driver.
-    **words
+    **dag_kwargs
         Any other argument of Airflow's ``DAG``, such as ``access_control`` or ``dagrun_timeout``; they win over what
         the experiment declares, but for its schedule and start date: these say which batches there are. `tags` and
         `params` are added to the experiment's own.
@@ -96,7 +96,7 @@ def build_dag(
     Raises
     ------
     DeclarationError
-        If the experiment is broken, or a word is not allowed: Airflow shows it as the file's import error.
+        If the experiment is broken, or an argument is not allowed: Airflow shows it as the file's import error.
     ConfigurationError
         If steps shall be submitted and Airflow's provider for Spark is not installed.
     NotFound
@@ -104,7 +104,7 @@ def build_dag(
     """
     if isinstance(experiment, str):
         experiment = _named(experiment, sys._getframe(1).f_code.co_filename)
-    _check(experiment, per_step or {}, words, cuts=spark_submit is None)
+    _check(experiment, per_step or {}, dag_kwargs, cuts=spark_submit is None)
     kinds: dict[str, Callable[..., Step]] = {"promote": Promote}
     if spark_submit is not None:
         from diurnal.airflow import submitting
@@ -112,7 +112,7 @@ def build_dag(
         kinds |= dict.fromkeys(submitting.STEPS, submitting.submitted(experiment.name, spark_submit))
     made: dict[str, Any] = {
         "default_args": words_for_tasks(experiment, default_args or {}),
-        **_merged(_for_dag(experiment, dag_id or experiment.name), words),
+        **_merged(_for_dag(experiment, dag_id or experiment.name), dag_kwargs),
     }
     with DAG(dag_id or experiment.name, **made) as dag:
         _tell(experiment, per_step or {}, kinds)

@@ -12,7 +12,7 @@ _MEMORY = re.compile(r"\d+(\.\d+)?[KMGT]i")
 
 
 def pod(*, cpu: float | str, memory: str) -> dict[str, Any]:
-    """Say how large the pod of a step is, in Airflow's words for a task.
+    """Return the size of the pod of a step, as Airflow's arguments of a task.
 
     Requests and limits are the same, so that what the pod was promised is what it gets and what it may take. All else
     stays as the deployment's template of pods says.
