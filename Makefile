@@ -44,13 +44,13 @@ image:  ## Build the container image; says its size and how long it took
 	  && echo "diurnal:latest, $$(docker image inspect --format '{{.Size}}' diurnal:latest | awk '{printf "%.0f MB", $$1 / 1e6}'), built in $$(($$(date +%s) - start)) s"
 
 compose-test: $(VENV)/.ready  ## The whole system in containers: built, killed piece by piece, stopped, started again
-	@$(BIN)/python -m pytest -s -v -p no:xdist tests/compose.py
+	@$(BIN)/python -m pytest -s -v -p no:xdist tests/system/compose.py
 
 test: $(VENV)/.ready  ## All tests and doctests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test-sklearn: $(VENV)/.ready  ## scikit-learn's own tests of searches, pipelines and routing, run with diurnal.search
-	@$(BIN)/python tests/sklearn_suite.py
+	@$(BIN)/python tests/system/sklearn_suite.py
 
 lint: $(VENV)/.ready  ## Style, types, and the floors that imports go down
 	@$(BIN)/ruff check .

@@ -22,9 +22,9 @@ from pathlib import Path
 import psutil
 
 from diurnal.airflow.local import Home, describe
-from diurnal.airflow.local.triggering import sign_in, trigger
-from diurnal.intervals import Calendar
-from diurnal.settings import Settings
+from diurnal.airflow.local.trigger import sign_in, trigger
+from diurnal.runtime import Settings
+from diurnal.types.calendar import Calendar
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "breast_cancer"
 
@@ -48,11 +48,12 @@ empty()
 OWN_WORK = """
 import json, sys, time
 import diurnal.airflow.preload
-from diurnal.intervals import Calendar
-from diurnal.day import Day
+from diurnal.types.calendar import Calendar
+from diurnal.pipeline.context import Day
 from diurnal.experiment import find
-from diurnal.flow import run
-from diurnal.settings import Settings, open_stores
+from diurnal.pipeline.flow import run
+from diurnal.runtime import Settings
+from diurnal.storage.stores import open_stores
 
 settings = Settings.load()
 experiment = find("breast_cancer", settings.experiments)

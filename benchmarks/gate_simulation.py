@@ -20,10 +20,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC, SVR
 
-from diurnal import promotion
-from diurnal.backends.sklearn import NOTHING, judging
-from diurnal.paired import Paired
-from diurnal.values import Comparison, DataInterval, Evaluation, ModelVersion, Run
+from diurnal.backends.paired_tests import Paired
+from diurnal.backends.sklearn import NOTHING, champion_test
+from diurnal.pipeline import promotion
+from diurnal.types import Comparison, DataInterval, Evaluation, ModelVersion, Run
 
 DAYS = 365
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -144,7 +144,7 @@ def area_lost(separation_lost: float) -> float:
 def compared(case: Case, rng: np.random.Generator, worse: float = 0.0) -> Paired:
     """Draw one day and compare its two models."""
     twin, champion, y = case.draw(rng, case.n, worse=worse)
-    return judging.compare(case.made, twin, champion, Answers(y))
+    return champion_test.compare(case.made, twin, champion, Answers(y))
 
 
 def decided(policy: str, found: Paired, n: int) -> bool:
@@ -191,7 +191,9 @@ def main() -> None:
     parser.add_argument("--years", type=int, default=200)
     parser.add_argument("--worse-days", type=int, default=1_000)
     given = parser.parse_args()
-    judging.fitting = nullcontext  # no model is asked for numbers, and limiting BLAS takes ten times as long as a day
+    champion_test.fitting = (
+        nullcontext  # no model is asked for numbers, and limiting BLAS takes ten times as long as a day
+    )
     print(f"{given.years} years of {DAYS} days at equal skill, {given.worse_days} days with a worse challenger\n")
     print("| score | rows | `guarded` refuses an equal | `superior` promotes an equal | interval holds 0 ", end="")
     print("| worse by | `guarded` refuses |")

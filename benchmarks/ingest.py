@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.csv
 import sqlalchemy as sa
 
-from diurnal.embedded import EmbeddedServer
-from diurnal.lake import Lake
-from diurnal.splitting import identities
-from diurnal.values import DataInterval, Run
-from diurnal.warehouse import Warehouse
+from diurnal.data.row_hash import identities
+from diurnal.runtime.postgres import EmbeddedServer
+from diurnal.storage.lake import Lake
+from diurnal.storage.warehouse import Warehouse
+from diurnal.types import DataInterval, Run
 
 COLUMNS = [f"c{i}" for i in range(31)]
 DAY = DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))

@@ -28,13 +28,14 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from diurnal import experiment
-from diurnal.day import Day
-from diurnal.embedded import EmbeddedServer
 from diurnal.experiment import Experiment
-from diurnal.settings import Settings, open_stores
+from diurnal.pipeline.context import Day
+from diurnal.pipeline.steps import evaluate, fetch, save_batch, split, tune
+from diurnal.runtime import Settings
+from diurnal.runtime.postgres import EmbeddedServer
 from diurnal.sources import Files
-from diurnal.steps import evaluate, fetch, save_batch, split, tune
-from diurnal.values import DataInterval
+from diurnal.storage.stores import open_stores
+from diurnal.types import DataInterval
 
 FEATURES = [f"x{i}" for i in range(29)]
 CHUNK = 65_536

@@ -17,11 +17,12 @@ from pathlib import Path
 from scale import DAY, FEATURES, write
 
 from diurnal import experiment
-from diurnal.day import Day
-from diurnal.embedded import EmbeddedServer
-from diurnal.flow import run
-from diurnal.settings import Settings, open_stores
+from diurnal.pipeline.context import Day
+from diurnal.pipeline.flow import run
+from diurnal.runtime import Settings
+from diurnal.runtime.postgres import EmbeddedServer
 from diurnal.sources import Files
+from diurnal.storage.stores import open_stores
 
 SIZES = (100_000, 1_000_000, 5_000_000)
 PENALTIES = (0.001, 0.01, 0.1)

@@ -10,22 +10,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from diurnal.day import Stores
-from diurnal.embedded import EmbeddedServer
-from diurnal.warehouse import Warehouse
+from diurnal.runtime.postgres import EmbeddedServer
+from diurnal.storage.stores import Stores
+from diurnal.storage.warehouse import Warehouse
 from projects import Project
 
 # Tools of the tests, not tests: collecting them for doctests would import Airflow into this process.
-collect_ignore = [
-    "airflow_home.py",
-    "airflow_runs.py",
-    "compose.py",
-    "forking.py",
-    "projects.py",
-    "searching.py",
-    "sklearn_suite.py",
-    "stored/make.py",
-]
+collect_ignore = ["storage/stored", "support", "system/compose.py", "system/sklearn_suite.py"]
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diurnal import Limits, errors, experiment, flow
-from diurnal.day import Day
+from diurnal import Limits, errors, experiment
+from diurnal.pipeline import flow
+from diurnal.pipeline.context import Day
 from diurnal.sources import Files
 from projects import Project, day
 

@@ -11,10 +11,10 @@ from diurnal.errors import DiurnalError
 
 # Not lazy: importing the package diurnal.experiment binds it to this very name, which must stay the decorator.
 from diurnal.experiment import experiment
-from diurnal.values import DataInterval, Limits
+from diurnal.types import DataInterval, Limits
 
 if TYPE_CHECKING:
-    from diurnal.settings import load_model
+    from diurnal.pipeline.predict import load_model
 
     __version__: str
 
@@ -24,7 +24,7 @@ __all__ = ["DataInterval", "DiurnalError", "Limits", "experiment", "load_model"]
 def __getattr__(name: str) -> Any:
     """Import what only few need (PEP 562)."""
     if name == "load_model":
-        from diurnal.settings import load_model
+        from diurnal.pipeline.predict import load_model
 
         return load_model
     if name == "__version__":

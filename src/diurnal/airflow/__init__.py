@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from diurnal.airflow.assets import batch, champion, model
     from diurnal.airflow.connections import load_model
     from diurnal.airflow.dag import build_dag
-    from diurnal.airflow.pods import pod
+    from diurnal.airflow.kubernetes import pod
 
 __all__ = ["batch", "build_dag", "champion", "load_model", "model", "pod"]
 
@@ -23,5 +23,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'diurnal.airflow' has no attribute {name!r}")
     from importlib import import_module
 
-    places = {"build_dag": "dag", "load_model": "connections", "pod": "pods"}
+    places = {"build_dag": "dag", "load_model": "connections", "pod": "kubernetes"}
     return getattr(import_module(f"diurnal.airflow.{places.get(name, 'assets')}"), name)

@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from diurnal import clocks
-from diurnal.values import DataInterval
-from diurnal.values.interval import named
+from diurnal.types import DataInterval, timezones
+from diurnal.types.interval import named
 
 if TYPE_CHECKING:  # the command line announces a champion as well, where Airflow may not be installed
     from airflow.sdk import Asset, AssetAlias
 
-    from diurnal.day import Day
     from diurnal.experiment import Experiment
-    from diurnal.values import Batch, ModelVersion
-    from diurnal.warehouse import Warehouse
+    from diurnal.pipeline.context import Day
+    from diurnal.storage.warehouse import Warehouse
+    from diurnal.types import Batch, ModelVersion
 
 
 def batch(experiment: str) -> Asset:
@@ -106,7 +105,7 @@ def about_champion(promotion: Mapping[str, Any], timezone: str) -> dict[str, Any
     Parameters
     ----------
     promotion : Mapping
-        As :meth:`diurnal.warehouse.Warehouse.newest_promotion` gives it.
+        As :meth:`diurnal.storage.warehouse.Warehouse.newest_promotion` gives it.
     timezone : str
         The experiment's, in which its data interval is named.
     """
@@ -132,12 +131,12 @@ def partition(interval: DataInterval) -> str:
 
     Examples
     --------
-    >>> from diurnal.intervals import Calendar
+    >>> from diurnal.types.calendar import Calendar
     >>> partition(Calendar("@weekly").on("2026-11-25")), partition(Calendar("0 6 * * *").on("2026-11-25"))
     ('2026-11-22', '2026-11-25T06:00:00Z')
     """
-    day = clocks.local(interval.start, interval.timezone).date()
-    begins = interval.start == clocks.midnight(day, interval.timezone)
+    day = timezones.local(interval.start, interval.timezone).date()
+    begins = interval.start == timezones.midnight(day, interval.timezone)
     return day.isoformat() if begins else named(interval.start, interval.timezone)
 
 

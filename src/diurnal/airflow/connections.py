@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from diurnal.errors import ConfigurationError, TryAgainLater
-from diurnal.settings import Settings, embedded_server
-from diurnal.settings.connections import spark_master, uri
+from diurnal.runtime import Settings
+from diurnal.runtime.connection_uris import spark_master, uri
+from diurnal.storage.stores import embedded_server
 
 if TYPE_CHECKING:
-    from diurnal.day import Stores
+    from diurnal.storage.stores import Stores
 
 WAREHOUSE = "diurnal_warehouse"
 SPARK = "diurnal_spark"
@@ -154,8 +155,8 @@ def open_beside(file: str) -> Iterator[Stores]:
 
     A task's process ends without Python's farewells, so the embedded server is let go here: its last user stops it.
     """
-    from diurnal import spark
-    from diurnal.settings import open_stores
+    from diurnal.runtime import spark
+    from diurnal.storage.stores import open_stores
 
     settings = settings_beside(file)
     with ExitStack() as stack:
@@ -183,7 +184,7 @@ def load_model(reference: str, *, beside: str) -> Any:
     estimator
         Fitted, with ``predict``.
     """
-    from diurnal import predicting
+    from diurnal.pipeline import predict
 
     with open_beside(beside) as stores:
-        return predicting.load(stores.models, predicting.resolve(stores.warehouse, reference), stores.code)
+        return predict.load(stores.models, predict.resolve(stores.warehouse, reference), stores.code)

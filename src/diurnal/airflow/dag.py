@@ -1,4 +1,4 @@
-"""From an experiment to a Dag: the sentence of :mod:`diurnal.flow`, told in Airflow's tasks."""
+"""From an experiment to a Dag: the sentence of :mod:`diurnal.pipeline.flow`, told in Airflow's tasks."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from airflow.sdk import (
     TaskGroup,
 )
 
-from diurnal import flow, schedules
 from diurnal.airflow import assets
-from diurnal.airflow.documenting import doc_of
-from diurnal.airflow.tasks import CutShards, Promote, ScoreShard, Step, Storage, last_word
+from diurnal.airflow.dag_docs import doc_of
+from diurnal.airflow.operators import CutShards, Promote, ScoreShard, Step, Storage, last_word
 from diurnal.errors import DeclarationError, nearest
 from diurnal.experiment import Experiment, find
-from diurnal.settings import Settings
+from diurnal.pipeline import flow
+from diurnal.runtime import Settings
+from diurnal.types.schedule import PRESETS
 
 _PREPARE = ("prepare", "The batch is cut into train and test, and copied to the warehouse beside.")
 _AFTER = ("after_tuning", "The result is recorded, and the winner is fitted on all rows beside.")
@@ -107,9 +108,9 @@ def build_dag(
     _check(experiment, per_step or {}, dag_kwargs, cuts=spark_submit is None)
     kinds: dict[str, Callable[..., Step]] = {"promote": Promote}
     if spark_submit is not None:
-        from diurnal.airflow import submitting
+        from diurnal.airflow.spark_submit import STEPS, submitted
 
-        kinds |= dict.fromkeys(submitting.STEPS, submitting.submitted(experiment.name, spark_submit))
+        kinds |= dict.fromkeys(STEPS, submitted(experiment.name, spark_submit))
     made: dict[str, Any] = {
         "default_args": words_for_tasks(experiment, default_args or {}),
         **_merged(_for_dag(experiment, dag_id or experiment.name), dag_kwargs),
@@ -122,11 +123,11 @@ def build_dag(
 
 def _beside(experiment: Experiment, dag: DAG, default_args: Mapping[str, Any]) -> None:
     """Make the Dags by which people decide: of each promotion where the policy says so, and of any by hand."""
-    from diurnal.airflow.changing import build_champion_dag
+    from diurnal.airflow.champion_dag import build_champion_dag
 
     asks = f"{dag.dag_id}.approval" if experiment.promotion == "approve" else None
     if asks is not None:
-        from diurnal.airflow.approval import build_approval_dag
+        from diurnal.airflow.approval_dag import build_approval_dag
 
         build_approval_dag(experiment, dag_id=asks)
     build_champion_dag(
@@ -182,7 +183,7 @@ def _for_dag(experiment: Experiment, dag_id: str) -> dict[str, Any]:
     timetable: Any = None
     if isinstance(schedule, str):
         # explicit, as a bare cron expression means a moment in Airflow 3, and we mean the interval that has ended
-        timetable = CronDataIntervalTimetable(schedules.PRESETS.get(schedule, schedule), timezone=experiment.timezone)
+        timetable = CronDataIntervalTimetable(PRESETS.get(schedule, schedule), timezone=experiment.timezone)
     elif schedule is not None:
         timetable = DeltaDataIntervalTimetable(schedule)
     counted = isinstance(schedule, timedelta)

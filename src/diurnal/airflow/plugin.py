@@ -31,7 +31,7 @@ def note_of(run: Any, start: datetime | None) -> str | None:
 
     Airflow makes a run without tasks for a logical date before the start date, and it succeeds: the note says so.
     """
-    from diurnal.values import DataInterval
+    from diurnal.types import DataInterval
 
     if start is not None and run.logical_date is not None and run.logical_date < start:
         return f"{run.logical_date:%Y-%m-%dT%H:%MZ} lies before the start date: no task is run"

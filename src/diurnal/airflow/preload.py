@@ -28,22 +28,22 @@ sklearn.model_selection
 sklearn.pipeline
 sklearn.preprocessing
 skops.io
-diurnal.steps
-diurnal.fetching
-diurnal.contract.casts
-diurnal.contract.inference
-diurnal.contract.verdict
-diurnal.quarantine
-diurnal.promotion
-diurnal.comparing
-diurnal.sources.streams
-diurnal.models.serialising
-diurnal.models.states.node
-diurnal.models.store
+diurnal.pipeline.steps
+diurnal.pipeline.ingest
+diurnal.data.casts
+diurnal.data.inference
+diurnal.data.batch_checks
+diurnal.pipeline.quarantine
+diurnal.pipeline.promotion
+diurnal.pipeline.champion_comparison
+diurnal.sources.byte_streams
+diurnal.storage.models.skops_format
+diurnal.storage.models.states.state_node
+diurnal.storage.models.model_store
 diurnal.backends.sklearn
-diurnal.warehouse
-diurnal.lake
-diurnal.embedded
+diurnal.storage.warehouse
+diurnal.storage.lake
+diurnal.runtime.postgres
 airflow.executors.local_executor
 airflow.sdk.execution_time.supervisor
 airflow.sdk.execution_time.task_runner
@@ -61,12 +61,12 @@ airflow.providers.standard.decorators.python
 airflow.providers.standard.operators.hitl
 airflow.cli.cli_parser
 diurnal.airflow.dag
-diurnal.airflow.telling
+diurnal.airflow.result_log
 diurnal.airflow.connections
 """.split()  # noqa: SIM905 - one name a line is what is read and changed here
 
 sys.modules["polars"] = None  # type: ignore[assignment]  # ADBC would import it, and its threads do not survive a fork
-with warnings.catch_warnings():  # in a worker of Celery Airflow is there first; see diurnal.airflow.tasks.quiet
+with warnings.catch_warnings():  # in a worker of Celery Airflow is there first; see diurnal.airflow.operators.quiet
     warnings.filterwarnings("ignore", message="The `airflow[.]")
     for _name in NAMES:
         with suppress(ImportError):  # an optional part that is not installed costs its task the time, and nothing else

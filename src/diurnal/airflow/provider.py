@@ -17,8 +17,8 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "diurnal",
-                "python-modules": [f"diurnal.airflow.{name}" for name in ("tasks", "approval", "changing")],
+                "python-modules": [f"diurnal.airflow.{name}" for name in ("operators", "approval_dag", "champion_dag")],
             }
         ],
-        "extra-links": ["diurnal.airflow.links.ChampionLink"],
+        "extra-links": ["diurnal.airflow.extra_links.ChampionLink"],
     }

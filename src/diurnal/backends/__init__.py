@@ -10,7 +10,7 @@ from typing import Any
 
 from diurnal.backends.protocol import Backend, BroughtIn, Data, Reader, Scores, Task, Tuned
 from diurnal.errors import DeclarationError
-from diurnal.models import is_of_spark
+from diurnal.storage.models import is_of_spark
 
 __all__ = ["Backend", "BroughtIn", "Data", "Reader", "Scores", "Task", "Tuned", "backend_of"]
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from diurnal.codebase import Codebase
-    from diurnal.contract import Contract, Metadata, Schema
-    from diurnal.contract.holding import Held
-    from diurnal.paired import Paired
-    from diurnal.values import Package
+    from diurnal.backends.paired_tests import Paired
+    from diurnal.data import Contract, Metadata, Schema
+    from diurnal.data.batch_contract import Held
+    from diurnal.runtime.project_files import Codebase
+    from diurnal.types import Package
 
 Scores = dict[str, float]
 Task = Literal["classification", "regression"]

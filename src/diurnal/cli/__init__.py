@@ -62,7 +62,7 @@ def _say(error: Exception) -> int:
     import click
 
     if not isinstance(error, DiurnalError):
-        from diurnal.flow import in_our_words, is_of_the_world
+        from diurnal.pipeline.flow import in_our_words, is_of_the_world
 
         error = in_our_words(error) if is_of_the_world(error) else error
     if not isinstance(error, DiurnalError):

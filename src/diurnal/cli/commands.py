@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diurnal.cli.airflow import airflow
-from diurnal.cli.contract import contract
+from diurnal.cli.airflow_commands import airflow
+from diurnal.cli.contract_commands import contract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diurnal.day import Stores
     from diurnal.experiment import Experiment
-    from diurnal.settings import Settings
-    from diurnal.values import DataInterval
+    from diurnal.runtime import Settings
+    from diurnal.storage.stores import Stores
+    from diurnal.types import DataInterval
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON, for machines.")
 name_argument = click.argument("name", metavar="NAME")
@@ -74,10 +74,10 @@ def init(
     made.
     """
     if notebook is not None:
-        from diurnal.cli import taking
+        from diurnal.cli import init_from_notebook
 
-        taken = taking.take(notebook, folder, name, search, force=force, dry_run=dry_run)
-        taking.say(taken, json_=json_, dry_run=dry_run)
+        taken = init_from_notebook.take(notebook, folder, name, search, force=force, dry_run=dry_run)
+        init_from_notebook.say(taken, json_=json_, dry_run=dry_run)
     else:
         _new_project(folder, name, force=force, json_=json_, others={"--search": search, "--dry-run": dry_run})
 
@@ -86,7 +86,7 @@ def init(
 @as_json
 def list_(json_: bool) -> None:
     """List the experiments of this project."""
-    from diurnal.cli import printing
+    from diurnal.cli import output
     from diurnal.experiment import discover
 
     found, broken = discover(_settings().experiments)
@@ -103,7 +103,7 @@ def list_(json_: bool) -> None:
         }
         for e in found.values()
     ]
-    printing.rows(rows, json_, ["name", "schedule", "target", "window", "promotion", "description"])
+    output.rows(rows, json_, ["name", "schedule", "target", "window", "promotion", "description"])
     for error in broken:
         click.echo(f"diurnal: error: {error}", err=True)
     if broken:
@@ -117,23 +117,23 @@ def list_(json_: bool) -> None:
 @as_json
 def check(name: str, data: bool, date: str | None, json_: bool) -> None:
     """Validate an experiment without running it; nothing is written to the stores."""
-    from diurnal import checking
-    from diurnal.cli import choosing, printing
+    from diurnal.cli import intervals_and_runs, output
     from diurnal.errors import UsageError
+    from diurnal.pipeline import check
 
     if date and not data:
         raise UsageError("--date says which batch --data fetches", advice="add --data, or leave --date out")
     experiment, settings = _find(name), _settings()
-    report, faults, experiment = checking.check_all(experiment, settings.connections())
+    report, faults, experiment = check.check_all(experiment, settings.connections())
     if faults and not data:
         raise faults[0]
-    report["intervals"] = choosing.first_intervals(experiment)
+    report["intervals"] = intervals_and_runs.first_intervals(experiment)
     if data:
-        tried = choosing.dry_run(experiment, date, settings)
+        tried = intervals_and_runs.dry_run(experiment, date, settings)
         report |= {"batch": f"{tried.n_rows} rows", "tried": tried.tried}
         report["warnings"] = [*report.get("warnings", []), *tried.warnings]
         faults += tried.faults
-    printing.checked(report, faults, json_)
+    output.checked(report, faults, json_)
     if faults:
         raise SystemExit(faults[0].exit_status)
 
@@ -147,25 +147,25 @@ def check(name: str, data: bool, date: str | None, json_: bool) -> None:
 @as_json
 def run(name: str, date: str | None, next_: bool, force: bool, allow_future: bool, json_: bool) -> None:
     """Carry out one day: fetch, split, tune, evaluate, record, refit, publish, promote."""
-    from diurnal.cli import choosing, pending, printing
+    from diurnal.cli import intervals_and_runs, next_interval, output
     from diurnal.cli.progress import progress
     from diurnal.errors import NotEnoughData
 
     experiment = _find(name)
     options = {"force": force, "allow_future": allow_future}
     with _stores() as stores:
-        interval: DataInterval | None = choosing.interval(experiment, stores, date, next_=next_)
+        interval: DataInterval | None = intervals_and_runs.interval(experiment, stores, date, next_=next_)
         while interval:
             try:
                 with progress([interval], json_) as watch:
-                    outcome = choosing.carry_out(experiment, interval, stores, watch, **options)
+                    outcome = intervals_and_runs.carry_out(experiment, interval, stores, watch, **options)
             except NotEnoughData as lacking:
-                printing.not_enough(interval, lacking, json_)
-                interval = pending.first_without_result(experiment, stores) if next_ else None
+                output.not_enough(interval, lacking, json_)
+                interval = next_interval.first_without_result(experiment, stores) if next_ else None
             else:
                 if outcome.promoted and not outcome.already:
                     _tell_airflow(stores, experiment.name)
-                printing.outcome(outcome, json_, _settings(), stores)
+                output.outcome(outcome, json_, _settings(), stores)
                 break
 
 
@@ -178,16 +178,16 @@ def run(name: str, date: str | None, next_: bool, force: bool, allow_future: boo
 @as_json
 def backfill(name: str, first: str, last: str, force: bool, allow_future: bool, json_: bool) -> None:
     """Carry out past days, oldest first; those that have a result are left alone."""
-    from diurnal.cli import choosing, printing
+    from diurnal.cli import intervals_and_runs, output
     from diurnal.cli.progress import progress
 
     experiment = _find(name)
-    intervals = choosing.between(experiment, first, last)
+    intervals = intervals_and_runs.between(experiment, first, last)
     with _stores() as stores, progress(intervals, json_) as watch:
-        done = choosing.backfill(experiment, intervals, stores, watch, force=force, allow_future=allow_future)
+        done = intervals_and_runs.backfill(experiment, intervals, stores, watch, force=force, allow_future=allow_future)
         if any(outcome.promoted and not outcome.already for _, outcome, _ in done if outcome):
             _tell_airflow(stores, experiment.name)
-    printing.backfilled(done, json_)
+    output.backfilled(done, json_)
     if any(error.exit_status for _, _, error in done if error):
         raise SystemExit(65)
 
@@ -197,11 +197,13 @@ def backfill(name: str, first: str, last: str, force: bool, allow_future: bool, 
 @as_json
 def runs(name: str, json_: bool) -> None:
     """List the runs of an experiment, with their scores: its rows of `experiments`."""
-    from diurnal.cli import choosing, printing
+    from diurnal.cli import intervals_and_runs, output
 
     with _stores() as stores:
-        found = choosing.on_its_clocks(choosing.runs(stores, _known(stores, name)), _settings(), name)
-        printing.rows(found, json_, printing.RUN_COLUMNS)
+        found = intervals_and_runs.on_its_clocks(
+            intervals_and_runs.runs(stores, _known(stores, name)), _settings(), name
+        )
+        output.rows(found, json_, output.RUN_COLUMNS)
 
 
 @diurnal.command()
@@ -209,11 +211,11 @@ def runs(name: str, json_: bool) -> None:
 @as_json
 def models(name: str, json_: bool) -> None:
     """List the published versions of an experiment's model."""
-    from diurnal.cli import choosing, printing
+    from diurnal.cli import intervals_and_runs, output
 
     with _stores() as stores:
-        found = choosing.on_its_clocks(stores.warehouse.versions(_known(stores, name)), _settings(), name)
-        printing.rows(found, json_, printing.MODEL_COLUMNS)
+        found = intervals_and_runs.on_its_clocks(stores.warehouse.versions(_known(stores, name)), _settings(), name)
+        output.rows(found, json_, output.MODEL_COLUMNS)
 
 
 @diurnal.command()
@@ -221,10 +223,10 @@ def models(name: str, json_: bool) -> None:
 @as_json
 def history(name: str, json_: bool) -> None:
     """List what served from when on, by whose word, and why."""
-    from diurnal.cli import printing
+    from diurnal.cli import output
 
     with _stores() as stores:
-        printing.rows(stores.warehouse.promotions(_known(stores, name)), json_, printing.PROMOTION_COLUMNS)
+        output.rows(stores.warehouse.promotions(_known(stores, name)), json_, output.PROMOTION_COLUMNS)
 
 
 @diurnal.command()
@@ -238,16 +240,16 @@ def promote(name: str, version: int, reason: str, yes: bool, json_: bool) -> Non
 
     Where an Airflow is configured, the asset of the champion has an event of it.
     """
-    from diurnal import crowning
-    from diurnal.cli import choosing, printing
+    from diurnal.cli import intervals_and_runs, output
+    from diurnal.pipeline import manual_promotion
 
     with _stores() as stores:
         plain = _known(stores, name)
-        crowning.try_out(stores, plain, version)
+        manual_promotion.try_out(stores, plain, version)
         _ask(f"Make version {version} the champion of {name}?", yes)
-        row = stores.warehouse.crown(plain, version, by=choosing.whoami(), reason=reason, kind="promote")
+        row = stores.warehouse.crown(plain, version, by=intervals_and_runs.whoami(), reason=reason, kind="promote")
         _tell_airflow(stores, plain)
-        printing.report({"promoted": True, **row}, json_)
+        output.report({"promoted": True, **row}, json_)
 
 
 @diurnal.command()
@@ -261,17 +263,17 @@ def rollback(name: str, version: int | None, reason: str, yes: bool, json_: bool
 
     Where an Airflow is configured, the asset of the champion has an event of it.
     """
-    from diurnal import crowning
-    from diurnal.cli import choosing, printing
+    from diurnal.cli import intervals_and_runs, output
+    from diurnal.pipeline import manual_promotion
 
     with _stores() as stores:
         plain = _known(stores, name)
-        target = version or crowning.predecessor(stores.warehouse, plain)
-        crowning.try_out(stores, plain, target)
+        target = version or manual_promotion.predecessor(stores.warehouse, plain)
+        manual_promotion.try_out(stores, plain, target)
         _ask(f"Make version {target} the champion of {name} again?", yes)
-        row = stores.warehouse.crown(plain, target, by=choosing.whoami(), reason=reason, kind="rollback")
+        row = stores.warehouse.crown(plain, target, by=intervals_and_runs.whoami(), reason=reason, kind="rollback")
         _tell_airflow(stores, plain)
-        printing.report({"promoted": True, **row}, json_)
+        output.report({"promoted": True, **row}, json_)
 
 
 @diurnal.command()
@@ -280,13 +282,13 @@ def rollback(name: str, version: int | None, reason: str, yes: bool, json_: bool
 @as_json
 def replay(name: str, version: int, json_: bool) -> None:
     """Make a version again from the batches and the code that its row names, and compare; nothing is changed."""
-    from diurnal import replay as replaying
-    from diurnal.cli import printing
+    from diurnal.cli import output
     from diurnal.cli.progress import fits
+    from diurnal.pipeline import replay as replaying
 
     with _stores() as stores, fits(json_) as progress:
         found = replaying.replay(stores, _known(stores, name), version, lambda: _find(name), progress=progress)
-    printing.replayed(found, json_)
+    output.replayed(found, json_)
     if not found.equal:
         raise SystemExit(65)
 
@@ -304,12 +306,14 @@ def predict(model: str, file: str, output: str | None) -> None:
 
     MODEL is NAME (its champion), NAME@3 (a version) or NAME@2026-11-23 (what served at the end of that day, UTC).
     """
-    from diurnal import predicting
-    from diurnal.cli import choosing, writing
+    from diurnal.cli import intervals_and_runs, prediction_files
+    from diurnal.pipeline import predict
 
-    writing.check(output)
+    prediction_files.check(output)
     with _stores() as stores:
-        writing.tables(predicting.predict(stores, model, choosing.rows(file, _settings(), model)), output)
+        prediction_files.tables(
+            predict.predict(stores, model, intervals_and_runs.rows(file, _settings(), model)), output
+        )
 
 
 @diurnal.command()
@@ -323,17 +327,17 @@ def verify(name: str | None, repair: bool, json_: bool) -> None:
 
     What --repair cannot mend, a run of its data interval does: it makes lost samples, candidates and models again.
     """
-    from diurnal import upkeep
-    from diurnal.cli import choosing, printing
+    from diurnal.cli import intervals_and_runs, output
+    from diurnal.pipeline import maintenance
 
     with _stores() as stores:
         experiment = _known(stores, name) if name else None
-        for mended in upkeep.repair(stores, experiment, by=choosing.whoami()) if repair else ():
+        for mended in maintenance.repair(stores, experiment, by=intervals_and_runs.whoami()) if repair else ():
             click.echo(f"repaired {mended.name} of {mended.experiment}, which was {mended.state}", err=True)
-        found = [vars(finding) for finding in upkeep.verify(stores, experiment)]
+        found = [vars(finding) for finding in maintenance.verify(stores, experiment)]
     bad = [row for row in found if row["state"] != "good"]
     if json_ or bad:
-        printing.rows(found if json_ else bad, json_, ["kind", "experiment", "name", "state"])
+        output.rows(found if json_ else bad, json_, ["kind", "experiment", "name", "state"])
     if not json_:
         click.echo(f"{len(found) - len(bad)} of {len(found)} are what the warehouse says")
     if bad:
@@ -348,12 +352,12 @@ def gc(older_than: float, dry_run: bool, json_: bool) -> None:
     """Remove what nothing refers to: left behind by attempts that were killed or superseded."""
     from datetime import timedelta
 
-    from diurnal import upkeep
-    from diurnal.cli import printing
+    from diurnal.cli import output
+    from diurnal.pipeline import maintenance
 
     with _stores() as stores:
-        removed = upkeep.gc(stores, older_than=timedelta(hours=older_than), dry_run=dry_run)
-    printing.rows([{"removed": path} for path in removed], json_, ["removed"])
+        removed = maintenance.gc(stores, older_than=timedelta(hours=older_than), dry_run=dry_run)
+    output.rows([{"removed": path} for path in removed], json_, ["removed"])
 
 
 @diurnal.command()
@@ -364,9 +368,9 @@ def warehouse(deed: str) -> None:
     `url` tells where it is; `migrate` brings its tables up to date, as the first command to use a new version would;
     `start` keeps the embedded one running, and `stop` lets it go.
     """
-    from diurnal.cli import choosing
+    from diurnal.cli import intervals_and_runs
 
-    click.echo(choosing.warehouse(_settings(), deed))
+    click.echo(intervals_and_runs.warehouse(_settings(), deed))
 
 
 diurnal.add_command(airflow)
@@ -377,17 +381,19 @@ def _new_project(folder: str | None, name: str | None, *, force: bool, json_: bo
     import json
     import shlex
 
-    from diurnal.cli import project
+    from diurnal.cli import init_project
 
     for option, value in others.items():
         if value:
             raise click.UsageError(f"{option} needs --from.")
     if folder is None:
         raise click.UsageError("Missing argument 'FOLDER'; only with --from it may be left out.")
-    written = list(map(str, project.write(folder, name, force=force)))
-    next_ = f"cd {shlex.quote(folder)} && diurnal run {project.name_for(folder, name)}"
+    written = list(map(str, init_project.write(folder, name, force=force)))
+    next_ = f"cd {shlex.quote(folder)} && diurnal run {init_project.name_for(folder, name)}"
     if json_:
-        click.echo(json.dumps({"name": project.name_for(folder, name), "written": written, "next": next_}, indent=2))
+        click.echo(
+            json.dumps({"name": init_project.name_for(folder, name), "written": written, "next": next_}, indent=2)
+        )
         return
     for path in written:
         click.echo(f"wrote {path}")
@@ -395,7 +401,7 @@ def _new_project(folder: str | None, name: str | None, *, force: bool, json_: bo
 
 
 def _settings() -> Settings:
-    from diurnal.settings import Settings
+    from diurnal.runtime import Settings
 
     return Settings.load()
 
@@ -407,14 +413,14 @@ def _find(name: str) -> Experiment:
 
 
 def _known(stores: Stores, name: str) -> str:
-    from diurnal.cli import choosing
+    from diurnal.cli import intervals_and_runs
 
-    return choosing.known(stores, _settings(), name)
+    return intervals_and_runs.known(stores, _settings(), name)
 
 
 @contextmanager
 def _stores() -> Iterator[Stores]:
-    from diurnal.settings import open_stores
+    from diurnal.storage.stores import open_stores
 
     stores = open_stores(_settings())
     try:
@@ -425,11 +431,13 @@ def _stores() -> Iterator[Stores]:
 
 def _tell_airflow(stores: Stores, name: str) -> None:
     """Announce the champion in Airflow, where one is configured; the promotion stands whatever comes of it."""
-    from diurnal.airflow import announcing
-    from diurnal.cli import choosing
+    from diurnal.airflow import champion_events
+    from diurnal.cli import intervals_and_runs
 
     settings = _settings()
-    if warning := announcing.announce(settings, stores.warehouse, name, lambda: choosing.timezone(settings, name)):
+    if warning := champion_events.announce(
+        settings, stores.warehouse, name, lambda: intervals_and_runs.timezone(settings, name)
+    ):
         click.echo(f"diurnal: warning: {warning}", err=True)
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from diurnal.flow import names
+from diurnal.pipeline.flow import names
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from diurnal.values import DataInterval
+    from diurnal.types import DataInterval
 
 
 class Watch:

@@ -10,15 +10,14 @@ from datetime import UTC, date, datetime
 from numbers import Real
 from typing import Any
 
-from diurnal import clocks, ticks
-from diurnal.contract.names import is_legal
+from diurnal.data.column_names import is_legal
 from diurnal.errors import DeclarationError, UsageError, nearest
-from diurnal.experiment.needs import SPLITS, refuse_contradictions
-from diurnal.intervals import read_moment
-from diurnal.schedules import check_schedule
-from diurnal.sources.rules import zone
-from diurnal.sources.spark import takes_session
-from diurnal.values import Limits
+from diurnal.experiment.row_arguments import SPLITS, refuse_contradictions
+from diurnal.sources.files_arguments import zone
+from diurnal.sources.spark_table import takes_session
+from diurnal.types import Limits, ticks, timezones
+from diurnal.types.calendar import read_moment
+from diurnal.types.schedule import check_schedule
 
 REQUIRED = object()
 PROMOTIONS = (
@@ -152,7 +151,7 @@ def _start_date(name: str, value: Any, timezone: str = "UTC") -> datetime | None
         except UsageError as error:
             raise DeclarationError(f"{name}={error.message}", advice=advice) from None
     elif isinstance(value, date) and not isinstance(value, datetime):
-        value = clocks.midnight(value, timezone)
+        value = timezones.midnight(value, timezone)
     if not isinstance(value, datetime) or value.tzinfo is None or value.microsecond:
         raise _refuse(name, value, "a date, or a time in whole seconds with a timezone", advice)
     return value.astimezone(UTC)

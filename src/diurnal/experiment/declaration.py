@@ -12,19 +12,19 @@ from functools import cached_property
 from types import FunctionType
 from typing import Any, cast
 
-from diurnal import spark
-from diurnal.codebase import Codebase, put_on_path
-from diurnal.contract import Metadata
-from diurnal.contract.schema import Duplicates
+from diurnal.data import Metadata
+from diurnal.data.schema import Duplicates
 from diurnal.errors import DeclarationError, DiurnalError
-from diurnal.experiment import needs
+from diurnal.experiment import row_arguments
 from diurnal.experiment.arguments import REQUIRED, checked
 from diurnal.experiment.code import Code
-from diurnal.experiment.digest import code_of, files_of, source_text
+from diurnal.experiment.code_digest import code_of, files_of, source_text
 from diurnal.experiment.splitters import refuse_unmet
-from diurnal.intervals import Calendar
-from diurnal.schedules import Schedule
-from diurnal.values import Limits
+from diurnal.runtime import spark
+from diurnal.runtime.project_files import Codebase, put_on_path
+from diurnal.types import Limits
+from diurnal.types.calendar import Calendar
+from diurnal.types.schedule import Schedule
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
@@ -168,7 +168,7 @@ class Experiment:
 
     @property
     def code_digest(self) -> str:
-        """The SHA-256 of that: see :mod:`diurnal.experiment.digest`."""
+        """The SHA-256 of that: see :mod:`diurnal.experiment.code_digest`."""
         return self.code.digest
 
     def read_code(self) -> Code:
@@ -182,7 +182,7 @@ class Experiment:
             others={value.line for value in known if value.file == self.file and value.line != self.line},
             declared={name: getattr(self, name) for name in ("target", "key", "drop", "test_size", "window")}
             | {name: value for name in ("sample", "duplicates") if (value := getattr(self, name)) is not None}
-            | needs.given(self),
+            | row_arguments.given(self),
         )
 
 
@@ -200,7 +200,7 @@ def experiment(
     retries: int = 5,
     max_active_runs: int = 1,
     window: int | str = 1,
-    test_size: float = needs.DEFAULT_TEST_SIZE,
+    test_size: float = row_arguments.DEFAULT_TEST_SIZE,
     sample: float | int | None = None,
     groups: str | None = None,
     sample_weight: str | None = None,

@@ -7,9 +7,9 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from diurnal.codebase import import_file, put_on_path
 from diurnal.errors import DeclarationError, DiurnalError, NotFound, nearest
 from diurnal.experiment.declaration import Experiment
+from diurnal.runtime.project_files import import_file, put_on_path
 
 _FORMS = "a name (breast_cancer), a file (path/to/file.py:name) or a module (package.module:name)"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import re
 
-from diurnal.notebook.columns import all_but
 from diurnal.notebook.constants import texts
 from diurnal.notebook.effects import last_name
+from diurnal.notebook.frame_columns import all_but
+from diurnal.notebook.frame_trail import Trail, follow
 from diurnal.notebook.program import Program
-from diurnal.notebook.trail import Trail, follow
 
 SELECTOR = "make_column_selector"
 _NUMBERS = ("number", "bool")  # what pandas' is_numeric_dtype says yes to

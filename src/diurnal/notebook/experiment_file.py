@@ -6,17 +6,17 @@ import ast
 from dataclasses import dataclass
 
 from diurnal.notebook import imports
-from diurnal.notebook.arguments import HOLE
 from diurnal.notebook.column_selectors import SELECTOR
 from diurnal.notebook.effects import free_names
 from diurnal.notebook.functions import names_when_defined, of_the_module, with_named_lambdas
 from diurnal.notebook.imports import Import
 from diurnal.notebook.layout import Layout
-from diurnal.notebook.pipeline import Ending, selecting
+from diurnal.notebook.pipeline_steps import Ending, selecting
 from diurnal.notebook.preparation import PROJECT
 from diurnal.notebook.program import Program
-from diurnal.notebook.rows import Data
-from diurnal.notebook.search import Search
+from diurnal.notebook.row_declaration import Data
+from diurnal.notebook.script_options import HOLE
+from diurnal.notebook.search_statements import Search
 from diurnal.notebook.text import Block, comment, docstring, hole, joined, quoted
 
 _Nodes = dict[int, ast.stmt]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 
-from diurnal.notebook.bodies import bodied, bound_by, with_result
 from diurnal.notebook.effects import FITTING, Function, free_names, last_name, reads
+from diurnal.notebook.function_bodies import bodied, bound_by, with_result
 from diurnal.notebook.magics import parsed
 
 CROSS_VALIDATING = frozenset({"cross_val_score", "cross_validate", "cross_val_predict"})

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from diurnal.notebook import readers
-from diurnal.notebook.arguments import HOLE
 from diurnal.notebook.effects import free_names, last_name, root
-from diurnal.notebook.places import share_of_folds
 from diurnal.notebook.program import Program, Statement
 from diurnal.notebook.queries import query_of
 from diurnal.notebook.readers import Places
+from diurnal.notebook.row_slices import share_of_folds
+from diurnal.notebook.script_options import HOLE
 from diurnal.notebook.slices import backward
 
 PROJECT = "PROJECT"

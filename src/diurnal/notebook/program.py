@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from diurnal.notebook.arguments import without_command_line
 from diurnal.notebook.cells import Document
 from diurnal.notebook.effects import (
     FITTING,
@@ -24,6 +23,7 @@ from diurnal.notebook.effects import (
     root,
 )
 from diurnal.notebook.inlining import straightened
+from diurnal.notebook.script_options import without_command_line
 
 BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__", "display", "get_ipython"}
 _CONTAINERS = (ast.List, ast.Tuple, ast.Set, ast.Dict)

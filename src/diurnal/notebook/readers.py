@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from diurnal.errors import DeclarationError
-from diurnal.notebook.arguments import HOLE
 from diurnal.notebook.constants import NotConstant, constant, text
 from diurnal.notebook.effects import last_name
 from diurnal.notebook.program import Program
 from diurnal.notebook.queries import QUERIES, Reading, query_of
+from diurnal.notebook.script_options import HOLE
 from diurnal.sources import Files
 
 _TABLES = ("read_csv", "read_table", "read_parquet", "read_json", "read_excel", "read_feather", "read_orc")

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from diurnal.notebook.effects import free_names
 from diurnal.notebook.fits import Fit
+from diurnal.notebook.frame_trail import follow
 from diurnal.notebook.preparation import prepared
 from diurnal.notebook.program import Program
 from diurnal.notebook.readers import Places
-from diurnal.notebook.rows import Data
-from diurnal.notebook.trail import follow
+from diurnal.notebook.row_declaration import Data
 
 
 def of_spark(program: Program, fit: Fit, features: ast.expr, search: Iterable[ast.AST], places: Places) -> Data:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from diurnal.notebook.fits import Fit
 from diurnal.notebook.program import Program
 from diurnal.notebook.report import Report, left_out
-from diurnal.notebook.rows import Data
-from diurnal.notebook.search import Search
+from diurnal.notebook.row_declaration import Data
+from diurnal.notebook.search_statements import Search
 from diurnal.notebook.slices import backward
 from diurnal.notebook.text import holes_in
 

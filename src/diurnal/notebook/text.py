@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from diurnal.notebook.arguments import HOLE
+from diurnal.notebook.script_options import HOLE
 
 LONGEST = 120
 

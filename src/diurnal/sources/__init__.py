@@ -3,16 +3,16 @@
 A source is anything with ``read(interval, connections)``; a plain function of a data interval will do as well. It
 gives a frame (pandas, polars, Arrow) or a stream of Arrow record batches; :func:`record_batches` makes one kind of
 stream of it. A source says what came, not whether it is good: that is the contract's to judge
-(:mod:`diurnal.contract`). It refuses only what cannot be read as rows at all.
+(:mod:`diurnal.data`). It refuses only what cannot be read as rows at all.
 
 Importing this package is cheap, for experiments import it while Airflow parses them.
 """
 
-from diurnal.sources.batches import record_batches
-from diurnal.sources.datasets import SklearnDataset
 from diurnal.sources.files import Files
+from diurnal.sources.record_batches import record_batches
+from diurnal.sources.sklearn_dataset import SklearnDataset
 from diurnal.sources.source import Connections, Source
-from diurnal.sources.spark import SparkTable
+from diurnal.sources.spark_table import SparkTable
 from diurnal.sources.sql import Sql
 
 __all__ = ["Connections", "Files", "SklearnDataset", "Source", "SparkTable", "Sql", "record_batches"]

@@ -10,11 +10,11 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import BatchRefused, DeclarationError, DiurnalError, Problem, nearest
-from diurnal.sources import places
-from diurnal.sources.rules import RULES, refuse_clashes
+from diurnal.sources import path_patterns
+from diurnal.sources.files_arguments import RULES, refuse_clashes
+from diurnal.sources.pandas_arguments import refuse_misplaced, takes_words
 from diurnal.sources.source import MOST_BYTES, Connections
-from diurnal.sources.words import refuse_misplaced, takes_words
-from diurnal.values import DataInterval
+from diurnal.types import DataInterval
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,18 +136,18 @@ class Files:
     sheet_name: str | int = 0
 
     def __post_init__(self) -> None:
-        places.check_pattern(self.pattern)
+        path_patterns.check_pattern(self.pattern)
         if self.format is None:
-            self._settle("format", places.format_of(self.pattern))
-        elif self.format not in places.FORMATS:
-            allowed = ", ".join(places.FORMATS)
+            self._settle("format", path_patterns.format_of(self.pattern))
+        elif self.format not in path_patterns.FORMATS:
+            allowed = ", ".join(path_patterns.FORMATS)
             raise DeclarationError(
-                f"there is no format {self.format!r}; there are {allowed}{nearest(self.format, places.FORMATS)}",
+                f"there is no format {self.format!r}; there are {allowed}{nearest(self.format, path_patterns.FORMATS)}",
                 advice="name one of these",
             )
         for name, rule in RULES.items():
             self._settle(name, rule(name, getattr(self, name)))
-        self._settle("delimiter", self.sep or self.delimiter or places.delimiter_of(self.pattern))
+        self._settle("delimiter", self.sep or self.delimiter or path_patterns.delimiter_of(self.pattern))
         self._settle("sep", None)
         if isinstance(self.usecols, str) and self.format != "excel":
             self._settle("usecols", (self.usecols,))
@@ -167,7 +167,7 @@ class Files:
         """Give the call that made it: the same in every process, since it is part of an experiment's identity."""
         shown = {name: getattr(self, name) for name in ("format", *self._changed)}
         listed = ", ".join(f"{name}={_shown(name, value)}" for name, value in shown.items())
-        return f"Files({places.public(self.pattern)!r}, {listed})"
+        return f"Files({path_patterns.public(self.pattern)!r}, {listed})"
 
     @property
     def header_row(self) -> int | None:
@@ -184,7 +184,7 @@ class Files:
     @property
     def codec(self) -> str | None:
         """The codec that the name of the files or the declaration says."""
-        return places.suffixes(self.pattern)[1] if self.compression == "infer" else self.compression
+        return path_patterns.suffixes(self.pattern)[1] if self.compression == "infer" else self.compression
 
     @property
     def is_as_kept(self) -> bool:
@@ -193,7 +193,7 @@ class Files:
 
     def like(self, pattern: str) -> Files:
         """Return the declaration of other files with the same arguments; none of `usecols` is required in them."""
-        if places.format_of(pattern) != self.format:
+        if path_patterns.format_of(pattern) != self.format:
             return Files(pattern, complete=False)
         wanted = self.usecols
         if isinstance(wanted, tuple) and all(isinstance(column, str) for column in wanted):
@@ -224,27 +224,27 @@ class Files:
             except DiurnalError:
                 raise
             except OSError as error:
-                raise places.unreachable(self.resolve(interval), error) from error
+                raise path_patterns.unreachable(self.resolve(interval), error) from error
 
     def _batches(self, fs: Any, path: str) -> Iterator[pa.RecordBatch]:
         if self.format == "csv":
-            from diurnal.sources.delimited import read_csv
-            from diurnal.sources.streams import opened
+            from diurnal.sources.byte_streams import opened
+            from diurnal.sources.csv_reader import read_csv
 
             return read_csv(partial(opened, fs, path, self), self)
         if self.format == "excel":
-            from diurnal.sources.excel import read_excel
+            from diurnal.sources.excel_reader import read_excel
 
             return read_excel(fs, path, self)
         if self.format in ("json", "jsonl"):
-            from diurnal.sources.jsons import read_json
+            from diurnal.sources.json_reader import read_json
 
             return read_json(fs, path, self)
         if self.format == "feather":
-            from diurnal.sources.feather import read_feather
+            from diurnal.sources.arrow_reader import read_feather
 
             return read_feather(fs, path, self)
-        from diurnal.sources.parquet import read_parquet
+        from diurnal.sources.parquet_reader import read_parquet
 
         return read_parquet(fs, path, self)
 
@@ -256,7 +256,7 @@ class Files:
         TryAgainLater
             If there is none yet.
         """
-        return places.matches(self.resolve(interval), connections)
+        return path_patterns.matches(self.resolve(interval), connections)
 
     def renamed(self, names: Sequence[str]) -> list[str]:
         """Give the batch's names of columns for those in the files."""

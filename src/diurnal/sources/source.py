@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from diurnal.values import DataInterval
+from diurnal.types import DataInterval
 
 Connections = Mapping[str, str]
 """From the id of a connection to its URI. The mapping itself raises ConfigurationError for an id that it lacks.

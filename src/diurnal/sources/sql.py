@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from diurnal.errors import ConfigurationError, DeclarationError, DiurnalError, NotAllowed, TryAgainLater, nearest
-from diurnal.sources.rules import zone
+from diurnal.sources.files_arguments import zone
 from diurnal.sources.source import ROWS_A_BATCH, Connections
-from diurnal.values import DataInterval
+from diurnal.types import DataInterval
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -139,7 +139,7 @@ class Sql:
     def _any_other(self, uri: str, interval: DataInterval) -> Iterator[pa.RecordBatch]:
         import sqlalchemy as sa
 
-        from diurnal.sources.rows import batches_of
+        from diurnal.sources.python_rows import batches_of
 
         moments = [_moment(uri, n, getattr(interval, n)) for n in _NAMES if self._uses(n)]
         query = sa.text(_bound(self.query, lambda name: f":{name}", escape="\\")).bindparams(*moments)
@@ -192,7 +192,7 @@ class Sql:
 
 
 def _localised(batches: Iterator[pa.RecordBatch], timezone: str) -> Iterator[pa.RecordBatch]:
-    from diurnal.sources.localizing import Localizer
+    from diurnal.sources.timezone_columns import Localizer
 
     return map(Localizer(timezone).read, batches)
 

@@ -4,9 +4,9 @@ Its metastore is a database of its own in the embedded PostgreSQL. ``airflow sta
 dies and leaves its children alone.
 """
 
-from diurnal.airflow.local.detached import start, stop
+from diurnal.airflow.local.daemon import start, stop
 from diurnal.airflow.local.home import Home
 from diurnal.airflow.local.launcher import Launcher
-from diurnal.airflow.local.report import describe
+from diurnal.airflow.local.status import describe
 
 __all__ = ["Home", "Launcher", "describe", "start", "stop"]

@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-from diurnal.embedded import EmbeddedServer
 from diurnal.errors import ConfigurationError
-from diurnal.settings import Settings, embedded_server
+from diurnal.runtime import Settings
+from diurnal.runtime.postgres import EmbeddedServer
+from diurnal.storage.stores import embedded_server
 
 USER = "admin"
 

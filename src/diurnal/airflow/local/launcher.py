@@ -12,14 +12,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
 
-from diurnal.airflow.local import configuration, ended, metastore
-from diurnal.airflow.local.address import Address
-from diurnal.airflow.local.client import Client
-from diurnal.airflow.local.component import Component
-from diurnal.airflow.local.ended import Ended
+from diurnal.airflow.local import airflow_config, ended_processes, metastore
+from diurnal.airflow.local.ended_processes import Ended
 from diurnal.airflow.local.home import Home, write_private
-from diurnal.airflow.local.report import sign_in
-from diurnal.airflow.local.running import Running, Tell, claim
+from diurnal.airflow.local.launcher_lock import Running, Tell, claim
+from diurnal.airflow.local.process import Component
+from diurnal.airflow.local.rest_client import Client
+from diurnal.airflow.local.server_address import Address
+from diurnal.airflow.local.status import sign_in
 from diurnal.errors import ConfigurationError, TryAgainLater
 
 Say = Callable[[str], None]
@@ -93,10 +93,10 @@ class Launcher:
         home, now = self._home, datetime.now(UTC).isoformat(timespec="seconds")
         running = Running(os.getpid(), now, self._address.host, self._address.port)
         tell(running)
-        ended.keep(home, [])
+        ended_processes.keep(home, [])
         home.dags.mkdir(exist_ok=True)
-        write_private(home.configuration, configuration.write(home, self._address))
-        environment = configuration.environment(home, self._address)
+        write_private(home.configuration, airflow_config.write(home, self._address))
+        environment = airflow_config.environment(home, self._address)
         self._event(f"PostgreSQL runs in {home.server.folder}")
         if not metastore.ready(home):
             self._migrate(environment)
@@ -169,10 +169,10 @@ class Launcher:
             if len(earlier) >= _RESTARTS:
                 self._give_up(component, f"{_RESTARTS} restarts within {_WITHIN // 60} minutes: ending the rest")
             self._remember(component, "started again")
-            self._event(f"{component.name} has ended by itself, {ended.why(component)}: starting it again")
+            self._event(f"{component.name} has ended by itself, {ended_processes.why(component)}: starting it again")
             component.kill(signal.SIGKILL)  # what it leaves behind, such as tasks: they are tried again
             self._pause(2.0 ** len(earlier))
-            environment = configuration.environment(self._home, self._address)
+            environment = airflow_config.environment(self._home, self._address)
             again = Component(component.name, _COMPONENTS[component.name], self._home.logs, environment)
             self._components[number] = again
         return bool(numbers)
@@ -180,13 +180,13 @@ class Launcher:
     def _remember(self, component: Component, then: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         log = component.log.with_name(f"{component.log.name}.1") if then == "started again" else component.log
-        one = Ended(component.name, now, ended.why(component), then, str(log))
+        one = Ended(component.name, now, ended_processes.why(component), then, str(log))
         self._ended.append((time.monotonic(), one))
-        ended.keep(self._home, [each for _, each in self._ended])
+        ended_processes.keep(self._home, [each for _, each in self._ended])
 
     def _give_up(self, component: Component, then: str) -> None:
         self._remember(component, then)
-        self._event(f"{component.name} has ended by itself, {ended.why(component)}: {then}")
+        self._event(f"{component.name} has ended by itself, {ended_processes.why(component)}: {then}")
         message = f"the {component.name} has ended by itself ({component.status}); its last words:\n"
         advice = f"see {component.log}; then say `diurnal airflow up` again"
         raise TryAgainLater(message + component.last_lines(), advice=advice)

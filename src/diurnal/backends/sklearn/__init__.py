@@ -4,13 +4,13 @@ A fit sees rows in the order of their hash and runs with one BLAS thread: the sa
 forest's probabilities, and another number of threads moves the last digits of nearly everything.
 """
 
-from diurnal.backends.sklearn.backend import BACKEND, Frame
-from diurnal.backends.sklearn.filling import filled
-from diurnal.backends.sklearn.frames import matrix, vector
-from diurnal.backends.sklearn.labels import refuse_labels
-from diurnal.backends.sklearn.needs import NOTHING, Beside, Needs
-from diurnal.backends.sklearn.scoring import is_search, scorer, task
-from diurnal.backends.sklearn.seeds import unseeded
+from diurnal.backends.sklearn.fit_metadata import NOTHING, Beside, Needs
+from diurnal.backends.sklearn.label_checks import refuse_labels
+from diurnal.backends.sklearn.matrices import filled
+from diurnal.backends.sklearn.random_state import unseeded
+from diurnal.backends.sklearn.scorers import is_search, scorer, task
+from diurnal.backends.sklearn.sklearn_backend import BACKEND, Frame
+from diurnal.backends.sklearn.sklearn_frames import matrix, vector
 from diurnal.backends.sklearn.tuning import candidates_table, refit, score_shard, tune
 
 __all__ = [

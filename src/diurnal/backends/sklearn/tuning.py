@@ -14,11 +14,11 @@ from sklearn.base import BaseEstimator, clone
 
 from diurnal import search as searching
 from diurnal.backends.protocol import Tuned, plain
-from diurnal.backends.sklearn.fitting import fitting, fresh, said
-from diurnal.backends.sklearn.labels import refuse_labels
-from diurnal.backends.sklearn.needs import NOTHING, Needs
-from diurnal.backends.sklearn.routing import offering
-from diurnal.backends.sklearn.scoring import has_tuned, is_search, score_name, task
+from diurnal.backends.sklearn.fit import fitting, fresh, said
+from diurnal.backends.sklearn.fit_metadata import NOTHING, Needs
+from diurnal.backends.sklearn.label_checks import refuse_labels
+from diurnal.backends.sklearn.metadata_routing import offering
+from diurnal.backends.sklearn.scorers import has_tuned, is_search, score_name, task
 from diurnal.errors import DeclarationError
 
 

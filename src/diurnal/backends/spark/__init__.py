@@ -8,8 +8,8 @@ from typing import Any
 from pyspark.ml import Estimator, Transformer
 
 from diurnal.backends import Backend, backend_of
-from diurnal.backends.spark.backend import BACKEND, Spark
-from diurnal.backends.spark.samples import Rows
+from diurnal.backends.spark.lake_frames import Rows
+from diurnal.backends.spark.spark_backend import BACKEND, Spark
 
 __all__ = ["BACKEND", "Rows", "Spark"]
 

@@ -1,0 +1,113 @@
+"""What the local Airflow is told: ``airflow.cfg``, and the environment of its processes."""
+
+from __future__ import annotations
+
+import os
+from configparser import RawConfigParser
+from io import StringIO
+
+from diurnal.airflow.local.home import USER, Home
+from diurnal.airflow.local.server_address import Address
+
+Options = dict[str, dict[str, str]]
+
+_HEAD = """\
+# Written by `diurnal airflow up` at each start: a change here is lost at the next one.
+# Set AIRFLOW__SECTION__KEY in the environment instead. It holds secrets; it is readable by its owner only.
+
+"""
+
+
+def write(home: Home, address: Address) -> str:
+    """Give the text of ``airflow.cfg``."""
+    parser = RawConfigParser()
+    for options in (fixed(home, address), knobs()):
+        for section, pairs in options.items():
+            if not parser.has_section(section):
+                parser.add_section(section)
+            for name, value in pairs.items():
+                parser.set(section, name, value.replace("%", "%%"))
+    text = StringIO()
+    parser.write(text)
+    return _HEAD + text.getvalue()
+
+
+def fixed(home: Home, address: Address) -> Options:
+    """What makes it this project's Airflow and a private one; nothing in the environment changes it."""
+    keys = home.keys()
+    home.password()
+    url = home.server.url("airflow")
+    return {
+        "core": {
+            "executor": "LocalExecutor",
+            "dags_folder": str(home.dags),
+            "fernet_key": keys["fernet_key"],
+            "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+            "simple_auth_manager_users": f"{USER}:admin",
+            "simple_auth_manager_all_admins": "False",
+            "simple_auth_manager_passwords_file": str(home.passwords),
+            "execution_api_server_url": f"{address.url}/execution/",
+        },
+        "database": {
+            "sql_alchemy_conn": url.replace("postgresql://", "postgresql+psycopg2://", 1),
+            "sql_alchemy_conn_async": url.replace("postgresql://", "postgresql+psycopg://", 1),
+        },
+        "api": {
+            "host": address.host,
+            "port": str(address.port),
+            "base_url": address.url,
+            "secret_key": keys["secret_key"],
+        },
+        "api_auth": {"jwt_secret": keys["jwt_secret"]},
+        "logging": {"base_log_folder": str(home.logs)},
+    }
+
+
+def knobs() -> Options:
+    """What was measured to be quick on one machine; Airflow's own variables override it."""
+    return {
+        "core": {
+            "load_examples": "False",
+            "dags_are_paused_at_creation": "False",
+            "parallelism": str(os.cpu_count() or 2),
+            "hostname_callable": "socket.gethostname",  # the default asks the DNS, which may take seconds
+        },
+        "scheduler": {
+            "mp_start_method": "forkserver",
+            "mp_forkserver_preload": "diurnal.airflow.preload",
+            "scheduler_idle_sleep_time": "0.25",
+            "task_instance_heartbeat_timeout": "60",
+            "orphaned_tasks_check_interval": "60",
+        },
+        "workers": {
+            "min_heartbeat_interval": "1",  # the default of 5 s holds the slot of many a task that is over
+            "max_failed_heartbeats": "15",
+            "execution_api_timeout": "30",
+        },
+        "dag_processor": {"refresh_interval": "30"},
+    }
+
+
+def environment(home: Home, address: Address) -> dict[str, str]:
+    """Give the environment of every process: the caller's own, without what would lead it astray."""
+    given = home.settings.environment
+    ours = {
+        f"AIRFLOW__{section}__{name}{kind}".upper()
+        for section, pairs in fixed(home, address).items()
+        for name in pairs
+        for kind in ("", "_cmd", "_secret")
+    }
+    kept = {name: value for name, value in given.items() if name not in ours}
+    no_proxy = ",".join(filter(None, [given.get("no_proxy") or given.get("NO_PROXY"), "127.0.0.1,localhost,::1"]))
+    return {
+        "OMP_NUM_THREADS": "1",  # as many tasks run at once as there are cores
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        **kept,
+        "AIRFLOW_HOME": str(home.folder),
+        "AIRFLOW_CONFIG": str(home.configuration),
+        "DIURNAL_PROJECT": str(home.settings.project),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(home.settings.project), given.get("PYTHONPATH")])),
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+    }

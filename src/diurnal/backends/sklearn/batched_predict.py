@@ -1,0 +1,240 @@
+"""Samples that are judged and not learnt: they pass through memory a chunk at a time.
+
+What stays is the target and what models say of it, a few bytes for each sample, so that the rows that judge may be
+many more than memory holds. A scorer is asked with a stand-in for the model, whose answers are put together from those
+to the chunks, and without rows. One that wants to see rows all the same (a callable of the user's own) gets them all,
+in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property, wraps
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from sklearn.metrics import accuracy_score, r2_score
+
+from diurnal.backends.protocol import Scores
+from diurnal.backends.sklearn.fit_metadata import NOTHING, Beside, Needs
+from diurnal.backends.sklearn.matrices import filled
+from diurnal.backends.sklearn.metadata_requests import plain_score
+from diurnal.backends.sklearn.sklearn_frames import vector
+from diurnal.errors import DeclarationError
+
+FEW_CELLS = 2**24  # rows times features: 128 MiB of numbers, as in a part of a package
+_METRICS: dict[str | None, Callable[..., float]] = {"accuracy": accuracy_score, "r2": r2_score}
+_ANSWERS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+
+Score = Callable[[Any, Any, np.ndarray, Needs], Scores]
+
+
+class Stream:
+    """Samples that can be read again and again.
+
+    Parameters
+    ----------
+    tables : callable
+        Gives the rows, as tables with the columns that it is told and the target.
+    features : sequence of str
+        What models take.
+    target : str
+        What they predict.
+    beside : callable, optional
+        Makes what takes down the columns beside them, anew for each reading.
+    few : int, optional
+        How many cells, rows times features, are few: they are one chunk, kept, and scored as ever. Of more, a chunk
+        has a quarter of that.
+    """
+
+    def __init__(
+        self,
+        tables: Callable[[Sequence[str]], Iterator[pa.Table]],
+        features: Sequence[str],
+        target: str,
+        *,
+        beside: Callable[[], Beside] | None = None,
+        few: int | None = None,
+    ) -> None:
+        self._tables, self._features, self._target = tables, list(features), target
+        self._make_beside = beside
+        self._few = (few or FEW_CELLS) // max(1, len(self._features))
+        self._most = max(1, self._few // 4)
+        self._types: dict[str, str] | None = None
+        self._answered: dict[tuple[int, str], tuple[Any, np.ndarray]] = {}
+
+    @property
+    def features(self) -> list[str]:
+        """The names of the columns that models are given."""
+        return self._features
+
+    @cached_property
+    def _labels(self) -> tuple[np.ndarray, Needs, np.ndarray | None]:
+        """The target, what is beside it, and the places of the rows in their order, unless they come so."""
+        tables = self._tables(())
+        beside = None if self._make_beside is None else self._make_beside()
+        read = [vector(table, self._target) for table in (tables if beside is None else beside.passing(tables))]
+        y = np.concatenate(read) if read else np.zeros(0)
+        if beside is None or not len(y):
+            return y, NOTHING, None
+        order = beside.order(len(y)) if beside.orders else None
+        return y if order is None else y[order], beside.needs(), order
+
+    @property
+    def y(self) -> np.ndarray:
+        """The target."""
+        return self._labels[0]
+
+    @property
+    def needs(self) -> Needs:
+        """What is given to a score beside X and y."""
+        return self._labels[1]
+
+    @property
+    def _order(self) -> np.ndarray | None:
+        return self._labels[2]
+
+    @property
+    def n_rows(self) -> int:
+        """How many samples."""
+        return len(self.y)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all of them are one chunk."""
+        return self.n_rows <= self._few
+
+    @cached_property
+    def _small(self) -> tuple[pd.DataFrame, np.ndarray]:
+        return self._whole()
+
+    def _whole(self) -> tuple[pd.DataFrame, np.ndarray]:
+        order = self._order
+        places = None if order is None else lambda _: order
+        tables = self._tables(self._features)
+        return filled(tables, self._features, self._target, expected=self.n_rows, order=places)
+
+    def chunks(self) -> Iterator[pd.DataFrame]:
+        """Give the features, chunk by chunk."""
+        if self.is_small:
+            yield self._small[0]
+            return
+        waiting: list[pa.Table] = []
+        for table in self._tables(self._features):
+            for piece in _pieces(table, self._most):
+                if sum(one.num_rows for one in waiting) + piece.num_rows > self._most:
+                    yield self._frame(waiting)
+                    waiting = []
+                waiting.append(piece)
+        if waiting:
+            yield self._frame(waiting)
+
+    def _frame(self, tables: list[pa.Table]) -> pd.DataFrame:
+        n_rows = sum(table.num_rows for table in tables)
+        frame = filled(tables, self._features, self._target, expected=n_rows)[0]
+        types = self._types_by_holes(tables[0].schema)
+        return frame.astype(types) if types else frame
+
+    def _types_by_holes(self, schema: pa.Schema) -> dict[str, str]:
+        """Give the types of integers and booleans that lack a cell in some chunk, as they then are in all of them."""
+        if self._types is None:
+            made = {name: "float64" for name in self._features if pa.types.is_integer(schema.field(name).type)}
+            made |= {name: "object" for name in self._features if pa.types.is_boolean(schema.field(name).type)}
+            holed: set[str] = set()
+            for table in self._tables(list(made)) if made else ():
+                holed |= {name for name in made if table.column(name).null_count}
+            self._types = {name: made[name] for name in holed}
+        return self._types
+
+    def answers(self, model: Any, method: str = "predict") -> np.ndarray:
+        """Give what a model says of each sample; it is asked once."""
+        asked = (id(model), method)
+        if asked not in self._answered:
+            said = np.concatenate([np.asarray(getattr(model, method)(chunk)) for chunk in self.chunks()])
+            in_order = self.is_small or self._order is None
+            self._answered[asked] = model, said if in_order else said[self._order]
+        return self._answered[asked][1]
+
+    def rows(self, places: np.ndarray) -> pd.DataFrame:
+        """Give the features of the samples at some places, and no more of them at once."""
+        if self.is_small:
+            return self._small[0].iloc[places]
+        wanted = places if self._order is None else self._order[places]
+        ascending, found, start = np.sort(wanted), [], 0
+        for chunk in self.chunks():
+            within = ascending[(ascending >= start) & (ascending < start + len(chunk))]
+            found.append(chunk.iloc[within - start])
+            start += len(chunk)
+        return pd.concat(found, ignore_index=True).iloc[np.argsort(np.argsort(wanted, kind="stable"), kind="stable")]
+
+    def scores(self, score: Score, model: Any) -> Scores:
+        """Give all scores of a fitted model."""
+        if self.is_small:
+            return score(model, *self._small, self.needs)
+        rows = Rows()
+        with suppress(DeclarationError):  # it wants more of the model, or the rows themselves
+            found = score(Answering(model, self), rows, self.y, self.needs)
+            if not was_looked_at(rows):
+                return found
+        return score(model, *self._whole(), self.needs)
+
+
+class Answering:
+    """A fitted model as a scorer sees it: what is asked of it was answered before, sample by sample."""
+
+    def __init__(self, model: Any, stream: Any) -> None:
+        self._model, self._stream = model, stream
+
+    @property  # type: ignore[misc] # nobody sets it: it is what `isinstance` asks
+    def __class__(self) -> type:
+        return type(self._model)
+
+    def __getattr__(self, name: str) -> Any:
+        """Give the model's own, but for what it says of rows."""
+        own = getattr(self._model, name)
+        if name == "score":
+            return self._score
+        if name not in _ANSWERS:
+            return own
+
+        @wraps(own)  # scikit-learn asks methods for their names
+        def answer(rows: Any) -> np.ndarray:
+            return self._answer(name, rows)
+
+        return answer
+
+    def _answer(self, method: str, rows: Any) -> np.ndarray:
+        if type(rows) is not Rows:
+            return np.asarray(getattr(self._model, method)(rows))
+        return np.asarray(self._stream.answers(self._model, method))
+
+    def _score(self, rows: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+        judge = _METRICS.get(plain_score(self._model))
+        if judge is None:
+            return float(self._model.score(rows, y))
+        return float(judge(y, self._answer("predict", rows), sample_weight=sample_weight))
+
+
+class Rows:
+    """Rows that nobody may look at; they remember whether somebody did, who may have gone on without them."""
+
+    looked_at = False
+
+    def _refuse(self, *asked: Any) -> NoReturn:
+        object.__setattr__(self, "looked_at", True)
+        raise TypeError(f"the rows are not here: {asked}")
+
+    __getattribute__ = __getitem__ = __iter__ = __len__ = _refuse
+
+
+def was_looked_at(rows: Rows) -> bool:
+    """Tell whether rows were looked at."""
+    return bool(object.__getattribute__(rows, "looked_at"))
+
+
+def _pieces(table: pa.Table, most: int) -> Iterator[pa.Table]:
+    for start in range(0, table.num_rows, most):
+        yield table.slice(start, most)

@@ -1,0 +1,237 @@
+"""scikit-learn behind the protocol of :mod:`diurnal.backends`: rows that are learnt are in memory, others pass by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from diurnal.backends.paired_tests import Paired
+from diurnal.backends.protocol import BroughtIn, Progress, Reader, Scores, Task, Tuned
+from diurnal.backends.sklearn import champion_test, scorers, tuning, unused_metadata
+from diurnal.backends.sklearn.batched_predict import Stream
+from diurnal.backends.sklearn.column_adapter import taking
+from diurnal.backends.sklearn.fit_metadata import NOTHING, Beside, Needs
+from diurnal.backends.sklearn.random_state import unseeded
+from diurnal.backends.sklearn.sklearn_frames import matrix
+from diurnal.backends.sklearn.trial_candidates import trials
+from diurnal.data.merge import unknown_groups
+from diurnal.errors import DeclarationError, nearest
+from diurnal.sources.spark_table import takes_session
+from diurnal.storage import models
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from diurnal.data import Contract, Metadata, Schema
+    from diurnal.runtime.project_files import Codebase
+    from diurnal.types import Package
+
+ROWS_AT_ONCE = 16_384  # of each package, while rows pass by
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Samples in memory, to learn from."""
+
+    X: pd.DataFrame
+    y: np.ndarray
+    needs: Needs = NOTHING
+
+    @property
+    def n_rows(self) -> int:
+        """How many."""
+        return len(self.y)
+
+
+class Sklearn:
+    """Tunes, fits and scores in this process."""
+
+    is_distributed = False
+    task = staticmethod(scorers.task)
+    trials = staticmethod(trials)
+    is_search = staticmethod(scorers.is_search)
+
+    def score_name(self, made: Any) -> str:
+        """Give the name of the main score."""
+        return scorers.scorer(made)[0]
+
+    def unseeded(self, made: Any) -> list[str]:
+        """Warn of each place where `random_state` is unset and matters."""
+        return [f"random_state is not set in {place}: its numbers change from run to run" for place in unseeded(made)]
+
+    def refuse_faults(self, made: Any, trusted: Collection[str], code: Codebase) -> None:
+        """Refuse parameters that are not there, which the search would only see in its fit, and strange types."""
+        for name, grid in _tuned_parameters(made) if scorers.is_search(made) else ():
+            known = made.estimator.get_params()
+            if name not in known and not _is_of_a_candidate(name, grid):
+                inner = type(made.estimator).__name__
+                raise DeclarationError(
+                    f"{inner} has no parameter {name!r} to tune{nearest(name, known)}",
+                    advice=f"it takes those of {inner}(...).get_params(); in a pipeline as step__parameter",
+                )
+        models.refuse_untrusted(_to_save(made), trusted, code)
+
+    def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
+        """Refuse weights that reach no fit; warn of folds without groups and scores without weights."""
+        groups, weighted = metadata.groups is not None, metadata.sample_weight is not None
+        return unused_metadata.check(made, groups=groups, sample_weight=weighted)
+
+    def bring_in(self, day: Reader, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
+        """Let the rows stream through this process."""
+        if takes_session(day.experiment.source):
+            raise DeclarationError(
+                "the source is a function of a Spark session, and what the experiment returns is none of pyspark.ml",
+                advice="return one of pyspark.ml, or let the source be a function of one DataInterval",
+            )
+        return None
+
+    def stream(self, day: Reader) -> None:
+        """Leave the reading of the source to this process."""
+
+    def read(
+        self,
+        day: Reader,
+        packages: Sequence[Package],
+        schema: Schema,
+        *,
+        share: float = 1.0,
+        without: Sequence[Package] = (),
+    ) -> Frame:
+        """Read packages into memory."""
+        return Frame(*day.learnable(packages, schema, share=share, without=without))
+
+    def to_judge(self, day: Reader, packages: Sequence[Package], schema: Schema) -> Stream:
+        """Let the rows of packages pass by, a chunk at a time."""
+
+        def tables(features: Sequence[str]) -> Iterator[pa.Table]:
+            return day.samples(packages, schema, features=features)
+
+        return _stream(tables, schema)
+
+    def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Stream:
+        """Let the rows of a package pass by whose sample, or whose group, is in none of the others."""
+        groups = schema.metadata.groups
+        identity = schema.identity if groups is None else schema.key
+
+        def read(one: Package, columns: Collection[str]) -> Iterator[Any]:
+            names = [column.name for column in schema.all_columns if column.name in columns]
+            yield from day.rows(one, schema, names, n_rows=ROWS_AT_ONCE)
+
+        def tables(features: Sequence[str]) -> Iterator[pa.Table]:
+            rows = read(package, {*features, *identity, schema.target, *schema.metadata.columns})
+            if identity:
+                rows = day.unknown(rows, learnt, schema, n_rows=ROWS_AT_ONCE)
+            if groups is not None:
+                rows = unknown_groups(rows, [read(one, [groups]) for one in learnt], day.group_hasher(schema))
+            return (table.filter(table.column(schema.target).is_valid()) for table in rows)
+
+        return _stream(tables, schema)
+
+    def too_small(self, made: Any, data: Frame) -> str | None:
+        """Say what samples lack to be learnt from at all, as scikit-learn has it."""
+        return scorers.too_small(made, data.y, data.needs)
+
+    def scarce(self, made: Any, data: Frame) -> str | None:
+        """Say which classes have too few samples to be in every fold."""
+        return scorers.scarce(made, data.y)
+
+    def cut(self, made: Any, data: Frame, n: int) -> list[dict[str, int]]:
+        """Cut a search into at most n shards; those that share a prefix stay together."""
+        return tuning.shards(made, data.X, data.y, n, data.needs)
+
+    def score_shard(self, made: Any, data: Frame, shard: Mapping[str, int]) -> tuple[pa.Table, tuple[str, ...]]:
+        """Make the fits of one shard."""
+        return tuning.score_shard(made, data.X, data.y, shard, data.needs)
+
+    def tune(
+        self,
+        made: Any,
+        data: Frame,
+        *,
+        progress: Progress | None = None,
+        parts: Sequence[Mapping[str, np.ndarray]] | None = None,
+    ) -> Tuned:
+        """Search over the candidates, or fit what has nothing to tune."""
+        return tuning.tune(made, data.X, data.y, needs=data.needs, progress=progress, parts=parts)
+
+    def refit(
+        self,
+        made: Any,  # noqa: ARG002 - the twin knows its parameters as objects, where `best_params` has texts
+        twin: Callable[[], Any],
+        best_params: Mapping[str, Any],  # noqa: ARG002
+        data: Frame,
+    ) -> Any:
+        """Fit a clone of the twin."""
+        return tuning.refit(twin(), data.X, data.y, data.needs)
+
+    def scores(self, made: Any, model: Any, data: Stream) -> Scores:
+        """Give all scores of a fitted estimator."""
+        return data.scores(scorers.scorer(made)[1], model)
+
+    def compare(self, made: Any, twin: Any, champion: Any, data: Stream) -> Paired:
+        """Compare two estimators by the declared score."""
+        return champion_test.compare(made, twin, champion, data)
+
+    def taking(self, model: Any, columns: Mapping[str, str], data: Stream) -> Any:
+        """Let a model take rows that have its columns under other names, among further ones."""
+        return model if data.features == list(columns) else taking(model, columns)
+
+    def signature(self, model: Any, data: Frame, schema: Schema) -> dict[str, Any]:
+        """Describe what a fitted estimator takes and gives."""
+        columns = [column for column in schema.to_dict()["columns"] if column["name"] in schema.features]
+        return models.signature(model, data.X, target=schema.target, schema_columns=columns)
+
+    def predictions(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
+        """Predict rows that are here."""
+        X = matrix(rows, [column["name"] for column in signature["columns"]])
+        classes, columns = signature.get("classes"), {"prediction": model.predict(X)}
+        if classes and hasattr(model, "predict_proba"):
+            for label, column in zip(classes, model.predict_proba(X).T, strict=True):
+                columns[f"probability_{label}"] = column
+        return columns
+
+
+BACKEND = Sklearn()
+
+
+def _stream(tables: Callable[[Sequence[str]], Iterator[pa.Table]], schema: Schema) -> Stream:
+    beside = (lambda: Beside(schema)) if schema.metadata else None
+    return Stream(tables, schema.features, schema.target, beside=beside)
+
+
+def _tuned_parameters(search: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give what scikit-learn's own searches tune, and those that follow their conventions."""
+    for grid in _grids(search):
+        yield from ((name, grid) for name in grid)
+
+
+def _grids(search: Any) -> Iterator[Mapping[str, Any]]:
+    for attribute in ("param_grid", "param_distributions", "search_spaces"):
+        given = getattr(search, attribute, None)
+        for one in given if isinstance(given, list | tuple) else [given]:
+            grid = one[0] if isinstance(one, tuple) and one else one  # a space, and how often it is drawn from
+            if isinstance(grid, Mapping):
+                yield grid
+
+
+def _to_save(made: Any) -> list[Any]:
+    """Give what a model may be made of: what is tuned, and the estimators and functions that the candidates put in."""
+    if not scorers.is_search(made):
+        return [made]
+    values = [value for grid in _grids(made) for values in grid.values() for value in _listed(values)]
+    return [made.estimator, *(value for value in values if hasattr(value, "get_params") or callable(value))]
+
+
+def _listed(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, list | tuple | np.ndarray) else []
+
+
+def _is_of_a_candidate(name: str, grid: Mapping[str, Any]) -> bool:
+    """Tell whether it may be a parameter of an estimator that the same grid puts in, as ``a__C`` beside ``a``."""
+    parts = name.split("__")
+    return any("__".join(parts[:n]) in grid for n in range(1, len(parts)))

@@ -1,0 +1,175 @@
+"""What an experiment of Spark returns: whether it tunes, what it predicts, and by which score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pyspark.ml.evaluation import (
+    BinaryClassificationEvaluator,
+    Evaluator,
+    MulticlassClassificationEvaluator,
+    RegressionEvaluator,
+)
+from pyspark.ml.param.shared import HasSeed
+from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
+
+from diurnal.backends.protocol import Task
+from diurnal.errors import DeclarationError
+from diurnal.storage.models.spark import predictor, stages
+
+if TYPE_CHECKING:
+    from diurnal.data import Metadata
+
+
+def is_search(made: Any) -> bool:
+    """Tell whether it tunes."""
+    return isinstance(made, CrossValidator | TrainValidationSplit)
+
+
+def estimator_of(made: Any) -> Any:
+    """Give what a search fits, or what was returned without one."""
+    if not is_search(made):
+        return made
+    for name in ("estimator", "estimatorParamMaps", "evaluator"):
+        if not made.isDefined(name):
+            raise DeclarationError(
+                f"the {type(made).__name__} has no {name}", advice=f"give it one: {type(made).__name__}({name}=...)"
+            )
+    return made.getEstimator()
+
+
+def last_predictor(made: Any) -> Any:
+    """Give the stage that predicts, which ends what is fitted.
+
+    Raises
+    ------
+    DeclarationError
+        If there is none.
+    """
+    estimator = estimator_of(made)
+    found = predictor(estimator)
+    if found is None:
+        raise DeclarationError(
+            f"{type(estimator).__name__} has no stage that predicts a label",
+            advice="end the pipeline with an estimator of pyspark.ml.classification or pyspark.ml.regression",
+        )
+    return found
+
+
+def task(made: Any) -> Task:
+    """Tell what is predicted, by the module that the last predictor, or what it extends, is from."""
+    last = last_predictor(made)
+    kinds = {base.__module__.rpartition(".")[2] for base in type(last).__mro__}
+    if "classification" in kinds:
+        return "classification"
+    if "regression" in kinds:
+        return "regression"
+    if is_search(made):
+        kind = made.getEvaluator()
+        if isinstance(kind, BinaryClassificationEvaluator | MulticlassClassificationEvaluator):
+            return "classification"
+        if isinstance(kind, RegressionEvaluator):
+            return "regression"
+    raise DeclarationError(
+        f"{type(last).__name__} is neither a classifier nor a regressor",
+        advice="return one of pyspark.ml.classification or pyspark.ml.regression, or a search whose evaluator tells",
+    )
+
+
+def check_metadata(made: Any, metadata: Metadata) -> list[str]:
+    """Refuse what Spark does not do with groups, weights and order; warn of scores without weights.
+
+    Raises
+    ------
+    DeclarationError
+        If rows are to be ordered, or weighted by a column that what predicts does not read.
+    """
+    if metadata.order_by is not None:
+        raise DeclarationError(
+            f"order_by={metadata.order_by!r} is not supported on Spark, where rows have no order",
+            advice='leave it out; split="time" tests on the newest data interval, on Spark too',
+        )
+    last, weights = last_predictor(made), metadata.sample_weight
+    if weights is None:
+        return []
+    if weight_column(last) != weights:
+        takes = f'write {type(last).__name__}(..., weightCol="{weights}")'
+        raise DeclarationError(
+            f"the experiment declares sample_weight={weights!r}, and {type(last).__name__} does not read it",
+            advice=takes if last.hasParam("weightCol") else "leave out sample_weight, or take one that has weightCol",
+        )
+    judge = evaluator(made)
+    if weight_column(judge) == weights:
+        return []
+    return [f'{type(judge).__name__} counts each row once: weightCol="{weights}" is not set']
+
+
+def weight_column(one: Any) -> str | None:
+    """Name the column of weights that a stage or an evaluator reads."""
+    return str(one.getOrDefault("weightCol")) if one.hasParam("weightCol") and one.isDefined("weightCol") else None
+
+
+def evaluator(made: Any) -> Evaluator:
+    """Give the search's evaluator; for a bare estimator accuracy, or r2."""
+    if is_search(made):
+        found: Evaluator = made.getEvaluator()
+        return found
+    last = last_predictor(made)
+    columns = {"labelCol": last.getLabelCol(), "predictionCol": last.getPredictionCol()}
+    if task(made) == "classification":
+        return MulticlassClassificationEvaluator(metricName="accuracy", **columns)
+    return RegressionEvaluator(metricName="r2", **columns)
+
+
+def score_name(made: Any) -> str:
+    """Give the name of the main score; where less is better it is negated, and called so, as in scikit-learn."""
+    judge: Any = evaluator(made)
+    name = judge.getMetricName() if hasattr(judge, "getMetricName") else type(judge).__name__
+    return name if judge.isLargerBetter() else f"neg_{name}"
+
+
+def unseeded(made: Any) -> Iterator[str]:
+    """Name the stages that draw random numbers without a seed; pyspark's own default changes with each process."""
+    for stage in stages(estimator_of(made)):
+        if isinstance(stage, HasSeed) and not stage.isSet("seed"):
+            yield type(stage).__name__
+
+
+def shown(param: Any, estimator: Any) -> str:
+    """Name a parameter as ``stage.param``: by the kind of its stage, and a number where there are several.
+
+    Examples
+    --------
+    ``LogisticRegression.regParam``; the second PCA of a pipeline is ``PCA2.k``.
+    """
+    alike = [stage for stage in parts(estimator) if stage.uid.partition("_")[0] == param.parent.partition("_")[0]]
+    place = next((i for i, stage in enumerate(alike) if stage.uid == param.parent), 0)
+    kind = param.parent.rpartition("_")[0]
+    return f"{kind}{place + 1 if place else ''}.{param.name}"
+
+
+def refuse_unknown_parameters(made: Any) -> None:
+    """Refuse a grid with a parameter of a stage that is not in what is fitted: Spark would pass it over."""
+    if not is_search(made):
+        return
+    estimator = made.getEstimator()
+    known = {stage.uid for stage in parts(estimator)}
+    for candidate in made.getEstimatorParamMaps():
+        for param in candidate:
+            if param.parent not in known:
+                raise DeclarationError(
+                    f"the grid tunes {param.parent.rpartition('_')[0]}.{param.name}, and that very stage is not in the "
+                    f"{type(estimator).__name__}",
+                    advice="add to the grid the parameters of the objects that are in the pipeline",
+                )
+
+
+def parts(estimator: Any) -> list[Any]:
+    """Give all that may have parameters: the stages, and the estimators that they hold."""
+    found = [estimator]
+    for stage in stages(estimator):
+        found.append(stage)
+        if stage.hasParam("classifier") and stage.isDefined("classifier"):
+            found += parts(stage.getClassifier())
+    return list({one.uid: one for one in found}.values())

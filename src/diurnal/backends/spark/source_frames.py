@@ -1,0 +1,77 @@
+"""Sources as frames of Spark, for those that Spark can read by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import DataFrame
+
+from diurnal.backends.spark.lake_frames import column
+from diurnal.errors import BatchRefused, DeclarationError, Problem
+from diurnal.runtime import spark
+from diurnal.sources import Connections, Files
+from diurnal.sources.file_columns import chosen
+from diurnal.sources.spark_table import as_function
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from diurnal.types import DataInterval
+
+
+def frame_of(source: Any, interval: DataInterval, connections: Connections) -> DataFrame | None:
+    """Give the rows of a source as a frame; None where they must stream through this process.
+
+    Files of text do: which type a column has is read off all of its cells, by rules that are not Spark's. So do
+    Parquet files whose cells the declaration changes.
+
+    Raises
+    ------
+    DeclarationError
+        If a function of a session gives no frame of Spark.
+    BatchRefused
+        If the columns of Parquet files differ; Spark itself would pass over it.
+    """
+    function = as_function(source)
+    if function is not None:
+        given = function(spark.session(), interval)
+        if not isinstance(given, DataFrame):
+            raise DeclarationError(
+                f"the source gave a {type(given).__name__}; a function of a session gives a frame of Spark",
+                advice="return session.table(...), session.read.parquet(...) or what is made of these",
+            )
+        return given
+    if isinstance(source, Files) and source.format == "parquet" and source.is_as_kept:
+        return _of_parquet(source, interval, connections)
+    return None
+
+
+def _of_parquet(source: Files, interval: DataInterval, connections: Connections) -> DataFrame:
+    fs, paths = source.found(interval, connections)
+    schemas = [_columns(fs, path) for path in paths]
+    _refuse_changing_columns(schemas, paths)
+    urls = [spark.url(str(fs.unstrip_protocol(path))) for path in paths]
+    rows = spark.session_for(schemas[0].names).read.parquet(*urls)
+    if source.usecols is not None:
+        rows = rows.select(*(column(rows.columns[i]) for i in chosen(rows.columns, source)))
+    return rows.toDF(*source.renamed(rows.columns))
+
+
+def _columns(fs: Any, path: str) -> pa.Schema:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with fs.open(path, "rb") as stream:
+        try:
+            return pq.read_schema(stream).remove_metadata()
+        except (pa.ArrowException, OSError) as error:
+            what = f"{path.rpartition('/')[2]} cannot be read as Parquet: {str(error).splitlines()[0]}"
+            raise BatchRefused([Problem("damaged-file", what)], advice="write or copy the file again") from error
+
+
+def _refuse_changing_columns(schemas: list[pa.Schema], paths: list[str]) -> None:
+    for schema, path in zip(schemas, paths, strict=True):
+        if not schema.equals(schemas[0]):
+            names = sorted({f.name for f in set(schema) ^ set(schemas[0])})
+            what = f"the columns of {path.rpartition('/')[2]} differ from the first file's: {', '.join(names[:10])}"
+            raise BatchRefused([Problem("changing-columns", what)], advice="give every file the same columns and types")

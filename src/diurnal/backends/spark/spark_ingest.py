@@ -1,0 +1,187 @@
+"""Bringing a batch in without seeing a row of it: spooled, checked, ordered and written by the executors.
+
+The package is the same, byte for byte, as if the rows had come through one machine: the same code casts, hashes, orders
+and writes them, and which part a row is in depends on its hash alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+from pyspark import cloudpickle
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
+from pyspark.sql.types import IntegerType, LongType, StructField, StructType
+
+from diurnal.backends.protocol import BroughtIn, Reader, Task
+from diurnal.backends.spark.job_errors import blaming
+from diurnal.backends.spark.lake_frames import map_in_arrow, struct
+from diurnal.backends.spark.partition_tasks import (
+    HASH,
+    PART,
+    REPORT,
+    Dealing,
+    Inspecting,
+    Sketching,
+    Work,
+    Writing,
+    heard,
+    numbered,
+)
+from diurnal.backends.spark.source_frames import frame_of
+from diurnal.data import Inspection, batch_contract
+from diurnal.data.deduplication import Arrangement
+from diurnal.data.inference import Sketch
+from diurnal.errors import BatchRefused
+from diurnal.runtime import spark
+from diurnal.storage.lake import n_parts, parts_folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from diurnal.data import Contract, Schema
+    from diurnal.experiment import Experiment
+    from diurnal.types import Package
+
+
+def bring_in(day: Reader, contract: Contract | None, task: Task) -> BroughtIn | None:
+    """Fetch, check and keep a batch on the executors; None where its source is none that Spark reads."""
+    experiment = day.experiment
+    with blaming("the source", outside=True):
+        frame = frame_of(experiment.source, day.interval.local, day.stores.connections)
+    if frame is None:
+        return None
+    with _travelling(experiment), _spooled(day, frame) as (rows, header):
+        held = batch_contract.hold(
+            contract,
+            experiment,
+            day.interval.start,
+            rows.columns,
+            lambda schema: _sketched(rows, header, experiment, schema).schema(task),
+            is_newest=day.is_newest,
+        )
+        for layout in held.layouts:
+            inspection = _inspected(rows, header, layout, held.newest, experiment)
+            try:
+                inspection.conclude()
+            except BatchRefused:
+                if layout is held.layouts[-1]:
+                    raise
+            else:
+                break
+        package, arrangement = _written(day, rows, layout, held.newest, inspection.n_rows)
+    return BroughtIn(package, held, inspection.warnings, arrangement.n_repeated)
+
+
+def stream(day: Reader) -> Iterator[pa.RecordBatch] | None:
+    """Stream a batch whose source Spark reads; None where it is none that Spark reads."""
+    with blaming("the source", outside=True):
+        frame = frame_of(day.experiment.source, day.interval.local, day.stores.connections)
+    return None if frame is None else _streamed(day, frame)
+
+
+def _streamed(day: Reader, frame: DataFrame) -> Iterator[pa.RecordBatch]:
+    """Give the rows partition by partition, so that this process never holds all of them."""
+    with _spooled(day, frame) as (rows, header):
+        yield from header
+        for number in range(rows.rdd.getNumPartitions()):
+            with blaming("the reading"):
+                part = rows.filter(F.spark_partition_id() == number).toArrow()
+            yield from part.to_batches()
+
+
+@contextmanager
+def _spooled(day: Reader, frame: DataFrame) -> Iterator[tuple[DataFrame, pa.RecordBatch]]:
+    """Keep the rows as they came while they are looked at more than once, beside the packages; gives a header, too.
+
+    What is checked is then what is kept, whatever the source gives when it is asked again.
+    """
+    place = f"{day.stores.lake.address}/.tmp/diurnal-{secrets.token_hex(8)}"
+    fs, root = fsspec.core.url_to_fs(place)
+    with blaming("the source", outside=True):
+        header = frame.limit(0).toArrow()
+    try:
+        with blaming("the source", outside=True):
+            frame.write.parquet(spark.url(place))
+            rows = spark.session().read.schema(frame.schema).parquet(spark.url(place))
+        yield rows, header.combine_chunks().to_batches() or [_no_rows(header)]
+    finally:
+        if fs.exists(root):
+            fs.rm(root, recursive=True)
+
+
+def _no_rows(header: pa.Table) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_pylist([], schema=header.schema)
+
+
+def _sketched(rows: DataFrame, header: Any, experiment: Experiment, schema: Schema | None) -> Sketch:
+    """Look at a batch, partition by partition, for what it would fix by itself."""
+    declared = batch_contract.declared_of(experiment, schema, rows.columns)
+    whole = Sketch(**declared)
+    for batch in header:
+        whole.read(batch)
+    for piece in _reports(rows, Sketching(**declared)):
+        if not isinstance(piece, Sketch):
+            raise BatchRefused(piece, advice="correct the source, and run the data interval again")
+        if piece.n_rows:
+            whole.absorb(piece)
+    return whole
+
+
+def _inspected(rows: DataFrame, header: Any, schema: Schema, newest: Schema, experiment: Experiment) -> Inspection:
+    """Inspect a batch, partition by partition."""
+    limits = batch_contract.limits_of(experiment.limits, schema, newest)
+    whole = Inspection(schema, limits, alone=experiment.window == 1)
+    for _ in whole.observe(header):
+        pass
+    for piece in _reports(rows, Inspecting(schema, newest, limits, experiment.checks)):
+        whole.absorb(piece)
+    return whole
+
+
+def _reports(rows: DataFrame, work: Work) -> list[Any]:
+    with blaming("the inspection"):
+        return heard(map_in_arrow(rows, work, REPORT).collect())
+
+
+def _written(day: Reader, rows: DataFrame, schema: Schema, newest: Schema, n_rows: int) -> tuple[Package, Arrangement]:
+    """Deal the rows into parts by their hash, and let each part be ordered and written where it comes together."""
+    lake, experiment = day.stores.lake, day.experiment
+    dealt = n_parts(n_rows, len(schema.columns), lake.cells_a_part)
+    folder = parts_folder(experiment.name, day.interval.key)
+    deal = Dealing(schema, experiment.limits, newest, experiment.name, dealt)
+    cells = [field.dataType for field in struct(schema)]
+    fields = [StructField(name, kind) for name, kind in zip(numbered(len(cells)), cells, strict=True)]
+    fields += [StructField(HASH, LongType()), StructField(PART, IntegerType())]
+    write = Writing(schema, lake.address, folder)
+    with blaming("the writing of the package"):
+        hashed = map_in_arrow(rows, deal, StructType(fields))
+        # pyspark counts the arguments of what it is given, and a method has one more
+        written = heard(hashed.groupBy(PART).applyInArrow(lambda table: write(table), REPORT).collect())  # noqa: PLW0108
+    arrangement = Arrangement(key=schema.key)
+    for _, found in written:
+        arrangement.absorb(found)
+    arrangement.refuse_conflicts()
+    parts = [part for part, _ in written]
+    return lake.assemble(experiment.name, "batches", day.interval, parts, schema.arrow, n_parts=dealt), arrangement
+
+
+@contextmanager
+def _travelling(experiment: Experiment) -> Iterator[None]:
+    """Let what the experiment's own file declares, such as checks, travel to executors that do not have the file."""
+    module = sys.modules.get(getattr(experiment.function, "__module__", ""))
+    if module is None or experiment.checks is None:
+        yield
+        return
+    cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]  # Spark's copy has no types
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]

@@ -1,0 +1,161 @@
+"""What a batch is held against: which columns it is kept in, and what it adds to the contract by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from diurnal.data import contract_changes as changing
+from diurnal.data.contract_changes import Change
+from diurnal.data.contract_versions import Contract, widened
+from diurnal.data.schema import Schema
+from diurnal.data.version_reader import read_through
+from diurnal.errors import BatchRefused
+from diurnal.types import Limits
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COMPLETED = "a batch with a further label completed it"
+UNATTENDED = "new_columns='accept'"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What one batch is held against.
+
+    Attributes
+    ----------
+    newest : Schema
+        The contract from now on: what rows are read through.
+    layouts : tuple of Schema
+        What the batch may be kept as, the first that fits: the columns and kinds that were in force in its data
+        interval, then the same columns in the newest kinds.
+    changes : tuple of Change
+        What the batch adds to the contract by itself.
+    """
+
+    newest: Schema
+    layouts: tuple[Schema, ...]
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def why(self) -> str:
+        """Why the contract changes, for its history."""
+        return UNATTENDED if any(change.change == "new-column" for change in self.changes) else COMPLETED
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is to be said of the changes."""
+        return [f"{change}: accepted by {UNATTENDED}" for change in self.changes if change.change == "new-column"]
+
+
+def hold(
+    contract: Contract | None,
+    declared: Any,
+    start: datetime,
+    header: Collection[str],
+    infer: Callable[[Schema | None], Schema],
+    *,
+    is_newest: Callable[[], bool],
+) -> Held:
+    """Say what a batch is held against.
+
+    Parameters
+    ----------
+    contract : Contract, optional
+        None before the first batch.
+    declared : Experiment
+        What the experiment declares of columns.
+    start : datetime
+        Of the batch's data interval.
+    header : collection of str
+        The columns that came.
+    infer : callable
+        Finds the schema that the batch by itself would fix; the roles of columns are those of the given one.
+    is_newest : callable
+        Tells whether no later data interval has a batch: only then the batch may add columns.
+    """
+    if contract is None:
+        schema = infer(None)
+        return Held(schema, (schema,))
+    newest = contract.newest.schema
+    layout = contract.layout(start, header, declared.drop)
+    found, changes = None, list[Change]()
+    if newest.lacks_classes:
+        found = infer(layout)
+        changes += changing.moved(list(changing.of_classes(layout, found)), newest, layout)
+    if declared.new_columns == "accept" and changing.new_columns(newest, header) and is_newest():
+        found = found or infer(layout)
+        changes += _new_columns(newest, found)
+        layout = newest
+    if found is not None and changes:
+        before, newest = newest, changing.applied(newest, changes, found)
+        layout = newest if layout is before else replace(layout, classes=newest.classes)
+    kept = as_declared(layout, newest, declared)
+    wide = widened(kept, newest)
+    return Held(newest, (kept,) if wide == kept else (kept, wide), tuple(changes))
+
+
+def _new_columns(newest: Schema, found: Schema) -> list[Change]:
+    new = [change for change in changing.of_columns(newest, found, {}) if change.change == "new-column"]
+    problems = list(changing.refused_names(newest, new))
+    if problems:
+        raise BatchRefused(problems, advice="correct the source, and run the data interval again")
+    return new
+
+
+def as_declared(layout: Schema, newest: Schema, declared: Any) -> Schema:
+    """Give the layout of an earlier version with the roles of columns that are declared now."""
+    if layout.names == newest.names:
+        return replace(layout, drop=newest.drop, metadata=newest.metadata)
+
+    def then(name: str | None) -> Any:
+        return name if name is None else newest.called(name, layout.names) or name
+
+    metadata = newest.metadata
+    return replace(
+        layout,
+        drop=tuple(map(then, declared.drop)),
+        metadata=replace(
+            metadata,
+            groups=then(metadata.groups),
+            sample_weight=then(metadata.sample_weight),
+            order_by=then(metadata.order_by),
+        ),
+    )
+
+
+def limits_of(limits: Limits, layout: Schema, newest: Schema) -> Limits:
+    """Give limits whose ranges name columns as a layout does; those that it does not have are left out."""
+    if layout.names == newest.names:
+        return limits
+    named = {newest.called(name, layout.names): bounds for name, bounds in limits.ranges.items()}
+    return replace(limits, ranges={name: bounds for name, bounds in named.items() if name is not None})
+
+
+def satisfying(
+    batches: Iterable[pa.RecordBatch], checks: Any, layout: Schema, newest: Schema
+) -> Iterator[pa.RecordBatch]:
+    """Hold rows against the experiment's own checks, which know the names and kinds of the newest version."""
+    from diurnal.data import custom_checks
+
+    if checks is None or (layout.names == newest.names and layout.columns == newest.columns):
+        yield from custom_checks.satisfying(batches, checks)
+        return
+    for batch in batches:
+        for _ in custom_checks.satisfying(read_through([batch], newest, newest.names), checks):
+            yield batch
+
+
+def declared_of(declared: Any, schema: Schema | None, header: Sequence[str]) -> dict[str, Any]:
+    """Give what :class:`diurnal.data.inference.Sketch` is told of columns: by the declaration, or by a schema."""
+    roles = {
+        "target": declared.target if schema is None else schema.target,
+        "key": declared.key if schema is None else schema.key,
+        "drop": declared.drop if schema is None else tuple(name for name in schema.drop if name in header),
+        "metadata": declared.metadata if schema is None else schema.metadata,
+    }
+    return roles | {"limits": declared.limits, "duplicates": declared.duplicates}

@@ -1,0 +1,298 @@
+"""From what a source gives to the six kinds: casts that lose nothing, and the cells that no cast can save."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from diurnal.data.schema import Kind, arrow_type
+from diurnal.data.text_formats import parse, shown, why_unfit
+from diurnal.data.text_notation import Notation
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Rows = npt.NDArray[np.intp]
+
+EXACT = 2**53  # beyond it not every int is a float
+
+_FIRST_YEAR, _LAST_YEAR = 1678, 2261  # what fits in nanoseconds since 1970, which is what pandas and NumPy count in
+
+LOCALISE = "give them one: Files(timezone='Europe/Berlin'), column.dt.tz_localize('Europe/Berlin'), AT TIME ZONE in SQL"
+
+
+@dataclass
+class Cast:
+    """A column in its kind, and the cells that were lost: code, what is wrong, rows. Lost cells are null.
+
+    A column that cannot be of the kind at all has no `values`.
+    """
+
+    values: Any  # a pyarrow.Array, or None
+    lost: list[tuple[str, str, Rows]] = field(default_factory=list)
+
+    def lose(self, code: str, what: str, mask: npt.NDArray[np.bool_]) -> None:
+        """Make cells null, and say why; ``{}`` in `what` stands for the first of them."""
+        if mask.any() and self.values is not None:
+            rows = np.flatnonzero(mask)
+            self.lost.append((code, what.format(_first(self.values, rows)) if "{}" in what else what, rows))
+            self.values = pc.if_else(pa.array(mask), pa.scalar(None, self.values.type), self.values)
+
+
+def kind_of(given: pa.DataType) -> Kind | None:
+    """Give the kind that a column of an Arrow type has, if any.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> kind_of(pa.int8()), kind_of(pa.decimal128(9, 2)), kind_of(pa.list_(pa.int8()))
+    ('int', 'float', None)
+    """
+    if pt.is_dictionary(given):
+        return kind_of(given.value_type)
+    tests: tuple[tuple[Kind, Callable[[Any], bool]], ...] = (
+        ("int", pt.is_integer),
+        ("float", pt.is_floating),
+        ("float", pt.is_decimal),
+        ("bool", pt.is_boolean),
+        ("text", lambda t: pt.is_string(t) or pt.is_large_string(t) or pt.is_string_view(t)),
+        ("date", pt.is_date),
+        ("instant", lambda t: pt.is_timestamp(t) and t.tz is not None),
+        ("timestamp", pt.is_timestamp),
+    )
+    return next((kind for kind, test in tests if test(given)), None)
+
+
+def refusal_of(given: pa.DataType) -> tuple[str, str]:
+    """Say why a column of an Arrow type without a kind is refused."""
+    if pt.is_nested(given):
+        cure = "spread it over columns in the source, or leave it out by drop= or usecols="
+        return "nested-type", f"is nested ({given}); a cell is one value: {cure}"
+    return (
+        "unsupported-type",
+        f"is of the type {given}; allowed are numbers, booleans, text, dates and timestamps",
+    )
+
+
+def decoded(column: pa.Array) -> pa.Array:
+    """Decode a dictionary; its texts may be views, which Arrow itself cannot take from."""
+    if not pt.is_dictionary(column.type):
+        return column
+    values = column.dictionary
+    return (values.cast(pa.large_string()) if pt.is_string_view(values.type) else values).take(column.indices)
+
+
+def cast(column: pa.Array, kind: Kind, *, untyped: bool, max_cell_bytes: int, notation: Notation | None = None) -> Cast:
+    """Turn a column into a kind.
+
+    Parameters
+    ----------
+    column : pyarrow.Array
+        As it came.
+    kind : str
+        What the schema says.
+    untyped : bool
+        Whether it is text for want of types, to be parsed.
+    max_cell_bytes : int
+        The longest cell of text.
+    notation : Notation, optional
+        How numbers and clocks are written where it is untyped.
+    """
+    column = decoded(column)
+    given = kind_of(column.type)
+    if pt.is_null(column.type):
+        return Cast(column.cast(arrow_type(kind)))
+    if given == "text":
+        sound = _sound_text(column, max_cell_bytes)
+        return _parsed(_plain(sound, kind, notation), kind) if untyped else _as_text(sound, kind)
+    converter = _CONVERTERS.get((given, kind))
+    return _bounded(converter(column)) if converter else Cast(None)
+
+
+def _sound_text(column: pa.Array, max_cell_bytes: int) -> Cast:
+    """Give text without cells that no store can keep."""
+    if pt.is_string_view(column.type):  # its lengths are not to be had without a cast
+        column = column.cast(pa.large_string())
+    text = Cast(column)
+    text.lose(
+        "long-cell",
+        f"a cell is longer than max_cell_bytes={max_cell_bytes}",
+        _mask(pc.greater(pc.binary_length(column), max_cell_bytes)),
+    )
+    text.lose("invalid-utf8", "a cell is not valid UTF-8", _invalid_utf8(text.values))
+    text.values = text.values.cast(pa.string())
+    nul = _mask(pc.match_substring(text.values, "\0"))
+    text.lose("nul-byte", "{} holds a NUL byte, which no database keeps in text", nul)
+    return text
+
+
+def _invalid_utf8(texts: Any) -> npt.NDArray[np.bool_]:
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        cells = texts.cast(pa.large_binary()).to_pylist()
+        return np.array([cell is not None and not _is_utf8(cell) for cell in cells])
+    return np.zeros(len(texts), dtype=bool)
+
+
+def _is_utf8(cell: bytes) -> bool:
+    try:
+        cell.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _plain(text: Cast, kind: Kind, notation: Notation | None) -> Cast:
+    """Read the cells in their notation."""
+    if notation is None:
+        return text
+    values, lost = notation.read(text.values, kind)
+    for code, what, mask in lost:
+        text.lose(code, what, mask)
+    text.values = pc.if_else(pc.is_valid(text.values), values, None) if lost else values
+    return text
+
+
+def _parsed(text: Cast, kind: Kind) -> Cast:
+    """Parse text of a source without types."""
+    values, unfit = parse(text.values, kind)
+    result = Cast(values, text.lost)
+    if kind == "text":
+        return result
+    result.lost += why_unfit(text.values, kind, np.flatnonzero(unfit))
+    if kind == "float":
+        written = pc.match_substring_regex(text.values, "^-?[0-9]{16,}$")
+        suspects = _mask(written) & _mask(pc.greater(pc.abs(values), EXACT - 1))
+        cells = text.values.filter(pa.array(suspects)).to_pylist()
+        inexact = np.zeros(len(values), dtype=bool)
+        inexact[np.flatnonzero(suspects)] = [abs(int(cell)) > EXACT for cell in cells]
+        _lose_inexact(result, inexact)
+    return _bounded(result)
+
+
+def _as_text(text: Cast, kind: Kind) -> Cast:
+    """Keep typed text where text is promised; else each cell is one too many."""
+    if kind == "text":
+        return text
+    codes = {"int": "text-in-number", "float": "text-in-number", "bool": "not-a-bool", "date": "not-a-date"}
+    code = codes.get(kind, f"not-a{'n' * (kind == 'instant')}-{kind}")
+    values = text.values
+    text.lose(code, "{} came as text", _mask(pc.is_valid(values)))
+    return Cast(pa.nulls(len(values), arrow_type(kind)), text.lost)
+
+
+def _int_of_int(column: pa.Array) -> Cast:
+    result = Cast(column)
+    if pt.is_uint64(column.type):
+        too_large = _mask(pc.greater(column, pa.scalar(2**63 - 1, pa.uint64())))
+        result.lose("integer-too-large", "{} does not fit in 64 bits; an id is better kept as text", too_large)
+    return _then_cast(result, pa.int64())
+
+
+def _int_of_float(column: pa.Array) -> Cast:
+    result = _then_cast(Cast(column), pa.float64())
+    numbers = _numbers(result.values)
+    _lose_infinite(result, numbers)
+    whole = np.isnan(numbers) | (numbers == np.floor(numbers))
+    result.lose("fraction-in-int", "{} is no whole number", ~whole)
+    with np.errstate(invalid="ignore"):
+        _lose_inexact(result, (np.abs(numbers) > EXACT) & np.isfinite(numbers))
+    return _then_cast(_nan_as_null(result), pa.int64())
+
+
+def _float_of_int(column: pa.Array) -> Cast:
+    result = _int_of_int(column)
+    numbers = pc.fill_null(result.values, 0).to_numpy(zero_copy_only=False)
+    _lose_inexact(result, (numbers > EXACT) | (numbers < -EXACT))
+    return _then_cast(result, pa.float64())
+
+
+def _moment(column: pa.Array, kind: Kind) -> Cast:
+    """Give an instant in UTC, or a timestamp without zone, in microseconds."""
+    result = Cast(column.cast(pa.timestamp(column.type.unit, "UTC" if kind == "instant" else None)))
+    if column.type.unit == "ns":
+        fine = _mask(pc.not_equal(pc.nanosecond(column), 0))
+        result.lose("too-fine-instant", "{} is finer than a microsecond; round it in the source", fine)
+    elif column.type.unit != "us":  # a second or millisecond may lie beyond what microseconds reach
+        raw = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+        reach = 2**63 // (10**6 if column.type.unit == "s" else 10**3) - 1
+        result.lose("date-out-of-range", "an instant lies beyond any calendar", (raw > reach) | (raw < -reach))
+    return _then_cast(result, arrow_type(kind))
+
+
+_CONVERTERS: dict[tuple[Kind | None, Kind], Callable[[pa.Array], Cast]] = {
+    ("int", "int"): _int_of_int,
+    ("float", "int"): _int_of_float,
+    ("int", "float"): _float_of_int,
+    ("float", "float"): lambda column: _then_cast(Cast(column), pa.float64()),
+    ("bool", "bool"): Cast,
+    ("date", "date"): lambda column: _then_cast(Cast(column), pa.date32()),
+    ("instant", "instant"): lambda column: _moment(column, "instant"),
+    ("timestamp", "timestamp"): lambda column: _moment(column, "timestamp"),
+    ("date", "timestamp"): lambda column: _then_cast(Cast(column), arrow_type("timestamp")),
+}
+
+
+def _bounded(result: Cast) -> Cast:
+    """Lose what is infinite or out of the years that all libraries count; NaN becomes null."""
+    values = result.values
+    if values is None or not len(values):
+        return result
+    if pt.is_floating(values.type):
+        _lose_infinite(result, _numbers(values))
+        return _nan_as_null(result)
+    if pt.is_date(values.type) or pt.is_timestamp(values.type):
+        first: Any = date(_FIRST_YEAR, 1, 1)
+        last: Any = date(_LAST_YEAR + 1, 1, 1)
+        if pt.is_timestamp(values.type):
+            zone = UTC if values.type.tz else None
+            first, last = (datetime(d.year, 1, 1, tzinfo=zone) for d in (first, last))
+        early = pc.less(values, pa.scalar(first, values.type))
+        late = pc.greater_equal(values, pa.scalar(last, values.type))
+        allowed = f"outside of the years {_FIRST_YEAR} to {_LAST_YEAR}"
+        result.lose(
+            "date-out-of-range", f"{{}} is {allowed}; an unknown date is an empty cell", _mask(pc.or_(early, late))
+        )
+    return result
+
+
+def _lose_infinite(result: Cast, numbers: npt.NDArray[np.float64]) -> None:
+    result.lose("infinite", "{} is infinite; an unknown number is an empty cell", np.isinf(numbers))
+
+
+def _lose_inexact(result: Cast, mask: npt.NDArray[np.bool_]) -> None:
+    what = "{} is beyond 2**53, where not every whole number is a float; keep an id as text"
+    result.lose("integer-not-exact", what, mask)
+
+
+def _nan_as_null(result: Cast) -> Cast:
+    nan = pc.fill_null(pc.is_nan(result.values), False)
+    if pc.any(nan).as_py():
+        result.values = pc.if_else(nan, pa.scalar(None, result.values.type), result.values)
+    return result
+
+
+def _then_cast(result: Cast, wanted: pa.DataType) -> Cast:
+    result.values = result.values.cast(wanted)
+    return result
+
+
+def _numbers(values: Any) -> npt.NDArray[np.float64]:
+    return np.asarray(pc.fill_null(values, 0.0).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _mask(found: Any) -> npt.NDArray[np.bool_]:
+    return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _first(values: pa.Array, rows: Rows) -> str:
+    value = values[int(rows[0])]
+    return str(value) if pt.is_temporal(value.type) else shown(value.as_py())

@@ -1,0 +1,270 @@
+"""What a batch says otherwise than its contract, and the version of the contract that takes it in.
+
+Acceptable are a new column, a column that is gone, a column under another name, a wider kind (:data:`WIDER`), a new
+class, new categories and more nulls. Everything else either moves what runs rely on (the key, the target, the groups)
+or loses values, and stays refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from diurnal.data.schema import Column, Schema
+from diurnal.data.version_reader import WIDER
+from diurnal.errors import Problem
+
+Kind = Literal[
+    "new-column", "dropped-column", "renamed-column", "wider-kind", "new-class", "new-categories", "more-nulls"
+]
+
+COLUMNS = ("new-column", "dropped-column", "renamed-column")
+"""The changes after which batches have other columns."""
+
+NULLS = ("too-many-nulls", "all-null-column")
+MOST_CATEGORIES = 1000
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between a contract and a batch.
+
+    Attributes
+    ----------
+    change : str
+        Which kind of difference.
+    column : str
+        The column, by its name in the contract; a new one by its own.
+    before, after : object
+        What the contract says, and what it says once the change is accepted.
+    """
+
+    change: Kind
+    column: str
+    before: Any = None
+    after: Any = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the change in JSON's types."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"[{self.change}] {_SENTENCES[self.change](self)}"
+
+
+def _new(change: Change) -> str:
+    return f"the column {change.column!a} ({change.after}) is new; it is null in older batches"
+
+
+def _dropped(change: Change) -> str:
+    return f"the column {change.column!a} ({change.before}) is gone; models no longer see it"
+
+
+_SENTENCES: dict[str, Callable[[Change], str]] = {
+    "new-column": _new,
+    "dropped-column": _dropped,
+    "renamed-column": lambda c: f"the column {c.column!a} is called {c.after!a}",
+    "wider-kind": lambda c: f"{c.column} is {c.after} and was {c.before}; older values are read as {c.after}",
+    "new-class": lambda c: f"the target {c.column} has the new label {', '.join(map(ascii, c.after))}",
+    "new-categories": lambda c: f"{c.column} has new categories: {_few(c.after)}",
+    "more-nulls": lambda c: f"{c.column} is null in {c.after:.1%} of the rows; the contract has {c.before or 0:.1%}",
+}
+
+
+def _few(values: Sequence[Any]) -> str:
+    more = f" and {len(values) - 5} more" if len(values) > 5 else ""
+    return ", ".join(map(ascii, values[:5])) + more
+
+
+def of_columns(before: Schema, found: Schema, renames: Mapping[str, str]) -> Iterator[Change]:
+    """Find columns that are new, gone, or renamed as was said.
+
+    Parameters
+    ----------
+    before : Schema
+        The contract.
+    found : Schema
+        What the batch by itself would fix.
+    renames : Mapping of str to str
+        From the name of a column in the contract to its new one.
+    """
+    for old, new in renames.items():
+        yield Change("renamed-column", old, old, new)
+    for column in before.columns:
+        if column.name not in found.names and column.name not in renames:
+            yield Change("dropped-column", column.name, column.kind)
+    known = {*before.names, *renames.values()}
+    for column in found.columns:
+        if column.name not in known and column.name not in before.drop:
+            yield Change("new-column", column.name, None, column.kind)
+
+
+def of_classes(before: Schema, found: Schema) -> Iterator[Change]:
+    """Find labels that the contract does not have."""
+    if before.classes is None or found.classes is None or _kind(before) != _kind(found):
+        return
+    new = [label for label in found.classes if label not in before.classes]
+    if new:
+        yield Change("new-class", before.target, list(before.classes), new)
+
+
+def _kind(schema: Schema) -> str:
+    return schema.column(schema.target).kind
+
+
+def of_values(before: Schema, found: Schema, problems: Sequence[Problem]) -> Iterator[Change]:
+    """Find what the values of columns need: a wider kind where a cast failed, more nulls, further categories."""
+    came = {column.name: column for column in found.columns}
+    refused = {problem.column for problem in problems if problem.code not in NULLS}
+    empty = {problem.column for problem in problems if problem.code in NULLS}
+    for column in before.columns:
+        now = came.get(column.name)
+        if now is None:
+            continue
+        if column.name in refused and now.kind in WIDER.get(column.kind, ()) and _may_widen(before, column, now):
+            yield Change("wider-kind", column.name, column.kind, now.kind)
+        if column.name in empty:
+            yield Change("more-nulls", column.name, column.null_share, now.null_share)
+        new = sorted({*(now.categories or ())} - {*(column.categories or ())})
+        if column.categories is not None and new:
+            yield Change("new-categories", column.name, None, new)
+
+
+def _may_widen(schema: Schema, column: Column, now: Column) -> bool:
+    """Tell whether no label, group or numeric key would become another value by it."""
+    if column.name == schema.metadata.groups or (column.name in schema.key and now.kind == "float"):
+        return False
+    return column.name != schema.target or schema.task == "regression"
+
+
+def refused_names(schema: Schema, changes: Sequence[Change]) -> Iterator[Problem]:
+    """Find changes of columns that no version may make: those that runs rely on, and names that are taken."""
+    needed = {schema.target: "the target", schema.metadata.groups: "the groups"} | dict.fromkeys(schema.key, "the key")
+    needed |= {schema.metadata.sample_weight: "the weight", schema.metadata.order_by: "the order of rows"}
+    taken = {name: column for column in schema.all_columns for name in column.names}
+    for change in changes:
+        if change.change == "dropped-column" and change.column in needed:
+            what = f"the column {change.column!a} is {needed[change.column]}, and cannot be dropped"
+            yield Problem("needed-column", f"{what}; if it has another name, say so: --rename OLD=NEW", change.column)
+        if change.change == "new-column" and (former := taken.get(change.column)) is not None:
+            if former not in schema.gone or former.name != change.column:
+                what = f"the name {change.column!a} was that of {former.name!a} in an earlier version"
+                yield Problem("name-taken", f"{what}; give the new column another name in the source", change.column)
+            elif change.after != former.kind and change.after not in WIDER.get(former.kind, ()):
+                what = f"the column {change.column!a} is back as {change.after}, and was {former.kind}"
+                yield Problem("other-type", f"{what}; give it another name in the source", change.column)
+        if change.change == "renamed-column" and change.column not in getattr(
+            taken.get(change.after), "names", (change.column,)
+        ):
+            what = f"{change.column!a} cannot be called {change.after!a}: another column has that name"
+            yield Problem("name-taken", what, change.column)
+
+
+def applied(schema: Schema, changes: Sequence[Change], found: Schema) -> Schema:
+    """Give the contract with changes made in it.
+
+    Parameters
+    ----------
+    schema : Schema
+        The newest version.
+    changes : sequence of Change
+        Columns are named as in it.
+    found : Schema
+        What the batch by itself would fix: where new columns are described.
+    """
+    columns = any(change.change in (*COLUMNS, "wider-kind") for change in changes)
+    made = replace(schema, origins=origins_of(schema)) if columns else schema
+    for change in changes:
+        made = _APPLYING[change.change](made, change, found)
+    return made
+
+
+def origins_of(schema: Schema) -> tuple[tuple[str, Any], ...]:
+    """Give the first names and kinds of the columns that say which sample a row is."""
+    if schema.origins:
+        return schema.origins
+    kinds = {column.name: column.kind for column in schema.columns}
+    return tuple((name, kinds[name]) for name in (schema.key or schema.features))
+
+
+def _with_new(schema: Schema, change: Change, found: Schema) -> Schema:
+    came = found.column(change.column)
+    back = next((column for column in schema.gone if column.name == change.column), None)
+    if back is not None:
+        kind = came.kind if came.kind in WIDER.get(back.kind, ()) else back.kind
+        came = replace(came, former=back.former, kind=kind)
+    gone = tuple(column for column in schema.gone if column.name != change.column)
+    return replace(schema, columns=(*schema.columns, replace(came, nullable=True)), gone=gone)
+
+
+def _without(schema: Schema, change: Change, found: Schema) -> Schema:  # noqa: ARG001 - all are called alike
+    column = schema.column(change.column)
+    rest = tuple(one for one in schema.columns if one.name != change.column)
+    return replace(schema, columns=rest, gone=(*schema.gone, column))
+
+
+def _renamed(schema: Schema, change: Change, found: Schema) -> Schema:  # noqa: ARG001
+    old, new = change.column, change.after
+
+    def renamed(name: str | None) -> Any:
+        return new if name == old else name
+
+    columns = tuple(
+        replace(one, name=new, former=(*one.former, old)) if one.name == old else one for one in schema.columns
+    )
+    roles = {role: renamed(name) for role, name in asdict(schema.metadata).items()}
+    return replace(
+        schema,
+        columns=columns,
+        target=renamed(schema.target),
+        key=tuple(map(renamed, schema.key)),
+        drop=tuple(map(renamed, schema.drop)),
+        metadata=replace(schema.metadata, **roles),
+    )
+
+
+def _with_column(schema: Schema, name: str, **values: Any) -> Schema:
+    columns = tuple(replace(one, **values) if one.name == name else one for one in schema.columns)
+    return replace(schema, columns=columns)
+
+
+def _with_categories(schema: Schema, change: Change, found: Schema) -> Schema:  # noqa: ARG001
+    known = schema.column(change.column).categories or ()
+    together = tuple(sorted({*known, *change.after}))
+    return _with_column(schema, change.column, categories=together if len(together) <= MOST_CATEGORIES else None)
+
+
+def _sorted(labels: Sequence[Any], further: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(sorted({*labels, *further}))
+
+
+def _widened(schema: Schema, change: Change, found: Schema) -> Schema:
+    categories = found.column(change.column).categories if change.after == "text" else None
+    return _with_column(schema, change.column, kind=change.after, categories=categories)
+
+
+_APPLYING: dict[str, Callable[[Schema, Change, Schema], Schema]] = {
+    "new-column": _with_new,
+    "dropped-column": _without,
+    "renamed-column": _renamed,
+    "wider-kind": _widened,
+    "new-class": lambda schema, change, _: replace(
+        schema, classes=tuple(sorted({*(schema.classes or ()), *change.after}))
+    ),
+    "new-categories": _with_categories,
+    "more-nulls": lambda schema, change, _: _with_column(schema, change.column, null_share=change.after, nullable=True),
+}
+
+
+def moved(changes: Sequence[Change], newest: Schema, layout: Schema) -> list[Change]:
+    """Name columns as the newest version does, where changes were found in the layout of an earlier one."""
+    now = {column.root: column.name for column in newest.all_columns}
+    names = {column.name: now[column.root] for column in layout.columns}
+    return [replace(change, column=names.get(change.column, change.column)) for change in changes]
+
+
+def new_columns(schema: Schema, header: Collection[str]) -> list[str]:
+    """Give the columns that came and that no version of the contract knows."""
+    known = {name for column in schema.all_columns for name in column.names}
+    return [name for name in header if name not in known and name not in schema.drop]

@@ -1,0 +1,102 @@
+"""Which share of rows is distinct, in one pass and bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from diurnal.data.row_hash import mixed
+
+if TYPE_CHECKING:
+    from diurnal.data.row_hash import Hashes
+
+MOST = 2**20  # distinct hashes that are kept: 16 MiB with their counts
+
+
+class DistinctRows:
+    """Counts distinct rows by a hash of their cells: exactly up to :data:`MOST`, by a sample of the hashes beyond.
+
+    The sample holds all rows whose hash is below a border, which is halved whenever they become too many (K. Beyer and
+    others: "On synopses for distinct-value estimation under multiset operations", SIGMOD 2007). A row and its repeats
+    are in it together, so that its share of distinct rows estimates that of all.
+
+    Examples
+    --------
+    >>> rows = DistinctRows()
+    >>> rows.read([pa.array([1, 1, 2, 2]), pa.array(["a", "a", "b", None])])
+    >>> rows.share
+    0.75
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._border = np.uint64(2**64 - 1)
+        self._hashes = np.zeros(0, dtype=np.uint64)
+        self._counts = np.zeros(0, dtype=np.int64)
+
+    @property
+    def share(self) -> float:
+        """Distinct rows divided by all; 1 where there is no row."""
+        return len(self._hashes) / int(self._counts.sum()) if len(self._hashes) else 1.0
+
+    def read(self, columns: Sequence[pa.Array]) -> None:
+        """Take further rows, column by column."""
+        hashes = _hashes(columns)
+        self._add(hashes, np.ones(len(hashes), dtype=np.int64))
+
+    def absorb(self, other: DistinctRows) -> None:
+        """Add the rows that were read elsewhere."""
+        self._border = min(self._border, other._border)
+        self._add(other._hashes, other._counts)
+
+    def _add(self, hashes: Hashes, counts: np.ndarray) -> None:
+        hashes, counts = np.concatenate([self._hashes, hashes]), np.concatenate([self._counts, counts])
+        kept = hashes <= self._border
+        self._hashes, inverse = np.unique(hashes[kept], return_inverse=True)
+        self._counts = np.bincount(inverse, weights=counts[kept], minlength=len(self._hashes)).astype(np.int64)
+        while len(self._hashes) > self._most:
+            self._border //= np.uint64(2)
+            kept = self._hashes <= self._border
+            self._hashes, self._counts = self._hashes[kept], self._counts[kept]
+
+
+def _hashes(columns: Sequence[pa.Array]) -> Hashes:
+    total: Hashes = np.zeros(len(columns[0]) if columns else 0, dtype=np.uint64)
+    for column in columns:
+        total = mixed(total * np.uint64(31) + _cells(column))
+    return total
+
+
+def _cells(column: pa.Array) -> Hashes:
+    """Give numbers that differ where cells do: those of texts are hashes; a NaN is a null."""
+    if pt.is_floating(column.type):
+        cells = column.cast(pa.float64()).to_numpy(zero_copy_only=False) + 0.0  # -0.0 is 0.0
+        cells = np.where(np.isnan(cells), np.nan, cells)  # one NaN of many
+    elif pt.is_boolean(column.type) or pt.is_integer(column.type):
+        cells = pc.fill_null(column, pa.scalar(0).cast(column.type)).to_numpy(zero_copy_only=False).astype(np.int64)
+    elif pt.is_timestamp(column.type) or pt.is_date(column.type) or pt.is_time(column.type):
+        whole = column.cast(pa.int32()).cast(pa.int64()) if pt.is_date32(column.type) else column.cast(pa.int64())
+        cells = pc.fill_null(whole, 0).to_numpy(zero_copy_only=False)
+    else:
+        return _texts(column)
+    absent = column.is_null().to_numpy(zero_copy_only=False)
+    given: Hashes = mixed(cells.view(np.uint64)) + absent.astype(np.uint64)
+    return given
+
+
+def _texts(column: pa.Array) -> Hashes:
+    if pt.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    try:
+        encoded = column.dictionary_encode()
+        values = np.append(pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False)), np.uint64(0))
+    except (pa.ArrowException, UnicodeError, TypeError):  # cells that a check to come refuses
+        return np.zeros(len(column), dtype=np.uint64)
+    given: Hashes = values[pc.fill_null(encoded.indices, len(values) - 1).to_numpy(zero_copy_only=False)]
+    return given

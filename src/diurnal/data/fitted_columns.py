@@ -1,0 +1,54 @@
+"""Which columns a model was fitted on, and what they are called and of what kind now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from diurnal.data.schema import Schema
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that a model takes, as the newest version of the contract knows them.
+
+    Attributes
+    ----------
+    names : Mapping of str to str
+        From the name of each one at the time of the fit to its present name.
+    lacking : str
+        Why rows of the newest version cannot be given to the model; empty if they can.
+    """
+
+    names: Mapping[str, str]
+    lacking: str = ""
+
+    @classmethod
+    def now(cls, schema: Schema) -> Columns:
+        """Give those of a model that is fitted now."""
+        return cls({name: name for name in schema.features})
+
+    @classmethod
+    def of(cls, signature: Mapping[str, Any], schema: Schema) -> Columns:
+        """Give those of a model by its signature."""
+        names, lacking = {}, []
+        for column in signature["columns"]:
+            name = schema.called(column["name"], schema.names)
+            if name is None:
+                lacking.append(f"it needs the column {column['name']!a}, which batches no longer have")
+            elif (kind := schema.column(name).kind) not in (column["kind"], *_SCORED_AS.get(column["kind"], ())):
+                lacking.append(f"the column {name!a} is {kind} and was {column['kind']} when it was fitted")
+            else:
+                names[column["name"]] = name
+        return cls(names, "; ".join(lacking))
+
+    def with_features(self, schema: Schema) -> Schema:
+        """Give the schema with what the model takes among its features, where that does not move the identity."""
+        if not (schema.key or schema.origins):
+            return schema
+        return replace(schema, drop=tuple(name for name in schema.drop if name not in self.names.values()))
+
+
+_SCORED_AS = {"int": ("float",)}
+"""For each kind that a model was fitted on the wider ones that it can be given as well."""

@@ -1,0 +1,95 @@
+"""Hashing the identity of rows, which stays through all versions of a contract.
+
+The role of a row is a hash of its key or, without one, of the features that the first batch had. Later versions of the
+contract rename columns, widen their kinds and drop some. A row is hashed as version 1 would have hashed it: a column
+goes by its first name, a cell that fits the first kind is written in it, and a column that is gone is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, time
+from typing import TYPE_CHECKING, Any
+
+from diurnal.data.row_hash import canonical, identities
+from diurnal.data.schema import Kind, Schema, arrow_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from diurnal.data.row_hash import Hashes
+
+    Hasher = Callable[["pa.RecordBatch | pa.Table"], Hashes]
+
+
+def hasher(schema: Schema, salt: str, *, present_only: bool = False) -> Hasher:
+    """Give the function that hashes the identity of rows, whatever version of the contract they are of.
+
+    Parameters
+    ----------
+    schema : Schema
+        The newest version of the contract.
+    salt : str
+        The name of the experiment, or what else tells this hash from another.
+    present_only : bool
+        Whether columns that are gone are left out. Rows that differ only in these then have one hash.
+    """
+    if not schema.has_changed:
+        return lambda rows: identities(rows, schema.identity, salt)
+    origins = [
+        (root, kind, name)
+        for (root, kind), name in zip(schema.origins, schema.identity, strict=True)
+        if not (present_only and name in {column.name for column in schema.gone})
+    ]
+
+    def hashes(rows: pa.RecordBatch | pa.Table) -> Any:
+        import pyarrow as pa
+
+        columns = {root: _as_first(rows, schema.called(name, rows.schema.names), kind) for root, kind, name in origins}
+        return identities(pa.table(columns), list(columns), salt)
+
+    return hashes
+
+
+def group_hasher(schema: Schema, column: str, salt: str) -> Hasher:
+    """Give the function that hashes the group of rows, whatever version of the contract they are of."""
+    return lambda rows: identities(rows, [schema.called(column, rows.schema.names) or column], salt)
+
+
+def _as_first(rows: pa.RecordBatch | pa.Table, name: str | None, kind: Kind) -> pa.Array:
+    """Give a column as version 1 would hash it: in the first kind, or as the bytes of its cells where kinds differ."""
+    import pyarrow as pa
+
+    if name is None:
+        return pa.nulls(rows.num_rows, arrow_type(kind))
+    column = rows.column(name)
+    if column.type == arrow_type(kind):
+        return column
+    narrow = _NARROWING[kind]
+    return pa.array([canonical(narrow(cell)) for cell in column.to_pylist()], pa.binary())
+
+
+def _as_int(cell: Any) -> Any:
+    if isinstance(cell, float):
+        return int(cell) if cell.is_integer() and abs(cell) < 2**63 else cell
+    if isinstance(cell, str):
+        return int(cell) if cell.removeprefix("-").isdecimal() and str(int(cell)) == cell and _fits(cell) else cell
+    return cell
+
+
+def _fits(cell: str) -> bool:
+    return len(cell) < 20 and -(2**63) <= int(cell) < 2**63
+
+
+def _as_date(cell: Any) -> Any:
+    if isinstance(cell, datetime):
+        return cell.date() if cell.time() == time() else cell
+    if isinstance(cell, str):
+        try:
+            return date.fromisoformat(cell) if len(cell) == len("2026-11-23") else cell
+        except ValueError:
+            return cell
+    return cell
+
+
+_NARROWING: dict[Kind, Callable[[Any], Any]] = {"int": _as_int, "date": _as_date}

@@ -1,0 +1,204 @@
+"""The forms that cells of text have: how a source without types says an int, a float, a date.
+
+Each form is a regular expression (RE2's, applied to whole columns at once). Some forms are not kinds, but what a
+column looks like that was *meant* to be of a kind: numbers with a comma, times with and without a zone, dates in more
+than one notation. A column of such a form is refused with its own code; as text it would become thousands
+of categories without a word.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from diurnal.data.schema import KINDS, Kind, arrow_type
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_CLOCK = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+_ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
+_FINITE = r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
+_ANY = "(?s:.*)"
+_FLOAT = rf"{_FINITE}|(?i:-?inf(inity)?|nan)"
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_NOTATIONS = (  # no cell has two of them
+    _DATE,
+    _CLOCK + _ZONE,
+    _CLOCK,
+    r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{2,4}",
+    "[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}",
+    "[0-9]{1,2}-[0-9]{1,2}-[0-9]{2,4}",
+    "[0-9]{4}/[0-9]{1,2}/[0-9]{1,2}",
+)
+
+FORMS = {
+    "int": "-?(0|[1-9][0-9]*)",
+    "float": _FLOAT,
+    "comma": rf"{_FLOAT}|-?[0-9]+,[0-9]+",
+    "bool": "(?i:true|false)",
+    "date": _DATE,
+    "instant": _CLOCK + _ZONE,
+    "timestamp": _CLOCK,
+    "moments": _CLOCK + _ZONE + "?",
+    "dates": "|".join(_NOTATIONS),
+}
+"""From the narrowest to the widest; the first that fits a whole column is what the column is."""
+
+_WIDER = {
+    "int": {"float", "comma"},
+    "float": {"comma"},
+    "date": {"dates"},
+    "instant": {"moments", "dates"},
+    "timestamp": {"moments", "dates"},
+    "moments": {"dates"},
+}
+
+_EXACT = {
+    "int": r"-?(0|[1-9][0-9]*)(\.0*)?",
+    **{kind: FORMS[kind] for kind in ("float", "bool", "date", "instant")},
+    "timestamp": f"{_CLOCK}|{_DATE}",  # pandas writes a column of midnights as dates
+}
+
+_Refusal = tuple[str, str]
+
+_COMMA = "has a comma; say what it is: Files(..., decimal=',') or Files(..., thousands=',')"
+
+_UNFIT: dict[str, tuple[tuple[str, _Refusal], ...]] = {
+    "int": (
+        (FORMS["int"], ("integer-too-large", "does not fit in 64 bits; an id is better kept as text")),
+        (_FINITE, ("fraction-in-int", "is no whole number")),
+        (FORMS["comma"], ("decimal-comma", _COMMA)),
+        (_ANY, ("text-in-number", "is no number")),
+    ),
+    "float": (
+        (FORMS["comma"], ("decimal-comma", _COMMA)),
+        (_ANY, ("text-in-number", "is no number")),
+    ),
+    "bool": ((_ANY, ("not-a-bool", "is neither true nor false")),),
+    "date": (
+        (_DATE, ("impossible-date", "is in no calendar")),
+        (FORMS["dates"], ("mixed-dates", "is not written as YYYY-MM-DD, as others are")),
+        (_ANY, ("not-a-date", "is no date as YYYY-MM-DD")),
+    ),
+    "instant": (
+        (FORMS["instant"], ("impossible-date", "is in no calendar")),
+        (FORMS["moments"], ("naive-timestamp", "has no offset from UTC, and the column has one by the contract")),
+        (FORMS["dates"], ("mixed-dates", "is not written as 2026-11-23T06:00:00Z, as others are")),
+        (_ANY, ("not-an-instant", "is no instant as 2026-11-23T06:00:00Z")),
+    ),
+    "timestamp": (
+        (_EXACT["timestamp"], ("impossible-date", "is in no calendar")),
+        (FORMS["moments"], ("zoned-timestamp", "has an offset from UTC, and the column has none by the contract")),
+        (FORMS["dates"], ("mixed-dates", "is not written as 2026-11-23 06:00:00, as others are")),
+        (_ANY, ("not-a-timestamp", "is no time as 2026-11-23 06:00:00")),
+    ),
+}
+
+
+def matches(texts: pa.Array, form: str) -> npt.NDArray[np.bool_]:
+    """Tell which cells have a form, whole; a null has every form."""
+    found = pc.match_substring_regex(texts, rf"^(?:{form})$")
+    return pc.fill_null(found, True).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def parse(texts: pa.Array, kind: Kind) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+    """Turn cells of text into a kind.
+
+    Returns
+    -------
+    pyarrow.Array, numpy.ndarray of bool
+        The values, and which cells do not fit; these are null.
+    """
+    if kind == "text":
+        return texts, np.zeros(len(texts), dtype=bool)
+    kept = pc.if_else(pa.array(matches(texts, _EXACT[kind])), texts, None)
+    if kind == "int":
+        kept = pc.replace_substring_regex(kept, r"\.0*$", "")
+    values = pc.equal(pc.ascii_lower(kept), "true") if kind == "bool" else _cast(kept, arrow_type(kind))
+    unfit = pc.and_(pc.is_valid(texts), pc.is_null(values))
+    return values, unfit.to_numpy(zero_copy_only=False)
+
+
+def why_unfit(texts: pa.Array, kind: Kind, unfit: npt.NDArray[np.intp]) -> list[tuple[str, str, npt.NDArray[np.intp]]]:
+    """Sort the cells that do not fit a kind: code, what is wrong, and their rows."""
+    found = []
+    for form, (code, what) in _UNFIT[kind]:
+        cells = texts.take(pa.array(unfit))
+        mask = matches(cells, form)
+        if mask.any():
+            found.append((code, f"{shown(cells.filter(pa.array(mask))[0].as_py())} {what}", unfit[mask]))
+        unfit = unfit[~mask]
+    return found
+
+
+def shown(value: Any) -> str:
+    """Show a cell in a message, in ASCII and cut to forty characters."""
+    text = ascii(value)
+    return text if len(text) <= 42 else f"{text[:38]}..."
+
+
+def _cast(texts: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """Cast; what has the form and is still no value (30 February, 10**30) becomes null."""
+    try:
+        return texts.cast(wanted)
+    except pa.ArrowInvalid:
+        good = [text for text in pc.unique(texts).to_pylist() if text is not None and _castable(text, wanted)]
+        return pc.if_else(pc.is_in(texts, pa.array(good, pa.string())), texts, None).cast(wanted)
+
+
+def _castable(text: str, wanted: pa.DataType) -> bool:
+    try:
+        pa.scalar(text).cast(wanted)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+class Narrowing:
+    """Finds the narrowest form that all cells of a column have."""
+
+    def __init__(self) -> None:
+        self._possible = list(FORMS)
+        self._notations: set[str] = set()
+        self.empty = True
+
+    def read(self, texts: pa.Array) -> None:
+        """Take a further piece of the column."""
+        texts = texts.drop_null()
+        if not len(texts) or not self._possible:
+            self.empty = self.empty and not len(texts)
+            return
+        self.empty = False
+        still: list[str] = []
+        for form in self._possible:
+            if any(form in _WIDER.get(narrower, ()) for narrower in still) or matches(texts, FORMS[form]).all():
+                still.append(form)
+        self._possible = still
+        if still and still[0] in ("date", "instant", "timestamp", "moments", "dates"):
+            self._notations |= {notation for notation in _NOTATIONS if matches(texts, notation).any()}
+
+    def _form(self) -> str:
+        return self._possible[0] if self._possible and not self.empty else "text"
+
+    def kind(self) -> Kind:
+        """Give the kind of the column; a form that is no kind gives text (see :meth:`refusal`)."""
+        first = self._form()
+        return next((kind for kind in KINDS if kind == first), "text")
+
+    def refusal(self) -> _Refusal | None:
+        """Say why the form of the column is refused, if it is."""
+        first = self._form()
+        if first == "comma":
+            return "decimal-comma", f"has numbers with commas: it {_COMMA}"
+        if first == "moments":
+            return (
+                "mixed-timezones",
+                "has times with and without an offset from UTC; write all as 2026-11-23T06:00:00Z",
+            )
+        if first == "dates" and len(self._notations) > 1:
+            return "mixed-dates", "has dates in more than one notation; write all as YYYY-MM-DD"
+        return None

@@ -1,0 +1,148 @@
+"""Notation of numbers and times in a source of text, as metadata of an Arrow schema.
+
+The kind of a column of text is known only after its last cell, and a column of kind ``text`` keeps its cells unchanged.
+Therefore a source does not rewrite ``1.234,5``. It declares the notation, and the contract applies it to find numbers
+and instants.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from diurnal.data.schema import UNTYPED, Kind
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+TYPED = {b"diurnal.typed": b"1"}
+"""Metadata of a field of text whose kind is fixed, within a schema that is :data:`UNTYPED`."""
+
+_PREFIX = "diurnal.written."
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = rf"{_DATE}[T ][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,6}})?)?"
+_WORDS = "-?(?i:inf(inity)?|nan)"
+
+Lost = tuple[str, str, "npt.NDArray[np.bool_]"]
+
+
+@dataclass(frozen=True)
+class Notation:
+    """Notation of numbers and times.
+
+    Attributes
+    ----------
+    decimal : str
+        Decimal separator.
+    thousands : str, optional
+        Separator of groups of digits. A group has two or three digits, the last one three.
+    timezone : str, optional
+        Timezone of times without an offset from UTC.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> german = Notation(decimal=",", thousands=".")
+    >>> german.numbers(pa.array(["1.234,5", "-7", "1.5", "x", None])).to_pylist()
+    ['1234.5', '-7', "1.5 [decimal=',', thousands='.']", 'x', None]
+    >>> Notation.of(pa.schema([], metadata=german.metadata)) == german
+    True
+    """
+
+    decimal: str = "."
+    thousands: str | None = None
+    timezone: str | None = None
+
+    @classmethod
+    def of(cls, schema: pa.Schema) -> Notation:
+        """Read the notation from a schema."""
+        marks = schema.metadata or {}
+        keys = {word: (_PREFIX + word).encode() for word in ("decimal", "thousands", "timezone")}
+        return cls(**{word: marks[key].decode() for word, key in keys.items() if key in marks})
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """The metadata of a schema with this notation."""
+        said = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        changed = {word: value for word, (value, usual) in said.items() if value != usual}
+        return {**UNTYPED, **{(_PREFIX + word).encode(): value.encode() for word, value in changed.items()}}
+
+    def plain(self, texts: pa.Array) -> pa.Array:
+        """Convert numbers and times to the default notation, to infer the kind of a column."""
+        return self.times(self.numbers(texts))[0]
+
+    def read(self, texts: pa.Array, kind: Kind) -> tuple[pa.Array, list[Lost]]:
+        """Convert the cells of a column of a known kind to the default notation.
+
+        Returns
+        -------
+        pyarrow.Array, list of (str, str, numpy.ndarray of bool)
+            The cells; and those that have no value: code, message and mask.
+        """
+        if kind in ("int", "float"):
+            return self.numbers(texts), []
+        return self.times(texts, f"{_CLOCK}|{_DATE}") if kind == "instant" else (texts, [])
+
+    def numbers(self, texts: pa.Array) -> pa.Array:
+        """Convert numbers to the default notation. A number in another notation is marked, so that it is none."""
+        if (self.decimal, self.thousands) == (".", None):
+            return texts
+        import pyarrow.compute as pc
+
+        written = pc.match_substring_regex(texts, self._number)
+        plain = pc.replace_substring(texts, self.thousands, "") if self.thousands else texts
+        plain = pc.replace_substring(plain, self.decimal, ".")
+        foreign = pc.match_substring_regex(texts, "^-?[0-9.]+([eE][+-]?[0-9]+)?$")
+        said = f"decimal={self.decimal!r}" + (f", thousands={self.thousands!r}" if self.thousands else "")
+        marked = pc.binary_join_element_wise(texts, f"[{said}]", " ")
+        return pc.if_else(written, plain, pc.if_else(foreign, marked, texts))
+
+    def times(self, texts: pa.Array, form: str = _CLOCK) -> tuple[pa.Array, list[Lost]]:
+        """Convert times without offset to instants; also return the ambiguous and nonexistent ones."""
+        if self.timezone is None:
+            return texts, []
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        from diurnal.data.naive_timestamps import instants
+
+        bare = pc.match_substring_regex(texts, f"^(?:{form})$")
+        cells = pc.if_else(bare, texts, None)
+        try:
+            times = cells.cast(pa.timestamp("us"))
+        except pa.ArrowInvalid:  # 30 February, say: it stays as it is, and is refused as an impossible date
+            times = _possible(cells).cast(pa.timestamp("us"))
+        found, lost = instants(times, self.timezone)
+        return pc.coalesce(found.cast(pa.string()), texts), lost
+
+    @cached_property
+    def _number(self) -> str:
+        point, digits = re.escape(self.decimal), "(0|[1-9][0-9]*)"
+        if self.thousands:
+            mark = re.escape(self.thousands)
+            digits = f"(0|[1-9][0-9]*|[1-9][0-9]{{0,2}}({mark}[0-9]{{2,3}})*{mark}[0-9]{{3}})"
+        return f"^(?:-?({digits}({point}[0-9]*)?|{point}[0-9]+)([eE][+-]?[0-9]+)?|{_WORDS})$"
+
+
+def _possible(cells: pa.Array) -> pa.Array:
+    """Keep the cells that are valid dates."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pd.to_datetime(cells.to_pandas(), format="ISO8601", errors="coerce").notna()
+    return pc.if_else(pa.array(found.to_numpy()), cells, None)
+
+
+def untyped(schema: pa.Schema) -> frozenset[str]:
+    """Return the names of the columns of text whose kind is not fixed."""
+    import pyarrow.types as pt
+
+    if not UNTYPED.items() <= (schema.metadata or {}).items():
+        return frozenset()
+    typed = TYPED.items()
+    return frozenset(f.name for f in schema if pt.is_string(f.type) and not typed <= (f.metadata or {}).items())

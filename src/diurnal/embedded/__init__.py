@@ -1,5 +1,0 @@
-"""The embedded PostgreSQL: a real server from a wheel, started when it is needed and stopped by its last user."""
-
-from diurnal.embedded.server import EmbeddedServer
-
-__all__ = ["EmbeddedServer"]

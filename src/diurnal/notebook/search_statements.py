@@ -1,0 +1,179 @@
+"""The search as the statements of the experiment's function, which does not have the data."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from diurnal.notebook.column_selectors import SELECTOR, Selectors
+from diurnal.notebook.data_free import Hollow, is_hole
+from diurnal.notebook.effects import last_name
+from diurnal.notebook.fits import Fit
+from diurnal.notebook.program import Program, Statement, without_fit
+from diurnal.notebook.script_options import HOLE
+from diurnal.notebook.slices import backward
+
+_SETTINGS = ("enable_metadata_routing", "transform_output")  # of sklearn.set_config: what changes a model
+
+
+@dataclass
+class Search:
+    """What a search is made of.
+
+    Attributes
+    ----------
+    nodes : dict of int to ast.stmt
+        Its statements, by their indexes.
+    result : ast.expr
+        What the experiment returns.
+    comments : dict of int to list of str
+        What is to be filled in, above the statements; that of the result is at the index of the fit.
+    selected : list of (int, str, str)
+        What was read off the data, and what does the same when it is fitted.
+    unresolved : frozenset of str
+        Names that nothing defines.
+    """
+
+    nodes: dict[int, ast.stmt]
+    result: ast.expr
+    comments: dict[int, list[str]] = field(default_factory=dict)
+    selected: list[tuple[int, str, str]] = field(default_factory=list)
+    unresolved: frozenset[str] = frozenset()
+
+
+def search_of(program: Program, fit: Fit, extra: list[tuple[ast.expr, int]], selectors: Selectors) -> Search:
+    """Collect the statements that a search is made of.
+
+    Parameters
+    ----------
+    program : Program
+        All statements.
+    fit : Fit
+        The search.
+    extra : list of (ast.expr, int)
+        Further estimators that it is put together with, and where they stand.
+    selectors : Selectors
+        Replaces lists of columns.
+    """
+    rewriter = _Rewriter(program, selectors, fit)
+    result = rewriter.hollow.of(fit.estimator, fit.index)
+    rewriter.note(fit.index, result)
+    nodes, unresolved = dict[int, ast.stmt](), set[str]()
+    for node, at in [(result, fit.index), *extra]:
+        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+        found = backward(program, names, at, rewrite=rewriter.node, keep=rewriter.is_kept)
+        nodes |= found.nodes
+        unresolved |= found.unresolved
+    nodes |= _settings(program, fit.index)
+    return Search(
+        dict(sorted(nodes.items())),
+        result,
+        rewriter.comments,
+        sorted(rewriter.selected),
+        frozenset(unresolved - {HOLE, SELECTOR}),
+    )
+
+
+def _settings(program: Program, before: int) -> dict[int, ast.stmt]:
+    """Return the calls of `set_config` that change what a model is, and their imports."""
+    found: dict[int, ast.stmt] = {}
+    for index, statement in enumerate(program.statements[:before]):
+        call = statement.node.value if isinstance(statement.node, ast.Expr) else None
+        is_one = isinstance(call, ast.Call) and last_name(call.func) == "set_config"
+        if is_one and any(keyword.arg in _SETTINGS for keyword in call.keywords):  # type: ignore[union-attr]
+            found |= {index: statement.node, **backward(program, statement.uses, index).nodes}
+    return found
+
+
+class _Rewriter:
+    """Rewrites the statements of a search that depend on the data."""
+
+    def __init__(self, program: Program, selectors: Selectors, fit: Fit) -> None:
+        self.program = program
+        self.selectors = selectors
+        self.hollow = Hollow(program, selectors)
+        self.comments: dict[int, list[str]] = {}
+        self.selected: set[tuple[int, str, str]] = set()
+        self.later: dict[int, ast.AST] = {fit.index: fit.estimator}  # what uses the names that are met next
+
+    def is_kept(self, name: str, at: int) -> bool:
+        """Return whether a name that a function needs is followed: the data are not."""
+        index = self.program.definition(name, at)
+        is_data = at < len(self.program) and name in self.program[at].data
+        return not is_data or index is None or self.program[index].definition is not None
+
+    def node(self, index: int, statement: Statement) -> ast.stmt | None:
+        """Return what stands for a statement."""
+        node: ast.stmt | None = statement.node
+        if statement.definition is None and not statement.is_import:
+            node = self._own(index, statement)
+        if node is not None:
+            self.later[index] = node
+            self.note(index, node)
+        return node
+
+    def note(self, index: int, node: ast.AST) -> None:
+        """Keep what is said about the holes and the selectors of a statement."""
+        said = dict.fromkeys(part.said for part in ast.walk(node) if is_hole(part) and hasattr(part, "said"))
+        place = self.program.where(index) if index < len(self.program) else ""
+        self.comments[index] = [
+            f"{text} ({place} of the notebook) depends on the data, which this function does not have" for text in said
+        ]
+        self.selected |= {
+            (index, part.said, ast.unparse(part))
+            for part in ast.walk(node)
+            if isinstance(part, ast.expr) and not is_hole(part) and hasattr(part, "said")
+        }
+
+    def _own(self, index: int, statement: Statement) -> ast.stmt | None:
+        node = statement.node
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            return self._assigned(index, node, node.value)
+        if not self.program.is_data(node, index):
+            return node
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            return self._called(index, node, node.value)
+        wanted = {part.id for later in self.later.values() for part in ast.walk(later) if isinstance(part, ast.Name)}
+        names = sorted((statement.binds | statement.may_bind | statement.changes) & wanted)
+        text = ast.unparse(node).split("\n")[0]
+        targets: list[ast.expr] = [ast.Name(name, ast.Store()) for name in names]
+        return _placed(ast.Assign(targets, self.hollow.hole(text)), node)
+
+    def _assigned(self, index: int, node: ast.Assign | ast.AnnAssign, value: ast.expr) -> ast.stmt:
+        if without_fit(value) is value and not self.program.is_data(value, index):
+            return node
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        new = self.hollow.of(value, index, columns=self._for_columns(targets))
+        if new is value:
+            return node
+        changed = copy.copy(node)
+        changed.value = new
+        return ast.fix_missing_locations(changed)
+
+    def _for_columns(self, targets: Sequence[ast.expr]) -> bool:
+        """Return whether a variable is used as the columns of a transformer, and for nothing else."""
+        names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+        uses = [use for node in self.later.values() for name in names for use in _uses(node, name)]
+        return bool(uses) and all(uses)
+
+    def _called(self, index: int, node: ast.Expr, call: ast.Call) -> ast.stmt | None:
+        """Rewrite ``grid.update(...)``, and leave out what only takes the target out of a list of columns."""
+        if self.selectors.removes(index):
+            return None
+        changed = copy.copy(call)
+        changed.args = [self.hollow.of(argument, index) for argument in call.args]
+        changed.keywords = [ast.keyword(k.arg, self.hollow.of(k.value, index)) for k in call.keywords]
+        return _placed(ast.Expr(changed), node)
+
+
+def _placed(node: ast.stmt, like: ast.stmt) -> ast.stmt:
+    return ast.fix_missing_locations(ast.copy_location(node, like))
+
+
+def _uses(node: ast.AST, name: str) -> list[bool]:
+    """Return for each use of a name whether it stands at the end of a tuple, where columns stand."""
+    at_end = {id(part.elts[-1]) for part in ast.walk(node) if isinstance(part, ast.Tuple) and part.elts}
+    reads = [part for part in ast.walk(node) if isinstance(part, ast.Name) and part.id == name]
+    return [id(part) in at_end for part in reads if isinstance(part.ctx, ast.Load)]

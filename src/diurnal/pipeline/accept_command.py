@@ -1,0 +1,71 @@
+"""The command that accepts what a batch was refused for."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from typing import TYPE_CHECKING
+
+from diurnal.types.interval import named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diurnal.data import Contract
+    from diurnal.errors import BatchRefused
+    from diurnal.pipeline.context import Day
+
+ACCEPTABLE = ("extra-column", "missing-column", "unseen-label", "fraction-in-int", "too-many-nulls", "all-null-column")
+"""Problems that a further version of a contract may allow."""
+
+PERHAPS = ("text-in-number", "other-type", "not-a-date", "mixed-dates")
+"""Problems that it may allow if all values of the column fit a wider kind."""
+
+CLEAR = "then run the data interval again (in Airflow, clear it from fetch)"
+
+
+def command(day: Day, contract: Contract | None, refusal: BatchRefused) -> str | None:
+    """Give the advice that ends with the exact command; None where no version of the contract would take the batch in.
+
+    Parameters
+    ----------
+    day : Day
+        The context of the run.
+    contract : Contract, optional
+        What the batch was held against; None for a first batch.
+    refusal : BatchRefused
+        Why it was refused.
+    """
+    codes = {problem.code for problem in refusal.problems}
+    if contract is None or not codes.issubset(ACCEPTABLE + PERHAPS):
+        return None
+    name, date = day.experiment.name, date_of(day)
+    if not codes.issubset(ACCEPTABLE):
+        return f"to see what a change of the contract would take: diurnal contract {name} diff --date {date}"
+    renames = "".join(f" --rename {shlex.quote(f'{old}={new}')}" for old, new in _renames(refusal))
+    return (
+        f"if the change is meant, accept it, {CLEAR}: "
+        f"diurnal contract {name} accept --date {date}{renames} --why 'WHY IT CHANGED'"
+    )
+
+
+def extend(day: Day, contract: Contract | None, refusal: BatchRefused, *said: str) -> None:
+    """Let the advice of a refusal end with what else is to be said, and then with the command."""
+    refusal.advice = "; ".join(filter(None, [refusal.advice, *said, command(day, contract, refusal)]))
+
+
+def _renames(refusal: BatchRefused) -> Iterator[tuple[str, str]]:
+    """Pair a missing column with a new one whose name is near."""
+    new = [problem.column for problem in refusal.problems if problem.code == "extra-column" and problem.column]
+    for problem in refusal.problems:
+        near = difflib.get_close_matches(problem.column or "", new, n=1) if problem.code == "missing-column" else []
+        if near and problem.column:
+            new.remove(near[0])
+            yield problem.column, near[0]
+
+
+def date_of(day: Day) -> str:
+    """Name a data interval as --date takes it."""
+    date = f"{day.interval.local.start:%Y-%m-%d}"
+    is_meant = day.experiment.calendar.on(date) == day.interval
+    return date if is_meant else named(day.interval.start, day.interval.timezone)

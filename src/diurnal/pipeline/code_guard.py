@@ -1,0 +1,59 @@
+"""A step of a run begins only with the code that the run began with.
+
+A run is several processes, hours apart in Airflow, and files are edited meanwhile. Its row names one code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+from diurnal.errors import CodeChanged, NotFound, PackageRefused
+from diurnal.experiment import Code
+from diurnal.pipeline.context import Day
+from diurnal.types import Run
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def with_code_of_run(step: Callable[Concatenate[Day, P], R]) -> Callable[Concatenate[Day, P], R]:
+    """Check the code before a step, against the run that is named in what the step is given."""
+
+    @wraps(step)
+    def guarded(day: Day, /, *inputs: P.args, **named: P.kwargs) -> R:
+        runs = (value if isinstance(value, Run) else getattr(value, "run", None) for value in inputs)
+        refuse_other_code(day, next(run for run in runs if run is not None))
+        return step(day, *inputs, **named)
+
+    return guarded
+
+
+def refuse_other_code(day: Day, run: Run) -> None:
+    """Refuse to go on with a run that began with other code: its row would name code that it is not of.
+
+    Raises
+    ------
+    CodeChanged
+        If the experiment's code, or what it declares, is not what it was when the batch was fetched.
+    """
+    now = day.experiment.read_code()
+    if now.digest == run.code_digest:
+        return
+    changes = "; ".join(_changes(day, run, now))
+    raise CodeChanged(
+        f"the code of {day.experiment.name} was changed since this run fetched its batch{changes and ': '}{changes} "
+        f"(its digest was {run.code_digest[:12]} and is {now.digest[:12]})",
+        advice="run the data interval again from its beginning; in Airflow, clear its run from the task `fetch` on",
+    )
+
+
+def _changes(day: Day, run: Run, now: Code) -> list[str]:
+    """Return what is different from the code of the run; nothing where its text was not kept, or is lost."""
+    if not run.code:
+        return []
+    try:
+        return now.changes(Code.loads(day.stores.lake.kept_bytes(run.code)))
+    except (NotFound, PackageRefused):
+        return []

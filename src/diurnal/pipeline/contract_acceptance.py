@@ -1,0 +1,249 @@
+"""Changing a contract on purpose: what a batch says otherwise, and accepting it as one more version."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diurnal.backends import backend_of
+from diurnal.data import Contract, Inspection, batch_contract, contract_changes
+from diurnal.data.contract_changes import COLUMNS, Change
+from diurnal.data.contract_versions import widened
+from diurnal.data.schema import Schema
+from diurnal.errors import BatchRefused, ContractRefused, NotFound, Problem, TryAgainLater, UsageError, nearest
+from diurnal.pipeline import accept_command, ingest
+from diurnal.storage.lake import Spool
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from diurnal.data.schema import Task
+    from diurnal.pipeline.context import Day
+
+Renames = Mapping[str, str]
+
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a batch says otherwise than a contract.
+
+    Attributes
+    ----------
+    number : int
+        The newest version of the contract.
+    schema : Schema
+        The contract with all changes.
+    changes : tuple of Change
+        Those that can be accepted.
+    problems : tuple of Problem
+        What no version of the contract would take in.
+    """
+
+    number: int
+    schema: Schema
+    changes: tuple[Change, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def diff(day: Day, renames: Renames, batches: Callable[[], Iterable[pa.RecordBatch]] | None = None) -> Difference:
+    """Compare a batch with the contract; nothing is written.
+
+    Parameters
+    ----------
+    day : Day
+        The experiment, the data interval and the stores.
+    renames : Mapping of str to str
+        From the name of a column in the contract to its name in the batch.
+    batches : callable, optional
+        Gives the rows of the batch. None: the source is read.
+
+    Raises
+    ------
+    UsageError
+        If there is no contract yet, or a rename names what is not there.
+    """
+    with tempfile.TemporaryDirectory(prefix="diurnal-contract-") as folder:
+        rows = _rows(day, Path(folder)) if batches is None else Spool(Path(folder), batches())
+        return _Comparing(day, rows).difference(_contract(day), renames)
+
+
+def accept(day: Day, renames: Renames, why: str) -> Difference:
+    """Accept what the batch of a data interval says otherwise, as one more version of the contract.
+
+    Parameters
+    ----------
+    day : Day
+        The experiment, the data interval, the stores, and who accepts it.
+    renames : Mapping of str to str
+        From the name of a column in the contract to its name in the batch.
+    why : str
+        The reason, for the history.
+
+    Returns
+    -------
+    Difference
+        What was accepted; its number is that of the new version, or that of the newest where nothing differs.
+
+    Raises
+    ------
+    ContractRefused
+        If the batch holds what no version of the contract would take in.
+    """
+    with tempfile.TemporaryDirectory(prefix="diurnal-contract-") as folder:
+        comparing = _Comparing(day, _rows(day, Path(folder)))
+        for _ in range(_ATTEMPTS):
+            found = comparing.difference(_contract(day), renames)
+            if found.problems:
+                raise ContractRefused(found.problems)
+            if not found.changes:
+                return found
+            number = found.number + 1
+            accepted = day.stores.warehouse.accept(
+                day.experiment.name,
+                number,
+                found.schema.to_dict(),
+                since=day.interval.start,
+                by=day.by,
+                why=why,
+                changes=[change.to_dict() for change in found.changes],
+            )
+            if accepted:
+                return replace(found, number=number)
+    raise TryAgainLater("others are changing the contract of this experiment", advice="run it again")
+
+
+def next_step(day: Day) -> str:
+    """Say what to do once a change is accepted."""
+    name, date = day.experiment.name, accept_command.date_of(day)
+    return f"diurnal run {name} --date {date}; in Airflow, clear the day from fetch"
+
+
+def _contract(day: Day) -> Contract:
+    contract = Contract.from_rows(day.stores.warehouse.contracts(day.experiment.name))
+    if contract is None:
+        raise UsageError(
+            f"{day.experiment.name} has no contract yet: its first batch fixes it",
+            advice=f"diurnal run {day.experiment.name}",
+        )
+    return contract
+
+
+def _rows(day: Day, folder: Path) -> Spool:
+    """Read the batch from its source, as the next run would."""
+    made = day.experiment.build()
+    streamed = backend_of(made).stream(day)
+    return ingest.spooled(day, folder, lambda _: None) if streamed is None else Spool(folder, streamed)
+
+
+class _Comparing:
+    """One batch, which is compared with a contract, perhaps more than once."""
+
+    def __init__(self, day: Day, rows: Spool) -> None:
+        self._day, self._rows = day, rows
+        made = day.experiment.build()
+        self._task: Task = backend_of(made).task(made)
+        self._header = list(rows.schema.names) if rows.schema is not None else []
+
+    def difference(self, contract: Contract, renames: Renames) -> Difference:
+        """Compare the batch with a contract."""
+        newest = _with_roles(self._day, contract.newest.schema)
+        renames = self._checked(newest, renames)
+        missing = [
+            Change("dropped-column", name)
+            for name in newest.names
+            if newest.called(name, self._header) is None and name not in renames
+        ]
+        needed = list(contract_changes.refused_names(newest, missing))
+        number = contract.newest.number
+        if needed or not self._header:
+            return Difference(number, newest, (), tuple(needed or self._refused(newest)))
+        base = newest if renames else self._base(contract, newest)
+        try:
+            return self._compared(number, newest, base, renames)
+        except BatchRefused as refusal:  # by the inference: by itself it could be no batch at all
+            return Difference(number, newest, (), refusal.problems)
+
+    def _base(self, contract: Contract, newest: Schema) -> Schema:
+        """Give what the batch is held against: an older layout where that has its columns, else the newest version."""
+        layout = contract.layout(self._day.interval.start, self._header, self._day.experiment.drop)
+        fits = set(layout.names) <= set(self._header)
+        return widened(batch_contract.as_declared(layout, newest, self._day.experiment), newest) if fits else newest
+
+    def _checked(self, newest: Schema, renames: Renames) -> dict[str, str]:
+        """Refuse renames of what is not there; one that was accepted before is left out."""
+        found = {}
+        for old, new in renames.items():
+            if new not in self._header:
+                raise NotFound(
+                    f"the batch has no column {new!r}{nearest(new, self._header)}", advice="write --rename OLD=NEW"
+                )
+            if old in newest.names:
+                found[old] = new
+            elif new not in newest.names or old not in newest.column(new).former:
+                raise NotFound(
+                    f"the contract has no column {old!r}{nearest(old, newest.names)}", advice="write --rename OLD=NEW"
+                )
+        return found
+
+    def _compared(self, number: int, newest: Schema, base: Schema, renames: Renames) -> Difference:
+        renamed = contract_changes.applied(base, [Change("renamed-column", o, o, n) for o, n in renames.items()], base)
+        found = ingest.found_in(self._day, self._rows, self._task, renamed)
+        of_columns = list(contract_changes.of_columns(base, found, renames))
+        problems = [*contract_changes.refused_names(base, of_columns), *self._too_old(of_columns)]
+        if problems:
+            return Difference(number, newest, tuple(of_columns), tuple(problems))
+        draft = contract_changes.applied(base, of_columns, found)
+        of_classes = list(contract_changes.of_classes(draft, found))
+        draft = contract_changes.applied(draft, of_classes, found)
+        of_values = list(contract_changes.of_values(draft, found, self._refused(draft)))
+        problems = self._refused(contract_changes.applied(draft, of_values, found))
+        all_changes = [*of_columns, *of_classes, *of_values]
+        if base.names != newest.names:
+            all_changes, found = contract_changes.moved(all_changes, newest, base), _moved(found, newest, base)
+        return Difference(
+            number, contract_changes.applied(newest, all_changes, found), tuple(all_changes), tuple(problems)
+        )
+
+    def _too_old(self, found: list[Change]) -> list[Problem]:
+        """Refuse other columns in a data interval that later ones with batches follow: these have the former ones."""
+        if self._day.is_newest() or not any(change.change in COLUMNS for change in found):
+            return []
+        last = self._day.stores.warehouse.newest_batch(self._day.experiment.name)
+        what = (
+            f"the data interval from {last:%Y-%m-%d %H:%M} UTC has a batch with the columns of the contract; other "
+            "columns are accepted for the newest batch, and for older ones the source can be made to give those"
+        )
+        return [Problem("older-batch", what)]
+
+    def _refused(self, schema: Schema) -> list[Problem]:
+        """Give what a batch would be refused for under a contract."""
+        experiment = self._day.experiment
+        limits = batch_contract.limits_of(experiment.limits, schema, schema)
+        try:
+            inspection = Inspection(schema, limits, alone=experiment.window == 1)
+            rows = batch_contract.satisfying(inspection.read(self._rows), experiment.checks, schema, schema)
+            for _ in rows:
+                pass
+        except BatchRefused as refusal:
+            return list(refusal.problems)
+        return []
+
+
+def _with_roles(day: Day, schema: Schema) -> Schema:
+    """Give the contract with the roles of columns that are declared now, where it has these columns."""
+    declared = day.experiment.metadata
+    agrees = declared.groups == schema.metadata.groups and not any(declared.problems(schema.columns))
+    metadata = declared if agrees else schema.metadata
+    return replace(schema, drop=day.experiment.drop if agrees else schema.drop, metadata=metadata)
+
+
+def _moved(found: Schema, newest: Schema, base: Schema) -> Schema:
+    """Give what a batch by itself would fix, under the names of the newest version."""
+    now = {column.root: column.name for column in newest.all_columns}
+    names = {column.name: now[column.root] for column in base.columns}
+    return replace(found, columns=tuple(replace(one, name=names.get(one.name, one.name)) for one in found.columns))

@@ -1,0 +1,186 @@
+"""Bringing a batch in: spooled as it came, held against its contract, ordered, and kept in the lake."""
+
+from __future__ import annotations
+
+import statistics
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diurnal.data import batch_contract
+from diurnal.data.batch_contract import Held
+from diurnal.errors import BatchRefused, DeclarationError, DiurnalError, TryAgainLater
+from diurnal.types import Package
+
+if TYPE_CHECKING:
+    from diurnal.data import Contract, Schema
+    from diurnal.data.schema import Task
+    from diurnal.pipeline.context import Day
+    from diurnal.storage.lake import Spool
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A batch that was brought in.
+
+    Attributes
+    ----------
+    package : Package
+        It, in the lake.
+    held : Held
+        What it was held against, and what it adds to the contract.
+    warnings : list of str
+        What was odd but allowed.
+    """
+
+    package: Package
+    held: Held
+    warnings: list[str]
+
+
+def bring_in(day: Day, contract: Contract | None, folder: Path) -> Brought:
+    """Bring the batch in: as it came, checked, and then ordered and kept."""
+    from diurnal.backends import backend_of
+
+    experiment = day.experiment
+    made = experiment.build()
+    backend = backend_of(made)
+    task = backend.task(made)
+    fixed = contract.newest.schema if contract else None
+    if fixed and fixed.task != task:
+        raise DeclarationError(
+            f"{experiment.name} is a {task} now and was a {fixed.task} when its first batch came",
+            advice="give the new task an experiment of its own, under another name",
+        )
+    backend.check_metadata(made, experiment.metadata)
+    brought = backend.bring_in(day, contract, task, folder)
+    if brought is None:
+        return _streamed(day, contract, task, folder)
+    warnings = [*brought.warnings, *_repeated(brought.held.newest, fixed, brought.n_repeated)]
+    return Brought(brought.package, brought.held, [*brought.held.warnings, *warnings])
+
+
+def _streamed(day: Day, contract: Contract | None, task: Task, folder: Path) -> Brought:
+    """Let the rows stream through this process."""
+    warnings: list[str] = []
+    rows = spooled(day, folder, warnings.append)
+    header = rows.schema.names if rows.schema is not None else []
+    held = batch_contract.hold(
+        contract,
+        day.experiment,
+        day.interval.start,
+        header,
+        lambda schema: found_in(day, rows, task, schema),
+        is_newest=day.is_newest,
+    )
+    for layout in held.layouts[:-1]:
+        with suppress(BatchRefused):
+            return _kept(day, contract, held, layout, rows, warnings)
+    return _kept(day, contract, held, held.layouts[-1], rows, warnings)
+
+
+def found_in(day: Day, rows: Spool, task: Task, schema: Schema | None) -> Schema:
+    """Find the schema that a batch by itself would fix; the roles of columns are those of a schema, if one is given."""
+    from diurnal.data import infer
+
+    header = rows.schema.names if rows.schema is not None else []
+    return infer(lambda: iter(rows), task=task, **batch_contract.declared_of(day.experiment, schema, header))
+
+
+def _kept(day: Day, contract: Contract | None, held: Held, layout: Schema, rows: Spool, warnings: list[str]) -> Brought:
+    from diurnal.data import Inspection
+
+    experiment, newest = day.experiment, held.newest
+    limits = batch_contract.limits_of(experiment.limits, layout, newest)
+    inspection = Inspection(layout, limits, alone=experiment.window == 1)
+    package, arrangement = day.stores.lake.write(
+        experiment.name,
+        "batches",
+        day.interval,
+        batch_contract.satisfying(inspection.read(rows), experiment.checks, layout, newest),
+        layout.arrow,
+        day.hasher(newest),
+        key=layout.key,
+        keep=layout.keeps_duplicates,
+        n_rows=rows.n_rows,
+        n_bytes=rows.n_bytes,
+    )
+    repeated = _repeated(newest, contract.newest.schema if contract else None, arrangement.n_repeated)
+    return Brought(package, held, [*warnings, *held.warnings, *inspection.warnings, *repeated])
+
+
+def fix(day: Day, contract: Contract | None, brought: Brought) -> int:
+    """Fix the contract that the first batch gave, or append what a later one added; gives the number of its version.
+
+    Raises
+    ------
+    TryAgainLater
+        If another run did so in the meantime.
+    """
+    warehouse, name, held = day.stores.warehouse, day.experiment.name, brought.held
+    plain, digest = held.newest.to_dict(), brought.package.digest
+    if contract is None:
+        number, done = 1, warehouse.fix_schema(name, plain, digest, by=day.by) == plain
+    elif not held.changes:
+        return contract.newest.number
+    else:
+        number = contract.newest.number + 1
+        done = warehouse.accept(
+            name,
+            number,
+            plain,
+            since=day.interval.start,
+            by=day.by,
+            why=held.why,
+            changes=[change.to_dict() for change in held.changes],
+            batch_digest=digest,
+        )
+    if not done:
+        raise TryAgainLater("another run has just fixed the schema of this experiment", advice="run it again")
+    return number
+
+
+def _repeated(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]:
+    """Warn of what was made of rows that repeat: each time that some were dropped, and once where all are kept."""
+    if n_dropped:
+        why = "a key would tell them apart" if schema.key else "the contract fixes duplicates='drop'"
+        return [f"{n_dropped} repeated rows were dropped: {why}"]
+    if schema.keeps_duplicates and fixed is None:
+        return [
+            "less than 99 % of the rows are distinct in their features, so that every row is a sample of its own: "
+            "the contract fixes duplicates='keep'"
+        ]
+    return []
+
+
+def spooled(day: Day, folder: Path, warn: Callable[[str], object]) -> Spool:
+    """Bring the batch in as it comes; what fails in the user's own source is said to have failed there."""
+    from diurnal.sources import record_batches
+    from diurnal.storage.lake import Spool
+
+    source, limits, connections = day.experiment.source, day.experiment.limits, day.stores.connections
+    try:
+        return Spool(
+            folder, record_batches(source, day.interval.local, connections, max_bytes=limits.max_bytes, warn=warn)
+        )
+    except (DiurnalError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise TryAgainLater(
+            f"the source fails with {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})",
+            advice="run it again; if it goes on, mend the source",
+        ) from error
+
+
+def unusual(day: Day, package: Package) -> list[str]:
+    """Warn of a batch that is ten times as large as those before it."""
+    earlier = [p.n_rows for at, p in day.stores.warehouse.window(day.experiment.name, day.interval, last=8, since=None)
+               if at.start < day.interval.start]  # fmt: skip
+    usual = statistics.median(earlier) if earlier else package.n_rows
+    if package.n_rows < 10 * usual:
+        return []
+    return [f"the batch has {package.n_rows} rows; the {len(earlier)} before it had {usual:g} (the median)"]

@@ -1,0 +1,276 @@
+"""Holding what is kept against what the warehouse says, and removing what nothing refers to."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from diurnal.errors import ConfigurationError, DiurnalError
+from diurnal.types import DataInterval, Package, Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from diurnal.data import Schema
+    from diurnal.storage.stores import Stores
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was held against its digest.
+
+    Attributes
+    ----------
+    kind : str
+        ``"package"``, ``"candidates"``, ``"code"``, ``"model"`` or ``"load"``.
+    experiment, name : str
+        Whose it is, and which.
+    state : str
+        ``"good"``, ``"missing"`` or ``"damaged"``; of a load also ``"unknown"`` (its package cannot be read, so there
+        is nothing to hold it against) or ``"outdated"`` (it is shown, and the interval's batch is another by now).
+    """
+
+    kind: str
+    experiment: str
+    name: str
+    state: str
+
+
+def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
+    """Hash every package and model again, and hold the rows of every load against its package.
+
+    Parameters
+    ----------
+    stores : Stores
+        What to verify.
+    experiment : str, optional
+        Only this experiment's.
+
+    Yields
+    ------
+    Finding
+    """
+    packages = _of(stores.warehouse.packages(), experiment)
+    hashed: dict[str, str | None] = {}
+    for row in packages:
+        state = _state(stores.lake.digest_of(row["path"], hashed), row["digest"])
+        yield Finding("package", row["experiment"], row["path"], state)
+    runs = _of(stores.warehouse.runs(), experiment)
+    for kind in ("candidates", "code"):
+        for path, owner in sorted({run[kind]: run["experiment"] for run in runs if run[kind]}.items()):
+            yield Finding(kind, owner, path, _state(stores.lake.hash(path), PurePosixPath(path).stem))
+    for row in _of(stores.warehouse.versions(), experiment):
+        state = _state(stores.models.digest_of(row["path"]), row["digest"])
+        yield Finding("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
+    yield from (one.finding for one in _loads(stores, experiment, packages))
+
+
+def repair(stores: Stores, experiment: str | None = None, *, by: str) -> Iterator[Finding]:
+    """Load batches again whose rows in the warehouse are damaged, or not those of the interval's batch.
+
+    The view shows the former rows until the new ones are complete. An attempt that is under way for one of the data
+    intervals is superseded.
+
+    Parameters
+    ----------
+    stores : Stores
+        What to repair.
+    experiment : str, optional
+        Only this experiment's.
+    by : str
+        Who asks for it.
+
+    Yields
+    ------
+    Finding
+        One for each load that was replaced, with the state that it had.
+    """
+    for one in list(_loads(stores, experiment, _of(stores.warehouse.packages(), experiment))):
+        if one.finding.state in ("damaged", "outdated"):
+            _load_again(stores, one, by)
+            yield one.finding
+
+
+def _load_again(stores: Stores, one: _Load, by: str) -> None:
+    name, warehouse, batch = one.finding.experiment, stores.warehouse, one.batch
+    epoch = warehouse.claim(name, one.interval, by=by)
+    run = Run("", name, one.interval, epoch, batch.digest, batch.digest, "")
+    damaged = one.finding.state == "damaged"
+    if damaged and not one.is_shown:
+        warehouse.discard_load(run, one.load_id)  # a run that has this batch again loads it again
+        return
+    columns, leading = stores.lake.schema(batch), {one.contract.target, *one.contract.key}
+    warehouse.load(
+        run,
+        batch,
+        columns,
+        stores.lake.batches(batch),
+        leading=leading,
+        contract=one.contract,
+        replacing=one.load_id if damaged else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Load:
+    """One complete load, beside the batch that its data interval has now."""
+
+    load_id: int
+    finding: Finding
+    interval: DataInterval
+    batch: Package
+    is_shown: bool
+    contract: Schema
+
+
+def _loads(stores: Stores, experiment: str | None, packages: list[dict[str, Any]]) -> Iterator[_Load]:
+    """Compare the rows of every complete load with its package."""
+    loads = [row for row in _of(stores.warehouse.loads(), experiment) if row["state"] == "complete"]
+    batches, contracts = _batches(stores, loads), _contracts(stores, loads)
+    known = {
+        (row["experiment"], row["data_interval_start"], row["digest"]): _package(row)
+        for row in packages
+        if row["role"] == "batch"
+    }
+    for row in loads:
+        owner, start = row["experiment"], row["data_interval_start"]
+        package, (interval, batch) = known[owner, start, row["digest"]], batches[owner, start.astimezone(UTC)]
+        state = _load_state(stores, row, package, contracts[owner])
+        if row["shown"] and batch.digest != row["digest"] and state == "good":
+            state = "outdated"
+        finding = Finding("load", owner, f"load {row['load_id']} of {start.astimezone(UTC):%Y-%m-%dT%H:%MZ}", state)
+        yield _Load(row["load_id"], finding, interval, batch, row["shown"], contracts[owner])
+
+
+def _batches(stores: Stores, loads: list[dict[str, Any]]) -> dict[tuple[str, datetime], tuple[DataInterval, Package]]:
+    """Give each data interval's batch, as the warehouse points at it now."""
+    found = {}
+    for experiment in {row["experiment"] for row in loads}:
+        newest = max(row["data_interval_start"] for row in loads if row["experiment"] == experiment)
+        upto = DataInterval(newest, newest + timedelta(seconds=1))  # only its start counts
+        for interval, package in stores.warehouse.window(experiment, upto):
+            found[experiment, interval.start] = (interval, package)
+    return found
+
+
+def _contracts(stores: Stores, loads: list[dict[str, Any]]) -> dict[str, Schema]:
+    """Give the newest version of the contract of each experiment that has loads."""
+    from diurnal.data import Schema
+
+    found = {name: stores.warehouse.schema(name) for name in {row["experiment"] for row in loads}}
+    return {name: Schema.from_dict(plain) for name, plain in found.items() if plain is not None}
+
+
+def _refuse_another(stores: Stores) -> None:
+    """Refuse to tidy up what another warehouse keeps here."""
+    marks = stores.lake.warehouses()
+    if marks - {stores.warehouse.identity} or (not marks and next(stores.lake.files(), None)):
+        raise ConfigurationError(
+            f"the lake {stores.lake.root} is not this warehouse's alone; what another one refers to would be removed",
+            advice="set DIURNAL_WAREHOUSE and DIURNAL_LAKE to those that belong together",
+        )
+
+
+def _of(rows: list[dict[str, Any]], experiment: str | None) -> list[dict[str, Any]]:
+    return [row for row in rows if experiment in (None, row["experiment"])]
+
+
+def _state(found: str | None, promised: str) -> str:
+    if found is None:
+        return "missing"
+    return "good" if found == promised else "damaged"
+
+
+def _package(row: dict[str, Any]) -> Package:
+    return Package(row["path"], row["digest"], row["n_rows"])
+
+
+def _load_state(stores: Stores, row: dict[str, Any], package: Package, contract: Schema) -> str:
+    """Compare the rows of a load with those of its package, whatever their order."""
+    try:
+        schema = stores.lake.schema(package)
+        kept = _content(stores.lake.batches(package))
+    except DiurnalError:
+        return "unknown"
+    loaded = _content(stores.warehouse.load_rows(row["experiment"], row["load_id"], schema, contract))
+    return "good" if loaded == kept else "damaged"
+
+
+def _content(batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
+    """Give the number of rows and the sum of their hashes: one pass, no memory, and the order does not count."""
+    import numpy as np
+
+    from diurnal.data.row_hash import identities
+
+    n_rows = total = 0
+    for batch in batches:
+        n_rows += batch.num_rows
+        total += int(identities(batch, batch.schema.names, "content").sum(dtype=np.uint64))
+    return n_rows, total % 2**64
+
+
+def gc(stores: Stores, *, older_than: timedelta, now: datetime | None = None, dry_run: bool = False) -> list[str]:
+    """Remove what nothing refers to: files and rows that a killed or superseded attempt left behind.
+
+    Batches are never removed: a corrected batch's former package stays, as the runs that learnt it name it. So do the
+    parts that a kept package names, and, where it cannot be read to tell, all parts of its data interval.
+
+    Parameters
+    ----------
+    stores : Stores
+        What to clean.
+    older_than : timedelta
+        What is younger may belong to a run that is under way, and stays.
+    now : datetime, optional
+        Against which the age is measured; this moment unless told.
+    dry_run : bool
+        Whether only to tell.
+
+    Returns
+    -------
+    list of str
+        What was removed.
+    """
+    _refuse_another(stores)
+    limit = (now or datetime.now(UTC)) - older_than
+    warehouse = stores.warehouse
+    runs = warehouse.runs()
+    referred, spared = _files(stores, map(_package, warehouse.packages()))
+    referred |= {run[kind] for run in runs for kind in ("candidates", "code")}
+    removed = []
+    for path, written in stores.lake.files():
+        if path not in referred and path.rpartition("/")[0] not in spared and written.astimezone(UTC) < limit:
+            removed.append(f"lake {path}")
+            if not dry_run:
+                stores.lake.delete(path)
+    for folder in [*stores.lake.leftovers(), *stores.models.leftovers()]:
+        if datetime.fromtimestamp(folder.stat().st_mtime, UTC) < limit:
+            removed.append(f"workspace {folder.name}")
+            if not dry_run:
+                shutil.rmtree(folder, ignore_errors=True)
+    versions = {row["path"] for row in warehouse.versions()}
+    for path in stores.models.list():
+        if path not in versions and stores.models.modified(path).astimezone(UTC) < limit:
+            removed.append(f"model {path}")
+            if not dry_run:
+                stores.models.delete(path)
+    if not dry_run:
+        n_loads = warehouse.discard_unused_loads(older_than)
+        removed += [f"{n_loads} loads that were never completed"] if n_loads else []
+    return removed
+
+
+def _files(stores: Stores, packages: Iterable[Package]) -> tuple[set[str], set[str]]:
+    """Give the files of packages, and the folders of parts of which some manifest cannot be read."""
+    files, spared = set(), set()
+    for package in packages:
+        files.add(package.path)
+        try:
+            files.update(stores.lake.files_of(package))
+        except DiurnalError:
+            spared.add(stores.lake.folder_of_parts(package))
+    return files, spared

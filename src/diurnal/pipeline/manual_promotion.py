@@ -1,0 +1,40 @@
+"""Making a version the champion by hand: which one a rollback goes back to, and that it can serve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diurnal.errors import NotFound
+from diurnal.pipeline import predict
+
+if TYPE_CHECKING:
+    from diurnal.storage.stores import Stores
+    from diurnal.storage.warehouse import Warehouse
+
+
+def predecessor(warehouse: Warehouse, experiment: str) -> int:
+    """Give the version that served before the champion did.
+
+    Raises
+    ------
+    NotFound
+        If there is none.
+    """
+    served: list[int] = []  # as a stack: a rollback takes off what came after the version that it went back to
+    for row in reversed(warehouse.promotions(experiment)):
+        version = int(row["version"])
+        if row["kind"] == "rollback" and version in served:
+            del served[len(served) - served[::-1].index(version) - 1 :]
+        served.append(version)
+    if len(served) < 2:
+        raise NotFound(
+            f"{experiment} has no champion with a predecessor to go back to",
+            advice=f"`diurnal models {experiment}` lists versions; `diurnal promote {experiment} VERSION` takes one",
+        )
+    return served[-2]
+
+
+def try_out(stores: Stores, experiment: str, version: int) -> None:
+    """Load a version, with all checks, before it is made the champion."""
+    row = predict.resolve(stores.warehouse, f"{experiment}@{version}")
+    predict.load(stores.models, row, stores.code)

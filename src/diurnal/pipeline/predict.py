@@ -1,0 +1,262 @@
+"""Finding a published model by its reference, loading it after every check, and predicting with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diurnal.errors import ConfigurationError, DiurnalError, NotFound, UsageError, nearest
+from diurnal.runtime.project_files import FILE
+from diurnal.runtime.settings import Settings
+from diurnal.types import Limits
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from diurnal.data import Schema
+    from diurnal.runtime.project_files import Codebase
+    from diurnal.storage.models import Models
+    from diurnal.storage.stores import Stores
+    from diurnal.storage.warehouse import Warehouse
+    from diurnal.types import ModelVersion
+
+_REFERENCE = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,49})(?:@(?P<which>champion|[1-9]\d{0,8}|\d{4}-\d{2}-\d{2}))?")
+
+
+def load_model(reference: str, *, project: str | Path | None = None, trusted: str | Collection[str] = ()) -> Any:
+    """Load a published model, as any other Python program would use it.
+
+    Its digest and types are checked before a byte of it is deserialised.
+
+    Parameters
+    ----------
+    reference : str
+        ``"name"`` or ``"name@champion"``: the version in use; ``"name@3"``: version 3; ``"name@2026-11-23"``: the
+        champion at the end of that date, in UTC.
+    project : str or Path, optional
+        The project folder; see :meth:`Settings.load`.
+    trusted : str or collection of str
+        Full names of further types that the model may hold. A program that loads a model outside of its project, where
+        the project's own code is not found, names here what the model holds of it, and must be able to import it.
+
+    Returns
+    -------
+    estimator
+        Fitted, with ``predict``.
+
+    Raises
+    ------
+    UsageError
+        If the reference is none of these.
+    NotFound
+        If there is no such experiment, version or champion; it says what there is.
+    ModelRefused
+        If the file is not what the warehouse says it is.
+    ConfigurationError
+        If there is no project here, or this environment is not the one that the model was made in.
+    """
+    from diurnal.runtime import spark
+    from diurnal.storage.stores import open_models, open_warehouse, project_code
+
+    settings = Settings.load(None if project is None else Path(project))
+    if not settings.is_project:  # a reader must not create an empty warehouse in an arbitrary folder
+        raise ConfigurationError(
+            f"there is no project here (no {FILE} in {settings.project} or above it, and no data)",
+            advice="set DIURNAL_PROJECT to the project's folder, or run below it",
+        )
+    spark.use(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
+    models = open_models(settings)
+    with open_warehouse(settings) as warehouse:
+        row = resolve(warehouse, reference)
+    return load(models, row, project_code(settings), (trusted,) if isinstance(trusted, str) else trusted)
+
+
+def resolve(warehouse: Warehouse, reference: str) -> dict[str, Any]:
+    """Find the model version that a reference names.
+
+    Parameters
+    ----------
+    warehouse : Warehouse
+        Where to look.
+    reference : str
+        ``"name"`` or ``"name@champion"``: the version in use; ``"name@3"``: version 3; ``"name@2026-11-23"``: the
+        champion at the end of that date, in UTC.
+
+    Returns
+    -------
+    dict
+        Its row of `model_versions`.
+
+    Raises
+    ------
+    UsageError
+        If the reference is none of these.
+    NotFound
+        If there is no such experiment, version or champion; it says what there is.
+    """
+    match = _REFERENCE.fullmatch(reference)
+    if not match:
+        raise UsageError(
+            f"{reference!r} names no model",
+            advice="write name, name@champion, name@3 (a version) or name@2026-11-23 (that day's champion)",
+        )
+    return warehouse.version(match["name"], _version(warehouse, match["name"], match["which"] or "champion"))
+
+
+def load(models: Models, row: dict[str, Any], code: Codebase | None = None, trusted: Collection[str] = ()) -> Any:
+    """Load a model version, after the checks of its digest, its types and its golden rows.
+
+    Parameters
+    ----------
+    models : Models
+        Where it is.
+    row : dict
+        Its row of `model_versions`.
+    code : Codebase, optional
+        The project's own code; of it, the model may hold what its row names.
+    trusted : collection of str
+        Full names of further types that it may hold, beside those of its row.
+    """
+    return models.load(
+        row["path"],
+        row["digest"],
+        trusted=(*row["trusted"], *trusted),
+        code=code,
+        signature=row["signature"],
+        library_versions=row["library_versions"],
+    )
+
+
+def _version(warehouse: Warehouse, name: str, which: str) -> int:
+    """Find the number that a reference means."""
+    if which.isdecimal():
+        return int(which)  # the warehouse says which there are
+    champion = _champion(warehouse, name, which)
+    if champion is not None:
+        return champion.version
+    known = {str(row["experiment"]) for row in warehouse.versions()}
+    if name not in known:
+        raise NotFound(
+            f"{name} has no model version{nearest(name, known)}",
+            advice=f"there are models of {', '.join(sorted(known))}" if known else "run an experiment first",
+        )
+    first = min((row["promoted_at"] for row in warehouse.promotions(name)), default=None)
+    since = f"the first was promoted on {first.astimezone(UTC):%Y-%m-%d}" if first else "none was ever promoted"
+    raise NotFound(
+        f"{name} had no champion at the end of {which}; {since}" if first else f"{name} has no champion; {since}",
+        advice=f"take a version by its number, as {name}@1; see them with: diurnal models {name}",
+    )
+
+
+def _champion(warehouse: Warehouse, name: str, which: str) -> ModelVersion | None:
+    if which == "champion":
+        return warehouse.champion(name)
+    try:
+        day = date.fromisoformat(which)
+    except ValueError as error:
+        raise UsageError(f"{which!r} is no date: {error}", advice="write a date as 2026-11-23") from None
+    end = datetime.combine(day, time(tzinfo=UTC)) + timedelta(days=1)
+    return warehouse.champion(name, end - timedelta(microseconds=1))  # the next date begins with that microsecond
+
+
+def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Predict, chunk by chunk.
+
+    Parameters
+    ----------
+    stores : Stores
+        Where the model is.
+    reference : str
+        Which model, as for :func:`resolve`.
+    batches : iterable of pyarrow.RecordBatch
+        Rows with the model's features; other columns, the target among them, are let through unused.
+
+    Yields
+    ------
+    pyarrow.Table
+        The experiment's key, if the rows have it, ``prediction``, and for a classifier that gives them a
+        ``probability_<class>`` for each class. One without rows if there are none to predict.
+
+    Raises
+    ------
+    BatchRefused
+        If a feature is missing or a cell does not fit.
+    """
+    import pyarrow as pa
+
+    from diurnal.backends import backend_of
+    from diurnal.data import Inspection
+
+    row = resolve(stores.warehouse, reference)
+    model = load(stores.models, row, stores.code)
+    backend = backend_of(model)
+    features = [column["name"] for column in row["signature"]["columns"]]
+    batches = iter(batches)
+    first = next(batches, None)
+    schema, names = _schema(stores, row, set() if first is None else set(first.schema.names))
+    inspection = Inspection(schema, Limits(extra="ignore", max_null=1.0, allow_empty=True), training=False)
+    empty = True
+    for batch in () if first is None else inspection.read(chain([first], batches)):
+        if batch.num_rows:
+            empty = False
+            rows = pa.Table.from_batches([batch])
+            keys = {name: rows.column(name) for name in schema.key}
+            given = rows.select(names).rename_columns(features)
+            yield pa.table(_beside(keys, backend.predictions(model, given, row["signature"])))
+    if empty:
+        yield _nothing(schema, row["signature"])
+
+
+def _beside(keys: dict[str, Any], predictions: dict[str, Any]) -> dict[str, Any]:
+    """Put predictions beside keys; one whose name a key has gets an underscore more."""
+    columns = dict(keys)
+    for name, column in predictions.items():
+        while name in columns:
+            name += "_"  # noqa: PLW2901
+        columns[name] = column
+    return columns
+
+
+def _nothing(schema: Schema, signature: dict[str, Any]) -> pa.Table:
+    """Give a table without rows, whose columns are those of predictions; estimators refuse to predict no rows."""
+    import pyarrow as pa
+
+    golden = signature["golden"]
+    columns = {name: pa.array([], schema.arrow.field(name).type) for name in schema.key}
+    columns["prediction"] = pa.array(golden["predictions"]).slice(0, 0)
+    if signature.get("classes") and golden["probabilities"] is not None:
+        columns |= {f"probability_{label}": pa.array([], pa.float64()) for label in signature["classes"]}
+    return pa.table(columns)
+
+
+def _schema(stores: Stores, row: dict[str, Any], given: set[str]) -> tuple[Schema, list[str]]:
+    """Give what rows to predict must hold, and the names of the model's features in them, in its order.
+
+    A model of an earlier version of the contract takes its features under the names that it knows or the present ones.
+    """
+    from diurnal.data import Column, Metadata, Schema
+
+    stored = stores.warehouse.schema(row["experiment"])
+    if stored is None:
+        raise DiurnalError(
+            f"{row['experiment']} has a model and no schema", advice="see what happened to the warehouse"
+        )
+    schema = Schema.from_dict(stored)
+    known = {name: column for column in schema.all_columns for name in column.names}
+    features = []
+    for fitted in row["signature"]["columns"]:
+        name, kind = fitted["name"], fitted["kind"]
+        now = known.get(name, Column(name, kind))
+        kind = now.kind if (kind, now.kind) == ("int", "float") else kind
+        features.append(replace(now, name=name if name in given else now.name, kind=kind))
+    key = schema.key if given.issuperset(schema.key) else ()
+    names = [column.name for column in features]
+    beside = [column for column in schema.columns if column.name in key and column.name not in names]
+    columns = (*features, *beside)
+    wanted = replace(schema, columns=columns, key=key, drop=(), metadata=Metadata(), gone=(), origins=())
+    return wanted, names

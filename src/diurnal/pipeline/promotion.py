@@ -1,0 +1,159 @@
+"""Which version becomes the champion: pure functions of evidence, one for each policy.
+
+The evidence is a paired comparison of the twin and the champion by the declared score, on the same samples, which
+neither has seen. With equal skill, "the better score wins" would change the champion on every other day. A paired test
+asks whether the challenger is *worse by more than chance*: at 1 %, an equal one is refused on one day in a hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from diurnal.errors import UsageError, nearest
+from diurnal.types import Comparison, DataInterval, Decision, Evaluation, ModelVersion
+
+ALPHA = 0.01
+"""``"guarded"`` refuses what is worse at this level."""
+
+SUPERIOR = 0.005
+"""``"superior"`` promotes what is better at this level: at most 1 % false ones, also where a test is approximate."""
+
+
+def decide(policy: str, *, evaluation: Evaluation, interval: DataInterval, champion: ModelVersion | None) -> Decision:
+    """Decide whether a version becomes the champion.
+
+    Parameters
+    ----------
+    policy : str
+        One of :data:`POLICIES`.
+    evaluation : Evaluation
+        The evidence for the version: its twin's.
+    interval : DataInterval
+        The newest data interval that the version learnt from.
+    champion : ModelVersion or None
+        The champion at this moment.
+
+    Returns
+    -------
+    Decision
+        Whether, and why.
+
+    Raises
+    ------
+    UsageError
+        If there is no such policy.
+    """
+    if policy not in _POLICIES:
+        raise UsageError(
+            f"there is no policy {policy!r}{nearest(policy, POLICIES)}",
+            advice=f"use one of {', '.join(POLICIES)}",
+        )
+    if policy not in _BY_HAND and champion is None:
+        return Decision(True, f"there was no champion; test score {_shown(evaluation.test_score)}")
+    if champion is not None and champion.interval.end > interval.end:
+        return Decision(
+            False,
+            f"the champion, version {champion.version}, has learnt from a newer data interval "
+            f"({champion.interval.on_clocks_of(interval.timezone)}) than this version ({interval}): "
+            "an old day never dethrones",
+        )
+    return _POLICIES[policy](evaluation, champion)
+
+
+def _always(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
+    return Decision(True, 'the policy is "always"')
+
+
+def _approve(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
+    return Decision(False, 'the policy is "approve": it waits for a person, in Airflow or by `diurnal promote`')
+
+
+def _never(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
+    return Decision(False, 'the policy is "never": promote it by hand')
+
+
+def _guarded(evaluation: Evaluation, champion: ModelVersion | None) -> Decision:
+    """Promote unless the twin is worse than the champion by more than chance."""
+    version = champion.version if champion else None
+    if evaluation.champion_version != version:
+        return _stale(evaluation, version)
+    found = evaluation.comparison
+    if found is None:
+        return _uncompared(evaluation, version)
+    # asked this way round, a p that is not a number does not promote
+    promoted = found.p_worse >= ALPHA
+    verdict = "not worse by more than chance" if promoted else "worse by more than chance"
+    return Decision(promoted, f"{verdict}: {_evidence(found, version, found.p_worse)}")
+
+
+def _superior(evaluation: Evaluation, champion: ModelVersion | None) -> Decision:
+    """Promote if the twin is better than the champion by more than chance."""
+    version = champion.version if champion else None
+    if evaluation.champion_version != version:
+        return _stale(evaluation, version)
+    found = evaluation.comparison
+    if found is None:
+        return _uncompared(evaluation, version, nothing_new=False)
+    if found.p_better is None:
+        return Decision(False, "the comparison is of an earlier release, which asked only for worse: run with --force")
+    promoted = found.p_better < SUPERIOR
+    verdict = "better by more than chance" if promoted else "not better by more than chance"
+    return Decision(promoted, f"{verdict}: {_evidence(found, version, found.p_better)}")
+
+
+def _stale(evaluation: Evaluation, version: int | None) -> Decision:
+    compared = evaluation.champion_version
+    against = f"version {compared}" if compared is not None else "no champion"
+    return Decision(
+        False,
+        f"it was compared with {against}, and the champion is version {version} by now: judge it by hand, "
+        "or run it once more with --force",
+    )
+
+
+def _uncompared(evaluation: Evaluation, version: int | None, *, nothing_new: bool = True) -> Decision:
+    """Decide without a comparison: a champion that might be better is kept, one that cannot serve is not."""
+    if evaluation.uncompared == "nothing-new":
+        said = f"no comparison was possible: no sample was new to the champion (version {version})"
+        return Decision(nothing_new, said)
+    if evaluation.uncompared == "unusable":
+        return Decision(True, f"the champion (version {version}) cannot be loaded here, so it serves nobody")
+    if evaluation.uncompared == "other-contract":
+        said = f"the champion (version {version}) is of an earlier version of the contract and cannot score this batch"
+        return Decision(True, f"{said}: see the warnings")
+    return Decision(
+        False, f"there is no evidence against the champion (version {version}): see the warnings; promote it by hand"
+    )
+
+
+def _evidence(found: Comparison, version: int | None, p: float) -> str:
+    tested = f"{found.n_tested} of " if found.n_tested not in (None, found.n_compared) else ""
+    return (
+        f"twin {_shown(found.twin_score)}, champion (version {version}) {_shown(found.champion_score)}"
+        f"{difference_of(found)}; {found.test} on {tested}{found.n_compared} samples new to both, p = {p:.2g}"
+    )
+
+
+def difference_of(found: Comparison) -> str:
+    """Give the difference of two scores and its interval as a clause; empty where there is none."""
+    if found.difference is None:
+        return ""
+    if found.low is None or found.high is None:
+        return f", difference {found.difference:+.4g}"
+    return f", difference {found.difference:+.4g} (95 % interval {found.low:+.4g} to {found.high:+.4g})"
+
+
+def _shown(score: float | None) -> str:
+    return "undefined" if score is None else f"{score:.4g}"
+
+
+_POLICIES: dict[str, Callable[[Evaluation, ModelVersion | None], Decision]] = {
+    "always": _always,
+    "approve": _approve,
+    "guarded": _guarded,
+    "never": _never,
+    "superior": _superior,
+}
+
+POLICIES = tuple(_POLICIES)
+_BY_HAND = ("approve", "never")  # nothing becomes the champion by itself, not even the first version

@@ -1,0 +1,48 @@
+"""Which packages of a window are for training and which for testing: by the roles of rows, or by time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diurnal.types import Package
+
+if TYPE_CHECKING:
+    from diurnal.data import Schema
+    from diurnal.pipeline.context import Day, Window
+
+Sides = tuple[tuple[Package, ...], tuple[Package, ...]]
+
+
+def cut(day: Day, window: Window, schema: Schema) -> Sides:
+    """Give the train packages and the test packages of a window, oldest first.
+
+    Parameters
+    ----------
+    day : Day
+        The context of the run.
+    window : tuple of (DataInterval, Package)
+        Its batches, oldest first.
+    schema : Schema
+        The version of the contract that the run reads rows through.
+    """
+    return _by_time(window) if day.experiment.split == "time" else _by_role(day, window, schema)
+
+
+def _by_role(day: Day, window: Window, schema: Schema) -> Sides:
+    """Cut each batch in two by the roles of its rows, and keep both."""
+    lake, warehouse = day.stores.lake, day.stores.warehouse
+    name, test_size = day.experiment.name, day.experiment.test_size
+    pairs = []
+    for interval, package in window:
+        pair = warehouse.find_split(name, interval, package.digest, test_size)
+        if pair is None or (interval == day.interval and not all(lake.exists(one.path) for one in pair)):
+            pair = lake.cut(name, interval, package, day.roles(schema, package))
+            warehouse.keep_split(name, interval, package.digest, test_size, *pair)
+        pairs.append(pair)
+    return tuple(train for train, _ in pairs), tuple(test for _, test in pairs)
+
+
+def _by_time(window: Window) -> Sides:
+    """Take the newest batch for testing and the earlier ones for training, but for those that are the same package."""
+    *earlier, (_, newest) = window
+    return tuple(package for _, package in earlier if package.digest != newest.digest), (newest,)

@@ -1,0 +1,103 @@
+"""Reading of formats whose libraries hold a whole table in memory or may abort, in a child process.
+
+With two cells at opposite corners of a sheet, the library of spreadsheets allocates half a terabyte and aborts. A
+damaged Arrow file may crash its reader. The child process (``child_process_script.py``) has a limited address space and
+writes rows to its standard output, as CSV or as an Arrow stream. If it fails, the file is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diurnal.sources.decompression import CHUNK, Capped, opened_raw, refused
+
+if TYPE_CHECKING:
+    from diurnal.sources.files import Files
+
+MOST_MEMORY = 4 * 2**30
+
+_READER = Path(__file__).parent / "child_process_script.py"
+
+
+@contextmanager
+def confined(fs: Any, path: str, files: Files, words: Mapping[str, Any]) -> Iterator[Capped]:
+    """Open the output of a child process that reads a file.
+
+    Parameters
+    ----------
+    fs, path
+        The file.
+    files : Files
+        The declaration.
+    words : Mapping of str to Any
+        Arguments of the child process, in JSON's types.
+    """
+    with _local(fs, path, files) as local, tempfile.TemporaryFile() as said:
+        told = json.dumps({**words, "path": local, "most_memory": MOST_MEMORY})
+        environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "RUST_BACKTRACE": "0"}
+        with subprocess.Popen(  # noqa: S603 - our own script, by this interpreter
+            [sys.executable, "-P", "-W", "ignore", str(_READER), told],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=environment,
+        ) as process:
+            try:
+                stream = Capped(_Told(process, said), files.max_bytes)
+                yield stream
+                while stream.read(CHUNK):  # an Arrow stream may end before the child process fails
+                    pass
+            finally:
+                process.kill()
+
+
+class _Told(io.RawIOBase):
+    """Output of a child process; at its end, the exit status is checked."""
+
+    def __init__(self, process: subprocess.Popen[bytes], said: Any) -> None:
+        self._process, self._said = process, said
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most `size` bytes."""
+        data = self._process.stdout.read(size) if self._process.stdout else b""
+        if not data and self._process.wait() != 0:
+            self._refuse()
+        return data
+
+    def _refuse(self) -> None:
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").splitlines() or [""]
+        try:
+            found = json.loads(lines[-1])
+            problem = {name: str(found[name]) for name in ("code", "what", "advice")}
+        except (ValueError, KeyError, TypeError):
+            status = self._process.returncode
+            if status < 0 or "memory" in lines[0].lower():
+                what = f"cannot be read within {MOST_MEMORY >> 30} GiB of memory, or is damaged ({lines[0][:200]})"
+                raise refused("damaged-file", what, "export it as CSV or Parquet") from None
+            raise refused("damaged-file", f"cannot be read: {lines[-1][:300]}", "write the file again") from None
+        raise refused(problem["code"], problem["what"], problem["advice"])
+
+
+@contextmanager
+def _local(fs: Any, path: str, files: Files) -> Iterator[str]:
+    """Return the path of a local file; a remote file is copied."""
+    if "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
+        yield path
+        return
+    with tempfile.NamedTemporaryFile(prefix="diurnal-", suffix=Path(path).suffix) as copy:
+        with opened_raw(fs, path) as stream:
+            capped = Capped(stream, files.max_bytes)
+            while chunk := capped.read(CHUNK):
+                copy.write(chunk)
+        copy.flush()
+        yield copy.name

@@ -1,0 +1,273 @@
+"""CSV as text in columns: no type is guessed here, and no row is shifted, padded or dropped in silence.
+
+Rows are parsed by Arrow, as they stream by. It counts rows, not lines, and lets a quote that is never closed run on
+to the end of the file; so whatever it finds odd, and every file whose quotes are not plainly in pairs, is read a
+second time by the strict reader of Python's ``csv``, which is slow and says where.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from diurnal.errors import BatchRefused, Problem
+from diurnal.sources.byte_streams import text_of
+from diurnal.sources.cell_conversion import Cells
+from diurnal.sources.decompression import CHUNK, Capped, refused
+from diurnal.sources.file_columns import Columns, columns_of, titled
+from diurnal.sources.line_filters import LONGEST, SEPARATOR, Quoting, edited, line_ends, quoting_of
+
+if TYPE_CHECKING:
+    from diurnal.sources.files import Files
+
+
+class _Quotes:
+    """Tells whether the quotes of a text, as it streams by, open and close whole cells.
+
+    The first quote opens, the second closes, and so on: a doubled one within a cell closes and opens at once. Where
+    one opens, a cell begins before it; where one closes, a cell ends behind it. If not, or if the last one opened,
+    a cell may have run over what was meant to be its end.
+    """
+
+    def __init__(self, delimiter: str, quote: str) -> None:
+        self._quote = quote.encode()
+        self._edges = np.frombuffer(self._quote + b"\r\n" + delimiter.encode(), np.uint8)
+        self._tail = b"\n"  # the last byte of it is not judged before the next one is known
+        self._n = 0
+        self.is_odd = False
+
+    def read(self, chunk: bytes) -> None:
+        """Take a further chunk; none at all is the end."""
+        if not self._quote:
+            return
+        text = self._tail + (chunk or b"\n")
+        data = np.frombuffer(text, np.uint8)
+        at = np.flatnonzero(data[1:-1] == self._quote[0]) + 1
+        opens = (self._n + np.arange(len(at))) % 2 == 0
+        neighbours = np.where(opens, data[at - 1], data[at + 1])
+        self._n += len(at)
+        self._tail = text[-2:]
+        self.is_odd = self.is_odd or not np.isin(neighbours, self._edges).all() or (not chunk and self._n % 2 == 1)
+
+
+class _Watched(io.RawIOBase):
+    """Chunks of text as a file for the parser, which watches the quotes as they pass."""
+
+    def __init__(self, chunks: Iterator[bytes], dialect: Dialect) -> None:
+        self.quotes = _Quotes(dialect.delimiter, dialect.quote)
+        self._chunks, self._rest, self._quoting = chunks, b"", dialect.quoting
+
+    def readable(self) -> bool:
+        """Say that it can be read, for what wraps it."""
+        return True
+
+    def line(self) -> bytes:
+        """Take the first line that is not blank; nothing at the end."""
+        while True:
+            self._rest = self._rest.lstrip(b"\r\n")
+            ends = line_ends(self._rest, self._quoting)
+            if len(ends):
+                line, self._rest = self._rest[: ends[0]], self._rest[ends[0] :]
+                return line
+            if len(self._rest) > LONGEST:
+                raise refused("long-line", f"begins with a line longer than {LONGEST} bytes; is it CSV?")
+            if not self._fill():
+                line, self._rest = self._rest, b""
+                return line
+
+    def put_back(self, line: bytes) -> None:
+        """Give a line that was taken to whoever reads next."""
+        self._rest = line + self._rest
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer."""
+        if not self._rest:
+            self._fill()
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+    def _fill(self) -> bool:
+        chunk = next((chunk for chunk in self._chunks if chunk), b"")
+        self.quotes.read(chunk)
+        self._rest += chunk
+        return bool(chunk)
+
+
+class Dialect:
+    """Rules for splitting rows into cells, for Arrow and for Python's ``csv``."""
+
+    def __init__(self, files: Files) -> None:
+        self.delimiter: str = SEPARATOR if files.is_split else files.delimiter
+        self.quoting: Quoting = quoting_of(files)
+        self.quote = self.quoting.quote.decode()
+        self._doubled, self._escape = files.doublequote, self.quoting.escape.decode()
+
+    def rows(self, lines: Any) -> Any:
+        """Return Python's reader, in strict mode."""
+        words: dict[str, Any] = {"quotechar": self.quote} if self.quote else {"quoting": csv.QUOTE_NONE}
+        words |= {"escapechar": self._escape or None, "doublequote": self._doubled}
+        return csv.reader(lines, delimiter=self.delimiter, strict=True, **words)
+
+    def options(self, skip: Any) -> Any:
+        """Return the options of Arrow's parser."""
+        return pa.csv.ParseOptions(
+            delimiter=self.delimiter,
+            quote_char=self.quote or False,
+            double_quote=self._doubled,
+            escape_char=self._escape or False,
+            newlines_in_values=True,
+            invalid_row_handler=skip,
+        )
+
+
+class _Oddities:
+    """Faults found by Arrow's parser, for which the file is read again."""
+
+    def __init__(self) -> None:
+        self.n_bad, self.fault = 0, ""
+
+    def skip(self, _: Any) -> str:
+        """Count a row of another length."""
+        self.n_bad += 1
+        return "skip"
+
+
+def read_csv(opening: Callable[[], AbstractContextManager[Capped]], files: Files) -> Iterator[pa.RecordBatch]:
+    """Stream CSV, all cells as text; an empty cell is null.
+
+    Parameters
+    ----------
+    opening : callable
+        Opens the bytes; it may be called twice.
+    files : Files
+        The declaration.
+    """
+    dialect, odd = Dialect(files), _Oddities()
+    with opening() as stream:
+        watched = _Watched(edited(text_of(stream, files), files), dialect)
+        columns = _columns(watched, dialect, files)
+        cells = Cells(files, columns.names, untyped=True, warnings=columns.warnings)
+        for batch in _parsed(watched, columns, dialect, odd):
+            yield cells.read(batch)
+    if odd.fault or odd.n_bad or watched.quotes.is_odd:
+        with opening() as stream:
+            problems = _scan(_Watched(edited(text_of(stream, files), files), dialect), columns.width, dialect, files)
+        if odd.fault and not problems:
+            problems = [Problem("damaged-csv", f"cannot be read as CSV: {odd.fault}")]
+        if problems:
+            raise BatchRefused(problems, advice="write it again; quote cells with delimiters, quotes or line ends")
+
+
+def _columns(stream: _Watched, dialect: Dialect, files: Files) -> Columns:
+    """Read the header; without a header, count the cells of the first row."""
+    for _ in range(files.header_row or 0):
+        stream.line()
+    line = stream.line()
+    if not line:
+        raise refused(
+            "no-header", f"has no line for {'a row' if files.header_row is None else 'a header'}: all are blank"
+        )
+    try:
+        cells: list[str] = next(dialect.rows(io.StringIO(line.decode(), newline="")), [])
+    except csv.Error as error:
+        raise refused("unclosed-quote", f"has a quote in its header that is not closed ({error})") from None
+    if files.header_row is None:
+        stream.put_back(line)
+        return columns_of(_given(files, len(cells)) or list(map(str, range(len(cells)))), files)
+    _refuse_other_delimiter(cells, files)
+    names, warnings = titled(cells)
+    given = _given(files, len(cells))
+    if given and len(given) != len(cells):
+        what = f"has a header of {len(cells)} cells, and names= gives {len(given)}"
+        raise refused("row-length", what, "name all columns; usecols= says which are read")
+    return columns_of(given or names, files, () if given else warnings)
+
+
+def _given(files: Files, width: int) -> list[str]:
+    """Return the declared names; they may be those of the positions of `usecols` only."""
+    names = list(files.names or ())
+    counted = (
+        sorted(column for column in files.usecols or () if isinstance(column, int))
+        if files.names and not callable(files.usecols)
+        else []
+    )
+    if not counted or len(names) != len(counted) or counted[-1] >= width:
+        return names
+    named = dict(zip(counted, names, strict=True))
+    return [named.get(i, f"Unnamed: {i}") for i in range(width)]
+
+
+def _refuse_other_delimiter(cells: list[str], files: Files) -> None:
+    if len(cells) != 1 or files.is_split:
+        return
+    other = next((mark for mark in ";\t|," if mark != files.delimiter and mark in cells[0]), None)
+    if other:
+        what = f"has a header without the delimiter {files.delimiter!r}: {cells[0][:200]!a}"
+        raise refused("delimiter", what, f"say Files(..., delimiter={other!r})")
+
+
+def _parsed(stream: _Watched, columns: Columns, dialect: Dialect, odd: _Oddities) -> Iterator[pa.RecordBatch]:
+    """Parse rows; an error of the parser is recorded and ends them."""
+    wanted = [str(place) for place in columns.places]
+    types = pa.schema([(place, pa.string()) for place in wanted])
+    empty = True
+    try:
+        reader = pa.csv.open_csv(
+            io.BufferedReader(stream, CHUNK),
+            pa.csv.ReadOptions(
+                use_threads=False, block_size=LONGEST, column_names=list(map(str, range(columns.width)))
+            ),
+            dialect.options(odd.skip),
+            pa.csv.ConvertOptions(
+                column_types=types, include_columns=wanted, null_values=[""], strings_can_be_null=True
+            ),
+        )
+        for batch in reader:
+            empty = False
+            yield batch.rename_columns(columns.names)
+    except pa.ArrowInvalid as error:
+        odd.fault = "" if "Empty CSV" in str(error) else str(error)
+    if empty:
+        yield pa.RecordBatch.from_pylist([], schema=types).rename_columns(columns.names)
+
+
+def _scan(stream: _Watched, width: int, dialect: Dialect, files: Files) -> list[Problem]:
+    """Say where rows are short or long, or where a quote is not closed."""
+    lines = io.TextIOWrapper(io.BufferedReader(stream, CHUNK), "utf-8", newline="")
+    rows = dialect.rows(lines)
+    n_header = 0 if files.header_row is None else files.header_row + 1
+    odd: list[tuple[int, int]] = []
+    n_odd = 0
+    while True:
+        line = rows.line_num + 1
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return _odd_rows(odd, n_odd, width)
+        except csv.Error as error:
+            what = f"has a quote in line {line} that is not closed, or a stray one ({error})"
+            return [*_odd_rows(odd, n_odd, width), Problem("unclosed-quote", what)]
+        if cells and n_header:
+            n_header -= 1
+        elif cells and len(cells) != width:
+            n_odd += 1
+            odd += [(line, len(cells))] if len(odd) < 20 else []
+
+
+def _odd_rows(odd: list[tuple[int, int]], n_odd: int, width: int) -> list[Problem]:
+    if not odd:
+        return []
+    lines = ", ".join(f"line {line} has {n}" for line, n in odd)
+    more = f" and {n_odd - len(odd)} more" if n_odd > len(odd) else ""
+    return [
+        Problem("row-length", f"has rows of other lengths than the header's {width} cells: {lines}{more}", count=n_odd)
+    ]

@@ -1,0 +1,154 @@
+"""Names of the columns of a file, and the selection of those to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from diurnal.data.column_names import duplicates, listed
+from diurnal.errors import BatchRefused, Problem, nearest
+from diurnal.sources.decompression import refused
+
+if TYPE_CHECKING:
+    from diurnal.sources.files import Files
+
+SAVED_INDEX = (
+    "the first column has no name and is called {!r}: it looks like a saved index; leave it out by index_col=0 or drop="
+)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of one file.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Names of the columns to read, in the order of the file.
+    places : tuple of int
+        Their positions in a row, from 0.
+    width : int
+        Number of cells in a row.
+    warnings : tuple of str
+        Warnings about them.
+    """
+
+    names: tuple[str, ...]
+    places: tuple[int, ...]
+    width: int
+    warnings: tuple[str, ...] = ()
+
+
+def titled(cells: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Name columns without a name as pandas does; also return warnings.
+
+    Examples
+    --------
+    >>> titled(["", "a", "", "Unnamed: 0"])[0]
+    ['Unnamed: 0.1', 'a', 'Unnamed: 2', 'Unnamed: 0']
+    """
+    taken = set(cells)
+    names = list(cells)
+    for i in (i for i, cell in enumerate(cells) if not cell):
+        names[i] = next(name for name in _candidates(f"Unnamed: {i}") if name not in taken)
+        taken.add(names[i])
+    unnamed = [name for name, cell in zip(names, cells, strict=True) if not cell]
+    warnings = [SAVED_INDEX.format(unnamed.pop(0))] if cells and not cells[0] else []
+    if unnamed:
+        warnings.append(f"columns without a name are called {listed(unnamed)}")
+    return names, warnings
+
+
+def _candidates(name: str) -> Iterator[str]:
+    yield name
+    n = 0
+    while True:
+        n += 1
+        yield f"{name}.{n}"
+
+
+def columns_of(names: Sequence[str], files: Files, warnings: Sequence[str] = ()) -> Columns:
+    """Select the columns to read.
+
+    Raises
+    ------
+    BatchRefused
+        If a column of `usecols` or `index_col` is missing, or two columns to read have the same name.
+    """
+    places = chosen(names, files)
+    kept = tuple(names[i] for i in places)
+    twice = duplicates(kept)
+    if twice:
+        raise BatchRefused(twice, advice="rename the columns where the file is written, or by names=[...] and header=0")
+    said = [warning for warning in warnings if any(repr(name) in warning for name in kept)]
+    return Columns(kept, tuple(places), len(names), (*said, *_strangers(kept, files)))
+
+
+def chosen(names: Sequence[str], files: Files) -> list[int]:
+    """Return the positions of the columns to read, in the order of the file."""
+    wanted = list(range(len(names)))
+    if callable(files.usecols):
+        wanted = [i for i in wanted if files.usecols(names[i])]
+    elif files.usecols is not None:
+        wanted = sorted(places_of("usecols", _spelt(files.usecols), names))
+    left_out = () if files.index_col is None else _index(files.index_col, wanted, names)
+    kept = [i for i in wanted if i not in left_out]
+    if not kept:
+        raise refused("no-columns", "has no column to read", f"its columns are {listed(list(names))}")
+    return kept
+
+
+def _index(index: Sequence[str | int], wanted: Sequence[int], names: Sequence[str]) -> set[int]:
+    """Return the positions of `index_col`; a number counts the columns to read, as in pandas."""
+    among = [names[i] for i in wanted]
+    return {wanted[i] for i in places_of("index_col", index, among)}
+
+
+def places_of(word: str, columns: Sequence[str | int], names: Sequence[str]) -> set[int]:
+    """Return the positions of the columns of an argument."""
+    missing = [c for c in columns if (c not in names if isinstance(c, str) else c >= len(names))]
+    if missing:
+        problems = [
+            Problem(
+                "missing-column",
+                f"{word} asks for the column {column!r}, which is not there; what came is {listed(list(names))}"
+                f"{nearest(column, names) if isinstance(column, str) else ''}",
+                str(column),
+            )
+            for column in missing
+        ]
+        raise BatchRefused(problems, advice=f"correct {word}=, or the file")
+    return {names.index(column) if isinstance(column, str) else column for column in columns}
+
+
+def _spelt(usecols: Sequence[str | int] | str) -> Sequence[str | int]:
+    """Return the positions of a spreadsheet's letters, as in ``"A:C,F"``."""
+    if not isinstance(usecols, str):
+        return usecols
+    places: list[int] = []
+    for part in usecols.split(","):
+        first, _, last = part.strip().upper().partition(":")
+        places += range(_place(first), _place(last or first) + 1)
+    return places
+
+
+def _place(letters: str) -> int:
+    place = 0
+    for letter in letters:
+        place = place * 26 + ord(letter) - ord("A") + 1
+    return place - 1
+
+
+def _strangers(names: Sequence[str], files: Files) -> list[str]:
+    """Warn of columns of arguments that are missing; pandas ignores them."""
+    spoken = {
+        word: [column for column in value if isinstance(column, str) and column not in names]
+        for word, value in (("dtype", files.dtype), ("na_values", files.na_values), ("date_format", files.date_format))
+        if isinstance(value, dict)
+    }
+    return [
+        f"{word} names {column!r}, which is no column{nearest(column, names)}"
+        for word, columns in spoken.items()
+        for column in columns
+    ]

@@ -1,0 +1,292 @@
+"""Validation of the arguments of :class:`~diurnal.sources.Files`, and their normal forms. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from diurnal.data.schema import Kind
+from diurnal.errors import DeclarationError, nearest
+
+if TYPE_CHECKING:
+    from diurnal.sources.files import Files
+
+CODECS = ("gzip", "bz2", "xz", "zstd", "zip")
+
+DEFAULT_NA = (  # missing values in pandas unless keep_default_na=False
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+
+_KINDS: tuple[tuple[str, Kind], ...] = (
+    (r"(str|string|text|object|category|large_string)_?(\[.*\])?|[OSU]", "text"),
+    (r"u?int(8|16|32|64|_|p|c)?(\[pyarrow\])?|[iu][1248]", "int"),
+    (r"(float(16|32|64|128|_)?|double|half)(\[pyarrow\])?|f[248]", "float"),
+    (r"bool(ean|_)?(\[pyarrow\])?|\?", "bool"),
+)
+
+
+def refuse(name: str, value: object, allowed: str, advice: str) -> DeclarationError:
+    """Return the error of an argument that is not allowed."""
+    return DeclarationError(f"Files(..., {name}={value!r}) is not allowed; {name} is {allowed}", advice=advice)
+
+
+def kind_of_dtype(value: Any) -> Kind:
+    """Return the kind of a dtype of pandas or NumPy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [kind_of_dtype(dtype) for dtype in (str, "Int64", np.float32, "category", bool, np.dtype("i8"))]
+    ['text', 'int', 'float', 'text', 'bool', 'int']
+    """
+    name = value if isinstance(value, str) else getattr(value, "name", None) or getattr(value, "__name__", str(value))
+    for form, kind in _KINDS:
+        if re.fullmatch(form, str(name), re.IGNORECASE):
+            return kind
+    if str(name).startswith(("datetime", "date", "timestamp", "period")):
+        raise refuse("dtype", value, "no type of dates", "name the columns of dates in parse_dates=[...]")
+    raise refuse("dtype", value, "int, float, bool, str, or a name of these in pandas or NumPy", "use one of these")
+
+
+def _delimiter(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    allowed = "one character, or a regular expression for more than one"
+    if not isinstance(value, str) or not value or value in ('"', "\r", "\n", "\r\n"):
+        raise refuse(name, value, allowed, r'use ",", ";", "\t" or r"\s+"')
+    if value == r"\t":
+        return "\t"
+    if len(value) == 1:
+        return value if value.isascii() else re.escape(value)
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise refuse(name, value, f"{allowed}, and this is none: {error}", r'use ",", ";", "\t" or r"\s+"') from None
+    return value
+
+
+def _header(name: str, value: Any) -> Any:
+    if value in ("infer", None) or (type(value) is int and value >= 0):
+        return value
+    raise refuse(name, value, "the number of a row from 0, or None where there is no header", "a header is one row")
+
+
+def _names(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise refuse(name, value, "a list of the columns' names", 'write names=["age", "class"]')
+    names = tuple(map(str, value))
+    twice = sorted({one for one in names if names.count(one) > 1})
+    if twice or not names:
+        raise refuse(name, value, "a list of different names", f"rename {', '.join(twice)}" if twice else "name all")
+    return names
+
+
+def _columns(name: str, value: Any) -> tuple[str | int, ...]:
+    """Names or positions; a single one is a list of one."""
+    one = isinstance(value, str) or type(value) is int
+    listed = (value,) if one else tuple(value) if isinstance(value, Iterable) else (None,)
+    listed = tuple(column.item() if hasattr(column, "item") else column for column in listed)  # NumPy's own integers
+    if isinstance(value, Mapping) or not all(isinstance(c, str) or (type(c) is int and c >= 0) for c in listed):
+        raise refuse(
+            name, value, "a list of columns, by their names or by their positions from 0", f'{name}=["a", "b"]'
+        )
+    return tuple(sorted(listed, key=str)) if isinstance(value, set | frozenset) else listed
+
+
+def _index_col(name: str, value: Any) -> Any:
+    return None if value is None or value is False else _columns(name, value)
+
+
+def _usecols(name: str, value: Any) -> Any:
+    if value is None or callable(value):
+        return value
+    if isinstance(value, str):
+        return (
+            value
+            if re.fullmatch(r"[A-Za-z]{1,3}(:[A-Za-z]{1,3})?(,\s*[A-Za-z]{1,3}(:[A-Za-z]{1,3})?)*", value)
+            else (value,)
+        )
+    columns = _columns(name, value)
+    if len({type(column) for column in columns}) > 1 or not columns:
+        raise refuse(name, value, "a list of names, a list of positions, or a function of a name", "use one kind")
+    return columns
+
+
+def _dtype(name: str, value: Any) -> Any:  # noqa: ARG001 - all rules are called alike
+    if isinstance(value, Mapping):
+        return {column: kind_of_dtype(dtype) for column, dtype in value.items()}
+    return None if value is None else kind_of_dtype(value)
+
+
+def _na_values(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {column: _cells(name, cells) for column, cells in value.items()}
+    return None if value is None else _cells(name, value)
+
+
+def _cells(name: str, value: Any) -> tuple[str | int | float, ...]:
+    listed = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    listed = [cell.item() if hasattr(cell, "item") else cell for cell in listed]
+    if not all(isinstance(cell, str | int | float) for cell in listed):
+        raise refuse(name, value, "a text or a number, a list of these, or a mapping from columns to them", "use these")
+    return tuple(sorted(listed, key=str)) if isinstance(value, set | frozenset) else tuple(listed)
+
+
+def _skiprows(name: str, value: Any) -> Any:
+    if value is None or callable(value) or (type(value) is int and value >= 0):
+        return value or None
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        lines = [line.item() if hasattr(line, "item") else line for line in value]
+        if all(type(line) is int and line >= 0 for line in lines):
+            return tuple(sorted(set(lines))) or None
+    raise refuse(
+        name, value, "a number of lines, a list of lines from 0, or a function of a line's number", "use these"
+    )
+
+
+def _skipfooter(name: str, value: Any) -> Any:
+    if type(value) is int and value >= 0:
+        return value
+    raise refuse(name, value, "a number of lines", "write skipfooter=1")
+
+
+def _character(name: str, value: Any) -> Any:
+    if value is None or (isinstance(value, str) and len(value) == 1 and value.isascii() and value not in "\r\n"):
+        return value
+    raise refuse(name, value, "one ASCII character", f'write {name}="#"' if name == "comment" else "use one")
+
+
+def _mark(name: str, value: Any) -> Any:
+    if (value is None and name == "thousands") or (isinstance(value, str) and len(value) == 1 and not value.isdigit()):
+        return value
+    raise refuse(name, value, "one character", f'write {name}=","')
+
+
+def _quoting(name: str, value: Any) -> Any:
+    if value in (0, 1, 3):
+        return 3 if value == 3 else 0
+    raise refuse(name, value, "csv.QUOTE_MINIMAL (0), QUOTE_ALL (1) or QUOTE_NONE (3)", "leave it out")
+
+
+def _parse_dates(name: str, value: Any) -> Any:
+    return () if value is None or isinstance(value, bool) else _columns(name, value)
+
+
+def _date_format(name: str, value: Any) -> Any:
+    said = list(value.values()) if isinstance(value, Mapping) else [value]
+    if value is None or all(isinstance(form, str) and form != "mixed" for form in said):
+        return dict(value) if isinstance(value, Mapping) else value
+    raise refuse(name, value, 'a form as in "%d.%m.%Y", or a mapping from columns to forms', "write one form")
+
+
+def zone(name: str, value: Any, of: str = "Files") -> str | None:
+    """Return the name of a timezone."""
+    if value is None:
+        return None
+    import zoneinfo
+
+    key = getattr(value, "key", None) or str(value)
+    try:
+        zoneinfo.ZoneInfo(key)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        near = nearest(key, zoneinfo.available_timezones())
+        raise DeclarationError(
+            f"{of}(..., {name}={value!r}): there is no such timezone{near}",
+            advice='use one of the tz database, as in "Europe/Berlin"',
+        ) from None
+    return key
+
+
+def _encoding(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    try:
+        found = codecs.lookup(value)
+    except (LookupError, TypeError):
+        known = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1250", "cp1251", "shift_jis", "gb18030", "mac_roman")
+        near = nearest(str(value), known)
+        raise refuse(name, value, f"the name of an encoding{near}", f"use {', '.join(known)}, ...") from None
+    if not getattr(found, "_is_text_encoding", True):
+        raise refuse(name, value, "an encoding of text", 'for compressed files say compression="gzip"')
+    return None if found.name in ("utf-8", "utf-8-sig", "ascii") else found.name
+
+
+def _encoding_errors(name: str, value: Any) -> Any:
+    try:
+        codecs.lookup_error(value)
+    except (LookupError, TypeError):
+        raise refuse(name, value, '"strict", "replace", "ignore" or "backslashreplace"', "use one of these") from None
+    return value
+
+
+def _compression(name: str, value: Any) -> Any:
+    method = value.get("method") if isinstance(value, Mapping) else value
+    if method in (None, "infer", *CODECS):
+        return method
+    near = nearest(str(method), CODECS)
+    raise refuse(name, value, f'"infer", None, or one of {", ".join(CODECS)}{near}', "use one of these")
+
+
+def _sheet_name(name: str, value: Any) -> Any:
+    if isinstance(value, str) or (type(value) is int and value >= 0):
+        return value
+    raise refuse(name, value, "the name of one sheet, or its position from 0", 'write sheet_name="Data"')
+
+
+def _flag(name: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    raise refuse(name, value, "True or False", "use one of these")
+
+
+RULES: dict[str, Callable[[str, Any], Any]] = {
+    "delimiter": _delimiter,
+    "sep": _delimiter,
+    "header": _header,
+    "names": _names,
+    "index_col": _index_col,
+    "usecols": _usecols,
+    "dtype": _dtype,
+    "na_values": _na_values,
+    "keep_default_na": _flag,
+    "skiprows": _skiprows,
+    "skipfooter": _skipfooter,
+    "comment": _character,
+    "decimal": _mark,
+    "thousands": _mark,
+    "quotechar": _character,
+    "quoting": _quoting,
+    "doublequote": _flag,
+    "escapechar": _character,
+    "skipinitialspace": _flag,
+    "parse_dates": _parse_dates,
+    "dayfirst": _flag,
+    "date_format": _date_format,
+    "timezone": zone,
+    "encoding": _encoding,
+    "encoding_errors": _encoding_errors,
+    "compression": _compression,
+    "sheet_name": _sheet_name,
+}
+
+
+def refuse_clashes(files: Files) -> None:
+    """Refuse arguments that contradict each other."""
+    clashes = (
+        ("decimal", "delimiter", files.format == "csv"),
+        ("decimal", "thousands", True),
+        ("comment", "delimiter", files.format == "csv"),
+        ("comment", "quotechar", files.comment is not None),
+        ("quotechar", "delimiter", files.format == "csv"),
+    )
+    for one, other, holds in clashes:
+        if holds and getattr(files, one) == getattr(files, other):
+            value = getattr(files, one)
+            raise DeclarationError(
+                f"Files(...): {one} and {other} are both {value!r}", advice=f"declare another {one}= or {other}="
+            )

@@ -1,0 +1,135 @@
+"""Patterns of paths and URLs: validation, matching files, and their form in messages."""
+
+from __future__ import annotations
+
+import glob
+import re
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from string import Formatter
+from typing import Any
+
+from diurnal.errors import ConfigurationError, DeclarationError, DiurnalError, NotAllowed, TryAgainLater, nearest
+from diurnal.sources.decompression import refused
+from diurnal.sources.source import Connections
+
+SUFFIXES = {
+    **dict.fromkeys((".csv", ".tsv", ".tab", ".txt", ".data"), "csv"),
+    ".json": "json",
+    **dict.fromkeys((".jsonl", ".ndjson"), "jsonl"),
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".feather", ".arrow", ".arrows", ".ipc"), "feather"),
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
+}
+FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
+CODEC_SUFFIXES = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
+
+
+def check_pattern(pattern: str) -> None:
+    """Refuse a pattern with other fields than ``start`` and ``end``."""
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(pattern) if name is not None]
+        wrong = next((name for name in names if name not in ("start", "end")), None)
+        if wrong is None:
+            pattern.format(start=datetime(2026, 1, 1, tzinfo=UTC), end=datetime(2026, 1, 2, tzinfo=UTC))
+            return
+        fault = f"there is no {{{wrong}}}{nearest(wrong, ('start', 'end'))}"
+    except (ValueError, IndexError, TypeError) as error:
+        fault = str(error)
+    raise DeclarationError(
+        f"the pattern {public(pattern)!r} cannot be read: {fault}",
+        advice="write the interval as {start:%Y-%m-%d} or {end:...}",
+    )
+
+
+def suffixes(pattern: str) -> tuple[str, str | None]:
+    """Return the suffix of the format, and the codec of the suffix behind it.
+
+    Examples
+    --------
+    >>> suffixes("s3://shop/{start:%Y-%m-%d}.csv.gz"), suffixes("zip://adult.data::uci/adult.zip")
+    (('.csv', 'gzip'), ('.data', None))
+    """
+    first = pattern.split("::", maxsplit=1)[0]
+    name = PurePosixPath(first.split("?", maxsplit=1)[0] if "://" in first else first).name.lower()
+    codec = CODEC_SUFFIXES.get(PurePosixPath(name).suffix)
+    inner = PurePosixPath(name).stem if codec else name
+    return PurePosixPath(inner).suffix or PurePosixPath(name).suffix, codec
+
+
+def format_of(pattern: str) -> str:
+    """Return the format of the suffix."""
+    suffix, _ = suffixes(pattern)
+    if suffix not in SUFFIXES:
+        raise DeclarationError(
+            f"the suffix {suffix!r} of {public(pattern)!r} says no format; there are {', '.join(SUFFIXES)}, and "
+            f"behind these of text {', '.join(CODEC_SUFFIXES)}",
+            advice=f"say it: format={' or '.join(map(repr, FORMATS))}",
+        )
+    return SUFFIXES[suffix]
+
+
+def delimiter_of(pattern: str) -> str:
+    """Return the default separator of the suffix."""
+    return "\t" if suffixes(pattern)[0] in (".tsv", ".tab") else ","
+
+
+def placed(pattern: str, connections: Connections) -> str:
+    """Resolve a relative path against the project's folder, which is an attribute of the connections.
+
+    Examples
+    --------
+    >>> placed("in/[ab].csv", {}), placed("s3://shop/in.csv", {}), placed("/in/a.csv", {})
+    ('in/[ab].csv', 's3://shop/in.csv', '/in/a.csv')
+    """
+    *outer, place = pattern.rsplit("::", maxsplit=1)
+    project: Path | None = getattr(connections, "project", None)
+    if project is not None and "://" not in place and not place.startswith(("/", "~")):
+        folder = glob.escape(str(project)) if _is_wild(place) else str(project)
+        place = f"{folder}/{place}"
+    return "::".join([*outer, place])
+
+
+def _is_wild(pattern: str) -> bool:
+    return any(mark in pattern for mark in "*?[")
+
+
+def matches(pattern: str, connections: Connections) -> tuple[Any, list[str]]:
+    """Find the files, sorted; none is not an error of the pattern: they may not have come yet."""
+    import fsspec
+
+    url = placed(pattern, connections)
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+        found = sorted(fs.glob(path)) if _is_wild(pattern) else [path] * bool(fs.exists(path))
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(
+            f"{public(pattern)} cannot be opened: {public(str(error))}",
+            advice="check the URL, or install what it needs: diurnal[s3] for S3",
+        ) from error
+    except OSError as error:
+        raise unreachable(pattern, error) from error
+    except zipfile.BadZipFile as error:
+        raise refused("damaged-file", f"{public(url)} is no zip archive that can be read: {error}") from None
+    if not found:
+        raise TryAgainLater(
+            f"there is no file {public(url)} yet", advice="wait for it, or correct the pattern of Files(...)"
+        )
+    return fs, found
+
+
+def unreachable(pattern: str, error: OSError) -> DiurnalError:
+    """Translate an error of a file system: permission denied, or a temporary failure."""
+    place, said = public(pattern), public(str(error))
+    if isinstance(error, PermissionError):
+        return NotAllowed(f"{place} may not be read: {said}", advice="give this user the right to read it")
+    return TryAgainLater(f"{place} cannot be read for now: {said}", advice="run it again when it can be reached")
+
+
+def public(text: str) -> str:
+    """Take the login out of the URLs of a text.
+
+    Behind a colon that begins no port everything up to the last @ may be a password, whatever it holds.
+    """
+    return re.sub(r"(?<=://)(?:[^\s/@:]*:(?!\d+/)[^\s]*@|[^\s/@]*@)", "", text)

@@ -1,0 +1,100 @@
+"""From rows of Python values to record batches of one schema.
+
+What type a column has is known only after its last row: the first thousands may all be null. So each chunk is kept
+in a temporary file in the types that it has by itself, and given in their common types at the end.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from diurnal.errors import BatchRefused, Problem
+from diurnal.sources.record_batches import mixed_types
+
+Chunk = Mapping[str, list[Any]]
+
+
+def batches_of(chunks: Iterable[Chunk]) -> Iterator[pa.RecordBatch]:
+    """Give chunks of columns as record batches; a column that a chunk lacks is null there.
+
+    Raises
+    ------
+    BatchRefused
+        If a column holds more than one type. Whole and broken numbers have one: float.
+    """
+    types: dict[str, pa.DataType] = {}
+    n_rows = n_chunks = 0
+    with tempfile.TemporaryDirectory(prefix="diurnal-") as folder:
+        for chunk in chunks:
+            batch = _arrow(chunk, n_rows)
+            for name, given in zip(batch.schema.names, batch.schema.types, strict=True):
+                types[name] = _common(name, types.get(name, pa.null()), given, n_rows)
+            with pa.ipc.new_file(_path(folder, n_chunks), batch.schema) as writer:
+                writer.write_batch(batch)
+            n_chunks, n_rows = n_chunks + 1, n_rows + batch.num_rows
+        for i in range(n_chunks):
+            with pa.memory_map(_path(folder, i)) as source:
+                yield _fitted(pa.ipc.open_file(source).get_batch(0), types)
+
+
+def _path(folder: str, i: int) -> str:
+    return str(Path(folder) / f"{i}.arrow")
+
+
+def _arrow(chunk: Chunk, before: int) -> pa.RecordBatch:
+    arrays, problems = [], []
+    for name, cells in chunk.items():
+        try:
+            array = pa.array(cells)
+        except (pa.ArrowException, OverflowError) as error:
+            problems.append(_unreadable(name, cells, before, error))
+            continue
+        arrays.append(array.cast(pa.float64()) if pa.types.is_decimal(array.type) else array)
+    if problems:
+        raise BatchRefused(problems, advice="give each column one type")
+    return pa.RecordBatch.from_arrays(arrays, names=list(chunk))
+
+
+def _unreadable(name: str, cells: list[Any], before: int, error: Exception) -> Problem:
+    large = [i for i, cell in enumerate(cells, before + 1) if isinstance(cell, int) and not -(2**63) <= cell < 2**63]
+    if large:
+        what = f"{name} holds whole numbers that do not fit in 64 bits; keep an id as text"
+        return Problem("integer-too-large", what, name, tuple(large[:20]), len(large))
+    if all(isinstance(cell, int | float | None) and not isinstance(cell, bool) for cell in cells):
+        return _inexact(name)
+    mixed = mixed_types(name, cells)
+    if mixed is None:
+        return Problem("unsupported-type", f"{name} cannot be read: {error}", name)
+    return Problem(mixed.code, mixed.what, name, tuple(row + before for row in mixed.rows), mixed.count)
+
+
+def _inexact(name: str) -> Problem:
+    what = f"{name} holds fractions, and whole numbers beyond 2**53 that are no float; keep an id as text"
+    return Problem("integer-not-exact", what, name)
+
+
+def _common(name: str, one: pa.DataType, other: pa.DataType, before: int) -> pa.DataType:
+    if pa.types.is_null(other) or one == other:
+        return one
+    if pa.types.is_null(one):
+        return other
+    if {one, other} == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    what = f"{name} mixes types: {one} before row {before + 1}, {other} from there on"
+    raise BatchRefused([Problem("mixed-types", what, name)], advice="give each column one type")
+
+
+def _fitted(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
+    arrays = []
+    for name, wanted in types.items():
+        array = batch.column(name) if name in batch.schema.names else pa.nulls(batch.num_rows, wanted)
+        try:
+            arrays.append(array.cast(wanted))
+        except pa.ArrowInvalid:
+            raise BatchRefused([_inexact(name)], advice="give each column one type") from None
+    return pa.RecordBatch.from_arrays(arrays, names=list(types))

@@ -1,0 +1,241 @@
+"""One kind of stream of whatever a source gives."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from diurnal.data.column_names import duplicates
+from diurnal.data.schema import UNTYPED
+from diurnal.data.text_notation import TYPED, Notation
+from diurnal.errors import BatchRefused, DeclarationError, Problem
+from diurnal.sources.source import BYTES_A_BATCH, ROWS_A_BATCH, Connections, Source
+from diurnal.types import DataInterval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+_WARNINGS = b"diurnal.warnings"
+_ALLOWED = "a frame of pandas or polars, an Arrow table, batch or reader, or an iterable of Arrow record batches"
+
+
+def record_batches(
+    source: Source | Callable[[DataInterval], Any],
+    interval: DataInterval,
+    connections: Connections,
+    *,
+    max_bytes: int | None = None,
+    warn: Callable[[str], object] = lambda _: None,
+) -> Iterator[pa.RecordBatch]:
+    """Read a source as a stream of Arrow record batches of one schema, of at most 65,536 rows and some 64 MiB each.
+
+    Parameters
+    ----------
+    source : Source or callable
+        A source, or a function of a data interval.
+    interval : DataInterval
+        Which rows.
+    connections : Mapping of str to str
+        From the id of a connection to its URI.
+    max_bytes : int, optional
+        The most bytes of the whole stream.
+    warn : callable, optional
+        Called once with each warning of the source.
+
+    Yields
+    ------
+    pyarrow.RecordBatch
+        Dictionaries are decoded. One without rows if the source gives a header only; none if it gives nothing.
+
+    Raises
+    ------
+    DeclarationError
+        If the source gives something else.
+    BatchRefused
+        If what it gives cannot be Arrow, changes its columns on the way, or is larger than `max_bytes`.
+    """
+    given = source.read(interval, connections) if isinstance(source, Source) else source(interval)
+    schema: pa.Schema | None = None
+    n_bytes = 0
+    warned: set[str] = set()
+    for came in _pieces(given):
+        for warning in warnings_of(came.schema):
+            if warning not in warned:
+                warned.add(warning)
+                warn(warning)
+        batch = _plain(came)
+        schema = schema or batch.schema
+        batch = batch if batch.schema.equals(schema, check_metadata=True) else _as_before(batch, schema)
+        n_bytes += batch.nbytes
+        if max_bytes is not None and n_bytes > max_bytes:
+            raise BatchRefused([Problem("too-many-bytes", f"the source gives more than max_bytes={max_bytes}")])
+        size = min(ROWS_A_BATCH, max(1, batch.num_rows * BYTES_A_BATCH // max(1, batch.nbytes)))
+        for start in range(0, max(1, batch.num_rows), size):
+            yield batch.slice(start, size)
+
+
+def with_warnings(metadata: Mapping[bytes, bytes] | None, warnings: Iterable[str]) -> dict[bytes, bytes]:
+    """Add warnings to the metadata of a schema, for :func:`record_batches`."""
+    return {**(metadata or {}), _WARNINGS: json.dumps(list(warnings)).encode()}
+
+
+def warnings_of(schema: pa.Schema) -> list[str]:
+    """Return the warnings in the metadata of a schema."""
+    return [str(warning) for warning in json.loads((schema.metadata or {}).get(_WARNINGS, b"[]"))]
+
+
+def _pieces(given: Any) -> Iterator[pa.RecordBatch]:
+    """Take apart whatever was given."""
+    import pyarrow as pa
+
+    if isinstance(given, pa.RecordBatch):
+        yield given
+    elif type(given).__module__.split(".")[0] == "pandas":
+        yield from _of_table(_of_pandas(given))
+    elif isinstance(given, pa.Table):
+        yield from _of_table(given)
+    elif hasattr(given, "collect") and type(given).__module__.split(".")[0] == "polars":
+        yield from _pieces(given.collect())
+    elif hasattr(given, "__arrow_c_stream__"):
+        yield from _of_reader(_reader(given))
+    elif isinstance(given, Iterable) and not isinstance(given, str | bytes | dict):
+        yield from _of_iterable(given)
+    else:
+        raise _not_rows(given)
+
+
+def _reader(given: Any) -> pa.RecordBatchReader:
+    import pyarrow as pa
+
+    try:
+        return pa.RecordBatchReader.from_stream(given)
+    except pa.ArrowException as error:  # a type that Arrow in Python lacks, such as integers of 128 bits
+        what = f"a column has a type that cannot be read: {error}"
+        raise BatchRefused([Problem("unsupported-type", what)], advice="cast it in the source") from None
+
+
+def _of_table(table: pa.Table) -> Iterator[pa.RecordBatch]:
+    yield from _of_reader(table.to_reader(ROWS_A_BATCH))
+
+
+def _of_reader(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    empty = True
+    for batch in reader:
+        empty = False
+        yield batch
+    if empty:
+        yield pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in reader.schema], schema=reader.schema)
+
+
+def _of_iterable(given: Iterable[Any]) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    for piece in given:
+        if isinstance(piece, pa.RecordBatch):
+            yield piece
+        elif isinstance(piece, pa.Table):
+            yield from _of_table(piece)
+        else:
+            raise _not_rows(piece, " in a stream")
+
+
+def _not_rows(given: Any, where: str = "") -> DeclarationError:
+    forgot = "; did you forget `return`?" if given is None else ""
+    name = "None" if given is None else f"{type(given).__module__}.{type(given).__qualname__}"
+    return DeclarationError(
+        f"the source gave {name}{where}; allowed is {_ALLOWED}{forgot}", advice="give the rows as one of these"
+    )
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Decode dictionaries, and drop metadata, which differ from piece to piece; only our own marks stay."""
+    import pyarrow as pa
+
+    from diurnal.data.casts import decoded
+
+    arrays = [decoded(array) for array in batch.columns]
+    metadata = batch.schema.metadata or {}
+    untyped = UNTYPED.items() <= metadata.items()
+    fields = [
+        pa.field(field.name, array.type, metadata=TYPED if TYPED.items() <= (field.metadata or {}).items() else None)
+        for field, array in zip(batch.schema, arrays, strict=True)
+    ]
+    marks = Notation.of(batch.schema).metadata if untyped else None
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=marks))
+
+
+def _as_before(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Bring the columns of a later piece into the order of the first, or refuse it."""
+    came, before = (dict(zip(s.names, s.types, strict=True)) for s in (batch.schema, schema))
+    names = [name for name in {**before, **came} if came.get(name) != before.get(name)]
+    if names or batch.schema.metadata != schema.metadata:
+        listed = "; ".join(
+            f"{n!a} was {before.get(n, 'not there')} and then is {came.get(n, 'not there')}" for n in names[:10]
+        )
+        raise BatchRefused(
+            [Problem("changing-columns", f"the columns change within the batch: {listed or 'typed and untyped'}")],
+            advice="give every piece of the batch the same columns and types",
+        )
+    return batch.select(schema.names)
+
+
+def _of_pandas(frame: Any) -> pa.Table:
+    import pandas as pd
+    import pyarrow as pa
+
+    if not isinstance(frame, pd.DataFrame):
+        raise _not_rows(frame)
+    twice = duplicates([str(name) for name in frame.columns])
+    if twice:
+        raise BatchRefused(twice, advice="rename the columns in the source")
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError):
+        problems = [problem for name in frame.columns for problem in _unreadable(str(name), frame[name])]
+        if not problems:
+            raise
+        raise BatchRefused(problems, advice="give each column one type in the source") from None
+
+
+def _unreadable(name: str, column: pd.Series[Any]) -> list[Problem]:
+    """Say why a column of objects cannot be Arrow, and in which rows."""
+    import pyarrow as pa
+
+    try:
+        pa.Array.from_pandas(column)
+    except UnicodeError:
+        rows = [i for i, cell in enumerate(column, 1) if isinstance(cell, str) and not _encodable(cell)]
+        what = f"{name} holds text that is not valid Unicode (half of a surrogate pair)"
+        return [Problem("invalid-utf8", what, name, tuple(rows[:20]), len(rows))]
+    except OverflowError:
+        return [Problem("integer-too-large", f"{name} holds whole numbers that do not fit in 64 bits", name)]
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        return [mixed_types(name, list(column)) or Problem("unsupported-type", f"{name}: {error}", name)]
+    return []
+
+
+def mixed_types(name: str, cells: list[Any]) -> Problem | None:
+    """Say in which rows the cells of a column are of another type than most are, if there are such."""
+    types = [type(cell).__name__ for cell in cells]
+    absent = [cell is None or cell != cell for cell in cells]  # noqa: PLR0124 - NaN alone differs from itself
+    counts = Counter(kind for kind, no in zip(types, absent, strict=True) if not no)
+    if len(counts) < 2:
+        return None
+    usual = counts.most_common(1)[0][0]
+    rows = [i for i, (kind, no) in enumerate(zip(types, absent, strict=True), 1) if not no and kind != usual]
+    listed = ", ".join(f"{n} {kind}" for kind, n in counts.most_common())
+    return Problem("mixed-types", f"{name} mixes types: {listed}", name, tuple(rows[:20]), len(rows))
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

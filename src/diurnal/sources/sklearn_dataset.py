@@ -1,0 +1,74 @@
+"""The data sets that come with scikit-learn, as a source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from diurnal.data.column_names import is_legal, snake_case
+from diurnal.errors import DeclarationError, nearest
+from diurnal.sources.source import Connections
+from diurnal.types import DataInterval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NAMED_CLASSES = ("breast_cancer", "iris", "wine")
+DATASETS = (*_NAMED_CLASSES, "digits", "diabetes")
+
+
+@dataclass(frozen=True)
+class SklearnDataset:
+    """A data set that comes with scikit-learn: the same rows in every data interval, and no network.
+
+    Parameters
+    ----------
+    name : str
+        ``"breast_cancer"``, ``"iris"``, ``"wine"``, ``"digits"`` or ``"diabetes"``.
+    label : str
+        What to call the target. Its classes are given by their names where they have names.
+
+    Raises
+    ------
+    DeclarationError
+        If there is no such data set.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> day = DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
+    >>> iris = SklearnDataset("iris", label="species").read(day, connections={})
+    >>> list(iris.columns)
+    ['sepal_length_cm', 'sepal_width_cm', 'petal_length_cm', 'petal_width_cm', 'species']
+    """
+
+    name: str
+    label: str = "label"
+
+    def __post_init__(self) -> None:
+        if self.name not in DATASETS:
+            raise DeclarationError(
+                f"scikit-learn brings no data set {self.name!r}; there are {', '.join(DATASETS)}"
+                f"{nearest(str(self.name), DATASETS)}",
+                advice="name one of these, or write a function of a data interval",
+            )
+        if not is_legal(self.label):
+            raise DeclarationError(
+                f"the label {self.label!r} has a control character", advice="name the target by a text without any"
+            )
+
+    def read(self, interval: DataInterval, connections: Connections) -> pd.DataFrame:  # noqa: ARG002 - a source's shape
+        """Give all rows, whatever the interval."""
+        from sklearn import datasets
+
+        bunch = getattr(datasets, f"load_{self.name}")(as_frame=True)
+        frame: pd.DataFrame = bunch.data.rename(columns=snake_case)
+        if self.label in frame.columns:
+            raise DeclarationError(
+                f"{self.name} has a feature named {self.label!r}, and its target cannot be named so, too",
+                advice="give SklearnDataset another label",
+            )
+        target = bunch.target
+        if self.name in _NAMED_CLASSES:
+            target = target.map(dict(enumerate(map(str, bunch.target_names))))
+        return frame.assign(**{self.label: target})

@@ -1,0 +1,62 @@
+"""Conversion of columns of naive timestamps to instants."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pt
+
+from diurnal.data.naive_timestamps import instants
+from diurnal.data.problems import Findings
+
+
+class Localizer:
+    """Converts the naive timestamps of record batches to instants.
+
+    Parameters
+    ----------
+    timezone : str
+        Name in the tz database.
+
+    Examples
+    --------
+    >>> from datetime import datetime
+    >>> batch = pa.RecordBatch.from_pydict({"at": [datetime(2026, 7, 1, 12)], "n": [1]})
+    >>> Localizer("Europe/Berlin").read(batch)["at"].type
+    TimestampType(timestamp[us, tz=Europe/Berlin])
+    """
+
+    def __init__(self, timezone: str) -> None:
+        self._timezone = timezone
+        self._n_rows = 0
+
+    def read(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Convert the next batch.
+
+        Raises
+        ------
+        BatchRefused
+            If a local time is ambiguous or does not exist in the timezone; with all such rows.
+        """
+        findings = Findings()
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        for name, values in columns.items():
+            if is_naive(values.type):
+                columns[name], lost = localized(values, self._timezone)
+                for code, what, rows in lost:
+                    findings.add_rows(code, f"{name}: {what}", name, rows, self._n_rows)
+        findings.refuse()
+        self._n_rows += batch.num_rows
+        return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+
+
+def is_naive(given: pa.DataType) -> bool:
+    """Return whether a type is a timestamp without timezone."""
+    return bool(pt.is_timestamp(given) and given.tz is None)
+
+
+def localized(times: pa.Array, timezone: str) -> tuple[pa.Array, list[tuple[str, str, np.ndarray]]]:
+    """Convert naive timestamps; also return the faulty ones: code, message, rows."""
+    values, lost = instants(times, timezone)
+    found = [(code, what, np.flatnonzero(mask)) for code, what, mask in lost]
+    return values, [(code, what.format(times[int(rows[0])].as_py()), rows) for code, what, rows in found]

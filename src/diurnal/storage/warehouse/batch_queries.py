@@ -1,0 +1,223 @@
+"""Data intervals and their batches: who works on one, which package is its batch, how it was cut."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import array, insert
+
+from diurnal.errors import UsageError
+from diurnal.storage.warehouse.connection import Connected, Row
+from diurnal.storage.warehouse.tables import heads, packages, splits
+from diurnal.types import DataInterval, Package
+
+
+class Batches(Connected):
+    """The tables `heads`, `packages` and `splits`."""
+
+    def claim(self, experiment: str, interval: DataInterval, *, by: str) -> int:
+        """Begin an attempt on a data interval; every earlier attempt is superseded from now on.
+
+        Parameters
+        ----------
+        experiment : str
+            Name of the experiment.
+        interval : DataInterval
+            What the attempt is about.
+        by : str
+            Who claims it, for people to read.
+
+        Returns
+        -------
+        int
+            The epoch: the fence that the attempt's writes carry.
+
+        Raises
+        ------
+        UsageError
+            If it has no batch yet, and another data interval that has one overlaps it: rows would count twice.
+        """
+        first = insert(heads).values(
+            experiment=experiment,
+            data_interval_start=interval.start,
+            data_interval_end=interval.end,
+            epoch=1,
+            claimed_by=by,
+        )
+        claimed = first.on_conflict_do_update(
+            index_elements=[heads.c.experiment, heads.c.data_interval_start],
+            set_={"epoch": heads.c.epoch + 1, "claimed_by": by, "claimed_at": sa.func.clock_timestamp()},
+        ).returning(heads.c.epoch, heads.c.batch_digest, _nearest(experiment, interval))
+        with self.transaction("claim", experiment) as connection:
+            epoch, batch, nearest = connection.execute(claimed).one()
+            begin, end = nearest or (interval.start, interval.start)
+            if batch is None and end > interval.start:
+                raise _overlapping(experiment, interval, DataInterval(begin, end, interval.timezone))
+            return int(epoch)
+
+    def keep_batch(self, experiment: str, interval: DataInterval, epoch: int, package: Package) -> None:
+        """Make a package the batch of a data interval. One that was its batch before is kept, but no longer pointed at.
+
+        Raises
+        ------
+        Superseded
+            If a newer attempt has claimed the interval.
+        """
+        with self.fenced("keep_batch", experiment, interval.start, epoch) as connection:
+            _register(connection, experiment, interval, {"batch": package})
+            moved = sa.update(heads).where(_is_head(experiment, interval.start))
+            connection.execute(moved.values(batch_digest=package.digest, data_interval_end=interval.end, lacking=None))
+
+    def lacks(self, experiment: str, interval: DataInterval, lacking: str) -> None:
+        """Keep why the batch of a data interval gave no result: its window holds too little. A new batch clears it."""
+        head = sa.update(heads).where(_is_head(experiment, interval.start))
+        with self.transaction("lacks", experiment) as connection:
+            connection.execute(head.values(lacking=lacking))
+
+    def window(
+        self, experiment: str, upto: DataInterval, *, last: int | None = None, since: datetime | None = None
+    ) -> list[tuple[DataInterval, Package]]:
+        """Give the batches that are pointed at, oldest first.
+
+        Parameters
+        ----------
+        experiment : str
+            Name of the experiment.
+        upto : DataInterval
+            The newest interval wanted; later ones are left out, whenever they came.
+        last : int, optional
+            At most so many, the newest ones.
+        since : datetime, optional
+            Only intervals that start then or later.
+        """
+        is_batch = (packages.c.role == "batch") & (packages.c.digest == heads.c.batch_digest)
+        same = (packages.c.experiment == heads.c.experiment) & (
+            packages.c.data_interval_start == heads.c.data_interval_start
+        )
+        query = (
+            sa.select(
+                heads.c.data_interval_start,
+                heads.c.data_interval_end,
+                packages.c.path,
+                packages.c.digest,
+                packages.c.n_rows,
+            )
+            .join(packages, same & is_batch)
+            .where(heads.c.experiment == experiment, heads.c.data_interval_start <= upto.start)
+            .order_by(heads.c.data_interval_start.desc())
+            .limit(last)
+        )
+        if since is not None:
+            query = query.where(heads.c.data_interval_start >= since)
+        with self.transaction() as connection:
+            found = connection.execute(query).all()
+        return [(DataInterval(start, end), Package(*package)) for start, end, *package in reversed(found)]
+
+    def newest_batch(self, experiment: str) -> datetime | None:
+        """Give the start of the newest data interval that has a batch."""
+        query = sa.select(sa.func.max(heads.c.data_interval_start)).where(
+            heads.c.experiment == experiment, heads.c.batch_digest.is_not(None)
+        )
+        with self.transaction() as connection:
+            found: datetime | None = connection.execute(query).scalar_one()
+        return found
+
+    def find_split(
+        self, experiment: str, interval: DataInterval, batch_digest: str, test_size: float
+    ) -> tuple[Package, Package] | None:
+        """Give the train and the test package into which a batch was cut before, if it was."""
+        cut = sa.select(splits.c.train_digest, splits.c.test_digest).where(
+            splits.c.experiment == experiment,
+            splits.c.data_interval_start == interval.start,
+            splits.c.batch_digest == batch_digest,
+            splits.c.test_size == test_size,
+        )
+        with self.transaction() as connection:
+            if (digests := connection.execute(cut).one_or_none()) is None:
+                return None
+            train, test = (
+                _package(connection, experiment, interval, role, digest)
+                for role, digest in zip(("train", "test"), digests, strict=True)
+            )
+            return train, test
+
+    def keep_split(
+        self,
+        experiment: str,
+        interval: DataInterval,
+        batch_digest: str,
+        test_size: float,
+        train: Package,
+        test: Package,
+    ) -> None:
+        """Keep into which packages a batch was cut; an earlier answer for the same batch and `test_size` stays."""
+        cut = insert(splits).values(
+            experiment=experiment,
+            data_interval_start=interval.start,
+            batch_digest=batch_digest,
+            test_size=test_size,
+            train_digest=train.digest,
+            test_digest=test.digest,
+        )
+        with self.transaction("keep_split", experiment) as connection:
+            _register(connection, experiment, interval, {"train": train, "test": test})
+            connection.execute(cut.on_conflict_do_nothing())
+
+    def packages(self) -> list[Row]:
+        """Give every package that is known, with the columns of the table."""
+        return self.rows(sa.select(packages).order_by(*packages.c[:4]))
+
+
+def _is_head(experiment: str, start: datetime) -> sa.ColumnElement[bool]:
+    return (heads.c.experiment == experiment) & (heads.c.data_interval_start == start)
+
+
+def _nearest(experiment: str, interval: DataInterval) -> sa.ScalarSelect[list[datetime]]:
+    """Give both ends of the newest other data interval that begins before this one ends, and has a batch.
+
+    As those that have one do not overlap each other, it is the only one to look at.
+    """
+    other = heads.alias()
+    ends = sa.select(array([other.c.data_interval_start, other.c.data_interval_end]))
+    begun = ends.where(
+        other.c.experiment == experiment,
+        other.c.data_interval_start < interval.end,
+        other.c.data_interval_start != interval.start,
+        other.c.batch_digest.is_not(None),
+    )
+    return begun.order_by(other.c.data_interval_start.desc()).limit(1).scalar_subquery()
+
+
+def _overlapping(experiment: str, interval: DataInterval, other: DataInterval) -> UsageError:
+    return UsageError(
+        f"the data interval {interval} overlaps {other}, which has a batch: the rows of both would count twice. "
+        f"The schedule or the timezone of {experiment} was changed",
+        advice=f"go on behind the old ones, as `diurnal run {experiment} --next` does, or begin anew: give the "
+        "experiment another name",
+    )
+
+
+def _register(connection: sa.Connection, experiment: str, interval: DataInterval, roles: dict[str, Package]) -> None:
+    rows = [
+        {
+            "experiment": experiment,
+            "data_interval_start": interval.start,
+            "role": role,
+            "digest": package.digest,
+            "path": package.path,
+            "n_rows": package.n_rows,
+        }
+        for role, package in roles.items()
+    ]
+    connection.execute(insert(packages).on_conflict_do_nothing(), rows)
+
+
+def _package(connection: sa.Connection, experiment: str, interval: DataInterval, role: str, digest: str) -> Package:
+    query = sa.select(packages.c.path, packages.c.digest, packages.c.n_rows).where(
+        packages.c.experiment == experiment,
+        packages.c.data_interval_start == interval.start,
+        packages.c.role == role,
+        packages.c.digest == digest,
+    )
+    return Package(*connection.execute(query).one())

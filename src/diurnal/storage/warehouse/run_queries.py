@@ -1,0 +1,137 @@
+"""Runs: one row each, which keeps what was read, how it was tuned and how good it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from diurnal.errors import UsageError, nearest
+from diurnal.storage.warehouse.connection import Connected, Row, one
+from diurnal.storage.warehouse.tables import experiments, heads, model_versions
+from diurnal.types import DataInterval, Run
+
+_OWN = frozenset({"recorded_at", "decided_at", "promoted", "reason", "model_version"})  # the warehouse's to say
+
+
+class Runs(Connected):
+    """The table `experiments`."""
+
+    def run(self, run_id: str) -> Row | None:
+        """Give the row of a run, with the columns of the table; None if it was not recorded."""
+        query = sa.select(experiments).where(experiments.c.run_id == run_id)
+        return next(iter(self.rows(query)), None)
+
+    def runs(self, experiment: str | None = None) -> list[Row]:
+        """Give the rows of all runs, of one experiment or of all, newest data interval first."""
+        query = sa.select(experiments).order_by(
+            experiments.c.data_interval_start.desc(), experiments.c.recorded_at.desc(), experiments.c.run_id
+        )
+        return self.rows(query if experiment is None else query.where(experiments.c.experiment == experiment))
+
+    def count_finished(self, experiment: str, interval: DataInterval, window_digest: str, code_digest: str) -> int:
+        """Count the finished runs of the same data and code: the number of the next repeat."""
+        query = sa.select(sa.func.count()).where(
+            experiments.c.experiment == experiment,
+            experiments.c.data_interval_start == interval.start,
+            experiments.c.data_interval_end == interval.end,
+            experiments.c.window_digest == window_digest,
+            experiments.c.code_digest == code_digest,
+            experiments.c.decided_at.is_not(None),
+        )
+        with self.transaction() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def settled(self, experiment: str) -> dict[datetime, datetime]:
+        """Give the data intervals that need no further run, from start to end.
+
+        They have a finished run, or their batch is kept and its window holds too little to learn from.
+        """
+        done = sa.select(experiments.c.data_interval_start, experiments.c.data_interval_end).where(
+            experiments.c.experiment == experiment, experiments.c.decided_at.is_not(None)
+        )
+        lacking = sa.select(heads.c.data_interval_start, heads.c.data_interval_end).where(
+            heads.c.experiment == experiment, heads.c.lacking.is_not(None)
+        )
+        with self.transaction() as connection:
+            return dict(tuple(row) for row in connection.execute(sa.union(done, lacking)))
+
+    def record(self, run: Run, row: Mapping[str, Any]) -> Row:
+        """Keep the result of a run.
+
+        Parameters
+        ----------
+        run : Run
+            Whose result it is.
+        row : Mapping of str to Any
+            The other columns of the table `experiments`. A score that is not a finite number is kept as null.
+
+        Returns
+        -------
+        dict
+            The row as it is stored. Once the run's model is published, that is the row that was stored before; only
+            its table of candidates may be another one, of the same search.
+
+        Raises
+        ------
+        Superseded
+            If a newer attempt has claimed the data interval.
+        UsageError
+            If a column is unknown or missing.
+        """
+        identity = _identity(run)
+        _check(row, identity)
+        finite = {key: None if _is_no_number(value) else value for key, value in row.items()}
+        values = {**finite, **identity, "recorded_at": sa.func.clock_timestamp()}
+        upsert = insert(experiments).values(values)
+        changed = {key: upsert.excluded[key] for key in values if key != "run_id"}
+        published = sa.exists().where(model_versions.c.run_id == run.run_id)
+        upsert = upsert.on_conflict_do_update(index_elements=["run_id"], set_=changed, where=~published)
+        with self.fenced_by("record", run) as connection:
+            connection.execute(upsert)
+            connection.execute(_candidates_of_the_same(run, finite))
+            stored = connection.execute(sa.select(experiments).where(experiments.c.run_id == run.run_id)).mappings()
+            return one(stored.one()) or {}
+
+
+def _candidates_of_the_same(run: Run, row: Mapping[str, Any]) -> sa.Update:
+    """Point to another table of candidates, if the search that it is of found what is recorded: the former was lost."""
+    same = [experiments.c[name].is_not_distinct_from(row.get(name)) for name in ("cv_score_mean", "cv_score_std")]
+    found = sa.update(experiments).where(experiments.c.run_id == run.run_id, *same)
+    return found.where(experiments.c.candidates != row.get("candidates")).values(candidates=row.get("candidates"))
+
+
+def _identity(run: Run) -> Row:
+    return {
+        "run_id": run.run_id,
+        "experiment": run.experiment,
+        "data_interval_start": run.interval.start,
+        "data_interval_end": run.interval.end,
+        "epoch": run.epoch,
+        "repeat": run.repeat,
+        "batch_digest": run.batch_digest,
+        "window_digest": run.window_digest,
+        "code_digest": run.code_digest,
+        "code": run.code or None,
+        "contract_version": run.contract or None,
+    }
+
+
+def _check(row: Mapping[str, Any], identity: Row) -> None:
+    allowed = set(experiments.c.keys()) - set(identity) - _OWN
+    if unknown := sorted(set(row) - allowed - set(identity)):
+        near = nearest(unknown[0], allowed)
+        message = f"the table experiments has no column {unknown[0]!r} for a run's result{near}"
+        raise UsageError(message, advice=f"the columns are {', '.join(sorted(allowed))}")
+    needed = {c.name for c in experiments.c if not c.nullable and c.server_default is None} - set(identity)
+    if missing := sorted(needed - set(row)):
+        message = f"a run's result needs the columns {', '.join(sorted(needed))}; missing: {', '.join(missing)}"
+        raise UsageError(message, advice="give each a value")
+
+
+def _is_no_number(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

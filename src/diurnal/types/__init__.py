@@ -1,0 +1,51 @@
+"""Data intervals, schedules, limits, and the results that steps pass to each other. No I/O.
+
+A result holds references (a path and its digest), never frames, so that it passes through Airflow's XCom as well as
+through a local call. Each is built of plain numbers, strings, times and tuples only.
+
+Classes are imported when they are first used: a Dag file needs few of them, and Airflow parses it again and again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diurnal.types.interval import DataInterval as DataInterval
+    from diurnal.types.limits import Limits as Limits
+    from diurnal.types.results import Batch as Batch
+    from diurnal.types.results import Comparison as Comparison
+    from diurnal.types.results import Decision as Decision
+    from diurnal.types.results import Evaluation as Evaluation
+    from diurnal.types.results import ModelFile as ModelFile
+    from diurnal.types.results import ModelVersion as ModelVersion
+    from diurnal.types.results import Package as Package
+    from diurnal.types.results import Run as Run
+    from diurnal.types.results import Samples as Samples
+    from diurnal.types.results import SearchResult as SearchResult
+    from diurnal.types.results import Uncompared as Uncompared
+
+_RESULTS = (
+    "Batch",
+    "Comparison",
+    "Decision",
+    "Evaluation",
+    "ModelFile",
+    "ModelVersion",
+    "Package",
+    "Run",
+    "Samples",
+    "SearchResult",
+    "Uncompared",
+)
+_LAZY = {"DataInterval": "interval", "Limits": "limits", **dict.fromkeys(_RESULTS, "results")}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a class when it is first used (PEP 562)."""
+    from importlib import import_module
+
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return value

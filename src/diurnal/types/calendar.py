@@ -1,0 +1,209 @@
+"""From a schedule to data intervals: which span of data a date, an instant or a backfill means.
+
+A schedule's ticks cut time into half-open data intervals without gaps, as Airflow's
+``CronDataIntervalTimetable`` and ``DeltaDataIntervalTimetable`` do: the run of an interval starts when it ends.
+Days begin at midnight in the experiment's timezone, UTC unless declared; where clocks change they have 23 or 25 hours.
+A schedule is
+
+- a preset (``"@daily"``, ...) or a cron expression of five fields;
+- a :class:`~datetime.timedelta`, counted from an anchor (the experiment's start date, else 1970-01-01 in UTC);
+- None: nothing starts by itself, and a data interval is a calendar day.
+
+Nothing here reads the clock: whoever asks for the last complete interval says what time it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
+
+from diurnal.errors import UsageError
+from diurnal.types import DataInterval, ticks, timezones
+from diurnal.types.schedule import Schedule
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_YEARS = range(1678, 2262)  # those that a timestamp of a batch can have; a year outside is a slip of the hand
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Cuts time into data intervals.
+
+    Parameters
+    ----------
+    schedule : str, timedelta or None
+        See the head of this module.
+    anchor : datetime, optional
+        Where a timedelta counts from.
+    timezone : str
+        Where days begin, and what a date means; a name in the tz database.
+
+    Examples
+    --------
+    >>> days = Calendar("@daily", timezone="America/New_York")
+    >>> sunday = days.on("2026-03-08")
+    >>> print(sunday, sunday.start, sunday.end - sunday.start)
+    2026-03-08 2026-03-08 05:00:00+00:00 23:00:00
+    """
+
+    schedule: Schedule
+    anchor: datetime | None = None
+    timezone: str = "UTC"
+
+    def containing(self, moment: datetime) -> DataInterval:
+        """Give the data interval that a moment lies in, which must be timezone-aware.
+
+        Examples
+        --------
+        >>> from datetime import datetime, timezone
+        >>> print(Calendar("@weekly").containing(datetime(2026, 11, 25, 9, tzinfo=timezone.utc)))
+        2026-11-22/2026-11-29
+        """
+        return self._beginning(ticks.at_or_before(self.schedule, _aware(moment), self.anchor, self.timezone))
+
+    def on(self, text: str) -> DataInterval:
+        """Give the data interval that a user means by a date or an instant.
+
+        Parameters
+        ----------
+        text : str
+            A date (``"2026-11-23"``): the first interval that starts on it, else the one that contains its midnight.
+            Or an ISO instant with a timezone (``"2026-11-23T06:00:00Z"``): the interval that contains it.
+
+        Raises
+        ------
+        UsageError
+            If the text is neither.
+
+        Examples
+        --------
+        >>> print(Calendar("0 6 * * *").on("2026-11-23"))
+        2026-11-23T06:00:00Z/2026-11-24T06:00:00Z
+        """
+        begin, end = self._span(text)
+        first = self.containing(begin)
+        later = self.following(first) if first.start < begin < end else None
+        return later if later and later.start < end else first
+
+    def following(self, interval: DataInterval) -> DataInterval:
+        """Give the first data interval that starts at or after the end of another one.
+
+        Examples
+        --------
+        >>> months = Calendar("@monthly")
+        >>> print(months.following(months.on("2026-12-01")))
+        2027-01-01/2027-02-01
+        """
+        return self.since(interval.end)  # which is its own, unless it was cut by another schedule
+
+    def since(self, moment: datetime) -> DataInterval:
+        """Give the first data interval that starts at or after a moment, as Airflow does after a start date.
+
+        Examples
+        --------
+        >>> print(Calendar("0 6 * * *").since(datetime(2026, 1, 1, tzinfo=UTC)))
+        2026-01-01T06:00:00Z/2026-01-02T06:00:00Z
+        """
+        start = ticks.at_or_before(self.schedule, _aware(moment), self.anchor, self.timezone)
+        return self._beginning(start if start >= moment else ticks.after(self.schedule, start, self.timezone))
+
+    def between(self, first: str, last: str) -> list[DataInterval]:
+        """Give the data intervals of a backfill, oldest first; both ends are included.
+
+        Parameters
+        ----------
+        first, last : str
+            As for :meth:`on`: from the interval that `first` means to the last that starts on or before `last`.
+
+        Raises
+        ------
+        UsageError
+            If one is no date, or `last` comes before `first`.
+
+        Examples
+        --------
+        >>> [str(interval) for interval in Calendar("@daily").between("2026-12-31", "2027-01-01")]
+        ['2026-12-31', '2027-01-01']
+        """
+        (begin, _), (newest, end) = self._span(first), self._span(last)
+        before = max(end, newest + timedelta(microseconds=1))
+        if before <= begin:
+            raise UsageError(f"the last date, {last}, comes before the first, {first}", advice="swap them")
+        oldest = self.on(first)
+        rest = takewhile(lambda interval: interval.start < before, self._from(oldest))
+        return list(rest) or [oldest]
+
+    def last_complete(self, now: datetime) -> DataInterval:
+        """Give the newest data interval that has ended by now.
+
+        Examples
+        --------
+        >>> from datetime import datetime, timezone
+        >>> print(Calendar("@daily").last_complete(datetime(2026, 11, 24, tzinfo=timezone.utc)))
+        2026-11-23
+        """
+        end = ticks.at_or_before(self.schedule, _aware(now), self.anchor, self.timezone)
+        return self.containing(end - timedelta(microseconds=1))
+
+    def back(self, interval: DataInterval, duration: timedelta) -> datetime:
+        """Give the instant a duration before the end of an interval: whole days are days of the calendar.
+
+        Examples
+        --------
+        >>> days = Calendar("@daily", timezone="America/New_York")
+        >>> print(days.back(days.on("2026-03-09"), timedelta(days=2)))  # one of them has 23 hours
+        2026-03-08 05:00:00+00:00
+        """
+        if duration % timedelta(days=1):
+            return interval.end - duration
+        return timezones.instant(timezones.local(interval.end, self.timezone) - duration, self.timezone)
+
+    def _beginning(self, start: datetime) -> DataInterval:
+        return DataInterval(start, ticks.after(self.schedule, start, self.timezone), self.timezone)
+
+    def _from(self, interval: DataInterval) -> Iterator[DataInterval]:
+        """Give this interval and all that follow."""
+        while True:
+            yield interval
+            interval = self.following(interval)
+
+    def _span(self, text: str) -> tuple[datetime, datetime]:
+        """Give the ends of a date's day; of an instant, itself twice."""
+        begin, is_date = read_moment(text, self.timezone)
+        if not is_date:
+            return begin, begin
+        return begin, timezones.midnight(date.fromisoformat(text) + timedelta(days=1), self.timezone)
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise UsageError(
+            f"{moment.isoformat()} has no timezone", advice="add one, as in datetime(2026, 11, 23, tzinfo=timezone.utc)"
+        )
+    return moment.astimezone(UTC)
+
+
+def read_moment(text: str, timezone: str = "UTC") -> tuple[datetime, bool]:
+    """Read a date (as its midnight in a timezone) or an instant; say whether it was a date.
+
+    Raises
+    ------
+    UsageError
+        If it is neither, has no timezone or lies outside the years that a batch can have.
+    """
+    problem = "is neither a date nor an instant"
+    try:
+        is_date = _DATE.fullmatch(text) is not None
+        moment = timezones.midnight(date.fromisoformat(text), timezone) if is_date else datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            problem = "has no timezone"
+        elif moment.year not in _YEARS:
+            problem = f"lies outside the years {_YEARS[0]} to {_YEARS[-1]}"
+        else:
+            return moment.astimezone(UTC), is_date
+    except (ValueError, OverflowError) as error:
+        problem += f" ({error})"
+    raise UsageError(f"{text!r} {problem}", advice="write a date as 2026-11-23 or an instant as 2026-11-23T06:00:00Z")

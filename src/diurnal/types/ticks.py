@@ -1,0 +1,127 @@
+"""The instants at which a schedule ticks, on the clocks of a timezone.
+
+They are the ticks of Airflow's ``CronDataIntervalTimetable``. An expression with ``*`` in its field of hours ticks by
+elapsed time, in the hour that clocks show twice too; any other one ticks at local times, each once, as
+:mod:`diurnal.types.timezones` reads them. A timedelta counts elapsed time from its anchor, whatever clocks show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, cast
+
+from diurnal.errors import DeclarationError
+from diurnal.types import timezones
+from diurnal.types.schedule import PRESETS, Schedule, expression
+
+if TYPE_CHECKING:
+    from croniter import croniter
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+_ADVICE = 'declare timezone="UTC", or a schedule of every hour of every day, or of one tick an hour'
+
+
+def at_or_before(schedule: Schedule, moment: datetime, anchor: datetime | None, timezone: str) -> datetime:
+    """Give the last tick that is not after a moment, in UTC."""
+    if isinstance(schedule, timedelta):
+        origin = anchor or _EPOCH
+        return origin + (moment - origin) // schedule * schedule
+    # croniter looks strictly before, and ticks are whole minutes
+    minute = moment.replace(second=0, microsecond=0) + _MINUTE
+    return _look(_cron(schedule), minute, timezone, "get_prev")
+
+
+def after(schedule: Schedule, tick: datetime, timezone: str) -> datetime:
+    """Give the tick that comes after another one, in UTC."""
+    if isinstance(schedule, timedelta):
+        return tick + schedule
+    return _look(_cron(schedule), tick, timezone, "get_next")
+
+
+def _cron(schedule: str | None) -> str:
+    """Give the five fields of a schedule; without one, a data interval is a calendar day."""
+    return expression(schedule or PRESETS["@daily"])
+
+
+def _look(cron: str, moment: datetime, timezone: str, direction: Literal["get_prev", "get_next"]) -> datetime:
+    """Give the tick of an expression that is strictly before or after a moment."""
+    if timezone == "UTC":
+        return next(_local_ticks(cron, timezones.local(moment, timezone), direction)).replace(tzinfo=UTC)
+    if _is_hourly(cron):
+        shown = timezones.local(moment, timezone)
+        return moment + (next(_local_ticks(cron, shown, direction)) - shown)
+    forward = direction == "get_next"
+    offsets = [timezones.offset(moment + days * _DAY, timezone) for days in (-1, 0, 1)]
+    # begin early enough: what clocks showed before a change may be an instant after it
+    begin = moment.replace(tzinfo=None) + (min(offsets) if forward else max(offsets))
+    ticks = (timezones.instant(tick, timezone) for tick in _local_ticks(cron, begin, direction))
+    return next(tick for tick in ticks if (tick > moment if forward else tick < moment))
+
+
+def _local_ticks(cron: str, begin: datetime, direction: Literal["get_prev", "get_next"]) -> Iterator[datetime]:
+    """Give the ticks before or after a local time, nearest first."""
+    ticks = _parsed(cron, begin)
+    while True:
+        yield getattr(ticks, direction)()
+
+
+def _parsed(cron: str, begin: datetime) -> croniter:
+    from croniter import croniter
+
+    return croniter(cron, start_time=begin, ret_type=datetime)
+
+
+@lru_cache(maxsize=256)
+def _fields(cron: str) -> tuple[frozenset[object], ...]:
+    return tuple(map(frozenset, _parsed(cron, datetime(2000, 1, 1)).expanded))  # noqa: DTZ001 - only its fields count
+
+
+def _is_hourly(cron: str) -> bool:
+    """Tell whether an expression ticks in every hour of its days; Airflow asks the same of croniter."""
+    return _fields(cron)[1] == {"*"}
+
+
+@lru_cache(maxsize=256)
+def refuse_unstable(schedule: Schedule, timezone: str) -> None:
+    """Refuse a schedule whose data intervals Airflow's timetable would lose or repeat where clocks change.
+
+    Raises
+    ------
+    DeclarationError
+        Naming the first such change.
+    """
+    if isinstance(schedule, timedelta) or timezone == "UTC":
+        return
+    cron = _cron(schedule)
+    is_lost = _is_lost_hourly if _is_hourly(cron) else _is_lost
+    lost = [change for change in timezones.changes(timezone) if is_lost(cron, change)]
+    if lost:
+        day = timezones.local(lost[-1].instant, timezone).date()
+        raise DeclarationError(
+            f"schedule={schedule!r} and timezone={timezone!r} do not go together: where clocks change (on {day}, say), "
+            "Airflow's timetable loses or repeats a data interval",
+            advice=_ADVICE,
+        )
+
+
+def _is_lost_hourly(cron: str, change: timezones.Change) -> bool:
+    """Tell whether a change moves the minutes of an hourly schedule, or lies in a pause of it."""
+    minutes = _fields(cron)[0]
+    moved = (change.after - change.before) // _MINUTE % 60
+    if minutes != {"*"} and {(cast("int", minute) + moved) % 60 for minute in minutes} != minutes:
+        return True
+    shown = (change.instant + change.before).replace(tzinfo=None)
+    before = next(_local_ticks(cron, shown + _MINUTE, "get_prev"))
+    return next(_local_ticks(cron, shown, "get_next")) - before > _HOUR
+
+
+def _is_lost(cron: str, change: timezones.Change) -> bool:
+    """Tell whether clocks skip a tick, and another one comes before the skipped one is made up for."""
+    gap = change.after - change.before
+    shown = (change.instant + change.before).replace(tzinfo=None)
+    ticks = _local_ticks(cron, shown - _MINUTE, "get_next")
+    first, second = next(ticks), next(ticks)
+    return first < shown + gap and second < first + gap

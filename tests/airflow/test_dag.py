@@ -1,0 +1,314 @@
+"""Dags: how they look, what makes them fail to load, and what it costs to parse them."""
+
+import compileall
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import diurnal
+from airflow_home import tell
+from diurnal.pipeline import flow
+
+ROOT = Path(__file__).parents[2]
+LOOK = """
+from pathlib import Path
+from airflow.configuration import conf
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+folder = conf.get("core", "dags_folder")
+bag = DagBag(folder, bundle_path=Path(folder))
+def look(dag):
+    task = dag.task_dict.get("tune")
+    return {
+        "edges": sorted([task.task_id, later] for task in dag.tasks for later in task.downstream_task_ids),
+        "groups": {name: sorted(group.children) for name, group in dag.task_group_dict.items()},
+        "start": str(dag.start_date), "catchup": dag.catchup, "active": dag.max_active_runs, "tags": sorted(dag.tags),
+        "doc": dag.doc_md, "file": dag.relative_fileloc, "owner": dag.owner,
+        "kind": type(dag.timetable).__name__,
+        "params": sorted(dag.params),
+        "lines": {name: [len(task.inlets), len(task.outlets), len(task.on_failure_callback)]
+                  for name, task in dag.task_dict.items()},
+        "serialized": len(str(DagSerialization.serialize_dag(dag))),
+        "tune": task and {"retries": task.retries, "pool": task.pool, "queue": task.queue,
+                          "config": task.executor_config, "delay": task.retry_delay.total_seconds(),
+                          "most": task.max_retry_delay.total_seconds()},
+    }
+answer = {"errors": bag.import_errors, "dags": {name: look(dag) for name, dag in bag.dags.items()}}
+"""
+EXPERIMENT = '''
+from datetime import timedelta
+from diurnal import experiment
+
+@experiment(source=lambda interval: None, target="y"{declared})
+def {name}():
+    """Tell one from the other."""
+    from sklearn.dummy import DummyClassifier
+    return DummyClassifier()
+'''
+
+
+def project(folder, experiments, dags):
+    for kind, files in (("experiments", experiments), ("dags", dags)):
+        (folder / kind).mkdir(parents=True)
+        for name, text in files.items():
+            (folder / kind / f"{name}.py").write_text(text)
+    (folder / "diurnal.toml").write_text("[diurnal]\n")
+    return folder
+
+
+def look(folder):
+    return tell(folder / "home", folder / "dags", LOOK)
+
+
+def dag_file(name, words=""):
+    return f"from diurnal.airflow import build_dag, champion\ndag = build_dag({name!r}{words})\n"
+
+
+def test_examples_load_and_have_the_days_shape(tmp_path):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("data", "models"))
+    seen = tell(tmp_path / "home", tmp_path / "examples", LOOK)
+    assert seen["errors"] == {}
+    days = {"breast_cancer", "turbines"}
+    assert set(seen["dags"]) == {"scoring", *days, *(f"{name}.champion" for name in days)}
+    day = seen["dags"]["breast_cancer"]
+    assert [tuple(edge) for edge in day["edges"]] == sorted([("storage", "fetch"), *flow.edges()])
+    assert day["groups"] == {"prepare": ["save_batch", "split"], "after_tuning": ["record", "refit"]}
+    assert (day["kind"], day["start"]) == ("CronDataIntervalTimetable", "2026-01-01 00:00:00+00:00")
+    assert (day["active"], day["catchup"], day["tags"]) == (1, False, ["diurnal"])
+    assert day["doc"].startswith("Tell malignant from benign tumours by the shape of their cell nuclei.\n")
+    for said in (
+        "| source | `SklearnDataset(name='breast_cancer', label='label')` |",
+        "| target | `label` |",
+        "| window | `1` data interval |",
+        "| promotion | `guarded`: a new version becomes the champion unless it is worse by more than chance |",
+        "```python\ndef breast_cancer():",
+        "return GridSearchCV(pipeline,",
+        "| `diurnal run breast_cancer --date 2026-11-23` |",
+    ):
+        assert said in day["doc"]
+    assert day["file"].endswith("dags/breast_cancer.py")
+
+
+def test_build_dag_takes_what_is_declared_and_airflows_own_words(tmp_path):
+    declared = {
+        "churn": 'schedule="30 6 * * 1-5", retries=2, tags=("risk",), owner="ada", start_date="2026-01-05"',
+        "sixth": "schedule=timedelta(hours=6)",
+        "hand": "schedule=None",
+        "asked": 'promotion="approve"',
+    }
+    words = (
+        ", dag_id='renamed', default_args={'queue': 'big'}, max_active_runs=4, catchup=True,"
+        " tags=['team', 'risk'], params={'note': 'x'},"
+        " per_step={'tune': {'pool': 'heavy', 'executor_config': {'pod_template_file': 'large.yaml'}},"
+        " 'evaluate': {'inlets': [champion('other')], 'on_failure_callback': print, 'doc_md': 'ours'}}"
+    )
+    experiments = {name: EXPERIMENT.format(name=name, declared=f", {text}") for name, text in declared.items()}
+    dags = {name: dag_file(name, words if name == "churn" else "") for name in declared}
+    seen = look(project(tmp_path, experiments, dags))
+    assert seen["errors"] == {}
+    by_hand = {name for name in seen["dags"] if name.endswith(".champion")}
+    assert by_hand == {f"{name}.champion" for name in ("renamed", "sixth", "hand", "asked")}
+    assert {name: dag["kind"] for name, dag in seen["dags"].items() if name not in by_hand} == {
+        "renamed": "CronDataIntervalTimetable",
+        "sixth": "DeltaDataIntervalTimetable",
+        "hand": "NullTimetable",
+        "asked": "CronDataIntervalTimetable",
+        "asked.approval": "PartitionedAssetTimetable",
+    }
+    dag = seen["dags"]["renamed"]
+    assert (dag["catchup"], dag["active"], dag["owner"]) == (True, 4, "ada")
+    assert (dag["tags"], dag["params"]) == (["diurnal", "risk", "team"], ["batch", "force", "note"])
+    assert dag["lines"]["evaluate"] == [2, 0, 2], "assets and callbacks of per_step come beside ours"
+    assert dag["tune"] == {
+        "retries": 2,
+        "pool": "heavy",
+        "queue": "big",
+        "config": {"pod_template_file": "large.yaml"},
+        "delay": 60,
+        "most": 900,
+    }
+    assert seen["dags"]["renamed.champion"]["tags"] == ["diurnal", "risk", "team"]
+    assert seen["dags"]["asked.approval"]["edges"] == [["approve", "crown"], ["candidate", "approve"]]
+
+
+def test_what_is_wrong_is_an_import_error_that_says_where(tmp_path):
+    broken = EXPERIMENT.format(name="broken", declared=", tset_size=0.2")
+    by_import = f"import sys; sys.path.insert(0, '{tmp_path}/experiments')\nfrom broken import broken\n"
+    seen = look(
+        project(
+            tmp_path,
+            {"churn": EXPERIMENT.format(name="churn", declared=""), "broken": broken},
+            {
+                "by_name": dag_file("broken"),
+                "by_import": by_import + dag_file("broken"),
+                "missing": dag_file("chrun"),
+                "step": dag_file("churn", ", per_step={'tuen': {}}"),
+                "schedule": dag_file("churn", ", schedule='@hourly'"),
+                "word": dag_file("churn", ", max_actve_runs=3"),
+                "param": dag_file("churn", ", params={'force': True}"),
+                "tag": dag_file("churn", ", tags='risk'"),
+                "taken": dag_file("churn", ", per_step={'tune': {'task_id': 'fit'}}"),
+                "submitted": dag_file("churn", ", spark_submit={'conn_id': 'spark_default'}"),
+                "submitted_word": dag_file("churn", ", spark_submit={'driver_memry': '4g'}"),
+            },
+        )
+    )
+    errors = {Path(file).stem: error for file, error in seen["errors"].items()}
+    assert seen["dags"] == {}
+    for form in ("by_name", "by_import"):
+        assert f"{tmp_path}/experiments/broken.py:5" in errors[form]
+        assert "has no argument 'tset_size'; did you mean 'test_size'" in errors[form]
+    assert "did you mean 'churn'" in errors["missing"]
+    assert "there is no step 'tuen'; did you mean 'tune'" in errors["step"]
+    assert "belongs to the experiment" in errors["schedule"]
+    assert "max_actve_runs" in errors["word"]
+    assert "params has 'force', which says whether a run makes one more result" in errors["param"]
+    assert "write tags=['risk']" in errors["tag"]
+    assert "per_step of tune has 'task_id', which the step says itself" in errors["taken"]
+    assert "spark_submit has conn_id='spark_default', which the steps say themselves" in errors["submitted"]
+    assert "driver_memry" in errors["submitted_word"]
+
+
+def test_steps_of_spark_are_submitted_where_the_dag_says_so(tmp_path):
+    words = ", spark_submit={'driver_memory': '4g', 'pool': 'spark', 'conf': {'a': '1', 'b': '2'}}"
+    words += ", per_step={'tune': {'driver_memory': '8g', 'conf': {'b': '3'}}}"
+    text = EXPERIMENT.format(name="churn", declared=", tuning_tasks=4")
+    seen = tell(
+        tmp_path / "home",
+        project(tmp_path, {"churn": text}, {"churn": dag_file("churn", words)}) / "dags",
+        """
+from pathlib import Path
+import sys
+from airflow.configuration import conf
+from airflow.dag_processing.dagbag import DagBag
+folder = conf.get("core", "dags_folder")
+bag = DagBag(folder, bundle_path=Path(folder))
+tasks = bag.dags["churn"].task_dict if bag.dags else {}
+def look(task):
+    submit = getattr(task, "submit", {})
+    return [type(task).__name__, task.pool, submit.get("driver_memory"), submit.get("conf")]
+answer = {"errors": bag.import_errors, "pyspark": "pyspark" in sys.modules,
+          "tasks": {name: look(task) for name, task in tasks.items()}}
+""",
+    )
+    assert seen["errors"] == {}
+    assert not seen["pyspark"]
+    submitted = {name: told[1:] for name, told in seen["tasks"].items() if told[0] == "SubmittedStep"}
+    memory = {"fetch": "4g", "tune": "8g", "evaluate": "4g", "refit": "4g"}
+    conf = {step: {"a": "1", "b": "3" if step == "tune" else "2"} for step in memory}
+    assert submitted == {step: ["spark", memory[step], conf[step]] for step in memory}
+    assert set(seen["tasks"]) == {"storage", *flow.names()}, "the fits are spread over the cluster, not over tasks"
+    assert {told[1] for name, told in seen["tasks"].items() if name not in memory} == {"default_pool"}
+
+
+def test_words_of_the_providers_operator_are_known(tmp_path):
+    program = """
+import inspect
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from diurnal.airflow.spark_submit import OURS, WORDS
+taken = set(inspect.signature(SparkSubmitOperator.__init__).parameters) - {"self", "kwargs"}
+answer = [sorted(taken), sorted({*OURS, *WORDS})]
+"""
+    taken, known = tell(tmp_path / "home", tmp_path, program)
+    assert taken == known
+
+
+def test_airflow_knows_the_provider_its_plugin_and_the_connections_that_the_pages_name(tmp_path):
+    program = """
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from airflow.providers_manager import ProvidersManager
+from airflow import plugins_manager
+from diurnal.airflow.plugin import DiurnalPlugin, note_of
+manager = ProvidersManager()
+first, second, third = (datetime(2026, 11, day, tzinfo=UTC) for day in (1, 2, 3))
+def note(conf=None, logical_date=first, start=first, end=second):
+    return note_of(SimpleNamespace(conf=conf, logical_date=logical_date, data_interval_start=start,
+                                   data_interval_end=end), first)
+answer = {
+    "version": manager.providers["diurnal"].version,
+    "links": [link for link in manager.extra_links_class_names if link.startswith("diurnal")],
+    "types": sorted({"http", "postgres", "sqlite"} & set(manager.hooks)),
+    "plugins": [plugin.name for plugin in plugins_manager._get_plugins()[0]],
+    "notes": [note(), note({"batch": "2026-11-02"}), note(start=first, end=first, logical_date=None),
+              note(logical_date=datetime(2026, 10, 31, tzinfo=UTC))],
+}
+"""
+    seen = tell(tmp_path / "home", tmp_path, program)
+    assert seen["version"] == version("diurnal")
+    assert seen["links"] == ["diurnal.airflow.extra_links.ChampionLink"]
+    assert seen["types"] == ["http", "postgres", "sqlite"]
+    assert "diurnal" in seen["plugins"]
+    assert seen["notes"] == [
+        "data interval 2026-11-01",
+        "batch 2026-11-02",
+        None,
+        "2026-10-31T00:00Z lies before the start date: no task is run",
+    ]
+
+
+PARSE = """
+import json, os, sys, time
+from pathlib import Path
+from airflow.dag_processing.dagbag import DagBag
+HEAVY = {"sklearn", "pandas", "numpy", "scipy", "pyarrow", "skops", "psycopg", "pyspark", "diurnal.storage.warehouse"}
+def parse(folder):
+    reader, writer = os.pipe()
+    if not os.fork():  # each time from the same warm beginning, as Airflow's Dag processor does
+        begun = time.process_time()
+        bag = DagBag(folder, bundle_path=Path(folder))
+        spent = time.process_time() - begun
+        told = {"seconds": spent, "dags": len(bag.dags), "errors": bag.import_errors,
+                "heavy": sorted(HEAVY & set(sys.modules))}
+        os.write(writer, json.dumps(told).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        told = json.loads(said.read())
+    os.wait()
+    return told
+parse(sys.argv[1])
+def least(folder, tries):
+    # again and again, over some seconds: beside other work a second of a processor holds less
+    told = []
+    for _ in range(tries):
+        told.append(parse(f"{folder}/dags"))
+        time.sleep(0.1)
+    return min(told, key=lambda t: t["seconds"])
+def squares():
+    begun = time.process_time()
+    sum(i * i for i in range(1_000_000))
+    return time.process_time() - begun
+answer = {name: least(folder, 1 if name == "many" else 40)
+          for name, folder in zip(("empty", "one", "many", "spark"), sys.argv[1:])}
+answer["squares"] = min(squares() for _ in range(20))
+"""
+
+
+def test_parsing_is_cheap(tmp_path):
+    compileall.compile_dir(Path(diurnal.__file__).parent, quiet=1)  # as it is where it is installed
+    names = [f"churn_{number}" for number in range(200)]
+    text = {name: EXPERIMENT.format(name=name, declared="") for name in names}
+    empty = "from airflow.sdk import DAG\ndag = DAG('empty', schedule=None)\n"
+    project(tmp_path / "empty", {}, {"empty": empty})
+    project(tmp_path / "one", {"churn_0": text["churn_0"]}, {"churn_0": dag_file("churn_0")})
+    project(tmp_path / "many", text, {name: dag_file(name) for name in names})
+    project(tmp_path / "spark", {"churn_0": text["churn_0"]}, {"churn_0": dag_file("churn_0", ", spark_submit={}")})
+    folders = [str(tmp_path / name) for name in ("empty", "one", "many", "spark")]
+    seen = tell(tmp_path / "home", tmp_path / "empty" / "dags", PARSE, *folders)
+    assert [seen[name]["dags"] for name in ("empty", "one", "many")] == [1, 2, 400], json.dumps(seen)
+    assert seen["one"]["heavy"] == seen["many"]["heavy"] == seen["spark"]["heavy"] == []
+    cheap = 1.5 * seen["squares"]  # a million of them: some 0.05 s on a fast machine, and 0.1 s on a slow one
+    assert seen["one"]["seconds"] - seen["empty"]["seconds"] < cheap
+    assert seen["many"]["seconds"] < 100 * cheap
+    assert seen["spark"]["seconds"] - seen["empty"]["seconds"] < cheap
+
+
+def test_docstrings_examples_are_true(tmp_path):
+    program = """
+import doctest
+from diurnal.airflow import announcing, assets
+answer = [list(doctest.testmod(module)) for module in (announcing, assets)]
+"""
+    assert all(n > 0 and failed == 0 for failed, n in tell(tmp_path / "home", tmp_path, program))

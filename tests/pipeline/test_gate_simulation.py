@@ -1,0 +1,38 @@
+"""How often the gate errs, by the benchmark's own simulation: fewer days, and seeded."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from diurnal.backends.sklearn import champion_test
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from gate_simulation import CASES, area_lost, rates
+
+LARGE = [case for case in CASES if case.n == 2_000]
+SMALL = [case for case in CASES if case.n < 2_000]
+
+
+@pytest.fixture(autouse=True)
+def without_models_of_blas(monkeypatch):
+    monkeypatch.setattr(champion_test, "fitting", nullcontext)
+
+
+@pytest.mark.parametrize("case", LARGE, ids=lambda case: case.scoring)
+def test_a_worse_challenger_is_refused_on_95_of_100_days(case):
+    assert rates(case, 1, 200).detected >= 0.95
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: f"{case.scoring}-{case.n}")
+def test_an_equal_challenger_is_hardly_refused_and_hardly_ever_superior(case):
+    found = rates(case, 730, 1)
+    assert found.refused <= 0.02
+    assert found.promoted <= 0.01
+    assert found.covered >= 0.93
+
+
+def test_the_areas_of_the_simulation_differ_by_what_it_says():
+    assert area_lost(next(case for case in LARGE if case.scoring == "roc_auc").worse) == pytest.approx(0.03, abs=1e-4)

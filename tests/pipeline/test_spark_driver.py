@@ -1,0 +1,156 @@
+"""A step as an application of its own: what is asked by letter is answered by letter, and errors stay what they are."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from diurnal import errors
+from diurnal.errors import BatchRefused, ConfigurationError, DiurnalError, Problem, Superseded
+from diurnal.pipeline import spark_driver
+from diurnal.pipeline.context import Day
+from diurnal.pipeline.spark_driver.messages import Box
+from diurnal.pipeline.steps import fetch, split
+from projects import Project, day, patients
+
+APPLICATION = Path(spark_driver.__file__).with_name("application.py")
+
+
+@pytest.fixture
+def project(tmp_path, warehouse_url):
+    return Project.make(tmp_path / "project", warehouse_url)
+
+
+@pytest.fixture
+def stores(project):
+    opened = project.stores()
+    yield opened
+    opened.warehouse.close()
+
+
+def submit(project, box, **settings):
+    """Do what `spark-submit` does in the end."""
+    return subprocess.run(
+        [sys.executable, str(APPLICATION), box.address],
+        env={**project.environment, "DIURNAL_PROJECT": "", **settings},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_what_a_step_gives_comes_back_as_it_is(project, stores):
+    project.bring("2026-11-01")
+    the_day = Day(project.experiment(), day("2026-11-01"), stores, by="airflow scheduled")
+    with spark_driver.posted(the_day, "fetch", []) as box:
+        done = submit(project, box)
+        assert done.returncode == 0, done.stderr
+        batch = box.result(fetch)
+    assert not list((project.folder / "data" / ".tmp").glob("diurnal-*"))
+    here = fetch(the_day)
+    assert replace(here, run=replace(here.run, epoch=1), seconds=0.0) == replace(batch, seconds=0.0)
+    assert split(the_day, here).train[0].n_rows > 100
+    assert (batch.run.epoch, here.run.epoch) == (1, 2)
+
+
+def test_a_refusal_comes_back_with_its_reasons(project, stores):
+    project.bring("2026-11-01", patients("2026-11-01").rename(columns={"ill": "sick"}))
+    the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
+    with spark_driver.posted(the_day, "fetch", []) as box:
+        done = submit(project, box)
+        assert done.returncode == BatchRefused.exit_status
+        with pytest.raises(BatchRefused, match="missing-column") as refused:
+            box.result(fetch)
+    assert refused.value.problems[0].code == "missing-column"
+    assert refused.value.place == "clinic 2026-11-01 fetch"
+    assert "kept in" in refused.value.advice
+    assert str(refused.value) in done.stdout, "it is in the log, too"
+
+
+def test_a_driver_that_lacks_what_it_needs_says_so(project, stores):
+    project.bring("2026-11-01")
+    the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
+    with spark_driver.posted(the_day, "fetch", []) as box:
+        assert submit(project, box, DIURNAL_WAREHOUSE="").returncode == ConfigurationError.exit_status
+        with pytest.raises(ConfigurationError, match="DIURNAL_WAREHOUSE is not set where it runs"):
+            box.result(fetch)
+    with spark_driver.posted(the_day, "fetch", []) as box:
+        submit(project, box, DIURNAL_LAKE=str(project.folder / "of-its-own"))
+        with pytest.raises(ConfigurationError, match=r"has its lake at .*of-its-own, and the task at"):
+            box.result(fetch)
+    strayed = replace(the_day, experiment=replace(the_day.experiment, file="/elsewhere/experiments/clinic.py"))
+    with spark_driver.posted(strayed, "fetch", []) as box:
+        submit(project, box, DIURNAL_PROJECT=str(project.folder))
+        assert box.result(fetch).package.n_rows == 240, "the project is where DIURNAL_PROJECT says"
+        submit(project, box, DIURNAL_PROJECT="/")
+        with pytest.raises(ConfigurationError, match=r"neither /elsewhere/experiments/clinic\.py nor"):
+            box.result(fetch)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BatchRefused([Problem("null-key", "1 key is null", column="patient", rows=(3,), count=1)], advice="mend it"),
+        *(getattr(errors, name)("what happened", advice="what to do") for name in ("TryAgainLater", "NotAllowed",
+          "ConfigurationError", "DeclarationError", "PackageRefused", "ModelRefused", "UsageError", "NotFound")),
+        Superseded("another one took over"),
+        DiurnalError("a bug"),
+    ],
+)  # fmt: skip
+def test_every_error_comes_back_as_it_was(tmp_path, error):
+    box = Box(str(tmp_path))
+    box.refuse(error.at("clinic 2026-11-01 tune"))
+    with pytest.raises(type(error)) as raised:
+        box.result(fetch)
+    assert type(raised.value) is type(error)
+    assert str(raised.value) == str(error)
+    assert getattr(raised.value, "problems", None) == getattr(error, "problems", None)
+
+
+@pytest.mark.parametrize("left", [None, '{"result": {"run'])
+def test_no_answer_or_half_of_one_is_none(tmp_path, left):
+    if left:
+        (tmp_path / "answer.json").write_text(left)
+    with pytest.raises(FileNotFoundError):
+        Box(str(tmp_path)).result(fetch)
+
+
+def test_a_driver_ends_with_the_task_that_waits_for_it(project, stores):
+    slow = "import time; time.sleep(60)\n"
+    file = project.folder / "experiments" / "clinic.py"
+    the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
+    file.write_text(slow + file.read_text())
+    waiting = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        with spark_driver.posted(the_day, "fetch", []) as box:
+            box.write(replace(box.letter(), process=waiting.pid))
+            started = time.monotonic()
+            running = subprocess.Popen(
+                [sys.executable, str(APPLICATION), box.address],
+                env={**project.environment, "DIURNAL_PROJECT": ""},
+                stdout=subprocess.DEVNULL,
+            )
+            time.sleep(3)
+            assert running.poll() is None
+            waiting.kill()
+            waiting.wait()
+            assert running.wait(timeout=20) == errors.TryAgainLater.exit_status
+            assert time.monotonic() - started < 40
+    finally:
+        waiting.kill()
+
+
+def test_a_letter_holds_no_secret(project, stores):
+    the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
+    with spark_driver.posted(the_day, "fetch", [{"n": 1}]) as box:
+        written = json.loads(Path(box.address.removeprefix("file://"), "letter.json").read_text())
+    named = {"experiment", "file", "interval", "step", "given", "by", "force", "lake", "models", "host", "process"}
+    assert set(written) == named
+    assert (written["given"], written["process"]) == ([{"n": 1}], os.getpid())

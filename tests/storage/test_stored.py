@@ -1,0 +1,104 @@
+"""A project that an earlier version left goes on: contracts, packages, models, roles and results are what they were."""
+
+import contextlib
+import json
+import sys
+import tarfile
+from importlib.metadata import version
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from diurnal.data import Schema
+from diurnal.experiment import find
+from diurnal.pipeline import flow
+from diurnal.pipeline.context import Day
+from diurnal.pipeline.maintenance import verify
+from diurnal.pipeline.predict import load
+from diurnal.runtime import Settings
+from diurnal.storage.stores import open_stores
+from diurnal.types import DataInterval, Package
+from projects import day
+
+ARCHIVE = Path(__file__).parent / "stored" / "landed.tar.xz"
+NAMES = ("clinic", "tides")
+
+
+@pytest.fixture
+def folder(tmp_path, warehouse_url):
+    with tarfile.open(ARCHIVE) as kept:
+        kept.extractall(tmp_path, filter="data")
+    dump = (tmp_path / "warehouse.sql").read_text()
+    statements = "\n".join(line for line in dump.splitlines() if not line.startswith("\\"))  # without psql's own
+    with psycopg.connect(warehouse_url, autocommit=True) as connection:
+        connection.execute(statements)
+    for module in [name for name in sys.modules if name.split(".")[0] == "experiments"]:
+        del sys.modules[module]
+    with contextlib.chdir(tmp_path):  # relative patterns of files were read from there
+        yield tmp_path
+
+
+@pytest.fixture
+def stores(folder, warehouse_url):
+    stores = open_stores(Settings.load(folder, {"DIURNAL_WAREHOUSE": warehouse_url}))
+    yield stores
+    stores.warehouse.close()
+
+
+def run(folder, stores, name, date):
+    return flow.run(Day(find(name, folder / "experiments"), day(date), stores, by="test"))
+
+
+def rows_of(folder, name):
+    return json.loads((folder / "runs.json").read_text())[name]
+
+
+def test_all_that_was_kept_is_what_the_warehouse_says(stores):
+    found = list(verify(stores))
+    assert len(found) > 30
+    assert [finding for finding in found if finding.state != "good"] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_day_that_was_done_is_done(folder, stores, name):
+    again = run(folder, stores, name, "2026-03-03")
+    assert again.already, "the code, the data and the window have the digests that they had"
+    assert again.run["run_id"] == rows_of(folder, name)[0]["run_id"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_have_the_roles_that_they_had(folder, stores, name):
+    made = find(name, folder / "experiments")
+    packages = [row for row in stores.warehouse.packages() if row["experiment"] == name]
+    for batch in (row for row in packages if row["role"] == "batch"):
+        start = batch["data_interval_start"]
+        today = Day(made, day(f"{start:%Y-%m-%d}"), stores, by="test")
+        package = Package(batch["path"], batch["digest"], batch["n_rows"])
+        sides = stores.lake.cut(name, DataInterval(start, today.interval.end), package, today.roles(today.schema))
+        kept = {row["role"]: row["digest"] for row in packages if row["data_interval_start"] == start}
+        assert [side.digest for side in sides] == [kept["train"], kept["test"]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_further_day_goes_on_from_the_stored_ones(folder, stores, name):
+    before = rows_of(folder, name)[0]
+    outcome = run(folder, stores, name, "2026-03-04")
+    assert outcome.version == 4
+    assert outcome.run["code_digest"] == before["code_digest"]
+    window = {one["digest"] for one in outcome.run["packages"]}
+    assert len(window & {one["digest"] for one in before["packages"]}) == len(window) - 1
+    assert Schema.from_dict(stores.warehouse.schema(name)).duplicates == "drop"
+    if name == "tides":
+        assert outcome.run["packages"][-1]["n_rows"] == 80
+        assert any("4 repeated rows were dropped" in warning for warning in outcome.run["warnings"])
+    if stores.warehouse.version(name, 3)["library_versions"]["scikit-learn"] == version("scikit-learn"):
+        assert outcome.run["comparison"]["n_compared"] > 10
+
+
+def test_models_load_and_answer_as_they_did(stores):
+    versions = stores.warehouse.versions()
+    assert len(versions) == 6
+    for row in versions:
+        if row["library_versions"]["scikit-learn"] == version("scikit-learn"):
+            assert load(stores.models, row) is not None  # its golden rows give the predictions that they gave
