@@ -1,117 +1,180 @@
-"""Everything that diurnal raises on purpose.
+"""Every error that diurnal raises on purpose.
 
 .. code-block:: text
 
     DiurnalError
-    ├── DeclarationError      exit  2   an experiment is written wrong
-    ├── UsageError            exit  2   the call is wrong
-    │   └── NotFound          exit  2   the call names something that is not there
-    ├── BatchRefused          exit 65   a batch breaks its contract; it is in quarantine
-    ├── ContractRefused       exit 65   a change of a contract is not acceptable; the contract stays as it is
-    ├── PackageRefused        exit 65   a package of the lake is not what its name says it is
-    ├── ModelRefused          exit 65   a model file is not what the warehouse says it is
-    ├── CodeChanged           exit 75   the code is another than when the run began; begin again from `fetch`
-    ├── TryAgainLater         exit 75   the world is at fault, for now: the same call may succeed later
-    ├── NotAllowed            exit 77   the world says no to this user
-    ├── ConfigurationError    exit 78   a setting is wrong
-    ├── NotEnoughData         exit  0   the batch is kept; its window holds too little to learn from yet
-    └── Superseded            exit  0   a newer attempt has taken this run over; nothing is to be done
+    ├── ExperimentError         exit  2   an experiment is not valid
+    ├── UsageError              exit  2   a command or a call is not valid
+    │   └── NotFoundError       exit  2   an experiment, version or date does not exist
+    ├── BatchRejectedError      exit 65   a batch violates its contract; it is in quarantine
+    ├── ContractRejectedError   exit 65   a change of a contract is not acceptable; the contract is unchanged
+    ├── CorruptPackageError     exit 65   a package of the lake does not have the digest of its name
+    ├── InvalidModelError       exit 65   a model file does not match the warehouse, or has types that are not allowed
+    ├── CodeChangedError        exit 75   the code was changed after the run began; run again from `fetch`
+    ├── TransientError          exit 75   temporary failure (network, disk or database); retry
+    ├── PermissionDeniedError   exit 77   this user has no permission
+    ├── ConfigurationError      exit 78   a setting is not valid
+    ├── NotEnoughDataError      exit  0   the batch is kept; its window has too few rows to learn from yet
+    └── SupersededError         exit  0   a newer attempt has taken over this run; no action is needed
 
-Each message holds what was given, what is allowed and what to do next. `place` says where it happened
-(experiment, data interval, step); whoever knows it adds it once on the way up. The statuses are those of
-``sysexits.h``; 70 (a bug of ours) is what the command line gives for anything else.
+A message states what is wrong and what is allowed; `hint` states what to do. `location` is the experiment, data
+interval and step; the innermost caller that knows it adds it. The exit statuses are those of ``sysexits.h``; the
+command line exits with 70 (internal error) for any other exception.
+
+The names of before version 0.1 (``BatchRefused``, ``TryAgainLater``, ...) are deprecated aliases.
 """
 
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 __all__ = [
-    "BatchRefused",
-    "CodeChanged",
+    "BatchRejectedError",
+    "CodeChangedError",
     "ConfigurationError",
-    "ContractRefused",
-    "DeclarationError",
+    "ContractRejectedError",
+    "CorruptPackageError",
     "DiurnalError",
-    "ModelRefused",
-    "NotAllowed",
-    "NotEnoughData",
-    "NotFound",
-    "PackageRefused",
+    "ExperimentError",
+    "InvalidModelError",
+    "NotEnoughDataError",
+    "NotFoundError",
+    "PermissionDeniedError",
     "Problem",
-    "Superseded",
-    "TryAgainLater",
+    "SupersededError",
+    "TransientError",
     "UsageError",
 ]
 
+_RENAMED = {
+    "BatchRefused": "BatchRejectedError",
+    "CodeChanged": "CodeChangedError",
+    "ContractRefused": "ContractRejectedError",
+    "DeclarationError": "ExperimentError",
+    "ModelRefused": "InvalidModelError",
+    "NotAllowed": "PermissionDeniedError",
+    "NotEnoughData": "NotEnoughDataError",
+    "NotFound": "NotFoundError",
+    "PackageRefused": "CorruptPackageError",
+    "Superseded": "SupersededError",
+    "TryAgainLater": "TransientError",
+}
+_MAX_LISTED = 10  # problems in a message; the exception holds them all
+
+
+def __getattr__(name: str) -> Any:
+    """Return the exception that a deprecated name stands for."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    message = f"diurnal.errors.{name} is deprecated; use diurnal.errors.{_RENAMED[name]}"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return globals()[_RENAMED[name]]
+
 
 class DiurnalError(Exception):
-    """The root of all errors that diurnal raises on purpose.
+    """Base class of all errors that diurnal raises on purpose.
 
     Parameters
     ----------
     message : str
-        What was given and what is allowed.
-    advice : str, optional
-        What to do next.
+        What is wrong, and what is allowed.
+    hint : str, optional
+        What to do.
+
+    Attributes
+    ----------
+    location : str or None
+        The experiment, data interval and step.
     """
 
     exit_status = 70
 
-    def __init__(self, message: str, *, advice: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.advice = advice
-        self.place: str | None = None
+        self.hint = hint
+        self.location: str | None = None
 
-    def at(self, place: str) -> DiurnalError:
-        """Say where it happened, unless something nearer to it already did."""
-        self.place = self.place or place
+    def add_location(self, location: str) -> DiurnalError:
+        """Set the location, unless an inner caller has set it."""
+        self.location = self.location or location
         return self
 
     def __str__(self) -> str:
-        lines = [f"{self.place}: {self.message}" if self.place else self.message]
-        return "\n".join(lines + ([f"What to do: {self.advice}"] if self.advice else []))
+        first = f"{self.location}: {self.message}" if self.location else self.message
+        return "\n".join([first, f"hint: {self.hint}"] if self.hint else [first])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the error as plain JSON types, for :meth:`from_dict` in another process."""
+        problems = [asdict(problem) for problem in getattr(self, "problems", ())]
+        return {
+            "type": type(self).__name__,
+            "message": self.message,
+            "hint": self.hint,
+            "location": self.location,
+            "problems": problems,
+        }
+
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> DiurnalError:
+        """Return the error that :meth:`to_dict` describes. Files that an error names as evidence do not travel.
+
+        Examples
+        --------
+        >>> DiurnalError.from_dict(TransientError("the server is down", hint="retry").to_dict())
+        TransientError('the server is down')
+        """
+        cls = globals()[content["type"]]
+        error: DiurnalError = cls.__new__(cls)  # the message is complete, so that `__init__` must not compose it again
+        DiurnalError.__init__(error, content["message"], hint=content["hint"])
+        error.location = content["location"]
+        if isinstance(error, BatchRejectedError | ContractRejectedError):
+            error.problems = tuple(Problem(**{**one, "rows": tuple(one["rows"])}) for one in content["problems"])
+        if isinstance(error, BatchRejectedError):
+            error.evidence = ()
+        return error
 
 
-class DeclarationError(DiurnalError, ValueError):
-    """An experiment is written wrong; found when it is declared or built, not at three in the night."""
+class ExperimentError(DiurnalError, ValueError):
+    """An experiment is not valid. It is raised when the experiment is declared or built, not in a run."""
 
     exit_status = 2
 
 
 class UsageError(DiurnalError, ValueError):
-    """The call is wrong."""
+    """A command or a call is not valid."""
 
     exit_status = 2
 
 
-class NotFound(UsageError, LookupError):
-    """The call names an experiment, version or date that is not there."""
+class NotFoundError(UsageError, LookupError):
+    """The experiment, version or date does not exist."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One reason why a batch is refused.
+    """One reason why a batch is rejected.
 
     Attributes
     ----------
     code : str
-        A short stable word for the kind of problem, such as ``"missing-column"``.
-    what : str
+        A short stable code of the kind of problem, such as ``"missing-column"``.
+    message : str
         What was found and what is allowed, in a sentence.
     column : str, optional
-        The column it is about.
+        The column.
     rows : tuple of int
-        The first rows it was seen in (at most 20), counted from 1.
+        The first rows with the problem (at most 20), counted from 1.
     count : int
-        In how many rows it was seen.
+        Number of rows with the problem.
     """
 
     code: str
-    what: str
+    message: str
     column: str | None = None
     rows: tuple[int, ...] = ()
     count: int = 0
@@ -121,32 +184,40 @@ class Problem:
         if self.rows:
             more = f" and {self.count - len(self.rows)} more" if self.count > len(self.rows) else ""
             where = f" (row{'s' if self.count > 1 else ''} {', '.join(map(str, self.rows))}{more})"
-        return f"[{self.code}] {self.what}{where}"
+        return f"[{self.code}] {self.message}{where}"
 
 
-class BatchRefused(DiurnalError, ValueError):
-    """A batch breaks its contract. Nothing of it is stored as good; the champion goes on serving.
+class BatchRejectedError(DiurnalError, ValueError):
+    """A batch violates its contract. Nothing of it is stored as valid, and the champion stays in use.
 
     Parameters
     ----------
     problems : sequence of Problem
         Every reason that was found.
     evidence : sequence of str
-        Local files that show what came, to be kept in quarantine.
+        Local files with the rows as they came, to be kept in quarantine.
+    hint : str, optional
+        What to do.
+
+    Examples
+    --------
+    >>> raise BatchRejectedError([Problem("no-rows", "the source gave no rows")], hint="run the interval again later")
+    Traceback (most recent call last):
+    ...
+    diurnal.errors.BatchRejectedError: the batch is rejected: [no-rows] the source gave no rows
+    hint: run the interval again later
     """
 
     exit_status = 65
 
-    def __init__(self, problems: Sequence[Problem], *, evidence: Sequence[str] = (), advice: str | None = None) -> None:
+    def __init__(self, problems: Sequence[Problem], *, evidence: Sequence[str] = (), hint: str | None = None) -> None:
         self.problems = tuple(problems)
         self.evidence = tuple(evidence)
-        listed = "; ".join(map(str, self.problems[:10]))
-        more = f"; and {len(self.problems) - 10} more problems" if len(self.problems) > 10 else ""
-        super().__init__(f"the batch is refused: {listed}{more}", advice=advice)
+        super().__init__(f"the batch is rejected:{_listed(self.problems)}", hint=hint)
 
 
-class ContractRefused(DiurnalError, ValueError):
-    """A batch holds what no version of its contract would take in. The contract stays as it is.
+class ContractRejectedError(DiurnalError, ValueError):
+    """A batch has content that no version of its contract can accept. The contract is unchanged.
 
     Parameters
     ----------
@@ -159,31 +230,31 @@ class ContractRefused(DiurnalError, ValueError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__(
-            f"the change cannot be accepted: {'; '.join(map(str, self.problems[:10]))}",
-            advice="correct the source; what cannot be corrected is an experiment of its own, under another name",
+            f"the change cannot be accepted:{_listed(self.problems)}",
+            hint="correct the source; if it cannot be corrected, declare an experiment under another name",
         )
 
 
-class PackageRefused(DiurnalError, ValueError):
-    """A package of the lake is not what its name says it is."""
+class CorruptPackageError(DiurnalError, ValueError):
+    """A package of the lake does not have the digest of its name."""
 
     exit_status = 65
 
 
-class ModelRefused(DiurnalError, ValueError):
-    """A model file is not what the warehouse says it is, or holds what the reader does not trust."""
+class InvalidModelError(DiurnalError, ValueError):
+    """A model file does not match the warehouse, or contains types that are not allowed."""
 
     exit_status = 65
 
 
-class TryAgainLater(DiurnalError, OSError):
-    """The world is at fault, for now: a server is down, a disk is full. The same call may succeed later."""
+class TransientError(DiurnalError, OSError):
+    """Temporary failure: a server is down, a disk is full. The same call may succeed later."""
 
     exit_status = 75
 
 
-class CodeChanged(DiurnalError):
-    """The code of the experiment is another than when its run began, and the run would keep numbers of both.
+class CodeChangedError(DiurnalError):
+    """The code of the experiment was changed after its run began: the row would mix numbers of both versions.
 
     The same command succeeds later, as it begins with `fetch`; a single step of the run does not.
     """
@@ -191,44 +262,53 @@ class CodeChanged(DiurnalError):
     exit_status = 75
 
 
-class NotAllowed(DiurnalError, PermissionError):
-    """The world says no to this user."""
+class PermissionDeniedError(DiurnalError, PermissionError):
+    """The user has no permission."""
 
     exit_status = 77
 
 
 class ConfigurationError(DiurnalError, ValueError):
-    """A setting is wrong, or what it names cannot serve."""
+    """A setting is not valid, or what it names cannot be used."""
 
     exit_status = 78
 
 
-class NotEnoughData(DiurnalError):
-    """A sound batch is kept, and its window holds too little to learn from yet. It counts in later windows."""
+class NotEnoughDataError(DiurnalError):
+    """A valid batch is kept, but its window has too few rows to learn from yet. It counts in later windows."""
 
     exit_status = 0
 
-    def __init__(self, lacking: str, *, advice: str | None = None) -> None:
-        super().__init__(f"not enough data yet: {lacking}", advice=advice)
+    def __init__(self, lacking: str, *, hint: str | None = None) -> None:
+        super().__init__(f"not enough data yet: {lacking}", hint=hint)
 
 
-class Superseded(DiurnalError):
-    """A newer attempt has taken this run over. Its work goes on there; nothing is to be done here."""
+class SupersededError(DiurnalError):
+    """A newer attempt has taken over this run and continues it. No action is needed."""
 
     exit_status = 0
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Give the words ``; did you mean 'x'?`` if one of the allowed names is near, else nothing.
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` if one of the allowed names is similar, else an empty string.
 
     Examples
     --------
-    >>> nearest("tset_size", ["test_size", "target"])
+    >>> did_you_mean("tset_size", ["test_size", "target"])
     "; did you mean 'test_size'?"
-    >>> nearest("zzz", ["test_size"])
+    >>> did_you_mean("zzz", ["test_size"])
     ''
     """
     allowed = list(allowed)
     folded = {a.lower().replace(" ", "_"): a for a in allowed}
     near = difflib.get_close_matches(name.lower().replace(" ", "_"), folded, n=1, cutoff=0.6)
     return f"; did you mean {folded[near[0]]!r}?" if near else ""
+
+
+def _listed(problems: Sequence[Problem]) -> str:
+    """Return one problem on the same line, several on a line each, and the number of those that are left out."""
+    if len(problems) == 1:
+        return f" {problems[0]}"
+    lines = [f"\n- {problem}" for problem in problems[:_MAX_LISTED]]
+    more = f"\n- and {len(problems) - _MAX_LISTED} more problems" if len(problems) > _MAX_LISTED else ""
+    return "".join(lines) + more

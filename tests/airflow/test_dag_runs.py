@@ -215,10 +215,10 @@ def test_what_no_other_try_will_mend_fails_at_once_and_says_why(run, project):
     assert fine["state"] == "success"
     for failed, task, said in (
         (refused, "fetch", "quarantine"),
-        (nameless, "storage", 'What to do: trigger it with a logical date, or with the configuration {"batch": '),
-        (wrong, "storage", "What to do: write a date as 2026-11-23"),
-        (future, "storage", "What to do: wait for it"),
-        (early, "storage", "What to do: name a later one, or declare an earlier start_date in"),
+        (nameless, "storage", 'hint: trigger it with a logical date, or with the configuration {"batch": '),
+        (wrong, "storage", "hint: write a date as 2026-11-23"),
+        (future, "storage", "hint: wait for it"),
+        (early, "storage", "hint: name a later one, or declare an earlier start_date in"),
     ):
         assert failed["state"] == "failed"
         assert failed["tasks"][task] == ["failed", 1], "one try, though it has five retries"

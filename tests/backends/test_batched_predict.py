@@ -15,7 +15,7 @@ from diurnal.backends import sklearn as backend
 from diurnal.backends.sklearn.batched_predict import Stream
 from diurnal.data.merge import unknown
 from diurnal.data.row_hash import identities
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 
 N, FEATURES = 1_000, ["a", "b", "c"]
 rng = np.random.default_rng(0)
@@ -161,7 +161,7 @@ def test_what_a_scorer_says_of_its_own_accord_is_said():
 
     fitted = LogisticRegression().fit(backend.matrix(TABLE, FEATURES), backend.vector(TABLE, "label"))
     score = backend.scorer(GridSearchCV(LogisticRegression(), {}, scoring=broken))[1]
-    with pytest.raises(DeclarationError, match="no such column: amount"):
+    with pytest.raises(ExperimentError, match="no such column: amount"):
         Passing("label").stream(3 * 700).scores(score, fitted)
 
 

@@ -32,7 +32,7 @@ from diurnal.backends.sklearn import Needs, tuning, unused_metadata
 from diurnal.backends.sklearn.batched_predict import Stream
 from diurnal.backends.sklearn.fit_metadata import Beside
 from diurnal.data import Column, Metadata, Schema
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 
 N, CUT = 300, 200
 rng = np.random.default_rng(3)
@@ -302,7 +302,7 @@ class Resampling(BaseEstimator):
 
 
 def test_a_step_that_makes_rows_is_refused_where_rows_have_weights():
-    with pytest.raises(DeclarationError, match=r"Resampling \(more\) changes which rows there are"):
+    with pytest.raises(ExperimentError, match=r"Resampling \(more\) changes which rows there are"):
         unused_metadata.check(Pipeline([("more", Resampling()), ("last", Ridge())]), groups=False, sample_weight=True)
 
 
@@ -335,7 +335,7 @@ def test_a_search_of_a_library_without_routing_is_given_groups_and_weights_direc
     "made", [KNeighborsClassifier(), GridSearchCV(chain(KNeighborsClassifier()), {"pca__n_components": [2]})]
 )
 def test_weights_that_reach_no_fit_are_refused(made):
-    with pytest.raises(DeclarationError, match="KNeighborsClassifier takes no weights in its fit"):
+    with pytest.raises(ExperimentError, match="KNeighborsClassifier takes no weights in its fit"):
         unused_metadata.check(made, groups=False, sample_weight=True)
 
 

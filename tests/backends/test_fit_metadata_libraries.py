@@ -22,7 +22,7 @@ from xgboost import XGBClassifier
 
 from diurnal.backends import sklearn as backend
 from diurnal.backends.sklearn import Needs, unused_metadata
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 
 N = 160
 rng = np.random.default_rng(0)
@@ -62,7 +62,7 @@ def test_a_pipeline_of_imbalanced_learn_routes_weights_and_refuses_them_where_it
     theirs, ours = (backend.tune(one, X, y, needs=NEEDS) for one in (search, plain))
     assert theirs.table["mean_test_score"] == ours.table["mean_test_score"]
     more = imbalanced(RandomOverSampler(random_state=0), LogisticRegression())
-    with pytest.raises(DeclarationError, match=r"RandomOverSampler .* changes which rows there are"):
+    with pytest.raises(ExperimentError, match=r"RandomOverSampler .* changes which rows there are"):
         unused_metadata.check(more, groups=False, sample_weight=True)
     assert unused_metadata.check(more, groups=True, sample_weight=False) == []
 

@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 
 from diurnal.backends import sklearn as backend
 from diurnal.backends.sklearn import scorers
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 
 rng = np.random.default_rng(0)
 X = backend.matrix(pa.table({"a": rng.normal(size=80), "b": rng.normal(size=80)}), ["a", "b"])
@@ -82,7 +82,7 @@ def test_scorer_of_a_bare_estimator_is_its_own_score():
 
 def test_tune_of_several_scores_without_a_main_one_is_refused():
     search = GridSearchCV(LogisticRegression(), GRID, scoring=["accuracy", "f1_macro"], refit=False)
-    with pytest.raises(DeclarationError, match="which is the main one"):
+    with pytest.raises(ExperimentError, match="which is the main one"):
         backend.scorer(search)
 
 

@@ -22,13 +22,13 @@ import pytest
 from diurnal.backends import backend_of
 from diurnal.data import Metadata
 from diurnal.errors import (
-    BatchRefused,
+    BatchRejectedError,
     ConfigurationError,
-    DeclarationError,
-    ModelRefused,
-    NotEnoughData,
-    PackageRefused,
-    TryAgainLater,
+    CorruptPackageError,
+    ExperimentError,
+    InvalidModelError,
+    NotEnoughDataError,
+    TransientError,
 )
 from diurnal.experiment import find
 from diurnal.pipeline.context import Day
@@ -267,7 +267,7 @@ def test_refusals_are_gathered_from_all_partitions(opened, tmp_path, warehouse_u
     wrong = patients("2026-11-02")
     wrong.loc[[5, 100, 230], "ill"] = "perhaps"
     bring_parquet(project, "2026-11-02", wrong)
-    with pytest.raises(BatchRefused) as refusal:
+    with pytest.raises(BatchRejectedError) as refusal:
         fetched(project, stores, "2026-11-02")
     (problem,) = [p for p in refusal.value.problems if p.code == "unseen-label"]
     assert problem.count == 3
@@ -275,12 +275,12 @@ def test_refusals_are_gathered_from_all_partitions(opened, tmp_path, warehouse_u
     conflicting = patients("2026-11-03")
     conflicting = pd.concat([conflicting, conflicting.head(2).assign(age=1.0)])
     bring_parquet(project, "2026-11-03", conflicting)
-    with pytest.raises(BatchRefused, match="2 values of the key"):
+    with pytest.raises(BatchRejectedError, match="2 values of the key"):
         fetched(project, stores, "2026-11-03")
     changing = patients("2026-11-04")
     bring_parquet(project, "2026-11-04", changing, 1)
     changing.drop(columns="age").to_parquet(project.folder / "incoming" / "2026-11-04-9.parquet", index=False)
-    with pytest.raises(BatchRefused, match="changing-columns"):
+    with pytest.raises(BatchRejectedError, match="changing-columns"):
         fetched(project, stores, "2026-11-04")
 
 
@@ -512,7 +512,7 @@ def test_contract_changes_are_accepted_and_read_through_as_on_one_machine(opened
         fetched(project, stores, "2026-11-01")
         bring_parquet(project, "2026-11-02", later.rename(columns={"pressure": "mm"}).assign(weight=1.5))
         the_day = Day(project.experiment(), day("2026-11-02"), stores, by="test")
-        with pytest.raises(BatchRefused, match="diurnal contract clinic accept"):
+        with pytest.raises(BatchRejectedError, match="diurnal contract clinic accept"):
             fetch(the_day)
         found = contract_acceptance.accept(the_day, {"pressure": "mm"}, "a test")
         assert [change.change for change in found.changes] == ["renamed-column", "new-column", "wider-kind"]
@@ -589,7 +589,7 @@ def test_newest_interval_is_the_test_and_its_samples_are_in_no_fit(opened, tmp_p
     first = project.bring("2026-11-01")
     project.bring("2026-11-02", pd.concat([patients("2026-11-02"), first.head(40).assign(age=33.0)]))
     stores = opened(project)
-    with pytest.raises(NotEnoughData, match="no earlier one has another batch"):
+    with pytest.raises(NotEnoughDataError, match="no earlier one has another batch"):
         project.run("2026-11-01", stores)
     row = project.run("2026-11-02", stores).run
     assert (row["n_train"], row["n_test"]) == (200, 280)
@@ -601,12 +601,12 @@ def test_groups_weights_and_order_are_checked(tmp_path):
     search = search_of(made(tmp_path, "unused"))
     backend = backend_of(search)
     assert backend.check_metadata(search, Metadata(groups="ward")) == []
-    with pytest.raises(DeclarationError, match="order_by='at' is not supported on Spark"):
+    with pytest.raises(ExperimentError, match="order_by='at' is not supported on Spark"):
         backend.check_metadata(search, Metadata(order_by="at"))
-    with pytest.raises(DeclarationError, match="LogisticRegression does not read it") as caught:
+    with pytest.raises(ExperimentError, match="LogisticRegression does not read it") as caught:
         backend.check_metadata(search, Metadata(sample_weight="w"))
-    assert caught.value.advice == 'write LogisticRegression(..., weightCol="w")'
-    with pytest.raises(DeclarationError, match="MultilayerPerceptronClassifier does not read it"):
+    assert caught.value.hint == 'write LogisticRegression(..., weightCol="w")'
+    with pytest.raises(ExperimentError, match="MultilayerPerceptronClassifier does not read it"):
         backend.check_metadata(MultilayerPerceptronClassifier(), Metadata(sample_weight="w"))
     said = backend.check_metadata(LogisticRegression(weightCol="w"), Metadata(sample_weight="w"))
     assert said == ['MulticlassClassificationEvaluator counts each row once: weightCol="w" is not set']
@@ -628,10 +628,10 @@ def test_damaged_package_is_refused(opened, tmp_path, warehouse_url):
     digest = hashlib.sha256(data).hexdigest()
     the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
     backend = backend_of(the_day.experiment.build())
-    with pytest.raises(PackageRefused):  # by its digest
+    with pytest.raises(CorruptPackageError):  # by its digest
         backend.read(the_day, [batch.package], the_day.schema)
     rows = backend.read(the_day, [Package(batch.package.path, digest, 3000)], the_day.schema)
-    with pytest.raises(PackageRefused):  # by the checksum of a page
+    with pytest.raises(CorruptPackageError):  # by the checksum of a page
         backend.scores(the_day.experiment.build(), backend.tune(the_day.experiment.build(), rows).twin, rows)
 
 
@@ -648,11 +648,11 @@ def test_model_file_is_refused_before_spark_sees_it(tmp_path):
     document = json.loads(files[path])
     for strange in ("org.apache.spark.ml.feature.SQLTransformer", "java.lang.Runtime", "os.system"):
         changed = {**files, path: json.dumps({**document, "class": strange}).encode()}
-        with pytest.raises(ModelRefused, match="does not trust"):
+        with pytest.raises(InvalidModelError, match="does not trust"):
             models.loads(pack(changed), form="spark.zip")
-    with pytest.raises(ModelRefused, match="none that a model has"):
+    with pytest.raises(InvalidModelError, match="none that a model has"):
         models.loads(pack({**files, "../part-00000.txt": b"{}"}), form="spark.zip")
-    with pytest.raises(ModelRefused):
+    with pytest.raises(InvalidModelError):
         models.loads(data[:-7], form="spark.zip")
 
 
@@ -666,16 +666,16 @@ def test_what_cannot_be_is_said_when_it_is_checked(tmp_path):
     code = Codebase.around(str(tmp_path / "experiments" / "clinic.py"))
     backend.refuse_faults(search, (), code)
     stranger = LogisticRegression()
-    with pytest.raises(DeclarationError, match="not in the Pipeline"):
+    with pytest.raises(ExperimentError, match="not in the Pipeline"):
         backend.refuse_faults(search.copy().setEstimatorParamMaps([{stranger.regParam: 1.0}]), (), code)
     told = Pipeline(stages=[SQLTransformer(statement="SELECT * FROM __THIS__"), LogisticRegression()])
-    with pytest.raises(ModelRefused, match="SQLTransformer"):
+    with pytest.raises(InvalidModelError, match="SQLTransformer"):
         backend.refuse_faults(told, (), code)
     backend.refuse_faults(told, ("pyspark.ml.feature.SQLTransformer",), code)
     assert backend.unseeded(RandomForestClassifier()) == [
         "seed is not set in RandomForestClassifier: its numbers change from run to run"
     ]
-    with pytest.raises(DeclarationError, match="no stage that predicts"):
+    with pytest.raises(ExperimentError, match="no stage that predicts"):
         backend.task(VectorAssembler())
 
 
@@ -740,7 +740,7 @@ def test_tutorials_pipeline_scores_on_spark_as_on_scikit_learn(opened, tmp_path,
 def test_master_that_is_not_there_is_worth_another_try(session):
     spark.use("spark://127.0.0.1:9", session)
     try:
-        with pytest.raises(TryAgainLater, match=r"spark://127\.0\.0\.1:9"):
+        with pytest.raises(TransientError, match=r"spark://127\.0\.0\.1:9"):
             spark.session()
     finally:
         spark.use("local[2]", session)

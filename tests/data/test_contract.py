@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diurnal.data import UNTYPED, Column, Inspection, Schema, infer
-from diurnal.errors import BatchRefused, DeclarationError
+from diurnal.errors import BatchRejectedError, ExperimentError
 from diurnal.types import Limits
 
 
@@ -183,7 +183,7 @@ def test_read_for_prediction_needs_features_only():
 def test_read_yields_nothing_once_something_is_wrong():
     schema = inferred(rows(x=[0.5, 1.5], y=["u", "v"]))
     came = []
-    with pytest.raises(BatchRefused) as refusal:
+    with pytest.raises(BatchRejectedError) as refusal:
         came.extend(Inspection(schema, Limits()).read([rows(x=[1.0, 2.0], y=["u", "v"]), rows(x=[math.inf], y=["w"])]))
     assert [batch.num_rows for batch in came] == [2]
     assert [(p.code, p.rows) for p in refusal.value.problems] == [("infinite", (3,)), ("unseen-label", (3,))]
@@ -192,7 +192,7 @@ def test_read_yields_nothing_once_something_is_wrong():
 def test_problems_show_twenty_rows_and_count_all():
     schema = inferred(texts(x=["1", "2"], y=["u", "v"]))
     pieces = [texts(x=["1", "oops"] * 50, y=["u", "v"] * 50) for _ in range(3)]
-    with pytest.raises(BatchRefused) as refusal:
+    with pytest.raises(BatchRejectedError) as refusal:
         read(schema, *pieces)
     (problem,) = refusal.value.problems
     assert problem.rows == tuple(range(2, 42, 2))
@@ -203,7 +203,7 @@ def test_problems_show_twenty_rows_and_count_all():
 
 def test_inspection_refuses_a_range_of_no_column():
     schema = inferred(rows(age=[1, 2], y=["u", "v"]))
-    with pytest.raises(DeclarationError, match="did you mean 'age'"):
+    with pytest.raises(ExperimentError, match="did you mean 'age'"):
         Inspection(schema, Limits(ranges={"agee": (0, 1)}))
 
 
@@ -219,7 +219,7 @@ def test_inspection_refuses_a_range_of_no_column():
     ],
 )
 def test_limits_refuse_what_is_no_limit(wrong):
-    with pytest.raises(DeclarationError, match=next(iter(wrong))):
+    with pytest.raises(ExperimentError, match=next(iter(wrong))):
         Limits(**wrong)
 
 

@@ -14,7 +14,7 @@ from diurnal.data import Schema, infer
 from diurnal.data.deduplication import Arrangement, arrange
 from diurnal.data.distinct_rows import DistinctRows
 from diurnal.data.row_hash import Numbered, Roles, identities, numbered, role, shuffled
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.pipeline import flow
 from diurnal.pipeline.context import Day
 from diurnal.storage.lake import Lake
@@ -140,7 +140,7 @@ def test_what_is_declared_wins_over_what_the_first_batch_says(project, stores):
     outcome = run(project, "2026-11-01", stores)
     assert outcome.run["n_train"] + outcome.run["n_test"] < 30
     declare(project, "duplicates='keep'")
-    with pytest.raises(DeclarationError, match=r"declares the duplicates 'keep'; its first batch fixed 'drop'"):
+    with pytest.raises(ExperimentError, match=r"declares the duplicates 'keep'; its first batch fixed 'drop'"):
         run(project, "2026-11-01", stores)
 
 
@@ -166,9 +166,9 @@ def test_a_key_and_duplicates_contradict_each_other():
     def toy():
         """Return nothing yet."""
 
-    with pytest.raises(DeclarationError, match="both say which rows are one sample"):
+    with pytest.raises(ExperimentError, match="both say which rows are one sample"):
         experiment(source=lambda _: None, target="y", key="id", duplicates="keep")(toy)
-    with pytest.raises(DeclarationError, match="did you mean 'keep'"):
+    with pytest.raises(ExperimentError, match="did you mean 'keep'"):
         experiment(source=lambda _: None, target="y", duplicates="kept")(toy)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import diurnal
 from diurnal import Limits, experiment
-from diurnal.errors import DeclarationError, NotFound
+from diurnal.errors import ExperimentError, NotFoundError
 from diurnal.experiment import Experiment, discover, find
 
 HEAVY = "sklearn pandas numpy pyarrow sqlalchemy scipy skops alembic adbc_driver_manager psycopg croniter rich click"
@@ -103,24 +103,24 @@ def test_a_start_date_may_be_written_in_several_ways(start):
     ],
 )
 def test_a_wrong_argument_is_refused_when_it_is_written(arguments, said):
-    with pytest.raises(DeclarationError, match=said) as caught:
+    with pytest.raises(ExperimentError, match=said) as caught:
         declare(**arguments)
-    assert f"{__file__}:" in caught.value.place
-    assert "'toy'" in caught.value.place
+    assert f"{__file__}:" in caught.value.location
+    assert "'toy'" in caught.value.location
 
 
 @pytest.mark.parametrize("missing", ["source", "target"])
 def test_source_and_target_are_needed(missing):
     given = {"source": rows, "target": "y"}
     del given[missing]
-    with pytest.raises(DeclarationError, match=f"needs {missing}="):
+    with pytest.raises(ExperimentError, match=f"needs {missing}="):
         experiment(**given)(lonely)
 
 
 def test_the_bare_decorator_says_how_to_write_it():
-    with pytest.raises(DeclarationError, match="by name") as caught:
+    with pytest.raises(ExperimentError, match="by name") as caught:
         experiment(rows)
-    assert "@experiment(source=..., target=...)" in caught.value.advice
+    assert "@experiment(source=..., target=...)" in caught.value.hint
 
 
 def lonely():
@@ -150,7 +150,7 @@ def Upper():  # noqa: N802 - that is the test
     ],
 )
 def test_a_wrong_function_is_refused(function, said):
-    with pytest.raises(DeclarationError, match=said):
+    with pytest.raises(ExperimentError, match=said):
         declare(function)
 
 
@@ -165,13 +165,13 @@ def test_build_refuses_what_cannot_be_fitted(tmp_path):
     files = {"empty": "pass", "number": "return 3", "kind": "from fractions import Fraction; return Fraction"}
     folder = project(tmp_path, **{name: toy(name, body=body) for name, body in files.items()})
     for name, said in (("empty", "did you forget `return`"), ("number", "a int: 3"), ("kind", "the class Fraction")):
-        with pytest.raises(DeclarationError, match=said):
+        with pytest.raises(ExperimentError, match=said):
             find(name, folder).build()
 
 
 def test_build_names_the_line_that_fails(tmp_path):
     folder = project(tmp_path, failing=toy("failing", body="x = {}\n    return x['missing']"))
-    with pytest.raises(DeclarationError, match=r"failing\.py:8: failing\(\) fails with KeyError") as caught:
+    with pytest.raises(ExperimentError, match=r"failing\.py:8: failing\(\) fails with KeyError") as caught:
         find("failing", folder).build()
     assert isinstance(caught.value.__cause__, KeyError)
 
@@ -322,9 +322,9 @@ def test_a_dag_file_imports_the_same_module(tmp_path):
     ],
 )
 def test_what_is_not_there_is_not_found(tmp_path, reference, said):
-    with pytest.raises(NotFound, match=said) as caught:
+    with pytest.raises(NotFoundError, match=said) as caught:
         find(reference, project(tmp_path, first=toy("first")))
-    assert "package.module:name" in caught.value.advice
+    assert "package.module:name" in caught.value.hint
 
 
 def test_a_broken_file_does_not_hide_the_others(tmp_path):
@@ -342,9 +342,9 @@ def test_a_broken_file_does_not_hide_the_others(tmp_path):
     assert len(errors) == 3
     for where in ("syntax.py:1", "failing.py:3", "wrong.py:4", "did you mean 'test_size'"):
         assert where in said
-    with pytest.raises(DeclarationError, match="SyntaxError"):
+    with pytest.raises(ExperimentError, match="SyntaxError"):
         find("syntax", folder)
-    with pytest.raises(NotFound, match=r"Could not be looked into: .*syntax.py:1"):
+    with pytest.raises(NotFoundError, match=r"Could not be looked into: .*syntax.py:1"):
         find("nothing", folder)
 
 
@@ -352,8 +352,8 @@ def test_two_experiments_of_one_name_are_refused(tmp_path):
     folder = project(tmp_path, one=toy("same"), two=toy("same"), three="from experiments.one import same\n")
     found, errors = discover(folder)
     assert list(found) == ["same"]
-    assert [type(error) for error in errors] == [DeclarationError]
-    with pytest.raises(DeclarationError, match="two experiments are named 'same'"):
+    assert [type(error) for error in errors] == [ExperimentError]
+    with pytest.raises(ExperimentError, match="two experiments are named 'same'"):
         find("same", folder)
 
 

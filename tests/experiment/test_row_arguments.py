@@ -27,7 +27,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 
 from diurnal import experiment
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.pipeline.check import check
 
 
@@ -92,7 +92,7 @@ class Wrapped(OneFold):
     ],
 )
 def test_what_contradicts_is_refused_when_it_is_written(declared, said):
-    with pytest.raises(DeclarationError, match=said):
+    with pytest.raises(ExperimentError, match=said):
         declare(**declared)
 
 
@@ -143,10 +143,10 @@ def test_only_what_is_declared_enters_the_digest():
 def test_a_split_by_order_is_refused_without_order_by_and_built_with_it(made):
     for refusing in (declare(made).build, lambda: check(declare(made), {})):
         with pytest.raises(
-            DeclarationError, match="splits by the order of rows, and the experiment declares no order_by"
+            ExperimentError, match="splits by the order of rows, and the experiment declares no order_by"
         ) as caught:
             refusing()
-        assert 'order_by="..."' in caught.value.advice
+        assert 'order_by="..."' in caught.value.hint
     assert declare(made, order_by="at").build() is made
 
 
@@ -185,15 +185,15 @@ def test_other_splits_need_nothing(splitter):
 )
 def test_a_split_by_groups_is_refused_without_groups_and_built_with_them(splitter):
     made = GridSearchCV(LogisticRegression(), {}, cv=splitter)
-    with pytest.raises(DeclarationError, match="splits by groups") as caught:
+    with pytest.raises(ExperimentError, match="splits by groups") as caught:
         declare(made).build()
-    assert 'groups="..."' in caught.value.advice
+    assert 'groups="..."' in caught.value.hint
     assert declare(made, groups="patient").build() is made
 
 
 def test_blocks_of_rows_over_time_need_an_order():
     made = GridSearchCV(Ridge(), {}, cv=KFold(3))
-    with pytest.raises(DeclarationError, match="makes blocks of rows that follow each other"):
+    with pytest.raises(ExperimentError, match="makes blocks of rows that follow each other"):
         declare(made, split="time", window=7).build()
     assert declare(made, split="time", window=7, order_by="at").build() is made
     shuffled = GridSearchCV(Ridge(), {}, cv=KFold(3, shuffle=True, random_state=0))

@@ -20,7 +20,7 @@ import pytest
 from pyarrow.parquet import encryption
 
 from diurnal.data import UNTYPED, Column, Inspection, Schema, infer
-from diurnal.errors import BatchRefused
+from diurnal.errors import BatchRejectedError
 from diurnal.sources import Files, record_batches
 from diurnal.types import DataInterval, Limits
 
@@ -69,20 +69,20 @@ def untyped(**changed: list[str | None]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns, schema=pa.schema([(c, pa.string()) for c in columns], metadata=UNTYPED))
 
 
-def refusal(*batches: pa.RecordBatch, limits: Limits | None = None, schema: Schema = SCHEMA) -> BatchRefused:
-    with pytest.raises(BatchRefused) as caught:
+def refusal(*batches: pa.RecordBatch, limits: Limits | None = None, schema: Schema = SCHEMA) -> BatchRejectedError:
+    with pytest.raises(BatchRejectedError) as caught:
         list(Inspection(schema, limits or Limits()).read(batches))
     return caught.value
 
 
-def has(refused: BatchRefused, code: str, rows: tuple[int, ...], *words: str) -> None:
+def has(refused: BatchRejectedError, code: str, rows: tuple[int, ...], *words: str) -> None:
     """The first problem is the expected one, and the message holds the words."""
     assert refused.problems[0].code == code, refused
     assert refused.problems[0].rows == rows
     for word in words:
         assert word in str(refused)
     assert refused.exit_status == 65
-    assert refused.advice
+    assert refused.hint
 
 
 @dataclass
@@ -224,7 +224,7 @@ FIRST = [
 
 @pytest.mark.parametrize(("number", "batch", "code", "words"), FIRST, ids=lambda value: str(value)[:20])
 def test_a_bad_first_batch_is_refused(number, batch, code, words):
-    with pytest.raises(BatchRefused) as caught:
+    with pytest.raises(BatchRejectedError) as caught:
         infer(lambda: [batch], target="y", key=(), drop=(), task="classification", limits=Limits())
     has(caught.value, code, (), words)
 
@@ -237,7 +237,7 @@ def test_what_is_dropped_may_be_odd():
 
 def test_dates_in_two_notations_are_refused_across_pieces():
     pieces = [text(a=["2026-11-23"], y=["u"]), text(a=["11/23/2026"], y=["v"])]
-    with pytest.raises(BatchRefused) as caught:
+    with pytest.raises(BatchRejectedError) as caught:
         infer(lambda: pieces, target="y", key=(), drop=(), task="classification", limits=Limits())
     has(caught.value, "mixed-dates", ())
 
@@ -290,8 +290,8 @@ BAD_FILES = [
 ]
 
 
-def refused_file(path: Path, **options: Any) -> BatchRefused:
-    with pytest.raises(BatchRefused) as caught:
+def refused_file(path: Path, **options: Any) -> BatchRejectedError:
+    with pytest.raises(BatchRejectedError) as caught:
         list(record_batches(Files(str(path), **options), DAY, {}))
     assert caught.value.evidence == (str(path),)
     assert path.name in str(caught.value)
@@ -377,7 +377,7 @@ def test_no_flipped_bit_of_a_parquet_page_reads_as_other_data(tmp_path, parquet)
         path.write_bytes(damaged)
         try:
             came = pa.Table.from_batches(record_batches(Files(str(path)), DAY, {}))
-        except BatchRefused as refused:
+        except BatchRejectedError as refused:
             assert refused.problems[0].code in ("damaged-file", "unknown-codec")  # noqa: PT017 - either is right
         else:
             assert came.equals(truth)  # a bit of a page header that nobody reads
@@ -396,13 +396,13 @@ BAD_FRAMES = [
 
 @pytest.mark.parametrize(("number", "frame", "code", "rows", "words"), BAD_FRAMES, ids=lambda value: str(value)[:16])
 def test_a_bad_frame_is_refused(number, frame, code, rows, words):
-    with pytest.raises(BatchRefused) as caught:
+    with pytest.raises(BatchRejectedError) as caught:
         list(record_batches(lambda interval: frame, DAY, {}))
     has(caught.value, code, rows, words)
 
 
 def test_columns_that_change_within_a_batch_are_refused():
     pieces = [pa.RecordBatch.from_pydict({"a": [1]}), pa.RecordBatch.from_pydict({"a": ["x"]})]
-    with pytest.raises(BatchRefused) as caught:
+    with pytest.raises(BatchRejectedError) as caught:
         list(record_batches(lambda interval: iter(pieces), DAY, {}))
     has(caught.value, "changing-columns", (), "'a' was int64 and then is string")

@@ -12,7 +12,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
 from diurnal import experiment
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.pipeline.check import check, check_all
 
 
@@ -54,32 +54,32 @@ def test_check_takes_what_is_not_fitted(estimator):
 
 def test_check_names_the_types_to_trust():
     estimator = pipeline(flip=FunctionTransformer(np.flip), load=FunctionTransformer(np.load))
-    with pytest.raises(DeclarationError, match=r"types that are not allowed: numpy\.flip, numpy\.load;") as refusal:
+    with pytest.raises(ExperimentError, match=r"types that are not allowed: numpy\.flip, numpy\.load;") as refusal:
         checked(estimator)
-    assert 'trusted=("numpy.flip", "numpy.load",)' in refusal.value.advice
+    assert 'trusted=("numpy.flip", "numpy.load",)' in refusal.value.hint
     assert checked(estimator, trusted=("numpy.flip", "numpy.load"))["task"] == "classification"
 
 
 def test_check_takes_the_project_s_own_functions():
     assert checked(pipeline(double=FunctionTransformer(twice)))["task"] == "classification"
-    with pytest.raises(DeclarationError, match=r"a lambda \(line") as refusal:
+    with pytest.raises(ExperimentError, match=r"a lambda \(line") as refusal:
         checked(pipeline(double=FunctionTransformer(lambda X: X * 2)))
-    assert "at the top level of the experiment's file" in refusal.value.advice
+    assert "at the top level of the experiment's file" in refusal.value.hint
 
 
 def test_check_looks_at_candidates_too():
     search = GridSearchCV(pipeline(f=FunctionTransformer()), {"f__func": [None, np.flip], "clf": [SVC(kernel=len)]})
-    with pytest.raises(DeclarationError, match=r"builtins\.len, numpy\.flip"):
+    with pytest.raises(ExperimentError, match=r"builtins\.len, numpy\.flip"):
         checked(search)
 
 
 def test_check_refuses_what_cannot_be_saved():
-    with pytest.raises(DeclarationError, match="cannot be saved"):
+    with pytest.raises(ExperimentError, match="cannot be saved"):
         checked(LogisticRegression(class_weight=(weight for weight in ())))
 
 
 def test_check_refuses_a_scorer_that_is_not_there():
-    with pytest.raises(DeclarationError, match="did you mean 'accuracy'"):
+    with pytest.raises(ExperimentError, match="did you mean 'accuracy'"):
         checked(GridSearchCV(LogisticRegression(), {"C": [1.0]}, scoring="acuracy"))
 
 
@@ -93,7 +93,7 @@ def test_check_refuses_a_scorer_that_is_not_there():
     ],
 )
 def test_check_refuses_a_parameter_that_is_not_there(search, said):
-    with pytest.raises(DeclarationError, match=said):
+    with pytest.raises(ExperimentError, match=said):
         checked(search)
 
 
@@ -104,7 +104,7 @@ def test_faults_behind_a_splitter_are_found_with_it():
         return GridSearchCV(pipeline, {}, cv=GroupKFold(3))
 
     _, faults, further = check_all(toy, {})
-    assert [type(fault) for fault in faults] == [DeclarationError] * 2
+    assert [type(fault) for fault in faults] == [ExperimentError] * 2
     assert "groups" in str(faults[0])
     assert "lambda" in str(faults[1])
     assert further.build().cv is None

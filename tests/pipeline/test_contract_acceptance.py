@@ -11,7 +11,14 @@ import pyarrow as pa
 import pytest
 
 from diurnal.data import Column, Contract, Schema
-from diurnal.errors import BatchRefused, ContractRefused, DeclarationError, NotEnoughData, NotFound, UsageError
+from diurnal.errors import (
+    BatchRejectedError,
+    ContractRejectedError,
+    ExperimentError,
+    NotEnoughDataError,
+    NotFoundError,
+    UsageError,
+)
 from diurnal.pipeline import contract_acceptance
 from diurnal.pipeline.context import Day
 from diurnal.pipeline.maintenance import verify
@@ -113,7 +120,7 @@ def test_a_change_is_accepted_by_the_command_of_the_message(project, stores, cha
     begun(project, stores)
     project.bring(SECOND, CHANGES[change](whole(patients(SECOND))))
     if change != "new-categories":  # which are only warned of
-        with pytest.raises(BatchRefused) as refused:
+        with pytest.raises(BatchRejectedError) as refused:
             project.run(SECOND, stores)
         told = str(refused.value).split(": ")[-1]
         assert told == f"diurnal contract clinic accept --date {SECOND} --why 'WHY IT CHANGED'"
@@ -134,7 +141,7 @@ def test_a_change_is_accepted_by_the_command_of_the_message(project, stores, cha
 def test_a_renamed_column_follows_in_model_and_view(project, stores, warehouse_url):
     begun(project, stores)
     project.bring(SECOND, whole(patients(SECOND)).rename(columns={"pressure": "pressure_mm"}))
-    with pytest.raises(BatchRefused) as refused:
+    with pytest.raises(BatchRejectedError) as refused:
         project.run(SECOND, stores)
     assert " --rename pressure=pressure_mm " in str(refused.value)
     assert kinds_of(accept(project, stores, SECOND, pressure="pressure_mm")) == [("renamed-column", "pressure")]
@@ -188,7 +195,7 @@ def test_the_view_has_new_columns_wider_kinds_and_those_that_are_gone(project, s
 def test_what_no_version_would_take_in_is_refused_with_the_reason(project, stores, change, code):
     begun(project, stores)
     project.bring(SECOND, change(whole(patients(SECOND))))
-    with pytest.raises(ContractRefused) as refused:
+    with pytest.raises(ContractRejectedError) as refused:
         accept(project, stores, SECOND)
     assert code in [problem.code for problem in refused.value.problems]
     assert len(stores.warehouse.contracts("clinic")) == 1
@@ -237,7 +244,7 @@ def test_an_older_day_is_the_same_run_after_the_change(project, stores):
     project.bring(FIRST, CHANGES["wider-kind"](corrected))
     assert not project.run(FIRST, stores).already, "an older batch may have the newer kinds as well"
     project.bring(THIRD, whole(patients(THIRD)))
-    with pytest.raises(BatchRefused, match="weight"):
+    with pytest.raises(BatchRejectedError, match="weight"):
         project.run(THIRD, stores)
 
 
@@ -300,24 +307,24 @@ def test_new_columns_of_an_older_batch_are_refused_unattended(project, stores):
     project.bring(SECOND, whole(patients(SECOND)))
     project.run(SECOND, stores)
     project.bring(FIRST, CHANGES["new-column"](whole(patients(FIRST))))
-    with pytest.raises(BatchRefused, match="extra-column"):
+    with pytest.raises(BatchRejectedError, match="extra-column"):
         project.run(FIRST, stores)
-    with pytest.raises(ContractRefused, match="older-batch"):
+    with pytest.raises(ContractRejectedError, match="older-batch"):
         accept(project, stores, FIRST)
 
 
 def test_contradicting_words_on_new_columns_are_refused(project):
     clinic(project, KEYED + ", new_columns='sometimes'")
-    with pytest.raises(DeclarationError, match="'refuse', 'ignore', 'accept'"):
+    with pytest.raises(ExperimentError, match="'refuse', 'ignore', 'accept'"):
         project.experiment()
 
 
 def test_a_rename_of_what_is_not_there_is_refused(project, stores):
     begun(project, stores)
     project.bring(SECOND, whole(patients(SECOND)))
-    with pytest.raises(NotFound, match="did you mean 'pressure'"):
+    with pytest.raises(NotFoundError, match="did you mean 'pressure'"):
         accept(project, stores, SECOND, presure="age")
-    with pytest.raises(NotFound, match="the batch has no column"):
+    with pytest.raises(NotFoundError, match="the batch has no column"):
         accept(project, stores, SECOND, pressure="tension")
 
 
@@ -443,7 +450,7 @@ def test_declaration_follows_a_renamed_target(project, stores):
     begun(project, stores)
     project.bring(SECOND, whole(patients(SECOND)).rename(columns={"ill": "sick"}))
     accept(project, stores, SECOND, ill="sick")
-    with pytest.raises(DeclarationError, match="declare target='sick'"):
+    with pytest.raises(ExperimentError, match="declare target='sick'"):
         project.run(SECOND, stores)
     clinic(project, KEYED.replace("'ill'", "'sick'"))
     outcome = project.run(SECOND, stores)
@@ -584,7 +591,7 @@ def test_a_window_that_spans_changes_is_right_however_rows_are_identified(projec
     clinic(project, declared + ", window='all'")
     project.bring(FIRST, housed(whole(patients(FIRST))))
     if "time" in declared:
-        with pytest.raises(NotEnoughData):  # the first day alone has nothing to train on
+        with pytest.raises(NotEnoughDataError):  # the first day alone has nothing to train on
             project.run(FIRST, stores)
     else:
         project.run(FIRST, stores)
@@ -603,7 +610,7 @@ def test_a_window_that_spans_changes_is_right_however_rows_are_identified(projec
         assert rows == 720
     project.bring(FIRST, housed(whole(patients(FIRST))).iloc[:120])
     if "time" in declared:
-        with pytest.raises(NotEnoughData):
+        with pytest.raises(NotEnoughDataError):
             project.run(FIRST, stores)
     else:
         assert not project.run(FIRST, stores).already
@@ -646,7 +653,7 @@ def test_ranges_know_the_present_names_also_for_older_batches(project, stores):
     limits = "limits=__import__('diurnal').Limits(ranges={'mm': (None, 100)})"
     clinic(project, f"{KEYED}, {limits}")
     project.bring(FIRST, whole(patients(FIRST)).iloc[:200])
-    with pytest.raises(BatchRefused, match="above-range"):
+    with pytest.raises(BatchRejectedError, match="above-range"):
         project.run(FIRST, stores)
 
 

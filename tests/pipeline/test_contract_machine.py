@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from diurnal.data import Schema
-from diurnal.errors import BatchRefused, DeclarationError, NotEnoughData
+from diurnal.errors import BatchRejectedError, ExperimentError, NotEnoughDataError
 from diurnal.pipeline import contract_acceptance, flow, tuning_shards
 from diurnal.pipeline.context import Day
 from diurnal.pipeline.maintenance import verify
@@ -113,7 +113,7 @@ class Changing(RuleBasedStateMachine):
     def run(self, number, *, force=False):
         try:
             return flow.run(replace(self.day(number), force=force))
-        except NotEnoughData:
+        except NotEnoughDataError:
             return None
 
     # What may happen
@@ -127,7 +127,7 @@ class Changing(RuleBasedStateMachine):
         self.brought[number] = self.form, ids
         try:
             outcome = self.run(number)
-        except (BatchRefused, DeclarationError):  # the latter as it declares the new name of its target already
+        except (BatchRejectedError, ExperimentError):  # the latter as it declares the new name of its target already
             before = len(self.stores.warehouse.contracts("toy"))
             assert (
                 contract_acceptance.accept(self.day(number), self.renames, "the source has changed").number
@@ -254,7 +254,7 @@ class Changing(RuleBasedStateMachine):
         samples = Samples(run, tuple(window), tuple(t for t, _ in sides), tuple(t for _, t in sides))
         try:
             _, _, data = tuning_shards.to_tune(day, samples)
-        except NotEnoughData:
+        except NotEnoughDataError:
             return
         features = list(schema.features)
         train = set(map(tuple, data.X[features].fillna(-1).astype(str).to_numpy().tolist()))

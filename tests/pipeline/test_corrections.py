@@ -8,7 +8,7 @@ import psycopg
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from diurnal.errors import TryAgainLater
+from diurnal.errors import TransientError
 from diurnal.pipeline import maintenance
 from diurnal.runtime import fault_injection
 from projects import POINTS, day, patients
@@ -28,7 +28,7 @@ def run(project, stores, batch, date, end=None):
     fault_injection.arm(end)
     try:
         return project.run(date, stores)
-    except TryAgainLater:
+    except TransientError:
         return None
     finally:
         fault_injection.arm(None)

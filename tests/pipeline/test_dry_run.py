@@ -47,7 +47,7 @@ def tried(stores, make, frame=None, **declared):
 
 
 def messages(found):
-    return [f"{fault.place.rpartition(' ')[2]}: {fault}" for fault in found.faults]
+    return [f"{fault.location.rpartition(' ')[2]}: {fault}" for fault in found.faults]
 
 
 def tidy(stores):

@@ -13,7 +13,7 @@ import pytest
 
 import diurnal
 from diurnal.data.row_hash import role
-from diurnal.errors import BatchRefused, DeclarationError, ModelRefused, PackageRefused
+from diurnal.errors import BatchRejectedError, CorruptPackageError, ExperimentError, InvalidModelError
 from diurnal.pipeline import flow
 from diurnal.pipeline.context import Day
 from diurnal.storage.lake import Lake
@@ -209,7 +209,7 @@ def test_refused_batch_goes_to_quarantine_and_the_champion_goes_on(project, stor
     project.bring("2026-11-01")
     project.run("2026-11-01", stores)
     project.bring("2026-11-02", patients("2026-11-02").rename(columns={"age": "Age"}))
-    with pytest.raises(BatchRefused, match=r"did you mean") as refusal:
+    with pytest.raises(BatchRejectedError, match=r"did you mean") as refusal:
         project.run("2026-11-02", stores)
     (folder,) = (project.folder / "data" / "clinic" / "quarantine" / day("2026-11-02").key).iterdir()
     assert str(folder) in str(refusal.value)
@@ -225,7 +225,7 @@ def test_refused_batch_goes_to_quarantine_and_the_champion_goes_on(project, stor
 
 def test_first_batch_that_is_refused_fixes_no_schema(project, stores):
     project.bring("2026-11-01", patients("2026-11-01").assign(ill="yes"))
-    with pytest.raises(BatchRefused):
+    with pytest.raises(BatchRejectedError):
         project.run("2026-11-01", stores)
     assert stores.warehouse.schema("clinic") is None
 
@@ -242,7 +242,7 @@ def test_batch_of_ten_times_the_usual_rows_is_warned_of(project, stores):
 def test_key_with_two_values_is_refused(project, stores):
     rows = patients("2026-11-01")
     project.bring("2026-11-01", pd.concat([rows, rows.head(2).assign(age=1.0)]))
-    with pytest.raises(BatchRefused, match=r"key-conflict.*2026-11-01-000[01]"):
+    with pytest.raises(BatchRejectedError, match=r"key-conflict.*2026-11-01-000[01]"):
         project.run("2026-11-01", stores)
 
 
@@ -252,7 +252,7 @@ def test_changed_target_is_a_declaration_error(project, stores):
     project.declare("drop='ward'")
     path = project.folder / "experiments" / "clinic.py"
     path.write_text(path.read_text().replace('target="ill"', 'target="ward"').replace("drop='ward'", ""))
-    with pytest.raises(DeclarationError, match="its first batch fixed 'ill'"):
+    with pytest.raises(ExperimentError, match="its first batch fixed 'ill'"):
         project.run("2026-11-01", stores)
 
 
@@ -329,7 +329,7 @@ def test_damaged_package_is_refused(project, stores):
     path = project.folder / "data" / first.run["packages"][0]["path"]
     path.write_bytes(path.read_bytes()[:-50])
     project.bring("2026-11-02")
-    with pytest.raises(PackageRefused, match=r"clinic 2026-11-02 refit: the package .* is damaged"):
+    with pytest.raises(CorruptPackageError, match=r"clinic 2026-11-02 refit: the package .* is damaged"):
         project.run("2026-11-02", stores)
     assert stores.warehouse.champion("clinic").version == 1
 
@@ -366,7 +366,7 @@ def test_changed_drop_is_refused_without_a_key(project, stores):
         project.bring("2026-11-01")
         if drop == ("patient", "ward"):
             project.run("2026-11-01", stores)
-    with pytest.raises(DeclarationError, match="which samples are for testing"):
+    with pytest.raises(ExperimentError, match="which samples are for testing"):
         project.run("2026-11-01", stores)
 
 
@@ -380,7 +380,7 @@ def test_package_that_was_swapped_is_refused(project, stores):
     pq.write_table(table.set_column(table.column_names.index("ill"), "ill", flipped), path)
     project.bring("2026-11-02")
     fresh = replace(stores, lake=Lake(stores.lake.root))  # as another process sees it
-    with pytest.raises(PackageRefused, match="not what its name says"):
+    with pytest.raises(CorruptPackageError, match="not what its name says"):
         project.run("2026-11-02", fresh)
 
 
@@ -390,7 +390,7 @@ def test_twin_that_was_changed_is_refused(project, stores):
     twin = next((project.folder / "data" / "clinic" / "twins").rglob("*.skops"))
     path = str(twin.relative_to(project.folder / "data"))
     search = SearchResult(None, (), {}, None, None, 1, 0, "accuracy", 1, None, path, "0" * 64, {})
-    with pytest.raises(ModelRefused, match="not what was kept"):
+    with pytest.raises(InvalidModelError, match="not what was kept"):
         Day(project.experiment(), day("2026-11-01"), stores, by="test").twin(search)
 
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from diurnal.data import Schema
 from diurnal.data.row_hash import role
-from diurnal.errors import BatchRefused, DeclarationError, NotEnoughData
+from diurnal.errors import BatchRejectedError, ExperimentError, NotEnoughDataError
 from diurnal.pipeline import predict, steps, tuning_shards
 from diurnal.pipeline.context import Day
 from diurnal.pipeline.dry_run import dry_run
@@ -294,7 +294,7 @@ def test_requests_of_the_notebook_are_kept_by_the_saved_twin(project, stores):
 def test_with_a_split_by_time_the_newest_interval_is_the_test(project, stores):
     declare(project, 'target="ill", key="visit", drop=["patient", "at", "weight", "lean"], split="time", window=3')
     rows = bring(project, "2026-11-01", "2026-11-02", "2026-11-03")
-    with pytest.raises(NotEnoughData, match="no earlier one has another batch"):
+    with pytest.raises(NotEnoughDataError, match="no earlier one has another batch"):
         project.run("2026-11-01", stores)
     second = project.run("2026-11-02", stores).run
     assert (second["n_train"], second["n_test"]) == (240, 240)
@@ -317,7 +317,7 @@ def test_a_sample_of_the_newest_interval_is_in_no_fit_of_the_twin(project, store
     declare(project, 'target="ill", key="visit", drop=["patient", "at", "weight", "lean"], split="time", window="all"')
     rows = bring(project, "2026-11-01", "2026-11-02")
     project.bring("2026-11-02", pd.concat([rows["2026-11-02"], rows["2026-11-01"].head(50).assign(age=33.0)]))
-    with pytest.raises(NotEnoughData):
+    with pytest.raises(NotEnoughDataError):
         project.run("2026-11-01", stores)
     second = project.run("2026-11-02", stores).run
     assert (second["n_train"], second["n_test"]) == (190, 290)
@@ -329,14 +329,14 @@ def test_the_same_rows_again_are_nothing_to_train_on(project, stores, duplicates
     declare(project, f'target="ill", drop={dropped}, duplicates="{duplicates}", split="time", window=7')
     for date in ("2026-11-01", "2026-11-02"):
         project.bring(date, visits("2026-11-01"))
-        with pytest.raises(NotEnoughData, match="no earlier one has another batch"):
+        with pytest.raises(NotEnoughDataError, match="no earlier one has another batch"):
             project.run(date, stores)
 
 
 def test_an_old_interval_run_again_is_not_compared_on_what_the_champion_has_learnt(project, stores):
     declare(project, 'target="ill", key="visit", drop=["patient", "at", "weight", "lean"], split="time", window=2')
     bring(project, "2026-11-01", "2026-11-02", "2026-11-03")
-    with pytest.raises(NotEnoughData):
+    with pytest.raises(NotEnoughDataError):
         project.run("2026-11-01", stores)
     project.run("2026-11-02", stores)
     project.run("2026-11-03", stores)
@@ -360,7 +360,7 @@ def test_rows_without_a_group_an_order_or_a_weight_are_refused(project, stores, 
     rows = visits("2026-11-01")
     rows.loc[[3, 8], column] = value
     project.bring("2026-11-01", rows)
-    with pytest.raises(BatchRefused) as caught:
+    with pytest.raises(BatchRejectedError) as caught:
         project.run("2026-11-01", stores)
     (problem,) = caught.value.problems
     assert (problem.code, problem.column, list(problem.rows)) == (code, column, [4, 9])
@@ -385,7 +385,7 @@ def test_weights_of_zero_are_taken(project, stores):
 def test_a_column_that_cannot_be_it_is_refused(project, stores, declared, said):
     declare(project, f'target="ill", key="visit", {declared}')
     bring(project, "2026-11-01")
-    with pytest.raises(BatchRefused, match=said):
+    with pytest.raises(BatchRejectedError, match=said):
         project.run("2026-11-01", stores)
 
 
@@ -395,10 +395,10 @@ def test_groups_are_fixed_by_the_first_batch_and_the_others_may_be_declared_late
     bring(project, "2026-11-01", "2026-11-02")
     project.run("2026-11-01", stores)
     declare(project, f'{base}, groups="patient"')
-    with pytest.raises(DeclarationError, match="declares the groups 'patient'; its first batch fixed None"):
+    with pytest.raises(ExperimentError, match="declares the groups 'patient'; its first batch fixed None"):
         project.run("2026-11-02", stores)
     declare(project, f'{base}, order_by="patient"')
-    with pytest.raises(DeclarationError, match="order_by patient is text"):
+    with pytest.raises(ExperimentError, match="order_by patient is text"):
         project.run("2026-11-02", stores)
     declare(project, f'{base}, order_by="at"', "classifier.set_params(cv=TimeSeriesSplit(3))")
     assert project.run("2026-11-02", stores).run["cv_folds"] == 3
@@ -409,7 +409,7 @@ def test_without_a_key_no_feature_becomes_a_weight_later(project, stores):
     bring(project, "2026-11-01", "2026-11-02")
     project.run("2026-11-01", stores)
     declare(project, 'target="ill", drop=["visit", "patient", "at", "lean"], sample_weight="weight"')
-    with pytest.raises(DeclarationError, match="without a key they say which samples are for testing"):
+    with pytest.raises(ExperimentError, match="without a key they say which samples are for testing"):
         project.run("2026-11-02", stores)
 
 
@@ -436,7 +436,7 @@ def test_too_few_groups_for_the_folds_are_not_enough_data_yet(project, stores):
         "classifier.set_params(cv=GroupKFold(5))",
     )
     bring(project, "2026-11-01", patients=4)
-    with pytest.raises(NotEnoughData, match="greater than the number of groups"):
+    with pytest.raises(NotEnoughDataError, match="greater than the number of groups"):
         project.run("2026-11-01", stores)
 
 

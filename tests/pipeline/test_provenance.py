@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from diurnal.errors import CodeChanged, TryAgainLater
+from diurnal.errors import CodeChangedError, TransientError
 from diurnal.experiment import Code, find
 from diurnal.pipeline import flow, maintenance, steps
 from diurnal.pipeline.context import Day
@@ -60,7 +60,7 @@ def test_a_step_with_other_code_than_its_runs_is_refused(project, stores, step):
     def edit():
         project.declare("drop='ward', test_size=0.25")
 
-    with pytest.raises(CodeChanged, match=r"test_size=0\.25 in place of 0\.3.*") as caught:
+    with pytest.raises(CodeChangedError, match=r"test_size=0\.25 in place of 0\.3.*") as caught:
         carry_out(project, stores, None, before=step, edit=edit)
     assert "from the task `fetch` on" in str(caught.value)
     promoted = [row for row in stores.warehouse.runs("clinic") if row["decided_at"]]
@@ -83,7 +83,7 @@ def test_an_edit_of_a_helper_while_the_command_runs_is_refused(project, stores):
         if (name, seconds) == ("split", -1.0):
             helper.write_text("STRENGTHS = [5.0]\n")
 
-    with pytest.raises(CodeChanged, match=r"helper\.py"):
+    with pytest.raises(CodeChangedError, match=r"helper\.py"):
         flow.run(one, watch=watch)
     assert stores.warehouse.runs("clinic") == []
     one = Day(experiment_of(project), day("2026-11-01"), stores, by="test")
@@ -275,7 +275,7 @@ def test_verify_repairs_rows_of_the_warehouse(project, stores):
     rows = project.bring("2026-11-01")
     project.run("2026-11-01", stores)
     project.bring("2026-11-01", rows.head(200))
-    with pytest.raises(TryAgainLater), armed("full@warehouse.load:before"):
+    with pytest.raises(TransientError), armed("full@warehouse.load:before"):
         project.run("2026-11-01", stores)  # the pointer is on the correction, the view shows the first batch
     with psycopg.connect(project.warehouse_url) as connection:
         connection.execute("update batch_rows_clinic set age = age + 1 where patient = '2026-11-01-0003'")

@@ -11,7 +11,20 @@ from pathlib import Path
 import pytest
 
 from diurnal import errors
-from diurnal.errors import BatchRefused, ConfigurationError, DiurnalError, Problem, Superseded
+from diurnal.errors import (
+    BatchRejectedError,
+    ConfigurationError,
+    CorruptPackageError,
+    DiurnalError,
+    ExperimentError,
+    InvalidModelError,
+    NotFoundError,
+    PermissionDeniedError,
+    Problem,
+    SupersededError,
+    TransientError,
+    UsageError,
+)
 from diurnal.pipeline import spark_driver
 from diurnal.pipeline.context import Day
 from diurnal.pipeline.spark_driver.messages import Box
@@ -65,12 +78,12 @@ def test_a_refusal_comes_back_with_its_reasons(project, stores):
     the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
     with spark_driver.posted(the_day, "fetch", []) as box:
         done = submit(project, box)
-        assert done.returncode == BatchRefused.exit_status
-        with pytest.raises(BatchRefused, match="missing-column") as refused:
+        assert done.returncode == BatchRejectedError.exit_status
+        with pytest.raises(BatchRejectedError, match="missing-column") as refused:
             box.result(fetch)
     assert refused.value.problems[0].code == "missing-column"
-    assert refused.value.place == "clinic 2026-11-01 fetch"
-    assert "kept in" in refused.value.advice
+    assert refused.value.location == "clinic 2026-11-01 fetch"
+    assert "kept in" in refused.value.hint
     assert str(refused.value) in done.stdout, "it is in the log, too"
 
 
@@ -97,16 +110,22 @@ def test_a_driver_that_lacks_what_it_needs_says_so(project, stores):
 @pytest.mark.parametrize(
     "error",
     [
-        BatchRefused([Problem("null-key", "1 key is null", column="patient", rows=(3,), count=1)], advice="mend it"),
-        *(getattr(errors, name)("what happened", advice="what to do") for name in ("TryAgainLater", "NotAllowed",
-          "ConfigurationError", "DeclarationError", "PackageRefused", "ModelRefused", "UsageError", "NotFound")),
-        Superseded("another one took over"),
+        BatchRejectedError([Problem("null-key", "a key is null", "patient", (3,), 1)], hint="correct it"),
+        TransientError("the server is down", hint="retry"),
+        PermissionDeniedError("no permission"),
+        ConfigurationError("not valid", hint="set it"),
+        ExperimentError("not valid"),
+        CorruptPackageError("another digest"),
+        InvalidModelError("another digest"),
+        UsageError("not valid"),
+        NotFoundError("no such experiment"),
+        SupersededError("another one took over"),
         DiurnalError("a bug"),
     ],
-)  # fmt: skip
+)
 def test_every_error_comes_back_as_it_was(tmp_path, error):
     box = Box(str(tmp_path))
-    box.refuse(error.at("clinic 2026-11-01 tune"))
+    box.refuse(error.add_location("clinic 2026-11-01 tune"))
     with pytest.raises(type(error)) as raised:
         box.result(fetch)
     assert type(raised.value) is type(error)
@@ -141,7 +160,7 @@ def test_a_driver_ends_with_the_task_that_waits_for_it(project, stores):
             assert running.poll() is None
             waiting.kill()
             waiting.wait()
-            assert running.wait(timeout=20) == errors.TryAgainLater.exit_status
+            assert running.wait(timeout=20) == errors.TransientError.exit_status
             assert time.monotonic() - started < 40
     finally:
         waiting.kill()

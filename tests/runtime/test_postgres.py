@@ -141,7 +141,7 @@ def test_failure_shows_last_words_of_log(folder):
         lines.write("port = 'north'\n")
     with pytest.raises(ConfigurationError, match="north") as caught:
         server.start()
-    assert caught.value.advice
+    assert caught.value.hint
     server.close()
 
 
@@ -205,4 +205,4 @@ def test_folder_of_somebody_else_is_refused(folder):
     os.chown(folder, 1, 1)
     code = USE.replace("print(", "os.setuid(2); print(").replace("import sys", "import os, sys")
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
-    assert "NotAllowed" in done.stderr
+    assert "PermissionDeniedError" in done.stderr

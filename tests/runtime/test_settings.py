@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diurnal.errors import ConfigurationError, ModelRefused, NotFound, UsageError
+from diurnal.errors import ConfigurationError, InvalidModelError, NotFoundError, UsageError
 from diurnal.pipeline.predict import load_model
 from diurnal.runtime import Connections, Settings
 from diurnal.storage.stores import open_stores
@@ -124,7 +124,7 @@ def test_connections_are_uris_in_either_form():
 def test_a_missing_connection_names_its_variable():
     with pytest.raises(ConfigurationError, match="did you mean 'plant'") as caught:
         Connections({"AIRFLOW_CONN_PLANT": "postgres://db/x"})["plent"]
-    assert "AIRFLOW_CONN_PLENT" in caught.value.advice
+    assert "AIRFLOW_CONN_PLENT" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_load_model_says_what_there_is(published):
         ("toi", "did you mean 'toy'"),
         ("toi@1", "did you mean 'toy'"),
     ):
-        with pytest.raises(NotFound, match=said):
+        with pytest.raises(NotFoundError, match=said):
             load_model(reference, project=published)
     with pytest.raises(UsageError, match="no date"):
         load_model("toy@2026-02-30", project=published)
@@ -217,7 +217,7 @@ def test_load_model_says_what_there_is(published):
 def test_load_model_refuses_a_changed_file(published):
     for file in (published / "models" / "toy").glob("20261102*/model.skops"):
         file.write_bytes(file.read_bytes()[:-1] + b"x")
-    with pytest.raises(ModelRefused):
+    with pytest.raises(InvalidModelError):
         load_model("toy", project=published)
 
 
@@ -254,7 +254,7 @@ def test_a_store_that_cannot_be_opened_names_its_setting(tmp_path, warehouse_url
     settings = Settings.load(tmp_path, {f"DIURNAL_{key.upper()}": url, "DIURNAL_WAREHOUSE": warehouse_url})
     with pytest.raises(ConfigurationError, match=rf"{key} \(DIURNAL_{key.upper()}\)") as caught:
         open_stores(settings)
-    assert re.search(said, caught.value.advice)
+    assert re.search(said, caught.value.hint)
     assert CANARY not in str(caught.value)
 
 

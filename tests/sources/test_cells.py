@@ -11,7 +11,7 @@ import pytest
 from diurnal import experiment
 from diurnal.data import UNTYPED, Column, Inspection, Schema, infer
 from diurnal.data.row_hash import identities, role
-from diurnal.errors import BatchRefused, NotEnoughData
+from diurnal.errors import BatchRejectedError, NotEnoughDataError
 from diurnal.pipeline import flow
 from diurnal.pipeline.context import Day
 from diurnal.types import Limits, Package
@@ -130,7 +130,7 @@ FAR_ABOVE = [(0, 0.51, "too-many-nulls"), (0.3, 0.7, "too-many-nulls"), (0.84, 1
 @pytest.mark.parametrize(("first", "later", "code"), FAR_ABOVE)
 def test_a_share_of_nulls_far_above_the_first_batches_is_refused(first, later, code):
     schema = inferred(with_remarks(first))
-    with pytest.raises(BatchRefused, match=rf"\[{code}\].*{first:.1%} of the first") as refused:
+    with pytest.raises(BatchRejectedError, match=rf"\[{code}\].*{first:.1%} of the first") as refused:
         read(schema, with_remarks(later))
     assert "max_null" in str(refused.value)
     assert read(schema, with_remarks(later), limits=Limits(max_null=1))[0].num_rows == 200
@@ -162,7 +162,7 @@ def test_an_empty_column_is_one_of_floats_as_pandas_reads_it(stores, column):
 
 def test_nested_columns_may_be_dropped():
     batch = pa.RecordBatch.from_pydict({"x": [1, 2], "tags": [["a"], []], "y": ["a", "b"]})
-    with pytest.raises(BatchRefused, match="nested"):
+    with pytest.raises(BatchRejectedError, match="nested"):
         inferred(batch)
     schema = inferred(batch, drop=("tags",))
     assert schema.names == ("x", "y")
@@ -196,7 +196,7 @@ def test_rows_without_a_target_are_on_neither_side_of_parts(stores):
 
 
 def test_a_batch_without_any_target_is_refused(stores):
-    with pytest.raises(BatchRefused, match=r"null-target.*null in every row"):
+    with pytest.raises(BatchRejectedError, match=r"null-target.*null in every row"):
         run(declared({"2026-11-01": frame_of(20, target=[None] * 20)}), "2026-11-01", stores)
     assert not stores.warehouse.packages()
 
@@ -204,7 +204,7 @@ def test_a_batch_without_any_target_is_refused(stores):
 def test_a_leak_is_seen_though_some_rows_have_no_target():
     schema = Schema((Column("x", "int"), Column("y", "int")), "y", task="regression")
     batch = pa.RecordBatch.from_pydict({"x": [1, 2, 3], "y": [1, None, 3]})
-    with pytest.raises(BatchRefused, match=r"\[leak\]"):
+    with pytest.raises(BatchRejectedError, match=r"\[leak\]"):
         read(schema, batch)
 
 
@@ -221,7 +221,7 @@ def test_one_value_of_the_target_is_judged_over_the_window(stores, task):
     one = {f"2026-11-0{i}": frame_of(30 + i, target=[values[0]] * (30 + i)) for i in (1, 3)}
     frames = one | {"2026-11-02": both}
     made = declared(frames, make, window="30d")
-    with pytest.raises(NotEnoughData, match=r"all \d+ train samples .* one value of the target") as lacking:
+    with pytest.raises(NotEnoughDataError, match=r"all \d+ train samples .* one value of the target") as lacking:
         run(made, "2026-11-01", stores)
     assert lacking.value.exit_status == 0
     assert [row["role"] for row in stores.warehouse.packages()] == ["batch", "test", "train"], "the batch is kept"
@@ -235,15 +235,15 @@ def test_labels_are_completed_once_and_no_further(stores):
     frames = {"2026-11-01": frame_of(30, target=["no"] * 30), "2026-11-02": frame_of(60), "2026-11-03": frame_of(61)}
     frames["2026-11-03"].loc[0, "y"] = "maybe"
     made = declared(frames, window=7)
-    with pytest.raises(NotEnoughData):
+    with pytest.raises(NotEnoughDataError):
         run(made, "2026-11-01", stores)
     run(made, "2026-11-02", stores)
-    with pytest.raises(BatchRefused, match="'maybe' of y is new"):
+    with pytest.raises(BatchRejectedError, match="'maybe' of y is new"):
         run(made, "2026-11-03", stores)
 
 
 def test_one_value_is_refused_where_the_batch_is_the_window(stores):
-    with pytest.raises(BatchRefused, match="one-class"):
+    with pytest.raises(BatchRejectedError, match="one-class"):
         run(declared({"2026-11-01": frame_of(30, target=["no"] * 30)}), "2026-11-01", stores)
     assert not stores.warehouse.packages()
 
@@ -260,14 +260,14 @@ def test_a_class_that_a_fold_lacks_so_that_its_fit_fails_is_not_enough_data(stor
     in_train = [i for i, row in frame.iterrows() if role([row["x"], row["z"]], "cells", 0.3) == "train"]
     frame.loc[in_train[0], "y"] = "yes"
     made = declared({"2026-11-01": frame, "2026-11-02": frame_of(61)}, window=2)
-    with pytest.raises(NotEnoughData, match="'yes' has 1"):
+    with pytest.raises(NotEnoughDataError, match="'yes' has 1"):
         run(made, "2026-11-01", stores)
     assert run(made, "2026-11-02", stores).version == 1
 
 
 def test_no_test_sample_is_not_enough_data(stores):
     made = declared({"2026-11-01": frame_of(30)}, test_size=1e-6)
-    with pytest.raises(NotEnoughData, match="no sample of the window is for testing"):
+    with pytest.raises(NotEnoughDataError, match="no sample of the window is for testing"):
         run(made, "2026-11-01", stores)
 
 

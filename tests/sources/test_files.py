@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 from diurnal.data import Inspection, infer
-from diurnal.errors import BatchRefused, DeclarationError, TryAgainLater
+from diurnal.errors import BatchRejectedError, ExperimentError, TransientError
 from diurnal.runtime import Settings
 from diurnal.sources import Files, Sql, record_batches
 from diurnal.sources.encoding_guess import guess
@@ -44,8 +44,8 @@ def typed(path: Path | str, target: str = "y", **arguments: Any) -> pa.Table:
     return pa.Table.from_batches(list(inspection.observe(batches)), schema=schema.arrow)
 
 
-def refusal(path: Path | str, data: str | bytes, **arguments: Any) -> BatchRefused:
-    with pytest.raises(BatchRefused) as caught:
+def refusal(path: Path | str, data: str | bytes, **arguments: Any) -> BatchRejectedError:
+    with pytest.raises(BatchRejectedError) as caught:
         given(path, data, **arguments)
     return caught.value
 
@@ -176,7 +176,7 @@ def test_a_number_of_another_notation_is_none(tmp_path):
     batches = list(record_batches(Files(str(path), sep=";", decimal=","), DAY, {}))
     schema = infer(lambda: iter(batches), target="y", task="classification", limits=LIMITS)
     path.write_text("b;y\n1.5;u\n2,5;v\n1.50.0;u\n")
-    with pytest.raises(BatchRefused, match=r"1\.5 \[decimal=','\]\" is no number \(rows 1, 3\)"):
+    with pytest.raises(BatchRejectedError, match=r"1\.5 \[decimal=','\]\" is no number \(rows 1, 3\)"):
         list(Inspection(schema, LIMITS).read(record_batches(Files(str(path), sep=";", decimal=","), DAY, {})))
 
 
@@ -185,7 +185,7 @@ def test_groups_of_digits_end_with_three(tmp_path):
     path.write_text('a,y\n"1,234",u\n"12,34,567",v\n')
     assert typed(path, thousands=",").to_pydict() == {"a": [1234, 1234567], "y": ["u", "v"]}
     path.write_text('a,y\n"1,234",u\n"12,34",v\n')
-    with pytest.raises(BatchRefused, match="decimal-comma"):
+    with pytest.raises(BatchRejectedError, match="decimal-comma"):
         typed(path, thousands=",")
 
 
@@ -241,11 +241,11 @@ def test_times_that_come_twice_or_never_are_refused_with_their_rows(tmp_path):
     source = Files(str(path), timezone="Europe/Berlin")
     batches = list(record_batches(source, DAY, {}))
     schema = infer(lambda: iter(batches), target="y", task="classification", limits=LIMITS)
-    with pytest.raises(BatchRefused) as caught:
+    with pytest.raises(BatchRejectedError) as caught:
         list(Inspection(schema, LIMITS).read(batches))
     assert {(p.code, p.rows) for p in caught.value.problems} == {("nonexistent-time", (2,)), ("ambiguous-time", (3,))}
     pd.read_csv(path, parse_dates=["at"]).to_parquet(tmp_path / "x.parquet")
-    with pytest.raises(BatchRefused) as typed_:
+    with pytest.raises(BatchRejectedError) as typed_:
         list(record_batches(Files(f"{tmp_path}/x.parquet", timezone="Europe/Berlin"), DAY, {}))
     assert {(p.code, p.rows) for p in typed_.value.problems} == {("nonexistent-time", (2,)), ("ambiguous-time", (3,))}
 
@@ -255,11 +255,11 @@ def test_a_query_has_a_timezone_too(warehouse_url):
     source = Sql(query, "plant", timezone="America/New_York")
     (row,) = pa.Table.from_batches(record_batches(source, DAY, {"plant": warehouse_url})).to_pylist()
     assert (row["at"] - row["zoned"]).total_seconds() == 5 * 3600
-    with pytest.raises(BatchRefused, match=r"2026-03-08 02:30:00.*\(row 1\)"):
+    with pytest.raises(BatchRejectedError, match=r"2026-03-08 02:30:00.*\(row 1\)"):
         list(record_batches(Sql("SELECT timestamp '2026-03-08 02:30' AS at", "plant", "America/New_York"), DAY,
                             {"plant": warehouse_url}))  # fmt: skip
     assert repr(Sql("SELECT 1", "plant")) == "Sql(query='SELECT 1', connection='plant')"
-    with pytest.raises(DeclarationError, match="did you mean 'Europe/Berlin'"):
+    with pytest.raises(ExperimentError, match="did you mean 'Europe/Berlin'"):
         Sql("SELECT 1", "plant", timezone="Europe/Berln")
 
 
@@ -359,12 +359,12 @@ def test_what_cannot_be_read_is_refused_with_its_line(tmp_path, text, arguments,
     ids=lambda value: str(value)[:30],
 )
 def test_an_argument_that_is_not_allowed_is_refused_when_declared(arguments, words):
-    with pytest.raises(DeclarationError, match=words):
+    with pytest.raises(ExperimentError, match=words):
         Files("x.csv", **arguments)
 
 
 def test_a_call_without_a_pattern_is_refused():
-    with pytest.raises(DeclarationError, match="pattern"):
+    with pytest.raises(ExperimentError, match="pattern"):
         Files()
 
 
@@ -435,9 +435,9 @@ def test_a_relative_path_begins_in_the_project_wherever_the_process_runs(tmp_pat
     monkeypatch.chdir(tmp_path)
     for pattern in ("in/{start:%Y-%m-%d}.csv", "in/2026-*.csv"):
         assert next(iter(record_batches(Files(pattern), DAY, connections))).num_rows == 1
-        with pytest.raises(TryAgainLater):
+        with pytest.raises(TransientError):
             next(iter(record_batches(Files(pattern), DAY, {})))
-    with pytest.raises(TryAgainLater, match=r"ect/in/none\.csv"):
+    with pytest.raises(TransientError, match=r"ect/in/none\.csv"):
         next(iter(record_batches(Files("in/none.csv"), DAY, connections)))
     monkeypatch.chdir(project)
     assert next(iter(record_batches(Files("in/{start:%Y-%m-%d}.csv"), DAY, {}))).num_rows == 1

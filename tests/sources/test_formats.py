@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from diurnal.data import Inspection, infer
-from diurnal.errors import BatchRefused, ConfigurationError, DeclarationError, TryAgainLater
+from diurnal.errors import BatchRejectedError, ConfigurationError, ExperimentError, TransientError
 from diurnal.sources import Files, record_batches
 from diurnal.types import DataInterval, Limits
 from projects import Project, patients
@@ -40,10 +40,10 @@ def given(path: Path | str, **arguments: Any) -> pa.Table:
     return pa.Table.from_batches(record_batches(Files(str(path), **arguments), DAY, {}))
 
 
-def refusal(path: Path | str, **arguments: Any) -> BatchRefused:
-    with pytest.raises(BatchRefused) as caught:
+def refusal(path: Path | str, **arguments: Any) -> BatchRejectedError:
+    with pytest.raises(BatchRejectedError) as caught:
         given(path, **arguments)
-    assert caught.value.advice
+    assert caught.value.hint
     return caught.value
 
 
@@ -133,7 +133,7 @@ def test_a_zip_of_several_files_needs_the_name_of_one(tmp_path):
     refused = refusal(path, format="csv", header=None)
     assert refused.problems[0].code == "zip-file"
     assert "'adult/adult.data', 'adult/adult.names'" in str(refused)
-    assert "zip://" in str(refused.advice)
+    assert "zip://" in str(refused.hint)
     chosen = given(f"zip://adult/adult.data::{path}", header=None, skipinitialspace=True)
     assert chosen.to_pydict() == {"0": ["1"], "1": ["x"]}
     assert refusal(tmp_path / "uci.zip", format="json")
@@ -142,7 +142,7 @@ def test_a_zip_of_several_files_needs_the_name_of_one(tmp_path):
     path.write_bytes(b"PK\x03\x04" + b"\0" * 50)
     assert refusal(path, format="csv").problems[0].code == "damaged-file"
     assert refusal(f"zip://a.csv::{path}").problems[0].code == "damaged-file"
-    with pytest.raises(TryAgainLater):
+    with pytest.raises(TransientError):
         given(f"zip://a.csv::{tmp_path}/none.zip")
 
 
@@ -214,7 +214,7 @@ def test_nested_columns_of_json_may_be_left_out(tmp_path):
     path.write_text('[{"a": 1, "tags": ["x"], "y": "u"}, {"a": 2, "tags": {"k": 1}, "y": "v"}]')
     assert given(path, usecols=["a", "y"]).to_pydict() == {"a": [1, 2], "y": ["u", "v"]}
     batches = given(path).to_batches()
-    with pytest.raises(BatchRefused, match=r"tags is nested.*leave it out by drop= or usecols="):
+    with pytest.raises(BatchRejectedError, match=r"tags is nested.*leave it out by drop= or usecols="):
         infer(lambda: iter(batches), target="y", task="classification", limits=Limits())
     kept = infer(lambda: iter(batches), target="y", drop=("tags",), task="classification", limits=Limits())
     assert kept.names == ("a", "y")
@@ -486,7 +486,7 @@ def test_no_entity_of_a_spreadsheet_is_expanded(tmp_path):
             archive.writestr(name, text)
     try:
         cells = given(path, sheet_name=1)["a"].to_pylist()
-    except BatchRefused:
+    except BatchRejectedError:
         return
     assert Path("/etc/hostname").read_text().strip() not in str(cells)
     assert "bbbb" not in str(cells)
@@ -511,7 +511,7 @@ def test_without_its_library_a_spreadsheet_names_the_extra(tmp_path):
 def test_letters_of_columns_are_for_spreadsheets(tmp_path):
     (tmp_path / "x.csv").write_text("A,B\n1,2\n")
     assert given(tmp_path / "x.csv", usecols="A").to_pydict() == {"A": ["1"]}
-    with pytest.raises(DeclarationError, match="encoding= is for csv and json and jsonl"):
+    with pytest.raises(ExperimentError, match="encoding= is for csv and json and jsonl"):
         Files("x.xlsx", encoding="latin-1")
 
 

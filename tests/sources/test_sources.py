@@ -20,7 +20,13 @@ import pytest
 
 from diurnal.data import Inspection, infer
 from diurnal.data.column_names import snake_case
-from diurnal.errors import BatchRefused, ConfigurationError, DeclarationError, NotAllowed, TryAgainLater
+from diurnal.errors import (
+    BatchRejectedError,
+    ConfigurationError,
+    ExperimentError,
+    PermissionDeniedError,
+    TransientError,
+)
 from diurnal.sources import Files, SklearnDataset, Source, Sql, record_batches
 from diurnal.types import DataInterval, Limits
 
@@ -55,7 +61,7 @@ def test_record_batches_takes_frames_and_streams(given):
 
 @pytest.mark.parametrize("given", [None, 7, "rows.csv", {"a": [1]}, pd.Series([1]), [{"a": 1}]])
 def test_record_batches_refuses_what_is_no_rows(given):
-    with pytest.raises(DeclarationError, match="allowed is a frame") as refusal:
+    with pytest.raises(ExperimentError, match="allowed is a frame") as refusal:
         table(lambda interval: given)
     assert ("did you forget `return`" in str(refusal.value)) == (given is None)
 
@@ -69,7 +75,7 @@ def test_record_batches_cuts_large_pieces():
 def test_record_batches_stops_at_a_number_of_bytes():
     piece = pa.RecordBatch.from_pydict({"a": list(range(1000))})
     endless = iter(lambda: piece, None)
-    with pytest.raises(BatchRefused, match="max_bytes=100000"):
+    with pytest.raises(BatchRejectedError, match="max_bytes=100000"):
         list(record_batches(lambda interval: endless, DAY, {}, max_bytes=100_000))
 
 
@@ -105,9 +111,9 @@ def test_a_scikit_learn_dataset_keeps_its_contract(name, n_rows, labels):
 
 
 def test_a_wrong_dataset_is_refused_when_declared():
-    with pytest.raises(DeclarationError, match="did you mean 'breast_cancer'"):
+    with pytest.raises(ExperimentError, match="did you mean 'breast_cancer'"):
         SklearnDataset("brest_cancer")
-    with pytest.raises(DeclarationError, match="control character"):
+    with pytest.raises(ExperimentError, match="control character"):
         SklearnDataset("iris", label="ill\n")
     assert "Is ill" in SklearnDataset("iris", label="Is ill").read(DAY, {})
 
@@ -169,7 +175,7 @@ def test_files_read_the_files_of_an_interval_in_order(tmp_path):
 
 def test_files_that_are_not_there_yet_are_waited_for(tmp_path):
     for pattern in ("{start:%Y-%m-%d}.csv", "{start:%Y-%m-%d}-*.csv", "no-folder/{start:%Y-%m-%d}.csv"):
-        with pytest.raises(TryAgainLater, match="2026-11-23"):
+        with pytest.raises(TransientError, match="2026-11-23"):
             table(Files(f"{tmp_path}/{pattern}"))
 
 
@@ -208,7 +214,7 @@ def test_files_find_the_types_of_json_lines_in_all_of_them(tmp_path):
     ],
 )
 def test_files_are_refused_when_declared(arguments, words):
-    with pytest.raises(DeclarationError, match=words):
+    with pytest.raises(ExperimentError, match=words):
         Files(**arguments)
 
 
@@ -216,7 +222,7 @@ def test_files_are_refused_when_declared(arguments, words):
 def test_files_show_no_login(login):
     said = [repr(Files(f"ftp://{login}@127.0.0.1:1/a-{{start:%d}}.csv"))]
     for pattern in (f"ftp://{login}@127.0.0.1:1/{{stat}}.csv", f"ftp://{login}@127.0.0.1:1/a.doc"):
-        with pytest.raises(DeclarationError) as refusal:
+        with pytest.raises(ExperimentError) as refusal:
             Files(pattern)
         said.append(str(refusal.value))
     with pytest.raises(ConfigurationError) as wrong:
@@ -226,7 +232,7 @@ def test_files_show_no_login(login):
 
 
 def test_files_that_cannot_be_reached_show_no_login():
-    with pytest.raises(TryAgainLater, match=r"127\.0\.0\.1:1/a\.csv cannot be read for now") as refusal:
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:1/a\.csv cannot be read for now") as refusal:
         table(Files("ftp://bob:hunter2@127.0.0.1:1/a.csv"))
     assert "hunter2" not in str(refusal.value)
     assert repr(Files("s3://bucket/a@b/{start:%d}.csv")) == "Files('s3://bucket/a@b/{start:%d}.csv', format='csv')"
@@ -305,15 +311,15 @@ def test_sql_binds_values_and_never_writes_them_into_the_query(plant):
     [
         ("SELECT nope FROM readings", ConfigurationError, 'column "nope" does not exist'),
         ("SELECT 1 / (id - id) FROM readings", ConfigurationError, "division by zero"),
-        ("SELECT * FROM secret", NotAllowed, "permission denied"),
-        ("SELECT pg_terminate_backend(pg_backend_pid())", TryAgainLater, "terminating"),
-        ("SELECT pg_sleep(30)", TryAgainLater, "statement timeout"),
+        ("SELECT * FROM secret", PermissionDeniedError, "permission denied"),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", TransientError, "terminating"),
+        ("SELECT pg_sleep(30)", TransientError, "statement timeout"),
     ],
 )
 def test_sql_gives_the_servers_own_words(plant, query, error, words):
     with psycopg.connect(plant["plant"], autocommit=True) as connection:
         connection.execute("CREATE TABLE secret (a int)")
-        if error is NotAllowed:
+        if error is PermissionDeniedError:
             connection.execute("DROP ROLE IF EXISTS guest")
             connection.execute("CREATE ROLE guest LOGIN")
             connections = {"plant": plant["plant"].replace("diurnal@", "guest@")}
@@ -324,7 +330,7 @@ def test_sql_gives_the_servers_own_words(plant, query, error, words):
 
 
 def test_sql_tells_a_server_that_is_down_from_a_login_that_is_wrong(plant):
-    with pytest.raises(TryAgainLater, match="refused"):
+    with pytest.raises(TransientError, match="refused"):
         table(Sql("SELECT 1", "plant"), {"plant": "postgresql://me:s3cr%40t@127.0.0.1:1/x"})
     wrong = plant["plant"].replace("diurnal@", "nobody:s3cr%40t@")
     with pytest.raises(ConfigurationError) as refusal:
@@ -360,7 +366,7 @@ def test_sql_reads_other_databases(tmp_path):
 
 
 def test_sql_refuses_other_names_when_declared():
-    with pytest.raises(DeclarationError, match=r":strat.*did you mean 'start'"):
+    with pytest.raises(ExperimentError, match=r":strat.*did you mean 'start'"):
         Sql("SELECT * FROM t WHERE at >= :strat", "plant")
     with pytest.raises(ConfigurationError, match="cannot be used"):
         table(Sql("SELECT 1", "plant"), {"plant": "nosuch://x"})

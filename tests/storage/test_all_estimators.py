@@ -19,7 +19,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.discovery import all_estimators
 
-from diurnal.errors import ModelRefused
+from diurnal.errors import InvalidModelError
 from diurnal.storage.models import dumps, loads
 
 # What cannot be saved, and why.
@@ -161,7 +161,7 @@ def test_an_estimator_is_saved_and_loaded(name, kind):
         rows, model = table(name), model_of(name, kind)
         model.fit(rows, target(name, model))
         if name in UNSAVED:
-            with pytest.raises(ModelRefused, match="cannot be saved"):
+            with pytest.raises(InvalidModelError, match="cannot be saved"):
                 dumps(model)
             return
         data = dumps(model)

@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from diurnal.errors import (
-    BatchRefused,
-    PackageRefused,
+    BatchRejectedError,
+    CorruptPackageError,
     Problem,
-    Superseded,
-    TryAgainLater,
+    SupersededError,
+    TransientError,
 )
 from diurnal.types import DataInterval, Package, Run
 
@@ -61,7 +61,7 @@ def test_attempt_superseded_while_it_loads_shows_nothing(warehouse, warehouse_ur
         yield from rows(3)
         warehouse.claim(NAME, run.interval, by="a newer attempt")
 
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededError):
         warehouse.load(run, package(), COLUMNS, batches())
     assert harbours(warehouse_url) == []
     assert [load["state"] for load in warehouse.loads()] == ["loading"]
@@ -131,7 +131,7 @@ def test_load_keeps_every_kind_bit_exact(warehouse):
 
 
 def test_load_with_another_number_of_rows_is_refused(warehouse, warehouse_url):
-    with pytest.raises(PackageRefused, match=r"gives 2 rows.* with 3"):
+    with pytest.raises(CorruptPackageError, match=r"gives 2 rows.* with 3"):
         warehouse.load(claimed(warehouse), package(n_rows=3), COLUMNS, rows(2))
     assert harbours(warehouse_url) == []
 
@@ -139,9 +139,9 @@ def test_load_with_another_number_of_rows_is_refused(warehouse, warehouse_url):
 def test_load_raises_what_its_batches_raise(warehouse):
     def batches():
         yield from rows(1)
-        raise BatchRefused([Problem("changed", "the file is not what it was")])
+        raise BatchRejectedError([Problem("changed", "the file is not what it was")])
 
-    with pytest.raises(BatchRefused, match="not what it was"):
+    with pytest.raises(BatchRejectedError, match="not what it was"):
         warehouse.load(claimed(warehouse), package(), COLUMNS, batches())
 
 
@@ -164,7 +164,7 @@ def test_same_package_loaded_twice_at_once_is_one_load(warehouse, warehouse_url)
 def test_discard_unused_loads_spares_complete_and_young_ones(warehouse, warehouse_url):
     run = claimed(warehouse)
     shown = warehouse.load(run, package("first", 3), COLUMNS, rows(3))
-    with pytest.raises(PackageRefused):
+    with pytest.raises(CorruptPackageError):
         warehouse.load(run, package("broken", 9), COLUMNS, rows(3))
     assert warehouse.discard_unused_loads(timedelta(hours=1)) == 0
     assert warehouse.discard_unused_loads(timedelta(0)) == 1
@@ -192,7 +192,7 @@ def test_session_that_is_cut_can_be_tried_again(warehouse, warehouse_url, during
             cut()
             return connection.execute(sa.text("SELECT 1"))
 
-    with pytest.raises(TryAgainLater):
+    with pytest.raises(TransientError):
         work()
     warehouse.load(run, package(n_rows=3), COLUMNS, rows(3))
     assert harbours(warehouse_url) == [(1, "Brest", 3)]

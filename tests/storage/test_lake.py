@@ -12,7 +12,7 @@ import pytest
 from diurnal.data.deduplication import BUCKET_BYTES, Arrangement, arrange, settle
 from diurnal.data.merge import merged, newest
 from diurnal.data.row_hash import Roles, identities
-from diurnal.errors import BatchRefused, NotFound, PackageRefused
+from diurnal.errors import BatchRejectedError, CorruptPackageError, NotFoundError
 from diurnal.storage import lake as lake_module
 from diurnal.storage.lake import Lake, Spool, n_parts, part_of, parts_folder, write_part
 from diurnal.types import DataInterval
@@ -87,7 +87,7 @@ def test_write_drops_repeated_rows_and_counts_them(lake):
 def test_write_refuses_one_key_with_two_values(lake, tmp_path):
     rows = table()
     other = rows.slice(4, 2).set_column(1, "x", pa.array([99.0, 98.0]))
-    with pytest.raises(BatchRefused, match=r"key-conflict.*2 values of the key 'key'.*4") as refusal:
+    with pytest.raises(BatchRejectedError, match=r"key-conflict.*2 values of the key 'key'.*4") as refusal:
         write(lake, pa.concat_tables([rows, other]))
     assert refusal.value.problems[0].count == 2
     assert not list(Path(lake.root).rglob("*.parquet"))
@@ -121,7 +121,7 @@ def test_read_refuses_every_flipped_bit_of_a_page(lake):
         path.write_bytes(damaged)
         try:
             found = lake.read(package)
-        except PackageRefused:
+        except CorruptPackageError:
             continue
         assert found.equals(expected), "a flipped bit was read as other data"
 
@@ -130,10 +130,10 @@ def test_read_refuses_a_truncated_and_a_missing_package(lake):
     package, _ = write(lake, table())
     path = Path(lake.url(package.path))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(PackageRefused, match="damaged"):
+    with pytest.raises(CorruptPackageError, match="damaged"):
         lake.read(package)
     path.unlink()
-    with pytest.raises(NotFound, match="no package"):
+    with pytest.raises(NotFoundError, match="no package"):
         lake.read(package)
 
 
@@ -201,7 +201,7 @@ def test_write_of_parts_drops_repeated_rows_and_refuses_conflicts(tmp_path):
     package, arrangement = lake.write("x", "batches", DAY, both.to_batches(), rows.schema, hasher, n_rows=3_000)
     assert (package, arrangement.n_repeated) == (once, 2)
     other = pa.concat_tables([rows, rows.slice(4, 1).set_column(1, "x", pa.array([99.0]))])
-    with pytest.raises(BatchRefused, match="key-conflict"):
+    with pytest.raises(BatchRejectedError, match="key-conflict"):
         lake.write("y", "batches", DAY, other.to_batches(), rows.schema, hasher, key=("key",), n_rows=3_000)
     assert not list(Path(lake.root).glob("y/batches/*/*"))
 
@@ -250,16 +250,16 @@ def test_read_of_parts_refuses_damage_anywhere(tmp_path):
     fresh = Lake(lake.root)
     whole = parts[3].read_bytes()
     parts[3].write_bytes(parts[4].read_bytes())  # sound in itself, and not what was promised
-    with pytest.raises(PackageRefused, match="not what its name says"):
+    with pytest.raises(CorruptPackageError, match="not what its name says"):
         fresh.read(package)
     assert fresh.digest_of(package.path) not in (None, package.digest)
     parts[3].unlink()
-    with pytest.raises(NotFound, match="no package x/parts"):
+    with pytest.raises(NotFoundError, match="no package x/parts"):
         fresh.read(package)
     assert fresh.digest_of(package.path) is None
     parts[3].write_bytes(whole)
     manifest.write_bytes(manifest.read_bytes().replace(b"5000", b"5001"))
-    with pytest.raises(PackageRefused, match="damaged"):
+    with pytest.raises(CorruptPackageError, match="damaged"):
         fresh.urls(package)
 
 

@@ -21,7 +21,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from diurnal.backends.sklearn import scorer, task, tune
 from diurnal.backends.sklearn.tuning import fresh
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.storage.models import dumps, library_versions, loads
 from projects import Project, patients
 from searching import same
@@ -436,10 +436,10 @@ def test_labels_that_xgboost_refuses_are_refused_before_a_fit(subtests):
             if not refused:
                 assert set(tune(made, NUMBERS, YES).twin.predict(NUMBERS)) == {"yes", "no"}
                 continue
-            with pytest.raises(DeclarationError, match=r"takes the labels 0, 1, \.\.\. only") as caught:
+            with pytest.raises(ExperimentError, match=r"takes the labels 0, 1, \.\.\. only") as caught:
                 tune(made, NUMBERS, YES)
             assert "the target has 'no', 'yes'" in caught.value.message
-            assert "OneVsRestClassifier(XGB" in caught.value.advice
+            assert "OneVsRestClassifier(XGB" in caught.value.hint
             tune(made, NUMBERS, TWO)
 
 

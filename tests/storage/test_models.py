@@ -34,7 +34,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTran
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater, UsageError
+from diurnal.errors import ConfigurationError, InvalidModelError, PermissionDeniedError, TransientError, UsageError
 from diurnal.storage.models import Models, dumps, library_versions, loads, signature
 from diurnal.storage.models.golden_rows import refuse_other_answers
 from diurnal.types import DataInterval
@@ -139,21 +139,21 @@ def test_dumps_zeroes_the_padding_of_trees_from_elsewhere():
 def test_dumps_names_the_type_and_how_to_trust_it():
     X, y = samples()
     model = make_pipeline(FunctionTransformer(np.real_if_close), LogisticRegression()).fit(X, y)
-    with pytest.raises(ModelRefused, match="real_if_close") as refused:
+    with pytest.raises(InvalidModelError, match="real_if_close") as refused:
         dumps(model)
     named = refused.value.message.split("not allowed: ")[1].split(";")[0]
-    assert f'trusted=("{named}",)' in refused.value.advice
+    assert f'trusted=("{named}",)' in refused.value.hint
     assert loads(dumps(model, trusted=(named,)), (named,)).predict(X).tolist() == model.predict(X).tolist()
 
 
 def test_dumps_says_that_a_lambda_needs_a_name():
-    with pytest.raises(ModelRefused) as refused:
+    with pytest.raises(InvalidModelError) as refused:
         dumps(FunctionTransformer(lambda X: X).fit([[1.0]]))
-    assert "under a name of its own" in refused.value.advice
+    assert "under a name of its own" in refused.value.hint
 
 
 def test_dumps_refuses_what_cannot_be_saved():
-    with pytest.raises(ModelRefused, match="a generator cannot be saved"):
+    with pytest.raises(InvalidModelError, match="a generator cannot be saved"):
         dumps(x for x in ())
     with pytest.raises(UsageError, match="a collection of full names"):
         dumps(fitted()[0], trusted="package.module.Type")
@@ -201,7 +201,7 @@ def test_save_again_leaves_a_changed_object_as_it_is():
     model, X = fitted()
     path, _ = models.save("flowers", DAY, model, signed(model, X))
     models.fs.pipe_file(f"{models.url(path)}/model.skops", b"PK")
-    with pytest.raises(ModelRefused, match="should have the digest"):
+    with pytest.raises(InvalidModelError, match="should have the digest"):
         models.save("flowers", DAY, model, signed(model, X))
     assert models.fs.cat_file(f"{models.url(path)}/model.skops") == b"PK"
     models.delete(path)
@@ -212,7 +212,7 @@ def test_save_beside_a_changed_file_alarms(tmp_path):
     model, X = fitted()
     path, _ = models.save("flowers", DAY, model, signed(model, X))
     (tmp_path / path / "model.skops").write_bytes(b"PK")
-    with pytest.raises(ModelRefused, match="should have the digest"):
+    with pytest.raises(InvalidModelError, match="should have the digest"):
         models.save("flowers", DAY, model, signed(model, X))
 
 
@@ -284,7 +284,7 @@ def test_a_full_disk_is_for_later(tmp_path, request):
     request.addfinalizer(lambda: fault_injection.arm(None))
     fault_injection.arm("full@models.put:before")
     model, X = fitted()
-    with pytest.raises(TryAgainLater, match="No space left"):
+    with pytest.raises(TransientError, match="No space left"):
         Models(str(tmp_path)).save("flowers", DAY, model, signed(model, X))
     assert list(tmp_path.rglob("*.skops")) == []
 
@@ -293,7 +293,7 @@ def test_a_full_disk_is_for_later(tmp_path, request):
 def test_a_missing_right_is_named(tmp_path):
     tmp_path.chmod(0o500)
     model, X = fitted()
-    with pytest.raises(NotAllowed):
+    with pytest.raises(PermissionDeniedError):
         Models(str(tmp_path)).save("flowers", DAY, model, signed(model, X))
 
 
@@ -303,8 +303,8 @@ def test_load_refuses_another_scikit_learn(tmp_path):
     path, digest = models.save("flowers", DAY, model, signed(model, X))
     with pytest.raises(ConfigurationError, match=r"fitted with scikit-learn 1\.2\.3") as refused:
         models.load(path, digest, library_versions=library_versions() | {"scikit-learn": "1.2.3"})
-    assert "retrain" in refused.value.advice
-    assert refused.value.place == f"model {path}"
+    assert "retrain" in refused.value.hint
+    assert refused.value.location == f"model {path}"
 
 
 def test_signature_of_mixed_columns_survives_json():
@@ -346,5 +346,5 @@ def test_golden_numbers_may_differ_in_the_last_digits_only():
     model.coef_ = model.coef_ * (1 + 1e-12)
     refuse_other_answers(model, described)
     model.coef_ = model.coef_ * (1 + 1e-7)
-    with pytest.raises(ModelRefused, match="its predictions are"):
+    with pytest.raises(InvalidModelError, match="its predictions are"):
         refuse_other_answers(model, described)

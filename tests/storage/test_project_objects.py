@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from diurnal.errors import ConfigurationError, ModelRefused
+from diurnal.errors import ConfigurationError, InvalidModelError
 from diurnal.experiment import find
 from diurnal.pipeline.context import Day
 from diurnal.pipeline.dry_run import dry_run
@@ -119,7 +119,7 @@ def test_a_day_with_own_code_is_published_and_loaded(tmp_path, warehouse_url):
     elsewhere.mkdir()
     (elsewhere / "diurnal.toml").write_text("[diurnal]\n")
     refused = loaded(elsewhere, project)
-    assert "ModelRefused" in refused.stderr
+    assert "InvalidModelError" in refused.stderr
     assert 'load_model(..., trusted=("experiments.clinic.squared", "experiments.helpers.Ratio",))' in refused.stderr
     (elsewhere / "installed").symlink_to(project.folder)  # the other program has the code, as a library
     code = f"import sys; sys.path += [{str(project.folder)!r}, {str(project.folder / 'experiments')!r}]\n{LOAD}"
@@ -207,9 +207,9 @@ def test_a_model_may_hold_what_its_row_names_of_own_code_and_nothing_else(projec
     assert loads(data, code=known)[0].n_features_in_ == 2
     members = unpack(data)
     schema = members["schema.json"].replace(b'"__class__":"Ratio"', b'"__class__":"remove_all"')
-    with pytest.raises(ModelRefused, match=r"experiments\.helpers\.remove_all"):
+    with pytest.raises(InvalidModelError, match=r"experiments\.helpers\.remove_all"):
         loads(pack(members | {"schema.json": schema}), code=known)
-    with pytest.raises(ModelRefused, match=r"experiments\.helpers\.Ratio"):
+    with pytest.raises(InvalidModelError, match=r"experiments\.helpers\.Ratio"):
         loads(data)
 
 
@@ -221,7 +221,7 @@ def test_own_code_is_not_called_while_a_file_is_read(project, loader):
     node = {"__class__": "stop", "__module__": "experiments.helpers", "__loader__": loader, "content": []}
     if loader in ("ConstructorFromReduceNode", "LossNode"):
         node |= {"content": empty, "__reduce__": {"args": empty}}
-    with pytest.raises(ModelRefused, match=r"not allowed: experiments\.helpers\.stop"):
+    with pytest.raises(InvalidModelError, match=r"not allowed: experiments\.helpers\.stop"):
         loads(pack({"schema.json": json.dumps(node | {"protocol": 2}).encode()}), code=code)
 
 
@@ -289,23 +289,23 @@ outside = np.vectorize(outside)  # what is found under the name is another thing
     ],
 )
 def test_what_could_not_be_found_again_is_said_with_its_cure(part, said):
-    with pytest.raises(ModelRefused) as refused:
+    with pytest.raises(InvalidModelError) as refused:
         refuse_untrusted(make_pipeline(part, LogisticRegression()), code=Codebase.around(__file__))
     assert said in refused.value.message
-    assert "at the top level of the experiment's file" in refused.value.advice
+    assert "at the top level of the experiment's file" in refused.value.hint
 
 
 def test_every_reason_is_said_at_once():
     parts = [FunctionTransformer(lambda X: X), FunctionTransformer(inner()[0]), Outer.Inner()]
-    with pytest.raises(ModelRefused) as refused:
+    with pytest.raises(InvalidModelError) as refused:
         refuse_untrusted(make_pipeline(*parts))
     assert refused.value.message.count("\n  - ") == 3
     more = [FunctionTransformer(np.load), FunctionTransformer(np.save), LogisticRegression(C=(c for c in ()))]
-    with pytest.raises(ModelRefused) as refused:
+    with pytest.raises(InvalidModelError) as refused:
         refuse_untrusted(make_pipeline(*parts, *more))
     assert refused.value.message.count("\n  - ") == 4
     assert "a generator cannot be saved" in refused.value.message
-    with pytest.raises(ModelRefused) as refused:
+    with pytest.raises(InvalidModelError) as refused:
         refuse_untrusted(make_pipeline(parts[0], *more[:2]))
     assert refused.value.message.count("\n  - ") == 2
     assert "numpy.load, numpy.save" in refused.value.message

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from diurnal.errors import (
-    NotFound,
-    Superseded,
+    NotFoundError,
+    SupersededError,
     UsageError,
 )
 from diurnal.types import DataInterval, Decision, ModelFile, Package, Run
@@ -79,7 +79,7 @@ def test_stale_attempt_is_superseded(warehouse, verb):
         "publish": lambda: warehouse.publish(run, model),
         "promote": lambda: warehouse.promote(run, version, decide(True), by="a test", evidence={}),
     }[verb]
-    with pytest.raises(Superseded, match="a newer attempt"):
+    with pytest.raises(SupersededError, match="a newer attempt"):
         write()
     after = [warehouse.run(run.run_id), warehouse.packages(), warehouse.loads(), warehouse.promotions(NAME)]
     assert after == before
@@ -260,9 +260,9 @@ def test_crown_and_champion_at_a_moment(warehouse):
     assert warehouse.champion(NAME) == one
     with pytest.raises(UsageError, match="already"):
         warehouse.crown(NAME, 1, by="ada", reason="again", kind="promote")
-    with pytest.raises(NotFound, match="no version 7; there are 1, 2"):
+    with pytest.raises(NotFoundError, match="no version 7; there are 1, 2"):
         warehouse.crown(NAME, 7, by="ada", reason="?", kind="promote")
-    with pytest.raises(NotFound, match="did you mean 'tides'"):
+    with pytest.raises(NotFoundError, match="did you mean 'tides'"):
         warehouse.version("tide", 1)
 
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from diurnal.errors import (
     ConfigurationError,
-    NotAllowed,
-    TryAgainLater,
+    PermissionDeniedError,
+    TransientError,
 )
 from diurnal.storage.warehouse import Warehouse
 from diurnal.storage.warehouse.migrate import VERSIONS
@@ -74,7 +74,7 @@ def test_newer_warehouse_is_refused(warehouse, warehouse_url):
         connection.execute("UPDATE diurnal_version SET version_num = '9999'")
     with pytest.raises(ConfigurationError, match=r"9999.*newer") as caught:
         Warehouse(warehouse_url)
-    assert "upgrade" in caught.value.advice
+    assert "upgrade" in caught.value.hint
 
 
 # Trouble
@@ -100,22 +100,22 @@ def test_roles_without_password_or_rights(server, warehouse_url):
         wrong = warehouse_url.replace("diurnal@", "guarded:closesesame@")
         deadline = monotonic() + 10
         while monotonic() < deadline:  # until the server has read its rules
-            with pytest.raises((ConfigurationError, NotAllowed)) as caught:
+            with pytest.raises((ConfigurationError, PermissionDeniedError)) as caught:
                 Warehouse(wrong)
             if caught.type is ConfigurationError:
                 break
         assert caught.type is ConfigurationError
         assert "guarded" in str(caught.value)
         assert "sesame" not in str(caught.value)
-        with pytest.raises(NotAllowed, match="permission denied for schema public"):
+        with pytest.raises(PermissionDeniedError, match="permission denied for schema public"):
             Warehouse(right)
 
 
 @pytest.mark.parametrize(
     ("url", "error", "words"),
     [
-        ("postgresql://ada:opensesame@127.0.0.1:1/tides", TryAgainLater, "127.0.0.1 port 1 as ada.*refused"),
-        ("postgresql://ada:opensesame@nowhere.invalid/tides", TryAgainLater, "nowhere.invalid port 5432"),
+        ("postgresql://ada:opensesame@127.0.0.1:1/tides", TransientError, "127.0.0.1 port 1 as ada.*refused"),
+        ("postgresql://ada:opensesame@nowhere.invalid/tides", TransientError, "nowhere.invalid port 5432"),
         ("postgresql://ada:open@sesame@127.0.0.1/tides", ConfigurationError, "not one of PostgreSQL"),
         ("postgresql://ada:open/sesame@127.0.0.1/tides", ConfigurationError, "not one of PostgreSQL"),
         ("postgresql://ada:op@en/sesame@127.0.0.1:5432/tides", ConfigurationError, "not one of PostgreSQL"),
@@ -123,7 +123,7 @@ def test_roles_without_password_or_rights(server, warehouse_url):
         ("postgresql://ada:open#sesame@127.0.0.1/tides", ConfigurationError, "not one of PostgreSQL"),
         ("postgresql://ada:open?sesame@127.0.0.1/tides", ConfigurationError, "not one of PostgreSQL"),
         ("postgresql://127.0.0.1/?dbname=postgresql://ada:sesame%40h/d", ConfigurationError, "not one of PostgreSQL"),
-        ("postgresql://ada@127.0.0.1:1/tides?password=opensesame", TryAgainLater, "127.0.0.1 port 1 as ada.*refused"),
+        ("postgresql://ada@127.0.0.1:1/tides?password=opensesame", TransientError, "127.0.0.1 port 1 as ada.*refused"),
         ("postgresql+psycopg://ada:opensesame@127.0.0.1/tides", ConfigurationError, "not one of PostgreSQL"),
         ("mysql://ada:opensesame@127.0.0.1/tides", ConfigurationError, "not one of PostgreSQL"),
     ],
@@ -132,7 +132,7 @@ def test_message_says_what_is_wrong_without_the_password(url, error, words):
     with pytest.raises(error, match=words) as caught:
         Warehouse(url)
     assert "sesame" not in str(caught.value)
-    assert caught.value.advice
+    assert caught.value.hint
 
 
 def test_missing_database(server):
@@ -145,7 +145,7 @@ def test_lock_that_is_held_names_its_holder(warehouse, warehouse_url):
     hurried = warehouse_url + "&options=-c%20lock_timeout%3D200ms"
     with psycopg.connect(warehouse_url, application_name="sleeper") as holder, Warehouse(hurried) as other:
         holder.execute("SELECT 1 FROM heads FOR UPDATE")
-        with pytest.raises(TryAgainLater, match=rf"pid {holder.info.backend_pid} \(sleeper, idle in transaction\)"):
+        with pytest.raises(TransientError, match=rf"pid {holder.info.backend_pid} \(sleeper, idle in transaction\)"):
             other.claim(NAME, DAY, by="a test")
         holder.rollback()
         assert other.claim(NAME, DAY, by="a test") == 2

@@ -16,7 +16,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from diurnal.errors import ModelRefused
+from diurnal.errors import InvalidModelError
 from diurnal.storage.models.states import state_for
 
 rng = np.random.default_rng(0)
@@ -115,7 +115,7 @@ def attempt(name, booster, ask, chance):
         state["json"] = json.dumps(changed(json.loads(state["json"]), chance)).encode()
     try:
         again = kind.make(state)
-    except ModelRefused:
+    except InvalidModelError:
         return "refused"
     except Exception:  # the reader refuses the file on any
         return "failed"

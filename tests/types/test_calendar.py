@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diurnal.errors import DeclarationError, UsageError
+from diurnal.errors import ExperimentError, UsageError
 from diurnal.types.calendar import Calendar
 from diurnal.types.schedule import check_schedule
 
@@ -104,7 +104,7 @@ def test_following_finds_its_way_from_another_schedule():
 def test_bad_dates_are_refused_with_the_form_wanted(text, said):
     with pytest.raises(UsageError, match=said) as caught:
         Calendar("@daily").on(text)
-    assert "2026-11-23" in caught.value.advice
+    assert "2026-11-23" in caught.value.hint
 
 
 def test_between_refuses_dates_the_wrong_way_round():
@@ -139,7 +139,7 @@ def test_a_moment_without_a_timezone_is_refused():
     ],
 )
 def test_bad_schedules_are_refused(schedule, said):
-    with pytest.raises(DeclarationError, match=said):
+    with pytest.raises(ExperimentError, match=said):
         check_schedule(schedule)
 
 

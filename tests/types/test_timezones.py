@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_home import tell
 from diurnal import experiment
 from diurnal.cli import next_interval
-from diurnal.errors import DeclarationError, UsageError
+from diurnal.errors import ExperimentError, UsageError
 from diurnal.pipeline.context import Day
 from diurnal.pipeline.flow import run
 from diurnal.sources import Files, Sql, record_batches
@@ -48,7 +48,7 @@ from diurnal import experiment
 from diurnal.airflow import build_dag
 from diurnal.airflow.assets import partition
 from diurnal.airflow.run_interval import data_interval
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.types.schedule import PRESETS
 from diurnal.types import DataInterval, Package
 
@@ -64,7 +64,7 @@ def declared(schedule, zone):
 def told(schedule, zone, since, until):
     try:
         shop, timetable = declared(schedule, zone)
-    except DeclarationError:
+    except ExperimentError:
         shop, timetable = None, CronDataIntervalTimetable(PRESETS.get(schedule, schedule), timezone=zone)
     restriction = TimeRestriction(earliest=pendulum.instance(datetime.fromisoformat(since)), latest=None, catchup=True)
     last, rows = None, []
@@ -145,9 +145,9 @@ def test_intervals_have_no_gap_and_are_those_of_airflows_runs(schedule, zone, of
 
 @pytest.mark.parametrize(("schedule", "zone"), REFUSED)
 def test_a_schedule_that_airflow_loses_an_interval_of_is_refused(schedule, zone, of_airflow):
-    with pytest.raises(DeclarationError, match=r"where clocks change \(on 2037-\d\d-\d\d, say\)") as caught:
+    with pytest.raises(ExperimentError, match=r"where clocks change \(on 2037-\d\d-\d\d, say\)") as caught:
         declared(schedule=schedule, timezone=zone)
-    assert 'timezone="UTC"' in caught.value.advice
+    assert 'timezone="UTC"' in caught.value.hint
     right = [
         [[one.start.isoformat(), one.end.isoformat()] for one in of_ours(schedule, zone, *span)]
         == [row and row[:2] for row in of_airflow[schedule, zone, *span]]
@@ -169,7 +169,7 @@ def test_intervals_of_any_timezone_cut_time_without_gaps(zone, schedule, moment,
         moment = changed[near] + timedelta(seconds=moment.timestamp() % 7200 - 3600)
     try:
         calendar = declared(schedule=schedule, timezone=zone).calendar
-    except DeclarationError:
+    except ExperimentError:
         return
     interval = calendar.containing(moment)
     assert interval.start <= moment < interval.end
@@ -207,7 +207,7 @@ def test_a_schedule_that_no_change_touches_is_taken(zone, schedule):
 
 
 def test_a_timezone_that_is_none_is_refused_with_the_nearest():
-    with pytest.raises(DeclarationError, match=r"no such timezone.*America/New_York"):
+    with pytest.raises(ExperimentError, match=r"no such timezone.*America/New_York"):
         declared(timezone="America/NewYork")
 
 
@@ -329,7 +329,7 @@ def test_a_changed_timezone_makes_no_row_count_twice(project):
     for overlapping in ("2026-03-28", "2026-03-29"):
         with pytest.raises(UsageError, match=r"overlaps 2026-03-28T01:00:00\+01:00/.*count twice") as caught:
             carry_out(local.on(overlapping))
-        assert "--next" in caught.value.advice
+        assert "--next" in caught.value.hint
     assert len(stores.warehouse.window("clinic", local.on("2026-03-30"))) == 1
     assert str(next_interval.following(project.experiment(), stores)) == "2026-03-30"
     assert carry_out(local.on("2026-03-30")).promoted

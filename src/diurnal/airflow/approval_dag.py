@@ -134,7 +134,7 @@ def _number(experiment: str, context: Any) -> int:
         said = "no model version" if number is None else f"the model version {number!r}, which is no whole number"
         raise UsageError(
             f"{origin} names {said}",
-            advice=f'trigger this Dag with the configuration {{"version": 3}}, or create the event with that as extra; '
+            hint=f'trigger this Dag with the configuration {{"version": 3}}, or create the event with that as extra; '
             f"`diurnal models {experiment}` lists the versions",
         )
     return number

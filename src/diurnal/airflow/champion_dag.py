@@ -92,7 +92,7 @@ class Change(ExperimentTask):
             if version is None and kind == "promote":
                 raise UsageError(
                     "this run names no version to promote",
-                    advice=f"fill in the version; `diurnal models {name}` lists them",
+                    hint=f"fill in the version; `diurnal models {name}` lists them",
                 )
             version = version or manual_promotion.predecessor(stores.warehouse, name)
             manual_promotion.try_out(stores, name, version)

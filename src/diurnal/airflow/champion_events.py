@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from diurnal.errors import ConfigurationError, DiurnalError, TryAgainLater
+from diurnal.errors import ConfigurationError, DiurnalError, TransientError
 
 if TYPE_CHECKING:
     from diurnal.airflow.local.rest_client import Client
@@ -80,7 +80,7 @@ def _address(uri: str) -> tuple[str, str, str]:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(
             f"the connection {CONNECTION!r} is no address of an Airflow",
-            advice="write it as https://user:password@airflow.example",
+            hint="write it as https://user:password@airflow.example",
         )
     path = parts.path.rstrip("/")
     scheme, path = (path[1:], "") if path in ("/http", "/https") else (parts.scheme, path)
@@ -119,5 +119,5 @@ def _asked(answer: tuple[int, Any]) -> Any:
     status, content = answer
     if status not in (200, 201):
         detail = content.get("detail") if isinstance(content, dict) else content
-        raise TryAgainLater(f"it answers {status}: {detail}")
+        raise TransientError(f"it answers {status}: {detail}")
     return content

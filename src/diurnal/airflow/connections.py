@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from diurnal.errors import ConfigurationError, TryAgainLater
+from diurnal.errors import ConfigurationError, TransientError
 from diurnal.runtime import Settings
 from diurnal.runtime.connection_uris import spark_master, uri
 from diurnal.storage.stores import embedded_server
@@ -45,7 +45,7 @@ class AirflowConnections(Mapping[str, str]):
         try:
             return self._declared[connection]
         except ConfigurationError as error:
-            error.advice = f"make it in Airflow (Admin, Connections, id {connection!r}), or {error.advice}"
+            error.hint = f"make it in Airflow (Admin, Connections, id {connection!r}), or {error.hint}"
             raise
 
     def __contains__(self, connection: object) -> bool:
@@ -63,7 +63,7 @@ def find(connection: str) -> str | None:
 
     Raises
     ------
-    TryAgainLater
+    TransientError
         If Airflow cannot say. It must not pass for "there is none": the run would go to another warehouse.
     ConfigurationError
         If it is not one that can be written as a URI.
@@ -102,9 +102,9 @@ def _refuse_doubt(connection: str) -> None:
         return
     reply = comms.send(GetConnection(conn_id=connection))
     if isinstance(reply, ErrorResponse) and reply.error != ErrorType.CONNECTION_NOT_FOUND:
-        raise TryAgainLater(
+        raise TransientError(
             f"Airflow cannot say whether it has a connection {connection!r}: {reply.error.value}",
-            advice="see whether its API server is up, then run it again",
+            hint="see whether its API server is up, then run it again",
         )
 
 
@@ -143,7 +143,7 @@ def _with_warehouse(settings: Settings) -> Settings:
     if not found.startswith("postgresql://"):
         raise ConfigurationError(
             f"the Airflow connection {WAREHOUSE!r} is a {found.partition('://')[0]}; the warehouse is a PostgreSQL",
-            advice="give it the type postgres",
+            hint="give it the type postgres",
         )
     origins = {**settings.origins, "warehouse": f"the Airflow connection {WAREHOUSE!r}"}
     return replace(settings, warehouse=found, origins=origins)

@@ -26,7 +26,7 @@ from airflow.sdk import (
 from diurnal.airflow import assets
 from diurnal.airflow.dag_docs import doc_of
 from diurnal.airflow.operators import CutShards, Promote, ScoreShard, Step, Storage, last_word
-from diurnal.errors import DeclarationError, nearest
+from diurnal.errors import ExperimentError, did_you_mean
 from diurnal.experiment import Experiment, find
 from diurnal.pipeline import flow
 from diurnal.runtime import Settings
@@ -39,13 +39,13 @@ _GROUPS = {"split": _PREPARE, "save_batch": _PREPARE, "tune": _TUNING, "record":
 _SHARDS = ("cut_shards", "score_shard")
 # What no other try will mend. By their names: whatever else goes wrong is tried again.
 _FINAL = (
-    "BatchRefused",
-    "CodeChanged",
+    "BatchRejectedError",
+    "CodeChangedError",
     "ConfigurationError",
-    "DeclarationError",
-    "ModelRefused",
-    "NotAllowed",
-    "PackageRefused",
+    "ExperimentError",
+    "InvalidModelError",
+    "PermissionDeniedError",
+    "CorruptPackageError",
     "UsageError",
 )
 _PARAMS = {"batch": "which batch a run is about", "force": "whether a run makes one more result"}
@@ -96,11 +96,11 @@ def build_dag(
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If the experiment is broken, or an argument is not allowed: Airflow shows it as the file's import error.
     ConfigurationError
         If steps shall be submitted and Airflow's provider for Spark is not installed.
-    NotFound
+    NotFoundError
         If there is no such experiment.
     """
     if isinstance(experiment, str):
@@ -147,34 +147,34 @@ def _named(reference: str, dag_file: str) -> Experiment:
 
 def _check(experiment: object, per_step: Mapping[str, Any], words: Mapping[str, Any], *, cuts: bool) -> None:
     if not isinstance(experiment, Experiment):
-        raise DeclarationError(
+        raise ExperimentError(
             f"build_dag takes an experiment or the name of one, not a {type(experiment).__name__}",
-            advice="put @experiment(...) above the function, and give build_dag the function",
+            hint="put @experiment(...) above the function, and give build_dag the function",
         )
     known = ["storage", *flow.names(), *(_SHARDS if cuts and experiment.tuning_tasks > 1 else ())]
     for name in per_step:
         if name not in known:
-            raise DeclarationError(
-                f"there is no step {name!r}{nearest(name, known)}", advice=f"the steps are {', '.join(known)}"
-            ).at(f"the Dag of {experiment.name}")
+            raise ExperimentError(
+                f"there is no step {name!r}{did_you_mean(name, known)}", hint=f"the steps are {', '.join(known)}"
+            ).add_location(f"the Dag of {experiment.name}")
         if taken := [word for word in _OURS if word in per_step[name]]:
-            raise DeclarationError(
-                f"per_step of {name} has {taken[0]!r}, which the step says itself", advice="leave it out"
-            ).at(f"the Dag of {experiment.name}")
+            raise ExperimentError(
+                f"per_step of {name} has {taken[0]!r}, which the step says itself", hint="leave it out"
+            ).add_location(f"the Dag of {experiment.name}")
     for name in _PARAMS.keys() & (words.get("params") or {}).keys():
-        raise DeclarationError(
-            f"params has {name!r}, which says {_PARAMS[name]}", advice="give your parameter another name"
-        ).at(f"the Dag of {experiment.name}")
+        raise ExperimentError(
+            f"params has {name!r}, which says {_PARAMS[name]}", hint="give your parameter another name"
+        ).add_location(f"the Dag of {experiment.name}")
     if isinstance(words.get("tags"), str):
-        raise DeclarationError(
-            f"tags={words['tags']!r} is a text; Airflow takes a list of them", advice=f"write tags=[{words['tags']!r}]"
-        ).at(f"the Dag of {experiment.name}")
+        raise ExperimentError(
+            f"tags={words['tags']!r} is a text; Airflow takes a list of them", hint=f"write tags=[{words['tags']!r}]"
+        ).add_location(f"the Dag of {experiment.name}")
     for name in ("schedule", "start_date"):
         if name in words:
-            raise DeclarationError(
+            raise ExperimentError(
                 f"{name} says which batches there are, so it belongs to the experiment, not to its Dag",
-                advice=f"write @experiment({name}=...) in {experiment.place}",
-            ).at(f"the Dag of {experiment.name}")
+                hint=f"write @experiment({name}=...) in {experiment.place}",
+            ).add_location(f"the Dag of {experiment.name}")
 
 
 def _for_dag(experiment: Experiment, dag_id: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 
 _CPU = re.compile(r"\d+m|\d+(\.\d+)?")
 _MEMORY = re.compile(r"\d+(\.\d+)?[KMGT]i")
@@ -32,12 +32,12 @@ def pod(*, cpu: float | str, memory: str) -> dict[str, Any]:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If Kubernetes would refuse the number, which it would say only when the step begins.
     """
     for name, given, form, like in (("cpu", cpu, _CPU, "4 or '500m'"), ("memory", memory, _MEMORY, "'8Gi' or '768Mi'")):
         if not form.fullmatch(str(given)):
-            raise DeclarationError(f"{name} is {given!r}, which is no size of a pod", advice=f"write {name}={like}")
+            raise ExperimentError(f"{name} is {given!r}, which is no size of a pod", hint=f"write {name}={like}")
     try:
         from kubernetes.client import models
     except ModuleNotFoundError:

@@ -16,7 +16,7 @@ from airflow.sdk import BaseOperator
 
 from diurnal.airflow import assets
 from diurnal.airflow.extra_links import ChampionLink
-from diurnal.errors import DiurnalError, NotEnoughData, Superseded
+from diurnal.errors import DiurnalError, NotEnoughDataError, SupersededError
 from diurnal.experiment import Experiment
 from diurnal.pipeline import flow
 
@@ -58,11 +58,11 @@ class ExperimentTask(BaseOperator):
             except AirflowSkipException as skip:
                 self.log.info(f"skipped: {skip}")  # Airflow's own line does not say why
                 raise
-            except (NotEnoughData, Superseded) as error:
-                self.log.warning(str(error.at(place)))
+            except (NotEnoughDataError, SupersededError) as error:
+                self.log.warning(str(error.add_location(place)))
                 raise AirflowSkipException(str(error)) from None
             except DiurnalError as error:
-                raise error.at(place).with_traceback(None) from None
+                raise error.add_location(place).with_traceback(None) from None
 
     def work(self, context: Any) -> Any:
         """Do what this kind of task is for."""
@@ -82,8 +82,8 @@ class Storage(ExperimentTask):
         with day_of(self.experiment, context) as day:
             flow.refuse_early(self.experiment, day.interval)
             # The clock only refuses here; it never chooses.
-            flow.refuse_future(day, datetime.now(UTC), advice="wait for it: its data cannot be complete")
-            with flow.at(day, self.task_id), day.stores.lake.workspace():
+            flow.refuse_future(day, datetime.now(UTC), hint="wait for it: its data cannot be complete")
+            with flow.error_context(day, self.task_id), day.stores.lake.workspace():
                 day.stores.models.fs.makedirs(day.stores.models.root, exist_ok=True)
             ready = {
                 "data_interval": str(day.interval),
@@ -133,7 +133,7 @@ class Step(ExperimentTask):
         first = travelled[0] if travelled else None
         if isinstance(first, dict) and first.get("finished") and self.step not in flow.MENDING:
             raise AirflowSkipException(f"{first['run']['run_id']} is finished already: nothing is to be done")
-        with day_of(self.experiment, context) as day, flow.at(day, self.step):
+        with day_of(self.experiment, context) as day, flow.error_context(day, self.step):
             given = unpacked(function, travelled, day.stores.models)
             result = function(day, *given)
             result_log.tell(self.step, given, result)

@@ -33,11 +33,11 @@ def data_interval(experiment: Experiment, run: Any) -> DataInterval:
     named = (run.conf or {}).get("batch") or getattr(run, "partition_key", None)
     if named is not None:
         if not isinstance(named, str):
-            raise UsageError(f"the batch {named!r} of the run {run.run_id} is no text", advice=_ADVICE)
+            raise UsageError(f"the batch {named!r} of the run {run.run_id} is no text", hint=_ADVICE)
         return experiment.calendar.on(named)
     end: datetime | None = run.data_interval_end
     if end is None:
-        raise UsageError(f"the run {run.run_id} has no data interval, so there is no batch to fetch", advice=_ADVICE)
+        raise UsageError(f"the run {run.run_id} has no data interval, so there is no batch to fetch", hint=_ADVICE)
     # For a cron schedule this is Airflow's own data interval. A run by hand of a timedelta has one that is cut at the
     # moment of the click, and one without a schedule has an empty one: both get the last that was complete by then.
     return experiment.calendar.last_complete(end)
@@ -55,6 +55,6 @@ def is_forced(run: Any) -> bool:
     if not isinstance(force, bool):
         raise UsageError(
             f"force={force!r} in the configuration of the run {run.run_id} is neither true nor false",
-            advice='write {"force": true}, or leave it out',
+            hint='write {"force": true}, or leave it out',
         )
     return force

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal.airflow.connections import SPARK
 from diurnal.airflow.operators import Step
-from diurnal.errors import ConfigurationError, DeclarationError, TryAgainLater
+from diurnal.errors import ConfigurationError, ExperimentError, TransientError
 from diurnal.runtime.connection_uris import PREFIX
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ def submitted(experiment: str, words: Mapping[str, Any]) -> Callable[..., Submit
     ------
     ConfigurationError
         If the provider is not installed.
-    DeclarationError
+    ExperimentError
         If a word is given that the steps say themselves.
     """
     if find_spec("airflow.providers.apache") is None or find_spec("airflow.providers.apache.spark") is None:
         raise ConfigurationError(
             "spark_submit needs Airflow's provider for Spark, which is not installed",
-            advice="pip install 'diurnal[airflow-spark]'",
-        ).at(f"the Dag of {experiment}")
+            hint="pip install 'diurnal[airflow-spark]'",
+        ).add_location(f"the Dag of {experiment}")
     _refuse_ours("spark_submit", words, experiment)
 
     def make(**more: Any) -> SubmittedStep:
@@ -86,10 +86,10 @@ def submitted(experiment: str, words: Mapping[str, Any]) -> Callable[..., Submit
 def _refuse_ours(origin: str, words: Mapping[str, Any], experiment: str) -> None:
     for name in OURS:
         if name in words:
-            raise DeclarationError(
+            raise ExperimentError(
                 f"{origin} has {name}={words[name]!r}, which the steps say themselves",
-                advice="leave it out; where Spark is, the connection diurnal_spark or DIURNAL_SPARK says",
-            ).at(f"the Dag of {experiment}")
+                hint="leave it out; where Spark is, the connection diurnal_spark or DIURNAL_SPARK says",
+            ).add_location(f"the Dag of {experiment}")
 
 
 class SubmittedStep(Step):
@@ -188,30 +188,30 @@ def _unanswered(failed: Exception | None) -> Exception:
     if isinstance(failed, FileNotFoundError):
         return ConfigurationError(
             f"{failed.filename or 'spark-submit'} is not on the PATH of this worker",
-            advice="pip install 'diurnal[airflow-spark]', or say spark_submit={'spark_binary': ...}",
+            hint="pip install 'diurnal[airflow-spark]', or say spark_submit={'spark_binary': ...}",
         )
     if _NO_JAVA.search(said):
         return ConfigurationError(
             "spark-submit needs Java 17 or newer, and it could not be started here (what it said is above)",
-            advice="install a JDK, such as openjdk-17-jre-headless, and set JAVA_HOME to it if java is not on the PATH",
+            hint="install a JDK, such as openjdk-17-jre-headless, and set JAVA_HOME to it if java is not on the PATH",
         )
     if wrong := _NO_MASTER.search(said):
         line = next(line for line in said.splitlines() if wrong[0] in line)
         return ConfigurationError(
             f"spark-submit refuses what it is told: {line.strip()[:300]}",
-            advice=_CORRECT,
+            hint=_CORRECT,
         )
     if isinstance(failed, NameError):  # the provider imports Kubernetes' client only where it is
         return ConfigurationError(
             f"Airflow's provider for Spark lacks a library for this master: {said}",
-            advice="for Kubernetes: pip install apache-airflow-providers-cncf-kubernetes",
+            hint="for Kubernetes: pip install apache-airflow-providers-cncf-kubernetes",
         )
     if isinstance(failed, ValueError):
-        return ConfigurationError(f"SparkSubmitOperator refuses what it is told: {said[:300]}", advice=_CORRECT)
+        return ConfigurationError(f"SparkSubmitOperator refuses what it is told: {said[:300]}", hint=_CORRECT)
     why = "" if said.startswith("Cannot execute") else said.partition("\n")[0][:300]
-    return TryAgainLater(
+    return TransientError(
         f"the driver came to an end without an answer (what it said is above){why and ': '}{why}",
-        advice="see whether it was killed, for memory most often (driver_memory), or whether it reaches the lake",
+        hint="see whether it was killed, for memory most often (driver_memory), or whether it reaches the lake",
     )
 
 

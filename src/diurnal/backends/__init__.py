@@ -9,7 +9,7 @@ from functools import singledispatch
 from typing import Any
 
 from diurnal.backends.protocol import Backend, BroughtIn, Data, Reader, Scores, Task, Tuned
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.storage.models import is_of_spark
 
 __all__ = ["Backend", "BroughtIn", "Data", "Reader", "Scores", "Task", "Tuned", "backend_of"]
@@ -21,7 +21,7 @@ def backend_of(made: Any) -> Backend:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If it is of pyspark, and nothing that can be fitted or asked.
     """
     if not is_of_spark(made):
@@ -31,8 +31,8 @@ def backend_of(made: Any) -> Backend:
     import diurnal.backends.spark  # noqa: F401 - makes pyspark's types known here
 
     if backend_of.dispatch(type(made)) is backend_of.dispatch(object):
-        raise DeclarationError(
+        raise ExperimentError(
             f"a {type(made).__name__} of pyspark can be neither fitted nor asked",
-            advice="return a CrossValidator, a TrainValidationSplit, a Pipeline or an estimator of pyspark.ml",
+            hint="return a CrossValidator, a TrainValidationSplit, a Pipeline or an estimator of pyspark.ml",
         )
     return backend_of(made)

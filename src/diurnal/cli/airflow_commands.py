@@ -108,7 +108,7 @@ def _interval(experiment: Experiment, settings: Settings, date: str | None) -> D
         chosen = experiment.calendar.on(date)
         # The clock is read here, at the edge: to refuse what Airflow would not begin.
         if chosen.end > datetime.now(UTC):
-            raise UsageError(f"{chosen} is not over, and Airflow begins no run before", advice="give an earlier --date")
+            raise UsageError(f"{chosen} is not over, and Airflow begins no run before", hint="give an earlier --date")
     flow.refuse_early(experiment, chosen)
     return chosen
 

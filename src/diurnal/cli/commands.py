@@ -122,7 +122,7 @@ def check(name: str, data: bool, date: str | None, json_: bool) -> None:
     from diurnal.pipeline import check
 
     if date and not data:
-        raise UsageError("--date says which batch --data fetches", advice="add --data, or leave --date out")
+        raise UsageError("--date says which batch --data fetches", hint="add --data, or leave --date out")
     experiment, settings = _find(name), _settings()
     report, faults, experiment = check.check_all(experiment, settings.connections())
     if faults and not data:
@@ -149,7 +149,7 @@ def run(name: str, date: str | None, next_: bool, force: bool, allow_future: boo
     """Carry out one day: fetch, split, tune, evaluate, record, refit, publish, promote."""
     from diurnal.cli import intervals_and_runs, next_interval, output
     from diurnal.cli.progress import progress
-    from diurnal.errors import NotEnoughData
+    from diurnal.errors import NotEnoughDataError
 
     experiment = _find(name)
     options = {"force": force, "allow_future": allow_future}
@@ -159,7 +159,7 @@ def run(name: str, date: str | None, next_: bool, force: bool, allow_future: boo
             try:
                 with progress([interval], json_) as watch:
                     outcome = intervals_and_runs.carry_out(experiment, interval, stores, watch, **options)
-            except NotEnoughData as lacking:
+            except NotEnoughDataError as lacking:
                 output.not_enough(interval, lacking, json_)
                 interval = next_interval.first_without_result(experiment, stores) if next_ else None
             else:

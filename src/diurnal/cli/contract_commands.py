@@ -53,7 +53,7 @@ def show(name: str, version: int | None, json_: bool) -> None:
         rows = _rows(settings, stores, name)
     numbers = [row["version"] for row in rows]
     if version is not None and version not in numbers:
-        raise UsageError(f"the contract of {name} has no version {version}", advice=f"there are {numbers}")
+        raise UsageError(f"the contract of {name} has no version {version}", hint=f"there are {numbers}")
     row = rows[-1] if version is None else rows[numbers.index(version)]
     head, columns = _described(row)
     if json_:
@@ -79,7 +79,7 @@ def diff(name: str, date: str | None, file: str | None, renames: tuple[str, ...]
     from diurnal.pipeline import contract_acceptance
 
     if date and file:
-        raise UsageError("--date and --file exclude each other", advice="give one of them")
+        raise UsageError("--date and --file exclude each other", hint="give one of them")
     experiment = _find(name)
     with _opened(create=False) as (settings, stores):
         batches = None if file is None else lambda: intervals_and_runs.rows(file, settings, experiment.name)
@@ -101,7 +101,7 @@ def accept(name: str, date: str, renames: tuple[str, ...], why: str, json_: bool
     from diurnal.pipeline import contract_acceptance
 
     if not why.strip():
-        raise UsageError("--why is empty", advice="say why the contract changes: it is kept in its history")
+        raise UsageError("--why is empty", hint="say why the contract changes: it is kept in its history")
     experiment = _find(name)
     with _opened() as (_, stores):
         day = _day(experiment, stores, date)
@@ -137,7 +137,7 @@ def _rows(settings: Settings, stores: Stores, name: str) -> list[dict[str, Any]]
     known = intervals_and_runs.known(stores, settings, name)
     rows = stores.warehouse.contracts(known)
     if not rows:
-        raise UsageError(f"{known} has no contract yet: its first batch fixes it", advice=f"diurnal run {known}")
+        raise UsageError(f"{known} has no contract yet: its first batch fixes it", hint=f"diurnal run {known}")
     return rows
 
 
@@ -201,7 +201,7 @@ def _pairs(renames: tuple[str, ...]) -> dict[str, str]:
     for text in renames:
         old, equals, new = text.partition("=")
         if not (old and equals and new) or old in found or new in found.values():
-            raise UsageError(f"--rename {text!r} does not name one column anew", advice="write --rename OLD=NEW")
+            raise UsageError(f"--rename {text!r} does not name one column anew", hint="write --rename OLD=NEW")
         found[old] = new
     return found
 

@@ -32,7 +32,7 @@ def name_for(path: str, name: str | None) -> str:
         raise UsageError(
             f"{name!r} cannot name an experiment; allowed are up to 50 small letters, digits and _, a letter first, "
             "and no keyword of Python",
-            advice="give one, as in --name churn",
+            hint="give one, as in --name churn",
         )
     return name
 
@@ -97,5 +97,5 @@ def refuse_taken(paths: Iterable[Path]) -> None:
     if taken:
         raise UsageError(
             f"{taken} already there, and init overwrites nothing",
-            advice="choose another folder, or another --name; --force overwrites",
+            hint="choose another folder, or another --name; --force overwrites",
         )

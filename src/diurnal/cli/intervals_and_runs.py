@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal.cli import next_interval
 from diurnal.errors import (
-    BatchRefused,
+    BatchRejectedError,
     ConfigurationError,
-    DeclarationError,
     DiurnalError,
-    NotEnoughData,
-    NotFound,
-    Superseded,
+    ExperimentError,
+    NotEnoughDataError,
+    NotFoundError,
+    SupersededError,
     UsageError,
-    nearest,
+    did_you_mean,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ Done = list[tuple["DataInterval", "Outcome | None", DiurnalError | None]]
 def interval(experiment: Experiment, stores: Stores, date: str | None, *, next_: bool) -> DataInterval:
     """Choose the data interval: that of a date, the first without a result, or the last complete one."""
     if date and next_:
-        raise UsageError("--date and --next exclude each other", advice="give one of them")
+        raise UsageError("--date and --next exclude each other", hint="give one of them")
     if date:
         return experiment.calendar.on(date)
     return next_interval.following(experiment, stores) if next_ else next_interval.last_complete(experiment)
@@ -83,7 +83,7 @@ def backfill(
         try:
             outcome = carry_out(experiment, one, stores, watch, force=force, allow_future=allow_future)
             done.append((one, outcome, None))
-        except (BatchRefused, NotEnoughData, Superseded) as error:
+        except (BatchRejectedError, NotEnoughDataError, SupersededError) as error:
             done.append((one, None, error))
     return done
 
@@ -126,7 +126,7 @@ def _declared(settings: Settings, name: str) -> Experiment | None:
 
     try:
         return find(name, settings.experiments)
-    except (NotFound, DeclarationError):
+    except (NotFoundError, ExperimentError):
         return None
 
 
@@ -190,7 +190,7 @@ def warehouse(settings: Settings, deed: str) -> str:
     if server is None:
         raise ConfigurationError(
             f"the warehouse is {_shown(settings.warehouse)}; only the embedded one is started and stopped here",
-            advice="leave DIURNAL_WAREHOUSE unset for the embedded one",
+            hint="leave DIURNAL_WAREHOUSE unset for the embedded one",
         )
     if deed == "start":
         return f"{server.start(keep=True)}\nIt runs until `diurnal warehouse stop`."
@@ -223,9 +223,9 @@ def known(stores: Stores, settings: Settings, reference: str) -> str:
         kept |= set(discover(settings.experiments)[0])
     if name not in kept:
         listed = ", ".join(sorted(kept)) or "none"
-        raise NotFound(
-            f"there is no experiment {name!r}; there are: {listed}{nearest(name, kept)}",
-            advice="`diurnal list` shows those of this project",
+        raise NotFoundError(
+            f"there is no experiment {name!r}; there are: {listed}{did_you_mean(name, kept)}",
+            hint="`diurnal list` shows those of this project",
         )
     return name
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diurnal.cli import intervals_and_runs
-from diurnal.errors import BatchRefused, DiurnalError, NotEnoughData, Superseded
+from diurnal.errors import BatchRejectedError, DiurnalError, NotEnoughDataError, SupersededError
 
 if TYPE_CHECKING:
     from diurnal.pipeline.flow import Outcome
@@ -36,9 +36,9 @@ RUN_COLUMNS = [
 MODEL_COLUMNS = ["version", "champion", "data_interval_start", "run_id", "digest", "path"]
 _STATES = ("done", "already done", "refused", "not enough data", "superseded")
 _MISSED: dict[type[DiurnalError], str] = {
-    BatchRefused: "refused",
-    NotEnoughData: "not enough data",
-    Superseded: "superseded",
+    BatchRejectedError: "refused",
+    NotEnoughDataError: "not enough data",
+    SupersededError: "superseded",
 }
 _LONG = ("best_params", "reason", "description", "run_id", "digest", "path", "name", "removed")
 PROMOTION_COLUMNS = ["seq", "version", "kind", "promoted_at", "promoted_by", "reason"]
@@ -88,7 +88,7 @@ def report(values: dict[str, Any], json_: bool) -> None:
 
 def checked(values: dict[str, Any], faults: Sequence[DiurnalError], json_: bool) -> None:
     """Print what a check found: what the experiment is, and each fault with its cure."""
-    listed = [{"place": fault.place, "message": fault.message, "advice": fault.advice} for fault in faults]
+    listed = [{"location": fault.location, "message": fault.message, "hint": fault.hint} for fault in faults]
     if json_:
         report(values | {"faults": listed}, json_)
         return
@@ -144,7 +144,7 @@ def replayed(found: Replay, json_: bool) -> None:
             rows([vars(one) for one in listed], False, ["what", "recorded", "replayed"])
 
 
-def not_enough(interval: DataInterval, lacking: NotEnoughData, json_: bool) -> None:
+def not_enough(interval: DataInterval, lacking: NotEnoughDataError, json_: bool) -> None:
     """Print that a run ended without a result, as its window is too small."""
     if json_:
         row = {"state": "not enough data", "data_interval_start": interval.local.start, "reason": lacking.message}

@@ -21,9 +21,9 @@ def check(output: str | None) -> None:
     if output is None:
         return
     if not output.endswith((".csv", ".parquet", ".pq")):
-        raise UsageError(f"predictions are written as .csv or .parquet, not to {output}", advice="name the file so")
+        raise UsageError(f"predictions are written as .csv or .parquet, not to {output}", hint="name the file so")
     if not Path(output).absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {Path(output).absolute().parent}", advice="make it first")
+        raise UsageError(f"there is no folder {Path(output).absolute().parent}", hint="make it first")
 
 
 def tables(chunks: Iterator[pa.Table], output: str | None) -> None:

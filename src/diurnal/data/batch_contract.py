@@ -12,7 +12,7 @@ from diurnal.data.contract_changes import Change
 from diurnal.data.contract_versions import Contract, widened
 from diurnal.data.schema import Schema
 from diurnal.data.version_reader import read_through
-from diurnal.errors import BatchRefused
+from diurnal.errors import BatchRejectedError
 from diurnal.types import Limits
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _new_columns(newest: Schema, found: Schema) -> list[Change]:
     new = [change for change in changing.of_columns(newest, found, {}) if change.change == "new-column"]
     problems = list(changing.refused_names(newest, new))
     if problems:
-        raise BatchRefused(problems, advice="correct the source, and run the data interval again")
+        raise BatchRejectedError(problems, hint="correct the source, and run the data interval again")
     return new
 
 

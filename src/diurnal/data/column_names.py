@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from diurnal.errors import Problem, nearest
+from diurnal.errors import Problem, did_you_mean
 
 LONGEST = 63  # bytes of the names that snake_case makes
 
@@ -65,7 +65,7 @@ def missing(wanted: Sequence[str], came: Sequence[str], word: str = "column") ->
     return [
         Problem(
             "missing-column",
-            f"the {word} {name!r} is missing; what came is {listed(came)}{nearest(name, strangers)}",
+            f"the {word} {name!r} is missing; what came is {listed(came)}{did_you_mean(name, strangers)}",
             name,
         )
         for name in wanted
@@ -76,7 +76,7 @@ def missing(wanted: Sequence[str], came: Sequence[str], word: str = "column") ->
 def unknown(wanted: Sequence[str], came: Sequence[str]) -> list[Problem]:
     """Find columns that came and that the schema does not know."""
     return [
-        Problem("extra-column", f"the column {_shown(name)} is not in the schema{nearest(name, wanted)}", name)
+        Problem("extra-column", f"the column {_shown(name)} is not in the schema{did_you_mean(name, wanted)}", name)
         for name in dict.fromkeys(came)
         if name not in wanted
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import BatchRefused, Problem
+from diurnal.errors import BatchRejectedError, Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +21,7 @@ def satisfying(batches: Iterable[pa.RecordBatch], checks: Any) -> Iterator[pa.Re
                 if type(error).__name__ not in ("SchemaErrors", "SchemaError"):
                     raise
                 cases = error.failure_cases  # type: ignore[attr-defined]  # pandera's, which is optional
-                raise BatchRefused(
+                raise BatchRejectedError(
                     [
                         Problem("check-failed", f"{row['column']}: {row['check']} fails for {row['failure_case']!r}")
                         for row in cases.head(20).to_dict("records")

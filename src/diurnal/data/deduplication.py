@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import BatchRefused, Problem
+from diurnal.errors import BatchRejectedError, Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,15 +63,15 @@ class Arrangement:
         self.conflicts = [*self.conflicts, *other.conflicts][:20]
 
     def refuse_conflicts(self) -> None:
-        """Raise BatchRefused if rows with one key differ."""
+        """Raise BatchRejectedError if rows with one key differ."""
         if self.n_conflicts:
             listed = ", ".join(self.conflicts)
             more = f" and {self.n_conflicts - len(self.conflicts)} more" if self.n_conflicts > 20 else ""
             key = ", ".join(self.key)
             what = f"{self.n_conflicts} values of the key {key!r} come with rows that differ: {listed}{more}"
-            raise BatchRefused(
+            raise BatchRejectedError(
                 [Problem("key-conflict", what, column=key, count=self.n_conflicts)],
-                advice="let the source give one row for each key, or declare a key that tells the rows apart",
+                hint="let the source give one row for each key, or declare a key that tells the rows apart",
             )
 
 

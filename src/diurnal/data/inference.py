@@ -67,7 +67,7 @@ def infer(
 
     Raises
     ------
-    BatchRefused
+    BatchRejectedError
         If a column is missing, misnamed or of no known kind; if there are no rows; if the target does not fit the task.
 
     Examples
@@ -136,7 +136,7 @@ class Sketch:
 
         Raises
         ------
-        BatchRefused
+        BatchRejectedError
             If there are no rows, a column is of no known kind, or the target does not fit the task.
         """
         findings = Findings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from diurnal.errors import BatchRefused, Problem
+from diurnal.errors import BatchRejectedError, Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,18 +34,20 @@ class Findings:
             return
         found = self._problems.get((code, column), Problem(code, what, column))
         first = [int(row) + before + 1 for row in rows[: ROWS_SHOWN - len(found.rows)]]
-        self._problems[code, column] = Problem(code, found.what, column, (*found.rows, *first), found.count + len(rows))
+        self._problems[code, column] = Problem(
+            code, found.message, column, (*found.rows, *first), found.count + len(rows)
+        )
 
     def absorb(self, other: Findings) -> None:
         """Add what was found in another piece: counts add up; rows, which were numbered in that piece, are dropped."""
         for place, problem in other._problems.items():
             found = self._problems.get(place)
             count = problem.count + (found.count if found else 0)
-            self._problems[place] = Problem(problem.code, (found or problem).what, problem.column, (), count)
+            self._problems[place] = Problem(problem.code, (found or problem).message, problem.column, (), count)
 
     def refuse(self) -> None:
         """Refuse the batch if anything was found."""
         if self._problems:
-            raise BatchRefused(
-                list(self._problems.values()), advice="correct the source, and run the data interval again"
+            raise BatchRejectedError(
+                list(self._problems.values()), hint="correct the source, and run the data interval again"
             )

@@ -17,7 +17,7 @@ from diurnal.data.problems import Findings
 from diurnal.data.schema import Column, Schema, arrow_type
 from diurnal.data.text_formats import shown
 from diurnal.data.text_notation import Notation, untyped
-from diurnal.errors import BatchRefused, DeclarationError, Problem, nearest
+from diurnal.errors import BatchRejectedError, ExperimentError, Problem, did_you_mean
 from diurnal.types import Limits
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Inspection:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If `limits` give a range to what is no numeric column.
 
     Examples
@@ -75,10 +75,10 @@ class Inspection:
         numeric = [column.name for column in schema.columns if column.kind in ("int", "float")]
         for name in limits.ranges:
             if name not in numeric:
-                near = nearest(name, numeric)
-                raise DeclarationError(
+                near = did_you_mean(name, numeric)
+                raise ExperimentError(
                     f"limits give a range to {name!r}; numeric columns are {column_names.listed(numeric)}{near}",
-                    advice="name a numeric column in Limits(ranges=...)",
+                    hint="name a numeric column in Limits(ranges=...)",
                 )
 
     def read(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -96,7 +96,7 @@ class Inspection:
 
         Raises
         ------
-        BatchRefused
+        BatchRejectedError
             After the last one, with all that was found.
         """
         yield from self.observe(batches)
@@ -120,7 +120,7 @@ class Inspection:
         self._n_bytes += other._n_bytes
         self.warnings += [warning for warning in other.warnings if warning not in self.warnings]
 
-    def note(self, refusal: BatchRefused) -> None:
+    def note(self, refusal: BatchRejectedError) -> None:
         """Add what something else refuses the piece for."""
         self._findings.add(refusal.problems)
 
@@ -129,7 +129,7 @@ class Inspection:
 
         Raises
         ------
-        BatchRefused
+        BatchRejectedError
             With all that was found.
         """
         counts = Counts(
@@ -168,7 +168,7 @@ class Inspection:
         fatal = column_names.duplicates(came) + column_names.missing(wanted, came)
         strangers = column_names.unknown(self.schema.names, [name for name in came if name not in self.schema.drop])
         if self.limits.extra == "ignore":
-            self.warnings += [f"{problem.what}; it is ignored" for problem in strangers]
+            self.warnings += [f"{problem.message}; it is ignored" for problem in strangers]
         else:
             self._findings.add(strangers)
         self._findings.add(fatal)

@@ -11,7 +11,7 @@ from numbers import Real
 from typing import Any
 
 from diurnal.data.column_names import is_legal
-from diurnal.errors import DeclarationError, UsageError, nearest
+from diurnal.errors import ExperimentError, UsageError, did_you_mean
 from diurnal.experiment.row_arguments import SPLITS, refuse_contradictions
 from diurnal.sources.files_arguments import zone
 from diurnal.sources.spark_table import takes_session
@@ -37,62 +37,62 @@ def checked(declared: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, An
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         On the first argument that is unknown, missing or not allowed.
     """
     for name in unknown:
-        raise DeclarationError(
-            f"@experiment has no argument {name!r}{nearest(name, declared)}",
-            advice=f"it takes {', '.join(declared)}",
+        raise ExperimentError(
+            f"@experiment has no argument {name!r}{did_you_mean(name, declared)}",
+            hint=f"it takes {', '.join(declared)}",
         )
     for name, example in (("source", 'SklearnDataset("breast_cancer")'), ("target", '"label"')):
         if declared[name] is REQUIRED:
-            raise DeclarationError(f"@experiment needs {name}=", advice=f"add, say, {name}={example}")
+            raise ExperimentError(f"@experiment needs {name}=", hint=f"add, say, {name}={example}")
     arguments = {name: _RULES[name](name, value) for name, value in declared.items()}
     arguments["start_date"] = _start_date("start_date", declared["start_date"], arguments["timezone"])
     ticks.refuse_unstable(arguments["schedule"], arguments["timezone"])
     for name in ("key", "drop"):
         if arguments["target"] in arguments[name]:
-            raise DeclarationError(
+            raise ExperimentError(
                 f"the target {arguments['target']!r} is in {name} too; what is predicted is no {name}",
-                advice=f"take it out of {name}",
+                hint=f"take it out of {name}",
             )
     if arguments["key"] and arguments["duplicates"]:
-        raise DeclarationError(
+        raise ExperimentError(
             f"duplicates={arguments['duplicates']!r} and key={arguments['key']!r} both say which rows are one sample",
-            advice="leave one of them out; rows with equal keys are one sample",
+            hint="leave one of them out; rows with equal keys are one sample",
         )
     refuse_contradictions(arguments)
     arguments["limits"] = _with_new_columns(arguments["limits"], arguments["new_columns"])
     if arguments["catchup"] and arguments["start_date"] is None:
-        raise DeclarationError("catchup=True needs a start_date to catch up from", advice='add start_date="2026-01-01"')
+        raise ExperimentError("catchup=True needs a start_date to catch up from", hint='add start_date="2026-01-01"')
     return arguments
 
 
 def _with_new_columns(limits: Limits, new_columns: str) -> Limits:
     """Let limits say the same of further columns as the argument of that name."""
     if new_columns == "accept" and limits.extra == "ignore":
-        raise DeclarationError(
+        raise ExperimentError(
             "new_columns='accept' and Limits(extra='ignore') say different things of columns that the contract does "
             "not know",
-            advice="leave one of them out",
+            hint="leave one of them out",
         )
     return replace(limits, extra="ignore") if new_columns == "ignore" else limits
 
 
-def _refuse(name: str, value: object, allowed: str, advice: str | None = None) -> DeclarationError:
+def _refuse(name: str, value: object, allowed: str, hint: str | None = None) -> ExperimentError:
     kind = "" if value is None else f" (a {type(value).__name__})"
-    return DeclarationError(f"{name}={value!r}{kind} is not allowed; {name} is {allowed}", advice=advice)
+    return ExperimentError(f"{name}={value!r}{kind} is not allowed; {name} is {allowed}", hint=hint)
 
 
 def _source(name: str, value: Any) -> Any:
-    advice = 'write source=SklearnDataset("breast_cancer"), or a function such as def fetch(interval): ...'
+    hint = 'write source=SklearnDataset("breast_cancer"), or a function such as def fetch(interval): ...'
     if isinstance(value, type):
         raise _refuse(name, value, "a Source, not its class", f"call it: {value.__name__}(...)")
     if callable(getattr(value, "read", None)):
         return value
     if not callable(value):
-        raise _refuse(name, value, "a Source (it has .read) or a function of a DataInterval", advice)
+        raise _refuse(name, value, "a Source (it has .read) or a function of a DataInterval", hint)
     if inspect.iscoroutinefunction(value):
         raise _refuse(name, value, "an ordinary function, not an async one", "take the word async away")
     try:
@@ -100,7 +100,7 @@ def _source(name: str, value: Any) -> Any:
             inspect.signature(value).bind(None)
     except TypeError as error:
         raise _refuse(
-            name, value, f"a function of one DataInterval, but this one cannot be called so: {error}", advice
+            name, value, f"a function of one DataInterval, but this one cannot be called so: {error}", hint
         ) from None
     return value
 
@@ -142,18 +142,18 @@ def _timezone(name: str, value: Any) -> str:
 
 
 def _start_date(name: str, value: Any, timezone: str = "UTC") -> datetime | None:
-    advice = 'write "2026-01-01", or a datetime with a timezone'
+    hint = 'write "2026-01-01", or a datetime with a timezone'
     if value is None:
         return None
     if isinstance(value, str):
         try:
             value = read_moment(value, timezone)[0]
         except UsageError as error:
-            raise DeclarationError(f"{name}={error.message}", advice=advice) from None
+            raise ExperimentError(f"{name}={error.message}", hint=hint) from None
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = timezones.midnight(value, timezone)
     if not isinstance(value, datetime) or value.tzinfo is None or value.microsecond:
-        raise _refuse(name, value, "a date, or a time in whole seconds with a timezone", advice)
+        raise _refuse(name, value, "a date, or a time in whole seconds with a timezone", hint)
     return value.astimezone(UTC)
 
 
@@ -177,7 +177,7 @@ def _window(name: str, value: Any) -> int | str:
         return value
     if isinstance(value, str) and (value == "all" or re.fullmatch(r"[1-9]\d{0,4}[hdw]", value)):
         return value
-    near = nearest(value, ["all"]) if isinstance(value, str) else ""
+    near = did_you_mean(value, ["all"]) if isinstance(value, str) else ""
     raise _refuse(
         name, value, f"a number of intervals, a duration or 'all'{near}", 'write 7, "30d", "12h", "2w" or "all"'
     )
@@ -192,7 +192,7 @@ def _test_size(name: str, value: Any) -> float:
 def _sample(name: str, value: Any) -> float | int | None:
     """A fraction is a float, a number of rows an int: 1.0 is all of them, and 1 would be one row."""
     allowed = "a share of the rows, above 0 and at most 1.0, or a number of rows, at least 2"
-    advice = f"write, say, {name}=0.1 or {name}=1_000_000"
+    hint = f"write, say, {name}=0.1 or {name}=1_000_000"
     if value is None:
         return None
     if value == 1 and isinstance(value, int):
@@ -201,38 +201,38 @@ def _sample(name: str, value: Any) -> float | int | None:
         return value
     if isinstance(value, float) and 0 < value <= 1:
         return value
-    raise _refuse(name, value, allowed, advice)
+    raise _refuse(name, value, allowed, hint)
 
 
 def _promotion(name: str, value: Any) -> str:
     if value in _LATER:
-        raise DeclarationError(
+        raise ExperimentError(
             f"{name}={value!r} is planned and not available yet; {name} is one of {', '.join(map(repr, PROMOTIONS))}",
-            advice='write promotion="guarded"',
+            hint='write promotion="guarded"',
         )
     if value not in PROMOTIONS:
-        near = nearest(value, PROMOTIONS) if isinstance(value, str) else ""
+        near = did_you_mean(value, PROMOTIONS) if isinstance(value, str) else ""
         raise _refuse(name, value, f"one of {', '.join(map(repr, PROMOTIONS))}{near}", 'the usual one is "guarded"')
     return str(value)
 
 
 def _duplicates(name: str, value: Any) -> str | None:
     if value not in (None, "drop", "keep"):
-        near = nearest(value, ("drop", "keep")) if isinstance(value, str) else ""
+        near = did_you_mean(value, ("drop", "keep")) if isinstance(value, str) else ""
         raise _refuse(name, value, f"'drop', 'keep' or None{near}", "leave it out to let the first batch decide")
     return None if value is None else str(value)
 
 
 def _split(name: str, value: Any) -> str:
     if value not in SPLITS:
-        near = nearest(value, SPLITS) if isinstance(value, str) else ""
+        near = did_you_mean(value, SPLITS) if isinstance(value, str) else ""
         raise _refuse(name, value, f"one of {', '.join(map(repr, SPLITS))}{near}", 'the usual one is "hash"')
     return str(value)
 
 
 def _new_columns(name: str, value: Any) -> str:
     if value not in NEW_COLUMNS:
-        near = nearest(value, NEW_COLUMNS) if isinstance(value, str) else ""
+        near = did_you_mean(value, NEW_COLUMNS) if isinstance(value, str) else ""
         raise _refuse(name, value, f"one of {', '.join(map(repr, NEW_COLUMNS))}{near}", 'the usual one is "refuse"')
     return str(value)
 

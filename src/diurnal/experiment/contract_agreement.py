@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.experiment.declaration import Experiment
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def agreed(experiment: Experiment, schema: Schema) -> Schema:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If target, key, duplicates or groups are not those of the contract, or if, without a key, other features are
         declared: they decide which samples are for testing.
     """
@@ -37,16 +37,16 @@ def agreed(experiment: Experiment, schema: Schema) -> Schema:
     ):
         if declared != fixed:
             by = "contract has" if schema.has_changed else "first batch fixed"
-            raise DeclarationError(
+            raise ExperimentError(
                 f"{name} declares the {argument} {declared!r}; its {by} {fixed!r}",
-                advice=f"declare {argument}={fixed!r}, or make it an experiment of its own, under another name; a new "
+                hint=f"declare {argument}={fixed!r}, or make it an experiment of its own, under another name; a new "
                 f"name is accepted first: diurnal contract {name} accept --date DATE --rename OLD=NEW --why TEXT",
             )
     if experiment.drop != schema.drop and not schema.key and not schema.has_changed:
-        raise DeclarationError(
+        raise ExperimentError(
             f"{name} drops {experiment.drop}, and dropped {schema.drop} when its first batch came; without a key the "
             "features say which samples are for testing",
-            advice=f"declare drop={schema.drop!r}, or a key and another name",
+            hint=f"declare drop={schema.drop!r}, or a key and another name",
         )
     return _as_declared(experiment, schema)
 
@@ -55,13 +55,13 @@ def _as_declared(experiment: Experiment, schema: Schema) -> Schema:
     """Return the schema with what may be declared anew; without a key, it must leave the features as they are."""
     declared = replace(schema, drop=experiment.drop, metadata=experiment.metadata)
     for problem in declared.metadata.problems(declared.columns):
-        raise DeclarationError(f"{experiment.name}: {problem.what}", advice="name a column of the batches")
+        raise ExperimentError(f"{experiment.name}: {problem.message}", hint="name a column of the batches")
     present = [name for name in schema.identity if name in schema.names]
     if (not schema.key and not set(declared.features).issuperset(present)) or declared.identity != schema.identity:
-        raise DeclarationError(
+        raise ExperimentError(
             f"{experiment.name} has the features {', '.join(declared.features)} now, and had "
             f"{', '.join(schema.identity)} when its first batch came; without a key they say which samples are for "
             "testing",
-            advice="declare drop, sample_weight and order_by as before, or a key and another name",
+            hint="declare drop, sample_weight and order_by as before, or a key and another name",
         )
     return declared

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from diurnal.data import Metadata
 from diurnal.data.schema import Duplicates
-from diurnal.errors import DeclarationError, DiurnalError
+from diurnal.errors import DiurnalError, ExperimentError
 from diurnal.experiment import row_arguments
 from diurnal.experiment.arguments import REQUIRED, checked
 from diurnal.experiment.code import Code
@@ -104,7 +104,7 @@ class Experiment:
 
         Raises
         ------
-        DeclarationError
+        ExperimentError
             If the function fails or returns something else, or if a splitter needs what is not declared.
         """
         try:
@@ -113,16 +113,16 @@ class Experiment:
         except DiurnalError:
             raise
         except Exception as error:
-            raise DeclarationError(
+            raise ExperimentError(
                 f"{self._failing_line(error)}: {self.name}() fails with {type(error).__name__}: {error}",
-                advice="it must run by itself, without arguments, and return a search object or an estimator",
+                hint="it must run by itself, without arguments, and return a search object or an estimator",
             ) from error
         if isinstance(made, type) or not callable(getattr(made, "fit", None)):
             what = f"the class {made.__name__}, not an object of it" if isinstance(made, type) else _told(made)
             hint = ": did you forget `return`?" if made is None else ""
-            raise DeclarationError(
+            raise ExperimentError(
                 f"{self.place}: {self.name}() returned {what}{hint}",
-                advice="return a search such as GridSearchCV(...) or CrossValidator(...), a pipeline or an estimator",
+                hint="return a search such as GridSearchCV(...) or CrossValidator(...), a pipeline or an estimator",
             )
         refuse_unmet(self, made)
         return made
@@ -286,7 +286,7 @@ def experiment(
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         When the function is decorated: on anything that is unknown, missing or not allowed.
 
     Examples
@@ -303,8 +303,8 @@ def experiment(
     """
     declared = {name: value for name, value in locals().items() if name not in ("misplaced", "unknown")}
     if misplaced:
-        raise DeclarationError(
-            "@experiment takes arguments, all of them by name", advice="write @experiment(source=..., target=...)"
+        raise ExperimentError(
+            "@experiment takes arguments, all of them by name", hint="write @experiment(source=..., target=...)"
         )
 
     def declare(function: Callable[[], Any]) -> Experiment:
@@ -314,7 +314,7 @@ def experiment(
             _check_function(function)
             arguments = checked(declared, unknown)
         except DiurnalError as error:
-            error.at(f"{file}:{line}: experiment {getattr(function, '__name__', repr(function))!r}")
+            error.add_location(f"{file}:{line}: experiment {getattr(function, '__name__', repr(function))!r}")
             raise
         return _make(function, file, line, arguments)
 
@@ -339,25 +339,25 @@ def _make(function: Callable[[], Any], file: str, line: int, arguments: Mapping[
 
 
 def _check_function(function: object) -> None:
-    advice = "write @experiment(...) above def name(): ..., which returns a search object or an estimator"
+    hint = "write @experiment(...) above def name(): ..., which returns a search object or an estimator"
     if isinstance(function, Experiment):
-        raise DeclarationError("this is an experiment already", advice="write @experiment(...) once")
+        raise ExperimentError("this is an experiment already", hint="write @experiment(...) once")
     if not inspect.isfunction(function):
-        raise DeclarationError(f"an experiment is a function, not {_told(function)}", advice=advice)
+        raise ExperimentError(f"an experiment is a function, not {_told(function)}", hint=hint)
     if not _NAME.fullmatch(function.__name__):
-        raise DeclarationError(
+        raise ExperimentError(
             f"{function.__name__!r} is no name for an experiment; it is small letters, digits and _, at most 50, "
             "starting with a letter",
-            advice="rename the function: tables, folders and the Dag are named after it",
+            hint="rename the function: tables, folders and the Dag are named after it",
         )
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise DeclarationError(f"{function.__name__}() is async; an experiment is an ordinary function", advice=advice)
+        raise ExperimentError(f"{function.__name__}() is async; an experiment is an ordinary function", hint=hint)
     if inspect.isgeneratorfunction(function):
-        raise DeclarationError(f"{function.__name__}() yields; an experiment returns", advice="write return, not yield")
+        raise ExperimentError(f"{function.__name__}() yields; an experiment returns", hint="write return, not yield")
     if inspect.signature(function).parameters:
-        raise DeclarationError(
+        raise ExperimentError(
             f"{function.__name__}{inspect.signature(function)} takes arguments; an experiment takes none",
-            advice="write its values into the body, or as constants of the file",
+            hint="write its values into the body, or as constants of the file",
         )
 
 

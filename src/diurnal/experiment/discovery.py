@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from diurnal.errors import DeclarationError, DiurnalError, NotFound, nearest
+from diurnal.errors import DiurnalError, ExperimentError, NotFoundError, did_you_mean
 from diurnal.experiment.declaration import Experiment
 from diurnal.runtime.project_files import import_file, put_on_path
 
@@ -27,9 +27,9 @@ def find(reference: str, folder: Path) -> Experiment:
 
     Raises
     ------
-    NotFound
+    NotFoundError
         If there is none; it says where it looked and what is near.
-    DeclarationError
+    ExperimentError
         If its file cannot be imported, or two files declare that name.
     """
     folder = folder.resolve()
@@ -40,7 +40,7 @@ def find(reference: str, folder: Path) -> Experiment:
         paths = [(base / place).resolve() for base in (folder.parent, Path.cwd())]
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
-            raise NotFound(f"there is no file {paths[0]}", advice=f"give {_FORMS}")
+            raise NotFoundError(f"there is no file {paths[0]}", hint=f"give {_FORMS}")
         module = _import_file(path, folder.parent)
     else:
         module = _import_module(place, folder)
@@ -50,7 +50,9 @@ def find(reference: str, folder: Path) -> Experiment:
         found = declared.get(name)
     if found is None:
         known = f"it has {', '.join(sorted(declared))}" if declared else "it declares none"
-        raise NotFound(f"{place} has no experiment {name!r}; {known}{nearest(name, declared)}", advice=f"give {_FORMS}")
+        raise NotFoundError(
+            f"{place} has no experiment {name!r}; {known}{did_you_mean(name, declared)}", hint=f"give {_FORMS}"
+        )
     return found
 
 
@@ -82,7 +84,9 @@ def _scan(folder: Path) -> tuple[list[Experiment], list[DiurnalError]]:
     """Import all files of a folder; give what they declare, and what could not be imported."""
     folder = folder.resolve()
     if not folder.is_dir():
-        return [], [NotFound(f"there is no folder {folder}", advice="make one with `diurnal init`, or go to a project")]
+        return [], [
+            NotFoundError(f"there is no folder {folder}", hint="make one with `diurnal init`, or go to a project")
+        ]
     found: list[Experiment] = []
     errors: list[DiurnalError] = []
     for path in sorted(folder.glob("[!_.]*.py")):
@@ -109,15 +113,16 @@ def _by_name(name: str, folder: Path) -> Experiment:
     names = sorted({value.name for value in everything})
     known = f"there are {', '.join(names)}" if names else "there is none"
     broken = "".join(f"\nCould not be looked into: {error}" for error in errors)
-    raise NotFound(
-        f"there is no experiment {name!r} in {folder}; {known}{nearest(name, names)}{broken}", advice=f"give {_FORMS}"
+    raise NotFoundError(
+        f"there is no experiment {name!r} in {folder}; {known}{did_you_mean(name, names)}{broken}",
+        hint=f"give {_FORMS}",
     )
 
 
-def _twice(one: Experiment, other: Experiment) -> DeclarationError:
-    return DeclarationError(
+def _twice(one: Experiment, other: Experiment) -> ExperimentError:
+    return ExperimentError(
         f"two experiments are named {one.name!r}: {one.place} and {other.place}",
-        advice="rename one: tables and folders are named after it",
+        hint="rename one: tables and folders are named after it",
     )
 
 
@@ -148,20 +153,20 @@ def _import_module(name: str, folder: Path) -> ModuleType:
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-            raise NotFound(
-                f"there is no module {name!r} in {folder.parent} or among what is installed", advice=f"give {_FORMS}"
+            raise NotFoundError(
+                f"there is no module {name!r} in {folder.parent} or among what is installed", hint=f"give {_FORMS}"
             ) from None
         raise _broken(name, error) from error
 
 
-def _broken(what: str, error: BaseException) -> DeclarationError:
+def _broken(what: str, error: BaseException) -> ExperimentError:
     """Name the line of the user's file where importing it failed."""
     if isinstance(error, SyntaxError) and error.filename:
         where, said = f"{error.filename}:{error.lineno}", error.msg
     else:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == what]
         where, said = f"{what}:{frames[-1].lineno}" if frames else what, str(error)
-    return DeclarationError(
+    return ExperimentError(
         f"{where}: importing it fails with {type(error).__name__}: {said}",
-        advice="a file of experiments must be importable by itself; heavy imports belong into the function",
+        hint="a file of experiments must be importable by itself; heavy imports belong into the function",
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 
 NEEDS = ("groups", "sample_weight", "order_by")
 SPLITS = ("hash", "time")
@@ -27,13 +27,13 @@ def refuse_contradictions(arguments: Mapping[str, Any]) -> None:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         On the first contradiction.
     """
     for name in NEEDS:
         if arguments[name] == arguments["target"]:
-            raise DeclarationError(
-                f"the target {arguments['target']!r} is given as {name} too", advice=f"name another column in {name}"
+            raise ExperimentError(
+                f"the target {arguments['target']!r} is given as {name} too", hint=f"name another column in {name}"
             )
     if arguments["split"] == "time":
         _refuse_contradictions_of_time(arguments)
@@ -41,20 +41,20 @@ def refuse_contradictions(arguments: Mapping[str, Any]) -> None:
 
 def _refuse_contradictions_of_time(arguments: Mapping[str, Any]) -> None:
     if _holds_one(arguments["window"], arguments["schedule"]):
-        raise DeclarationError(
+        raise ExperimentError(
             'split="time" tests on the newest data interval of the window and trains on the earlier ones, and '
             f"window={arguments['window']!r} holds one",
-            advice='write, say, window="30d", window=7 or window="all"',
+            hint='write, say, window="30d", window=7 or window="all"',
         )
     if arguments["groups"] is not None:
-        raise DeclarationError(
+        raise ExperimentError(
             f'split="time" decides the role of a row by its interval, and groups={arguments["groups"]!r} by its group',
-            advice='leave out split="time" where no group may be in train and test, or else groups',
+            hint='leave out split="time" where no group may be in train and test, or else groups',
         )
     if arguments["test_size"] != DEFAULT_TEST_SIZE:
-        raise DeclarationError(
+        raise ExperimentError(
             f'test_size={arguments["test_size"]!r} has no meaning with split="time": the newest interval is the test',
-            advice="leave out test_size",
+            hint="leave out test_size",
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 
 if TYPE_CHECKING:
     from diurnal.experiment.declaration import Experiment
@@ -41,25 +41,25 @@ def refuse_unmet(experiment: Experiment, made: Any) -> None:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If a splitter goes by the order of rows and there is no `order_by`, or needs groups and there is no `groups`.
     """
     for place, splitter in splitters(made):
         what = f"{experiment.place}: {place}={_shown(splitter)}"
         if experiment.order_by is None and goes_by_order(splitter):
-            raise DeclarationError(
+            raise ExperimentError(
                 f"{what} splits by the order of rows, and the experiment declares no order_by",
-                advice='declare order_by="...", the column that orders rows in time, or take another splitter',
+                hint='declare order_by="...", the column that orders rows in time, or take another splitter',
             )
         if experiment.order_by is None and experiment.split == "time" and _is_kfold_in_blocks(splitter):
-            raise DeclarationError(
+            raise ExperimentError(
                 f'{what} makes blocks of rows that follow each other, and split="time" orders none in an interval',
-                advice='declare order_by="...", the column that orders them, or shuffle=True and a random_state',
+                hint='declare order_by="...", the column that orders them, or shuffle=True and a random_state',
             )
         if experiment.groups is None and needs_groups(splitter):
-            raise DeclarationError(
+            raise ExperimentError(
                 f"{what} splits by groups, and the experiment declares no groups",
-                advice='declare groups="...", the column with the group of a row',
+                hint='declare groups="...", the column with the group of a row',
             )
 
 

@@ -89,7 +89,7 @@ class Document:
     def _refuse_script(self, error: SyntaxError) -> None:
         if self.is_script:
             raise UsageError(
-                f"{self.path}:{error.lineno}: this is not Python: {error.msg}", advice="correct it, and run it again"
+                f"{self.path}:{error.lineno}: this is not Python: {error.msg}", hint="correct it, and run it again"
             )
 
 
@@ -103,11 +103,11 @@ def read(path: Path) -> Document:
     """
     suffix = path.suffix.lower()
     if suffix not in (".ipynb", ".py"):
-        raise UsageError(f"{path} is not {_FORMS}", advice="save it as one of these")
+        raise UsageError(f"{path} is not {_FORMS}", hint="save it as one of these")
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise UsageError(
-            f"{path} has {size:,} bytes; at most {MOST_BYTES:,} are read", advice="clear its outputs and save it"
+            f"{path} has {size:,} bytes; at most {MOST_BYTES:,} are read", hint="clear its outputs and save it"
         )
     return _script(path) if suffix == ".py" else _notebook(path)
 
@@ -118,7 +118,7 @@ def _script(path: Path) -> Document:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         text = _unix(content.decode(encoding))
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
-        raise UsageError(f"{path} cannot be read as text: {error}", advice="save it in UTF-8") from None
+        raise UsageError(f"{path} cannot be read as text: {error}", hint="save it in UTF-8") from None
     document = Document(path)
     document.add(text.removeprefix("\ufeff"))
     docstring = ast.get_docstring(ast.Module(document.nodes, []), clean=True) or ""
@@ -159,9 +159,9 @@ def _json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
-        raise UsageError(f"{path} is no notebook: it is not JSON: {reason}", advice=f"give {_FORMS}") from None
+        raise UsageError(f"{path} is no notebook: it is not JSON: {reason}", hint=f"give {_FORMS}") from None
     if not isinstance(content, dict) or not {"cells", "worksheets"} & set(content):
-        raise UsageError(f"{path} is no notebook: it has no cells", advice=f"give {_FORMS}")
+        raise UsageError(f"{path} is no notebook: it has no cells", hint=f"give {_FORMS}")
     return content
 
 
@@ -175,7 +175,7 @@ def _refuse_other_languages(path: Path, content: dict[str, Any]) -> None:
     language = str(kernel.get("language") or info.get("name") or by_name)
     if "python" not in language.lower():
         raise UsageError(
-            f"{path} is a notebook of {language}; experiments are written in Python", advice=f"give {_FORMS}"
+            f"{path} is a notebook of {language}; experiments are written in Python", hint=f"give {_FORMS}"
         )
 
 
@@ -185,7 +185,7 @@ def _cells(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, str, Any]
     for page in pages if isinstance(pages, list) else [None]:
         cells = page.get("cells", []) if isinstance(page, dict) else None
         if not isinstance(cells, list):
-            raise UsageError(f"{path} is damaged: its cells are no list", advice="open it in Jupyter and save it")
+            raise UsageError(f"{path} is damaged: its cells are no list", hint="open it in Jupyter and save it")
         for number, cell in enumerate(cells, 1):
             yield _cell(path, number, cell)
 
@@ -196,7 +196,7 @@ def _cell(path: Path, number: int, cell: Any) -> tuple[str, str, Any]:
     text = "".join(source) if isinstance(source, list) and all(isinstance(s, str) for s in source) else source
     if not isinstance(kind, str) or not isinstance(text, str):
         raise UsageError(
-            f"{path} is damaged: cell {number} has no type or no text", advice="open it in Jupyter and save it"
+            f"{path} is damaged: cell {number} has no type or no text", hint="open it in Jupyter and save it"
         )
     if kind == "heading":  # of nbformat 3
         text = f"# {text}"

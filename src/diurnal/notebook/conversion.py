@@ -70,7 +70,7 @@ def draft(path: Path, name: str, *, search: str | None = None, project: Path, fi
         return _drafted(path, name, search, Places(path.resolve().parent, project.resolve(), file))
     except (RecursionError, MemoryError):
         raise UsageError(
-            f"{path} is nested too deeply to be read", advice="take the search out into a smaller script"
+            f"{path} is nested too deeply to be read", hint="take the search out into a smaller script"
         ) from None
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from diurnal.errors import UsageError, nearest
+from diurnal.errors import UsageError, did_you_mean
 from diurnal.notebook.effects import last_name
 from diurnal.notebook.inlining import CROSS_VALIDATING, fits
 from diurnal.notebook.program import Program, without_fit
@@ -215,8 +215,8 @@ def _named(program: Program, found: list[Fit], name: str) -> Fit:
         known = dict.fromkeys(fit.name for fit in found)
         raise UsageError(
             f"{program.document.path} has no search named {name!r}; it has {', '.join(known) or 'none'}"
-            f"{nearest(name, known)}",
-            advice="give the name of a variable that holds a search or an estimator",
+            f"{did_you_mean(name, known)}",
+            hint="give the name of a variable that holds a search or an estimator",
         )
     node = ast.Name(name, ast.Load())
     return Fit(index + 1, node, None, None, {}, kind(program, node, index + 1), "")
@@ -242,5 +242,5 @@ def _nothing(program: Program) -> UsageError:
     listed = "".join(f"\n  {reason}" for reason in reasons[:10])
     return UsageError(
         f"{path} fits no search and no estimator that could be taken; {_NEEDS}{listed}",
-        advice="assign the search to a variable and fit it outside of loops and classes: search.fit(X, y)",
+        hint="assign the search to a variable and fit it outside of loops and classes: search.fit(X, y)",
     )

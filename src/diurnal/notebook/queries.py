@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.notebook.constants import text
 from diurnal.notebook.effects import last_name
 from diurnal.notebook.program import Program
@@ -59,7 +59,7 @@ def query_of(program: Program, call: ast.Call, at: int) -> Reading | None:
         query = " ".join(query.split())
     try:
         Sql(query, connection="database")
-    except DeclarationError:
+    except ExperimentError:
         return None
     name = _connection_name(program, call, at)
     hint = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.notebook.constants import NotConstant, constant, text
 from diurnal.notebook.effects import last_name
 from diurnal.notebook.program import Program
@@ -169,7 +169,7 @@ def _files(program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | No
     pattern = re.sub(r"([*?\[])", r"[\1]", places.seen(path).replace("{", "{{").replace("}", "}}"))
     try:
         Files(pattern, **taken)
-    except (DeclarationError, TypeError, ValueError):
+    except (ExperimentError, TypeError, ValueError):
         return None
     shown = "".join(f", {name}={value!r}" for name, value in taken.items())
     return Reading(f"Files({pattern!r}{shown})", ("Files",), path, left_out=left_out, notes=notes)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diurnal.data import Contract
-    from diurnal.errors import BatchRefused
+    from diurnal.errors import BatchRejectedError
     from diurnal.pipeline.context import Day
 
 ACCEPTABLE = ("extra-column", "missing-column", "unseen-label", "fraction-in-int", "too-many-nulls", "all-null-column")
@@ -24,7 +24,7 @@ PERHAPS = ("text-in-number", "other-type", "not-a-date", "mixed-dates")
 CLEAR = "then run the data interval again (in Airflow, clear it from fetch)"
 
 
-def command(day: Day, contract: Contract | None, refusal: BatchRefused) -> str | None:
+def command(day: Day, contract: Contract | None, refusal: BatchRejectedError) -> str | None:
     """Give the advice that ends with the exact command; None where no version of the contract would take the batch in.
 
     Parameters
@@ -33,7 +33,7 @@ def command(day: Day, contract: Contract | None, refusal: BatchRefused) -> str |
         The context of the run.
     contract : Contract, optional
         What the batch was held against; None for a first batch.
-    refusal : BatchRefused
+    refusal : BatchRejectedError
         Why it was refused.
     """
     codes = {problem.code for problem in refusal.problems}
@@ -49,12 +49,12 @@ def command(day: Day, contract: Contract | None, refusal: BatchRefused) -> str |
     )
 
 
-def extend(day: Day, contract: Contract | None, refusal: BatchRefused, *said: str) -> None:
+def extend(day: Day, contract: Contract | None, refusal: BatchRejectedError, *said: str) -> None:
     """Let the advice of a refusal end with what else is to be said, and then with the command."""
-    refusal.advice = "; ".join(filter(None, [refusal.advice, *said, command(day, contract, refusal)]))
+    refusal.hint = "; ".join(filter(None, [refusal.hint, *said, command(day, contract, refusal)]))
 
 
-def _renames(refusal: BatchRefused) -> Iterator[tuple[str, str]]:
+def _renames(refusal: BatchRejectedError) -> Iterator[tuple[str, str]]:
     """Pair a missing column with a new one whose name is near."""
     new = [problem.column for problem in refusal.problems if problem.code == "extra-column" and problem.column]
     for problem in refusal.problems:

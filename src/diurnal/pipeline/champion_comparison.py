@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal.backends import backend_of
 from diurnal.data.fitted_columns import Columns
-from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater
+from diurnal.errors import ConfigurationError, InvalidModelError, PermissionDeniedError, TransientError
 from diurnal.types import Comparison, ModelVersion, Package, Samples, Uncompared
 from diurnal.types.results import finite
 
@@ -63,7 +63,7 @@ def against_champion(  # noqa: PLR0911 - one for each reason
     fitted_on = Columns.of(row["signature"], schema)
     try:
         model = _load(day, row)
-    except (ConfigurationError, ModelRefused) as error:
+    except (ConfigurationError, InvalidModelError) as error:
         return number, None, "unusable", [f"champion {number} cannot be loaded: {error.message}"]
     if fitted_on.lacking:
         return number, None, "other-contract", [f"champion {number} cannot score this batch: {fitted_on.lacking}"]
@@ -74,7 +74,7 @@ def against_champion(  # noqa: PLR0911 - one for each reason
             return number, None, "nothing-new", [learnt]
         model, twin = _taking(model, fitted_on, fresh), _taking(twin, Columns.now(schema), fresh)
         return number, *_compare(day, number, model, twin, fresh)
-    except (TryAgainLater, NotAllowed, OSError, MemoryError):
+    except (TransientError, PermissionDeniedError, OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a model says to rows that it cannot take, it gave no evidence
         return number, None, *_failed(number, error, row["signature"].get("classes"), schema)
@@ -127,7 +127,9 @@ def _compare(
     made = day.experiment.build()
     backend, other = backend_of(made), backend_of(champion)
     if backend is not other:
-        raise ModelRefused("it was fitted by another library than the twin", advice="promote the new version by hand")
+        raise InvalidModelError(
+            "it was fitted by another library than the twin", hint="promote the new version by hand"
+        )
     main = backend.score_name(made)
     twin_score, champion_score = (finite(backend.scores(made, one, fresh)[main]) for one in (twin, champion))
     found = backend.compare(made, twin, champion, fresh)

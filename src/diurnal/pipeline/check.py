@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from diurnal.backends import backend_of
-from diurnal.errors import DeclarationError, DiurnalError, ModelRefused
+from diurnal.errors import DiurnalError, ExperimentError, InvalidModelError
 from diurnal.pipeline import flow
 from diurnal.runtime.project_files import Codebase
 from diurnal.sources import Sql
@@ -36,7 +36,7 @@ def check(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, A
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If it cannot be built, or holds types that a model of it could not be loaded with.
     ConfigurationError
         If its source names a connection that is not there.
@@ -46,8 +46,8 @@ def check(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, A
     main = backend.score_name(search)
     try:
         backend.refuse_faults(search, experiment.trusted, Codebase.around(experiment.file))
-    except ModelRefused as refusal:
-        raise DeclarationError(f"{experiment.place}: {refusal.message}", advice=refusal.advice) from None
+    except InvalidModelError as refusal:
+        raise ExperimentError(f"{experiment.place}: {refusal.message}", hint=refusal.hint) from None
     unused = backend.check_metadata(search, experiment.metadata)
     if isinstance(experiment.source, Sql):
         connections[experiment.source.connection]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-from diurnal.errors import CodeChanged, NotFound, PackageRefused
+from diurnal.errors import CodeChangedError, CorruptPackageError, NotFoundError
 from diurnal.experiment import Code
 from diurnal.pipeline.context import Day
 from diurnal.types import Run
@@ -35,17 +35,17 @@ def refuse_other_code(day: Day, run: Run) -> None:
 
     Raises
     ------
-    CodeChanged
+    CodeChangedError
         If the experiment's code, or what it declares, is not what it was when the batch was fetched.
     """
     now = day.experiment.read_code()
     if now.digest == run.code_digest:
         return
     changes = "; ".join(_changes(day, run, now))
-    raise CodeChanged(
+    raise CodeChangedError(
         f"the code of {day.experiment.name} was changed since this run fetched its batch{changes and ': '}{changes} "
         f"(its digest was {run.code_digest[:12]} and is {now.digest[:12]})",
-        advice="run the data interval again from its beginning; in Airflow, clear its run from the task `fetch` on",
+        hint="run the data interval again from its beginning; in Airflow, clear its run from the task `fetch` on",
     )
 
 
@@ -55,5 +55,5 @@ def _changes(day: Day, run: Run, now: Code) -> list[str]:
         return []
     try:
         return now.changes(Code.loads(day.stores.lake.kept_bytes(run.code)))
-    except (NotFound, PackageRefused):
+    except (NotFoundError, CorruptPackageError):
         return []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal.data import row_hash
 from diurnal.data.row_hash import Roles
-from diurnal.errors import DiurnalError, ModelRefused
+from diurnal.errors import DiurnalError, InvalidModelError
 from diurnal.runtime.project_files import Codebase
 from diurnal.types import DataInterval, Package, Run, SearchResult
 
@@ -279,7 +279,7 @@ class Day:
 
         data = self.stores.lake.get(search.twin)
         if hashlib.sha256(data).hexdigest() != search.twin_digest:
-            raise ModelRefused(f"the twin {search.twin} is not what was kept", advice="run the data interval again")
+            raise InvalidModelError(f"the twin {search.twin} is not what was kept", hint="run the data interval again")
         form = search.twin.rpartition("/")[2].partition(".")[2]
         code = self.code.only(search.own_code)
         return models.loads(data, self.experiment.trusted, code=code, form=form, scratch=self.scratch)

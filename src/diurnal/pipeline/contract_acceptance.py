@@ -13,7 +13,15 @@ from diurnal.data import Contract, Inspection, batch_contract, contract_changes
 from diurnal.data.contract_changes import COLUMNS, Change
 from diurnal.data.contract_versions import widened
 from diurnal.data.schema import Schema
-from diurnal.errors import BatchRefused, ContractRefused, NotFound, Problem, TryAgainLater, UsageError, nearest
+from diurnal.errors import (
+    BatchRejectedError,
+    ContractRejectedError,
+    NotFoundError,
+    Problem,
+    TransientError,
+    UsageError,
+    did_you_mean,
+)
 from diurnal.pipeline import accept_command, ingest
 from diurnal.storage.lake import Spool
 
@@ -91,7 +99,7 @@ def accept(day: Day, renames: Renames, why: str) -> Difference:
 
     Raises
     ------
-    ContractRefused
+    ContractRejectedError
         If the batch holds what no version of the contract would take in.
     """
     with tempfile.TemporaryDirectory(prefix="diurnal-contract-") as folder:
@@ -99,7 +107,7 @@ def accept(day: Day, renames: Renames, why: str) -> Difference:
         for _ in range(_ATTEMPTS):
             found = comparing.difference(_contract(day), renames)
             if found.problems:
-                raise ContractRefused(found.problems)
+                raise ContractRejectedError(found.problems)
             if not found.changes:
                 return found
             number = found.number + 1
@@ -114,7 +122,7 @@ def accept(day: Day, renames: Renames, why: str) -> Difference:
             )
             if accepted:
                 return replace(found, number=number)
-    raise TryAgainLater("others are changing the contract of this experiment", advice="run it again")
+    raise TransientError("others are changing the contract of this experiment", hint="run it again")
 
 
 def next_step(day: Day) -> str:
@@ -128,7 +136,7 @@ def _contract(day: Day) -> Contract:
     if contract is None:
         raise UsageError(
             f"{day.experiment.name} has no contract yet: its first batch fixes it",
-            advice=f"diurnal run {day.experiment.name}",
+            hint=f"diurnal run {day.experiment.name}",
         )
     return contract
 
@@ -165,7 +173,7 @@ class _Comparing:
         base = newest if renames else self._base(contract, newest)
         try:
             return self._compared(number, newest, base, renames)
-        except BatchRefused as refusal:  # by the inference: by itself it could be no batch at all
+        except BatchRejectedError as refusal:  # by the inference: by itself it could be no batch at all
             return Difference(number, newest, (), refusal.problems)
 
     def _base(self, contract: Contract, newest: Schema) -> Schema:
@@ -179,14 +187,15 @@ class _Comparing:
         found = {}
         for old, new in renames.items():
             if new not in self._header:
-                raise NotFound(
-                    f"the batch has no column {new!r}{nearest(new, self._header)}", advice="write --rename OLD=NEW"
+                raise NotFoundError(
+                    f"the batch has no column {new!r}{did_you_mean(new, self._header)}", hint="write --rename OLD=NEW"
                 )
             if old in newest.names:
                 found[old] = new
             elif new not in newest.names or old not in newest.column(new).former:
-                raise NotFound(
-                    f"the contract has no column {old!r}{nearest(old, newest.names)}", advice="write --rename OLD=NEW"
+                raise NotFoundError(
+                    f"the contract has no column {old!r}{did_you_mean(old, newest.names)}",
+                    hint="write --rename OLD=NEW",
                 )
         return found
 
@@ -229,7 +238,7 @@ class _Comparing:
             rows = batch_contract.satisfying(inspection.read(self._rows), experiment.checks, schema, schema)
             for _ in rows:
                 pass
-        except BatchRefused as refusal:
+        except BatchRejectedError as refusal:
             return list(refusal.problems)
         return []
 

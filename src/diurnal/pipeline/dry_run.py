@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from diurnal.backends import backend_of
-from diurnal.errors import BatchRefused, DiurnalError
+from diurnal.errors import BatchRejectedError, DiurnalError
 from diurnal.pipeline import accept_command, flow, ingest
 from diurnal.storage.lake import Lake
 from diurnal.storage.models import Models, library_versions, with_own_names
@@ -54,7 +54,7 @@ class DryRun:
     def attempt(self, day: Day, step: str, function: Callable[..., Any], *args: Any) -> Any:
         """Give what a function gives; None, and one more fault, where it fails."""
         try:
-            with flow.at(day, step):
+            with flow.error_context(day, step):
                 return function(*args)
         except DiurnalError as fault:
             if str(fault) not in map(str, self.faults):
@@ -124,7 +124,7 @@ def _fetched(dry: Day, found: DryRun) -> tuple[Package, Schema]:
         contract = dry.fixed_contract()
         try:
             brought = ingest.bring_in(dry, contract, folder)
-        except BatchRefused as refusal:
+        except BatchRejectedError as refusal:
             accept_command.extend(dry, contract, refusal)
             raise
     found.warnings += brought.warnings

@@ -16,13 +16,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import (
-    BatchRefused,
+    BatchRejectedError,
     ConfigurationError,
     DiurnalError,
-    NotAllowed,
-    NotEnoughData,
+    NotEnoughDataError,
+    PermissionDeniedError,
     Problem,
-    TryAgainLater,
+    TransientError,
     UsageError,
 )
 
@@ -127,13 +127,13 @@ def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) ->
 
     Raises
     ------
-    BatchRefused
+    BatchRejectedError
         If the batch breaks its contract, or lies in the future.
     UsageError
         If the data interval begins before the experiment's start date.
-    Superseded
+    SupersededError
         If another attempt has taken the run over.
-    TryAgainLater
+    TransientError
         If the world failed; the same call converges.
     """
     from diurnal.pipeline import steps
@@ -141,10 +141,10 @@ def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) ->
 
     refuse_early(day.experiment, day.interval)
     if now is not None:
-        refuse_future(day, now, advice="wait for it, or say --allow-future")
+        refuse_future(day, now, hint="wait for it, or say --allow-future")
 
     def step(name: str, *given: Any) -> Any:
-        with at(day, name):
+        with error_context(day, name):
             (watch or _nobody)(name, -1.0)
             started = time.perf_counter()
             result = getattr(steps, name)(day, *given)
@@ -163,19 +163,19 @@ def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) ->
     return _outcome(day, run_ids[0], already=False)
 
 
-def refuse_future(day: Day, now: datetime, *, advice: str) -> None:
+def refuse_future(day: Day, now: datetime, *, hint: str) -> None:
     """Refuse a data interval that is not over: its data cannot be complete.
 
     Raises
     ------
-    BatchRefused
+    BatchRejectedError
         If it ends after `now`.
     """
     if day.interval.end > now:
         end = f"{day.interval.local.end:%Y-%m-%d %H:%M} {day.interval.timezone}"
         what = f"the data interval {day.interval} is not over before {end}"
-        problem = BatchRefused([Problem("future-batch", what)], advice=advice)
-        raise problem.at(f"{day.experiment.name} {day.interval}")
+        problem = BatchRejectedError([Problem("future-batch", what)], hint=hint)
+        raise problem.add_location(f"{day.experiment.name} {day.interval}")
 
 
 def refuse_early(experiment: Experiment, interval: DataInterval) -> None:
@@ -190,7 +190,7 @@ def refuse_early(experiment: Experiment, interval: DataInterval) -> None:
     if start is not None and interval.start < start:
         raise UsageError(
             f"the data interval {interval} begins before the start date of {experiment.name}, {start:%Y-%m-%dT%H:%MZ}",
-            advice=f"name a later one, or declare an earlier start_date in {experiment.place}",
+            hint=f"name a later one, or declare an earlier start_date in {experiment.place}",
         )
 
 
@@ -207,24 +207,24 @@ def _nobody(_name: str, _seconds: float) -> None:
 
 
 @contextmanager
-def at(day: Day, step: str) -> Iterator[None]:
+def error_context(day: Day, step: str) -> Iterator[None]:
     """Say in every error where it happened, and turn what the operating system says into our words."""
     place = f"{day.experiment.name} {day.interval} {step}"
     try:
         yield
     except DiurnalError as error:
-        if isinstance(error, NotEnoughData):
+        if isinstance(error, NotEnoughDataError):
             day.stores.warehouse.lacks(day.experiment.name, day.interval, error.message)
-        error.at(place)
+        error.add_location(place)
         raise
     except MemoryError as error:
-        raise TryAgainLater(
+        raise TransientError(
             "the memory of this machine is used up",
-            advice="give it more, or fetch smaller batches, a shorter window or a smaller search",
-        ).at(place) from error
+            hint="give it more, or fetch smaller batches, a shorter window or a smaller search",
+        ).add_location(place) from error
     except Exception as error:
         if is_of_the_world(error):
-            raise in_our_words(error).at(place) from error
+            raise in_our_words(error).add_location(place) from error
         raise
 
 
@@ -239,9 +239,11 @@ def in_our_words(error: BaseException) -> DiurnalError:
     file = getattr(error, "filename", None)
     said = f"{getattr(error, 'strerror', None) or error}" + (f": {file}" if file else "")
     if isinstance(error, PermissionError) or type(error).__name__ in _LOCKED_OUT:
-        return NotAllowed(said, advice="give this user the right to write there, or set another place in diurnal.toml")
+        return PermissionDeniedError(
+            said, hint="give this user the right to write there, or set another place in diurnal.toml"
+        )
     if isinstance(error, FileNotFoundError) or number in _WRONG_PLACE:
-        return ConfigurationError(said, advice="set a place that can be written in diurnal.toml or by DIURNAL_LAKE")
+        return ConfigurationError(said, hint="set a place that can be written in diurnal.toml or by DIURNAL_LAKE")
     if number in (errno.ENOSPC, errno.EDQUOT):
-        return TryAgainLater(said, advice="free some room, then run it again: nothing half-written was kept")
-    return TryAgainLater(said, advice="run it again; nothing half-written was kept")
+        return TransientError(said, hint="free some room, then run it again: nothing half-written was kept")
+    return TransientError(said, hint="run it again; nothing half-written was kept")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from diurnal.data import batch_contract
 from diurnal.data.batch_contract import Held
-from diurnal.errors import BatchRefused, DeclarationError, DiurnalError, TryAgainLater
+from diurnal.errors import BatchRejectedError, DiurnalError, ExperimentError, TransientError
 from diurnal.types import Package
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def bring_in(day: Day, contract: Contract | None, folder: Path) -> Brought:
     task = backend.task(made)
     fixed = contract.newest.schema if contract else None
     if fixed and fixed.task != task:
-        raise DeclarationError(
+        raise ExperimentError(
             f"{experiment.name} is a {task} now and was a {fixed.task} when its first batch came",
-            advice="give the new task an experiment of its own, under another name",
+            hint="give the new task an experiment of its own, under another name",
         )
     backend.check_metadata(made, experiment.metadata)
     brought = backend.bring_in(day, contract, task, folder)
@@ -77,7 +77,7 @@ def _streamed(day: Day, contract: Contract | None, task: Task, folder: Path) -> 
         is_newest=day.is_newest,
     )
     for layout in held.layouts[:-1]:
-        with suppress(BatchRefused):
+        with suppress(BatchRejectedError):
             return _kept(day, contract, held, layout, rows, warnings)
     return _kept(day, contract, held, held.layouts[-1], rows, warnings)
 
@@ -117,7 +117,7 @@ def fix(day: Day, contract: Contract | None, brought: Brought) -> int:
 
     Raises
     ------
-    TryAgainLater
+    TransientError
         If another run did so in the meantime.
     """
     warehouse, name, held = day.stores.warehouse, day.experiment.name, brought.held
@@ -139,7 +139,7 @@ def fix(day: Day, contract: Contract | None, brought: Brought) -> int:
             batch_digest=digest,
         )
     if not done:
-        raise TryAgainLater("another run has just fixed the schema of this experiment", advice="run it again")
+        raise TransientError("another run has just fixed the schema of this experiment", hint="run it again")
     return number
 
 
@@ -170,9 +170,9 @@ def spooled(day: Day, folder: Path, warn: Callable[[str], object]) -> Spool:
         raise
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise TryAgainLater(
+        raise TransientError(
             f"the source fails with {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})",
-            advice="run it again; if it goes on, mend the source",
+            hint="run it again; if it goes on, mend the source",
         ) from error
 
 

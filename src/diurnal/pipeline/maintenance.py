@@ -171,7 +171,7 @@ def _refuse_another(stores: Stores) -> None:
     if marks - {stores.warehouse.identity} or (not marks and next(stores.lake.files(), None)):
         raise ConfigurationError(
             f"the lake {stores.lake.root} is not this warehouse's alone; what another one refers to would be removed",
-            advice="set DIURNAL_WAREHOUSE and DIURNAL_LAKE to those that belong together",
+            hint="set DIURNAL_WAREHOUSE and DIURNAL_LAKE to those that belong together",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diurnal.errors import NotFound
+from diurnal.errors import NotFoundError
 from diurnal.pipeline import predict
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def predecessor(warehouse: Warehouse, experiment: str) -> int:
 
     Raises
     ------
-    NotFound
+    NotFoundError
         If there is none.
     """
     served: list[int] = []  # as a stack: a rollback takes off what came after the version that it went back to
@@ -27,9 +27,9 @@ def predecessor(warehouse: Warehouse, experiment: str) -> int:
             del served[len(served) - served[::-1].index(version) - 1 :]
         served.append(version)
     if len(served) < 2:
-        raise NotFound(
+        raise NotFoundError(
             f"{experiment} has no champion with a predecessor to go back to",
-            advice=f"`diurnal models {experiment}` lists versions; `diurnal promote {experiment} VERSION` takes one",
+            hint=f"`diurnal models {experiment}` lists versions; `diurnal promote {experiment} VERSION` takes one",
         )
     return served[-2]
 

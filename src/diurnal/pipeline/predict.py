@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import ConfigurationError, DiurnalError, NotFound, UsageError, nearest
+from diurnal.errors import ConfigurationError, DiurnalError, NotFoundError, UsageError, did_you_mean
 from diurnal.runtime.project_files import FILE
 from diurnal.runtime.settings import Settings
 from diurnal.types import Limits
@@ -53,9 +53,9 @@ def load_model(reference: str, *, project: str | Path | None = None, trusted: st
     ------
     UsageError
         If the reference is none of these.
-    NotFound
+    NotFoundError
         If there is no such experiment, version or champion; it says what there is.
-    ModelRefused
+    InvalidModelError
         If the file is not what the warehouse says it is.
     ConfigurationError
         If there is no project here, or this environment is not the one that the model was made in.
@@ -67,7 +67,7 @@ def load_model(reference: str, *, project: str | Path | None = None, trusted: st
     if not settings.is_project:  # a reader must not create an empty warehouse in an arbitrary folder
         raise ConfigurationError(
             f"there is no project here (no {FILE} in {settings.project} or above it, and no data)",
-            advice="set DIURNAL_PROJECT to the project's folder, or run below it",
+            hint="set DIURNAL_PROJECT to the project's folder, or run below it",
         )
     spark.use(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
     models = open_models(settings)
@@ -96,14 +96,14 @@ def resolve(warehouse: Warehouse, reference: str) -> dict[str, Any]:
     ------
     UsageError
         If the reference is none of these.
-    NotFound
+    NotFoundError
         If there is no such experiment, version or champion; it says what there is.
     """
     match = _REFERENCE.fullmatch(reference)
     if not match:
         raise UsageError(
             f"{reference!r} names no model",
-            advice="write name, name@champion, name@3 (a version) or name@2026-11-23 (that day's champion)",
+            hint="write name, name@champion, name@3 (a version) or name@2026-11-23 (that day's champion)",
         )
     return warehouse.version(match["name"], _version(warehouse, match["name"], match["which"] or "champion"))
 
@@ -141,15 +141,15 @@ def _version(warehouse: Warehouse, name: str, which: str) -> int:
         return champion.version
     known = {str(row["experiment"]) for row in warehouse.versions()}
     if name not in known:
-        raise NotFound(
-            f"{name} has no model version{nearest(name, known)}",
-            advice=f"there are models of {', '.join(sorted(known))}" if known else "run an experiment first",
+        raise NotFoundError(
+            f"{name} has no model version{did_you_mean(name, known)}",
+            hint=f"there are models of {', '.join(sorted(known))}" if known else "run an experiment first",
         )
     first = min((row["promoted_at"] for row in warehouse.promotions(name)), default=None)
     since = f"the first was promoted on {first.astimezone(UTC):%Y-%m-%d}" if first else "none was ever promoted"
-    raise NotFound(
+    raise NotFoundError(
         f"{name} had no champion at the end of {which}; {since}" if first else f"{name} has no champion; {since}",
-        advice=f"take a version by its number, as {name}@1; see them with: diurnal models {name}",
+        hint=f"take a version by its number, as {name}@1; see them with: diurnal models {name}",
     )
 
 
@@ -159,7 +159,7 @@ def _champion(warehouse: Warehouse, name: str, which: str) -> ModelVersion | Non
     try:
         day = date.fromisoformat(which)
     except ValueError as error:
-        raise UsageError(f"{which!r} is no date: {error}", advice="write a date as 2026-11-23") from None
+        raise UsageError(f"{which!r} is no date: {error}", hint="write a date as 2026-11-23") from None
     end = datetime.combine(day, time(tzinfo=UTC)) + timedelta(days=1)
     return warehouse.champion(name, end - timedelta(microseconds=1))  # the next date begins with that microsecond
 
@@ -184,7 +184,7 @@ def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -
 
     Raises
     ------
-    BatchRefused
+    BatchRejectedError
         If a feature is missing or a cell does not fit.
     """
     import pyarrow as pa
@@ -243,9 +243,7 @@ def _schema(stores: Stores, row: dict[str, Any], given: set[str]) -> tuple[Schem
 
     stored = stores.warehouse.schema(row["experiment"])
     if stored is None:
-        raise DiurnalError(
-            f"{row['experiment']} has a model and no schema", advice="see what happened to the warehouse"
-        )
+        raise DiurnalError(f"{row['experiment']} has a model and no schema", hint="see what happened to the warehouse")
     schema = Schema.from_dict(stored)
     known = {name: column for column in schema.all_columns for name in column.names}
     features = []

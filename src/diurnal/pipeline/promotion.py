@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from diurnal.errors import UsageError, nearest
+from diurnal.errors import UsageError, did_you_mean
 from diurnal.types import Comparison, DataInterval, Decision, Evaluation, ModelVersion
 
 ALPHA = 0.01
@@ -45,8 +45,8 @@ def decide(policy: str, *, evaluation: Evaluation, interval: DataInterval, champ
     """
     if policy not in _POLICIES:
         raise UsageError(
-            f"there is no policy {policy!r}{nearest(policy, POLICIES)}",
-            advice=f"use one of {', '.join(POLICIES)}",
+            f"there is no policy {policy!r}{did_you_mean(policy, POLICIES)}",
+            hint=f"use one of {', '.join(POLICIES)}",
         )
     if policy not in _BY_HAND and champion is None:
         return Decision(True, f"there was no champion; test score {_shown(evaluation.test_score)}")

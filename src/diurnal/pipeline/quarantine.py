@@ -9,14 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diurnal.errors import BatchRefused
+from diurnal.errors import BatchRejectedError
 
 if TYPE_CHECKING:
     from diurnal.storage.lake import Lake
     from diurnal.types import DataInterval
 
 
-def keep(lake: Lake, experiment: str, interval: DataInterval, folder: Path, refusal: BatchRefused) -> str:
+def keep(lake: Lake, experiment: str, interval: DataInterval, folder: Path, refusal: BatchRejectedError) -> str:
     """Keep what came of a refused batch, and why it was refused.
 
     Parameters
@@ -30,7 +30,7 @@ def keep(lake: Lake, experiment: str, interval: DataInterval, folder: Path, refu
         Whose batch it was.
     folder : pathlib.Path
         The run's workspace, with the rows as the source gave them, if it gave any.
-    refusal : BatchRefused
+    refusal : BatchRejectedError
         The reasons, and the source's own files.
 
     Returns

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import ModelRefused, NotFound
+from diurnal.errors import InvalidModelError, NotFoundError
 from diurnal.experiment import Code, Experiment, find
 from diurnal.pipeline import tuning_shards, window_split
 from diurnal.pipeline.context import Day, Window
@@ -105,9 +105,9 @@ def replay(
 
     Raises
     ------
-    NotFound
+    NotFoundError
         If there is no such version, or its code is neither kept nor what the experiment has now.
-    PackageRefused
+    CorruptPackageError
         If a batch is not what the row says.
     """
     published = stores.warehouse.version(name, version)
@@ -187,10 +187,10 @@ def _experiment(
     if kept is None or kept.file is None:
         experiment = present()
         if experiment.code_digest != row["code_digest"]:
-            raise NotFound(
+            raise NotFoundError(
                 f"the code of run {row['run_id']} is not kept as a file, and {experiment.place} is another by now: its "
                 f"digest is {experiment.code_digest[:12]}, and was {row['code_digest'][:12]}",
-                advice="go back to the code of that time, as version control has it, and replay there",
+                hint="go back to the code of that time, as version control has it, and replay there",
             )
         yield experiment, stores.code
         return
@@ -203,10 +203,10 @@ def _experiment(
             (project / place).write_text(text, encoding="utf-8")
         experiment = find(f"{kept.file}:{kept.name}", project / "experiments")
         if experiment.code_digest != row["code_digest"]:
-            raise ModelRefused(
+            raise InvalidModelError(
                 f"the code that is kept for run {row['run_id']} has the digest {experiment.code_digest[:12]}, and the "
                 f"row says {row['code_digest'][:12]}",
-                advice="the file was changed, or another version of Python or diurnal reads it otherwise: restore "
+                hint="the file was changed, or another version of Python or diurnal reads it otherwise: restore "
                 f"{row['code']} in the lake, or replay with the versions of the row",
             )
         yield experiment, code

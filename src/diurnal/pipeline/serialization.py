@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
-from diurnal.errors import ModelRefused
+from diurnal.errors import InvalidModelError
 from diurnal.pipeline.context import Day
 from diurnal.types import ModelFile
 
@@ -59,9 +59,9 @@ def _with_signature(model: ModelFile, models: Models) -> ModelFile:
     card = json.loads(models.fs.cat_file(f"{models.url(model.path)}/model.json"))
     signature = card["signature"]
     if not hmac.compare_digest(_digest(signature), model.signature["sha256"]):
-        raise ModelRefused(
+        raise InvalidModelError(
             f"the signature in model.json of {model.path} is not the one that was written",
-            advice=f"somebody changed it: remove {models.url(model.path)}, and run the data interval again",
+            hint=f"somebody changed it: remove {models.url(model.path)}, and run the data interval again",
         )
     return replace(model, signature=signature)
 

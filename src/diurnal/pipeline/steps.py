@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from diurnal.errors import BatchRefused, DeclarationError, ModelRefused, NotEnoughData
+from diurnal.errors import BatchRejectedError, ExperimentError, InvalidModelError, NotEnoughDataError
 from diurnal.pipeline import recorded_results, tuning_shards
 from diurnal.pipeline.code_guard import with_code_of_run
 from diurnal.pipeline.tuning_shards import Part
@@ -46,7 +46,7 @@ def fetch(day: Day) -> Batch:
     with lake.workspace() as folder:
         try:
             brought = ingest.bring_in(day, contract, folder)
-        except BatchRefused as refusal:
+        except BatchRejectedError as refusal:
             where = quarantine.keep(lake, name, day.interval, folder, refusal)
             accept_command.extend(day, contract, refusal, f"what came is kept in {where}")
             raise
@@ -108,10 +108,10 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
     scored = tuning_shards.read(day, parts) if parts else None
     try:
         tuned = backend.tune(search, data, progress=day.progress, parts=scored)
-    except DeclarationError as error:
+    except ExperimentError as error:
         # a fold without a class is what scikit-learn fails on; with more samples of it, it will not
         if day.schema_of(samples.run).task == "classification" and (lacking := backend.scarce(search, data)):
-            raise NotEnoughData(f"{lacking} ({error.message})", advice=tuning_shards.WIDER) from error
+            raise NotEnoughDataError(f"{lacking} ({error.message})", hint=tuning_shards.WIDER) from error
         raise
     twin, _ = models.dump_and_read_back(tuned.twin, day.experiment.trusted, code=day.code, scratch=day.scratch)
     digest = hashlib.sha256(twin).hexdigest()
@@ -251,10 +251,10 @@ def publish(day: Day, run: Run, model: ModelFile) -> ModelVersion:
     """Give the saved model the next number."""
     version = day.stores.warehouse.publish(run, model, trusted=list(day.experiment.trusted))
     if version.digest != model.digest and day.stores.models.digest_of(version.path) is None:
-        raise ModelRefused(
+        raise InvalidModelError(
             f"the file of version {version.version} is lost, and what was fitted again is another model "
             f"(its digest is {model.digest[:12]} and was {version.digest[:12]})",
-            advice="restore it from a backup, or make a new version: diurnal run with --force",
+            hint="restore it from a backup, or make a new version: diurnal run with --force",
         )
     return replace(version, interval=run.interval)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import NotEnoughData
+from diurnal.errors import NotEnoughDataError
 from diurnal.pipeline.code_guard import with_code_of_run
 from diurnal.types import Package, Samples
 
@@ -68,7 +68,7 @@ def to_tune(day: Day, samples: Samples) -> tuple[Backend, Any, Data]:
 
     Raises
     ------
-    NotEnoughData
+    NotEnoughDataError
         If there are none, one class only, or fewer than the folds need.
     """
     from diurnal.backends import backend_of
@@ -82,7 +82,7 @@ def to_tune(day: Day, samples: Samples) -> tuple[Backend, Any, Data]:
         raise no_samples(day, "train")
     lacking = backend.too_small(search, data)
     if lacking:
-        raise NotEnoughData(lacking, advice=WIDER)
+        raise NotEnoughDataError(lacking, hint=WIDER)
     return backend, search, data
 
 
@@ -94,13 +94,13 @@ def _may_be_on_both_sides(day: Day, schema: Schema) -> bool:
     return day.experiment.split == "time" or bool(schema.metadata.groups and schema.key) or schema.lacks_identity
 
 
-def no_samples(day: Day, side: str) -> NotEnoughData:
+def no_samples(day: Day, side: str) -> NotEnoughDataError:
     """Give the error of a window that has no sample on one side."""
     if day.experiment.split == "time" and side == "train":
-        return NotEnoughData(
+        return NotEnoughDataError(
             "the newest data interval of the window is the test, and no earlier one has another batch",
-            advice="it will be enough once further intervals have run; earlier ones can be run by `diurnal backfill`",
+            hint="it will be enough once further intervals have run; earlier ones can be run by `diurnal backfill`",
         )
-    return NotEnoughData(
-        f"no sample of the window is for {side}ing at test_size={day.experiment.test_size}", advice=WIDER
+    return NotEnoughDataError(
+        f"no sample of the window is for {side}ing at test_size={day.experiment.test_size}", hint=WIDER
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
-from diurnal.errors import ConfigurationError, nearest
+from diurnal.errors import ConfigurationError, did_you_mean
 
 PREFIX = "AIRFLOW_CONN_"
 
@@ -48,8 +48,8 @@ class Connections(Mapping[str, str]):
         if value is None:
             known = ", ".join(self._values) or "none"
             raise ConfigurationError(
-                f"there is no connection {connection!r}{nearest(connection, self._values)}; there are: {known}",
-                advice=f"set {PREFIX}{connection.upper()} to its URI, as in postgresql://user@host:5432/database",
+                f"there is no connection {connection!r}{did_you_mean(connection, self._values)}; there are: {known}",
+                hint=f"set {PREFIX}{connection.upper()} to its URI, as in postgresql://user@host:5432/database",
             )
         return uri(value, f"{PREFIX}{connection.upper()}")
 
@@ -127,7 +127,7 @@ def spark_master(value: str, variable: str) -> str:
 def _refused(variable: str) -> ConfigurationError:
     return ConfigurationError(
         f"{variable} is neither a URI nor Airflow's JSON form (it is not shown: it may hold a password)",
-        advice='write postgresql://user:password@host:5432/database, or {"conn_type": "postgres", "host": ...}',
+        hint='write postgresql://user:password@host:5432/database, or {"conn_type": "postgres", "host": ...}',
     )
 
 

@@ -111,7 +111,7 @@ class Codebase:
         if path is None:
             raise ConfigurationError(
                 f"there is no module {name!r} in {', '.join(map(str, self.roots)) or 'a project'}",
-                advice="put the file back, or run the data interval again",
+                hint="put the file back, or run the data interval again",
             )
         for other in (sys.modules.get(name), *list(sys.modules.values())):
             if other is not None and _file(other) == path:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diurnal.errors import ConfigurationError, nearest
+from diurnal.errors import ConfigurationError, did_you_mean
 from diurnal.runtime import fault_injection
 from diurnal.runtime.connection_uris import PREFIX, Connections, spark_master, uri
 from diurnal.runtime.project_files import FILE
@@ -85,8 +85,8 @@ class Settings:
         for name in environment:
             if name.startswith("DIURNAL_") and name not in _VARIABLES and name not in _OTHER_VARIABLES:
                 raise ConfigurationError(
-                    f"there is no setting {name}{nearest(name, _VARIABLES)}",
-                    advice=f"the settings are {', '.join(_VARIABLES)} and DIURNAL_PROJECT; unset this one",
+                    f"there is no setting {name}{did_you_mean(name, _VARIABLES)}",
+                    hint=f"the settings are {', '.join(_VARIABLES)} and DIURNAL_PROJECT; unset this one",
                 )
         if environment.get("DIURNAL_FAULT"):
             fault_injection.arm(environment["DIURNAL_FAULT"])
@@ -124,7 +124,7 @@ def _project(start: Path | None, environment: Mapping[str, str], beside: Path | 
         folder = Path(named).expanduser().resolve()
         if not folder.is_dir():
             raise ConfigurationError(
-                f"DIURNAL_PROJECT names {folder}, which is no folder", advice="set it to the project's folder"
+                f"DIURNAL_PROJECT names {folder}, which is no folder", hint="set it to the project's folder"
             )
         return folder
     here = (start or beside or Path.cwd()).resolve()
@@ -138,26 +138,24 @@ def _from_file(path: Path) -> list[tuple[str, str, str]]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"{path} cannot be read: {error}", advice='write [diurnal] and key = "value"'
-        ) from None
+        raise ConfigurationError(f"{path} cannot be read: {error}", hint='write [diurnal] and key = "value"') from None
     table = content.pop("diurnal", {})
     for name in content:
         raise ConfigurationError(
-            f"{path} holds {name!r} outside of its one table, [diurnal]{nearest(name, ['diurnal'])}",
-            advice="put settings below a line [diurnal]",
+            f"{path} holds {name!r} outside of its one table, [diurnal]{did_you_mean(name, ['diurnal'])}",
+            hint="put settings below a line [diurnal]",
         )
     if not isinstance(table, dict):
-        raise ConfigurationError(f"in {path}, diurnal is a value", advice="make it a table: a line [diurnal]")
+        raise ConfigurationError(f"in {path}, diurnal is a value", hint="make it a table: a line [diurnal]")
     for key, value in table.items():
         if key not in _DEFAULTS:
             raise ConfigurationError(
-                f"{path} has no setting {key!r}{nearest(key, _DEFAULTS)}", advice=f"it takes {', '.join(_DEFAULTS)}"
+                f"{path} has no setting {key!r}{did_you_mean(key, _DEFAULTS)}", hint=f"it takes {', '.join(_DEFAULTS)}"
             )
         if not isinstance(value, str) or not value:
             raise ConfigurationError(
                 f"in {path}, {key} is no text" if value != "" else f"in {path}, {key} is empty",
-                advice=f'write {key} = "{_DEFAULTS[key]}", or leave it out',
+                hint=f'write {key} = "{_DEFAULTS[key]}", or leave it out',
             )
     return [(str(path), key, value) for key, value in table.items()]
 
@@ -183,9 +181,9 @@ def _master(value: str, origin: str) -> str:
         return value
     known = ("local", "yarn", "spark://", "k8s://")
     raise ConfigurationError(
-        f"spark ({origin}) is {value!r}, which is no master{nearest(value, known)}; it is local[*], local[4], "
+        f"spark ({origin}) is {value!r}, which is no master{did_you_mean(value, known)}; it is local[*], local[4], "
         "spark://host:7077, yarn or k8s://https://host:6443",
-        advice="write one of these, or take it out for local[*]",
+        hint="write one of these, or take it out for local[*]",
     )
 
 
@@ -198,10 +196,10 @@ def _warehouse(value: str, origin: str) -> str:
     if colon:
         given = f"a URL that starts with {scheme}://"
     elif re.fullmatch(r"\w{1,12}", value):
-        given = repr(value) + nearest(value, ["embedded"])
+        given = repr(value) + did_you_mean(value, ["embedded"])
     else:
         given = "something else (it is not shown: it may hold a password)"
     raise ConfigurationError(
         f"the warehouse ({origin}) is {given}; it is 'embedded' or a PostgreSQL URL",
-        advice="write postgresql://user:password@host:5432/warehouse, or take it out for the embedded one",
+        hint="write postgresql://user:password@host:5432/warehouse, or take it out for the embedded one",
     )

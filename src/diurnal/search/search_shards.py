@@ -80,7 +80,7 @@ def split_search(search: Any, X: Any, y: Any = None, n: int = 2, **fit_params: A
     {'alpha': 1}
     """
     if type(n) is not int or n < 1:
-        raise UsageError(f"n={n!r} is not possible; allowed is a whole number from 1", advice="give n=2 or more")
+        raise UsageError(f"n={n!r} is not possible; allowed is a whole number from 1", hint="give n=2 or more")
     if not _repeats_fits(search):
         return [dict(UNSPLIT)]
     calls = _record_calls(search, X, y, fit_params)
@@ -116,7 +116,7 @@ def score_shard(search: Any, X: Any, y: Any, shard: Mapping[str, Any], **fit_par
     calls = _record_calls(search, X, y, fit_params)
     if len(calls) // _n_splits(calls) != shard["n_candidates"]:
         raise UsageError(
-            f"the shard {dict(shard)} does not belong to this search", advice="split this search with split_search()"
+            f"the shard {dict(shard)} does not belong to this search", hint="split this search with split_search()"
         )
     positions = _traversal_order(calls)[shard["start"] : shard["stop"]]
     results: dict[int, dict[str, Any]] = {}
@@ -159,7 +159,7 @@ def combine_scores(search: Any, X: Any, y: Any, parts: Iterable[Mapping[str, np.
         if missing or len(results) != len(calls):
             raise UsageError(
                 f"the scores have {len(results)} fits of {len(calls)}; the first that is missing is {missing[:1]}",
-                advice="give the scores of every shard of this search",
+                hint="give the scores of every shard of this search",
             )
         return [results[i] for i in range(len(calls))]
 
@@ -179,7 +179,7 @@ def _record_calls(search: Any, X: Any, y: Any, fit_params: Mapping[str, Any]) ->
             recorder.fit(X, y, **fit_params)
     except _CallsRecorded as recorded:
         return recorded.calls
-    raise UsageError(f"{type(search).__name__} made no fits", advice="give a search with candidates and folds")
+    raise UsageError(f"{type(search).__name__} made no fits", hint="give a search with candidates and folds")
 
 
 def _repeats_fits(search: Any) -> bool:
@@ -259,7 +259,7 @@ def _arrays_to_results(part: Mapping[str, np.ndarray], known: Mapping[int, Any])
     results: dict[int, dict[str, Any]] = {}
     for row, call in enumerate(part["call"].tolist()):
         if call in known or call in results:
-            raise UsageError(f"fit {call} occurs twice", advice="give the scores of each shard once")
+            raise UsageError(f"fit {call} occurs twice", hint="give the scores of each shard once")
         result: dict[str, Any] = {}
         for column, values in part.items():
             name, _, metric = column.partition(":")

@@ -15,7 +15,7 @@ from diurnal.data.casts import cast
 from diurnal.data.problems import Findings
 from diurnal.data.schema import Kind, arrow_type
 from diurnal.data.text_notation import TYPED, Notation
-from diurnal.errors import BatchRefused, Problem
+from diurnal.errors import BatchRejectedError, Problem
 from diurnal.sources.date_columns import Dates
 from diurnal.sources.file_columns import places_of
 from diurnal.sources.files_arguments import DEFAULT_NA
@@ -48,7 +48,7 @@ class Cells:
 
     Raises
     ------
-    BatchRefused
+    BatchRejectedError
         If a column of `parse_dates` is missing.
     """
 
@@ -68,7 +68,7 @@ class Cells:
 
         Raises
         ------
-        BatchRefused
+        BatchRejectedError
             If cells cannot be converted; with their rows, counted in the file.
         """
         findings = Findings()
@@ -154,6 +154,6 @@ def _written(values: pa.Array) -> pa.Array:
 def _refuse(findings: Findings) -> None:
     try:
         findings.refuse()
-    except BatchRefused as refusal:
+    except BatchRejectedError as refusal:
         problems: tuple[Problem, ...] = refusal.problems
-        raise BatchRefused(problems, advice="correct the file, or what Files(...) says of its columns") from None
+        raise BatchRejectedError(problems, hint="correct the file, or what Files(...) says of its columns") from None

@@ -78,14 +78,14 @@ class _Told(io.RawIOBase):
         lines = self._said.read().decode(errors="replace").splitlines() or [""]
         try:
             found = json.loads(lines[-1])
-            problem = {name: str(found[name]) for name in ("code", "what", "advice")}
+            problem = {name: str(found[name]) for name in ("code", "message", "hint")}
         except (ValueError, KeyError, TypeError):
             status = self._process.returncode
             if status < 0 or "memory" in lines[0].lower():
                 what = f"cannot be read within {MOST_MEMORY >> 30} GiB of memory, or is damaged ({lines[0][:200]})"
                 raise refused("damaged-file", what, "export it as CSV or Parquet") from None
             raise refused("damaged-file", f"cannot be read: {lines[-1][:300]}", "write the file again") from None
-        raise refused(problem["code"], problem["what"], problem["advice"])
+        raise refused(problem["code"], problem["message"], problem["hint"])
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Script of the child process of :mod:`diurnal.sources.child_process`; it imports no module of this package.
 
 Its argument is JSON. It writes CSV or an Arrow stream. If the file is refused, the last line on standard error is JSON
-with code, what and advice.
+with code, message and hint.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def main(told: dict[str, Any]) -> None:
         refuse("damaged-file", "takes more memory than is allowed", "write it in smaller pieces, or as Parquet")
 
 
-def refuse(code: str, what: str, advice: str) -> NoReturn:
+def refuse(code: str, message: str, hint: str) -> NoReturn:
     """Exit with the reason why the file is refused."""
-    sys.stderr.write("\n" + json.dumps({"code": code, "what": what, "advice": advice}) + "\n")
+    sys.stderr.write("\n" + json.dumps({"code": code, "message": message, "hint": hint}) + "\n")
     sys.exit(65)
 
 

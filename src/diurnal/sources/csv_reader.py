@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from diurnal.errors import BatchRefused, Problem
+from diurnal.errors import BatchRejectedError, Problem
 from diurnal.sources.byte_streams import text_of
 from diurnal.sources.cell_conversion import Cells
 from diurnal.sources.decompression import CHUNK, Capped, refused
@@ -164,7 +164,7 @@ def read_csv(opening: Callable[[], AbstractContextManager[Capped]], files: Files
         if odd.fault and not problems:
             problems = [Problem("damaged-csv", f"cannot be read as CSV: {odd.fault}")]
         if problems:
-            raise BatchRefused(problems, advice="write it again; quote cells with delimiters, quotes or line ends")
+            raise BatchRejectedError(problems, hint="write it again; quote cells with delimiters, quotes or line ends")
 
 
 def _columns(stream: _Watched, dialect: Dialect, files: Files) -> Columns:

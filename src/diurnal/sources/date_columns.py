@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from diurnal.errors import BatchRefused, Problem
+from diurnal.errors import BatchRejectedError, Problem
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -83,8 +83,8 @@ class Dates:
         forms = [day + clock for day in days for clock in _NOON]
         return next((form for form in forms if _parsed(pa.array([first]), form)[0].is_valid), None)
 
-    def _refusal(self, what: str, cure: str) -> BatchRefused:
-        return BatchRefused([Problem("date-format", f"{self._name}: {what}", self._name)], advice=cure)
+    def _refusal(self, what: str, cure: str) -> BatchRejectedError:
+        return BatchRejectedError([Problem("date-format", f"{self._name}: {what}", self._name)], hint=cure)
 
 
 def _parsed(texts: pa.Array, form: str) -> pa.Array:

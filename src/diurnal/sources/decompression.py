@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from diurnal.errors import BatchRefused, Problem
+from diurnal.errors import BatchRejectedError, Problem
 
 CHUNK = 2**20
 
@@ -30,9 +30,9 @@ _MAGIC = (
 _DAMAGED = (zlib.error, lzma.LZMAError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError)
 
 
-def refused(code: str, what: str, advice: str | None = None) -> BatchRefused:
+def refused(code: str, what: str, hint: str | None = None) -> BatchRejectedError:
     """Return the refusal of a file; its name is added later."""
-    return BatchRefused([Problem(code, what)], advice=advice or "write or send the file again")
+    return BatchRejectedError([Problem(code, what)], hint=hint or "write or send the file again")
 
 
 class Capped(io.RawIOBase):
@@ -71,7 +71,7 @@ class Capped(io.RawIOBase):
             raise refused("too-many-bytes", f"holds more than max_bytes={self._max_bytes} once decompressed")
         return data
 
-    def _damaged(self, error: Exception) -> BatchRefused:
+    def _damaged(self, error: Exception) -> BatchRejectedError:
         if "Truncated" in str(error):
             return refused("cut-file", f"ends in the middle, after {self.n_bytes} decompressed bytes")
         return refused("damaged-file", f"cannot be decompressed beyond byte {self.n_bytes}: {error}")
@@ -161,7 +161,7 @@ def _member(raw: Any) -> Iterator[Any]:
             yield stream
 
 
-def _encrypted(error: Exception) -> BatchRefused:
+def _encrypted(error: Exception) -> BatchRejectedError:
     if "password" in str(error) or "encrypted" in str(error):
         return refused("encrypted-file", f"is encrypted: {error}", "pack it without a password")
     return refused("damaged-file", f"cannot be decompressed: {error}")

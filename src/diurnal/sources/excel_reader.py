@@ -20,6 +20,6 @@ if TYPE_CHECKING:
 def read_excel(fs: Any, path: str, files: Files) -> Iterator[pa.RecordBatch]:
     """Stream a sheet, all cells as text; the contract infers their kinds, as it does for CSV."""
     if find_spec("python_calamine") is None:
-        raise ConfigurationError("spreadsheets need python-calamine", advice="pip install diurnal[excel]")
+        raise ConfigurationError("spreadsheets need python-calamine", hint="pip install diurnal[excel]")
     words = {"format": "excel", "sheet_name": files.sheet_name, "decimal": files.decimal}
     return read_csv(partial(confined, fs, path, files, words), files)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from diurnal.data.column_names import duplicates, listed
-from diurnal.errors import BatchRefused, Problem, nearest
+from diurnal.errors import BatchRejectedError, Problem, did_you_mean
 from diurnal.sources.decompression import refused
 
 if TYPE_CHECKING:
@@ -73,14 +73,16 @@ def columns_of(names: Sequence[str], files: Files, warnings: Sequence[str] = ())
 
     Raises
     ------
-    BatchRefused
+    BatchRejectedError
         If a column of `usecols` or `index_col` is missing, or two columns to read have the same name.
     """
     places = chosen(names, files)
     kept = tuple(names[i] for i in places)
     twice = duplicates(kept)
     if twice:
-        raise BatchRefused(twice, advice="rename the columns where the file is written, or by names=[...] and header=0")
+        raise BatchRejectedError(
+            twice, hint="rename the columns where the file is written, or by names=[...] and header=0"
+        )
     said = [warning for warning in warnings if any(repr(name) in warning for name in kept)]
     return Columns(kept, tuple(places), len(names), (*said, *_strangers(kept, files)))
 
@@ -113,12 +115,12 @@ def places_of(word: str, columns: Sequence[str | int], names: Sequence[str]) -> 
             Problem(
                 "missing-column",
                 f"{word} asks for the column {column!r}, which is not there; what came is {listed(list(names))}"
-                f"{nearest(column, names) if isinstance(column, str) else ''}",
+                f"{did_you_mean(column, names) if isinstance(column, str) else ''}",
                 str(column),
             )
             for column in missing
         ]
-        raise BatchRefused(problems, advice=f"correct {word}=, or the file")
+        raise BatchRejectedError(problems, hint=f"correct {word}=, or the file")
     return {names.index(column) if isinstance(column, str) else column for column in columns}
 
 
@@ -148,7 +150,7 @@ def _strangers(names: Sequence[str], files: Files) -> list[str]:
         if isinstance(value, dict)
     }
     return [
-        f"{word} names {column!r}, which is no column{nearest(column, names)}"
+        f"{word} names {column!r}, which is no column{did_you_mean(column, names)}"
         for word, columns in spoken.items()
         for column in columns
     ]

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import BatchRefused, DeclarationError, DiurnalError, Problem, nearest
+from diurnal.errors import BatchRejectedError, DiurnalError, ExperimentError, Problem, did_you_mean
 from diurnal.sources import path_patterns
 from diurnal.sources.files_arguments import RULES, refuse_clashes
 from diurnal.sources.pandas_arguments import refuse_misplaced, takes_words
@@ -88,7 +88,7 @@ class Files:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If an argument is unknown, or not allowed.
 
     Examples
@@ -141,9 +141,9 @@ class Files:
             self._settle("format", path_patterns.format_of(self.pattern))
         elif self.format not in path_patterns.FORMATS:
             allowed = ", ".join(path_patterns.FORMATS)
-            raise DeclarationError(
-                f"there is no format {self.format!r}; there are {allowed}{nearest(self.format, path_patterns.FORMATS)}",
-                advice="name one of these",
+            raise ExperimentError(
+                f"format={self.format!r} does not exist{did_you_mean(self.format, path_patterns.FORMATS)}",
+                hint=f"use one of {allowed}",
             )
         for name, rule in RULES.items():
             self._settle(name, rule(name, getattr(self, name)))
@@ -209,9 +209,9 @@ class Files:
 
         Raises
         ------
-        TryAgainLater
+        TransientError
             If there is none yet, or the store does not answer.
-        BatchRefused
+        BatchRejectedError
             If a file cannot be read as rows; a local one is named as evidence.
         """
         fs, paths = self.found(interval, connections)
@@ -219,7 +219,7 @@ class Files:
             try:
                 for batch in self._batches(fs, path):
                     yield self._renamed(batch)
-            except BatchRefused as refusal:
+            except BatchRejectedError as refusal:
                 raise _named(refusal, path, local="file" in _protocols(fs)) from refusal.__cause__
             except DiurnalError:
                 raise
@@ -253,7 +253,7 @@ class Files:
 
         Raises
         ------
-        TryAgainLater
+        TransientError
             If there is none yet.
         """
         return path_patterns.matches(self.resolve(interval), connections)
@@ -269,11 +269,11 @@ class Files:
         return batch if self.rename is None else batch.rename_columns(self.renamed(batch.schema.names))
 
 
-def _named(refusal: BatchRefused, path: str, *, local: bool) -> BatchRefused:
+def _named(refusal: BatchRejectedError, path: str, *, local: bool) -> BatchRejectedError:
     """Say in each problem which file it is about."""
     name = PurePosixPath(path).name
-    problems = [Problem(p.code, f"{name}: {p.what}", p.column, p.rows, p.count) for p in refusal.problems]
-    return BatchRefused(problems, evidence=[path] if local else [], advice=refusal.advice)
+    problems = [Problem(p.code, f"{name}: {p.message}", p.column, p.rows, p.count) for p in refusal.problems]
+    return BatchRejectedError(problems, evidence=[path] if local else [], hint=refusal.hint)
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from diurnal.data.schema import Kind
-from diurnal.errors import DeclarationError, nearest
+from diurnal.errors import ExperimentError, did_you_mean
 
 if TYPE_CHECKING:
     from diurnal.sources.files import Files
@@ -28,9 +28,9 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
 )
 
 
-def refuse(name: str, value: object, allowed: str, advice: str) -> DeclarationError:
+def refuse(name: str, value: object, allowed: str, hint: str) -> ExperimentError:
     """Return the error of an argument that is not allowed."""
-    return DeclarationError(f"Files(..., {name}={value!r}) is not allowed; {name} is {allowed}", advice=advice)
+    return ExperimentError(f"Files(..., {name}={value!r}) is not allowed; {name} is {allowed}", hint=hint)
 
 
 def kind_of_dtype(value: Any) -> Kind:
@@ -194,10 +194,10 @@ def zone(name: str, value: Any, of: str = "Files") -> str | None:
     try:
         zoneinfo.ZoneInfo(key)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        near = nearest(key, zoneinfo.available_timezones())
-        raise DeclarationError(
+        near = did_you_mean(key, zoneinfo.available_timezones())
+        raise ExperimentError(
             f"{of}(..., {name}={value!r}): there is no such timezone{near}",
-            advice='use one of the tz database, as in "Europe/Berlin"',
+            hint='use one of the tz database, as in "Europe/Berlin"',
         ) from None
     return key
 
@@ -209,7 +209,7 @@ def _encoding(name: str, value: Any) -> Any:
         found = codecs.lookup(value)
     except (LookupError, TypeError):
         known = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1250", "cp1251", "shift_jis", "gb18030", "mac_roman")
-        near = nearest(str(value), known)
+        near = did_you_mean(str(value), known)
         raise refuse(name, value, f"the name of an encoding{near}", f"use {', '.join(known)}, ...") from None
     if not getattr(found, "_is_text_encoding", True):
         raise refuse(name, value, "an encoding of text", 'for compressed files say compression="gzip"')
@@ -228,7 +228,7 @@ def _compression(name: str, value: Any) -> Any:
     method = value.get("method") if isinstance(value, Mapping) else value
     if method in (None, "infer", *CODECS):
         return method
-    near = nearest(str(method), CODECS)
+    near = did_you_mean(str(method), CODECS)
     raise refuse(name, value, f'"infer", None, or one of {", ".join(CODECS)}{near}', "use one of these")
 
 
@@ -287,6 +287,6 @@ def refuse_clashes(files: Files) -> None:
     for one, other, holds in clashes:
         if holds and getattr(files, one) == getattr(files, other):
             value = getattr(files, one)
-            raise DeclarationError(
-                f"Files(...): {one} and {other} are both {value!r}", advice=f"declare another {one}= or {other}="
+            raise ExperimentError(
+                f"Files(...): {one} and {other} are both {value!r}", hint=f"declare another {one}= or {other}="
             )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from diurnal.data.column_names import listed
-from diurnal.errors import nearest
+from diurnal.errors import did_you_mean
 from diurnal.sources.byte_streams import opened, text_of
 from diurnal.sources.cell_conversion import Cells
 from diurnal.sources.decompression import refused
@@ -65,8 +65,9 @@ def _chunks(rows: Iterator[Row], files: Files) -> Iterator[Chunk]:
         yield {name: [row.get(name) for row in chunk] for name in names}
     missing = [] if wanted is None or callable(wanted) else [name for name in wanted if name not in seen]
     for name in missing:
-        what = f"usecols asks for {name!r}, which no object has; what came is {listed(list(seen))}{nearest(name, seen)}"
-        raise refused("missing-column", what, "correct usecols=, or the file")
+        near = did_you_mean(name, seen)
+        message = f"usecols has {name!r}, which no object of the file has; they have {listed(list(seen))}{near}"
+        raise refused("missing-column", message, "correct usecols=, or the file")
 
 
 def _rows_of_lines(pieces: Iterator[bytes]) -> Iterator[Row]:

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from diurnal.errors import DeclarationError, nearest
+from diurnal.errors import ExperimentError, did_you_mean
 
 _NO_EFFECT = (  # they select an implementation and change no value
     "cache_dates",
@@ -82,7 +82,7 @@ def takes_words(made: type) -> type:
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is not None:  # not of the call itself
                 raise
-            raise DeclarationError(f"{made.__name__}(...): {error}", advice="correct the call") from None
+            raise ExperimentError(f"{made.__name__}(...): {error}", hint="correct the call") from None
 
     made.__init__ = init  # type: ignore[misc]
     return made
@@ -96,8 +96,8 @@ def refuse_unknown(words: Mapping[str, Any], known: Iterable[str]) -> None:
     >>> refuse_unknown({"engine": "python", "nrows": None}, known=["usecols"])
     >>> refuse_unknown({"use_cols": ["a"]}, known=["usecols"])
     Traceback (most recent call last):
-    diurnal.errors.DeclarationError: Files has no argument 'use_cols'; did you mean 'usecols'?
-    What to do: it takes usecols
+    diurnal.errors.ExperimentError: Files has no argument 'use_cols'; did you mean 'usecols'?
+    hint: it takes usecols
     """
     known = list(known)
     for name, value in words.items():
@@ -105,9 +105,9 @@ def refuse_unknown(words: Mapping[str, Any], known: Iterable[str]) -> None:
         if name in _NO_EFFECT or (name in _INSTEAD and any(value is one or value == one for one in usual)):
             continue
         if name in _INSTEAD:
-            raise DeclarationError(f"Files has no argument {name!r}", advice=_INSTEAD[name])
-        raise DeclarationError(
-            f"Files has no argument {name!r}{nearest(name, known)}", advice=f"it takes {', '.join(known)}"
+            raise ExperimentError(f"Files has no argument {name!r}", hint=_INSTEAD[name])
+        raise ExperimentError(
+            f"Files has no argument {name!r}{did_you_mean(name, known)}", hint=f"it takes {', '.join(known)}"
         )
 
 
@@ -116,6 +116,6 @@ def refuse_misplaced(given: Iterable[str], form: str) -> None:
     for name in given:
         allowed = _FORMATS.get(name)
         if allowed and form not in allowed:
-            raise DeclarationError(
-                f"{name}= is for {' and '.join(allowed)}, and these files are {form}", advice=f"leave {name}= out"
+            raise ExperimentError(
+                f"{name}= is for {' and '.join(allowed)}, and these files are {form}", hint=f"leave {name}= out"
             )

@@ -10,7 +10,14 @@ from pathlib import Path, PurePosixPath
 from string import Formatter
 from typing import Any
 
-from diurnal.errors import ConfigurationError, DeclarationError, DiurnalError, NotAllowed, TryAgainLater, nearest
+from diurnal.errors import (
+    ConfigurationError,
+    DiurnalError,
+    ExperimentError,
+    PermissionDeniedError,
+    TransientError,
+    did_you_mean,
+)
 from diurnal.sources.decompression import refused
 from diurnal.sources.source import Connections
 
@@ -34,12 +41,12 @@ def check_pattern(pattern: str) -> None:
         if wrong is None:
             pattern.format(start=datetime(2026, 1, 1, tzinfo=UTC), end=datetime(2026, 1, 2, tzinfo=UTC))
             return
-        fault = f"there is no {{{wrong}}}{nearest(wrong, ('start', 'end'))}"
+        fault = f"there is no {{{wrong}}}{did_you_mean(wrong, ('start', 'end'))}"
     except (ValueError, IndexError, TypeError) as error:
         fault = str(error)
-    raise DeclarationError(
+    raise ExperimentError(
         f"the pattern {public(pattern)!r} cannot be read: {fault}",
-        advice="write the interval as {start:%Y-%m-%d} or {end:...}",
+        hint="write the interval as {start:%Y-%m-%d} or {end:...}",
     )
 
 
@@ -62,10 +69,10 @@ def format_of(pattern: str) -> str:
     """Return the format of the suffix."""
     suffix, _ = suffixes(pattern)
     if suffix not in SUFFIXES:
-        raise DeclarationError(
+        raise ExperimentError(
             f"the suffix {suffix!r} of {public(pattern)!r} says no format; there are {', '.join(SUFFIXES)}, and "
             f"behind these of text {', '.join(CODEC_SUFFIXES)}",
-            advice=f"say it: format={' or '.join(map(repr, FORMATS))}",
+            hint=f"say it: format={' or '.join(map(repr, FORMATS))}",
         )
     return SUFFIXES[suffix]
 
@@ -106,15 +113,15 @@ def matches(pattern: str, connections: Connections) -> tuple[Any, list[str]]:
     except (ImportError, ValueError) as error:
         raise ConfigurationError(
             f"{public(pattern)} cannot be opened: {public(str(error))}",
-            advice="check the URL, or install what it needs: diurnal[s3] for S3",
+            hint="check the URL, or install what it needs: diurnal[s3] for S3",
         ) from error
     except OSError as error:
         raise unreachable(pattern, error) from error
     except zipfile.BadZipFile as error:
         raise refused("damaged-file", f"{public(url)} is no zip archive that can be read: {error}") from None
     if not found:
-        raise TryAgainLater(
-            f"there is no file {public(url)} yet", advice="wait for it, or correct the pattern of Files(...)"
+        raise TransientError(
+            f"there is no file {public(url)} yet", hint="wait for it, or correct the pattern of Files(...)"
         )
     return fs, found
 
@@ -123,8 +130,8 @@ def unreachable(pattern: str, error: OSError) -> DiurnalError:
     """Translate an error of a file system: permission denied, or a temporary failure."""
     place, said = public(pattern), public(str(error))
     if isinstance(error, PermissionError):
-        return NotAllowed(f"{place} may not be read: {said}", advice="give this user the right to read it")
-    return TryAgainLater(f"{place} cannot be read for now: {said}", advice="run it again when it can be reached")
+        return PermissionDeniedError(f"{place} may not be read: {said}", hint="give this user the right to read it")
+    return TransientError(f"{place} cannot be read for now: {said}", hint="run it again when it can be reached")
 
 
 def public(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from diurnal.errors import BatchRefused, Problem
+from diurnal.errors import BatchRejectedError, Problem
 from diurnal.sources.record_batches import mixed_types
 
 Chunk = Mapping[str, list[Any]]
@@ -24,7 +24,7 @@ def batches_of(chunks: Iterable[Chunk]) -> Iterator[pa.RecordBatch]:
 
     Raises
     ------
-    BatchRefused
+    BatchRejectedError
         If a column holds more than one type. Whole and broken numbers have one: float.
     """
     types: dict[str, pa.DataType] = {}
@@ -56,7 +56,7 @@ def _arrow(chunk: Chunk, before: int) -> pa.RecordBatch:
             continue
         arrays.append(array.cast(pa.float64()) if pa.types.is_decimal(array.type) else array)
     if problems:
-        raise BatchRefused(problems, advice="give each column one type")
+        raise BatchRejectedError(problems, hint="give each column one type")
     return pa.RecordBatch.from_arrays(arrays, names=list(chunk))
 
 
@@ -70,7 +70,7 @@ def _unreadable(name: str, cells: list[Any], before: int, error: Exception) -> P
     mixed = mixed_types(name, cells)
     if mixed is None:
         return Problem("unsupported-type", f"{name} cannot be read: {error}", name)
-    return Problem(mixed.code, mixed.what, name, tuple(row + before for row in mixed.rows), mixed.count)
+    return Problem(mixed.code, mixed.message, name, tuple(row + before for row in mixed.rows), mixed.count)
 
 
 def _inexact(name: str) -> Problem:
@@ -86,7 +86,7 @@ def _common(name: str, one: pa.DataType, other: pa.DataType, before: int) -> pa.
     if {one, other} == {pa.int64(), pa.float64()}:
         return pa.float64()
     what = f"{name} mixes types: {one} before row {before + 1}, {other} from there on"
-    raise BatchRefused([Problem("mixed-types", what, name)], advice="give each column one type")
+    raise BatchRejectedError([Problem("mixed-types", what, name)], hint="give each column one type")
 
 
 def _fitted(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
@@ -96,5 +96,5 @@ def _fitted(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.Recor
         try:
             arrays.append(array.cast(wanted))
         except pa.ArrowInvalid:
-            raise BatchRefused([_inexact(name)], advice="give each column one type") from None
+            raise BatchRejectedError([_inexact(name)], hint="give each column one type") from None
     return pa.RecordBatch.from_arrays(arrays, names=list(types))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diurnal.data.column_names import duplicates
 from diurnal.data.schema import UNTYPED
 from diurnal.data.text_notation import TYPED, Notation
-from diurnal.errors import BatchRefused, DeclarationError, Problem
+from diurnal.errors import BatchRejectedError, ExperimentError, Problem
 from diurnal.sources.source import BYTES_A_BATCH, ROWS_A_BATCH, Connections, Source
 from diurnal.types import DataInterval
 
@@ -52,9 +52,9 @@ def record_batches(
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If the source gives something else.
-    BatchRefused
+    BatchRejectedError
         If what it gives cannot be Arrow, changes its columns on the way, or is larger than `max_bytes`.
     """
     given = source.read(interval, connections) if isinstance(source, Source) else source(interval)
@@ -71,7 +71,7 @@ def record_batches(
         batch = batch if batch.schema.equals(schema, check_metadata=True) else _as_before(batch, schema)
         n_bytes += batch.nbytes
         if max_bytes is not None and n_bytes > max_bytes:
-            raise BatchRefused([Problem("too-many-bytes", f"the source gives more than max_bytes={max_bytes}")])
+            raise BatchRejectedError([Problem("too-many-bytes", f"the source gives more than max_bytes={max_bytes}")])
         size = min(ROWS_A_BATCH, max(1, batch.num_rows * BYTES_A_BATCH // max(1, batch.nbytes)))
         for start in range(0, max(1, batch.num_rows), size):
             yield batch.slice(start, size)
@@ -114,7 +114,7 @@ def _reader(given: Any) -> pa.RecordBatchReader:
         return pa.RecordBatchReader.from_stream(given)
     except pa.ArrowException as error:  # a type that Arrow in Python lacks, such as integers of 128 bits
         what = f"a column has a type that cannot be read: {error}"
-        raise BatchRefused([Problem("unsupported-type", what)], advice="cast it in the source") from None
+        raise BatchRejectedError([Problem("unsupported-type", what)], hint="cast it in the source") from None
 
 
 def _of_table(table: pa.Table) -> Iterator[pa.RecordBatch]:
@@ -144,11 +144,11 @@ def _of_iterable(given: Iterable[Any]) -> Iterator[pa.RecordBatch]:
             raise _not_rows(piece, " in a stream")
 
 
-def _not_rows(given: Any, where: str = "") -> DeclarationError:
+def _not_rows(given: Any, where: str = "") -> ExperimentError:
     forgot = "; did you forget `return`?" if given is None else ""
     name = "None" if given is None else f"{type(given).__module__}.{type(given).__qualname__}"
-    return DeclarationError(
-        f"the source gave {name}{where}; allowed is {_ALLOWED}{forgot}", advice="give the rows as one of these"
+    return ExperimentError(
+        f"the source gave {name}{where}; allowed is {_ALLOWED}{forgot}", hint="give the rows as one of these"
     )
 
 
@@ -177,9 +177,9 @@ def _as_before(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         listed = "; ".join(
             f"{n!a} was {before.get(n, 'not there')} and then is {came.get(n, 'not there')}" for n in names[:10]
         )
-        raise BatchRefused(
+        raise BatchRejectedError(
             [Problem("changing-columns", f"the columns change within the batch: {listed or 'typed and untyped'}")],
-            advice="give every piece of the batch the same columns and types",
+            hint="give every piece of the batch the same columns and types",
         )
     return batch.select(schema.names)
 
@@ -192,7 +192,7 @@ def _of_pandas(frame: Any) -> pa.Table:
         raise _not_rows(frame)
     twice = duplicates([str(name) for name in frame.columns])
     if twice:
-        raise BatchRefused(twice, advice="rename the columns in the source")
+        raise BatchRejectedError(twice, hint="rename the columns in the source")
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     try:
         return pa.Table.from_pandas(frame, preserve_index=False)
@@ -200,7 +200,7 @@ def _of_pandas(frame: Any) -> pa.Table:
         problems = [problem for name in frame.columns for problem in _unreadable(str(name), frame[name])]
         if not problems:
             raise
-        raise BatchRefused(problems, advice="give each column one type in the source") from None
+        raise BatchRejectedError(problems, hint="give each column one type in the source") from None
 
 
 def _unreadable(name: str, column: pd.Series[Any]) -> list[Problem]:

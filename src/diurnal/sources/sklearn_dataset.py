@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from diurnal.data.column_names import is_legal, snake_case
-from diurnal.errors import DeclarationError, nearest
+from diurnal.errors import ExperimentError, did_you_mean
 from diurnal.sources.source import Connections
 from diurnal.types import DataInterval
 
@@ -30,7 +30,7 @@ class SklearnDataset:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If there is no such data set.
 
     Examples
@@ -47,14 +47,14 @@ class SklearnDataset:
 
     def __post_init__(self) -> None:
         if self.name not in DATASETS:
-            raise DeclarationError(
+            raise ExperimentError(
                 f"scikit-learn brings no data set {self.name!r}; there are {', '.join(DATASETS)}"
-                f"{nearest(str(self.name), DATASETS)}",
-                advice="name one of these, or write a function of a data interval",
+                f"{did_you_mean(str(self.name), DATASETS)}",
+                hint="name one of these, or write a function of a data interval",
             )
         if not is_legal(self.label):
-            raise DeclarationError(
-                f"the label {self.label!r} has a control character", advice="name the target by a text without any"
+            raise ExperimentError(
+                f"the label {self.label!r} has a control character", hint="name the target by a text without any"
             )
 
     def read(self, interval: DataInterval, connections: Connections) -> pd.DataFrame:  # noqa: ARG002 - a source's shape
@@ -64,9 +64,9 @@ class SklearnDataset:
         bunch = getattr(datasets, f"load_{self.name}")(as_frame=True)
         frame: pd.DataFrame = bunch.data.rename(columns=snake_case)
         if self.label in frame.columns:
-            raise DeclarationError(
+            raise ExperimentError(
                 f"{self.name} has a feature named {self.label!r}, and its target cannot be named so, too",
-                advice="give SklearnDataset another label",
+                hint="give SklearnDataset another label",
             )
         target = bunch.target
         if self.name in _NAMED_CLASSES:

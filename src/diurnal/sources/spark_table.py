@@ -10,7 +10,7 @@ from string import Formatter
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import DeclarationError, nearest
+from diurnal.errors import ExperimentError, did_you_mean
 from diurnal.sources.source import Connections
 from diurnal.types import DataInterval
 
@@ -34,7 +34,7 @@ class SparkTable:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If the condition has other fields.
 
     Examples
@@ -52,14 +52,14 @@ class SparkTable:
         try:
             named = [name for _, name, _, _ in Formatter().parse(self.where or "") if name is not None]
         except ValueError as error:
-            raise DeclarationError(
-                f"where={self.where!r} cannot be read: {error}", advice="write {{ and }} for braces"
+            raise ExperimentError(
+                f"where={self.where!r} cannot be read: {error}", hint="write {{ and }} for braces"
             ) from None
         for name in named:
             if name not in _FIELDS:
-                raise DeclarationError(
-                    f"where={self.where!r} has the field {name!r}{nearest(name, _FIELDS)}",
-                    advice="use {start} and {end}, or {start:%Y-%m-%d}",
+                raise ExperimentError(
+                    f"where={self.where!r} has the field {name!r}{did_you_mean(name, _FIELDS)}",
+                    hint="use {start} and {end}, or {start:%Y-%m-%d}",
                 )
 
     def condition(self, interval: DataInterval) -> str | None:
@@ -76,9 +76,9 @@ class SparkTable:
 
     def read(self, interval: DataInterval, connections: Connections) -> Any:  # noqa: ARG002 - a source's shape
         """Refuse to read without Spark."""
-        raise DeclarationError(
+        raise ExperimentError(
             f"{self} is for experiments of Spark, and this one returns an estimator of another library",
-            advice="return a search or an estimator of pyspark.ml, or read the rows by Files(...) or Sql(...)",
+            hint="return a search or an estimator of pyspark.ml, or read the rows by Files(...) or Sql(...)",
         )
 
 

@@ -18,7 +18,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from diurnal.errors import ConfigurationError, DeclarationError, DiurnalError, NotAllowed, TryAgainLater, nearest
+from diurnal.errors import (
+    ConfigurationError,
+    DiurnalError,
+    ExperimentError,
+    PermissionDeniedError,
+    TransientError,
+    did_you_mean,
+)
 from diurnal.sources.files_arguments import zone
 from diurnal.sources.source import ROWS_A_BATCH, Connections
 from diurnal.types import DataInterval
@@ -57,7 +64,7 @@ class Sql:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If the query names anything else with a colon, or there is no such timezone.
 
     Examples
@@ -80,9 +87,9 @@ class Sql:
         for token in _TOKENS.finditer(self.query):
             name = token["name"]
             if name and name not in _NAMES:
-                raise DeclarationError(
-                    f"the query names :{name}; allowed are :start and :end{nearest(name, _NAMES)}",
-                    advice="write other values into the query itself",
+                raise ExperimentError(
+                    f"the query names :{name}; allowed are :start and :end{did_you_mean(name, _NAMES)}",
+                    hint="write other values into the query itself",
                 )
 
     def read(self, interval: DataInterval, connections: Connections) -> Iterator[pa.RecordBatch]:
@@ -90,13 +97,13 @@ class Sql:
 
         Raises
         ------
-        TryAgainLater
+        TransientError
             If the database cannot be reached.
         ConfigurationError
             If it refuses the login, or the query.
-        NotAllowed
+        PermissionDeniedError
             If it does not let this user read.
-        BatchRefused
+        BatchRejectedError
             If a local time is ambiguous or does not exist in the timezone.
         """
         found = self._found(interval, connections)
@@ -148,7 +155,7 @@ class Sql:
         except (sa.exc.ArgumentError, ImportError) as error:
             raise ConfigurationError(
                 f"the connection {self.connection!r} cannot be used: {_scrubbed(str(error), uri)}",
-                advice="correct its URI, or install the driver that it names",
+                hint="correct its URI, or install the driver that it names",
             ) from None
         try:
             connection = engine.connect()
@@ -172,22 +179,24 @@ class Sql:
         if any(words in message for words in _DENIED):
             return ConfigurationError(
                 f"the connection {self.connection!r} is refused: {message}",
-                advice="correct its URI: user, password and database",
+                hint="correct its URI: user, password and database",
             )
-        return TryAgainLater(
+        return TransientError(
             f"the connection {self.connection!r} cannot be made: {message}",
-            advice="run it again when the database can be reached",
+            hint="run it again when the database can be reached",
         )
 
     def _refused(self, uri: str, message: str, sqlstate: str | None) -> DiurnalError:
         """Sort the database's answer by its SQLSTATE: a moment's trouble, a right that lacks, or a wrong query."""
         message, state = _scrubbed(message, uri), sqlstate or ""
         if state == "42501":
-            return NotAllowed(f"{self.connection!r} may not read: {message}", advice="grant its user the right to")
+            return PermissionDeniedError(
+                f"{self.connection!r} may not read: {message}", hint="grant its user the right to"
+            )
         if state[:2] in ("08", "40", "53", "57", "58"):
-            return TryAgainLater(f"{self.connection!r} failed for now: {message}", advice="run it again later")
+            return TransientError(f"{self.connection!r} failed for now: {message}", hint="run it again later")
         return ConfigurationError(
-            f"{self.connection!r} refuses the query: {message}", advice="correct the query of Sql(...)"
+            f"{self.connection!r} refuses the query: {message}", hint="correct the query of Sql(...)"
         )
 
 

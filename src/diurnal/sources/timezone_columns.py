@@ -35,7 +35,7 @@ class Localizer:
 
         Raises
         ------
-        BatchRefused
+        BatchRejectedError
             If a local time is ambiguous or does not exist in the timezone; with all such rows.
         """
         findings = Findings()

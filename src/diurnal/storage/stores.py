@@ -53,7 +53,7 @@ def open_stores(settings: Settings, *, create: bool = True) -> Stores:
 
     Raises
     ------
-    TryAgainLater, ConfigurationError, NotAllowed
+    TransientError, ConfigurationError, PermissionDeniedError
         If a store cannot be reached, is set wrong, or refuses this user.
     """
     from diurnal.runtime import spark
@@ -111,7 +111,7 @@ def _naming(key: str, root: str, settings: Settings) -> Iterator[None]:
         cure = "install diurnal[s3]" if protocol in ("s3", "s3a") else "install the library that reaches it"
         raise ConfigurationError(
             f"{key} ({settings.origins[key]}) is on {protocol}://, which cannot be opened here: {error}",
-            advice=f"{cure}, or name a folder or another URL of fsspec",
+            hint=f"{cure}, or name a folder or another URL of fsspec",
         ) from None
 
 

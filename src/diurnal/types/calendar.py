@@ -131,7 +131,7 @@ class Calendar:
         (begin, _), (newest, end) = self._span(first), self._span(last)
         before = max(end, newest + timedelta(microseconds=1))
         if before <= begin:
-            raise UsageError(f"the last date, {last}, comes before the first, {first}", advice="swap them")
+            raise UsageError(f"the last date, {last}, comes before the first, {first}", hint="swap them")
         oldest = self.on(first)
         rest = takewhile(lambda interval: interval.start < before, self._from(oldest))
         return list(rest) or [oldest]
@@ -181,7 +181,7 @@ class Calendar:
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise UsageError(
-            f"{moment.isoformat()} has no timezone", advice="add one, as in datetime(2026, 11, 23, tzinfo=timezone.utc)"
+            f"{moment.isoformat()} has no timezone", hint="add one, as in datetime(2026, 11, 23, tzinfo=timezone.utc)"
         )
     return moment.astimezone(UTC)
 
@@ -206,4 +206,4 @@ def read_moment(text: str, timezone: str = "UTC") -> tuple[datetime, bool]:
             return moment.astimezone(UTC), is_date
     except (ValueError, OverflowError) as error:
         problem += f" ({error})"
-    raise UsageError(f"{text!r} {problem}", advice="write a date as 2026-11-23 or an instant as 2026-11-23T06:00:00Z")
+    raise UsageError(f"{text!r} {problem}", hint="write a date as 2026-11-23 or an instant as 2026-11-23T06:00:00Z")

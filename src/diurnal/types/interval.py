@@ -47,7 +47,7 @@ class DataInterval:
             if moment.tzinfo is None:
                 raise UsageError(
                     f"a data interval needs times with a timezone; {name} is {moment.isoformat()}",
-                    advice="add one, as in datetime(2026, 11, 23, tzinfo=timezone.utc)",
+                    hint="add one, as in datetime(2026, 11, 23, tzinfo=timezone.utc)",
                 )
             object.__setattr__(self, name, moment.astimezone(UTC))
         if self.end <= self.start:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from diurnal.errors import DeclarationError, nearest
+from diurnal.errors import ExperimentError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Limits:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If a limit cannot be one.
 
     Examples
@@ -67,7 +67,9 @@ class Limits:
         if self.max_null is not None and (type(self.max_null) not in (int, float) or not 0 <= self.max_null <= 1):
             _refuse_limit("max_null", self.max_null, "a share from 0 to 1, or None")
         if self.extra not in ("refuse", "ignore"):
-            _refuse_limit("extra", self.extra, "'refuse' or 'ignore'" + nearest(str(self.extra), ("refuse", "ignore")))
+            _refuse_limit(
+                "extra", self.extra, "'refuse' or 'ignore'" + did_you_mean(str(self.extra), ("refuse", "ignore"))
+            )
         if not isinstance(self.ranges, Mapping):
             _refuse_limit("ranges", self.ranges, "a mapping from a column's name to (low, high)")
         for column, bounds in self.ranges.items():
@@ -84,4 +86,4 @@ def _check_range(column: str, bounds: Any) -> None:
 
 
 def _refuse_limit(name: str, value: Any, allowed: str) -> NoReturn:
-    raise DeclarationError(f"Limits({name}={value!r}) is no limit; allowed is {allowed}", advice=f"set {name} so")
+    raise ExperimentError(f"Limits({name}={value!r}) is no limit; allowed is {allowed}", hint=f"set {name} so")

@@ -9,7 +9,7 @@ import re
 from datetime import timedelta
 from functools import lru_cache
 
-from diurnal.errors import DeclarationError, nearest
+from diurnal.errors import ExperimentError, did_you_mean
 
 Schedule = str | timedelta | None
 
@@ -43,19 +43,19 @@ def check_schedule(schedule: Schedule) -> None:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         Naming the field that is wrong and what it may hold.
     """
     if schedule is None:
         return
     if isinstance(schedule, timedelta):
         if schedule < timedelta(minutes=1) or schedule % timedelta(minutes=1):
-            raise DeclarationError(
-                f"schedule={schedule!r} is no whole number of minutes", advice="write, say, timedelta(hours=6)"
+            raise ExperimentError(
+                f"schedule={schedule!r} is no whole number of minutes", hint="write, say, timedelta(hours=6)"
             )
         return
     if not isinstance(schedule, str):
-        raise DeclarationError(f"schedule={schedule!r} is a {type(schedule).__name__}", advice=_ADVICE)
+        raise ExperimentError(f"schedule={schedule!r} is a {type(schedule).__name__}", hint=_ADVICE)
     expression(schedule)
 
 
@@ -64,20 +64,20 @@ def expression(schedule: str) -> str:
     """Give the five fields of a preset or an expression, checked."""
     if schedule.startswith("@"):
         if schedule not in PRESETS:
-            raise DeclarationError(f"schedule={schedule!r} is no preset{nearest(schedule, PRESETS)}", advice=_ADVICE)
+            raise ExperimentError(f"schedule={schedule!r} is no preset{did_you_mean(schedule, PRESETS)}", hint=_ADVICE)
         return PRESETS[schedule]
     fields = schedule.split()
     if len(fields) != len(_FIELDS):
-        near = nearest(f"@{schedule}", PRESETS)
-        raise DeclarationError(
-            f"schedule={schedule!r}: a cron expression has 5 fields, not {len(fields)}{near}", advice=_ADVICE
+        near = did_you_mean(f"@{schedule}", PRESETS)
+        raise ExperimentError(
+            f"schedule={schedule!r}: a cron expression has 5 fields, not {len(fields)}{near}", hint=_ADVICE
         )
     try:
         _, _, days, months, _ = (_values(text, *field) for text, field in zip(fields, _FIELDS, strict=True))
     except ValueError as error:
-        raise DeclarationError(f"schedule={schedule!r}: {error}", advice=_ADVICE) from None
+        raise ExperimentError(f"schedule={schedule!r}: {error}", hint=_ADVICE) from None
     if fields[-1] == "*" and min(days) > max(_LONGEST[month] for month in months):
-        raise DeclarationError(f"schedule={schedule!r} names a day that no such month has", advice=_ADVICE)
+        raise ExperimentError(f"schedule={schedule!r} names a day that no such month has", hint=_ADVICE)
     return schedule
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, cast
 
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.types import timezones
 from diurnal.types.schedule import PRESETS, Schedule, expression
 
@@ -90,7 +90,7 @@ def refuse_unstable(schedule: Schedule, timezone: str) -> None:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         Naming the first such change.
     """
     if isinstance(schedule, timedelta) or timezone == "UTC":
@@ -100,10 +100,10 @@ def refuse_unstable(schedule: Schedule, timezone: str) -> None:
     lost = [change for change in timezones.changes(timezone) if is_lost(cron, change)]
     if lost:
         day = timezones.local(lost[-1].instant, timezone).date()
-        raise DeclarationError(
+        raise ExperimentError(
             f"schedule={schedule!r} and timezone={timezone!r} do not go together: where clocks change (on {day}, say), "
             "Airflow's timetable loses or repeats a data interval",
-            advice=_ADVICE,
+            hint=_ADVICE,
         )
 
 

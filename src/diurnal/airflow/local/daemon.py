@@ -13,10 +13,12 @@ from diurnal.airflow.local.launcher import Say
 from diurnal.airflow.local.launcher_lock import Running
 from diurnal.airflow.local.server_address import Address
 from diurnal.airflow.local.status import sign_in
-from diurnal.errors import ConfigurationError, DiurnalError, NotAllowed, TryAgainLater, UsageError
+from diurnal.errors import ConfigurationError, DiurnalError, PermissionDeniedError, TransientError, UsageError
 
 _ERROR = b"diurnal: error: "
-_BY_STATUS = {error.exit_status: error for error in (UsageError, ConfigurationError, NotAllowed, TryAgainLater)}
+_BY_STATUS = {
+    error.exit_status: error for error in (UsageError, ConfigurationError, PermissionDeniedError, TransientError)
+}
 
 
 def start(home: Home, address: Address, say: Say) -> Running:
@@ -81,5 +83,5 @@ def _news(log: Path, told: int) -> tuple[bytes, str]:
 
 def _error(status: int, last_words: str, log: Path) -> DiurnalError:
     kind = _BY_STATUS.get(status, DiurnalError)
-    message, _, advice = last_words.strip().partition("\nWhat to do: ")
-    return kind(message or f"the launcher of Airflow has ended by itself ({status})", advice=advice or f"see {log}")
+    message, _, hint = last_words.strip().partition("\nhint: ")
+    return kind(message or f"the launcher of Airflow has ended by itself ({status})", hint=hint or f"see {log}")

@@ -110,5 +110,5 @@ def _kept(path: Path, make: Callable[[], dict[str, str]]) -> dict[str, str]:
     except ValueError:
         held = None
     if not isinstance(held, dict) or not all(held.get(name) for name in make()):
-        raise ConfigurationError(f"{path} does not hold what was written into it", advice="remove it: it is made anew")
+        raise ConfigurationError(f"{path} does not hold what was written into it", hint="remove it: it is made anew")
     return held

@@ -20,7 +20,7 @@ from diurnal.airflow.local.process import Component
 from diurnal.airflow.local.rest_client import Client
 from diurnal.airflow.local.server_address import Address
 from diurnal.airflow.local.status import sign_in
-from diurnal.errors import ConfigurationError, TryAgainLater
+from diurnal.errors import ConfigurationError, TransientError
 
 Say = Callable[[str], None]
 
@@ -58,7 +58,7 @@ class Launcher:
     def __init__(self, home: Home, address: Address, say: Say) -> None:
         if importlib.util.find_spec("airflow") is None:
             raise ConfigurationError(
-                "Airflow is not installed", advice="say: pip install 'diurnal[airflow]', then repeat the command"
+                "Airflow is not installed", hint="say: pip install 'diurnal[airflow]', then repeat the command"
             )
         self._home, self._address, self._say = home, address, say
         self._components: list[Component] = []
@@ -75,7 +75,7 @@ class Launcher:
             If it is running already.
         ConfigurationError
             If the port is taken, or something cannot be run here.
-        TryAgainLater
+        TransientError
             If a component ends by itself at the start or again and again, or does not become healthy. The others are
             ended.
         """
@@ -125,7 +125,7 @@ class Launcher:
         self._components = []
         if migration.status != 0:
             message = f"Airflow's tables cannot be made (`airflow db migrate`):\n{migration.last_lines()}"
-            raise ConfigurationError(message, advice=f"the whole log is {migration.log}")
+            raise ConfigurationError(message, hint=f"the whole log is {migration.log}")
         metastore.mark(self._home)
         self._event("the metastore has its tables")
 
@@ -138,7 +138,7 @@ class Launcher:
             if time.monotonic() - waited > _TO_BE_HEALTHY:
                 ill = [name for name, state in health.items() if state != "healthy"] or ["the API server"]
                 message = f"not healthy after {_TO_BE_HEALTHY} s: {', '.join(ill)}"
-                raise TryAgainLater(message, advice=f"see the logs in {self._home.logs}")
+                raise TransientError(message, hint=f"see the logs in {self._home.logs}")
             self._see_that_all_live()
             self._pause(0.3)
 
@@ -188,8 +188,8 @@ class Launcher:
         self._remember(component, then)
         self._event(f"{component.name} has ended by itself, {ended_processes.why(component)}: {then}")
         message = f"the {component.name} has ended by itself ({component.status}); its last words:\n"
-        advice = f"see {component.log}; then say `diurnal airflow up` again"
-        raise TryAgainLater(message + component.last_lines(), advice=advice)
+        hint = f"see {component.log}; then say `diurnal airflow up` again"
+        raise TransientError(message + component.last_lines(), hint=hint)
 
     def _end(self) -> None:
         """End the components in order: what runs in the scheduler reports to the API server, which ends last."""

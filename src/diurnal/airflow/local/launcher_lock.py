@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from diurnal.airflow.local.home import Home
 from diurnal.airflow.local.server_address import Address
-from diurnal.errors import TryAgainLater, UsageError
+from diurnal.errors import TransientError, UsageError
 
 _PATIENCE = 60  # seconds that the launcher may take to end everything
 
@@ -83,7 +83,7 @@ def _take(file: BinaryIO, home: Home) -> None:
         if found or time.monotonic() > deadline:
             where = f": {found.address.url}, since {found.since}" if found else ""
             message = f"the Airflow of {home.settings.project} is running already{where}"
-            raise UsageError(message, advice="use it, or end it with `diurnal airflow down`")
+            raise UsageError(message, hint="use it, or end it with `diurnal airflow down`")
         time.sleep(0.05)
 
 
@@ -117,7 +117,7 @@ def end(home: Home) -> Running | None:
         while not _locked(file):
             if time.monotonic() > deadline:
                 message = f"the launcher of Airflow, process {found.pid}, has not ended within {_PATIENCE} s"
-                raise TryAgainLater(message, advice=f"see {home.logs}, or end that process with kill -9")
+                raise TransientError(message, hint=f"see {home.logs}, or end that process with kill -9")
             time.sleep(0.1)
     _wait_for_exit(found.pid)
     return found

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
 from diurnal.airflow.local.server_address import Address
-from diurnal.errors import NotAllowed, TryAgainLater
+from diurnal.errors import PermissionDeniedError, TransientError
 
 Answer = tuple[int, Any]
 _HERE = build_opener(ProxyHandler({}))  # on this machine, no proxy has a say
@@ -40,7 +40,7 @@ class Client:
         """Give the state of each component; an empty dict while the API server does not answer."""
         try:
             status, answer = self._ask("GET", "/api/v2/monitor/health")
-        except TryAgainLater:
+        except TransientError:
             return {}
         return {name: part["status"] for name, part in answer.items()} if status == 200 else {}
 
@@ -59,7 +59,9 @@ class Client:
             status, answer = self._ask("POST", "/auth/token", self._credentials)
             if status != 201:
                 message = f"Airflow at {self._url} refuses the user {self._credentials['username']}: {status}"
-                raise NotAllowed(message, advice="end it and start it again, so that it reads its password file anew")
+                raise PermissionDeniedError(
+                    message, hint="end it and start it again, so that it reads its password file anew"
+                )
             self._token = answer["access_token"]
         where = "/api/v2/" + "/".join(quote(part, safe="~") for part in path)
         return self._ask(method, where + (f"?{urlencode(query)}" if query else ""), body)
@@ -78,7 +80,7 @@ class Client:
                 return error.code, _read(error.read())
         except (URLError, OSError, ValueError) as error:
             message = f"Airflow at {self._url} does not answer: {getattr(error, 'reason', error)}"
-            raise TryAgainLater(message, advice="`diurnal airflow status` says whether it runs") from None
+            raise TransientError(message, hint="`diurnal airflow status` says whether it runs") from None
 
 
 def _read(body: bytes) -> Any:

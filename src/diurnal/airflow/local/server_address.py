@@ -54,6 +54,6 @@ class Address:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 message = f"the port {self.port} of {self.host} is taken by another program"
-                raise ConfigurationError(message, advice="give another one, as in --port 8081, or end it") from None
+                raise ConfigurationError(message, hint="give another one, as in --port 8081, or end it") from None
             message = f"nothing can listen on the port {self.port} of {self.host}: {error.strerror or error}"
-            raise ConfigurationError(message, advice="give --host 127.0.0.1 and a --port from 1024 on") from None
+            raise ConfigurationError(message, hint="give --host 127.0.0.1 and a --port from 1024 on") from None

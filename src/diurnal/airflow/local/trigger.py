@@ -11,7 +11,7 @@ from diurnal import errors
 from diurnal.airflow.local.home import USER, Home
 from diurnal.airflow.local.launcher_lock import find
 from diurnal.airflow.local.rest_client import Client
-from diurnal.errors import ConfigurationError, DiurnalError, NotFound, TryAgainLater, UsageError, nearest
+from diurnal.errors import ConfigurationError, DiurnalError, NotFoundError, TransientError, UsageError, did_you_mean
 from diurnal.types import DataInterval
 
 Say = Callable[[str], None]
@@ -32,7 +32,7 @@ def sign_in(home: Home) -> Client:
     found = find(home)
     if found is None:
         message = f"no Airflow of {home.settings.project} is running"
-        raise UsageError(message, advice="start it with `diurnal airflow up --detach`")
+        raise UsageError(message, hint="start it with `diurnal airflow up --detach`")
     return Client(found.address, USER, home.password())
 
 
@@ -75,7 +75,7 @@ class DagRun:
         ------
         DiurnalError
             If it fails; with what the failed task said, and the exit status of its kind.
-        TryAgainLater
+        TransientError
             If it takes longer.
         """
         told: set[str] = set()
@@ -94,7 +94,7 @@ class DagRun:
                 raise self._failure(tasks)
             if time.monotonic() > deadline:
                 message = f"the run {self.run_id} of {self.dag_id} is not over after {timeout:.0f} s: {run['state']}"
-                raise TryAgainLater(message, advice="see its page in Airflow; it goes on by itself")
+                raise TransientError(message, hint="see its page in Airflow; it goes on by itself")
             time.sleep(0.5)
 
     def tasks(self) -> list[dict[str, Any]]:
@@ -113,8 +113,8 @@ class DagRun:
             message = f"{message} in {failed[0]['task_id']}:\n{words}"
         if self.state == "failed":
             message = message.replace(" has failed", " had failed before this call", 1)
-        advice = "mend it, then repeat the command with --retry, or clear the run on its page in Airflow"
-        error = DiurnalError(message, advice=advice)
+        hint = "mend it, then repeat the command with --retry, or clear the run on its page in Airflow"
+        error = DiurnalError(message, hint=hint)
         error.exit_status = getattr(errors, kind, DiurnalError).exit_status
         return error
 
@@ -146,7 +146,7 @@ def trigger(client: Client, dag_id: str, interval: DataInterval, *, retry: bool 
 
     Raises
     ------
-    NotFound
+    NotFoundError
         If there is no such Dag, also after the time that a new file may take.
     ConfigurationError
         If Dag files cannot be imported, and this Dag is not known.
@@ -154,7 +154,7 @@ def trigger(client: Client, dag_id: str, interval: DataInterval, *, retry: bool 
         If the Dag is paused, or Airflow refuses the run.
     """
     if _known(client, dag_id)["is_paused"]:
-        raise UsageError(f"the Dag {dag_id} is paused, so that no run of it starts", advice="unpause it in Airflow")
+        raise UsageError(f"the Dag {dag_id} is paused, so that no run of it starts", hint="unpause it in Airflow")
     start, end = interval.start.isoformat(), interval.end.isoformat()
     body = {"logical_date": start, "data_interval_start": start, "data_interval_end": end}
     status, answer = client.post("dags", dag_id, "dagRuns", body={**body, "note": f"data interval {interval}"})
@@ -165,7 +165,7 @@ def trigger(client: Client, dag_id: str, interval: DataInterval, *, retry: bool 
         return _again(there) if retry else there
     if status != 200:
         message = f"Airflow refuses a run of {dag_id} for {interval}: {answer.get('detail')}"
-        raise UsageError(message, advice="see the Dag's page in Airflow")
+        raise UsageError(message, hint="see the Dag's page in Airflow")
     return DagRun(client, dag_id, answer["dag_run_id"], "new")
 
 
@@ -178,7 +178,7 @@ def _again(run: DagRun) -> DagRun:
     status, answer = run.client.post("dags", run.dag_id, "dagRuns", run.run_id, "clear", body=body)
     if status != 200:
         message = f"Airflow does not clear the run {run.run_id} of {run.dag_id}: {answer.get('detail')}"
-        raise UsageError(message, advice="see the run's page in Airflow")
+        raise UsageError(message, hint="see the run's page in Airflow")
     return replace(run, state="again")
 
 
@@ -193,13 +193,13 @@ def _known(client: Client, dag_id: str) -> dict[str, Any]:
         for error in broken.get("import_errors", []):
             last = error["stack_trace"].strip().splitlines()
             message = f"there is no Dag {dag_id}, and {error['filename']} cannot be imported:\n" + "\n".join(last[-8:])
-            raise ConfigurationError(message, advice="mend that file; Airflow reads it again within 30 s")
+            raise ConfigurationError(message, hint="mend that file; Airflow reads it again within 30 s")
         if time.monotonic() > deadline:
             _, others = client.get("dags", limit=100)
             names = [dag["dag_id"] for dag in others.get("dags", [])]
             known = ", ".join(names) or "none"
-            message = f"Airflow has no Dag {dag_id!r}{nearest(dag_id, names)}; it has: {known}"
-            raise NotFound(message, advice=f'write dags/{dag_id}.py: dag = build_dag("{dag_id}")')
+            message = f"Airflow has no Dag {dag_id!r}{did_you_mean(dag_id, names)}; it has: {known}"
+            raise NotFoundError(message, hint=f'write dags/{dag_id}.py: dag = build_dag("{dag_id}")')
         time.sleep(0.5)
 
 

@@ -23,7 +23,7 @@ from diurnal.backends.sklearn.fit_metadata import NOTHING, Beside, Needs
 from diurnal.backends.sklearn.matrices import filled
 from diurnal.backends.sklearn.metadata_requests import plain_score
 from diurnal.backends.sklearn.sklearn_frames import vector
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 
 FEW_CELLS = 2**24  # rows times features: 128 MiB of numbers, as in a part of a package
 _METRICS: dict[str | None, Callable[..., float]] = {"accuracy": accuracy_score, "r2": r2_score}
@@ -175,7 +175,7 @@ class Stream:
         if self.is_small:
             return score(model, *self._small, self.needs)
         rows = Rows()
-        with suppress(DeclarationError):  # it wants more of the model, or the rows themselves
+        with suppress(ExperimentError):  # it wants more of the model, or the rows themselves
             found = score(Answering(model, self), rows, self.y, self.needs)
             if not was_looked_at(rows):
                 return found

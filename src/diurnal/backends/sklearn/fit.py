@@ -12,7 +12,7 @@ from typing import Any
 from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
-from diurnal.errors import DeclarationError, DiurnalError, TryAgainLater
+from diurnal.errors import DiurnalError, ExperimentError, TransientError
 from diurnal.runtime.environment import FIT_THREADS
 
 
@@ -29,14 +29,14 @@ def fitting() -> Iterator[list[Any]]:
         except (DiurnalError, OSError, MemoryError):
             raise
         except BrokenProcessPool as error:  # joblib's TerminatedWorkerError is one
-            raise TryAgainLater(
+            raise TransientError(
                 "a process that was fitting was killed, most often because the memory was used up",
-                advice="give the machine more, or the search a smaller n_jobs",
+                hint="give the machine more, or the search a smaller n_jobs",
             ) from error
         except Exception as error:
-            raise DeclarationError(
+            raise ExperimentError(
                 f"the fit fails on this batch with {type(error).__name__}: {_without_traceback(str(error))}",
-                advice="what the experiment returns must cope with every batch that its contract lets through",
+                hint="what the experiment returns must cope with every batch that its contract lets through",
             ) from error
 
 

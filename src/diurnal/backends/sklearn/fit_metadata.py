@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from diurnal.backends.sklearn.sklearn_frames import vector
 from diurnal.data import row_hash
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 
 if TYPE_CHECKING:
     from diurnal.data import Schema
@@ -108,8 +108,8 @@ class Beside:
     def _column(self, name: str) -> np.ndarray:
         table = pa.concat_tables([table.select([name]) for table in self._tables])
         if missing := table.column(name).null_count:
-            raise DeclarationError(
+            raise ExperimentError(
                 f"the column {name!r} has no value in {missing} rows of the window",
-                advice="they were kept before it was declared: run their data intervals again, or narrow the window",
+                hint="they were kept before it was declared: run their data intervals again, or narrow the window",
             )
         return vector(table, name)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.storage.models import object_graph
 
 # Classifiers that want whole numbers from 0 on, by the full names of their classes or of those that they extend.
@@ -27,7 +27,7 @@ def refuse_labels(made: Any, labels: Any) -> None:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If one of them does not take them; it says what does.
     """
     classes = np.unique(np.asarray(labels))
@@ -37,9 +37,9 @@ def refuse_labels(made: Any, labels: Any) -> None:
         kind = next((name for name in _lineage(one) if name in _NUMBERED), None)
         if kind is not None:
             name = type(one).__name__
-            raise DeclarationError(
+            raise ExperimentError(
                 f"{name} takes the labels 0, 1, ... only, and the target has {_shown(classes)}",
-                advice=f"give the target as numbers from the source on, or wrap the estimator, which gives the same "
+                hint=f"give the target as numbers from the source on, or wrap the estimator, which gives the same "
                 f"numbers for two classes: OneVsRestClassifier({name}(...)) of sklearn.multiclass; LGBMClassifier, "
                 "CatBoostClassifier and HistGradientBoostingClassifier take labels as they are",
             )

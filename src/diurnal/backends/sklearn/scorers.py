@@ -26,7 +26,7 @@ from diurnal.backends.protocol import Scores, Task
 from diurnal.backends.sklearn import metadata_requests
 from diurnal.backends.sklearn.fit import fitting
 from diurnal.backends.sklearn.fit_metadata import NOTHING, Needs
-from diurnal.errors import DeclarationError, nearest
+from diurnal.errors import ExperimentError, did_you_mean
 
 Score = Callable[..., Scores]
 
@@ -41,9 +41,9 @@ def task(search: BaseEstimator) -> Task:
             return "classification"
         if is_regressor(one):
             return "regression"
-    raise DeclarationError(
+    raise ExperimentError(
         f"{type(search).__name__} is neither a classifier nor a regressor",
-        advice="return a search over one, or an estimator whose tags say which it is",
+        hint="return a search over one, or an estimator whose tags say which it is",
     )
 
 
@@ -141,11 +141,11 @@ def scorer(search: BaseEstimator) -> tuple[str, Score]:
         check_scoring(inner, scoring=scoring)
     except (ValueError, TypeError):
         unknown = [one for one in ([scoring] if isinstance(scoring, str) else scoring or ()) if isinstance(one, str)]
-        raise DeclarationError(
-            f"scoring={scoring!r} names no scorer of scikit-learn{nearest(str(unknown[0]), get_scorer_names())}"
+        raise ExperimentError(
+            f"scoring={scoring!r} names no scorer of scikit-learn{did_you_mean(str(unknown[0]), get_scorer_names())}"
             if unknown
             else f"scoring={scoring!r} is no scorer",
-            advice="take one of sklearn.metrics.get_scorer_names(), or a callable (estimator, X, y)",
+            hint="take one of sklearn.metrics.get_scorer_names(), or a callable (estimator, X, y)",
         ) from None
 
     def score(estimator: BaseEstimator, X: pd.DataFrame, y: np.ndarray, needs: Needs = NOTHING) -> Scores:
@@ -171,9 +171,9 @@ def score_name(search: BaseEstimator) -> str:
     if _is_multimetric(search) or isinstance(getattr(search, "refit", None), str):
         main = getattr(search, "refit", None)
         if not isinstance(main, str):
-            raise DeclarationError(
+            raise ExperimentError(
                 f"the search has the scores {sorted(scoring)}, and refit={main!r} does not say which is the main one",
-                advice=f"give refit= the name of one, such as refit={sorted(scoring)[0]!r}",
+                hint=f"give refit= the name of one, such as refit={sorted(scoring)[0]!r}",
             )
         return main
     if scoring is None:

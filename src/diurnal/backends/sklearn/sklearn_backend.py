@@ -20,7 +20,7 @@ from diurnal.backends.sklearn.random_state import unseeded
 from diurnal.backends.sklearn.sklearn_frames import matrix
 from diurnal.backends.sklearn.trial_candidates import trials
 from diurnal.data.merge import unknown_groups
-from diurnal.errors import DeclarationError, nearest
+from diurnal.errors import ExperimentError, did_you_mean
 from diurnal.sources.spark_table import takes_session
 from diurnal.storage import models
 
@@ -70,9 +70,9 @@ class Sklearn:
             known = made.estimator.get_params()
             if name not in known and not _is_of_a_candidate(name, grid):
                 inner = type(made.estimator).__name__
-                raise DeclarationError(
-                    f"{inner} has no parameter {name!r} to tune{nearest(name, known)}",
-                    advice=f"it takes those of {inner}(...).get_params(); in a pipeline as step__parameter",
+                raise ExperimentError(
+                    f"{inner} has no parameter {name!r} to tune{did_you_mean(name, known)}",
+                    hint=f"it takes those of {inner}(...).get_params(); in a pipeline as step__parameter",
                 )
         models.refuse_untrusted(_to_save(made), trusted, code)
 
@@ -84,9 +84,9 @@ class Sklearn:
     def bring_in(self, day: Reader, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
         """Let the rows stream through this process."""
         if takes_session(day.experiment.source):
-            raise DeclarationError(
+            raise ExperimentError(
                 "the source is a function of a Spark session, and what the experiment returns is none of pyspark.ml",
-                advice="return one of pyspark.ml, or let the source be a function of one DataInterval",
+                hint="return one of pyspark.ml, or let the source be a function of one DataInterval",
             )
         return None
 

@@ -19,7 +19,7 @@ from diurnal.backends.sklearn.fit_metadata import NOTHING, Needs
 from diurnal.backends.sklearn.label_checks import refuse_labels
 from diurnal.backends.sklearn.metadata_routing import offering
 from diurnal.backends.sklearn.scorers import has_tuned, is_search, score_name, task
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 
 
 def tune(
@@ -52,7 +52,7 @@ def tune(
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If no candidate has a score, or the search does not say which score is its main one.
     """
     if task(search) == "classification":
@@ -71,9 +71,9 @@ def tune(
     mean, std = _main_score(fitted, search, results)
     n_candidates = len(results["params"]) if results else 1
     if not math.isfinite(mean):
-        raise DeclarationError(
+        raise ExperimentError(
             f"the best of {n_candidates} candidates has the score {mean}: its fits or its scorer failed",
-            advice="fit the search by hand with error_score='raise' to see why",
+            hint="fit the search by hand with error_score='raise' to see why",
         )
     return Tuned(
         twin=twin,
@@ -151,9 +151,9 @@ def _twin(fitted: BaseEstimator, search: BaseEstimator, X: pd.DataFrame, y: np.n
     if hasattr(fitted, "best_estimator_"):
         return fitted.best_estimator_
     if not hasattr(fitted, "best_params_"):
-        raise DeclarationError(
+        raise ExperimentError(
             f"{type(search).__name__} names no best candidate after its fit (refit={getattr(search, 'refit', None)!r})",
-            advice="let it name one: refit=True, or the name of the main score",
+            hint="let it name one: refit=True, or the name of the main score",
         )
     best = {name: clone(value, safe=False) for name, value in fitted.best_params_.items()}
     return _fitted(fresh(search.estimator).set_params(**best), X, y, needs)

@@ -15,7 +15,7 @@ from diurnal.backends.sklearn.fit_metadata import Needs
 from diurnal.backends.sklearn.group_splitters import Bound
 from diurnal.backends.sklearn.metadata_routing import accepts, inner_of, is_routed, prepared, reaches_fit, requested
 from diurnal.backends.sklearn.scorers import is_search, scorer, scoring_of
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.search import sklearn_private
 
 
@@ -36,7 +36,7 @@ def check(made: Any, *, groups: bool, sample_weight: bool) -> list[str]:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If what is tuned takes no weights, or makes rows that have none.
     """
     one = np.ones(1)
@@ -59,14 +59,14 @@ def _refuse_weightless(made: Any, ready: Any, needs: Needs, routed: bool) -> Non
     last = metadata_requests.last(inner)
     for name, step in inner.steps if isinstance(inner, Pipeline) else ():
         if hasattr(step, "fit_resample"):
-            raise DeclarationError(
+            raise ExperimentError(
                 f"{type(step).__name__} ({name}) changes which rows there are, and new rows have no weight",
-                advice="leave out sample_weight, or that step",
+                hint="leave out sample_weight, or that step",
             )
     if not (reaches_fit(inner_of(ready), needs) if routed else accepts(last.fit, "sample_weight")):
-        raise DeclarationError(
+        raise ExperimentError(
             f"{type(last).__name__} takes no weights in its fit, and the experiment declares sample_weight",
-            advice="leave out sample_weight, or take an estimator whose fit has the parameter sample_weight",
+            hint="leave out sample_weight, or take an estimator whose fit has the parameter sample_weight",
         )
 
 

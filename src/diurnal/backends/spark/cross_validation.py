@@ -29,7 +29,7 @@ from diurnal.backends.spark import estimators
 from diurnal.backends.spark.job_errors import blaming
 from diurnal.backends.spark.lake_frames import Rows, column, separated
 from diurnal.backends.spark.pipeline_cache import Fold, Prefixes
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.runtime import spark
 
 MOST_AT_ONCE = 16  # fits: each is driven by a thread here, and its jobs share the executors with the others'
@@ -47,9 +47,9 @@ def tune(made: Any, rows: Rows, progress: Progress | None = None) -> Tuned:
     scores = _scores(made, rows, progress)
     means = scores.mean(axis=0)
     if not np.isfinite(means).any():
-        raise DeclarationError(
+        raise ExperimentError(
             f"none of {len(candidates)} candidates has a score: the evaluator gave {means[0]}",
-            advice="see whether the evaluator's columns are those that the pipeline makes",
+            hint="see whether the evaluator's columns are those that the pipeline makes",
         )
     best = int(np.nanargmax(means))
     with blaming("the fit"):
@@ -84,15 +84,15 @@ def candidate(made: Any, best_params: Mapping[str, Any]) -> Any:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If the experiment does not return it any more: its candidates are drawn anew each time.
     """
     for one in made.getEstimatorParamMaps():
         if params(made, one) == dict(best_params):
             return one
-    raise DeclarationError(
+    raise ExperimentError(
         f"the experiment returns other candidates than before: the best, {dict(best_params)}, is not among them",
-        advice="let the experiment return the same candidates each time: seed what is random in its function",
+        hint="let the experiment return the same candidates each time: seed what is random in its function",
     )
 
 
@@ -160,8 +160,8 @@ def _scores(made: Any, rows: Rows, progress: Progress | None) -> np.ndarray:
 def _refuse_empty(train: DataFrame, held: DataFrame, fold: int) -> None:
     for side, frame in (("train", train), ("validation", held)):
         if frame.isEmpty():
-            raise DeclarationError(
-                f"fold {fold} has no {side} samples", advice="take fewer folds, a wider window or larger batches"
+            raise ExperimentError(
+                f"fold {fold} has no {side} samples", hint="take fewer folds, a wider window or larger batches"
             )
 
 

@@ -15,7 +15,7 @@ from pyspark.ml.param.shared import HasSeed
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
 from diurnal.backends.protocol import Task
-from diurnal.errors import DeclarationError
+from diurnal.errors import ExperimentError
 from diurnal.storage.models.spark import predictor, stages
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def estimator_of(made: Any) -> Any:
         return made
     for name in ("estimator", "estimatorParamMaps", "evaluator"):
         if not made.isDefined(name):
-            raise DeclarationError(
-                f"the {type(made).__name__} has no {name}", advice=f"give it one: {type(made).__name__}({name}=...)"
+            raise ExperimentError(
+                f"the {type(made).__name__} has no {name}", hint=f"give it one: {type(made).__name__}({name}=...)"
             )
     return made.getEstimator()
 
@@ -44,15 +44,15 @@ def last_predictor(made: Any) -> Any:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If there is none.
     """
     estimator = estimator_of(made)
     found = predictor(estimator)
     if found is None:
-        raise DeclarationError(
+        raise ExperimentError(
             f"{type(estimator).__name__} has no stage that predicts a label",
-            advice="end the pipeline with an estimator of pyspark.ml.classification or pyspark.ml.regression",
+            hint="end the pipeline with an estimator of pyspark.ml.classification or pyspark.ml.regression",
         )
     return found
 
@@ -71,9 +71,9 @@ def task(made: Any) -> Task:
             return "classification"
         if isinstance(kind, RegressionEvaluator):
             return "regression"
-    raise DeclarationError(
+    raise ExperimentError(
         f"{type(last).__name__} is neither a classifier nor a regressor",
-        advice="return one of pyspark.ml.classification or pyspark.ml.regression, or a search whose evaluator tells",
+        hint="return one of pyspark.ml.classification or pyspark.ml.regression, or a search whose evaluator tells",
     )
 
 
@@ -82,22 +82,22 @@ def check_metadata(made: Any, metadata: Metadata) -> list[str]:
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If rows are to be ordered, or weighted by a column that what predicts does not read.
     """
     if metadata.order_by is not None:
-        raise DeclarationError(
+        raise ExperimentError(
             f"order_by={metadata.order_by!r} is not supported on Spark, where rows have no order",
-            advice='leave it out; split="time" tests on the newest data interval, on Spark too',
+            hint='leave it out; split="time" tests on the newest data interval, on Spark too',
         )
     last, weights = last_predictor(made), metadata.sample_weight
     if weights is None:
         return []
     if weight_column(last) != weights:
         takes = f'write {type(last).__name__}(..., weightCol="{weights}")'
-        raise DeclarationError(
+        raise ExperimentError(
             f"the experiment declares sample_weight={weights!r}, and {type(last).__name__} does not read it",
-            advice=takes if last.hasParam("weightCol") else "leave out sample_weight, or take one that has weightCol",
+            hint=takes if last.hasParam("weightCol") else "leave out sample_weight, or take one that has weightCol",
         )
     judge = evaluator(made)
     if weight_column(judge) == weights:
@@ -158,10 +158,10 @@ def refuse_unknown_parameters(made: Any) -> None:
     for candidate in made.getEstimatorParamMaps():
         for param in candidate:
             if param.parent not in known:
-                raise DeclarationError(
+                raise ExperimentError(
                     f"the grid tunes {param.parent.rpartition('_')[0]}.{param.name}, and that very stage is not in the "
                     f"{type(estimator).__name__}",
-                    advice="add to the grid the parameters of the objects that are in the pipeline",
+                    hint="add to the grid the parameters of the objects that are in the pipeline",
                 )
 
 

@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from diurnal.errors import BatchRefused, DeclarationError, DiurnalError, PackageRefused, Problem, TryAgainLater
+from diurnal.errors import (
+    BatchRejectedError,
+    CorruptPackageError,
+    DiurnalError,
+    ExperimentError,
+    Problem,
+    TransientError,
+)
 from diurnal.runtime import spark
 
 _WORLD = re.compile(
@@ -41,21 +48,23 @@ def blaming(what: str, *, outside: bool = False) -> Iterator[None]:
     except (Py4JError, PySparkException, OSError, ValueError, TypeError, AssertionError, ArithmeticError) as error:
         said = str(error)
         if isinstance(error, OSError) or _WORLD.search(said):
-            raise TryAgainLater(
+            raise TransientError(
                 f"{what} was cut short, as Spark lost what it needs: {_first(said)}",
-                advice="see to its workers, their memory and their disks, then run it again",
+                hint="see to its workers, their memory and their disks, then run it again",
             ) from error
         if outside and _DAMAGED.search(said):
             what_came = f"a file of the source cannot be read: {_first(said)}"
-            raise BatchRefused([Problem("damaged-file", what_came)], advice="write or copy the file again") from error
-        if _DAMAGED.search(said):
-            raise PackageRefused(
-                f"{what} found a damaged package: {_first(said)}",
-                advice="`diurnal verify` says which; restore it from a backup, or run its data interval again",
+            raise BatchRejectedError(
+                [Problem("damaged-file", what_came)], hint="write or copy the file again"
             ) from error
-        raise DeclarationError(
+        if _DAMAGED.search(said):
+            raise CorruptPackageError(
+                f"{what} found a damaged package: {_first(said)}",
+                hint="`diurnal verify` says which; restore it from a backup, or run its data interval again",
+            ) from error
+        raise ExperimentError(
             f"{what} fails on this batch with {type(error).__name__}: {_first(said)}",
-            advice="what the experiment returns must cope with every batch that its contract lets through",
+            hint="what the experiment returns must cope with every batch that its contract lets through",
         ) from error
 
 

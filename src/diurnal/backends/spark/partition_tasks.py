@@ -18,7 +18,7 @@ from diurnal.data import Inspection, Metadata, Schema, batch_contract, row_ident
 from diurnal.data.deduplication import Arrangement, settle
 from diurnal.data.inference import Sketch
 from diurnal.data.schema import Duplicates
-from diurnal.errors import BatchRefused
+from diurnal.errors import BatchRejectedError
 from diurnal.storage.lake import Part, part_of, write_part
 from diurnal.types import Limits
 
@@ -60,7 +60,7 @@ class Sketching:
         try:
             for batch in batches:
                 sketch.read(batch)
-        except BatchRefused as refusal:
+        except BatchRejectedError as refusal:
             yield report(refusal.problems)
             return
         yield report(sketch)
@@ -81,7 +81,7 @@ class Inspecting:
         try:
             for _ in batch_contract.satisfying(inspection.observe(batches), self.checks, self.schema, self.newest):
                 pass
-        except BatchRefused as refusal:
+        except BatchRejectedError as refusal:
             inspection.note(refusal)
         yield report(inspection)
 

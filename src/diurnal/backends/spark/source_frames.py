@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame
 
 from diurnal.backends.spark.lake_frames import column
-from diurnal.errors import BatchRefused, DeclarationError, Problem
+from diurnal.errors import BatchRejectedError, ExperimentError, Problem
 from diurnal.runtime import spark
 from diurnal.sources import Connections, Files
 from diurnal.sources.file_columns import chosen
@@ -27,18 +27,18 @@ def frame_of(source: Any, interval: DataInterval, connections: Connections) -> D
 
     Raises
     ------
-    DeclarationError
+    ExperimentError
         If a function of a session gives no frame of Spark.
-    BatchRefused
+    BatchRejectedError
         If the columns of Parquet files differ; Spark itself would pass over it.
     """
     function = as_function(source)
     if function is not None:
         given = function(spark.session(), interval)
         if not isinstance(given, DataFrame):
-            raise DeclarationError(
+            raise ExperimentError(
                 f"the source gave a {type(given).__name__}; a function of a session gives a frame of Spark",
-                advice="return session.table(...), session.read.parquet(...) or what is made of these",
+                hint="return session.table(...), session.read.parquet(...) or what is made of these",
             )
         return given
     if isinstance(source, Files) and source.format == "parquet" and source.is_as_kept:
@@ -66,7 +66,7 @@ def _columns(fs: Any, path: str) -> pa.Schema:
             return pq.read_schema(stream).remove_metadata()
         except (pa.ArrowException, OSError) as error:
             what = f"{path.rpartition('/')[2]} cannot be read as Parquet: {str(error).splitlines()[0]}"
-            raise BatchRefused([Problem("damaged-file", what)], advice="write or copy the file again") from error
+            raise BatchRejectedError([Problem("damaged-file", what)], hint="write or copy the file again") from error
 
 
 def _refuse_changing_columns(schemas: list[pa.Schema], paths: list[str]) -> None:
@@ -74,4 +74,6 @@ def _refuse_changing_columns(schemas: list[pa.Schema], paths: list[str]) -> None
         if not schema.equals(schemas[0]):
             names = sorted({f.name for f in set(schema) ^ set(schemas[0])})
             what = f"the columns of {path.rpartition('/')[2]} differ from the first file's: {', '.join(names[:10])}"
-            raise BatchRefused([Problem("changing-columns", what)], advice="give every file the same columns and types")
+            raise BatchRejectedError(
+                [Problem("changing-columns", what)], hint="give every file the same columns and types"
+            )

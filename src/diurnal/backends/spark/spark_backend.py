@@ -14,7 +14,7 @@ from diurnal.backends.protocol import BroughtIn, Progress, Reader, Task, Tuned
 from diurnal.backends.spark import cross_validation, estimators, lake_frames, spark_scores
 from diurnal.backends.spark.job_errors import blaming
 from diurnal.backends.spark.lake_frames import Rows
-from diurnal.errors import BatchRefused, DeclarationError, Problem
+from diurnal.errors import BatchRejectedError, ExperimentError, Problem
 from diurnal.storage import models
 from diurnal.storage.models import spark as kept
 
@@ -150,8 +150,8 @@ class Spark:
         try:
             with blaming("the prediction"):
                 given = kept.answers(model, rows, signature["target"])
-        except DeclarationError as error:
-            raise BatchRefused([Problem("not-predictable", error.message)], advice=error.advice) from error
+        except ExperimentError as error:
+            raise BatchRejectedError([Problem("not-predictable", error.message)], hint=error.hint) from error
         columns: dict[str, Any] = {"prediction": given.predictions}
         if given.probabilities is not None and given.classes is not None:
             for label, column in zip(given.classes, given.probabilities.T, strict=True):

@@ -37,7 +37,7 @@ from diurnal.backends.spark.source_frames import frame_of
 from diurnal.data import Inspection, batch_contract
 from diurnal.data.deduplication import Arrangement
 from diurnal.data.inference import Sketch
-from diurnal.errors import BatchRefused
+from diurnal.errors import BatchRejectedError
 from diurnal.runtime import spark
 from diurnal.storage.lake import n_parts, parts_folder
 
@@ -69,7 +69,7 @@ def bring_in(day: Reader, contract: Contract | None, task: Task) -> BroughtIn | 
             inspection = _inspected(rows, header, layout, held.newest, experiment)
             try:
                 inspection.conclude()
-            except BatchRefused:
+            except BatchRejectedError:
                 if layout is held.layouts[-1]:
                     raise
             else:
@@ -129,7 +129,7 @@ def _sketched(rows: DataFrame, header: Any, experiment: Experiment, schema: Sche
         whole.read(batch)
     for piece in _reports(rows, Sketching(**declared)):
         if not isinstance(piece, Sketch):
-            raise BatchRefused(piece, advice="correct the source, and run the data interval again")
+            raise BatchRejectedError(piece, hint="correct the source, and run the data interval again")
         if piece.n_rows:
             whole.absorb(piece)
     return whole

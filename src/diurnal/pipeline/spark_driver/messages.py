@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import msgspec
 
-from diurnal import errors
-from diurnal.errors import BatchRefused, DiurnalError, Problem
+from diurnal.errors import DiurnalError
 from diurnal.pipeline.serialization import result_of
 from diurnal.types import DataInterval
 
@@ -93,9 +92,7 @@ class Box:
 
     def refuse(self, error: DiurnalError) -> None:
         """Say why the step gave nothing."""
-        told = {"kind": type(error).__name__, "message": error.message, "advice": error.advice, "place": error.place}
-        problems = error.problems if isinstance(error, BatchRefused) else ()
-        self._put("answer", {"error": told, "problems": problems})
+        self._put("answer", {"error": error.to_dict()})
 
     def result(self, function: Callable[..., Any]) -> Any:
         """Read what the step gave, in the type that its function gives.
@@ -112,7 +109,7 @@ class Box:
         except json.JSONDecodeError as error:
             raise FileNotFoundError(f"the answer in {self.address} is cut short") from error
         if "error" in answer:
-            raise _raised(answer["error"], answer["problems"])
+            raise DiurnalError.from_dict(answer["error"])
         return result_of(function, answer["result"])
 
     def remove(self) -> None:
@@ -160,14 +157,3 @@ def posted(day: Day, step: str, given: Sequence[Any]) -> Iterator[Box]:
         yield box
     finally:
         box.remove()
-
-
-def _raised(told: dict[str, Any], problems: list[dict[str, Any]]) -> DiurnalError:
-    """Make an error of ours again, which has its message already."""
-    kind = getattr(errors, told["kind"])
-    error: DiurnalError = kind.__new__(kind)
-    DiurnalError.__init__(error, told["message"], advice=told["advice"])
-    if isinstance(error, BatchRefused):
-        error.problems, error.evidence = tuple(msgspec.convert(problems, list[Problem])), ()
-    error.place = told["place"]
-    return error

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diurnal.errors import ConfigurationError, DiurnalError, NotFound, TryAgainLater
-from diurnal.pipeline.flow import at
+from diurnal.errors import ConfigurationError, DiurnalError, NotFoundError, TransientError
+from diurnal.pipeline.flow import error_context
 from diurnal.pipeline.serialization import unpacked
 from diurnal.pipeline.spark_driver.messages import Box, Letter, machine
 from diurnal.runtime import Settings, spark
@@ -52,7 +52,7 @@ def carry_out(address: str) -> int:
     _end_with(letter)
     function = getattr(steps, letter.step)
     try:
-        with _day_of(letter) as day, at(day, letter.step):
+        with _day_of(letter) as day, error_context(day, letter.step):
             box.answer(function(day, *unpacked(function, letter.given, day.stores.models)))
     except DiurnalError as error:
         box.refuse(error)
@@ -69,7 +69,7 @@ def _day_of(letter: Letter) -> Iterator[Day]:
     if settings.warehouse == "embedded":
         raise ConfigurationError(
             f"the driver on {socket.gethostname()} knows no warehouse: DIURNAL_WAREHOUSE is not set where it runs",
-            advice="set it in the driver's environment, by Spark's own words for the cluster: see docs/spark.md",
+            hint="set it in the driver's environment, by Spark's own words for the cluster: see docs/spark.md",
         )
     experiment = _experiment(letter, settings)
     stores = open_stores(settings)
@@ -87,7 +87,7 @@ def _refuse_elsewhere(what: str, theirs: str, ours: str) -> None:
     if ours != theirs:
         raise ConfigurationError(
             f"the driver on {socket.gethostname()} has its {what} at {ours}, and the task at {theirs}",
-            advice=f"set DIURNAL_{what.upper()} in the driver's environment to what the task has",
+            hint=f"set DIURNAL_{what.upper()} in the driver's environment to what the task has",
         )
 
 
@@ -99,11 +99,11 @@ def _experiment(letter: Letter, settings: Settings) -> Experiment:
         return find(f"{letter.file}:{letter.experiment}", settings.experiments)
     try:
         return find(letter.experiment, settings.experiments)
-    except NotFound as error:
+    except NotFoundError as error:
         raise ConfigurationError(
             f"the driver on {socket.gethostname()} has neither {letter.file} nor that experiment in "
             f"{settings.experiments}",
-            advice="bring the project to where the driver runs, and set DIURNAL_PROJECT to its folder there",
+            hint="bring the project to where the driver runs, and set DIURNAL_PROJECT to its folder there",
         ) from error
 
 
@@ -137,7 +137,7 @@ def _end_with(letter: Letter) -> None:
 def _watch(process: int) -> None:
     while _is_alive(process):
         time.sleep(_SECONDS_BETWEEN_LOOKS)
-    os._exit(TryAgainLater.exit_status)
+    os._exit(TransientError.exit_status)
 
 
 def _is_alive(process: int) -> bool:

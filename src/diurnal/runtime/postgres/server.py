@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-from diurnal.errors import ConfigurationError, DiurnalError, NotAllowed, TryAgainLater
+from diurnal.errors import ConfigurationError, DiurnalError, PermissionDeniedError, TransientError
 from diurnal.runtime.postgres.os_user import (
     MAJOR,
     OTHERWISE,
@@ -65,9 +65,9 @@ class EmbeddedServer:
 
     Raises
     ------
-    TryAgainLater
+    TransientError
         If the disk is full, or another process has been busy with the server for too long.
-    NotAllowed
+    PermissionDeniedError
         If the folder belongs to somebody else.
     ConfigurationError
         If the server cannot be run here; the message holds its own last words.
@@ -140,7 +140,7 @@ class EmbeddedServer:
         place = self._wanted
         if re.search(r"[\"$`\\\n]", str(place)):  # pg_ctl hands it to a shell
             message = f"the embedded warehouse cannot be in {place}: its path holds a quote, $ or a backslash"
-            raise ConfigurationError(message, advice="move the project, or set DIURNAL_LAKE to another folder")
+            raise ConfigurationError(message, hint="move the project, or set DIURNAL_LAKE to another folder")
         place.parent.mkdir(parents=True, exist_ok=True)
         if self._account and self._is_elsewhere(self._account):
             passable(self._elsewhere.parent)
@@ -162,11 +162,11 @@ class EmbeddedServer:
         here, there = ((place / "cluster").exists() for place in (self._wanted, self._elsewhere))
         if here and there:
             message = f"there are two warehouses of this project, in {self._wanted} and in {self._elsewhere}"
-            raise ConfigurationError(message, advice="find out which is the right one, and move the other away")
+            raise ConfigurationError(message, hint="find out which is the right one, and move the other away")
         reachable = can(account, "/bin/sh", "-c", 'cd "$1"', "sh", str(self._wanted.parent))
         if here and not reachable:
             message = f"the account {account.pw_name!r}, which runs the server, can no longer reach {self._wanted}"
-            raise ConfigurationError(message, advice="let it pass through the folders above (chmod o+x)")
+            raise ConfigurationError(message, hint="let it pass through the folders above (chmod o+x)")
         return there or not reachable
 
     @cached_property
@@ -215,7 +215,7 @@ class EmbeddedServer:
         with self._open("lock") as lock:
             if not _within(2 * _PATIENCE, lambda: _locked(lock)):
                 message = f"another process has been starting or stopping the server in {self.folder} for too long"
-                raise TryAgainLater(message, advice="end that process if it hangs, then repeat the command")
+                raise TransientError(message, hint="end that process if it hangs, then repeat the command")
             yield
 
     def _create(self) -> None:
@@ -227,7 +227,7 @@ class EmbeddedServer:
             made_by = (cluster / "PG_VERSION").read_text().strip()
             if made_by != MAJOR:
                 message = f"the warehouse in {self.folder} was made by PostgreSQL {made_by}; this one is {MAJOR}"
-                raise ConfigurationError(message, advice="dump it with the old version and restore it in the new one")
+                raise ConfigurationError(message, hint="dump it with the old version and restore it in the new one")
             return
         new = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
         self._give(new)
@@ -249,7 +249,7 @@ class EmbeddedServer:
                 return
             if not free:
                 message = f"the server in {self.folder} neither answers nor ends"
-                raise TryAgainLater(message, advice=f"see its log, {self.folder / 'server.log'}")
+                raise TransientError(message, hint=f"see its log, {self.folder / 'server.log'}")
             for left in (self.folder / "cluster" / "postmaster.pid", self._sockets / ".s.PGSQL.5432.lock"):
                 left.unlink(missing_ok=True)  # of a server that was killed: nobody holds `alive`
             where = ["-D", str(self.folder / "cluster"), "-l", str(self.folder / "server.log")]
@@ -297,8 +297,8 @@ class EmbeddedServer:
                 words += lines.read().decode(errors="replace")
         last = "\n".join(words.strip().splitlines()[-8:])
         if os.strerror(errno.ENOSPC) in words:
-            raise TryAgainLater(f"the disk of {self.folder} is full: {last}", advice="make room, then try again")
-        raise ConfigurationError(f"the embedded PostgreSQL cannot be run ({program}): {last}", advice=OTHERWISE)
+            raise TransientError(f"the disk of {self.folder} is full: {last}", hint="make room, then try again")
+        raise ConfigurationError(f"the embedded PostgreSQL cannot be run ({program}): {last}", hint=OTHERWISE)
 
 
 @contextmanager
@@ -308,11 +308,13 @@ def _explained(wanted: Path) -> Iterator[None]:
         yield
     except PermissionError as error:
         message = f"the embedded warehouse cannot use {error.filename or wanted}: {error.strerror}"
-        raise NotAllowed(message, advice="run as the user who made it, or choose another DIURNAL_LAKE") from error
+        raise PermissionDeniedError(
+            message, hint="run as the user who made it, or choose another DIURNAL_LAKE"
+        ) from error
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        raise TryAgainLater(f"the disk of {wanted} is full", advice="make room, then try again") from error
+        raise TransientError(f"the disk of {wanted} is full", hint="make room, then try again") from error
 
 
 def _locked(file: BinaryIO) -> bool:

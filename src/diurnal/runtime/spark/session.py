@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import ConfigurationError, TryAgainLater
+from diurnal.errors import ConfigurationError, TransientError
 from diurnal.runtime.spark import spark_conf
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def session() -> SparkSession:
     ------
     ConfigurationError
         If pyspark or Java is not there, or the master is none.
-    TryAgainLater
+    TransientError
         If the master cannot be reached, or gives no worker.
     """
     with _place.lock:
@@ -176,7 +176,7 @@ def _builder() -> Any:
 
 def missing(error: ModuleNotFoundError) -> ConfigurationError:
     """Give the error of an environment without pyspark."""
-    return ConfigurationError(f"this needs Spark, and {error.name} is not installed", advice=MISSING)
+    return ConfigurationError(f"this needs Spark, and {error.name} is not installed", hint=MISSING)
 
 
 def _in_time(master: str, builder: Any) -> SparkSession:
@@ -191,13 +191,13 @@ def _in_time(master: str, builder: Any) -> SparkSession:
             raise _unreachable(master, error) from error
         raise ConfigurationError(
             "Spark needs Java 17 or newer, and it could not be started (what it said is above)",
-            advice="install a JDK, such as openjdk-17-jre-headless, and set JAVA_HOME to it if java is not on the PATH",
+            hint="install a JDK, such as openjdk-17-jre-headless, and set JAVA_HOME to it if java is not on the PATH",
         ) from None
     except (Py4JError, OSError) as error:
         if "IllegalArgumentException" in str(error) or "Could not parse Master" in str(error):
             raise ConfigurationError(
                 f"Spark cannot be started on {master} as it is set: {_said(error)}",
-                advice="correct the setting `spark` (DIURNAL_SPARK), or spark-defaults.conf in SPARK_CONF_DIR",
+                hint="correct the setting `spark` (DIURNAL_SPARK), or spark-defaults.conf in SPARK_CONF_DIR",
             ) from error
         raise _unreachable(master, error) from error
     return made
@@ -218,9 +218,9 @@ def _await_a_worker(made: SparkSession, master: str) -> None:
     while context.sc().isStopped() or context.sc().getExecutorMemoryStatus().size() < 2:  # the driver is one of them
         if time.monotonic() > end or context.sc().isStopped():
             stop()
-            raise TryAgainLater(
+            raise TransientError(
                 f"the Spark master {master} is there, and gave no executor within {SECONDS_FOR_WORKERS:.0f} s",
-                advice="see on its page whether it has workers with free cores and memory, then run it again",
+                hint="see on its page whether it has workers with free cores and memory, then run it again",
             )
         time.sleep(0.2)
 
@@ -232,10 +232,10 @@ def _said(error: BaseException) -> str:
     return (telling or lines or [type(error).__name__])[0][:300]
 
 
-def _unreachable(master: str, error: BaseException) -> TryAgainLater:
-    return TryAgainLater(
+def _unreachable(master: str, error: BaseException) -> TransientError:
+    return TransientError(
         f"the Spark master {master} cannot be used for now: {_said(error)}",
-        advice="see whether it runs, and whether the setting `spark` (DIURNAL_SPARK) names it; then run it again",
+        hint="see whether it runs, and whether the setting `spark` (DIURNAL_SPARK) names it; then run it again",
     )
 
 

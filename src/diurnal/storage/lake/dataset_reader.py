@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diurnal.errors import NotFound, PackageRefused
+from diurnal.errors import CorruptPackageError, NotFoundError
 from diurnal.storage.lake.file_store import Place
 from diurnal.storage.lake.manifest import SUFFIX, Manifest
 from diurnal.storage.lake.parquet_writer import rows_a_group
@@ -181,15 +181,15 @@ def _parts_beside(manifest: str) -> str:
     return parts_folder(experiment, key)
 
 
-def _missing(path: str) -> NotFound:
-    return NotFound(
+def _missing(path: str) -> NotFoundError:
+    return NotFoundError(
         f"the lake has no package {path}",
-        advice="restore it from a backup; `diurnal verify` lists all that is missing",
+        hint="restore it from a backup; `diurnal verify` lists all that is missing",
     )
 
 
-def _damaged(path: str, what: str) -> PackageRefused:
-    return PackageRefused(
+def _damaged(path: str, what: str) -> CorruptPackageError:
+    return CorruptPackageError(
         f"the package {path} is damaged: {what}",
-        advice="restore it from a backup, or delete it and run its data interval again",
+        hint="restore it from a backup, or delete it and run its data interval again",
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import fsspec
 
-from diurnal.errors import NotFound
+from diurnal.errors import NotFoundError
 from diurnal.runtime import fault_injection
 
 
@@ -93,7 +93,7 @@ class Place:
         try:
             data: bytes = self.fs.cat_file(self.url(path))
         except FileNotFoundError:
-            raise NotFound(f"the lake has no {path}", advice="run the data interval again") from None
+            raise NotFoundError(f"the lake has no {path}", hint="run the data interval again") from None
         return data
 
     def exists(self, path: str) -> bool:

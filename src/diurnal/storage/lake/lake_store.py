@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from diurnal.data.deduplication import Arrangement, arrange
 from diurnal.data.row_hash import Roles, threshold
-from diurnal.errors import PackageRefused
+from diurnal.errors import CorruptPackageError
 from diurnal.storage.lake import partitions as parting
 from diurnal.storage.lake.dataset_reader import Packages
 from diurnal.storage.lake.manifest import SUFFIX, Manifest
@@ -93,7 +93,7 @@ class Lake(Packages):
 
         Raises
         ------
-        BatchRefused
+        BatchRejectedError
             If rows with one key differ.
         """
         arrangement = Arrangement(key=tuple(key), keep=keep)
@@ -229,12 +229,14 @@ class Lake(Packages):
 
         Raises
         ------
-        PackageRefused
+        CorruptPackageError
             If it is not what its name says it is.
         """
         data = self.get(path)
         if hashlib.sha256(data).hexdigest() != PurePosixPath(path).stem:
-            raise PackageRefused(f"the file {path} is not what its name says it is", advice="restore it from a backup")
+            raise CorruptPackageError(
+                f"the file {path} is not what its name says it is", hint="restore it from a backup"
+            )
         return data
 
     def _move_in(self, experiment: str, kind: str, interval: DataInterval, file: OrderedFile) -> Package:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from diurnal.errors import PackageRefused
+from diurnal.errors import CorruptPackageError
 from diurnal.storage.lake.partitions import Part
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ class Manifest:
         """Read what :meth:`dumps` gave, once it was held against its digest."""
         plain = json.loads(data)
         if plain["format"] != FORMAT:
-            raise PackageRefused(
+            raise CorruptPackageError(
                 f"a package has the form {plain['format']!r}; this diurnal reads {FORMAT!r}",
-                advice="read it with the diurnal that wrote it, or a newer one",
+                hint="read it with the diurnal that wrote it, or a newer one",
             )
         return cls(plain["n_parts"], plain["schema"], tuple(Part(**part) for part in plain["parts"]))
 

@@ -60,7 +60,7 @@ def loads(
 
     Raises
     ------
-    ModelRefused
+    InvalidModelError
         If anything is not as :func:`dump_and_read_back` would have written it, or of a type that is not trusted.
     """
     if form == SKOPS:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import ModelRefused, UsageError
+from diurnal.errors import InvalidModelError, UsageError
 from diurnal.storage.models.formats import is_of_spark
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def signature(
     if list(X.columns) != [column["name"] for column in columns]:
         raise UsageError(
             f"the samples have the columns {list(X.columns)}; the schema has {[column['name'] for column in columns]}",
-            advice="give the features of the schema, in its order",
+            hint="give the features of the schema, in its order",
         )
     rows = [[_plain(value) for value in row] for row in _golden_rows(X).itertuples(index=False, name=None)]
     golden = {"rows": rows, "dtypes": [str(dtype) for dtype in X.dtypes]}
@@ -82,7 +82,7 @@ def refuse_other_answers(estimator: Any, signature: Mapping[str, Any]) -> None:
 
     Raises
     ------
-    ModelRefused
+    InvalidModelError
         If a prediction differs.
     """
     golden = signature["golden"]
@@ -186,8 +186,8 @@ def _short(nested: Any) -> str:
     return text if len(text) <= 120 else f"{text[:120]}..."
 
 
-def _differs(what: str) -> ModelRefused:
-    return ModelRefused(
+def _differs(what: str) -> InvalidModelError:
+    return InvalidModelError(
         f"the model is not what was fitted: {what}",
-        advice="the file, the signature or the libraries have changed; run its data interval again",
+        hint="the file, the signature or the libraries have changed; run its data interval again",
     )

@@ -43,5 +43,5 @@ def refuse_other_versions(versions: Mapping[str, str], form: str = SKOPS) -> Non
     if not same:
         raise ConfigurationError(
             f"it was fitted with {name} {fitted}, and this is {here}; only the same version reads it",
-            advice="retrain: run its data interval again with this environment, or go back to the one that fitted it",
+            hint="retrain: run its data interval again with this environment, or go back to the one that fitted it",
         )

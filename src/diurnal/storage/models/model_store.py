@@ -18,7 +18,7 @@ from typing import Any
 
 import fsspec
 
-from diurnal.errors import ConfigurationError, ModelRefused, NotAllowed, TryAgainLater, UsageError
+from diurnal.errors import ConfigurationError, InvalidModelError, PermissionDeniedError, TransientError, UsageError
 from diurnal.runtime import fault_injection
 from diurnal.runtime.project_files import Codebase
 from diurnal.storage.models.formats import FORMS, dump_and_read_back, form_of, loads
@@ -50,7 +50,7 @@ class Models:
         if not _PATH.fullmatch(path):
             raise UsageError(
                 f"{path!r} is no path of a model; one looks like 'breast_cancer/20261123T000000Z-0123456789ab'",
-                advice="`diurnal models NAME` lists them",
+                hint="`diurnal models NAME` lists them",
             )
         return f"{self.root.rstrip('/')}/{path}"
 
@@ -93,11 +93,11 @@ class Models:
 
         Raises
         ------
-        ModelRefused
+        InvalidModelError
             If the reader would not accept it, or another file is in its place.
-        TryAgainLater
+        TransientError
             If it cannot be written for now.
-        NotAllowed
+        PermissionDeniedError
             If this user may not write there.
         """
         data = rehearse(estimator, signature, trusted, code=code, scratch=self._scratch)
@@ -159,9 +159,9 @@ class Models:
     def _refuse_another(self, path: str, digest: str) -> None:
         found = self.digest_of(path)
         if found != digest:
-            raise ModelRefused(
+            raise InvalidModelError(
                 f"the file of the model {path} should have the digest {digest} and has {found}",
-                advice=f"somebody changed it: restore it from a backup, or remove {self.url(path)} and run again",
+                hint=f"somebody changed it: restore it from a backup, or remove {self.url(path)} and run again",
             )
 
     def load(
@@ -201,11 +201,11 @@ class Models:
 
         Raises
         ------
-        ModelRefused
+        InvalidModelError
             If the file is absent, or not what the warehouse says it is, or not safe to read.
         ConfigurationError
             If it was fitted with another version of scikit-learn.
-        TryAgainLater
+        TransientError
             If the store cannot be read for now.
         """
         try:
@@ -218,8 +218,8 @@ class Models:
             estimator = loads(data, trusted, code=own, form=form, max_bytes=max_bytes, scratch=self._scratch)
             if signature is not None:
                 refuse_other_answers(estimator, signature)
-        except (ModelRefused, ConfigurationError) as error:
-            error.at(f"model {path}")
+        except (InvalidModelError, ConfigurationError) as error:
+            error.add_location(f"model {path}")
             raise
         return estimator
 
@@ -240,13 +240,13 @@ class Models:
                 with self.fs.open(address, "rb") as stream:
                     data: bytes = stream.read(max_bytes + 1)
             except FileNotFoundError:
-                raise ModelRefused(
+                raise InvalidModelError(
                     f"its file model.{form} is not there",
-                    advice="restore it from a backup, or roll back; `diurnal verify` lists all that is missing",
+                    hint="restore it from a backup, or roll back; `diurnal verify` lists all that is missing",
                 ) from None
         if len(data) > max_bytes:
-            raise ModelRefused(
-                f"its file model.{form} is larger than {max_bytes} bytes", advice="restore it from a backup"
+            raise InvalidModelError(
+                f"its file model.{form} is larger than {max_bytes} bytes", hint="restore it from a backup"
             )
         return data
 
@@ -306,7 +306,7 @@ def rehearse(
 
     Raises
     ------
-    ModelRefused
+    InvalidModelError
         If it cannot be saved, would not be accepted by the reader, or answers otherwise once it is read; with every
         reason.
     """
@@ -317,9 +317,9 @@ def rehearse(
 
 def _refuse_other_bytes(data: bytes, digest: str) -> None:
     if not hmac.compare_digest(hashlib.sha256(data).hexdigest(), digest):
-        raise ModelRefused(
+        raise InvalidModelError(
             "its file is not the one that was published: the digest differs",
-            advice="restore the file from a backup, or roll back to another version",
+            hint="restore the file from a backup, or roll back to another version",
         )
 
 
@@ -327,15 +327,15 @@ def _refuse_other_bytes(data: bytes, digest: str) -> None:
 def _blaming_the_world(address: str) -> Iterator[None]:
     try:
         yield
-    except (TryAgainLater, NotAllowed):
+    except (TransientError, PermissionDeniedError):
         raise
     except PermissionError as error:
-        raise NotAllowed(
-            f"this user may not use {address}: {error.strerror}", advice="give the process that right"
+        raise PermissionDeniedError(
+            f"this user may not use {address}: {error.strerror}", hint="give the process that right"
         ) from error
     except OSError as error:
-        raise TryAgainLater(
-            f"{address} cannot be used for now: {error}", advice="see to the disk or the network, then run it again"
+        raise TransientError(
+            f"{address} cannot be used for now: {error}", hint="see to the disk or the network, then run it again"
         ) from error
 
 

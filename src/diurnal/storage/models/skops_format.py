@@ -9,7 +9,7 @@ from typing import Any
 
 import skops.io
 
-from diurnal.errors import ModelRefused, UsageError
+from diurnal.errors import InvalidModelError, UsageError
 from diurnal.runtime.project_files import Codebase
 from diurnal.storage.models import library_types, skops_nodes
 from diurnal.storage.models.canonical_skops import canonical
@@ -43,7 +43,7 @@ def dumps(estimator: Any, trusted: Collection[str] = (), code: Codebase | None =
 
     Raises
     ------
-    ModelRefused
+    InvalidModelError
         If it cannot be saved, or contains types that are not allowed; with every reason.
 
     Examples
@@ -63,7 +63,7 @@ def refuse_untrusted(estimator: Any, trusted: Collection[str] = (), code: Codeba
 
     Raises
     ------
-    ModelRefused
+    InvalidModelError
         If it cannot be saved, or contains types that are not allowed; with every reason.
     """
     _bytes_of(estimator, _named(trusted), code or NO_CODE)
@@ -93,9 +93,9 @@ def _bytes_of(estimator: Any, trusted: Collection[str], code: Codebase) -> bytes
         _refuse_types(names)
         return data
     reasons += [_untrusted(names)] if names else []
-    text, advice = joined(reasons)
+    text, hint = joined(reasons)
     what = estimator[0] if isinstance(estimator, list) and estimator else estimator
-    raise ModelRefused(f"a {type(what).__name__} cannot be saved: {text}", advice=advice)
+    raise InvalidModelError(f"a {type(what).__name__} cannot be saved: {text}", hint=hint)
 
 
 def _written(estimator: Any, code: Codebase) -> bytes:
@@ -130,15 +130,15 @@ def loads(
 
     Raises
     ------
-    ModelRefused
+    InvalidModelError
         If anything is not as :func:`dumps` would have written it, or of a type that is not allowed.
     """
     from diurnal.storage.models.states.state_node import states_known
 
     named, code = _named(trusted), code or NO_CODE
     if len(data) > max_bytes:
-        raise ModelRefused(
-            f"the model takes {len(data)} bytes; up to {max_bytes} are allowed", advice="fit a smaller model"
+        raise InvalidModelError(
+            f"the model takes {len(data)} bytes; up to {max_bytes} are allowed", hint="fit a smaller model"
         )
     try:
         members = unpack(data)
@@ -154,12 +154,12 @@ def loads(
             warnings.simplefilter("ignore", DeprecationWarning)
             estimator = skops.io.loads(data, trusted=sorted(accepted | named))
         refuse_bad_structure(estimator)
-    except ModelRefused:
+    except InvalidModelError:
         raise
     except Exception as error:  # whatever a crafted file makes a reader raise, the file is refused
-        raise ModelRefused(
+        raise InvalidModelError(
             f"the model cannot be read: {type(error).__name__}: {str(error)[:500]}",
-            advice="restore the file from a backup, or run its data interval again",
+            hint="restore the file from a backup, or run its data interval again",
         ) from error
     return estimator
 
@@ -168,7 +168,7 @@ def _named(trusted: Collection[str]) -> set[str]:
     if isinstance(trusted, str) or not all(isinstance(name, str) and "." in name for name in trusted):
         raise UsageError(
             f"trusted is {trusted!r}; a collection of full names of types is allowed",
-            advice='write it as in trusted=("package.module.Type",)',
+            hint='write it as in trusted=("package.module.Type",)',
         )
     return set(trusted)
 
@@ -187,9 +187,9 @@ def _refuse_other_protocols(schema: bytes) -> None:
     root = json.loads(schema)
     protocol = root.get("protocol") if isinstance(root, dict) else None
     if type(protocol) is not int or protocol != PROTOCOL:
-        raise ModelRefused(
+        raise InvalidModelError(
             f"the model is written in skops' protocol {protocol!r}; only {PROTOCOL} is read",
-            advice="run its data interval again with this environment",
+            hint="run its data interval again with this environment",
         )
 
 
@@ -199,12 +199,12 @@ def _refuse_types(types: Sequence[str]) -> None:
     missing = [name for name in types if not library_types.is_installed(name.partition(".")[0])]
     if missing:
         library = missing[0].partition(".")[0]
-        raise ModelRefused(
+        raise InvalidModelError(
             f"the model contains types of {library}, which is not installed here: {', '.join(missing[:20])}",
-            advice=f"install {library}, in the version that the model's row names",
+            hint=f"install {library}, in the version that the model's row names",
         )
     what, cure = _untrusted(types)
-    raise ModelRefused(what, advice=cure)
+    raise InvalidModelError(what, hint=cure)
 
 
 def _untrusted(types: Sequence[str]) -> Reason:

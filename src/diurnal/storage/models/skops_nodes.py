@@ -19,7 +19,7 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from diurnal.errors import ModelRefused
+from diurnal.errors import InvalidModelError
 from diurnal.storage.models import library_types
 from diurnal.storage.models.states import KINDS, LOADER
 from diurnal.storage.models.trusted_types import allowed_types
@@ -180,7 +180,7 @@ def _refuse_strange_keys(schema: Any, trusted: Names) -> None:
         plain = _FACTORIES if node["__loader__"] == "DefaultDictNode" else _allowed("TypeNode", frozenset())
         for kind in types:
             if kind.get("__loader__") != "TypeNode" or (name_of(kind) not in plain and name_of(kind) not in trusted):
-                raise ModelRefused(
+                raise InvalidModelError(
                     f"the model contains a dict that calls {name_of(kind)} for its keys or values",
-                    advice="no fit gives such a model: find out who wrote the file, and run its data interval again",
+                    hint="no fit gives such a model: find out who wrote the file, and run its data interval again",
                 )

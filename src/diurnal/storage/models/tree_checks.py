@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from diurnal.errors import ModelRefused
+from diurnal.errors import InvalidModelError
 from diurnal.storage.models.object_graph import parts as all_parts
 
 _LEAF = -1
@@ -25,7 +25,7 @@ def refuse_bad_structure(estimator: Any) -> None:
 
     Raises
     ------
-    ModelRefused
+    InvalidModelError
         If one of them would be walked out of its bounds.
     """
     parts = list(all_parts(estimator))
@@ -39,9 +39,9 @@ def refuse_bad_structure(estimator: Any) -> None:
 
 def _require(ok: Any, what: str) -> None:
     if not ok:
-        raise ModelRefused(
+        raise InvalidModelError(
             f"the structure of the model is broken: {what}; following it would leave its arrays",
-            advice="no fit gives such a model: find out who wrote the file, and run its data interval again",
+            hint="no fit gives such a model: find out who wrote the file, and run its data interval again",
         )
 
 
@@ -177,9 +177,9 @@ def _check_spline(spline: Any) -> None:
 
 def _check_vectorizer(vectorizer: Any) -> None:
     if vectorizer.input != "content":
-        raise ModelRefused(
+        raise InvalidModelError(
             f"a {type(vectorizer).__name__} takes its samples for names of files (input={vectorizer.input!r})",
-            advice="use input='content', and read files in the source",
+            hint="use input='content', and read files in the source",
         )
 
 
@@ -194,9 +194,9 @@ def _check_aggregations(part: Any) -> None:
     for given in (vars(part).get("func"), vars(part).get("functions")):
         for one in given if isinstance(given, list | tuple | set) else [given]:
             if isinstance(one, str) and one not in _REDUCTIONS:
-                raise ModelRefused(
+                raise InvalidModelError(
                     f"{type(part).__name__} aggregates by {one!r}; allowed are {', '.join(sorted(_REDUCTIONS))}",
-                    advice="use one of these, or a function of the project's own",
+                    hint="use one of these, or a function of the project's own",
                 )
 
 
@@ -210,9 +210,9 @@ def _check_workers(part: Any) -> None:
     for name in _WORKERS:
         n = given.get(name)
         if isinstance(n, int | float) and abs(n) > _MOST_WORKERS:
-            raise ModelRefused(
+            raise InvalidModelError(
                 f"a {type(part).__name__} asks for {n} workers ({name}); up to {_MOST_WORKERS} are allowed",
-                advice=f"set {name} to what a machine has, or to -1",
+                hint=f"set {name} to what a machine has, or to -1",
             )
 
 

@@ -16,7 +16,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 
-from diurnal.errors import ModelRefused
+from diurnal.errors import InvalidModelError
 
 MAX_BYTES = 2**31 - 1  # of a model's file
 MAX_MEMBERS = 65_534  # what a zip directory can count without its 64-bit extension, which we never write
@@ -54,7 +54,7 @@ def unpack(data: bytes) -> dict[str, bytes]:
 
     Raises
     ------
-    ModelRefused
+    InvalidModelError
         If the file is not in the one form, or an array is not as long as its header says.
     """
     found = members(data, _NAMES)
@@ -74,7 +74,7 @@ def members(data: bytes, names: re.Pattern[str], *, longest_name: int = _LONGEST
 
     Raises
     ------
-    ModelRefused
+    InvalidModelError
         If it is not in that form, or a member has another name than these.
     """
     count, directory = _end_of(data, _ENTRY_BYTES + longest_name)
@@ -137,8 +137,8 @@ def _check_array(name: str, data: bytes) -> None:
         raise _refused(f"its array {name} is not as long as its header says")
 
 
-def _refused(why: str) -> ModelRefused:
-    return ModelRefused(
+def _refused(why: str) -> InvalidModelError:
+    return InvalidModelError(
         f"the file is not a model as diurnal writes it: {why}",
-        advice="restore the file from a backup, or run its data interval again; only files that diurnal wrote are read",
+        hint="restore the file from a backup, or run its data interval again; only files that diurnal wrote are read",
     )

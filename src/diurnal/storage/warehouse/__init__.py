@@ -26,11 +26,11 @@ class Warehouse(Batches, Contracts, Loads, Runs, Versions):
 
     Raises
     ------
-    TryAgainLater
+    TransientError
         If it cannot be reached now.
     ConfigurationError
         If the login is refused, the database is missing, or its tables are newer than this code.
-    NotAllowed
+    PermissionDeniedError
         If the role may not do it.
     """
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from diurnal.errors import PackageRefused, TryAgainLater
+from diurnal.errors import CorruptPackageError, TransientError
 from diurnal.runtime.fault_injection import reach
 from diurnal.storage.warehouse import batch_view
 from diurnal.storage.warehouse.column_layout import Layout
@@ -69,9 +69,9 @@ class Loads(Connected):
 
         Raises
         ------
-        Superseded
+        SupersededError
             If a newer attempt has claimed the interval.
-        PackageRefused
+        CorruptPackageError
             If the rows are not as many as the package says.
         """
         with self.fenced_by(None, run) as connection:
@@ -110,7 +110,7 @@ class Loads(Connected):
                 raise
             if rows.count != package.n_rows:
                 said = f"{package.path} gives {rows.count} rows; the warehouse knows it with {package.n_rows}"
-                raise PackageRefused(said, advice="see what happened to the lake: diurnal verify")
+                raise CorruptPackageError(said, hint="see what happened to the lake: diurnal verify")
             # Autovacuum would do it some day; the embedded server rarely lives that long, and without it the
             # view of one data interval reads the rows of all of them.
             cursor.execute(f"SELECT brin_summarize_new_values('batch_load_{run.experiment}')")
@@ -233,7 +233,7 @@ def _show(connection: sa.Connection, run: Run, package: Package, load_id: int) -
         done = mine.values(state="complete", completed_at=sa.func.clock_timestamp())
         if connection.execute(done).rowcount == 0:
             message = f"load {load_id} was discarded as an unused one before it was complete"
-            raise TryAgainLater(message, advice="try again; let gc spare loads that are younger than a load takes")
+            raise TransientError(message, hint="try again; let gc spare loads that are younger than a load takes")
     elif first != load_id:
         _discard(connection, run.experiment, load_id)
     head = (heads.c.experiment == run.experiment) & (heads.c.data_interval_start == run.interval.start)

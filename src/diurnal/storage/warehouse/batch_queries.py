@@ -50,8 +50,8 @@ class Batches(Connected):
             set_={"epoch": heads.c.epoch + 1, "claimed_by": by, "claimed_at": sa.func.clock_timestamp()},
         ).returning(heads.c.epoch, heads.c.batch_digest, _nearest(experiment, interval))
         with self.transaction("claim", experiment) as connection:
-            epoch, batch, nearest = connection.execute(claimed).one()
-            begin, end = nearest or (interval.start, interval.start)
+            epoch, batch, did_you_mean = connection.execute(claimed).one()
+            begin, end = did_you_mean or (interval.start, interval.start)
             if batch is None and end > interval.start:
                 raise _overlapping(experiment, interval, DataInterval(begin, end, interval.timezone))
             return int(epoch)
@@ -61,7 +61,7 @@ class Batches(Connected):
 
         Raises
         ------
-        Superseded
+        SupersededError
             If a newer attempt has claimed the interval.
         """
         with self.fenced("keep_batch", experiment, interval.start, epoch) as connection:
@@ -193,7 +193,7 @@ def _overlapping(experiment: str, interval: DataInterval, other: DataInterval) -
     return UsageError(
         f"the data interval {interval} overlaps {other}, which has a batch: the rows of both would count twice. "
         f"The schedule or the timezone of {experiment} was changed",
-        advice=f"go on behind the old ones, as `diurnal run {experiment} --next` does, or begin anew: give the "
+        hint=f"go on behind the old ones, as `diurnal run {experiment} --next` does, or begin anew: give the "
         "experiment another name",
     )
 

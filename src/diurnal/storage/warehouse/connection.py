@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from diurnal.errors import Superseded
+from diurnal.errors import SupersededError
 from diurnal.runtime.fault_injection import reach
 from diurnal.storage.warehouse.db_errors import translated
 from diurnal.storage.warehouse.migrate import migrate
@@ -82,7 +82,7 @@ class Connected:
 
         Raises
         ------
-        Superseded
+        SupersededError
             If a newer attempt has claimed the interval, or none ever did.
         """
         with self.transaction(verb, experiment) as connection:
@@ -91,7 +91,7 @@ class Connected:
             head = connection.execute(query).one_or_none()
             if head is None or head.epoch != epoch:
                 now = f"attempt {head.epoch}, by {head.claimed_by}, has it" if head else "nobody has claimed it"
-                raise Superseded(f"attempt {epoch} on {experiment} {start.isoformat()} is superseded: {now}")
+                raise SupersededError(f"attempt {epoch} on {experiment} {start.isoformat()} is superseded: {now}")
             yield connection
 
     def fenced_by(self, verb: str | None, run: Run) -> Any:

@@ -11,7 +11,7 @@ import adbc_driver_manager
 import psycopg
 import sqlalchemy.exc
 
-from diurnal.errors import ConfigurationError, DiurnalError, NotAllowed, TryAgainLater
+from diurnal.errors import ConfigurationError, DiurnalError, PermissionDeniedError, TransientError
 from diurnal.storage.warehouse.url import Address
 
 # Before a session exists, libpq gives no SQLSTATE but the server's sentence only.
@@ -24,11 +24,11 @@ _REFUSALS = (
     ("57P03", r"the database system is|not yet accepting|recovery"),
     ("28000", r"certificate verify failed|SSL .*required|does not support SSL|root certificate file"),
 )
-_BUSY = (TryAgainLater, "the warehouse cannot do it now, {address}: {said}", "try again later")
+_BUSY = (TransientError, "the warehouse cannot do it now, {address}: {said}", "try again later")
 # By SQLSTATE, or by its class; what is missing here only a bug of ours can raise.
 _MEANINGS: Mapping[str, tuple[type[DiurnalError], str, str]] = {
     "08": (
-        TryAgainLater,
+        TransientError,
         "the warehouse cannot be reached, {address}: {said}",
         "see that the server runs and can be reached from here, then try again",
     ),
@@ -46,14 +46,14 @@ _MEANINGS: Mapping[str, tuple[type[DiurnalError], str, str]] = {
     ),
     "40": _BUSY,
     "42501": (
-        NotAllowed,
+        PermissionDeniedError,
         "the warehouse does not allow it, {address}: {said}",
         "let the owner of the database grant it; the first use also needs CREATE on the schema public",
     ),
     "53": _BUSY,
     "54": (ConfigurationError, "the warehouse cannot hold rows this wide: {said}", "drop columns in the source"),
     "55P03": (
-        TryAgainLater,
+        TransientError,
         "another session holds a lock in the warehouse, and waiting for it took too long{holder}",
         "end that transaction if it hangs, then try again",
     ),
@@ -83,7 +83,7 @@ def translated(address: Address) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, DiurnalError) or error.errno != errno.ENOSPC:
             raise
-        raise TryAgainLater(f"the disk is full, at {address}", advice="make room, then try again") from error
+        raise TransientError(f"the disk is full, at {address}", hint="make room, then try again") from error
 
 
 def _translation(error: BaseException, address: Address) -> DiurnalError | None:
@@ -92,9 +92,9 @@ def _translation(error: BaseException, address: Address) -> DiurnalError | None:
     found = _MEANINGS.get(state) or _MEANINGS.get(state[:2])
     if found is None:
         return None
-    kind, sentence, advice = found
+    kind, sentence, hint = found
     holder = _holder(address) if state == "55P03" else ""
-    return kind(sentence.format(address=address, said=said, holder=holder), advice=advice)
+    return kind(sentence.format(address=address, said=said, holder=holder), hint=hint)
 
 
 def _said(error: BaseException) -> str:

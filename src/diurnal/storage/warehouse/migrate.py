@@ -28,7 +28,7 @@ def migrate(engine: sa.Engine) -> None:
         return
     if found is not None and found not in VERSIONS:
         message = f"the warehouse has version {found}, which is newer than this diurnal knows ({VERSIONS[-1]})"
-        raise ConfigurationError(message, advice="upgrade diurnal here: pip install --upgrade diurnal")
+        raise ConfigurationError(message, hint="upgrade diurnal here: pip install --upgrade diurnal")
     with engine.begin() as connection:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         _upgrade(connection)

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from diurnal.errors import NotFound, UsageError, nearest
+from diurnal.errors import NotFoundError, UsageError, did_you_mean
 from diurnal.storage.warehouse.connection import Connected, Row, one
 from diurnal.storage.warehouse.tables import experiments, model_versions, promotions
 from diurnal.types import DataInterval, Decision, ModelFile, ModelVersion, Run
@@ -41,7 +41,7 @@ class Versions(Connected):
 
         Raises
         ------
-        Superseded
+        SupersededError
             If a newer attempt has claimed the data interval.
         """
         numbers = sa.select(sa.func.coalesce(sa.func.max(model_versions.c.version), 0) + 1)
@@ -93,7 +93,7 @@ class Versions(Connected):
 
         Raises
         ------
-        Superseded
+        SupersededError
             If a newer attempt has claimed the data interval.
         """
         decided = experiments.c.run_id == run.run_id
@@ -103,7 +103,7 @@ class Versions(Connected):
             earlier = connection.execute(query).one_or_none()
             if earlier is None:
                 message = f"run {run.run_id} is not recorded, so nothing can be decided about it"
-                raise UsageError(message, advice="record it first")
+                raise UsageError(message, hint="record it first")
             if earlier.promoted is not None:
                 return Decision(earlier.promoted, earlier.reason)
             champion = _champion(connection, run.experiment)
@@ -139,13 +139,13 @@ class Versions(Connected):
 
         Raises
         ------
-        NotFound
+        NotFoundError
             If there is no such version.
         UsageError
             If it is the champion already.
         """
         if kind not in {"promote", "rollback"}:
-            raise UsageError(f"kind is {kind!r}; allowed are 'promote' and 'rollback'", advice="give one of them")
+            raise UsageError(f"kind is {kind!r}; allowed are 'promote' and 'rollback'", hint="give one of them")
         with self.transaction("crown", experiment) as connection:
             _lock(connection, experiment)
             _need(connection, experiment, version)
@@ -153,7 +153,7 @@ class Versions(Connected):
             if champion is not None and champion.version == version:
                 message = f"version {version} of {experiment} is the champion already"
                 raise UsageError(
-                    message, advice=f"nothing is to be done; see the others with: diurnal models {experiment}"
+                    message, hint=f"nothing is to be done; see the others with: diurnal models {experiment}"
                 )
             return _append(connection, experiment, version, kind, by, reason, {})
 
@@ -192,7 +192,7 @@ class Versions(Connected):
 
         Raises
         ------
-        NotFound
+        NotFoundError
             If there is no such version; the message says which there are.
         """
         with self.transaction() as connection:
@@ -262,10 +262,10 @@ def _need(connection: sa.Connection, experiment: str, version: int) -> Row:
     if numbers:
         known = ", ".join(map(str, numbers if len(numbers) <= 5 else [numbers[0], "...", *numbers[-3:]]))
         message = f"{experiment} has no version {version}; there are {known}"
-        raise NotFound(message, advice=f"see them with: diurnal models {experiment}")
+        raise NotFoundError(message, hint=f"see them with: diurnal models {experiment}")
     others = connection.execute(sa.select(model_versions.c.experiment).distinct()).scalars().all()
-    near = nearest(experiment, others)
-    raise NotFound(f"{experiment} has no published version{near}", advice="publish one first: diurnal run NAME")
+    near = did_you_mean(experiment, others)
+    raise NotFoundError(f"{experiment} has no published version{near}", hint="publish one first: diurnal run NAME")
 
 
 def _found(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> ModelVersion | None:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from diurnal.errors import UsageError, nearest
+from diurnal.errors import UsageError, did_you_mean
 from diurnal.storage.warehouse.connection import Connected, Row, one
 from diurnal.storage.warehouse.tables import experiments, heads, model_versions
 from diurnal.types import DataInterval, Run
@@ -78,7 +78,7 @@ class Runs(Connected):
 
         Raises
         ------
-        Superseded
+        SupersededError
             If a newer attempt has claimed the data interval.
         UsageError
             If a column is unknown or missing.
@@ -124,13 +124,13 @@ def _identity(run: Run) -> Row:
 def _check(row: Mapping[str, Any], identity: Row) -> None:
     allowed = set(experiments.c.keys()) - set(identity) - _OWN
     if unknown := sorted(set(row) - allowed - set(identity)):
-        near = nearest(unknown[0], allowed)
+        near = did_you_mean(unknown[0], allowed)
         message = f"the table experiments has no column {unknown[0]!r} for a run's result{near}"
-        raise UsageError(message, advice=f"the columns are {', '.join(sorted(allowed))}")
+        raise UsageError(message, hint=f"the columns are {', '.join(sorted(allowed))}")
     needed = {c.name for c in experiments.c if not c.nullable and c.server_default is None} - set(identity)
     if missing := sorted(needed - set(row)):
         message = f"a run's result needs the columns {', '.join(sorted(needed))}; missing: {', '.join(missing)}"
-        raise UsageError(message, advice="give each a value")
+        raise UsageError(message, hint="give each a value")
 
 
 def _is_no_number(value: object) -> bool:

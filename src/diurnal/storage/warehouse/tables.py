@@ -187,5 +187,5 @@ def batch_data(experiment: str) -> str:
 def _checked(experiment: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", experiment):
         message = f"{experiment!r} is no name of an experiment: a small letter, then up to 49 of a-z, 0-9 and _"
-        raise UsageError(message, advice="rename the function that declares it")
+        raise UsageError(message, hint="rename the function that declares it")
     return experiment

@@ -63,8 +63,8 @@ class Address:
         misread = "@" in parameters.get("host", "") + parameters.get("dbname", "") or _splits_a_password(url)
         if not given or misread or not all(port == "" or port.isdecimal() for port in ports):
             message = "the URL of the warehouse is not one of PostgreSQL, postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-            advice = "correct DIURNAL_WAREHOUSE; in a password, write @ as %40, / as %2F, : as %3A, # as %23, ? as %3F"
-            raise ConfigurationError(message, advice=advice)
+            hint = "correct DIURNAL_WAREHOUSE; in a password, write @ as %40, / as %2F, : as %3A, # as %23, ? as %3F"
+            raise ConfigurationError(message, hint=hint)
         return cls(parameters)
 
     def settings(self, *, unhurried: bool = False) -> dict[str, str]:

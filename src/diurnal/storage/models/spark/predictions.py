@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import ModelRefused
+from diurnal.errors import InvalidModelError
 from diurnal.runtime import spark
 from diurnal.storage.models.spark.pipeline_stages import labels, predictor
 
@@ -59,9 +59,9 @@ def answers(model: Any, rows: pa.Table, target: str) -> Answers:
 
     last = predictor(model)
     if last is None:
-        raise ModelRefused(
+        raise InvalidModelError(
             f"a {type(model).__name__} has no stage that predicts",
-            advice="end the pipeline with an estimator that does",
+            hint="end the pipeline with an estimator that does",
         )
     classes = classes_of(model, target)
     wanted = [last.getPredictionCol()]

@@ -14,7 +14,7 @@ from typing import Any
 
 import fsspec
 
-from diurnal.errors import DiurnalError, ModelRefused
+from diurnal.errors import DiurnalError, InvalidModelError
 from diurnal.runtime import spark
 from diurnal.storage.models.spark.canonical_folder import canonical, documents, user_types
 from diurnal.storage.models.spark.spark_types import python_name, refuse_strange_types, refuse_untrusted
@@ -38,7 +38,7 @@ def dump_and_read_back(model: Any, trusted: Collection[str] = (), *, scratch: st
 
     Raises
     ------
-    ModelRefused
+    InvalidModelError
         If it cannot be saved, or holds classes that the reader does not trust.
     """
     with _folder(scratch) as url:
@@ -47,9 +47,9 @@ def dump_and_read_back(model: Any, trusted: Collection[str] = (), *, scratch: st
         except DiurnalError:
             raise
         except Exception as error:  # a stage's own code writes it: anything may come of it
-            raise ModelRefused(
+            raise InvalidModelError(
                 f"a {type(model).__name__} cannot be saved: {_first(error)}",
-                advice="use stages that Spark can save (those with .save())",
+                hint="use stages that Spark can save (those with .save())",
             ) from error
         data = pack(canonical(_read(url)))
     return data, loads(data, trusted, scratch=scratch)
@@ -60,12 +60,12 @@ def loads(data: bytes, trusted: Collection[str] = (), *, max_bytes: int = MAX_BY
 
     Raises
     ------
-    ModelRefused
+    InvalidModelError
         If anything is not as :func:`dump_and_read_back` would have written it, or of a class that is not trusted.
     """
     if len(data) > max_bytes:
-        raise ModelRefused(
-            f"the model takes {len(data)} bytes; up to {max_bytes} are allowed", advice="fit a smaller one"
+        raise InvalidModelError(
+            f"the model takes {len(data)} bytes; up to {max_bytes} are allowed", hint="fit a smaller one"
         )
     try:
         files = members(data, _NAMES, longest_name=_LONGEST_NAME)
@@ -83,9 +83,9 @@ def loads(data: bytes, trusted: Collection[str] = (), *, max_bytes: int = MAX_BY
     except DiurnalError:
         raise
     except Exception as error:  # whatever a crafted file makes a reader raise, the file is refused
-        raise ModelRefused(
+        raise InvalidModelError(
             f"the model cannot be read: {type(error).__name__}: {_first(error)}",
-            advice="restore the file from a backup, or run its data interval again",
+            hint="restore the file from a backup, or run its data interval again",
         ) from error
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from diurnal.errors import ModelRefused
+from diurnal.errors import InvalidModelError
 
 _PACKAGES = "classification|regression|clustering|feature|recommendation|fpm|tuning|evaluation|pipeline"
 _OWN = re.compile(rf"(org\.apache\.spark|pyspark)\.ml\.(?:(?:{_PACKAGES})\.)?[A-Z]\w*", re.ASCII)
@@ -24,10 +24,10 @@ def refuse_untrusted(documents: Iterable[dict[str, Any]], trusted: Collection[st
     strange = sorted(named - set(trusted) - {name for name in named if _is_own(name)})
     if strange:
         listed = ", ".join(f'"{name}"' for name in strange)
-        raise ModelRefused(
+        raise InvalidModelError(
             f"the model holds what the reader does not trust: {', '.join(strange)}; allowed are the stages of "
             "pyspark.ml, and those that the experiment names",
-            advice=f"read their code first; then name them in the experiment: @experiment(..., trusted=({listed},))",
+            hint=f"read their code first; then name them in the experiment: @experiment(..., trusted=({listed},))",
         )
 
 
@@ -35,10 +35,10 @@ def refuse_strange_types(types: Iterable[dict[str, Any]]) -> None:
     """Refuse data of other types than Spark's vectors and matrices: reading one calls the class that it names."""
     for one in types:
         if one.get("class") not in _TYPES or "serializedClass" in one:
-            raise ModelRefused(
+            raise InvalidModelError(
                 f"the model's data are of the type {str(one.get('class'))[:200]!r}; allowed are Spark's vectors and "
                 "matrices",
-                advice="restore the file from a backup, or run its data interval again",
+                hint="restore the file from a backup, or run its data interval again",
             )
 
 

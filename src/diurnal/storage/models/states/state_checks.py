@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diurnal.errors import ModelRefused
+from diurnal.errors import InvalidModelError
 
 
 def require(ok: Any, what: str) -> None:
@@ -15,13 +15,13 @@ def require(ok: Any, what: str) -> None:
 
     Raises
     ------
-    ModelRefused
+    InvalidModelError
         If `ok` is false; `what` says what is wrong.
     """
     if not ok:
-        raise ModelRefused(
+        raise InvalidModelError(
             f"the model is broken: {what}",
-            advice="restore the file from a backup, or run its data interval again",
+            hint="restore the file from a backup, or run its data interval again",
         )
 
 
