@@ -173,7 +173,7 @@ def test_what_is_wrong_is_an_import_error_that_says_where(tmp_path):
 def test_steps_of_spark_are_submitted_where_the_dag_says_so(tmp_path):
     words = ", spark_submit={'driver_memory': '4g', 'pool': 'spark', 'conf': {'a': '1', 'b': '2'}}"
     words += ", per_step={'tune': {'driver_memory': '8g', 'conf': {'b': '3'}}}"
-    text = EXPERIMENT.format(name="churn", declared=", tuning_tasks=4")
+    text = EXPERIMENT.format(name="churn", declared=", n_tuning_shards=4")
     seen = tell(
         tmp_path / "home",
         project(tmp_path, {"churn": text}, {"churn": dag_file("churn", words)}) / "dags",

@@ -138,11 +138,11 @@ def test_a_day_in_airflow_is_the_day_of_the_command_line(run, project, tmp_path,
     assert len(travelled) < 20_000, "references and digests only"
 
 
-def test_tuning_tasks_give_what_one_task_gives(run, project, tmp_path, server):
+def test_n_tuning_shards_give_what_one_task_gives(run, project, tmp_path, server):
     project.bring("2026-11-01")
     assert project.command("run", "clinic", "--date", "2026-11-01").returncode == 0
     (alone,) = query(project.warehouse_url, RESULT)
-    project.declare("drop='ward', tuning_tasks=4")
+    project.declare("drop='ward', n_tuning_shards=4")
     (forced,) = run(batch("2026-11-01", force=True))["runs"]
     assert forced["state"] == "success", forced["log"][-3000:]
     assert forced["labels"] == ["fits 1 to 2 of 9", "fits 3 to 4 of 9", "fits 5 to 7 of 9", "fits 8 to 9 of 9"]

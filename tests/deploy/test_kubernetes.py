@@ -356,7 +356,7 @@ def test_each_step_gets_the_pod_that_is_asked_for(tmp_path):
     head = "from diurnal.airflow import build_dag\nfrom diurnal.airflow.kubernetes import pod\n"
     for name, words in dags.items():
         (project / "dags" / f"{name}.py").write_text(f"{head}dag = build_dag({name!r}, per_step={words})\n")
-        declared = ", tuning_tasks=2" if name == "large" else ""
+        declared = ", n_tuning_shards=2" if name == "large" else ""
         (project / "experiments" / f"{name}.py").write_text(EXPERIMENT.format(name=name, declared=declared))
     empty = "import os; os.environ['DIURNAL_PROJECT'] = ''\n"  # over the image's own, as with a bundle
     seen = tell(tmp_path / "home", project / "dags", empty + PODS, str(FOLDER / "pod-template.yaml"))

@@ -45,7 +45,7 @@ def toy(name="toy", arguments="", body="return 1", extra=""):
 def test_declaring_keeps_everything_in_one_form():
     made = declare(key="id", drop=["note", "extra"], start_date="2026-01-01", tags="demo", test_size=1 / 4)
     assert (made.name, made.description, made.file) == ("toy", "Tell one from the other.", __file__)
-    assert (made.key, made.drop, made.tags, made.trusted) == (("id",), ("note", "extra"), ("demo",), ())
+    assert (made.key, made.drop, made.tags, made.trusted_types) == (("id",), ("note", "extra"), ("demo",), ())
     assert made.start_date == datetime(2026, 1, 1, tzinfo=UTC)
     assert (made.schedule, made.window, made.retries, made.limits) == ("@daily", 1, 5, Limits())
     assert made.build().__class__.__name__ == made().__class__.__name__ == "DummyClassifier"
@@ -89,7 +89,7 @@ def test_a_start_date_may_be_written_in_several_ways(start):
         ({"window": True}, "a duration or 'all'"),
         ({"window": "30x"}, "a duration or 'all'"),
         ({"window": "al"}, "did you mean 'all'"),
-        ({"tuning_tasks": 0}, "at least 1"),
+        ({"n_tuning_shards": 0}, "at least 1"),
         ({"retries": -1}, "at least 0"),
         ({"max_active_runs": 1.0}, "at least 1"),
         ({"source": 5}, "a Source .it has .read. or a function"),
@@ -99,7 +99,7 @@ def test_a_start_date_may_be_written_in_several_ways(start):
         ({"checks": object()}, "validate"),
         ({"limits": {"max_rows": 3}}, "a diurnal.Limits"),
         ({"owner": ""}, "not empty"),
-        ({"trusted": [1]}, "a list of texts"),
+        ({"trusted_types": [1]}, "a list of texts"),
     ],
 )
 def test_a_wrong_argument_is_refused_when_it_is_written(arguments, said):
@@ -107,6 +107,21 @@ def test_a_wrong_argument_is_refused_when_it_is_written(arguments, said):
         declare(**arguments)
     assert f"{__file__}:" in caught.value.location
     assert "'toy'" in caught.value.location
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"), [("trusted", "trusted_types", ("a.B",)), ("tuning_tasks", "n_tuning_shards", 4)]
+)
+def test_a_deprecated_argument_is_an_alias_that_leaves_the_code_as_it_is(tmp_path, old, new, value):
+    folder = project(tmp_path, toy=toy(arguments=f", {old}={value!r}"))
+    with pytest.warns(DeprecationWarning, match=f"{old}=. is deprecated; use @experiment.{new}=") as warned:
+        before = find("toy", folder)
+    assert warned[0].filename == str(folder / "toy.py")
+    assert getattr(before, new) == value
+    after = find("toy", project(tmp_path / "other", toy=toy(arguments=f", {new}={value!r}")))
+    assert (after.code_digest, getattr(after, new)) == (before.code_digest, value)
+    with pytest.raises(ExperimentError, match=f"deprecated name of {new}=; both are set"):
+        declare(**{old: value, new: value})
 
 
 @pytest.mark.parametrize("missing", ["source", "target"])

@@ -56,8 +56,8 @@ def test_check_names_the_types_to_trust():
     estimator = pipeline(flip=FunctionTransformer(np.flip), load=FunctionTransformer(np.load))
     with pytest.raises(ExperimentError, match=r"types that are not allowed: numpy\.flip, numpy\.load;") as refusal:
         checked(estimator)
-    assert 'trusted=("numpy.flip", "numpy.load",)' in refusal.value.hint
-    assert checked(estimator, trusted=("numpy.flip", "numpy.load"))["task"] == "classification"
+    assert 'trusted_types=("numpy.flip", "numpy.load",)' in refusal.value.hint
+    assert checked(estimator, trusted_types=("numpy.flip", "numpy.load"))["task"] == "classification"
 
 
 def test_check_takes_the_project_s_own_functions():

@@ -142,7 +142,7 @@ def test_dumps_names_the_type_and_how_to_trust_it():
     with pytest.raises(InvalidModelError, match="real_if_close") as refused:
         dumps(model)
     named = refused.value.message.split("not allowed: ")[1].split(";")[0]
-    assert f'trusted=("{named}",)' in refused.value.hint
+    assert f'trusted_types=("{named}",)' in refused.value.hint
     assert loads(dumps(model, trusted=(named,)), (named,)).predict(X).tolist() == model.predict(X).tolist()
 
 

@@ -32,7 +32,7 @@ def airflow(tmp_path_factory):
 def project(tmp_path, warehouse_url):
     made = Project.make(tmp_path / "project", warehouse_url)
     pattern = str(made.folder / "incoming" / "{start:%Y-%m-%d}.parquet")
-    declare(made, f"Files({pattern!r})", "key='patient', drop='ward', tuning_tasks=3")
+    declare(made, f"Files({pattern!r})", "key='patient', drop='ward', n_tuning_shards=3")
     (made.folder / "dags").mkdir()
     (made.folder / "dags" / "clinic.py").write_text(DAG)
     conf_dir(made.folder / "conf")

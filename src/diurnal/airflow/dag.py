@@ -151,7 +151,7 @@ def _check(experiment: object, per_step: Mapping[str, Any], words: Mapping[str, 
             f"build_dag takes an experiment or the name of one, not a {type(experiment).__name__}",
             hint="put @experiment(...) above the function, and give build_dag the function",
         )
-    known = ["storage", *flow.names(), *(_SHARDS if cuts and experiment.tuning_tasks > 1 else ())]
+    known = ["storage", *flow.names(), *(_SHARDS if cuts and experiment.n_tuning_shards > 1 else ())]
     for name in per_step:
         if name not in known:
             raise ExperimentError(
@@ -241,7 +241,7 @@ def _tell(
     """Tell the sentence: each step is a task, of its own kind if it has one, and storage comes first."""
     groups: dict[str, TaskGroup] = {}
     docs = _docs_of_steps()
-    fans_out = experiment.tuning_tasks > 1 and "tune" not in kinds
+    fans_out = experiment.n_tuning_shards > 1 and "tune" not in kinds
     storage = Storage(**_words("storage", per_step, experiment=experiment, doc_md=inspect.getdoc(Storage)))
 
     def step(name: str, *given: Any) -> Any:

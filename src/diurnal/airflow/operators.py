@@ -148,7 +148,7 @@ class Promote(Step):
 
 
 class CutShards(Step):
-    """Cuts the search into shards, for ``tuning_tasks`` above 1."""
+    """Cuts the search into shards, for ``n_tuning_shards`` above 1."""
 
     def work(self, context: Any) -> Any:
         """Cut it; each shard becomes a mapped task."""

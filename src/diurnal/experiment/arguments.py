@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -29,11 +30,44 @@ PROMOTIONS = (
 )  # those that promotion.py can decide; a test compares
 NEW_COLUMNS = ("refuse", "ignore", "accept")
 _LATER = ("proven",)
+_DEPRECATED = {"trusted": ("trusted_types", ()), "tuning_tasks": ("n_tuning_shards", 1)}  # to new name and default
 _NAMES_OF_UTC = ("UTC", "Etc/UTC", "Etc/UCT", "UCT", "Etc/Zulu", "Zulu", "Universal", "Etc/Universal")
 
 
-def checked(declared: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, Any]:
-    """Give the arguments in the one form that the rest of the code relies on.
+def rename_deprecated(
+    declared: Mapping[str, Any], others: Mapping[str, Any], location: tuple[str, int]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the arguments under their present names, and the names of the others that stay unknown.
+
+    Parameters
+    ----------
+    declared : Mapping of str to Any
+        The arguments of the signature, defaults included.
+    others : Mapping of str to Any
+        Further arguments: deprecated or unknown.
+    location : tuple of str and int
+        File and line of the experiment, for the warning.
+    """
+    arguments = dict(declared)
+    for name in _DEPRECATED.keys() & others.keys():
+        new, default = _DEPRECATED[name]
+        if declared[new] != default:
+            raise ExperimentError(f"{name}= is the deprecated name of {new}=; both are set", hint=f"leave out {name}=")
+        message = f"@experiment({name}=) is deprecated; use @experiment({new}=)"
+        warnings.warn_explicit(message, DeprecationWarning, *location)
+        arguments[new] = others[name]
+    return arguments, [name for name in others if name not in _DEPRECATED]
+
+
+def validate_arguments(declared: Mapping[str, Any], unknown: Iterable[str]) -> dict[str, Any]:
+    """Return the arguments, each in the one form that the rest of the code relies on.
+
+    Parameters
+    ----------
+    declared : Mapping of str to Any
+        The arguments of ``@experiment``, defaults included.
+    unknown : iterable of str
+        Names of arguments that ``@experiment`` does not have.
 
     Raises
     ------
@@ -275,8 +309,8 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "order_by": _optional_column,
     "split": _split,
     "promotion": _promotion,
-    "tuning_tasks": _at_least(1),
-    "trusted": _texts,
+    "n_tuning_shards": _at_least(1),
+    "trusted_types": _texts,
     "new_columns": _new_columns,
     "checks": _checks,
     "limits": _limits,

@@ -16,7 +16,7 @@ from diurnal.data import Metadata
 from diurnal.data.schema import Duplicates
 from diurnal.errors import DiurnalError, ExperimentError
 from diurnal.experiment import row_arguments
-from diurnal.experiment.arguments import REQUIRED, checked
+from diurnal.experiment.arguments import REQUIRED, rename_deprecated, validate_arguments
 from diurnal.experiment.code import Code
 from diurnal.experiment.code_digest import code_of, files_of, source_text
 from diurnal.experiment.splitters import refuse_unmet
@@ -46,8 +46,8 @@ class Experiment:
     line : int
         On which line it begins.
     source, target, key, drop, duplicates, schedule, timezone, start_date, catchup, retries, max_active_runs, window, \
-    test_size, sample, groups, sample_weight, order_by, split, promotion, tuning_tasks, trusted, new_columns, checks, \
-    limits, tags, owner
+    test_size, sample, groups, sample_weight, order_by, split, promotion, n_tuning_shards, trusted_types, new_columns, \
+    checks, limits, tags, owner
         As declared, in one form each: columns and texts are tuples, the start date is in UTC.
     """
 
@@ -75,8 +75,8 @@ class Experiment:
     order_by: str | None
     split: str
     promotion: str
-    tuning_tasks: int
-    trusted: tuple[str, ...]
+    n_tuning_shards: int
+    trusted_types: tuple[str, ...]
     new_columns: str
     checks: Any
     limits: Limits
@@ -207,14 +207,14 @@ def experiment(
     order_by: str | None = None,
     split: str = "hash",
     promotion: str = "guarded",
-    tuning_tasks: int = 1,
-    trusted: str | Sequence[str] = (),
+    n_tuning_shards: int = 1,
+    trusted_types: str | Sequence[str] = (),
     new_columns: str = "refuse",
     checks: Any = None,
     limits: Limits | None = None,
     tags: str | Sequence[str] = (),
     owner: str = "diurnal",
-    **unknown: object,
+    **others: object,
 ) -> Callable[[Callable[[], Any]], Experiment]:
     """Declare an experiment: decorate a function that returns a search object or an estimator.
 
@@ -266,11 +266,11 @@ def experiment(
         When a new version becomes the champion: ``"guarded"``: unless it is worse by more than chance;
         ``"superior"``: if it is better by more than chance; ``"approve"``: when a person approves it, in Airflow or by
         ``diurnal promote``.
-    tuning_tasks : int
-        Into how many mapped Airflow tasks the tuning fans out.
-    trusted : str or sequence of str
-        Further types that a model may hold, by full name, beside those of scikit-learn, of the libraries in
-        ``docs/models.md`` and of the project itself.
+    n_tuning_shards : int
+        Number of mapped Airflow tasks that the search is split into. The scores do not depend on it.
+    trusted_types : str or sequence of str
+        Full names of further types that a model may contain, in addition to those of scikit-learn, of the libraries in
+        ``docs/models.md`` and of the project.
     new_columns : {"refuse", "ignore", "accept"}
         What to do with columns that the contract does not know. ``"refuse"``: the batch, until a person accepts them by
         ``diurnal contract``; ``"ignore"``: leave them out, with a warning; ``"accept"``: take them into the contract,
@@ -301,7 +301,7 @@ def experiment(
     >>> toy.build()
     DummyClassifier()
     """
-    declared = {name: value for name, value in locals().items() if name not in ("misplaced", "unknown")}
+    declared = {name: value for name, value in locals().items() if name not in ("misplaced", "others")}
     if misplaced:
         raise ExperimentError(
             "@experiment takes arguments, all of them by name", hint="write @experiment(source=..., target=...)"
@@ -312,7 +312,7 @@ def experiment(
         file, line = (code.co_filename, code.co_firstlineno) if code else ("?", 0)
         try:
             _check_function(function)
-            arguments = checked(declared, unknown)
+            arguments = validate_arguments(*rename_deprecated(declared, others, (file, line)))
         except DiurnalError as error:
             error.add_location(f"{file}:{line}: experiment {getattr(function, '__name__', repr(function))!r}")
             raise

@@ -100,7 +100,7 @@ def _load(day: Day, row: Mapping[str, Any]) -> Any:
     return day.stores.models.load(
         row["path"],
         row["digest"],
-        trusted=day.experiment.trusted,
+        trusted=day.experiment.trusted_types,
         signature=row["signature"],
         library_versions=row["library_versions"],
         code=day.code,

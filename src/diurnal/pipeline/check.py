@@ -45,7 +45,7 @@ def check(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, A
     backend = backend_of(search)
     main = backend.score_name(search)
     try:
-        backend.refuse_faults(search, experiment.trusted, Codebase.around(experiment.file))
+        backend.refuse_faults(search, experiment.trusted_types, Codebase.around(experiment.file))
     except InvalidModelError as refusal:
         raise ExperimentError(f"{experiment.place}: {refusal.message}", hint=refusal.hint) from None
     unused = backend.check_metadata(search, experiment.metadata)

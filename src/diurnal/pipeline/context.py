@@ -282,7 +282,7 @@ class Day:
             raise InvalidModelError(f"the twin {search.twin} is not what was kept", hint="run the data interval again")
         form = search.twin.rpartition("/")[2].partition(".")[2]
         code = self.code.only(search.own_code)
-        return models.loads(data, self.experiment.trusted, code=code, form=form, scratch=self.scratch)
+        return models.loads(data, self.experiment.trusted_types, code=code, form=form, scratch=self.scratch)
 
 
 def _one_by_one(streams: Iterable[Iterable[pa.RecordBatch]]) -> Iterator[pa.Table]:

@@ -154,7 +154,7 @@ def _share(package: Package) -> float:
 
 def _published(dry: Day, backend: Backend, model: Any, data: Data, schema: Schema) -> tuple[Any, dict[str, Any]]:
     """Save a model and load it again, as another program does."""
-    trusted = dry.experiment.trusted
+    trusted = dry.experiment.trusted_types
     signature = with_own_names(backend.signature(model, data, schema), model, dry.code)
     path, digest = dry.stores.models.save(
         dry.experiment.name,

@@ -137,13 +137,13 @@ def _make_again(day: Day, row: Mapping[str, Any]) -> dict[str, Any]:
     samples = Samples(run, window, *window_split.cut(day, window, schema))
     backend, made, data = tuning_shards.to_tune(day, samples)
     tuned = backend.tune(made, data, progress=day.progress)
-    _, twin = dump_and_read_back(tuned.twin, day.experiment.trusted, code=day.code, scratch=day.scratch)
+    _, twin = dump_and_read_back(tuned.twin, day.experiment.trusted_types, code=day.code, scratch=day.scratch)
     scores = backend.scores(made, twin, backend.to_judge(day, samples.test, schema))
     packages = [package for _, package in window]
     everything = backend.read(day, packages, schema, share=day.share(packages))
     fitted = backend.refit(made, lambda: twin, tuned.best_params, everything)
     signature = with_own_names(backend.signature(fitted, everything, schema), fitted, day.code)
-    trusted = day.experiment.trusted
+    trusted = day.experiment.trusted_types
     _, digest = day.stores.models.save(
         day.experiment.name, day.interval, fitted, signature, trusted=trusted, code=day.code
     )

@@ -113,7 +113,7 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
         if day.schema_of(samples.run).task == "classification" and (lacking := backend.scarce(search, data)):
             raise NotEnoughDataError(f"{lacking} ({error.message})", hint=tuning_shards.WIDER) from error
         raise
-    twin, _ = models.dump_and_read_back(tuned.twin, day.experiment.trusted, code=day.code, scratch=day.scratch)
+    twin, _ = models.dump_and_read_back(tuned.twin, day.experiment.trusted_types, code=day.code, scratch=day.scratch)
     digest = hashlib.sha256(twin).hexdigest()
     name, key = day.experiment.name, day.interval.key
     path = lake.put(f"{name}/twins/{key}/{digest}.{models.form_of(tuned.twin)}", twin)
@@ -239,7 +239,7 @@ def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
         day.interval,
         fitted,
         signature,
-        trusted=day.experiment.trusted,
+        trusted=day.experiment.trusted_types,
         code=day.code,
         notes={"run_id": samples.run.run_id, "description": day.experiment.description, "n_samples": data.n_rows},
     )
@@ -249,7 +249,7 @@ def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
 @with_code_of_run
 def publish(day: Day, run: Run, model: ModelFile) -> ModelVersion:
     """Give the saved model the next number."""
-    version = day.stores.warehouse.publish(run, model, trusted=list(day.experiment.trusted))
+    version = day.stores.warehouse.publish(run, model, trusted=list(day.experiment.trusted_types))
     if version.digest != model.digest and day.stores.models.digest_of(version.path) is None:
         raise InvalidModelError(
             f"the file of version {version.version} is lost, and what was fitted again is another model "

@@ -1,6 +1,6 @@
 """Tuning in pieces: the search is cut into shards, each scored by a task of its own, and `tune` puts them together.
 
-Only Airflow does so, for ``tuning_tasks`` above 1. The scores are those of one task, whatever the number of shards.
+Only Airflow does so, for ``n_tuning_shards`` above 1. The scores are those of one task, whatever the number of shards.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Part:
 def cut(day: Day, samples: Samples) -> list[dict[str, int]]:
     """Cut the search into as many shards as the experiment declares; those that share a prefix stay together."""
     backend, search, data = to_tune(day, samples)
-    return backend.cut(search, data, day.experiment.tuning_tasks)
+    return backend.cut(search, data, day.experiment.n_tuning_shards)
 
 
 @with_code_of_run
