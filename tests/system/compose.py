@@ -289,7 +289,8 @@ def test_a_search_is_shared_among_the_workers(celery):
     """A new experiment, put into the folder of a running system."""
     example = celery.folder / "examples" / "breast_cancer"
     text = (example / "experiments" / "breast_cancer.py").read_text()
-    shared = text.replace("def breast_cancer(", "def shared(").replace("@experiment(", "@experiment(n_tuning_shards=4, ")
+    shared = text.replace("def breast_cancer(", "def shared(")
+    shared = shared.replace("@experiment(", "@experiment(n_tuning_shards=4, ")
     (example / "experiments" / "shared.py").write_text(shared)
     (example / "dags" / "shared.py").write_text('from diurnal.airflow import build_dag\n\ndag = build_dag("shared")\n')
     state = "SELECT state FROM dag_run WHERE dag_id = 'shared'"

@@ -218,6 +218,6 @@ def _untrusted(types: Sequence[str]) -> Reason:
 def _how_to_trust(types: Sequence[str]) -> str:
     quoted = ", ".join(f'"{name}"' for name in types)
     return (
-        f"read their code first; then name them in the experiment: @experiment(..., trusted_types=({quoted},)), or, where "
-        f"the model is loaded outside of its project, in load_model(..., trusted=({quoted},))"
+        f"read their code first; then name them in the experiment: @experiment(..., trusted_types=({quoted},)), or, "
+        f"where the model is loaded outside of its project, in load_model(..., trusted=({quoted},))"
     )

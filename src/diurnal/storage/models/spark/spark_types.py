@@ -27,7 +27,8 @@ def refuse_untrusted(documents: Iterable[dict[str, Any]], trusted: Collection[st
         raise InvalidModelError(
             f"the model holds what the reader does not trust: {', '.join(strange)}; allowed are the stages of "
             "pyspark.ml, and those that the experiment names",
-            hint=f"read their code first; then name them in the experiment: @experiment(..., trusted_types=({listed},))",
+            hint="read their code first; then name them in the experiment: "
+            f"@experiment(..., trusted_types=({listed},))",
         )
 
 
