@@ -45,8 +45,8 @@ def peak_mib() -> float:
 def load(url: str, root: str, package, result) -> None:
     lake = Lake(root)
     with Warehouse(url) as warehouse:
-        epoch = warehouse.claim("bench", DAY, by="bench")
-        warehouse.keep_batch("bench", DAY, epoch, package)
+        epoch = warehouse.claim_interval("bench", DAY, requested_by="bench")
+        warehouse.set_batch("bench", DAY, epoch, package)
         run = Run("bench-1", "bench", DAY, epoch, package.digest, package.digest, "code")
         before = peak_mib()
         started = time.perf_counter()

@@ -72,7 +72,7 @@ def test_next_tries_a_failed_interval_again_and_passes_over_one_that_lacks_data(
         assert done.returncode == code, done.stderr
         return done
 
-    killed = project.command("run", "clinic", "--next", fault="kill@warehouse.lacks:before")
+    killed = project.command("run", "clinic", "--next", fault="kill@warehouse.mark_insufficient:before")
     assert killed.returncode == -9
     assert following(project, stores) == "2026-11-01"
     said = next_(0).stdout
@@ -99,4 +99,4 @@ def test_the_start_date_holds_for_who_calls_a_run_from_python(project, stores):
     project.bring("2026-10-31")
     with pytest.raises(UsageError, match="before the start date"):
         project.run("2026-10-31", stores)
-    assert stores.warehouse.settled("clinic") == {}
+    assert stores.warehouse.finished_intervals("clinic") == {}

@@ -121,7 +121,7 @@ def test_a_batch_is_new_to_the_champion_unless_it_learnt_that_very_one(project, 
     declare(project, "promotion='never'")
     rows = project.bring("2026-11-01", passengers("2026-11-01"))
     run(project, "2026-11-01", stores)
-    stores.warehouse.crown("titanic", 1, by="test", reason="the first")
+    stores.warehouse.set_champion("titanic", 1, requested_by="test", reason="the first")
     project.bring("2026-11-02", passengers("2026-11-02"))
     compared = run(project, "2026-11-02", stores).run
     assert compared["comparison"]["n_compared"] == compared["n_test"], "rows with known contents are new passengers"

@@ -547,7 +547,7 @@ def test_the_table_of_rows_may_be_made_after_the_change(project, stores, warehou
 def test_a_wide_table_keeps_further_columns_in_its_object(warehouse):
     def loaded(date, columns, contract):
         interval = day(date)
-        epoch = warehouse.claim("genes", interval, by="a test")
+        epoch = warehouse.claim_interval("genes", interval, requested_by="a test")
         one = Run(f"genes-{date}", "genes", interval, epoch, f"{len(columns):064d}", "", "")
         package = Package(f"genes/{date}", f"{len(columns):064d}", 2)
         rows = pa.table({name: [1, 2] if name == "g0" else [1.5, 2.5] for name in columns})

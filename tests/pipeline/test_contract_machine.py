@@ -210,7 +210,7 @@ class Changing(RuleBasedStateMachine):
         others = [row for row in versions if not row["champion"]]
         if others:
             chosen = others[pick % len(others)]["version"]
-            self.stores.warehouse.crown("toy", chosen, by="machine", reason="a try", kind="rollback")
+            self.stores.warehouse.set_champion("toy", chosen, requested_by="machine", reason="a try", action="rollback")
             assert self.stores.warehouse.champion("toy").version == chosen
 
     @rule(pick=st.integers(0, 20))

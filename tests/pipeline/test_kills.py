@@ -97,7 +97,9 @@ def test_gc_keeps_all_parts_where_a_manifest_cannot_be_read(project):
         stores.warehouse.close()
 
 
-@pytest.mark.parametrize("point", ["warehouse.keep_batch", "warehouse.load", "warehouse.record", "warehouse.promote"])
+@pytest.mark.parametrize(
+    "point", ["warehouse.set_batch", "warehouse.load", "warehouse.record_run", "warehouse.promote"]
+)
 def test_attempt_that_wakes_up_after_a_newer_one_has_no_effect(project, point):
     zombie = project.start("run", "clinic", "--date", "2026-11-01", fault=f"stop@{point}:entry")
     stores = project.stores()

@@ -173,14 +173,14 @@ def published(tmp_path, warehouse, warehouse_url):
     columns = [{"name": "a", "kind": "float", "nullable": False, "categories": None}]
     for number in (1, 2):
         interval = Calendar("@daily").on(f"2026-11-{number:02}")
-        epoch = warehouse.claim("toy", interval, by="test")
+        epoch = warehouse.claim_interval("toy", interval, requested_by="test")
         run = Run(f"toy-{number}", "toy", interval, epoch, "b", "b", "c")
-        warehouse.record(run, ROW)
+        warehouse.record_run(run, ROW)
         fitted = DummyRegressor(strategy="constant", constant=float(number)).fit(X, [0.0, 1.0])
         described = signature(fitted, X, target="y", schema_columns=columns)
         file = ModelFile(run, *models.save("toy", interval, fitted, described), described, library_versions())
         warehouse.publish(run, file)
-    warehouse.crown("toy", 2, by="test", reason="test")
+    warehouse.set_champion("toy", 2, requested_by="test", reason="test")
     return tmp_path
 
 

@@ -189,7 +189,15 @@ def test_as_many_columns_as_are_laid_out_fit_into_a_row(warehouse, kind):
     )
     batch = pa.RecordBatch.from_arrays([array] * 1_700, schema=schema)
     interval = day("2026-11-01")
-    run = Run("r", "wide", interval, warehouse.claim("wide", interval, by="test"), "b" * 64, "b" * 64, "c" * 64)
+    run = Run(
+        "r",
+        "wide",
+        interval,
+        warehouse.claim_interval("wide", interval, requested_by="test"),
+        "b" * 64,
+        "b" * 64,
+        "c" * 64,
+    )
     load_id = warehouse.load(run, Package("p", "b" * 64, 3), schema, [batch])
     assert pa.Table.from_batches(warehouse.load_rows("wide", load_id, schema)).equals(pa.Table.from_batches([batch]))
     assert 250 < len(layout.columns) < 1_600

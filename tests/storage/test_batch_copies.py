@@ -43,7 +43,7 @@ def rows(n, harbour="Brest"):
 
 def claimed(warehouse, number=0, repeat=0):
     interval = day(number)
-    epoch = warehouse.claim(NAME, interval, by="a test")
+    epoch = warehouse.claim_interval(NAME, interval, requested_by="a test")
     digest = sha(f"batch {number}")
     return Run(sha(f"run {number} {repeat}"), NAME, interval, epoch, digest, digest, sha("code"), repeat)
 
@@ -59,7 +59,7 @@ def test_attempt_superseded_while_it_loads_shows_nothing(warehouse, warehouse_ur
 
     def batches():
         yield from rows(3)
-        warehouse.claim(NAME, run.interval, by="a newer attempt")
+        warehouse.claim_interval(NAME, run.interval, requested_by="a newer attempt")
 
     with pytest.raises(SupersededError):
         warehouse.load(run, package(), COLUMNS, batches())
@@ -147,7 +147,9 @@ def test_load_raises_what_its_batches_raise(warehouse):
 
 def test_load_of_longest_name_and_no_rows(warehouse):
     name = "a" * 50
-    run = Run("r", name, day(), warehouse.claim(name, day(), by="a test"), sha("b"), sha("b"), sha("c"))
+    run = Run(
+        "r", name, day(), warehouse.claim_interval(name, day(), requested_by="a test"), sha("b"), sha("b"), sha("c")
+    )
     load_id = warehouse.load(run, package(n_rows=0), COLUMNS, [])
     assert sum(batch.num_rows for batch in warehouse.load_rows(name, load_id, COLUMNS)) == 0
 

@@ -141,21 +141,21 @@ def test_missing_database(server):
 
 
 def test_lock_that_is_held_names_its_holder(warehouse, warehouse_url):
-    warehouse.claim(NAME, DAY, by="a test")
+    warehouse.claim_interval(NAME, DAY, requested_by="a test")
     hurried = warehouse_url + "&options=-c%20lock_timeout%3D200ms"
     with psycopg.connect(warehouse_url, application_name="sleeper") as holder, Warehouse(hurried) as other:
         holder.execute("SELECT 1 FROM heads FOR UPDATE")
         with pytest.raises(TransientError, match=rf"pid {holder.info.backend_pid} \(sleeper, idle in transaction\)"):
-            other.claim(NAME, DAY, by="a test")
+            other.claim_interval(NAME, DAY, requested_by="a test")
         holder.rollback()
-        assert other.claim(NAME, DAY, by="a test") == 2
+        assert other.claim_interval(NAME, DAY, requested_by="a test") == 2
 
 
 def test_server_restart_between_calls_is_not_noticed(warehouse, warehouse_url):
-    warehouse.claim(NAME, DAY, by="a test")
+    warehouse.claim_interval(NAME, DAY, requested_by="a test")
     with psycopg.connect(warehouse_url, autocommit=True) as connection:
         connection.execute(CUT)
-    assert warehouse.claim(NAME, DAY, by="a test") == 2
+    assert warehouse.claim_interval(NAME, DAY, requested_by="a test") == 2
 
 
 def test_sessions_are_bounded_in_time(warehouse):

@@ -24,13 +24,13 @@ FORKS = Forks()
 
 # The fault points of a run, in their order.
 POINTS = [
-    "warehouse.claim",
+    "warehouse.claim_interval",
     "lake.put",
-    "warehouse.keep_batch",
+    "warehouse.set_batch",
     "warehouse.load_rows",
     "warehouse.load",
-    "warehouse.keep_split",
-    "warehouse.record",
+    "warehouse.save_split",
+    "warehouse.record_run",
     "models.put",
     "warehouse.publish",
     "warehouse.promote",

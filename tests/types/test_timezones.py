@@ -341,14 +341,18 @@ def test_a_changed_timezone_makes_no_row_count_twice(project):
 def test_what_overlapped_before_can_be_corrected(warehouse):
     days, weeks = Calendar("@daily"), Calendar("@weekly")
     day, week = days.on("2026-03-24"), weeks.on("2026-03-24")
-    warehouse.claim("shop", day, by="test")
-    epoch = warehouse.claim("shop", week, by="test")
+    warehouse.claim_interval("shop", day, requested_by="test")
+    epoch = warehouse.claim_interval("shop", week, requested_by="test")
     for interval in (day, week):
-        warehouse.keep_batch("shop", interval, epoch, Package("shop/a.parquet", "a" * 64, 1))
-    assert warehouse.claim("shop", day, by="test") == warehouse.claim("shop", week, by="test") == 2
+        warehouse.set_batch("shop", interval, epoch, Package("shop/a.parquet", "a" * 64, 1))
+    assert (
+        warehouse.claim_interval("shop", day, requested_by="test")
+        == warehouse.claim_interval("shop", week, requested_by="test")
+        == 2
+    )
 
 
 def test_a_claim_that_left_no_batch_is_in_nobodys_way(warehouse):
     utc, local = Calendar("@daily"), Calendar("@daily", timezone=NEW_YORK)
-    warehouse.claim("shop", utc.on("2026-03-28"), by="test")
-    assert warehouse.claim("shop", local.on("2026-03-28"), by="test") == 1
+    warehouse.claim_interval("shop", utc.on("2026-03-28"), requested_by="test")
+    assert warehouse.claim_interval("shop", local.on("2026-03-28"), requested_by="test") == 1

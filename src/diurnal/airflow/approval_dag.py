@@ -117,7 +117,7 @@ class Crown(ExperimentTask):
             version = _version(stores, self.experiment, asked["version"])
             _skip_if_settled(stores, version)
             reason = f"approved in Airflow, run {context['dag_run'].run_id}"
-            row = stores.warehouse.crown(name, version.version, by=by, reason=reason)
+            row = stores.warehouse.set_champion(name, version.version, requested_by=by, reason=reason)
             assets.announce_champion(context, stores.warehouse, self.experiment)
         open_questions.ask_anew(context, self.dag_id)
         self.log.info(f"version {version.version} is the champion of {name}, by {by}")

@@ -96,7 +96,7 @@ class Change(ExperimentTask):
                 )
             version = version or manual_promotion.predecessor(stores.warehouse, name)
             manual_promotion.try_out(stores, name, version)
-            row = stores.warehouse.crown(name, version, by=by, reason=wanted["reason"], kind=kind)
+            row = stores.warehouse.set_champion(name, version, requested_by=by, reason=wanted["reason"], action=kind)
             assets.announce_champion(context, stores.warehouse, self.experiment)
         if self.asks is not None:
             open_questions.ask_anew(context, self.asks)

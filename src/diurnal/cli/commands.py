@@ -247,7 +247,9 @@ def promote(name: str, version: int, reason: str, yes: bool, json_: bool) -> Non
         plain = _known(stores, name)
         manual_promotion.try_out(stores, plain, version)
         _ask(f"Make version {version} the champion of {name}?", yes)
-        row = stores.warehouse.crown(plain, version, by=intervals_and_runs.whoami(), reason=reason, kind="promote")
+        row = stores.warehouse.set_champion(
+            plain, version, requested_by=intervals_and_runs.whoami(), reason=reason, action="promote"
+        )
         _tell_airflow(stores, plain)
         output.report({"promoted": True, **row}, json_)
 
@@ -271,7 +273,9 @@ def rollback(name: str, version: int | None, reason: str, yes: bool, json_: bool
         target = version or manual_promotion.predecessor(stores.warehouse, plain)
         manual_promotion.try_out(stores, plain, target)
         _ask(f"Make version {target} the champion of {name} again?", yes)
-        row = stores.warehouse.crown(plain, target, by=intervals_and_runs.whoami(), reason=reason, kind="rollback")
+        row = stores.warehouse.set_champion(
+            plain, target, requested_by=intervals_and_runs.whoami(), reason=reason, action="rollback"
+        )
         _tell_airflow(stores, plain)
         output.report({"promoted": True, **row}, json_)
 

@@ -29,7 +29,7 @@ def first_without_result(experiment: Experiment, stores: Stores) -> DataInterval
     data is passed over: its batch is part of later windows. So is one that overlaps an interval with a result, as
     after a change of schedule or timezone: it would be refused.
     """
-    ends = stores.warehouse.settled(experiment.name)
+    ends = stores.warehouse.finished_intervals(experiment.name)
     moment = experiment.start_date or min(ends, default=None)
     if moment is None:
         return None

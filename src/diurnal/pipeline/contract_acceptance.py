@@ -111,12 +111,12 @@ def accept(day: Day, renames: Renames, why: str) -> Difference:
             if not found.changes:
                 return found
             number = found.number + 1
-            accepted = day.stores.warehouse.accept(
+            accepted = day.stores.warehouse.add_contract_version(
                 day.experiment.name,
                 number,
                 found.schema.to_dict(),
                 since=day.interval.start,
-                by=day.by,
+                requested_by=day.by,
                 why=why,
                 changes=[change.to_dict() for change in found.changes],
             )

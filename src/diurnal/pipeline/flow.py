@@ -214,7 +214,7 @@ def error_context(day: Day, step: str) -> Iterator[None]:
         yield
     except DiurnalError as error:
         if isinstance(error, NotEnoughDataError):
-            day.stores.warehouse.lacks(day.experiment.name, day.interval, error.message)
+            day.stores.warehouse.mark_insufficient(day.experiment.name, day.interval, error.message)
         error.add_location(place)
         raise
     except MemoryError as error:

@@ -123,17 +123,17 @@ def fix(day: Day, contract: Contract | None, brought: Brought) -> int:
     warehouse, name, held = day.stores.warehouse, day.experiment.name, brought.held
     plain, digest = held.newest.to_dict(), brought.package.digest
     if contract is None:
-        number, done = 1, warehouse.fix_schema(name, plain, digest, by=day.by) == plain
+        number, done = 1, warehouse.create_contract(name, plain, digest, requested_by=day.by) == plain
     elif not held.changes:
         return contract.newest.number
     else:
         number = contract.newest.number + 1
-        done = warehouse.accept(
+        done = warehouse.add_contract_version(
             name,
             number,
             plain,
             since=day.interval.start,
-            by=day.by,
+            requested_by=day.by,
             why=held.why,
             changes=[change.to_dict() for change in held.changes],
             batch_digest=digest,

@@ -97,7 +97,7 @@ def repair(stores: Stores, experiment: str | None = None, *, by: str) -> Iterato
 
 def _load_again(stores: Stores, one: _Load, by: str) -> None:
     name, warehouse, batch = one.finding.experiment, stores.warehouse, one.batch
-    epoch = warehouse.claim(name, one.interval, by=by)
+    epoch = warehouse.claim_interval(name, one.interval, requested_by=by)
     run = Run("", name, one.interval, epoch, batch.digest, batch.digest, "")
     damaged = one.finding.state == "damaged"
     if damaged and not one.is_shown:

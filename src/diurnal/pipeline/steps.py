@@ -41,7 +41,7 @@ def fetch(day: Day) -> Batch:
     started = time.perf_counter()
     name, lake, warehouse = day.experiment.name, day.stores.lake, day.stores.warehouse
     code = day.experiment.code  # before anything of the user's runs, so that no later change of it goes unseen
-    epoch = warehouse.claim(name, day.interval, by=day.by)
+    epoch = warehouse.claim_interval(name, day.interval, requested_by=day.by)
     contract = day.fixed_contract()
     with lake.workspace() as folder:
         try:
@@ -52,7 +52,7 @@ def fetch(day: Day) -> Batch:
             raise
     package, version = brought.package, ingest.fix(day, contract, brought)
     lake.register(warehouse.identity)
-    warehouse.keep_batch(name, day.interval, epoch, package)
+    warehouse.set_batch(name, day.interval, epoch, package)
     window, lacking = day.window(package)
     lacking += ingest.unusual(day, package)
     kept = lake.keep_bytes(name, "code", code.dumps(), ".json")
@@ -215,7 +215,7 @@ def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
         "twin": {"path": search.twin, "digest": search.twin_digest, "own_code": list(search.own_code)},
         "uncompared": evaluation.uncompared,
     }
-    day.stores.warehouse.record(search.run, row)
+    day.stores.warehouse.record_run(search.run, row)
     return search.run
 
 
@@ -281,7 +281,7 @@ def promote(day: Day, version: ModelVersion, evaluation: Evaluation) -> Decision
         "comparison": asdict(comparison) if comparison else None,
         "uncompared": evaluation.uncompared,
     }
-    return day.stores.warehouse.promote(evaluation.run, version, decide, by=day.by, evidence=evidence)
+    return day.stores.warehouse.promote(evaluation.run, version, decide, requested_by=day.by, evidence=evidence)
 
 
 def _test_size(day: Day, search: SearchResult, evaluation: Evaluation) -> float:
@@ -295,7 +295,7 @@ def _run(day: Day, epoch: int, package: Package, window: Window, kept: str, cont
     name, code = day.experiment.name, day.experiment.code_digest
     digests = [f"{interval.key}:{p.digest}" for interval, p in window]
     all_of_it = package.digest if len(window) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    repeat = day.stores.warehouse.count_finished(name, day.interval, all_of_it, code) if day.force else 0
+    repeat = day.stores.warehouse.count_finished_runs(name, day.interval, all_of_it, code) if day.force else 0
     end = day.interval.end.isoformat()
     identity = hashlib.sha256(f"{end}\n{all_of_it}\n{code}\n{repeat}".encode()).hexdigest()[:12]
     run_id = f"{name}-{day.interval.key}-{identity}"

@@ -74,7 +74,7 @@ class Loads(Connected):
         CorruptPackageError
             If the rows are not as many as the package says.
         """
-        with self.fenced_by(None, run) as connection:
+        with self.fenced_transaction_for(None, run) as connection:
             complete = load_id = _complete(connection, run, package)
             if load_id is None or load_id == replacing:
                 complete = None
@@ -82,7 +82,7 @@ class Loads(Connected):
                 load_id = _begin(connection, run, package)
         if complete is None:
             self._copy(run, load_id, package, layout, batches)
-        with self.fenced_by("load", run) as connection:
+        with self.fenced_transaction_for("load", run) as connection:
             if replacing is not None:
                 _hide(connection, replacing)
                 _discard(connection, run.experiment, replacing)
@@ -90,7 +90,7 @@ class Loads(Connected):
 
     def discard_load(self, run: Run, load_id: int) -> None:
         """Remove a load that the view does not show."""
-        with self.fenced_by("discard_load", run) as connection:
+        with self.fenced_transaction_for("discard_load", run) as connection:
             _discard(connection, run.experiment, load_id)
 
     def _copy(

@@ -16,7 +16,7 @@ from diurnal.types import DataInterval, Package
 class Batches(Connected):
     """The tables `heads`, `packages` and `splits`."""
 
-    def claim(self, experiment: str, interval: DataInterval, *, by: str) -> int:
+    def claim_interval(self, experiment: str, interval: DataInterval, *, requested_by: str) -> int:
         """Begin an attempt on a data interval; every earlier attempt is superseded from now on.
 
         Parameters
@@ -25,8 +25,8 @@ class Batches(Connected):
             Name of the experiment.
         interval : DataInterval
             What the attempt is about.
-        by : str
-            Who claims it, for people to read.
+        requested_by : str
+            The user or run that claims it, for display.
 
         Returns
         -------
@@ -43,20 +43,20 @@ class Batches(Connected):
             data_interval_start=interval.start,
             data_interval_end=interval.end,
             epoch=1,
-            claimed_by=by,
+            claimed_by=requested_by,
         )
         claimed = first.on_conflict_do_update(
             index_elements=[heads.c.experiment, heads.c.data_interval_start],
-            set_={"epoch": heads.c.epoch + 1, "claimed_by": by, "claimed_at": sa.func.clock_timestamp()},
+            set_={"epoch": heads.c.epoch + 1, "claimed_by": requested_by, "claimed_at": sa.func.clock_timestamp()},
         ).returning(heads.c.epoch, heads.c.batch_digest, _nearest(experiment, interval))
-        with self.transaction("claim", experiment) as connection:
+        with self.transaction("claim_interval", experiment) as connection:
             epoch, batch, did_you_mean = connection.execute(claimed).one()
             begin, end = did_you_mean or (interval.start, interval.start)
             if batch is None and end > interval.start:
                 raise _overlapping(experiment, interval, DataInterval(begin, end, interval.timezone))
             return int(epoch)
 
-    def keep_batch(self, experiment: str, interval: DataInterval, epoch: int, package: Package) -> None:
+    def set_batch(self, experiment: str, interval: DataInterval, epoch: int, package: Package) -> None:
         """Make a package the batch of a data interval. One that was its batch before is kept, but no longer pointed at.
 
         Raises
@@ -64,19 +64,19 @@ class Batches(Connected):
         SupersededError
             If a newer attempt has claimed the interval.
         """
-        with self.fenced("keep_batch", experiment, interval.start, epoch) as connection:
+        with self.fenced_transaction("set_batch", experiment, interval.start, epoch) as connection:
             _register(connection, experiment, interval, {"batch": package})
             moved = sa.update(heads).where(_is_head(experiment, interval.start))
             connection.execute(moved.values(batch_digest=package.digest, data_interval_end=interval.end, lacking=None))
 
-    def lacks(self, experiment: str, interval: DataInterval, lacking: str) -> None:
+    def mark_insufficient(self, experiment: str, interval: DataInterval, reason: str) -> None:
         """Keep why the batch of a data interval gave no result: its window holds too little. A new batch clears it."""
         head = sa.update(heads).where(_is_head(experiment, interval.start))
-        with self.transaction("lacks", experiment) as connection:
-            connection.execute(head.values(lacking=lacking))
+        with self.transaction("mark_insufficient", experiment) as connection:
+            connection.execute(head.values(lacking=reason))
 
     def window(
-        self, experiment: str, upto: DataInterval, *, last: int | None = None, since: datetime | None = None
+        self, experiment: str, until: DataInterval, *, last: int | None = None, since: datetime | None = None
     ) -> list[tuple[DataInterval, Package]]:
         """Give the batches that are pointed at, oldest first.
 
@@ -84,8 +84,8 @@ class Batches(Connected):
         ----------
         experiment : str
             Name of the experiment.
-        upto : DataInterval
-            The newest interval wanted; later ones are left out, whenever they came.
+        until : DataInterval
+            The newest interval to return; later ones are left out, whenever they were stored.
         last : int, optional
             At most so many, the newest ones.
         since : datetime, optional
@@ -104,7 +104,7 @@ class Batches(Connected):
                 packages.c.n_rows,
             )
             .join(packages, same & is_batch)
-            .where(heads.c.experiment == experiment, heads.c.data_interval_start <= upto.start)
+            .where(heads.c.experiment == experiment, heads.c.data_interval_start <= until.start)
             .order_by(heads.c.data_interval_start.desc())
             .limit(last)
         )
@@ -142,7 +142,7 @@ class Batches(Connected):
             )
             return train, test
 
-    def keep_split(
+    def save_split(
         self,
         experiment: str,
         interval: DataInterval,
@@ -160,7 +160,7 @@ class Batches(Connected):
             train_digest=train.digest,
             test_digest=test.digest,
         )
-        with self.transaction("keep_split", experiment) as connection:
+        with self.transaction("save_split", experiment) as connection:
             _register(connection, experiment, interval, {"train": train, "test": test})
             connection.execute(cut.on_conflict_do_nothing())
 

@@ -77,7 +77,9 @@ class Connected:
                 reach(f"warehouse.{verb}:after")
 
     @contextmanager
-    def fenced(self, verb: str | None, experiment: str, start: datetime, epoch: int) -> Iterator[sa.Connection]:
+    def fenced_transaction(
+        self, verb: str | None, experiment: str, start: datetime, epoch: int
+    ) -> Iterator[sa.Connection]:
         """Open a transaction that holds the data interval's row and belongs to the newest attempt on it.
 
         Raises
@@ -94,9 +96,9 @@ class Connected:
                 raise SupersededError(f"attempt {epoch} on {experiment} {start.isoformat()} is superseded: {now}")
             yield connection
 
-    def fenced_by(self, verb: str | None, run: Run) -> Any:
+    def fenced_transaction_for(self, verb: str | None, run: Run) -> Any:
         """Open a fenced transaction for a run."""
-        return self.fenced(verb, run.experiment, run.interval.start, run.epoch)
+        return self.fenced_transaction(verb, run.experiment, run.interval.start, run.epoch)
 
     @cached_property
     def identity(self) -> str:

@@ -32,7 +32,9 @@ class Contracts(Connected):
         query = sa.select(contracts).where(contracts.c.experiment == experiment)
         return self.rows(query.order_by(contracts.c.version))
 
-    def fix_schema(self, experiment: str, columns: Mapping[str, Any], batch_digest: str, *, by: str = "diurnal") -> Row:
+    def create_contract(
+        self, experiment: str, columns: Mapping[str, Any], batch_digest: str, *, requested_by: str = "diurnal"
+    ) -> Row:
         """Fix the first version of the contract of an experiment's batches.
 
         Parameters
@@ -43,8 +45,8 @@ class Contracts(Connected):
             The contract, in JSON's types.
         batch_digest : str
             Digest of the batch that it was read from.
-        by : str
-            Who ran the first batch.
+        requested_by : str
+            The user or run that ingested the first batch.
 
         Returns
         -------
@@ -52,7 +54,7 @@ class Contracts(Connected):
             What is stored: an earlier contract stays.
         """
         new = insert(contracts).values(
-            experiment=experiment, version=1, columns=columns, batch_digest=batch_digest, accepted_by=by
+            experiment=experiment, version=1, columns=columns, batch_digest=batch_digest, accepted_by=requested_by
         )
         query = sa.select(contracts.c.columns).where(contracts.c.experiment == experiment)
         with self.transaction(None, experiment) as connection:
@@ -60,14 +62,14 @@ class Contracts(Connected):
             stored: Row = connection.execute(query.order_by(contracts.c.version.desc()).limit(1)).scalar_one()
         return stored
 
-    def accept(
+    def add_contract_version(
         self,
         experiment: str,
         version: int,
         columns: Mapping[str, Any],
         *,
         since: datetime | None,
-        by: str,
+        requested_by: str,
         why: str,
         changes: Sequence[Mapping[str, Any]],
         batch_digest: str = "",
@@ -84,8 +86,8 @@ class Contracts(Connected):
             The contract, in JSON's types.
         since : datetime, optional
             The start of the data interval whose batch it was accepted for.
-        by, why : str
-            Who accepted it and why, for the history.
+        requested_by, why : str
+            User and reason, for the history.
         changes : sequence of Mapping
             What differs from the version before.
         batch_digest : str
@@ -102,10 +104,10 @@ class Contracts(Connected):
             columns=columns,
             batch_digest=batch_digest,
             since=since,
-            accepted_by=by,
+            accepted_by=requested_by,
             why=why,
             changes=list(changes),
         )
-        with self.transaction("accept", experiment) as connection:
+        with self.transaction("add_contract_version", experiment) as connection:
             made = connection.execute(new.on_conflict_do_nothing().returning(contracts.c.version))
             return made.scalar_one_or_none() is not None

@@ -45,7 +45,7 @@ class Versions(Connected):
             If a newer attempt has claimed the data interval.
         """
         numbers = sa.select(sa.func.coalesce(sa.func.max(model_versions.c.version), 0) + 1)
-        with self.fenced_by("publish", run) as connection:
+        with self.fenced_transaction_for("publish", run) as connection:
             _lock(connection, run.experiment)
             if (found := _found(connection, model_versions.c.run_id == run.run_id)) is not None:
                 return found
@@ -73,7 +73,7 @@ class Versions(Connected):
         version: ModelVersion,
         decide: Callable[[ModelVersion | None], Decision],
         *,
-        by: str,
+        requested_by: str,
         evidence: Mapping[str, Any],
     ) -> Decision:
         """Decide whether a version becomes the champion, and finish its run; a decision that was made stays.
@@ -86,8 +86,8 @@ class Versions(Connected):
             The challenger.
         decide : callable
             Takes the champion, or None, and gives the decision. No other promotion happens meanwhile.
-        by : str
-            Who promotes, for people to read.
+        requested_by : str
+            The user or run that promotes it, for display.
         evidence : Mapping of str to Any
             What the decision rests on, in JSON's types.
 
@@ -98,7 +98,7 @@ class Versions(Connected):
         """
         decided = experiments.c.run_id == run.run_id
         query = sa.select(experiments.c.promoted, experiments.c.reason).where(decided)
-        with self.fenced_by("promote", run) as connection:
+        with self.fenced_transaction_for("promote", run) as connection:
             _lock(connection, run.experiment)
             earlier = connection.execute(query).one_or_none()
             if earlier is None:
@@ -109,7 +109,9 @@ class Versions(Connected):
             champion = _champion(connection, run.experiment)
             decision = decide(champion)
             if decision.promoted and (champion is None or champion.version != version.version):
-                _append(connection, version.experiment, version.version, "promote", by, decision.reason, evidence)
+                _append(
+                    connection, version.experiment, version.version, "promote", requested_by, decision.reason, evidence
+                )
             finished = sa.update(experiments).where(decided)
             connection.execute(
                 finished.values(
@@ -118,7 +120,9 @@ class Versions(Connected):
             )
             return decision
 
-    def crown(self, experiment: str, version: int, *, by: str, reason: str, kind: str = "promote") -> Row:
+    def set_champion(
+        self, experiment: str, version: int, *, requested_by: str, reason: str, action: str = "promote"
+    ) -> Row:
         """Make a version the champion by hand.
 
         Parameters
@@ -127,10 +131,10 @@ class Versions(Connected):
             Name of the experiment.
         version : int
             The version.
-        by, reason : str
-            Who does it and why, for the history.
-        kind : {"promote", "rollback"}
-            What the history calls it.
+        requested_by, reason : str
+            User and reason, for the history.
+        action : {"promote", "rollback"}
+            Type of the entry in the history.
 
         Returns
         -------
@@ -144,9 +148,9 @@ class Versions(Connected):
         UsageError
             If it is the champion already.
         """
-        if kind not in {"promote", "rollback"}:
-            raise UsageError(f"kind is {kind!r}; allowed are 'promote' and 'rollback'", hint="give one of them")
-        with self.transaction("crown", experiment) as connection:
+        if action not in {"promote", "rollback"}:
+            raise UsageError(f"action is {action!r}; allowed are 'promote' and 'rollback'", hint="give one of them")
+        with self.transaction("set_champion", experiment) as connection:
             _lock(connection, experiment)
             _need(connection, experiment, version)
             champion = _champion(connection, experiment)
@@ -155,7 +159,7 @@ class Versions(Connected):
                 raise UsageError(
                     message, hint=f"nothing is to be done; see the others with: diurnal models {experiment}"
                 )
-            return _append(connection, experiment, version, kind, by, reason, {})
+            return _append(connection, experiment, version, action, requested_by, reason, {})
 
     def champion(self, experiment: str, at: datetime | None = None) -> ModelVersion | None:
         """Give the version in use, now or at a moment of the past; None before the first promotion."""
@@ -235,8 +239,8 @@ def _append(
     connection: sa.Connection,
     experiment: str,
     version: int,
-    kind: str,
-    by: str,
+    action: str,
+    requested_by: str,
     reason: str,
     evidence: Mapping[str, Any],
 ) -> Row:
@@ -245,8 +249,8 @@ def _append(
         experiment=experiment,
         seq=next_seq.where(promotions.c.experiment == experiment).scalar_subquery(),
         version=version,
-        kind=kind,
-        promoted_by=by,
+        kind=action,
+        promoted_by=requested_by,
         reason=reason,
         evidence=dict(evidence),
     )

@@ -33,7 +33,7 @@ class Runs(Connected):
         )
         return self.rows(query if experiment is None else query.where(experiments.c.experiment == experiment))
 
-    def count_finished(self, experiment: str, interval: DataInterval, window_digest: str, code_digest: str) -> int:
+    def count_finished_runs(self, experiment: str, interval: DataInterval, window_digest: str, code_digest: str) -> int:
         """Count the finished runs of the same data and code: the number of the next repeat."""
         query = sa.select(sa.func.count()).where(
             experiments.c.experiment == experiment,
@@ -46,7 +46,7 @@ class Runs(Connected):
         with self.transaction() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def settled(self, experiment: str) -> dict[datetime, datetime]:
+    def finished_intervals(self, experiment: str) -> dict[datetime, datetime]:
         """Give the data intervals that need no further run, from start to end.
 
         They have a finished run, or their batch is kept and its window holds too little to learn from.
@@ -60,7 +60,7 @@ class Runs(Connected):
         with self.transaction() as connection:
             return dict(tuple(row) for row in connection.execute(sa.union(done, lacking)))
 
-    def record(self, run: Run, row: Mapping[str, Any]) -> Row:
+    def record_run(self, run: Run, row: Mapping[str, Any]) -> Row:
         """Keep the result of a run.
 
         Parameters
@@ -91,7 +91,7 @@ class Runs(Connected):
         changed = {key: upsert.excluded[key] for key in values if key != "run_id"}
         published = sa.exists().where(model_versions.c.run_id == run.run_id)
         upsert = upsert.on_conflict_do_update(index_elements=["run_id"], set_=changed, where=~published)
-        with self.fenced_by("record", run) as connection:
+        with self.fenced_transaction_for("record_run", run) as connection:
             connection.execute(upsert)
             connection.execute(_candidates_of_the_same(run, finite))
             stored = connection.execute(sa.select(experiments).where(experiments.c.run_id == run.run_id)).mappings()
