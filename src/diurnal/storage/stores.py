@@ -84,7 +84,7 @@ class NoWarehouse:
 
 def _has_warehouse(settings: Settings) -> bool:
     server = embedded_server(settings)
-    return server is None or server.is_made
+    return server is None or server.is_created
 
 
 def project_code(settings: Settings) -> Codebase:

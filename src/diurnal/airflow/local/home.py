@@ -43,7 +43,7 @@ class Home:
     @property
     def exists(self) -> bool:
         """Whether it was ever started; asking makes no folder."""
-        return self.server.is_made and (self.server.folder.parent / "airflow" / "running.json").exists()
+        return self.server.is_created and (self.server.folder.parent / "airflow" / "running.json").exists()
 
     @cached_property
     def folder(self) -> Path:

@@ -6,7 +6,6 @@ about itself.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ from typing import BinaryIO
 from diurnal.airflow.local.home import Home
 from diurnal.airflow.local.server_address import Address
 from diurnal.errors import TransientError, UsageError
+from diurnal.runtime.file_lock import try_lock
 
 _PATIENCE = 60  # seconds that the launcher may take to end everything
 
@@ -78,7 +78,7 @@ def claim(home: Home) -> Iterator[Tell]:
 
 def _take(file: BinaryIO, home: Home) -> None:
     deadline = time.monotonic() + 1  # somebody may only be looking
-    while not _locked(file):
+    while not try_lock(file):
         found = find(home)
         if found or time.monotonic() > deadline:
             where = f": {found.address.url}, since {found.since}" if found else ""
@@ -95,7 +95,7 @@ def _write(file: BinaryIO, running: Running) -> None:
 def find(home: Home) -> Running | None:
     """Give what the launcher of a home says; None where none runs."""
     with _open(home) as file:
-        if _locked(file):
+        if try_lock(file):
             return None
         try:
             return Running(**json.loads(os.pread(file.fileno(), 4096, 0)))
@@ -114,7 +114,7 @@ def end(home: Home) -> Running | None:
         return found
     with _open(home) as file:
         deadline = time.monotonic() + _PATIENCE
-        while not _locked(file):
+        while not try_lock(file):
             if time.monotonic() > deadline:
                 message = f"the launcher of Airflow, process {found.pid}, has not ended within {_PATIENCE} s"
                 raise TransientError(message, hint=f"see {home.logs}, or end that process with kill -9")
@@ -134,12 +134,3 @@ def _wait_for_exit(pid: int) -> None:
 
 def _open(home: Home) -> BinaryIO:
     return os.fdopen(os.open(home.folder / "running.json", os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
-
-
-def _locked(file: BinaryIO) -> bool:
-    """Take the lock of an open file, if nobody else has it; closing the file gives it back."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

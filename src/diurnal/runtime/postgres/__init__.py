@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: a real server from a wheel, started when it is needed and stopped by its last user."""
+"""The embedded PostgreSQL: a server from a wheel, started when it is needed and stopped by its last user."""
 
 from diurnal.runtime.postgres.server import EmbeddedServer
 

