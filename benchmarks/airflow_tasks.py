@@ -81,7 +81,7 @@ def tasks_of_runs(home: Home, dag_id: str, dates: list[str]) -> list[list[dict]]
     """Trigger runs one after the other; the tasks of each."""
     client, found = sign_in(home), []
     for date in dates:
-        run = trigger(client, dag_id, Calendar("@daily").on(date))
+        run = trigger(client, dag_id, Calendar("@daily").interval_on(date))
         run.wait(lambda _: None, timeout=300)
         status, answer = client.get("dags", dag_id, "dagRuns", run.run_id, "taskInstances")
         assert status == 200

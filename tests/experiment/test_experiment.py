@@ -409,7 +409,7 @@ def test_the_examples_learn(name):
     made = found[name]
     import pyarrow as pa
 
-    days = [made.calendar.on(day) for day in ("2026-01-01", "2026-01-02")]
+    days = [made.calendar.interval_on(day) for day in ("2026-01-01", "2026-01-02")]
     frames = [pa.Table.from_batches(record_batches(made.source, day, {})).to_pandas() for day in days]
     again = pa.Table.from_batches(record_batches(made.source, days[0], {})).to_pandas()
     assert frames[0].equals(again), "the same date has the same rows"

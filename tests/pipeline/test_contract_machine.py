@@ -19,7 +19,7 @@ from diurnal.pipeline import contract_acceptance, flow, tuning_shards
 from diurnal.pipeline.context import Day
 from diurnal.pipeline.maintenance import verify
 from diurnal.pipeline.replay import replay
-from diurnal.types import DataInterval, Package, Samples
+from diurnal.types import DataInterval, Package, TrainTestSplit
 from projects import Project
 
 EXPERIMENT = '''
@@ -251,7 +251,7 @@ class Changing(RuleBasedStateMachine):
         if any(side is None for side in sides):
             return  # there was not enough data
         run = flow_run(day, window)
-        samples = Samples(run, tuple(window), tuple(t for t, _ in sides), tuple(t for _, t in sides))
+        samples = TrainTestSplit(run, tuple(window), tuple(t for t, _ in sides), tuple(t for _, t in sides))
         try:
             _, _, data = tuning_shards.to_tune(day, samples)
         except NotEnoughDataError:

@@ -172,7 +172,7 @@ def published(tmp_path, warehouse, warehouse_url):
     X = pd.DataFrame({"a": [1.0, 2.0]})
     columns = [{"name": "a", "kind": "float", "nullable": False, "categories": None}]
     for number in (1, 2):
-        interval = Calendar("@daily").on(f"2026-11-{number:02}")
+        interval = Calendar("@daily").interval_on(f"2026-11-{number:02}")
         epoch = warehouse.claim_interval("toy", interval, requested_by="test")
         run = Run(f"toy-{number}", "toy", interval, epoch, "b", "b", "c")
         warehouse.record_run(run, ROW)

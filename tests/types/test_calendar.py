@@ -20,13 +20,13 @@ def at(text):
 @given(schedule=st.sampled_from(SCHEDULES), second=seconds)
 def test_intervals_cut_time_without_gaps(schedule, second):
     moment = datetime.fromtimestamp(second, UTC)
-    interval = Calendar(schedule).containing(moment)
+    interval = Calendar(schedule).interval_containing(moment)
     assert interval.start <= moment < interval.end
-    following = Calendar(schedule).following(interval)
+    following = Calendar(schedule).next_interval(interval)
     assert following.start == interval.end
-    assert Calendar(schedule).containing(interval.end) == following
-    assert Calendar(schedule).last_complete(interval.end) == interval
-    assert Calendar(schedule).last_complete(following.end - timedelta(microseconds=1)) == interval
+    assert Calendar(schedule).interval_containing(interval.end) == following
+    assert Calendar(schedule).last_complete_interval(interval.end) == interval
+    assert Calendar(schedule).last_complete_interval(following.end - timedelta(microseconds=1)) == interval
 
 
 # What Airflow 3.3.2's CronDataIntervalTimetable gave (infer_manual_data_interval) for run_after.
@@ -41,7 +41,7 @@ def test_intervals_cut_time_without_gaps(schedule, second):
     ],
 )
 def test_last_complete_is_what_airflow_runs(schedule, now, start, end):
-    interval = Calendar(schedule).last_complete(at(now))
+    interval = Calendar(schedule).last_complete_interval(at(now))
     assert (interval.start, interval.end) == (at(start), at(end))
 
 
@@ -58,14 +58,14 @@ def test_last_complete_is_what_airflow_runs(schedule, now, start, end):
     ],
 )
 def test_on_a_date_or_an_instant(schedule, text, expected):
-    assert str(Calendar(schedule).on(text)) == expected
+    assert str(Calendar(schedule).interval_on(text)) == expected
 
 
 def test_a_timedelta_counts_from_its_anchor():
     anchor = at("2026-01-01T01:00:00Z")
-    interval = Calendar(timedelta(hours=6), anchor).on("2026-01-02")
+    interval = Calendar(timedelta(hours=6), anchor).interval_on("2026-01-02")
     assert str(interval) == "2026-01-02T01:00:00Z/2026-01-02T07:00:00Z"
-    before = Calendar(timedelta(hours=6), anchor).containing(at("2025-12-31T23:00:00Z"))
+    before = Calendar(timedelta(hours=6), anchor).interval_containing(at("2025-12-31T23:00:00Z"))
     assert before.start == at("2025-12-31T19:00:00Z")
 
 
@@ -81,15 +81,15 @@ def test_a_timedelta_counts_from_its_anchor():
     ],
 )
 def test_between_includes_both_ends(schedule, first, last, n):
-    found = Calendar(schedule).between(first, last)
+    found = Calendar(schedule).intervals_between(first, last)
     assert len(found) == n
-    assert found[0] == Calendar(schedule).on(first)
+    assert found[0] == Calendar(schedule).interval_on(first)
     assert all(one.end == other.start for one, other in pairwise(found))
 
 
 def test_following_finds_its_way_from_another_schedule():
-    week = Calendar("@weekly").on("2026-11-22")
-    assert str(Calendar("@monthly").following(week)) == "2026-12-01/2027-01-01"
+    week = Calendar("@weekly").interval_on("2026-11-22")
+    assert str(Calendar("@monthly").next_interval(week)) == "2026-12-01/2027-01-01"
 
 
 @pytest.mark.parametrize(
@@ -103,20 +103,20 @@ def test_following_finds_its_way_from_another_schedule():
 )
 def test_bad_dates_are_refused_with_the_form_wanted(text, said):
     with pytest.raises(UsageError, match=said) as caught:
-        Calendar("@daily").on(text)
+        Calendar("@daily").interval_on(text)
     assert "2026-11-23" in caught.value.hint
 
 
 def test_between_refuses_dates_the_wrong_way_round():
     with pytest.raises(UsageError, match="comes before the first"):
-        Calendar("@daily").between("2026-11-24", "2026-11-23")
+        Calendar("@daily").intervals_between("2026-11-24", "2026-11-23")
 
 
 def test_a_moment_without_a_timezone_is_refused():
     with pytest.raises(UsageError, match="has no timezone"):
-        Calendar("@daily").containing(datetime(2026, 11, 23))  # noqa: DTZ001 - that is the test
+        Calendar("@daily").interval_containing(datetime(2026, 11, 23))  # noqa: DTZ001 - that is the test
     shifted = datetime(2026, 11, 23, 23, tzinfo=timezone(timedelta(hours=-5)))
-    assert str(Calendar("@daily").containing(shifted)) == "2026-11-24"
+    assert str(Calendar("@daily").interval_containing(shifted)) == "2026-11-24"
 
 
 @pytest.mark.parametrize(
@@ -155,4 +155,4 @@ def test_bad_schedules_are_refused(schedule, said):
 def test_what_is_accepted_fires(fields):
     schedule = " ".join(fields)
     check_schedule(schedule)
-    assert Calendar(schedule).containing(at("2026-11-23T00:00:00Z")).end > at("2026-11-23T00:00:00Z")
+    assert Calendar(schedule).interval_containing(at("2026-11-23T00:00:00Z")).end > at("2026-11-23T00:00:00Z")

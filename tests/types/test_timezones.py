@@ -85,13 +85,15 @@ answer = [told(*wish) for wish in json.loads(sys.argv[1])]
 
 
 def begin(zone):
-    return timezones.midnight(date(ZONES[zone], 1, 1), zone)
+    return timezones.midnight_of(date(ZONES[zone], 1, 1), zone)
 
 
 def changes(zone):
     """Give the days on which clocks change, of the zone's year; some other day where they do not."""
     days = [begin(zone) + timedelta(days=n) for n in range(365)]
-    changed = [one for one in days if timezones.offset(one, zone) != timezones.offset(one + timedelta(days=1), zone)]
+    changed = [
+        one for one in days if timezones.utc_offset(one, zone) != timezones.utc_offset(one + timedelta(days=1), zone)
+    ]
     return changed or [days[100]]
 
 
@@ -119,9 +121,9 @@ def of_airflow(tmp_path_factory):
 
 def of_ours(schedule, zone, since, until):
     calendar = Calendar(schedule, timezone=zone)
-    found = [calendar.since(since)]
+    found = [calendar.first_interval_from(since)]
     while found[-1].end < until:
-        found.append(calendar.following(found[-1]))
+        found.append(calendar.next_interval(found[-1]))
     return found
 
 
@@ -139,8 +141,12 @@ def test_intervals_have_no_gap_and_are_those_of_airflows_runs(schedule, zone, of
         assert [one.end for one in ours[:-1]] == [one.start for one in ours[1:]]
         assert len({one.key for one in ours}) == len({str(one) for one in ours}) == len(ours)
         for one, (*_, partition, _) in list(zip(ours, theirs, strict=True))[:: len(ours) // 60 + 1]:
-            assert calendar.on(partition) == calendar.on(one.start.isoformat()) == one
-            assert calendar.containing(one.end - timedelta(seconds=1)) == calendar.last_complete(one.end) == one
+            assert calendar.interval_on(partition) == calendar.interval_on(one.start.isoformat()) == one
+            assert (
+                calendar.interval_containing(one.end - timedelta(seconds=1))
+                == calendar.last_complete_interval(one.end)
+                == one
+            )
 
 
 @pytest.mark.parametrize(("schedule", "zone"), REFUSED)
@@ -164,20 +170,20 @@ def test_a_schedule_that_airflow_loses_an_interval_of_is_refused(schedule, zone,
 )
 @settings(deadline=None)
 def test_intervals_of_any_timezone_cut_time_without_gaps(zone, schedule, moment, near):
-    changed = [change.instant for change in timezones.changes(zone)]
+    changed = [change.instant for change in timezones.offset_changes(zone)]
     if near < len(changed):
         moment = changed[near] + timedelta(seconds=moment.timestamp() % 7200 - 3600)
     try:
         calendar = declared(schedule=schedule, timezone=zone).calendar
     except ExperimentError:
         return
-    interval = calendar.containing(moment)
+    interval = calendar.interval_containing(moment)
     assert interval.start <= moment < interval.end
-    following = calendar.following(interval)
+    following = calendar.next_interval(interval)
     assert following.start == interval.end
-    assert calendar.containing(interval.end) == following
-    assert calendar.last_complete(interval.end) == calendar.containing(interval.start) == interval
-    assert calendar.on(interval.start.isoformat()) == interval
+    assert calendar.interval_containing(interval.end) == following
+    assert calendar.last_complete_interval(interval.end) == calendar.interval_containing(interval.start) == interval
+    assert calendar.interval_on(interval.start.isoformat()) == interval
 
 
 def declared(**arguments):
@@ -189,13 +195,17 @@ def declared(**arguments):
 
 
 def test_a_year_in_new_york_has_one_day_of_23_hours_and_one_of_25():
-    days = Calendar("@daily", timezone=NEW_YORK).between("2026-01-01", "2026-12-31")
+    days = Calendar("@daily", timezone=NEW_YORK).intervals_between("2026-01-01", "2026-12-31")
     lengths = {str(day): (day.end - day.start) / timedelta(hours=1) for day in days}
     assert len(days) == 365
     assert {name: hours for name, hours in lengths.items() if hours != 24} == {"2026-03-08": 23, "2026-11-01": 25}
     assert sum(lengths.values()) == 365 * 24
     hours = Calendar("@hourly", timezone=NEW_YORK)
-    assert [len(hours.between(f"2026-{day}", f"2026-{day}")) for day in ("03-07", "03-08", "11-01")] == [24, 23, 25]
+    assert [len(hours.intervals_between(f"2026-{day}", f"2026-{day}")) for day in ("03-07", "03-08", "11-01")] == [
+        24,
+        23,
+        25,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -214,14 +224,14 @@ def test_a_timezone_that_is_none_is_refused_with_the_nearest():
 def test_dates_are_local_and_utc_stays_as_it_was():
     made = declared(start_date="2026-03-08", timezone=NEW_YORK)
     assert made.start_date == datetime(2026, 3, 8, 5, tzinfo=UTC)
-    first = made.calendar.since(made.start_date)
+    first = made.calendar.first_interval_from(made.start_date)
     assert (str(first), first.key) == ("2026-03-08", "20260308T000000-0500")
     plain = declared(start_date=date(2026, 3, 8))
-    first = plain.calendar.since(plain.start_date)
+    first = plain.calendar.first_interval_from(plain.start_date)
     assert (plain.timezone, str(first), first.key) == ("UTC", "2026-03-08", "20260308T000000Z")
     assert first.local is first
     assert plain.code_digest == made.code_digest
-    six = Calendar("0 6 * * *", timezone=NEW_YORK).on("2026-03-07")
+    six = Calendar("0 6 * * *", timezone=NEW_YORK).interval_on("2026-03-07")
     assert str(six) == "2026-03-07T06:00:00-05:00/2026-03-08T06:00:00-04:00"
     assert six.key == "20260307T060000-0500"
 
@@ -229,9 +239,9 @@ def test_dates_are_local_and_utc_stays_as_it_was():
 def test_equal_instants_are_equal_intervals_and_survive_json():
     import msgspec
 
-    local = Calendar("@hourly", timezone=NEW_YORK).on("2026-11-01T01:00:00-05:00")  # the second 01:00
-    assert local == local.on_clocks_of("UTC")
-    assert hash(local) == hash(local.on_clocks_of("UTC"))
+    local = Calendar("@hourly", timezone=NEW_YORK).interval_on("2026-11-01T01:00:00-05:00")  # the second 01:00
+    assert local == local.in_timezone("UTC")
+    assert hash(local) == hash(local.in_timezone("UTC"))
     again = msgspec.convert(msgspec.to_builtins(local), DataInterval, strict=False)
     assert (again, again.timezone, again.key) == (local, NEW_YORK, "20261101T010000-0500")
     assert msgspec.convert({"start": local.start, "end": local.end}, DataInterval).timezone == "UTC"
@@ -239,13 +249,13 @@ def test_equal_instants_are_equal_intervals_and_survive_json():
 
 def test_a_window_of_days_is_of_local_days():
     days = Calendar("@daily", timezone=NEW_YORK)
-    newest = days.on("2026-03-09")
-    assert days.back(newest, timedelta(days=2)) == days.on("2026-03-08").start
-    assert days.back(newest, timedelta(hours=36)) == newest.end - timedelta(hours=36)
+    newest = days.interval_on("2026-03-09")
+    assert days.window_start(newest, timedelta(days=2)) == days.interval_on("2026-03-08").start
+    assert days.window_start(newest, timedelta(hours=36)) == newest.end - timedelta(hours=36)
 
 
 def test_sources_are_given_local_times(tmp_path):
-    day = Calendar("@daily", timezone="Europe/Berlin").on("2026-03-29").local
+    day = Calendar("@daily", timezone="Europe/Berlin").interval_on("2026-03-29").local
     assert Files("in/{start:%Y-%m-%d}_{end:%d}.csv").resolve(day) == "in/2026-03-29_30.csv"
     condition = SparkTable("orders", where="day = '{start:%Y-%m-%d}' and at < {end}").condition(day)
     assert condition == "day = '2026-03-29' and at < TIMESTAMP '2026-03-30T00:00:00+02:00'"
@@ -258,7 +268,7 @@ def test_sql_binds_instants_and_on_sqlite_local_times(tmp_path, warehouse_url):
 
     import psycopg
 
-    day = Calendar("@daily", timezone=NEW_YORK).on("2026-03-08").local
+    day = Calendar("@daily", timezone=NEW_YORK).interval_on("2026-03-08").local
     instants = pd.date_range("2026-03-08T04:30Z", "2026-03-09T05:30Z", freq="1h")
     inside = [one for one in instants if day.start <= one < day.end]
     query = "SELECT at FROM sold WHERE at >= :start AND at < :end ORDER BY at"
@@ -324,23 +334,23 @@ def test_a_changed_timezone_makes_no_row_count_twice(project):
     def carry_out(interval):
         return run(Day(project.experiment(), interval, stores, by="test"))
 
-    carry_out(utc.on("2026-03-28"))
+    carry_out(utc.interval_on("2026-03-28"))
     project.declare("drop='ward', timezone='Europe/Berlin'")
     for overlapping in ("2026-03-28", "2026-03-29"):
         with pytest.raises(UsageError, match=r"overlaps 2026-03-28T01:00:00\+01:00/.*count twice") as caught:
-            carry_out(local.on(overlapping))
+            carry_out(local.interval_on(overlapping))
         assert "--next" in caught.value.hint
-    assert len(stores.warehouse.window("clinic", local.on("2026-03-30"))) == 1
+    assert len(stores.warehouse.window("clinic", local.interval_on("2026-03-30"))) == 1
     assert str(next_interval.following(project.experiment(), stores)) == "2026-03-30"
-    assert carry_out(local.on("2026-03-30")).promoted
+    assert carry_out(local.interval_on("2026-03-30")).promoted
     with pytest.raises(UsageError, match="overlaps"):  # and one that lies before
-        carry_out(utc.on("2026-03-30"))
+        carry_out(utc.interval_on("2026-03-30"))
     stores.warehouse.close()
 
 
 def test_what_overlapped_before_can_be_corrected(warehouse):
     days, weeks = Calendar("@daily"), Calendar("@weekly")
-    day, week = days.on("2026-03-24"), weeks.on("2026-03-24")
+    day, week = days.interval_on("2026-03-24"), weeks.interval_on("2026-03-24")
     warehouse.claim_interval("shop", day, requested_by="test")
     epoch = warehouse.claim_interval("shop", week, requested_by="test")
     for interval in (day, week):
@@ -354,5 +364,5 @@ def test_what_overlapped_before_can_be_corrected(warehouse):
 
 def test_a_claim_that_left_no_batch_is_in_nobodys_way(warehouse):
     utc, local = Calendar("@daily"), Calendar("@daily", timezone=NEW_YORK)
-    warehouse.claim_interval("shop", utc.on("2026-03-28"), requested_by="test")
-    assert warehouse.claim_interval("shop", local.on("2026-03-28"), requested_by="test") == 1
+    warehouse.claim_interval("shop", utc.interval_on("2026-03-28"), requested_by="test")
+    assert warehouse.claim_interval("shop", local.interval_on("2026-03-28"), requested_by="test") == 1

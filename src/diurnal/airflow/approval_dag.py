@@ -164,7 +164,7 @@ def _skip_if_settled(stores: Stores, version: ModelVersion) -> None:
     if champion is not None and champion.interval.end > version.interval.end:
         raise AirflowSkipException(
             f"the champion, version {champion.version}, has learnt from a newer data interval "
-            f"({champion.interval.on_clocks_of(version.interval.timezone)}) than version {version.version} "
+            f"({champion.interval.in_timezone(version.interval.timezone)}) than version {version.version} "
             f"({version.interval}): an old day never dethrones"
         )
 
@@ -177,7 +177,7 @@ def _is_newest(stores: Stores, version: ModelVersion, dag_run: Any) -> bool:
     if newest is None or newest.version == version.version:
         return True
     if (dag_run.conf or {}).get("version") is None or dag_run.clear_number:
-        interval = newest.interval.on_clocks_of(version.interval.timezone)
+        interval = newest.interval.in_timezone(version.interval.timezone)
         raise AirflowSkipException(
             f"version {newest.version} ({interval}) is newer than version {version.version} "
             f'({version.interval}); to be asked about it all the same, trigger this Dag with {{"version": '

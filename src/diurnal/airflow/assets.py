@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from diurnal.types import DataInterval, timezones
-from diurnal.types.interval import named
+from diurnal.types.interval import format_instant
 
 if TYPE_CHECKING:  # the command line announces a champion as well, where Airflow may not be installed
     from airflow.sdk import Asset, AssetAlias
@@ -132,12 +132,14 @@ def partition(interval: DataInterval) -> str:
     Examples
     --------
     >>> from diurnal.types.calendar import Calendar
-    >>> partition(Calendar("@weekly").on("2026-11-25")), partition(Calendar("0 6 * * *").on("2026-11-25"))
-    ('2026-11-22', '2026-11-25T06:00:00Z')
+    >>> partition(Calendar("@weekly").interval_on("2026-11-25"))
+    '2026-11-22'
+    >>> partition(Calendar("0 6 * * *").interval_on("2026-11-25"))
+    '2026-11-25T06:00:00Z'
     """
-    day = timezones.local(interval.start, interval.timezone).date()
-    begins = interval.start == timezones.midnight(day, interval.timezone)
-    return day.isoformat() if begins else named(interval.start, interval.timezone)
+    day = timezones.instant_to_local(interval.start, interval.timezone).date()
+    begins = interval.start == timezones.midnight_of(day, interval.timezone)
+    return day.isoformat() if begins else format_instant(interval.start, interval.timezone)
 
 
 def _asset(experiment: str, what: str) -> Asset:

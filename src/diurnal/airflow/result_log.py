@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from diurnal.pipeline.promotion import difference_of
-from diurnal.types import Batch, Decision, Evaluation, ModelFile, ModelVersion, Run, Samples, SearchResult
+from diurnal.types import Batch, Decision, Evaluation, ModelFile, ModelVersion, Run, SearchResult, TrainTestSplit
 
 
 def tell(step: str, given: Sequence[Any], result: Any) -> None:
@@ -47,7 +47,7 @@ def _batch(batch: Batch) -> str:
     return f"{batch.package.n_rows} rows in package {batch.package.digest[:12]}{window}; run {batch.run.run_id}"
 
 
-def _samples(samples: Samples) -> str:
+def _samples(samples: TrainTestSplit) -> str:
     train, test = (sum(package.n_rows for package in side) for side in (samples.train, samples.test))
     end = "; the run is finished already, and all that it kept is there" if samples.finished else ""
     return f"{train} rows to train, {test} to test{end}"
@@ -103,7 +103,7 @@ def _number(value: Any) -> str:
 
 _LINES: dict[type, Callable[[Any], str]] = {
     Batch: _batch,
-    Samples: _samples,
+    TrainTestSplit: _samples,
     SearchResult: _search,
     Evaluation: _evaluation,
     Run: _run,

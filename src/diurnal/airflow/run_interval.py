@@ -34,13 +34,13 @@ def data_interval(experiment: Experiment, run: Any) -> DataInterval:
     if named is not None:
         if not isinstance(named, str):
             raise UsageError(f"the batch {named!r} of the run {run.run_id} is no text", hint=_ADVICE)
-        return experiment.calendar.on(named)
+        return experiment.calendar.interval_on(named)
     end: datetime | None = run.data_interval_end
     if end is None:
         raise UsageError(f"the run {run.run_id} has no data interval, so there is no batch to fetch", hint=_ADVICE)
     # For a cron schedule this is Airflow's own data interval. A run by hand of a timedelta has one that is cut at the
     # moment of the click, and one without a schedule has an empty one: both get the last that was complete by then.
-    return experiment.calendar.last_complete(end)
+    return experiment.calendar.last_complete_interval(end)
 
 
 def is_forced(run: Any) -> bool:

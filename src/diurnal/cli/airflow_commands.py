@@ -105,7 +105,7 @@ def _interval(experiment: Experiment, settings: Settings, date: str | None) -> D
         finally:
             stores.warehouse.close()
     else:
-        chosen = experiment.calendar.on(date)
+        chosen = experiment.calendar.interval_on(date)
         # The clock is read here, at the edge: to refuse what Airflow would not begin.
         if chosen.end > datetime.now(UTC):
             raise UsageError(f"{chosen} is not over, and Airflow begins no run before", hint="give an earlier --date")

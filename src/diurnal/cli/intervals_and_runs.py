@@ -42,13 +42,13 @@ def interval(experiment: Experiment, stores: Stores, date: str | None, *, next_:
     if date and next_:
         raise UsageError("--date and --next exclude each other", hint="give one of them")
     if date:
-        return experiment.calendar.on(date)
+        return experiment.calendar.interval_on(date)
     return next_interval.following(experiment, stores) if next_ else next_interval.last_complete(experiment)
 
 
 def between(experiment: Experiment, first: str, last: str) -> list[DataInterval]:
     """Give the data intervals of some dates, both included."""
-    return experiment.calendar.between(first, last)
+    return experiment.calendar.intervals_between(first, last)
 
 
 def carry_out(
@@ -94,7 +94,7 @@ def dry_run(experiment: Experiment, date: str | None, settings: Settings) -> Dry
     from diurnal.pipeline.context import Day
     from diurnal.storage.stores import open_stores
 
-    chosen = experiment.calendar.on(date) if date else next_interval.last_complete(experiment)
+    chosen = experiment.calendar.interval_on(date) if date else next_interval.last_complete(experiment)
     stores = open_stores(settings, create=False)
     try:
         return dry_run.dry_run(Day(experiment, chosen, stores, by=whoami()))
@@ -147,7 +147,7 @@ def on_its_clocks(rows: list[dict[str, Any]], settings: Settings, name: str) -> 
     if found is None:
         return rows
     ends = ("data_interval_start", "data_interval_end")
-    zone = timezones.zone(found.timezone)
+    zone = timezones.get_timezone(found.timezone)
     return [row | {end: row[end].astimezone(zone) for end in ends if end in row} for row in rows]
 
 
@@ -156,10 +156,14 @@ def first_intervals(experiment: Experiment) -> list[str]:
     from diurnal.types import timezones
 
     calendar, now = experiment.calendar, datetime.now(UTC)
-    first = calendar.since(experiment.start_date) if experiment.start_date else calendar.last_complete(now)
-    shown = [first, calendar.following(first)]
-    changes = (change.instant for change in timezones.changes(experiment.timezone))
-    shown += [calendar.containing(change) for change in changes if change > max(now, shown[-1].end)][:1]
+    first = (
+        calendar.first_interval_from(experiment.start_date)
+        if experiment.start_date
+        else calendar.last_complete_interval(now)
+    )
+    shown = [first, calendar.next_interval(first)]
+    changes = (change.instant for change in timezones.offset_changes(experiment.timezone))
+    shown += [calendar.interval_containing(change) for change in changes if change > max(now, shown[-1].end)][:1]
     return [_described(one) for one in shown]
 
 

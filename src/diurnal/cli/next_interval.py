@@ -19,7 +19,7 @@ def following(experiment: Experiment, stores: Stores) -> DataInterval:
 def last_complete(experiment: Experiment) -> DataInterval:
     """Give the last complete data interval."""
     # The clock is read here, at the edge, and only to choose which interval a person means who names none.
-    return experiment.calendar.last_complete(datetime.now(UTC))
+    return experiment.calendar.last_complete_interval(datetime.now(UTC))
 
 
 def first_without_result(experiment: Experiment, stores: Stores) -> DataInterval | None:
@@ -36,7 +36,7 @@ def first_without_result(experiment: Experiment, stores: Stores) -> DataInterval
     while True:
         while moment in ends:  # what is stored is contiguous: no schedule has to be asked for each interval of years
             moment = ends[moment]
-        found = experiment.calendar.since(moment)
+        found = experiment.calendar.first_interval_from(moment)
         overlapping = [end for start, end in ends.items() if start < found.end and end > found.start]
         if not overlapping:
             return found if found.end <= datetime.now(UTC) else None

@@ -17,7 +17,7 @@ from diurnal.experiment.row_arguments import SPLITS, refuse_contradictions
 from diurnal.sources.files_arguments import zone
 from diurnal.sources.spark_table import takes_session
 from diurnal.types import Limits, ticks, timezones
-from diurnal.types.calendar import read_moment
+from diurnal.types.calendar import parse_date_or_instant
 from diurnal.types.schedule import check_schedule
 
 REQUIRED = object()
@@ -84,7 +84,7 @@ def validate_arguments(declared: Mapping[str, Any], unknown: Iterable[str]) -> d
             raise ExperimentError(f"@experiment needs {name}=", hint=f"add, say, {name}={example}")
     arguments = {name: _RULES[name](name, value) for name, value in declared.items()}
     arguments["start_date"] = _start_date("start_date", declared["start_date"], arguments["timezone"])
-    ticks.refuse_unstable(arguments["schedule"], arguments["timezone"])
+    ticks.check_clock_changes(arguments["schedule"], arguments["timezone"])
     for name in ("key", "drop"):
         if arguments["target"] in arguments[name]:
             raise ExperimentError(
@@ -181,11 +181,11 @@ def _start_date(name: str, value: Any, timezone: str = "UTC") -> datetime | None
         return None
     if isinstance(value, str):
         try:
-            value = read_moment(value, timezone)[0]
+            value = parse_date_or_instant(value, timezone)[0]
         except UsageError as error:
             raise ExperimentError(f"{name}={error.message}", hint=hint) from None
     elif isinstance(value, date) and not isinstance(value, datetime):
-        value = timezones.midnight(value, timezone)
+        value = timezones.midnight_of(value, timezone)
     if not isinstance(value, datetime) or value.tzinfo is None or value.microsecond:
         raise _refuse(name, value, "a date, or a time in whole seconds with a timezone", hint)
     return value.astimezone(UTC)

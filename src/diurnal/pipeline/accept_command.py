@@ -6,7 +6,7 @@ import difflib
 import shlex
 from typing import TYPE_CHECKING
 
-from diurnal.types.interval import named
+from diurnal.types.interval import format_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,5 +67,5 @@ def _renames(refusal: BatchRejectedError) -> Iterator[tuple[str, str]]:
 def date_of(day: Day) -> str:
     """Name a data interval as --date takes it."""
     date = f"{day.interval.local.start:%Y-%m-%d}"
-    is_meant = day.experiment.calendar.on(date) == day.interval
-    return date if is_meant else named(day.interval.start, day.interval.timezone)
+    is_meant = day.experiment.calendar.interval_on(date) == day.interval
+    return date if is_meant else format_instant(day.interval.start, day.interval.timezone)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from diurnal.backends import backend_of
 from diurnal.data.fitted_columns import Columns
 from diurnal.errors import ConfigurationError, InvalidModelError, PermissionDeniedError, TransientError
-from diurnal.types import Comparison, ModelVersion, Package, Samples, Uncompared
-from diurnal.types.results import finite
+from diurnal.types import Comparison, ModelVersion, NoComparisonReason, Package, TrainTestSplit
+from diurnal.types.results import finite_or_none
 
 if TYPE_CHECKING:
     from diurnal.backends import Data
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 def against_champion(  # noqa: PLR0911 - one for each reason
-    day: Day, samples: Samples, twin: Any, schema: Schema
-) -> tuple[int | None, Comparison | None, Uncompared | None, list[str]]:
+    day: Day, samples: TrainTestSplit, twin: Any, schema: Schema
+) -> tuple[int | None, Comparison | None, NoComparisonReason | None, list[str]]:
     """Compare the twin with the champion.
 
     Parameters
     ----------
     day : Day
         The run's instructions.
-    samples : Samples
+    samples : TrainTestSplit
         The run's; the new batch's come last.
     twin : estimator
         The challenger's twin.
@@ -80,7 +80,9 @@ def against_champion(  # noqa: PLR0911 - one for each reason
         return number, None, *_failed(number, error, row["signature"].get("classes"), schema)
 
 
-def _failed(number: int, error: Exception, known: Sequence[Any] | None, schema: Schema) -> tuple[Uncompared, list[str]]:
+def _failed(
+    number: int, error: Exception, known: Sequence[Any] | None, schema: Schema
+) -> tuple[NoComparisonReason, list[str]]:
     """Say why a champion could not be scored."""
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     unknown = [label for label in schema.classes or () if known is not None and label not in known]
@@ -107,7 +109,7 @@ def _load(day: Day, row: Mapping[str, Any]) -> Any:
     )
 
 
-def _unseen(day: Day, champion: ModelVersion, samples: Samples, twin: Any, schema: Schema) -> Data | None:
+def _unseen(day: Day, champion: ModelVersion, samples: TrainTestSplit, twin: Any, schema: Schema) -> Data | None:
     """Give the new batch's test samples that the champion has not learnt; None if it has learnt the batch."""
     row = day.stores.warehouse.run(champion.run_id) or {"packages": []}
     backend, test = backend_of(twin), samples.test[-1]
@@ -122,7 +124,7 @@ def _unseen(day: Day, champion: ModelVersion, samples: Samples, twin: Any, schem
 
 def _compare(
     day: Day, number: int, champion: Any, twin: Any, fresh: Data
-) -> tuple[Comparison | None, Uncompared | None, list[str]]:
+) -> tuple[Comparison | None, NoComparisonReason | None, list[str]]:
     """Score both, and test the difference; a score that is undefined on these rows is no evidence."""
     made = day.experiment.build()
     backend, other = backend_of(made), backend_of(champion)
@@ -131,7 +133,7 @@ def _compare(
             "it was fitted by another library than the twin", hint="promote the new version by hand"
         )
     main = backend.score_name(made)
-    twin_score, champion_score = (finite(backend.scores(made, one, fresh)[main]) for one in (twin, champion))
+    twin_score, champion_score = (finite_or_none(backend.scores(made, one, fresh)[main]) for one in (twin, champion))
     found = backend.compare(made, twin, champion, fresh)
     if found.p_worse is None:
         said = f"{main} is undefined on the {fresh.n_rows} samples new to both: champion {number} is not compared"

@@ -171,10 +171,10 @@ class Day:
         since = None
         if isinstance(wanted, str) and wanted != "all":
             unit = {"h": "hours", "d": "days", "w": "weeks"}[wanted[-1]]
-            since = self.experiment.calendar.back(self.interval, timedelta(**{unit: int(wanted[:-1])}))
+            since = self.experiment.calendar.window_start(self.interval, timedelta(**{unit: int(wanted[:-1])}))
         found = self.stores.warehouse.window(self.experiment.name, self.interval, last=last, since=since)
         lacking = [f"the window holds {len(found)} of {last} batches"] if last and len(found) < last else []
-        return tuple((interval.on_clocks_of(self.interval.timezone), one) for interval, one in found), lacking
+        return tuple((interval.in_timezone(self.interval.timezone), one) for interval, one in found), lacking
 
     def share(self, packages: Sequence[Package]) -> float:
         """Tell which share of the samples in some packages the experiment learns from: its `sample`, or 1."""

@@ -137,7 +137,7 @@ def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) ->
         If the world failed; the same call converges.
     """
     from diurnal.pipeline import steps
-    from diurnal.types import Batch, Samples
+    from diurnal.types import Batch, TrainTestSplit
 
     refuse_early(day.experiment, day.interval)
     if now is not None:
@@ -151,7 +151,7 @@ def run(day: Day, *, watch: Watch | None = None, now: datetime | None = None) ->
             (watch or _nobody)(name, time.perf_counter() - started)
         if isinstance(result, Batch):
             run_ids.append(result.run.run_id)
-        if isinstance(result, Samples) and result.finished:
+        if isinstance(result, TrainTestSplit) and result.finished:
             raise _AlreadyDoneError
         return result
 

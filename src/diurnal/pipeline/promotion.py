@@ -54,7 +54,7 @@ def decide(policy: str, *, evaluation: Evaluation, interval: DataInterval, champ
         return Decision(
             False,
             f"the champion, version {champion.version}, has learnt from a newer data interval "
-            f"({champion.interval.on_clocks_of(interval.timezone)}) than this version ({interval}): "
+            f"({champion.interval.in_timezone(interval.timezone)}) than this version ({interval}): "
             "an old day never dethrones",
         )
     return _POLICIES[policy](evaluation, champion)

@@ -10,11 +10,11 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
-from diurnal.types import Comparison, Evaluation, ModelFile, SearchResult, Uncompared
+from diurnal.types import Comparison, Evaluation, ModelFile, NoComparisonReason, SearchResult
 
 if TYPE_CHECKING:
     from diurnal.pipeline.context import Day
-    from diurnal.types import Run, Samples
+    from diurnal.types import Run, TrainTestSplit
 
 _SEARCH = (
     "best_params",
@@ -32,7 +32,7 @@ _MODEL = ("path", "digest", "signature", "library_versions", "environment")
 _log = logging.getLogger(__name__)
 
 
-def search_result(day: Day, samples: Samples) -> SearchResult | None:
+def search_result(day: Day, samples: TrainTestSplit) -> SearchResult | None:
     """Return the result of the run's search, if it is recorded and its files are still there, or no longer needed."""
     row = day.stores.warehouse.run(samples.run.run_id)
     if row is None or row["twin"] is None or not _has_candidates(day, row):
@@ -70,7 +70,7 @@ def evaluation_of(run: Run, row: dict[str, Any]) -> Evaluation:
         n_test=row["n_test"],
         champion_version=row["champion_version"],
         comparison=Comparison(**row["comparison"]) if row["comparison"] else None,
-        uncompared=row["uncompared"] if row["uncompared"] in get_args(Uncompared) else None,
+        uncompared=row["uncompared"] if row["uncompared"] in get_args(NoComparisonReason) else None,
         warnings=tuple(row["warnings"]),
         seconds=row["durations"],
     )

@@ -22,8 +22,8 @@ from diurnal.pipeline.context import Day, Window
 from diurnal.runtime import project_files
 from diurnal.runtime.environment import environment
 from diurnal.storage.models import Models, dump_and_read_back, library_versions, with_own_names
-from diurnal.types import DataInterval, Package, Run, Samples
-from diurnal.types.results import finite
+from diurnal.types import DataInterval, Package, Run, TrainTestSplit
+from diurnal.types.results import finite_or_none
 
 if TYPE_CHECKING:
     from diurnal.storage.stores import Stores
@@ -134,7 +134,7 @@ def _make_again(day: Day, row: Mapping[str, Any]) -> dict[str, Any]:
     """Carry out the steps from `split` to `refit`, and give what they come to, by the names of the row."""
     run, window = _run(day, row), _window(row["packages"], day.interval.timezone)
     schema = day.schema_of(run)
-    samples = Samples(run, window, *window_split.cut(day, window, schema))
+    samples = TrainTestSplit(run, window, *window_split.cut(day, window, schema))
     backend, made, data = tuning_shards.to_tune(day, samples)
     tuned = backend.tune(made, data, progress=day.progress)
     _, twin = dump_and_read_back(tuned.twin, day.experiment.trusted_types, code=day.code, scratch=day.scratch)
@@ -147,7 +147,7 @@ def _make_again(day: Day, row: Mapping[str, Any]) -> dict[str, Any]:
     _, digest = day.stores.models.save(
         day.experiment.name, day.interval, fitted, signature, trusted=trusted, code=day.code
     )
-    test_scores = {name: finite(score) for name, score in scores.items()}
+    test_scores = {name: finite_or_none(score) for name, score in scores.items()}
     return {
         "digest": digest,
         "best_params": tuned.best_params,
@@ -162,7 +162,7 @@ def _make_again(day: Day, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _window(packages: list[dict[str, Any]], timezone: str) -> Window:
     return tuple(
-        (_interval(one).on_clocks_of(timezone), Package(one["path"], one["digest"], one["n_rows"])) for one in packages
+        (_interval(one).in_timezone(timezone), Package(one["path"], one["digest"], one["n_rows"])) for one in packages
     )
 
 

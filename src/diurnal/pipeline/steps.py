@@ -25,10 +25,10 @@ from diurnal.types import (
     ModelVersion,
     Package,
     Run,
-    Samples,
     SearchResult,
+    TrainTestSplit,
 )
-from diurnal.types.results import finite
+from diurnal.types.results import finite_or_none
 
 if TYPE_CHECKING:
     from diurnal.pipeline.context import Day, Window
@@ -72,7 +72,7 @@ def save_batch(day: Day, batch: Batch) -> int:
 
 
 @with_code_of_run
-def split(day: Day, batch: Batch) -> Samples:
+def split(day: Day, batch: Batch) -> TrainTestSplit:
     """Give train and test samples: each batch of the window cut in two and kept, or the newest one for testing."""
     from diurnal.pipeline import window_split
 
@@ -80,7 +80,7 @@ def split(day: Day, batch: Batch) -> Samples:
     train, test = window_split.cut(day, batch.window, day.schema_of(batch.run))
     if not train:
         raise tuning_shards.no_samples(day, "train")
-    return Samples(
+    return TrainTestSplit(
         run=batch.run,
         window=batch.window,
         train=train,
@@ -92,7 +92,7 @@ def split(day: Day, batch: Batch) -> Samples:
 
 
 @with_code_of_run
-def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResult:
+def tune(day: Day, samples: TrainTestSplit, parts: tuple[Part, ...] = ()) -> SearchResult:
     """Search over the candidates by cross-validation on train samples; the best one, fitted on them, is the twin.
 
     With `parts`, the scores of all shards, only what remains is done: the ranking and the fit of the best one.
@@ -146,7 +146,7 @@ def tune(day: Day, samples: Samples, parts: tuple[Part, ...] = ()) -> SearchResu
 
 
 @with_code_of_run
-def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
+def evaluate(day: Day, samples: TrainTestSplit, search: SearchResult) -> Evaluation:
     """Score the twin on test samples, and compare it with the champion on those of the new batch."""
     from diurnal.backends import backend_of
     from diurnal.pipeline import champion_comparison
@@ -160,7 +160,7 @@ def evaluate(day: Day, samples: Samples, search: SearchResult) -> Evaluation:
     if not data.n_rows:
         raise tuning_shards.no_samples(day, "test")
     twin = day.twin(search)
-    scores = {name: finite(score) for name, score in backend.scores(made, twin, data).items()}
+    scores = {name: finite_or_none(score) for name, score in backend.scores(made, twin, data).items()}
     version, comparison, uncompared, lacking = champion_comparison.against_champion(day, samples, twin, schema)
     main = scores[backend.score_name(made)]
     if main is None:
@@ -220,7 +220,7 @@ def record(day: Day, search: SearchResult, evaluation: Evaluation) -> Run:
 
 
 @with_code_of_run
-def refit(day: Day, samples: Samples, search: SearchResult) -> ModelFile:
+def refit(day: Day, samples: TrainTestSplit, search: SearchResult) -> ModelFile:
     """Fit the winner on all rows of the window, and save it; nobody sees it before it is published."""
     from diurnal.backends import backend_of
     from diurnal.runtime.environment import environment

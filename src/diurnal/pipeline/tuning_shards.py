@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import NotEnoughDataError
 from diurnal.pipeline.code_guard import with_code_of_run
-from diurnal.types import Package, Samples
+from diurnal.types import Package, TrainTestSplit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,14 +41,14 @@ class Part:
 
 
 @with_code_of_run
-def cut(day: Day, samples: Samples) -> list[dict[str, int]]:
+def cut(day: Day, samples: TrainTestSplit) -> list[dict[str, int]]:
     """Cut the search into as many shards as the experiment declares; those that share a prefix stay together."""
     backend, search, data = to_tune(day, samples)
     return backend.cut(search, data, day.experiment.n_tuning_shards)
 
 
 @with_code_of_run
-def score(day: Day, samples: Samples, shard: dict[str, int]) -> Part:
+def score(day: Day, samples: TrainTestSplit, shard: dict[str, int]) -> Part:
     """Make the fits of one shard, and keep their scores."""
     backend, search, data = to_tune(day, samples)
     table, warnings = backend.score_shard(search, data, shard)
@@ -63,7 +63,7 @@ def read(day: Day, parts: Sequence[Part]) -> list[dict[str, np.ndarray]]:
     return [{name: np.array(table[name].to_pylist()) for name in table.column_names} for table in tables]
 
 
-def to_tune(day: Day, samples: Samples) -> tuple[Backend, Any, Data]:
+def to_tune(day: Day, samples: TrainTestSplit) -> tuple[Backend, Any, Data]:
     """Give the search, what carries it out, and the train samples that it learns from.
 
     Raises

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from diurnal.types.results import Evaluation as Evaluation
     from diurnal.types.results import ModelFile as ModelFile
     from diurnal.types.results import ModelVersion as ModelVersion
+    from diurnal.types.results import NoComparisonReason as NoComparisonReason
     from diurnal.types.results import Package as Package
     from diurnal.types.results import Run as Run
-    from diurnal.types.results import Samples as Samples
     from diurnal.types.results import SearchResult as SearchResult
-    from diurnal.types.results import Uncompared as Uncompared
+    from diurnal.types.results import TrainTestSplit as TrainTestSplit
 
 _RESULTS = (
     "Batch",
@@ -34,9 +34,9 @@ _RESULTS = (
     "ModelVersion",
     "Package",
     "Run",
-    "Samples",
+    "TrainTestSplit",
     "SearchResult",
-    "Uncompared",
+    "NoComparisonReason",
 )
 _LAZY = {"DataInterval": "interval", "Limits": "limits", **dict.fromkeys(_RESULTS, "results")}
 

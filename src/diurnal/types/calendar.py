@@ -44,7 +44,7 @@ class Calendar:
     Examples
     --------
     >>> days = Calendar("@daily", timezone="America/New_York")
-    >>> sunday = days.on("2026-03-08")
+    >>> sunday = days.interval_on("2026-03-08")
     >>> print(sunday, sunday.start, sunday.end - sunday.start)
     2026-03-08 2026-03-08 05:00:00+00:00 23:00:00
     """
@@ -53,18 +53,18 @@ class Calendar:
     anchor: datetime | None = None
     timezone: str = "UTC"
 
-    def containing(self, moment: datetime) -> DataInterval:
+    def interval_containing(self, moment: datetime) -> DataInterval:
         """Give the data interval that a moment lies in, which must be timezone-aware.
 
         Examples
         --------
         >>> from datetime import datetime, timezone
-        >>> print(Calendar("@weekly").containing(datetime(2026, 11, 25, 9, tzinfo=timezone.utc)))
+        >>> print(Calendar("@weekly").interval_containing(datetime(2026, 11, 25, 9, tzinfo=timezone.utc)))
         2026-11-22/2026-11-29
         """
-        return self._beginning(ticks.at_or_before(self.schedule, _aware(moment), self.anchor, self.timezone))
+        return self._beginning(ticks.last_tick(self.schedule, _aware(moment), self.anchor, self.timezone))
 
-    def on(self, text: str) -> DataInterval:
+    def interval_on(self, text: str) -> DataInterval:
         """Give the data interval that a user means by a date or an instant.
 
         Parameters
@@ -80,43 +80,43 @@ class Calendar:
 
         Examples
         --------
-        >>> print(Calendar("0 6 * * *").on("2026-11-23"))
+        >>> print(Calendar("0 6 * * *").interval_on("2026-11-23"))
         2026-11-23T06:00:00Z/2026-11-24T06:00:00Z
         """
         begin, end = self._span(text)
-        first = self.containing(begin)
-        later = self.following(first) if first.start < begin < end else None
+        first = self.interval_containing(begin)
+        later = self.next_interval(first) if first.start < begin < end else None
         return later if later and later.start < end else first
 
-    def following(self, interval: DataInterval) -> DataInterval:
+    def next_interval(self, interval: DataInterval) -> DataInterval:
         """Give the first data interval that starts at or after the end of another one.
 
         Examples
         --------
         >>> months = Calendar("@monthly")
-        >>> print(months.following(months.on("2026-12-01")))
+        >>> print(months.next_interval(months.interval_on("2026-12-01")))
         2027-01-01/2027-02-01
         """
-        return self.since(interval.end)  # which is its own, unless it was cut by another schedule
+        return self.first_interval_from(interval.end)  # which is its own, unless it was cut by another schedule
 
-    def since(self, moment: datetime) -> DataInterval:
+    def first_interval_from(self, moment: datetime) -> DataInterval:
         """Give the first data interval that starts at or after a moment, as Airflow does after a start date.
 
         Examples
         --------
-        >>> print(Calendar("0 6 * * *").since(datetime(2026, 1, 1, tzinfo=UTC)))
+        >>> print(Calendar("0 6 * * *").first_interval_from(datetime(2026, 1, 1, tzinfo=UTC)))
         2026-01-01T06:00:00Z/2026-01-02T06:00:00Z
         """
-        start = ticks.at_or_before(self.schedule, _aware(moment), self.anchor, self.timezone)
-        return self._beginning(start if start >= moment else ticks.after(self.schedule, start, self.timezone))
+        start = ticks.last_tick(self.schedule, _aware(moment), self.anchor, self.timezone)
+        return self._beginning(start if start >= moment else ticks.next_tick(self.schedule, start, self.timezone))
 
-    def between(self, first: str, last: str) -> list[DataInterval]:
+    def intervals_between(self, first: str, last: str) -> list[DataInterval]:
         """Give the data intervals of a backfill, oldest first; both ends are included.
 
         Parameters
         ----------
         first, last : str
-            As for :meth:`on`: from the interval that `first` means to the last that starts on or before `last`.
+            As for :meth:`interval_on`: from the interval of `first` to the last that starts on or before `last`.
 
         Raises
         ------
@@ -125,57 +125,59 @@ class Calendar:
 
         Examples
         --------
-        >>> [str(interval) for interval in Calendar("@daily").between("2026-12-31", "2027-01-01")]
+        >>> [str(interval) for interval in Calendar("@daily").intervals_between("2026-12-31", "2027-01-01")]
         ['2026-12-31', '2027-01-01']
         """
         (begin, _), (newest, end) = self._span(first), self._span(last)
         before = max(end, newest + timedelta(microseconds=1))
         if before <= begin:
             raise UsageError(f"the last date, {last}, comes before the first, {first}", hint="swap them")
-        oldest = self.on(first)
+        oldest = self.interval_on(first)
         rest = takewhile(lambda interval: interval.start < before, self._from(oldest))
         return list(rest) or [oldest]
 
-    def last_complete(self, now: datetime) -> DataInterval:
+    def last_complete_interval(self, now: datetime) -> DataInterval:
         """Give the newest data interval that has ended by now.
 
         Examples
         --------
         >>> from datetime import datetime, timezone
-        >>> print(Calendar("@daily").last_complete(datetime(2026, 11, 24, tzinfo=timezone.utc)))
+        >>> print(Calendar("@daily").last_complete_interval(datetime(2026, 11, 24, tzinfo=timezone.utc)))
         2026-11-23
         """
-        end = ticks.at_or_before(self.schedule, _aware(now), self.anchor, self.timezone)
-        return self.containing(end - timedelta(microseconds=1))
+        end = ticks.last_tick(self.schedule, _aware(now), self.anchor, self.timezone)
+        return self.interval_containing(end - timedelta(microseconds=1))
 
-    def back(self, interval: DataInterval, duration: timedelta) -> datetime:
+    def window_start(self, interval: DataInterval, duration: timedelta) -> datetime:
         """Give the instant a duration before the end of an interval: whole days are days of the calendar.
 
         Examples
         --------
         >>> days = Calendar("@daily", timezone="America/New_York")
-        >>> print(days.back(days.on("2026-03-09"), timedelta(days=2)))  # one of them has 23 hours
+        >>> print(days.window_start(days.interval_on("2026-03-09"), timedelta(days=2)))  # one of them has 23 hours
         2026-03-08 05:00:00+00:00
         """
         if duration % timedelta(days=1):
             return interval.end - duration
-        return timezones.instant(timezones.local(interval.end, self.timezone) - duration, self.timezone)
+        return timezones.local_to_instant(
+            timezones.instant_to_local(interval.end, self.timezone) - duration, self.timezone
+        )
 
     def _beginning(self, start: datetime) -> DataInterval:
-        return DataInterval(start, ticks.after(self.schedule, start, self.timezone), self.timezone)
+        return DataInterval(start, ticks.next_tick(self.schedule, start, self.timezone), self.timezone)
 
     def _from(self, interval: DataInterval) -> Iterator[DataInterval]:
         """Give this interval and all that follow."""
         while True:
             yield interval
-            interval = self.following(interval)
+            interval = self.next_interval(interval)
 
     def _span(self, text: str) -> tuple[datetime, datetime]:
         """Give the ends of a date's day; of an instant, itself twice."""
-        begin, is_date = read_moment(text, self.timezone)
+        begin, is_date = parse_date_or_instant(text, self.timezone)
         if not is_date:
             return begin, begin
-        return begin, timezones.midnight(date.fromisoformat(text) + timedelta(days=1), self.timezone)
+        return begin, timezones.midnight_of(date.fromisoformat(text) + timedelta(days=1), self.timezone)
 
 
 def _aware(moment: datetime) -> datetime:
@@ -186,7 +188,7 @@ def _aware(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def read_moment(text: str, timezone: str = "UTC") -> tuple[datetime, bool]:
+def parse_date_or_instant(text: str, timezone: str = "UTC") -> tuple[datetime, bool]:
     """Read a date (as its midnight in a timezone) or an instant; say whether it was a date.
 
     Raises
@@ -197,7 +199,7 @@ def read_moment(text: str, timezone: str = "UTC") -> tuple[datetime, bool]:
     problem = "is neither a date nor an instant"
     try:
         is_date = _DATE.fullmatch(text) is not None
-        moment = timezones.midnight(date.fromisoformat(text), timezone) if is_date else datetime.fromisoformat(text)
+        moment = timezones.midnight_of(date.fromisoformat(text), timezone) if is_date else datetime.fromisoformat(text)
         if moment.tzinfo is None:
             problem = "has no timezone"
         elif moment.year not in _YEARS:

@@ -63,13 +63,13 @@ class DataInterval:
         Examples
         --------
         >>> from diurnal.types.calendar import Calendar
-        >>> day = Calendar("@daily", timezone="Europe/Berlin").on("2026-03-29").local
+        >>> day = Calendar("@daily", timezone="Europe/Berlin").interval_on("2026-03-29").local
         >>> print(f"{day.start:%Y-%m-%d %H:%M %Z}, {day.end:%Y-%m-%d %H:%M %Z}")
         2026-03-29 00:00 CET, 2026-03-30 00:00 CEST
         """
         return self if self.timezone == "UTC" else _Local(self.start, self.end, self.timezone)
 
-    def on_clocks_of(self, timezone: str) -> DataInterval:
+    def in_timezone(self, timezone: str) -> DataInterval:
         """Give the same interval in another timezone."""
         return replace(self, timezone=timezone)
 
@@ -80,22 +80,22 @@ class DataInterval:
         Examples
         --------
         >>> from diurnal.types.calendar import Calendar
-        >>> Calendar("@daily", timezone="America/New_York").on("2026-03-08").key
+        >>> Calendar("@daily", timezone="America/New_York").interval_on("2026-03-08").key
         '20260308T000000-0500'
         """
-        shown = self.start.astimezone(timezones.zone(self.timezone)).strftime("%Y%m%dT%H%M%S%z")
+        shown = self.start.astimezone(timezones.get_timezone(self.timezone)).strftime("%Y%m%dT%H%M%S%z")
         return shown.replace("+0000", "Z")
 
     def __str__(self) -> str:
-        begin, end = (timezones.local(moment, self.timezone).date() for moment in (self.start, self.end))
-        whole_days = self.start == timezones.midnight(begin, self.timezone) and self.end == timezones.midnight(
+        begin, end = (timezones.instant_to_local(moment, self.timezone).date() for moment in (self.start, self.end))
+        whole_days = self.start == timezones.midnight_of(begin, self.timezone) and self.end == timezones.midnight_of(
             end, self.timezone
         )
         if whole_days and end - begin == timedelta(days=1):
             return begin.isoformat()
         if whole_days:
             return f"{begin}/{end}"
-        return "/".join(named(moment, self.timezone) for moment in (self.start, self.end))
+        return "/".join(format_instant(moment, self.timezone) for moment in (self.start, self.end))
 
 
 class _Local(DataInterval):
@@ -103,16 +103,18 @@ class _Local(DataInterval):
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):
-            object.__setattr__(self, name, getattr(self, name).astimezone(timezones.zone(self.timezone)))
+            object.__setattr__(self, name, getattr(self, name).astimezone(timezones.get_timezone(self.timezone)))
 
 
-def named(moment: datetime, timezone: str) -> str:
+def format_instant(moment: datetime, timezone: str) -> str:
     """Name an instant, to the second, as the clocks of a timezone show it.
 
     Examples
     --------
-    >>> named(datetime(2026, 3, 8, 11, tzinfo=UTC), "America/New_York"), named(datetime(2026, 3, 8, tzinfo=UTC), "UTC")
-    ('2026-03-08T07:00:00-04:00', '2026-03-08T00:00:00Z')
+    >>> format_instant(datetime(2026, 3, 8, 11, tzinfo=UTC), "America/New_York")
+    '2026-03-08T07:00:00-04:00'
+    >>> format_instant(datetime(2026, 3, 8, tzinfo=UTC), "UTC")
+    '2026-03-08T00:00:00Z'
     """
-    shown = moment.astimezone(timezones.zone(timezone)).isoformat(timespec="seconds")
+    shown = moment.astimezone(timezones.get_timezone(timezone)).isoformat(timespec="seconds")
     return shown.replace("+00:00", "Z")

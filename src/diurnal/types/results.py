@@ -10,18 +10,18 @@ from typing import Any, Literal
 from diurnal.types.interval import DataInterval
 
 
-def finite(score: float) -> float | None:
+def finite_or_none(score: float) -> float | None:
     """Give a score, or None where it is undefined: neither JSON nor a comparison has a place for NaN.
 
     Examples
     --------
-    >>> finite(0.5), finite(float("nan"))
+    >>> finite_or_none(0.5), finite_or_none(float("nan"))
     (0.5, None)
     """
     return float(score) if math.isfinite(score) else None
 
 
-Uncompared = Literal["nothing-new", "unusable", "other-contract", "no-evidence"]
+NoComparisonReason = Literal["nothing-new", "unusable", "other-contract", "no-evidence"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Samples:
+class TrainTestSplit:
     """What `split` gives: the window cut into train and test, oldest first; the last of each is the new batch's.
 
     Attributes
@@ -269,7 +269,7 @@ class Evaluation:
     n_test: int
     champion_version: int | None = None
     comparison: Comparison | None = None
-    uncompared: Uncompared | None = None
+    uncompared: NoComparisonReason | None = None
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 

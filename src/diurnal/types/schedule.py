@@ -56,11 +56,11 @@ def check_schedule(schedule: Schedule) -> None:
         return
     if not isinstance(schedule, str):
         raise ExperimentError(f"schedule={schedule!r} is a {type(schedule).__name__}", hint=_ADVICE)
-    expression(schedule)
+    cron_expression(schedule)
 
 
 @lru_cache(maxsize=256)
-def expression(schedule: str) -> str:
+def cron_expression(schedule: str) -> str:
     """Give the five fields of a preset or an expression, checked."""
     if schedule.startswith("@"):
         if schedule not in PRESETS:

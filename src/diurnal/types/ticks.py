@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from diurnal.errors import ExperimentError
 from diurnal.types import timezones
-from diurnal.types.schedule import PRESETS, Schedule, expression
+from diurnal.types.schedule import PRESETS, Schedule, cron_expression
 
 if TYPE_CHECKING:
     from croniter import croniter
@@ -24,7 +24,7 @@ _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=
 _ADVICE = 'declare timezone="UTC", or a schedule of every hour of every day, or of one tick an hour'
 
 
-def at_or_before(schedule: Schedule, moment: datetime, anchor: datetime | None, timezone: str) -> datetime:
+def last_tick(schedule: Schedule, moment: datetime, anchor: datetime | None, timezone: str) -> datetime:
     """Give the last tick that is not after a moment, in UTC."""
     if isinstance(schedule, timedelta):
         origin = anchor or _EPOCH
@@ -34,7 +34,7 @@ def at_or_before(schedule: Schedule, moment: datetime, anchor: datetime | None, 
     return _look(_cron(schedule), minute, timezone, "get_prev")
 
 
-def after(schedule: Schedule, tick: datetime, timezone: str) -> datetime:
+def next_tick(schedule: Schedule, tick: datetime, timezone: str) -> datetime:
     """Give the tick that comes after another one, in UTC."""
     if isinstance(schedule, timedelta):
         return tick + schedule
@@ -43,21 +43,21 @@ def after(schedule: Schedule, tick: datetime, timezone: str) -> datetime:
 
 def _cron(schedule: str | None) -> str:
     """Give the five fields of a schedule; without one, a data interval is a calendar day."""
-    return expression(schedule or PRESETS["@daily"])
+    return cron_expression(schedule or PRESETS["@daily"])
 
 
 def _look(cron: str, moment: datetime, timezone: str, direction: Literal["get_prev", "get_next"]) -> datetime:
     """Give the tick of an expression that is strictly before or after a moment."""
     if timezone == "UTC":
-        return next(_local_ticks(cron, timezones.local(moment, timezone), direction)).replace(tzinfo=UTC)
+        return next(_local_ticks(cron, timezones.instant_to_local(moment, timezone), direction)).replace(tzinfo=UTC)
     if _is_hourly(cron):
-        shown = timezones.local(moment, timezone)
+        shown = timezones.instant_to_local(moment, timezone)
         return moment + (next(_local_ticks(cron, shown, direction)) - shown)
     forward = direction == "get_next"
-    offsets = [timezones.offset(moment + days * _DAY, timezone) for days in (-1, 0, 1)]
+    offsets = [timezones.utc_offset(moment + days * _DAY, timezone) for days in (-1, 0, 1)]
     # begin early enough: what clocks showed before a change may be an instant after it
     begin = moment.replace(tzinfo=None) + (min(offsets) if forward else max(offsets))
-    ticks = (timezones.instant(tick, timezone) for tick in _local_ticks(cron, begin, direction))
+    ticks = (timezones.local_to_instant(tick, timezone) for tick in _local_ticks(cron, begin, direction))
     return next(tick for tick in ticks if (tick > moment if forward else tick < moment))
 
 
@@ -85,7 +85,7 @@ def _is_hourly(cron: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def refuse_unstable(schedule: Schedule, timezone: str) -> None:
+def check_clock_changes(schedule: Schedule, timezone: str) -> None:
     """Refuse a schedule whose data intervals Airflow's timetable would lose or repeat where clocks change.
 
     Raises
@@ -97,9 +97,9 @@ def refuse_unstable(schedule: Schedule, timezone: str) -> None:
         return
     cron = _cron(schedule)
     is_lost = _is_lost_hourly if _is_hourly(cron) else _is_lost
-    lost = [change for change in timezones.changes(timezone) if is_lost(cron, change)]
+    lost = [change for change in timezones.offset_changes(timezone) if is_lost(cron, change)]
     if lost:
-        day = timezones.local(lost[-1].instant, timezone).date()
+        day = timezones.instant_to_local(lost[-1].instant, timezone).date()
         raise ExperimentError(
             f"schedule={schedule!r} and timezone={timezone!r} do not go together: where clocks change (on {day}, say), "
             "Airflow's timetable loses or repeats a data interval",
@@ -107,7 +107,7 @@ def refuse_unstable(schedule: Schedule, timezone: str) -> None:
         )
 
 
-def _is_lost_hourly(cron: str, change: timezones.Change) -> bool:
+def _is_lost_hourly(cron: str, change: timezones.OffsetChange) -> bool:
     """Tell whether a change moves the minutes of an hourly schedule, or lies in a pause of it."""
     minutes = _fields(cron)[0]
     moved = (change.after - change.before) // _MINUTE % 60
@@ -118,7 +118,7 @@ def _is_lost_hourly(cron: str, change: timezones.Change) -> bool:
     return next(_local_ticks(cron, shown, "get_next")) - before > _HOUR
 
 
-def _is_lost(cron: str, change: timezones.Change) -> bool:
+def _is_lost(cron: str, change: timezones.OffsetChange) -> bool:
     """Tell whether clocks skip a tick, and another one comes before the skipped one is made up for."""
     gap = change.after - change.before
     shown = (change.instant + change.before).replace(tzinfo=None)

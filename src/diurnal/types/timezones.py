@@ -17,7 +17,7 @@ _WEEK = timedelta(weeks=1)
 _YEARS = (2024, 2038)  # after these, the rules of the tz database repeat
 
 
-class Change(NamedTuple):
+class OffsetChange(NamedTuple):
     """A change of a timezone's offset from UTC: the instant, and the offsets before and after."""
 
     instant: datetime
@@ -26,12 +26,12 @@ class Change(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def zone(timezone: str) -> tzinfo:
+def get_timezone(timezone: str) -> tzinfo:
     """Give a timezone by its name in the tz database."""
     return UTC if timezone == "UTC" else ZoneInfo(timezone)
 
 
-def instant(local: datetime, timezone: str) -> datetime:
+def local_to_instant(local: datetime, timezone: str) -> datetime:
     """Give the instant that a time on the clocks of a timezone means.
 
     Parameters
@@ -48,68 +48,68 @@ def instant(local: datetime, timezone: str) -> datetime:
 
     Examples
     --------
-    >>> print(instant(datetime(2026, 11, 1, 1, 30), "America/New_York"))  # shown twice
+    >>> print(local_to_instant(datetime(2026, 11, 1, 1, 30), "America/New_York"))  # shown twice
     2026-11-01 06:30:00+00:00
-    >>> print(instant(datetime(2026, 3, 8, 2, 30), "America/New_York"))  # skipped: 03:30 on the clocks
+    >>> print(local_to_instant(datetime(2026, 3, 8, 2, 30), "America/New_York"))  # skipped: 03:30 on the clocks
     2026-03-08 07:30:00+00:00
     """
     if timezone == "UTC":
         return local.replace(tzinfo=UTC)
     # by PEP 495, the first reading of a skipped time has the offset before the change, and is the later instant
-    return max(local.replace(tzinfo=zone(timezone), fold=fold).astimezone(UTC) for fold in (0, 1))
+    return max(local.replace(tzinfo=get_timezone(timezone), fold=fold).astimezone(UTC) for fold in (0, 1))
 
 
-def midnight(day: date, timezone: str) -> datetime:
+def midnight_of(day: date, timezone: str) -> datetime:
     """Give the instant at which a day begins.
 
     Examples
     --------
-    >>> print(midnight(date(2026, 3, 29), "Europe/Berlin"))
+    >>> print(midnight_of(date(2026, 3, 29), "Europe/Berlin"))
     2026-03-28 23:00:00+00:00
     """
-    return instant(datetime.combine(day, time()), timezone)
+    return local_to_instant(datetime.combine(day, time()), timezone)
 
 
-def local(moment: datetime, timezone: str) -> datetime:
+def instant_to_local(moment: datetime, timezone: str) -> datetime:
     """Give what the clocks of a timezone show at an instant, without timezone."""
-    return moment.astimezone(zone(timezone)).replace(tzinfo=None, fold=0)
+    return moment.astimezone(get_timezone(timezone)).replace(tzinfo=None, fold=0)
 
 
-def offset(moment: datetime, timezone: str) -> timedelta:
+def utc_offset(moment: datetime, timezone: str) -> timedelta:
     """Give the offset from UTC at an instant.
 
     Examples
     --------
-    >>> offset(datetime(2026, 7, 1, tzinfo=UTC), "Europe/Berlin") / timedelta(hours=1)
+    >>> utc_offset(datetime(2026, 7, 1, tzinfo=UTC), "Europe/Berlin") / timedelta(hours=1)
     2.0
     """
-    return moment.astimezone(zone(timezone)).utcoffset() or timedelta()
+    return moment.astimezone(get_timezone(timezone)).utcoffset() or timedelta()
 
 
 @lru_cache(maxsize=64)
-def changes(timezone: str) -> tuple[Change, ...]:
+def offset_changes(timezone: str) -> tuple[OffsetChange, ...]:
     """Give the changes of a timezone's offset from 2024 to 2037.
 
     Examples
     --------
-    >>> [str(change.instant) for change in changes("Europe/Berlin")[:2]]
+    >>> [str(change.instant) for change in offset_changes("Europe/Berlin")[:2]]
     ['2024-03-31 01:00:00+00:00', '2024-10-27 01:00:00+00:00']
-    >>> changes("Asia/Kolkata")
+    >>> offset_changes("Asia/Kolkata")
     ()
     """
     begin, end = (datetime(year, 1, 1, tzinfo=UTC) for year in _YEARS)
     weeks = [begin + i * _WEEK for i in range((end - begin) // _WEEK)]
-    changed = [week for week in weeks if offset(week, timezone) != offset(week + _WEEK, timezone)]
+    changed = [week for week in weeks if utc_offset(week, timezone) != utc_offset(week + _WEEK, timezone)]
     return tuple(_within(week, week + _WEEK, timezone) for week in changed)
 
 
-def _within(begin: datetime, end: datetime, timezone: str) -> Change:
+def _within(begin: datetime, end: datetime, timezone: str) -> OffsetChange:
     """Find the one change between two instants."""
-    before, after = offset(begin, timezone), offset(end, timezone)
+    before, after = utc_offset(begin, timezone), utc_offset(end, timezone)
     while end - begin > timedelta(seconds=1):
         middle = begin + (end - begin) // 2
-        if offset(middle, timezone) == before:
+        if utc_offset(middle, timezone) == before:
             begin = middle
         else:
             end = middle
-    return Change(end.replace(microsecond=0), before, after)
+    return OffsetChange(end.replace(microsecond=0), before, after)
