@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from diurnal.data.row_hash import identities
 from diurnal.runtime.postgres import EmbeddedServer
-from diurnal.storage.lake import Lake
+from diurnal.storage.lake import Lake, PackageKey
 from diurnal.storage.warehouse import Warehouse
 from diurnal.types import DataInterval, Run
 
@@ -85,8 +85,8 @@ def main() -> None:
         root.chmod(0o755)  # the server, which may run as another user, reads the CSV file itself
         lake = Lake(str(root / "lake"))
         started = time.perf_counter()
-        package, _ = lake.write(
-            "bench", "batches", DAY, batches(n_rows), next(batches(1)).schema,
+        package, _ = lake.write_package(
+            PackageKey("bench", "batches", DAY.key), batches(n_rows), next(batches(1)).schema,
             lambda rows: identities(rows, COLUMNS, "bench"), n_bytes=n_rows * 31 * 8,
         )  # fmt: skip
         packed = time.perf_counter() - started

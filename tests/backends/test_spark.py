@@ -162,7 +162,7 @@ def test_packages_and_roles_are_those_of_one_machine(opened, tmp_path, warehouse
         bring_parquet(project, "2026-11-01", rows)
         for cells in (2**24, 1000):
             stores = opened(project)
-            stores.lake.cells_a_part = cells
+            stores.lake.cells_per_part = cells
             batch, samples = fetched(project, stores, "2026-11-01")
             found[name, cells] = (batch.package, samples.train, samples.test, batch.warnings)
     for cells in (2**24, 1000):

@@ -17,7 +17,7 @@ from diurnal.data.row_hash import Numbered, Roles, identities, numbered, role, s
 from diurnal.errors import ExperimentError
 from diurnal.pipeline import flow
 from diurnal.pipeline.context import Day
-from diurnal.storage.lake import Lake
+from diurnal.storage.lake import Lake, PackageKey
 from diurnal.types import Limits
 from projects import Project, day
 
@@ -253,13 +253,18 @@ def test_parts_are_cut_as_one_file_is(tmp_path, test_size):
     roles = Roles(lambda: Numbered(hash_of_few), test_size, "y", in_order=False)
     sides = []
     for cells in (1_000, 10**9):
-        lake = Lake(str(tmp_path / str(cells)), cells_a_part=cells)
-        package, _ = lake.write(
-            "x", "batches", DAY, rows.to_batches(max_chunksize=300), rows.schema, hash_of_few, keep=True, n_rows=4_000
+        lake = Lake(str(tmp_path / str(cells)), cells_per_part=cells)
+        package, _ = lake.write_package(
+            PackageKey("x", "batches", DAY.key),
+            rows.to_batches(max_chunksize=300),
+            rows.schema,
+            hash_of_few,
+            keep_duplicates=True,
+            n_rows=4_000,
         )
         assert package.n_rows == 4_000
-        cut = lake.cut("x", DAY, package, roles)
-        assert lake.cut("x", DAY, package, roles) == cut
+        cut = lake.split_package(package, roles)
+        assert lake.split_package(package, roles) == cut
         assert sum(side.n_rows for side in cut) == 4_000
         assert cut[1].n_rows / 4_000 == pytest.approx(test_size, abs=0.03)
         sides.append([lake.read(side) for side in cut])

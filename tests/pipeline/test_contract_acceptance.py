@@ -499,7 +499,7 @@ def test_an_hourly_batch_is_named_by_its_instant(project, stores):
 @pytest.mark.parametrize("cells", [None, 400])
 def test_small_packages_and_those_of_parts_are_read_through_alike(project, stores, cells, monkeypatch):
     if cells:
-        monkeypatch.setattr(stores.lake, "cells_a_part", cells)
+        monkeypatch.setattr(stores.lake, "cells_per_part", cells)
     clinic(project, "target='ill', drop='patient', window='all', duplicates='drop'")
     begun(project, stores)
     project.bring(SECOND, CHANGES["wider-kind"](whole(patients(SECOND))).rename(columns={"pressure": "mm"}))

@@ -380,7 +380,7 @@ def test_package_that_was_swapped_is_refused(project, stores):
     pq.write_table(table.set_column(table.column_names.index("ill"), "ill", flipped), path)
     project.bring("2026-11-02")
     fresh = replace(stores, lake=Lake(stores.lake.root))  # as another process sees it
-    with pytest.raises(CorruptPackageError, match="not what its name says"):
+    with pytest.raises(CorruptPackageError, match="does not match its digest"):
         project.run("2026-11-02", fresh)
 
 

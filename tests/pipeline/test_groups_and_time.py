@@ -181,7 +181,7 @@ def test_groups_are_cut_the_same_in_a_package_of_parts(project, stores):
     bring(project, "2026-11-01")
     samples = steps.split(this := day_of(project, "2026-11-01", stores), steps.fetch(this))
     whole = [frame_of(stores, packages) for packages in (samples.train, samples.test)]
-    stores.lake.cells_a_part = 300
+    stores.lake.cells_per_part = 300
     bring(project, "2026-11-02")
     project.bring("2026-11-02", visits("2026-11-01"))
     samples = steps.split(this := day_of(project, "2026-11-02", stores), steps.fetch(this))

@@ -62,9 +62,9 @@ def test_killed_run_that_is_run_again_leaves_one_result(project, point, side):
     "point", ["lake.part:before", "lake.part:after", "lake.manifest:before", "lake.manifest:after"]
 )
 def test_run_that_is_killed_among_parts_and_run_again_leaves_one_result(project, point):
-    killed = project.command("run", "clinic", "--date", "2026-11-01", fault=f"kill@{point}", cells_a_part=200)
+    killed = project.command("run", "clinic", "--date", "2026-11-01", fault=f"kill@{point}", cells_per_part=200)
     assert killed.returncode == -signal.SIGKILL, f"{point} was not reached: {killed.stderr}"
-    again = project.command("run", "clinic", "--date", "2026-11-01", cells_a_part=200)
+    again = project.command("run", "clinic", "--date", "2026-11-01", cells_per_part=200)
     assert again.returncode == 0, again.stderr
     assert counts(project) == ONE_RESULT
     stores = project.stores()
@@ -72,7 +72,9 @@ def test_run_that_is_killed_among_parts_and_run_again_leaves_one_result(project,
         assert {finding.state for finding in maintenance.verify(stores)} == {"good"}
         paths = {row["path"] for row in stores.warehouse.packages()}
         assert {path.rpartition(".")[2] for path in paths} == {"json"}
-        stray = stores.lake.put("clinic/parts/20261101T000000Z/part-00000-0123456789abcdef.parquet", b"of nobody")
+        stray = stores.lake.write_immutable(
+            "clinic/parts/20261101T000000Z/part-00000-0123456789abcdef.parquet", b"of nobody"
+        )
         removed = maintenance.gc(stores, older_than=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
         assert f"lake {stray}" in removed
         assert {finding.state for finding in maintenance.verify(stores)} == {"good"}, (
@@ -83,7 +85,7 @@ def test_run_that_is_killed_among_parts_and_run_again_leaves_one_result(project,
 
 
 def test_gc_keeps_all_parts_where_a_manifest_cannot_be_read(project):
-    done = project.command("run", "clinic", "--date", "2026-11-01", cells_a_part=200)
+    done = project.command("run", "clinic", "--date", "2026-11-01", cells_per_part=200)
     assert done.returncode == 0, done.stderr
     lake = project.folder / "data" / "clinic"
     parts = sorted(lake.glob("parts/*/*"))

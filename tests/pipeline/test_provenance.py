@@ -268,7 +268,7 @@ def test_kept_code_is_verified_and_stays(project, stores):
     assert ("code", "damaged") in {(finding.kind, finding.state) for finding in maintenance.verify(stores)}
     done = project.command("replay", "clinic", "1")
     assert done.returncode == 65
-    assert "is not what its name says" in done.stderr
+    assert "does not match its digest" in done.stderr
 
 
 def test_verify_repairs_rows_of_the_warehouse(project, stores):

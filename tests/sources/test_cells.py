@@ -184,7 +184,7 @@ def test_rows_without_a_target_are_kept_and_are_on_neither_side(stores, warehous
 
 
 def test_rows_without_a_target_are_on_neither_side_of_parts(stores):
-    stores.lake.cells_a_part = 100
+    stores.lake.cells_per_part = 100
     frame = frame_of(400)
     frame.loc[frame["x"] > 1, "y"] = None
     outcome = run(declared({"2026-11-01": frame}), "2026-11-01", stores)

@@ -18,6 +18,7 @@ from diurnal.pipeline import flow
 from diurnal.pipeline.context import Day
 from diurnal.pipeline.maintenance import verify
 from diurnal.pipeline.predict import predict
+from diurnal.storage.lake import PackageKey
 from diurnal.storage.warehouse.column_layout import OTHERS, Layout, sql_names
 from diurnal.types import Package, Run
 from projects import Project, day
@@ -115,7 +116,7 @@ LOAD = ("path", "digest", "trusted", "signature", "library_versions")
 
 def test_a_column_is_read_from_a_package_though_its_name_begins_that_of_another(stores):
     table = pa.table({"a": [1, 2], "a.b": [3, 4], "a.b.c": [5, 6]})
-    package = stores.lake.keep("x", "candidates", day("2026-11-01"), table)
+    package = stores.lake.write_table(PackageKey("x", "candidates", day("2026-11-01").key), table)
     assert stores.lake.read(package, ["a.b", "a"]).to_pydict() == {"a.b": [3, 4], "a": [1, 2]}
 
 

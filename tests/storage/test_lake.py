@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from diurnal.data.merge import merged, newest
 from diurnal.data.row_hash import Roles, identities
 from diurnal.errors import BatchRejectedError, CorruptPackageError, NotFoundError
 from diurnal.storage import lake as lake_module
-from diurnal.storage.lake import Lake, Spool, n_parts, part_of, parts_folder, write_part
+from diurnal.storage.lake import Lake, PackageKey, TempArrowFile, compute_n_parts, part_numbers, write_part
 from diurnal.types import DataInterval
 
 DAY = DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
+KEY = PackageKey("x", "batches", DAY.key)
 
 
 def table(n=1_000, seed=0):
@@ -34,9 +36,7 @@ def roles(test_size):
 
 
 def write(lake, rows, *, key=("key",), n_bytes=0, chunk=300):
-    return lake.write(
-        "x", "batches", DAY, rows.to_batches(max_chunksize=chunk), rows.schema, hasher, key=key, n_bytes=n_bytes
-    )
+    return lake.write_package(KEY, rows.to_batches(max_chunksize=chunk), rows.schema, hasher, key=key, n_bytes=n_bytes)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_write_on_disk_gives_the_same_file_as_in_memory(lake):
 
 
 def test_write_cuts_row_groups_of_one_size_whatever_the_pieces(lake, tmp_path):
-    n = lake_module.ROWS_A_GROUP + 1_000
+    n = lake_module.ROWS_PER_GROUP + 1_000
     rows = pa.table({"key": np.arange(n)})
     small, _ = write(lake, rows, chunk=10_000)
     large, _ = write(lake, rows, chunk=n)
@@ -95,16 +95,16 @@ def test_write_refuses_one_key_with_two_values(lake, tmp_path):
 
 def test_cut_gives_each_row_one_side(lake):
     package, _ = write(lake, table())
-    train, test = lake.cut("x", DAY, package, roles(0.3))
+    train, test = lake.split_package(package, roles(0.3))
     assert train.n_rows + test.n_rows == 1_000
     sides = [set(lake.read(side)["key"].to_pylist()) for side in (train, test)]
     assert not sides[0] & sides[1]
-    assert lake.cut("x", DAY, package, roles(0.3)) == (train, test)
+    assert lake.split_package(package, roles(0.3)) == (train, test)
 
 
 def test_cut_of_one_row_leaves_an_empty_side_that_can_be_read(lake):
     package, _ = write(lake, table(1))
-    train, test = lake.cut("x", DAY, package, roles(1e-9))
+    train, test = lake.split_package(package, roles(1e-9))
     assert (train.n_rows, test.n_rows) == (1, 0)
     assert lake.read(test).column_names == ["key", "x", "text"]
 
@@ -139,7 +139,7 @@ def test_read_refuses_a_truncated_and_a_missing_package(lake):
 
 def test_spool_gives_the_rows_again_and_again(tmp_path):
     rows = table()
-    spool = Spool(tmp_path, iter(rows.to_batches(max_chunksize=100)))
+    spool = TempArrowFile(tmp_path, iter(rows.to_batches(max_chunksize=100)))
     assert pa.Table.from_batches(iter(spool)).equals(rows)
     assert pa.Table.from_batches(iter(spool)).equals(rows)
 
@@ -147,7 +147,7 @@ def test_spool_gives_the_rows_again_and_again(tmp_path):
 def test_nothing_temporary_is_left(lake):
     write(lake, table())
     with pytest.raises(ZeroDivisionError):
-        lake.write("x", "batches", DAY, (1 / 0 for _ in "a"), table().schema, hasher)
+        lake.write_package(KEY, (1 / 0 for _ in "a"), table().schema, hasher)
     assert not list(lake.leftovers())
 
 
@@ -159,9 +159,9 @@ def test_a_lake_can_be_anywhere_that_fsspec_reaches():
 
 
 def parted(tmp_path, rows, name="data", **kwargs):
-    lake = Lake(str(tmp_path / name), cells_a_part=1_000)
-    package, _ = lake.write(
-        "x", "batches", DAY, rows.to_batches(max_chunksize=300), rows.schema, hasher, n_rows=rows.num_rows, **kwargs
+    lake = Lake(str(tmp_path / name), cells_per_part=1_000)
+    package, _ = lake.write_package(
+        KEY, rows.to_batches(max_chunksize=300), rows.schema, hasher, n_rows=rows.num_rows, **kwargs
     )
     return lake, package
 
@@ -170,7 +170,7 @@ def test_write_of_many_rows_makes_parts_with_the_rows_of_one_file(tmp_path, lake
     rows = table(5_000)
     large, package = parted(tmp_path, rows)
     assert package.path == f"x/batches/20261123T000000Z/{package.digest}.json"
-    assert len(large.urls(package)) == n_parts(5_000, 3, 1_000) == 16
+    assert len(large.urls(package)) == compute_n_parts(5_000, 3, 1_000) == 16
     assert large.read(package).equals(lake.read(write(lake, rows)[0]))
     assert large.digest_of(package.path) == package.digest
 
@@ -196,51 +196,53 @@ def test_arrange_deals_what_is_still_too_large_again(tmp_path):
 def test_write_of_parts_drops_repeated_rows_and_refuses_conflicts(tmp_path):
     rows = table(3_000)
     _, once = parted(tmp_path, rows)
-    lake = Lake(str(tmp_path / "twice"), cells_a_part=1_000)
+    lake = Lake(str(tmp_path / "twice"), cells_per_part=1_000)
     both = pa.concat_tables([rows, rows.slice(5, 2)])
-    package, arrangement = lake.write("x", "batches", DAY, both.to_batches(), rows.schema, hasher, n_rows=3_000)
+    package, arrangement = lake.write_package(KEY, both.to_batches(), rows.schema, hasher, n_rows=3_000)
     assert (package, arrangement.n_repeated) == (once, 2)
     other = pa.concat_tables([rows, rows.slice(4, 1).set_column(1, "x", pa.array([99.0]))])
     with pytest.raises(BatchRejectedError, match="key-conflict"):
-        lake.write("y", "batches", DAY, other.to_batches(), rows.schema, hasher, key=("key",), n_rows=3_000)
+        lake.write_package(
+            replace(KEY, experiment="y"), other.to_batches(), rows.schema, hasher, key=("key",), n_rows=3_000
+        )
     assert not list(Path(lake.root).glob("y/batches/*/*"))
 
 
 def test_parts_written_elsewhere_in_any_order_are_the_same_package(tmp_path):
     rows = table(5_000)
     _, package = parted(tmp_path, rows)
-    other = Lake(str(tmp_path / "other"), cells_a_part=1_000)
+    other = Lake(str(tmp_path / "other"), cells_per_part=1_000)
     hashes, ordered = settle(rows, hasher(rows), Arrangement())
-    numbers = part_of(hashes, 16)
+    numbers = part_numbers(hashes, 16)
     written = [
-        write_part(other.address, parts_folder("x", DAY.key), i, [ordered.filter(pa.array(numbers == i))], rows.schema)
+        write_part(other.address, KEY.parts_folder, i, [ordered.filter(pa.array(numbers == i))], rows.schema)
         for i in reversed(range(16))
     ]
-    assert other.assemble("x", "batches", DAY, written, rows.schema, n_parts=16) == package
+    assert other.write_manifest(KEY, written, rows.schema, n_parts=16) == package
 
 
 def test_one_part_is_the_file_that_few_rows_are(tmp_path, lake):
     rows = table()
     package, _ = write(lake, rows)
-    part = write_part(lake.address, parts_folder("x", DAY.key), 0, [lake.read(package)], rows.schema)
-    assert lake.assemble("x", "batches", DAY, [part], rows.schema, n_parts=1) == package
+    part = write_part(lake.address, KEY.parts_folder, 0, [lake.read(package)], rows.schema)
+    assert lake.write_manifest(KEY, [part], rows.schema, n_parts=1) == package
 
 
 @pytest.mark.parametrize("test_size", [1e-9, 0.3, 0.5, 1 - 1e-9])
 def test_cut_of_parts_gives_the_sides_of_one_file(tmp_path, lake, test_size):
     rows = table(5_000)
     large, package = parted(tmp_path, rows)
-    sides = lake.cut("x", DAY, write(lake, rows)[0], roles(test_size))
-    cut = large.cut("x", DAY, package, roles(test_size))
+    sides = lake.split_package(write(lake, rows)[0], roles(test_size))
+    cut = large.split_package(package, roles(test_size))
     assert [large.read(side).equals(lake.read(one)) for side, one in zip(cut, sides, strict=True)] == [True, True]
     assert [side.n_rows for side in cut] == [side.n_rows for side in sides]
-    assert large.cut("x", DAY, package, roles(test_size)) == cut
+    assert large.split_package(package, roles(test_size)) == cut
 
 
 def test_cut_of_parts_writes_none_but_those_at_the_border(tmp_path):
     large, package = parted(tmp_path, table(5_000))
     before = {path.name for path in Path(large.root).glob("x/parts/*/*")}
-    large.cut("x", DAY, package, roles(0.3))
+    large.split_package(package, roles(0.3))
     assert len({path.name for path in Path(large.root).glob("x/parts/*/*")} - before) == 2
 
 
@@ -250,7 +252,7 @@ def test_read_of_parts_refuses_damage_anywhere(tmp_path):
     fresh = Lake(lake.root)
     whole = parts[3].read_bytes()
     parts[3].write_bytes(parts[4].read_bytes())  # sound in itself, and not what was promised
-    with pytest.raises(CorruptPackageError, match="not what its name says"):
+    with pytest.raises(CorruptPackageError, match="does not match its digest"):
         fresh.read(package)
     assert fresh.digest_of(package.path) not in (None, package.digest)
     parts[3].unlink()
@@ -265,11 +267,11 @@ def test_read_of_parts_refuses_damage_anywhere(tmp_path):
 
 def test_parts_can_be_anywhere_that_fsspec_reaches(tmp_path):
     rows = table(5_000)
-    lake = Lake("memory://parts-of-a-test", cells_a_part=1_000)
-    package, _ = lake.write("x", "batches", DAY, rows.to_batches(), rows.schema, hasher, n_rows=5_000)
+    lake = Lake("memory://parts-of-a-test", cells_per_part=1_000)
+    package, _ = lake.write_package(KEY, rows.to_batches(), rows.schema, hasher, n_rows=5_000)
     assert package == parted(tmp_path, rows)[1]
     assert lake.urls(package)[0].startswith("memory:///parts-of-a-test/x/parts/20261123T000000Z/part-00000-")
-    train, test = lake.cut("x", DAY, package, roles(0.3))
+    train, test = lake.split_package(package, roles(0.3))
     assert train.n_rows + test.n_rows == lake.read(package).num_rows == 5_000
 
 

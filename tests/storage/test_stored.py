@@ -18,7 +18,7 @@ from diurnal.pipeline.maintenance import verify
 from diurnal.pipeline.predict import load
 from diurnal.runtime import Settings
 from diurnal.storage.stores import open_stores
-from diurnal.types import DataInterval, Package
+from diurnal.types import Package
 from projects import day
 
 ARCHIVE = Path(__file__).parent / "stored" / "landed.tar.xz"
@@ -75,7 +75,7 @@ def test_rows_have_the_roles_that_they_had(folder, stores, name):
         start = batch["data_interval_start"]
         today = Day(made, day(f"{start:%Y-%m-%d}"), stores, by="test")
         package = Package(batch["path"], batch["digest"], batch["n_rows"])
-        sides = stores.lake.cut(name, DataInterval(start, today.interval.end), package, today.roles(today.schema))
+        sides = stores.lake.split_package(package, today.roles(today.schema))
         kept = {row["role"]: row["digest"] for row in packages if row["data_interval_start"] == start}
         assert [side.digest for side in sides] == [kept["train"], kept["test"]]
 

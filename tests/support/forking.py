@@ -51,14 +51,14 @@ class Forks:
         self._lock = threading.Lock()
 
     def run(
-        self, arguments: list[str], cwd: Path, env: dict[str, str], cells_a_part: int | None
+        self, arguments: list[str], cwd: Path, env: dict[str, str], cells_per_part: int | None
     ) -> subprocess.CompletedProcess[str] | None:
         """Run one command line; None if another one is running, for there is one at a time."""
         if not self._lock.acquire(blocking=False):
             return None
         try:
             out, err = cwd / ".stdout", cwd / ".stderr"
-            request = {"arguments": arguments, "cwd": str(cwd), "env": env, "cells": cells_a_part}
+            request = {"arguments": arguments, "cwd": str(cwd), "env": env, "cells": cells_per_part}
             server = self._started()
             server.stdin.write(json.dumps({**request, "out": str(out), "err": str(err)}) + "\n")
             server.stdin.flush()
@@ -103,7 +103,7 @@ def _become(request: dict[str, Any]) -> None:
     if request["cells"]:
         from diurnal.storage.lake import partitions
 
-        partitions.CELLS_A_PART = request["cells"]
+        partitions.CELLS_PER_PART = request["cells"]
     status: Any = 1
     try:
         from diurnal.cli import main

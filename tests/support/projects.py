@@ -109,15 +109,15 @@ class Project:
         return {**own, "DIURNAL_WAREHOUSE": self.warehouse_url, "DIURNAL_PROJECT": str(self.folder)}
 
     def command(
-        self, *words: str, fault: str | None = None, cells_a_part: int | None = None
+        self, *words: str, fault: str | None = None, cells_per_part: int | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Call the command line, as a process of its own; with `cells_a_part`, its packages are of parts that small."""
+        """Call the command line, in a process of its own; `cells_per_part` sets the size of the parts of packages."""
         env = {**self.environment, **({"DIURNAL_FAULT": fault} if fault else {})}
-        done = FORKS.run([*words], self.folder, env, cells_a_part)
+        done = FORKS.run([*words], self.folder, env, cells_per_part)
         if done is not None:
             return done
-        parts = f"from diurnal.storage.lake import parts; parts.CELLS_A_PART = {cells_a_part}; " if cells_a_part else ""
-        call = ["-c", f"{parts}from diurnal.cli import main; main()"] if cells_a_part else ["-m", "diurnal"]
+        parts = f"from diurnal.storage.lake import partitions; partitions.CELLS_PER_PART = {cells_per_part}; "
+        call = ["-c", f"{parts}from diurnal.cli import main; main()"] if cells_per_part else ["-m", "diurnal"]
         return subprocess.run(
             [sys.executable, *call, *words],
             cwd=self.folder,

@@ -54,6 +54,6 @@ def _changes(day: Day, run: Run, now: Code) -> list[str]:
     if not run.code:
         return []
     try:
-        return now.changes(Code.loads(day.stores.lake.kept_bytes(run.code)))
+        return now.changes(Code.loads(day.stores.lake.read_bytes(run.code)))
     except (NotFoundError, CorruptPackageError):
         return []

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from diurnal.data import Contract, Schema
     from diurnal.data.deduplication import Hasher
     from diurnal.experiment import Experiment
+    from diurnal.storage.lake import PackageKey
     from diurnal.storage.stores import Stores
 
 ROWS_SIDE_BY_SIDE = 131_072  # of all packages of a window together are in memory while they stream by
@@ -106,6 +107,12 @@ class Day:
     def scratch(self) -> str:
         """The URL of a folder in the lake for what is removed again, which Spark's executors reach as well."""
         return f"{self.stores.lake.address}/.tmp"
+
+    def package_key(self, category: str) -> PackageKey:
+        """Return the folder in the lake of this run's packages of a category, such as ``"batches"``."""
+        from diurnal.storage.lake import PackageKey
+
+        return PackageKey(self.experiment.name, category, self.interval.key)
 
     def hasher(self, schema: Schema, *, present_only: bool = False) -> Hasher:
         """Give the function that hashes the identity of rows, less the columns that are gone if `present_only`."""

@@ -23,7 +23,7 @@ from diurnal.errors import (
     did_you_mean,
 )
 from diurnal.pipeline import accept_command, ingest
-from diurnal.storage.lake import Spool
+from diurnal.storage.lake import TempArrowFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,7 +76,7 @@ def diff(day: Day, renames: Renames, batches: Callable[[], Iterable[pa.RecordBat
         If there is no contract yet, or a rename names what is not there.
     """
     with tempfile.TemporaryDirectory(prefix="diurnal-contract-") as folder:
-        rows = _rows(day, Path(folder)) if batches is None else Spool(Path(folder), batches())
+        rows = _rows(day, Path(folder)) if batches is None else TempArrowFile(Path(folder), batches())
         return _Comparing(day, rows).difference(_contract(day), renames)
 
 
@@ -141,17 +141,17 @@ def _contract(day: Day) -> Contract:
     return contract
 
 
-def _rows(day: Day, folder: Path) -> Spool:
+def _rows(day: Day, folder: Path) -> TempArrowFile:
     """Read the batch from its source, as the next run would."""
     made = day.experiment.build()
     streamed = backend_of(made).stream(day)
-    return ingest.spooled(day, folder, lambda _: None) if streamed is None else Spool(folder, streamed)
+    return ingest.spooled(day, folder, lambda _: None) if streamed is None else TempArrowFile(folder, streamed)
 
 
 class _Comparing:
     """One batch, which is compared with a contract, perhaps more than once."""
 
-    def __init__(self, day: Day, rows: Spool) -> None:
+    def __init__(self, day: Day, rows: TempArrowFile) -> None:
         self._day, self._rows = day, rows
         made = day.experiment.build()
         self._task: Task = backend_of(made).task(made)

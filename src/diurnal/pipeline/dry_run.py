@@ -133,12 +133,12 @@ def _fetched(dry: Day, found: DryRun) -> tuple[Package, Schema]:
 
 def _samples(dry: Day, backend: Backend, package: Package, schema: Schema) -> tuple[Data, Package | None]:
     """Give some samples to learn from, and some to judge by, if there are any."""
-    lake, experiment = dry.stores.lake, dry.experiment
-    train, test = lake.cut(experiment.name, dry.interval, package, dry.roles(schema, package))
+    lake = dry.stores.lake
+    train, test = lake.split_package(package, dry.roles(schema, package))
     data = backend.read(dry, [train], schema, share=_share(train))
     if not test.n_rows:
         return data, None
-    return data, lake.keep(experiment.name, "test", dry.interval, _some(dry, test, schema))
+    return data, lake.write_table(dry.package_key("test"), _some(dry, test, schema))
 
 
 def _some(dry: Day, package: Package, schema: Schema) -> pa.Table:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diurnal.data import Contract, Schema
     from diurnal.data.schema import Task
     from diurnal.pipeline.context import Day
-    from diurnal.storage.lake import Spool
+    from diurnal.storage.lake import TempArrowFile
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _streamed(day: Day, contract: Contract | None, task: Task, folder: Path) -> 
     return _kept(day, contract, held, held.layouts[-1], rows, warnings)
 
 
-def found_in(day: Day, rows: Spool, task: Task, schema: Schema | None) -> Schema:
+def found_in(day: Day, rows: TempArrowFile, task: Task, schema: Schema | None) -> Schema:
     """Find the schema that a batch by itself would fix; the roles of columns are those of a schema, if one is given."""
     from diurnal.data import infer
 
@@ -90,21 +90,21 @@ def found_in(day: Day, rows: Spool, task: Task, schema: Schema | None) -> Schema
     return infer(lambda: iter(rows), task=task, **batch_contract.declared_of(day.experiment, schema, header))
 
 
-def _kept(day: Day, contract: Contract | None, held: Held, layout: Schema, rows: Spool, warnings: list[str]) -> Brought:
+def _kept(
+    day: Day, contract: Contract | None, held: Held, layout: Schema, rows: TempArrowFile, warnings: list[str]
+) -> Brought:
     from diurnal.data import Inspection
 
     experiment, newest = day.experiment, held.newest
     limits = batch_contract.limits_of(experiment.limits, layout, newest)
     inspection = Inspection(layout, limits, alone=experiment.window == 1)
-    package, arrangement = day.stores.lake.write(
-        experiment.name,
-        "batches",
-        day.interval,
+    package, arrangement = day.stores.lake.write_package(
+        day.package_key("batches"),
         batch_contract.satisfying(inspection.read(rows), experiment.checks, layout, newest),
         layout.arrow,
         day.hasher(newest),
         key=layout.key,
-        keep=layout.keeps_duplicates,
+        keep_duplicates=layout.keeps_duplicates,
         n_rows=rows.n_rows,
         n_bytes=rows.n_bytes,
     )
@@ -156,14 +156,14 @@ def _repeated(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]
     return []
 
 
-def spooled(day: Day, folder: Path, warn: Callable[[str], object]) -> Spool:
+def spooled(day: Day, folder: Path, warn: Callable[[str], object]) -> TempArrowFile:
     """Bring the batch in as it comes; what fails in the user's own source is said to have failed there."""
     from diurnal.sources import record_batches
-    from diurnal.storage.lake import Spool
+    from diurnal.storage.lake import TempArrowFile
 
     source, limits, connections = day.experiment.source, day.experiment.limits, day.stores.connections
     try:
-        return Spool(
+        return TempArrowFile(
             folder, record_batches(source, day.interval.local, connections, max_bytes=limits.max_bytes, warn=warn)
         )
     except (DiurnalError, OSError, MemoryError):

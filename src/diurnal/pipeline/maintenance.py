@@ -62,7 +62,7 @@ def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
     runs = _of(stores.warehouse.runs(), experiment)
     for kind in ("candidates", "code"):
         for path, owner in sorted({run[kind]: run["experiment"] for run in runs if run[kind]}.items()):
-            yield Finding(kind, owner, path, _state(stores.lake.hash(path), PurePosixPath(path).stem))
+            yield Finding(kind, owner, path, _state(stores.lake.compute_digest(path), PurePosixPath(path).stem))
     for row in _of(stores.warehouse.versions(), experiment):
         state = _state(stores.models.digest_of(row["path"]), row["digest"])
         yield Finding("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
@@ -272,5 +272,5 @@ def _files(stores: Stores, packages: Iterable[Package]) -> tuple[set[str], set[s
         try:
             files.update(stores.lake.files_of(package))
         except DiurnalError:
-            spared.add(stores.lake.folder_of_parts(package))
+            spared.add(stores.lake.parts_folder(package))
     return files, spared

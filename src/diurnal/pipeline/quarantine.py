@@ -38,18 +38,20 @@ def keep(lake: Lake, experiment: str, interval: DataInterval, folder: Path, refu
     str
         The address of the folder.
     """
+    from diurnal.storage.lake import TempArrowFile
+
     content = {"data_interval": str(interval), "problems": [asdict(problem) for problem in refusal.problems]}
     reasons = json.dumps(content, indent=2).encode()
     evidence = _named([path for path in map(Path, refusal.evidence) if _holds_something(path)])
-    spool = folder / "spool.arrow"
-    if _holds_something(spool):
-        evidence["rows.arrow"] = spool
+    rows = folder / TempArrowFile.NAME
+    if _holds_something(rows):
+        evidence["rows.arrow"] = rows
     place = f"{experiment}/quarantine/{interval.key}/{_digest(reasons, evidence)}"
     for name, path in evidence.items():
         copy = folder / "copy"
         shutil.copyfile(path, copy)
-        lake.move_in(copy, f"{place}/{name}")
-    lake.replace(f"{place}/reasons.json", reasons)  # last: who finds them finds all
+        lake.publish_file(copy, f"{place}/{name}")
+    lake.overwrite(f"{place}/reasons.json", reasons)  # last: who finds them finds all
     return lake.url(place)
 
 

@@ -183,7 +183,7 @@ def _experiment(
     stores: Stores, row: Mapping[str, Any], present: Callable[[], Experiment]
 ) -> Iterator[tuple[Experiment, project_files.Codebase]]:
     """Give the experiment with the code that a row names, and the folder that this code is in meanwhile."""
-    kept = Code.loads(stores.lake.kept_bytes(row["code"])) if row["code"] else None
+    kept = Code.loads(stores.lake.read_bytes(row["code"])) if row["code"] else None
     if kept is None or kept.file is None:
         experiment = present()
         if experiment.code_digest != row["code_digest"]:

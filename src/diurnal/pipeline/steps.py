@@ -51,11 +51,11 @@ def fetch(day: Day) -> Batch:
             accept_command.extend(day, contract, refusal, f"what came is kept in {where}")
             raise
     package, version = brought.package, ingest.fix(day, contract, brought)
-    lake.register(warehouse.identity)
+    lake.register_warehouse(warehouse.identity)
     warehouse.set_batch(name, day.interval, epoch, package)
     window, lacking = day.window(package)
     lacking += ingest.unusual(day, package)
-    kept = lake.keep_bytes(name, "code", code.dumps(), ".json")
+    kept = lake.write_bytes(name, "code", code.dumps(), ".json")
     run = _run(day, epoch, package, window, kept, version)
     row = warehouse.run(run.run_id)
     run, finished = recorded_results.as_begun(run, row), recorded_results.is_finished(day, run, row)
@@ -116,8 +116,8 @@ def tune(day: Day, samples: TrainTestSplit, parts: tuple[Part, ...] = ()) -> Sea
     twin, _ = models.dump_and_read_back(tuned.twin, day.experiment.trusted_types, code=day.code, scratch=day.scratch)
     digest = hashlib.sha256(twin).hexdigest()
     name, key = day.experiment.name, day.interval.key
-    path = lake.put(f"{name}/twins/{key}/{digest}.{models.form_of(tuned.twin)}", twin)
-    table = None if tuned.table is None else lake.keep(name, "candidates", day.interval, tuned.table)
+    path = lake.write_immutable(f"{name}/twins/{key}/{digest}.{models.form_of(tuned.twin)}", twin)
+    table = None if tuned.table is None else lake.write_table(day.package_key("candidates"), tuned.table)
     return SearchResult(
         run=samples.run,
         window=samples.window,

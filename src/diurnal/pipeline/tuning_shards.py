@@ -52,7 +52,7 @@ def score(day: Day, samples: TrainTestSplit, shard: dict[str, int]) -> Part:
     """Make the fits of one shard, and keep their scores."""
     backend, search, data = to_tune(day, samples)
     table, warnings = backend.score_shard(search, data, shard)
-    return Part(day.stores.lake.keep(day.experiment.name, "candidates", day.interval, table), warnings)
+    return Part(day.stores.lake.write_table(day.package_key("candidates"), table), warnings)
 
 
 def read(day: Day, parts: Sequence[Part]) -> list[dict[str, np.ndarray]]:

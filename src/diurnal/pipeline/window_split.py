@@ -36,7 +36,7 @@ def _by_role(day: Day, window: Window, schema: Schema) -> Sides:
     for interval, package in window:
         pair = warehouse.find_split(name, interval, package.digest, test_size)
         if pair is None or (interval == day.interval and not all(lake.exists(one.path) for one in pair)):
-            pair = lake.cut(name, interval, package, day.roles(schema, package))
+            pair = lake.split_package(package, day.roles(schema, package))
             warehouse.save_split(name, interval, package.digest, test_size, *pair)
         pairs.append(pair)
     return tuple(train for train, _ in pairs), tuple(test for _, test in pairs)

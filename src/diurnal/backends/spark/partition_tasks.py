@@ -19,7 +19,7 @@ from diurnal.data.deduplication import Arrangement, settle
 from diurnal.data.inference import Sketch
 from diurnal.data.schema import Duplicates
 from diurnal.errors import BatchRejectedError
-from diurnal.storage.lake import Part, part_of, write_part
+from diurnal.storage.lake import PackagePart, part_numbers, write_part
 from diurnal.types import Limits
 
 HASH, PART = "__diurnal_hash", "__diurnal_part"
@@ -101,7 +101,7 @@ class Dealing:
         hasher = row_identity.hasher(self.newest, self.experiment)
         for batch in Inspection(self.schema, self.limits).observe(batches):
             hashes = hasher(batch)
-            parts = part_of(hashes, self.n_parts).astype(np.int32)
+            parts = part_numbers(hashes, self.n_parts).astype(np.int32)
             arrays = [*batch.columns, pa.array(hashes.view(np.int64)), pa.array(parts)]
             yield pa.RecordBatch.from_arrays(arrays, names=[*numbered(batch.num_columns), HASH, PART])
 
@@ -125,7 +125,7 @@ class Writing:
         return pa.Table.from_batches([report((part, arrangement))])
 
 
-Written = tuple[Part, Arrangement]
+Written = tuple[PackagePart, Arrangement]
 
 
 def report(content: Any) -> pa.RecordBatch:

@@ -39,7 +39,7 @@ from diurnal.data.deduplication import Arrangement
 from diurnal.data.inference import Sketch
 from diurnal.errors import BatchRejectedError
 from diurnal.runtime import spark
-from diurnal.storage.lake import n_parts, parts_folder
+from diurnal.storage.lake import PackageKey, compute_n_parts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -154,13 +154,13 @@ def _reports(rows: DataFrame, work: Work) -> list[Any]:
 def _written(day: Reader, rows: DataFrame, schema: Schema, newest: Schema, n_rows: int) -> tuple[Package, Arrangement]:
     """Deal the rows into parts by their hash, and let each part be ordered and written where it comes together."""
     lake, experiment = day.stores.lake, day.experiment
-    dealt = n_parts(n_rows, len(schema.columns), lake.cells_a_part)
-    folder = parts_folder(experiment.name, day.interval.key)
+    dealt = compute_n_parts(n_rows, len(schema.columns), lake.cells_per_part)
+    key = PackageKey(experiment.name, "batches", day.interval.key)
     deal = Dealing(schema, experiment.limits, newest, experiment.name, dealt)
     cells = [field.dataType for field in struct(schema)]
     fields = [StructField(name, kind) for name, kind in zip(numbered(len(cells)), cells, strict=True)]
     fields += [StructField(HASH, LongType()), StructField(PART, IntegerType())]
-    write = Writing(schema, lake.address, folder)
+    write = Writing(schema, lake.address, key.parts_folder)
     with blaming("the writing of the package"):
         hashed = map_in_arrow(rows, deal, StructType(fields))
         # pyspark counts the arguments of what it is given, and a method has one more
@@ -170,7 +170,7 @@ def _written(day: Reader, rows: DataFrame, schema: Schema, newest: Schema, n_row
         arrangement.absorb(found)
     arrangement.refuse_conflicts()
     parts = [part for part, _ in written]
-    return lake.assemble(experiment.name, "batches", day.interval, parts, schema.arrow, n_parts=dealt), arrangement
+    return lake.write_manifest(key, parts, schema.arrow, n_parts=dealt), arrangement
 
 
 @contextmanager

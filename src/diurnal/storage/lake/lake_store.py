@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 from pathlib import PurePosixPath
@@ -16,257 +17,251 @@ import pyarrow as pa
 from diurnal.data.deduplication import Arrangement, arrange
 from diurnal.data.row_hash import Roles, threshold
 from diurnal.errors import CorruptPackageError
-from diurnal.storage.lake import partitions as parting
-from diurnal.storage.lake.dataset_reader import Packages
+from diurnal.storage.lake import partitions
 from diurnal.storage.lake.manifest import SUFFIX, Manifest
-from diurnal.storage.lake.parquet_writer import OrderedFile
-from diurnal.storage.lake.partitions import Part, by_part, n_parts, part_of, parts_folder, write_part
-from diurnal.types import DataInterval, Package
+from diurnal.storage.lake.package_key import PackageKey
+from diurnal.storage.lake.package_reader import PackageReader
+from diurnal.storage.lake.parquet_writer import PackageFileWriter
+from diurnal.storage.lake.partitions import PackagePart, compute_n_parts, group_by_part, part_numbers, write_part
+from diurnal.types import Package
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from diurnal.data.deduplication import Hasher
 
-ROWS_AT_ONCE = 16_384  # while the part at the border is cut
-KINDS = ("batches", "train", "test", "candidates", "twins", "parts", "code")
+ROWS_PER_BATCH = 16_384  # while a part is split
+CATEGORIES = ("batches", "train", "test", "candidates", "twins", "parts", "code")
 
 
-class Lake(Packages):
+class Lake(PackageReader):
     """The store of packages, on any fsspec URL.
 
     Parameters
     ----------
     root : str
         A folder, or a URL such as ``s3://bucket/prefix``.
-    cells_a_part : int, optional
-        Rows times columns of a part; what has more is a package of parts. All who write into a lake agree on it.
+    cells_per_part : int, optional
+        Rows times columns of a part; a package with more is stored in parts. All processes that write to a lake use the
+        same number.
     create : bool
-        Whether a folder is made that is not there.
+        Whether to create a local folder that does not exist.
     """
 
-    def __init__(self, root: str, *, cells_a_part: int | None = None, create: bool = True) -> None:
+    def __init__(self, root: str, *, cells_per_part: int | None = None, create: bool = True) -> None:
         super().__init__(root, create=create)
-        self.cells_a_part = cells_a_part or parting.CELLS_A_PART
+        self.cells_per_part = cells_per_part or partitions.CELLS_PER_PART
 
-    def write(
+    def write_package(
         self,
-        experiment: str,
-        kind: str,
-        interval: DataInterval,
+        package_key: PackageKey,
         batches: Iterable[pa.RecordBatch],
         schema: pa.Schema,
         hasher: Hasher,
         *,
         key: Sequence[str] = (),
-        keep: bool = False,
+        keep_duplicates: bool = False,
         n_rows: int = 0,
         n_bytes: int = 0,
     ) -> tuple[Package, Arrangement]:
-        """Order rows by their hash, drop repeated ones unless told otherwise, and keep them as a package.
+        """Sort rows by their hash, drop duplicates unless `keep_duplicates` is true, and store them as a package.
 
         Parameters
         ----------
-        experiment, kind : str
-            Name of the experiment, and ``"batches"``, ``"train"`` or ``"test"``.
-        interval : DataInterval
-            Whose rows they are.
+        package_key : PackageKey
+            The folder of the package.
         batches : iterable of pyarrow.RecordBatch
             The rows, in `schema`.
         schema : pyarrow.Schema
-            The types to keep.
+            The schema of the package.
         hasher : callable
-            Gives the hashes of a record batch's rows.
+            Returns the hashes of a record batch's rows.
         key : sequence of str
-            The columns that identify a sample; rows that agree on them must agree on all.
-        keep : bool
-            Whether repeated rows are samples of their own, and stay.
+            The columns that identify a sample; rows that agree on them must agree on all columns.
+        keep_duplicates : bool
+            Whether equal rows are distinct samples, which stay.
         n_rows : int
-            How many came: many are kept as a package of parts.
+            The number of rows before deduplication; a large package is stored in parts.
         n_bytes : int
-            About how large the rows are; more than fits in memory is ordered on disk.
+            The approximate size of the rows; those that do not fit in memory are sorted on disk.
 
         Returns
         -------
         Package, Arrangement
-            The package, and what the ordering dropped.
+            The package, and the report of the deduplication.
 
         Raises
         ------
         BatchRejectedError
             If rows with one key differ.
         """
-        arrangement = Arrangement(key=tuple(key), keep=keep)
-        dealt = n_parts(n_rows, len(schema), self.cells_a_part)
+        arrangement = Arrangement(key=tuple(key), keep=keep_duplicates)
+        number_of_parts = compute_n_parts(n_rows, len(schema), self.cells_per_part)
         with self.workspace() as scratch:
             ordered = arrange(batches, schema, hasher, arrangement, scratch, n_bytes)
-            if dealt > 1:
-                folder = parts_folder(experiment, interval.key)
-                written = [
-                    write_part(self.address, folder, number, tables, schema)
-                    for number, tables in by_part(ordered, dealt)
+            if number_of_parts > 1:
+                parts = [
+                    write_part(self.address, package_key.parts_folder, number, tables, schema)
+                    for number, tables in group_by_part(ordered, number_of_parts)
                 ]
                 arrangement.refuse_conflicts()
-                return self.assemble(experiment, kind, interval, written, schema, n_parts=dealt), arrangement
-            with OrderedFile(scratch / "package.parquet", schema) as file:
+                return self.write_manifest(package_key, parts, schema, n_parts=number_of_parts), arrangement
+            with PackageFileWriter(scratch / "package.parquet", schema) as file:
                 for _, table in ordered:
                     file.write(table)
             arrangement.refuse_conflicts()
-            return self._move_in(experiment, kind, interval, file), arrangement
+            return self._publish_package(package_key, file), arrangement
 
-    def assemble(
-        self,
-        experiment: str,
-        kind: str,
-        interval: DataInterval,
-        parts: Iterable[Part],
-        schema: pa.Schema,
-        *,
-        n_parts: int,
+    def write_manifest(
+        self, package_key: PackageKey, parts: Iterable[PackagePart], schema: pa.Schema, *, n_parts: int
     ) -> Package:
-        """Make a package of parts that are all written: its manifest, under which they are found.
+        """Write the manifest of parts that exist: it makes them a package.
 
         Parameters
         ----------
-        experiment, kind, interval
-            As for :meth:`write`.
-        parts : iterable of Part
-            What :func:`write_part` gave, in any order; those without rows are left out.
+        package_key : PackageKey
+            The folder of the package.
+        parts : iterable of PackagePart
+            The results of :func:`write_part`, in any order; those without rows are left out.
         schema : pyarrow.Schema
-            Of all of them.
+            The schema of all parts.
         n_parts : int
-            Into how many the rows were dealt. A single one becomes what :meth:`write` makes of few rows: one file.
+            The number of parts into which the rows are partitioned. A single part becomes one file, as
+            :meth:`write_package` writes it for few rows.
         """
-        folder = parts_folder(experiment, interval.key)
-        written = list(parts) or [write_part(self.address, folder, 0, [], schema)]
-        manifest = Manifest.of(written, schema, n_parts)
+        folder = package_key.parts_folder
+        existing = list(parts) or [write_part(self.address, folder, 0, [], schema)]
+        manifest = Manifest.of(existing, schema, n_parts)
         if n_parts > 1:
             data = manifest.dumps()
             digest = hashlib.sha256(data).hexdigest()
-            path = self.put(f"{experiment}/{kind}/{interval.key}/{digest}{SUFFIX}", data, "lake.manifest")
+            path = self.write_immutable(package_key.path(f"{digest}{SUFFIX}"), data, "lake.manifest")
             return Package(path, digest, manifest.n_rows)
         (part,) = manifest.parts
-        path = f"{experiment}/{kind}/{interval.key}/{part.digest}.parquet"
+        path = package_key.path(f"{part.digest}.parquet")
         with self.workspace() as scratch:
             self.fs.get_file(self.url(f"{folder}/{part.name}"), str(scratch / "part.parquet"))
-            self.move_in(scratch / "part.parquet", path)
+            self.publish_file(scratch / "part.parquet", path)
         return Package(path, part.digest, part.n_rows)
 
-    def cut(self, experiment: str, interval: DataInterval, package: Package, roles: Roles) -> tuple[Package, Package]:
-        """Cut a package in two, as train and test, by the roles of its rows; rows without a target are in neither.
+    def split_package(self, package: Package, roles: Roles) -> tuple[Package, Package]:
+        """Split a package into train and test by the roles of its rows; rows without a target are in neither.
 
-        Of a package of parts, one that lies on one side whole is that side's, as it is.
+        A part whose rows all have one role becomes a part of that side without a copy.
         """
         if package.path.endswith(SUFFIX):
-            return self._cut_parts(experiment, interval, package, roles)
-        source, masks = self.batches(package), roles.masks()
-        first = next(source)
+            return self._split_parts(package, roles)
+        batches, masks = self.batches(package), roles.masks()
+        first = next(batches)
+        train_key, test_key = _side_keys(package)
         with self.workspace() as scratch, ExitStack() as files:
             train, test = (
-                files.enter_context(OrderedFile(scratch / f"{kind}.parquet", first.schema))
-                for kind in ("train", "test")
+                files.enter_context(PackageFileWriter(scratch / f"{key.category}.parquet", first.schema))
+                for key in (train_key, test_key)
             )
-            for batch in chain([first], source):
+            for batch in chain([first], batches):
                 for file, mask in zip((train, test), masks(batch), strict=True):
-                    file.write(_chosen(batch, mask))
+                    file.write(_filter_rows(batch, mask))
             files.close()
-            return (
-                self._move_in(experiment, "train", interval, train),
-                self._move_in(experiment, "test", interval, test),
-            )
+            return self._publish_package(train_key, train), self._publish_package(test_key, test)
 
-    def _cut_parts(
-        self, experiment: str, interval: DataInterval, package: Package, roles: Roles
-    ) -> tuple[Package, Package]:
+    def _split_parts(self, package: Package, roles: Roles) -> tuple[Package, Package]:
         manifest, schema = self.manifest(package), self.schema(package)
-        sides: tuple[list[Part], list[Part]] = ([], [])
+        folder = self.parts_folder(package)
+        sides: tuple[list[PackagePart], list[PackagePart]] = ([], [])
         for part in manifest.parts:
-            whole = self._whole_side(experiment, interval, part, roles, manifest.n_parts)
+            only_side = self._only_side(folder, part, roles, manifest.n_parts)
             for side, parts in enumerate(sides):
-                if whole is None:
-                    parts.append(self._cut_part(experiment, interval, part, roles, side, schema))
-                elif whole == side:
+                if only_side is None:
+                    parts.append(self._split_part(folder, part, roles, side, schema))
+                elif only_side == side:
                     parts.append(part)
         train, test = (
-            self.assemble(experiment, kind, interval, parts, schema, n_parts=manifest.n_parts)
-            for kind, parts in zip(("train", "test"), sides, strict=True)
+            self.write_manifest(key, parts, schema, n_parts=manifest.n_parts)
+            for key, parts in zip(_side_keys(package), sides, strict=True)
         )
         return train, test
 
-    def _whole_side(
-        self, experiment: str, interval: DataInterval, part: Part, roles: Roles, n_parts: int
-    ) -> int | None:
-        """Tell on which side (0: train, 1: test) a part lies with all of its rows; None where it must be cut."""
-        border = int(part_of(np.array([threshold(roles.test_size)], dtype=np.uint64), n_parts)[0])
-        path = f"{parts_folder(experiment, interval.key)}/{part.name}"
-        if not roles.in_order or part.number == border or self.may_have_nulls(path, roles.target):
+    def _only_side(self, folder: str, part: PackagePart, roles: Roles, n_parts: int) -> int | None:
+        """Return the side (0: train, 1: test) of all rows of a part; None if the part must be split row by row.
+
+        Rows with a hash below the threshold are test rows. A part is an interval of hashes, so the parts below that of
+        the threshold are test parts, those above are train parts, and only the part of the threshold has both. That
+        requires that the package is in the order of those hashes, and that no row lacks a target.
+        """
+        border = int(part_numbers(np.array([threshold(roles.test_size)], dtype=np.uint64), n_parts)[0])
+        if not roles.in_order or part.number == border or self.may_have_nulls(f"{folder}/{part.name}", roles.target):
             return None
         return int(part.number < border)
 
-    def _cut_part(
-        self, experiment: str, interval: DataInterval, part: Part, roles: Roles, side: int, schema: pa.Schema
-    ) -> Part:
-        folder, masks = parts_folder(experiment, interval.key), roles.masks()
+    def _split_part(self, folder: str, part: PackagePart, roles: Roles, side: int, schema: pa.Schema) -> PackagePart:
+        masks = roles.masks()
         rows = (
-            _chosen(batch, masks(batch)[side])
-            for batch in self.rows(f"{folder}/{part.name}", part.digest, n_rows=ROWS_AT_ONCE)
+            _filter_rows(batch, masks(batch)[side])
+            for batch in self.read_file(f"{folder}/{part.name}", part.digest, n_rows=ROWS_PER_BATCH)
         )
         return write_part(self.address, folder, part.number, rows, schema)
 
-    def keep(self, experiment: str, kind: str, interval: DataInterval, table: pa.Table) -> Package:
-        """Keep a small table as it is."""
+    def write_table(self, package_key: PackageKey, table: pa.Table) -> Package:
+        """Store a small table as it is, as a package."""
         with self.workspace() as scratch:
-            with OrderedFile(scratch / "package.parquet", table.schema) as file:
+            with PackageFileWriter(scratch / "package.parquet", table.schema) as file:
                 file.write(table)
-            return self._move_in(experiment, kind, interval, file)
+            return self._publish_package(package_key, file)
 
-    def keep_bytes(self, experiment: str, kind: str, data: bytes, suffix: str) -> str:
-        """Keep a file that belongs to no data interval, named by its digest; gives its path."""
-        return self.put(f"{experiment}/{kind}/{hashlib.sha256(data).hexdigest()}{suffix}", data)
+    def write_bytes(self, experiment: str, category: str, data: bytes, suffix: str) -> str:
+        """Store a file of no data interval, named by its digest; return its path."""
+        return self.write_immutable(f"{experiment}/{category}/{hashlib.sha256(data).hexdigest()}{suffix}", data)
 
-    def kept_bytes(self, path: str) -> bytes:
-        """Give a file that :meth:`keep_bytes` kept.
+    def read_bytes(self, path: str) -> bytes:
+        """Read a file of :meth:`write_bytes`.
 
         Raises
         ------
         CorruptPackageError
-            If it is not what its name says it is.
+            If its content does not match its digest.
         """
         data = self.get(path)
         if hashlib.sha256(data).hexdigest() != PurePosixPath(path).stem:
             raise CorruptPackageError(
-                f"the file {path} is not what its name says it is", hint="restore it from a backup"
+                f"the file {path} is damaged: its content does not match its digest", hint="restore it from a backup"
             )
         return data
 
-    def _move_in(self, experiment: str, kind: str, interval: DataInterval, file: OrderedFile) -> Package:
-        """Put a finished file in its place, as a package."""
-        with file.path.open("rb") as written:
-            digest = hashlib.file_digest(written, "sha256").hexdigest()
-        path = f"{experiment}/{kind}/{interval.key}/{digest}.parquet"
-        self.move_in(file.path, path)
+    def _publish_package(self, package_key: PackageKey, file: PackageFileWriter) -> Package:
+        """Move a complete file to its path, as a package."""
+        with file.path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        path = package_key.path(f"{digest}.parquet")
+        self.publish_file(file.path, path)
         return Package(path, digest, file.n_rows)
 
-    def register(self, warehouse: str) -> None:
-        """Leave the mark of the warehouse whose packages are kept here, so that no other one tidies up."""
-        if warehouse not in self.warehouses():
-            self.put(f".warehouses/{warehouse}", b"")
+    def register_warehouse(self, warehouse_id: str) -> None:
+        """Record that a warehouse refers to files here: garbage collection for another warehouse refuses this lake."""
+        if warehouse_id not in self.warehouses():
+            self.write_immutable(f".warehouses/{warehouse_id}", b"")
 
     def warehouses(self) -> set[str]:
-        """Give the marks of the warehouses that have written here."""
+        """Return the ids of the warehouses that are registered."""
         folder = self.url(".warehouses")
         return {str(path).rpartition("/")[2] for path in self.fs.find(folder)} if self.fs.exists(folder) else set()
 
     def files(self) -> Iterator[tuple[str, datetime]]:
-        """Give each file below the root that is the lake's own, and when it was written."""
+        """Yield the path of each stored file, and the time at which it was written."""
         prefix = self.root.rstrip("/") + "/"
         for path in self.fs.find(self.root):
             name = str(path).removeprefix(prefix)
             if name.split("/")[0] == ".tmp" or "/" not in name:
                 continue
-            if name.split("/")[1] in KINDS:
+            if name.split("/")[1] in CATEGORIES:
                 yield name, self.fs.modified(path)
 
 
-def _chosen(batch: pa.RecordBatch, mask: npt.NDArray[np.bool_]) -> pa.Table:
+def _side_keys(package: Package) -> tuple[PackageKey, PackageKey]:
+    """Return the keys of the train and the test package of a batch."""
+    batch = PackageKey.of(package.path)
+    return replace(batch, category="train"), replace(batch, category="test")
+
+
+def _filter_rows(batch: pa.RecordBatch, mask: npt.NDArray[np.bool_]) -> pa.Table:
     return pa.Table.from_batches([batch.filter(pa.array(mask))])

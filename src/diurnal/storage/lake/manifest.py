@@ -1,4 +1,4 @@
-"""What a package of parts consists of. Its bytes are canonical: their digest is that of the package."""
+"""The list of the parts of a package. Its bytes are canonical: their digest is that of the package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from diurnal.errors import CorruptPackageError
-from diurnal.storage.lake.partitions import Part
+from diurnal.storage.lake.partitions import PackagePart
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,45 +25,45 @@ class Manifest:
     Attributes
     ----------
     n_parts : int
-        Into how many parts the batch was dealt; those without rows are not listed.
+        The number of parts into which the batch is partitioned; empty ones are not listed.
     schema : str
         The digest of the columns' names and types.
-    parts : tuple of Part
-        Those with rows; one without any if there are no rows at all, for its schema.
+    parts : tuple of PackagePart
+        The parts with rows. A package without rows lists one empty part, which has the schema.
     """
 
     n_parts: int
     schema: str
-    parts: tuple[Part, ...]
+    parts: tuple[PackagePart, ...]
 
     @classmethod
-    def of(cls, parts: Iterable[Part], schema: pa.Schema, n_parts: int) -> Manifest:
-        """List the parts of a package, in whatever order they were written."""
+    def of(cls, parts: Iterable[PackagePart], schema: pa.Schema, n_parts: int) -> Manifest:
+        """Return the manifest of parts, which may be in any order."""
         ordered = sorted(parts, key=lambda part: part.number)
-        return cls(n_parts, fingerprint(schema), tuple([part for part in ordered if part.n_rows] or ordered[:1]))
+        return cls(n_parts, schema_digest(schema), tuple([part for part in ordered if part.n_rows] or ordered[:1]))
 
     @property
     def n_rows(self) -> int:
-        """How many rows the package has."""
+        """The number of rows of the package."""
         return sum(part.n_rows for part in self.parts)
 
     def dumps(self) -> bytes:
-        """Give the manifest's bytes."""
-        plain = {"format": FORMAT, "n_rows": self.n_rows, **asdict(self)}
-        return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+        """Return the manifest as canonical JSON."""
+        content = {"format": FORMAT, "n_rows": self.n_rows, **asdict(self)}
+        return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
     def loads(cls, data: bytes) -> Manifest:
-        """Read what :meth:`dumps` gave, once it was held against its digest."""
-        plain = json.loads(data)
-        if plain["format"] != FORMAT:
+        """Parse the result of :meth:`dumps`, whose digest the caller has verified."""
+        content = json.loads(data)
+        if content["format"] != FORMAT:
             raise CorruptPackageError(
-                f"a package has the form {plain['format']!r}; this diurnal reads {FORMAT!r}",
-                hint="read it with the diurnal that wrote it, or a newer one",
+                f"a package has the format {content['format']!r}; this diurnal reads {FORMAT!r}",
+                hint="read it with the version of diurnal that wrote it, or a newer one",
             )
-        return cls(plain["n_parts"], plain["schema"], tuple(Part(**part) for part in plain["parts"]))
+        return cls(content["n_parts"], content["schema"], tuple(PackagePart(**part) for part in content["parts"]))
 
 
-def fingerprint(schema: pa.Schema) -> str:
-    """Give the SHA-256 of names and types."""
+def schema_digest(schema: pa.Schema) -> str:
+    """Return the SHA-256 of the columns' names and types."""
     return hashlib.sha256("\n".join(f"{field.name} {field.type}" for field in schema).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Rows as a source gave them, on the local disk."""
+"""Rows of a source in a temporary file on the local disk."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from typing import Any
 import pyarrow as pa
 
 
-class Spool:
-    """Rows as a source gave them, kept in a temporary file so that they can be read more than once.
+class TempArrowFile:
+    """Rows of a source, written to a temporary file so that they can be read more than once.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Where to keep them.
+        The folder of the file.
     batches : iterable of pyarrow.RecordBatch
-        What the source gives.
+        The rows.
 
     Attributes
     ----------
     n_rows, n_bytes : int
-        How many rows came, and how large they are in memory.
+        The number of rows, and their size in memory.
     """
 
+    NAME = "spool.arrow"
+
     def __init__(self, folder: Path, batches: Iterable[pa.RecordBatch]) -> None:
-        self.path = folder / "spool.arrow"
+        self.path = folder / self.NAME
         self.schema: pa.Schema | None = None
         writer: Any = None
         self.n_rows = self.n_bytes = 0
@@ -45,7 +47,7 @@ class Spool:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         if self.schema is None:
             return
-        with pa.OSFile(str(self.path)) as source:  # not mapped: what is mapped counts as memory, until it is needed
+        with pa.OSFile(str(self.path)) as source:  # not a memory map: mapped pages count as memory of the process
             reader = pa.ipc.open_file(source)
             if not reader.num_record_batches:
                 yield pa.RecordBatch.from_pylist([], schema=self.schema)
