@@ -1,93 +1,81 @@
-"""From an experiment to a Dag: the sentence of :mod:`diurnal.pipeline.flow`, told in Airflow's tasks."""
+"""The Dag of an experiment: the steps of :mod:`diurnal.pipeline.flow` as Airflow tasks."""
 
 from __future__ import annotations
 
-import inspect
-import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import (
-    DAG,
-    CronDataIntervalTimetable,
-    DeltaDataIntervalTimetable,
-    ExceptionRetryPolicy,
-    Param,
-    RetryAction,
-    RetryRule,
-    TaskGroup,
-)
+from airflow.sdk import DAG, TaskGroup
+from airflow.sdk.definitions._internal.contextmanager import DagContext
 
 from diurnal.airflow import assets
-from diurnal.airflow.dag_docs import doc_of
-from diurnal.airflow.operators import CutShards, Promote, ScoreShard, Step, Storage, last_word
-from diurnal.errors import ExperimentError, did_you_mean
+from diurnal.airflow.champion_dag import build_champion_dag
+from diurnal.airflow.dag_arguments import declared_dag_kwargs, merge_dag_kwargs, validate_dag_arguments
+from diurnal.airflow.operators import (
+    PrepareStorageOperator,
+    PromoteOperator,
+    ScoreShardOperator,
+    SplitSearchOperator,
+    StepOperator,
+    log_error_last,
+)
+from diurnal.airflow.renamed_arguments import take_renamed
+from diurnal.airflow.step_docs import STEP_DOCS
+from diurnal.airflow.task_defaults import CALLBACKS, as_list, task_default_args
 from diurnal.experiment import Experiment, find
 from diurnal.pipeline import flow
 from diurnal.runtime import Settings
-from diurnal.types.schedule import PRESETS
 
-_PREPARE = ("prepare", "The batch is cut into train and test, and copied to the warehouse beside.")
-_AFTER = ("after_tuning", "The result is recorded, and the winner is fitted on all rows beside.")
-_TUNING = ("tuning", "The search is cut into shards, each scored by a task of its own.")
+_PREPARE = ("prepare", "Split the batch, and copy it to the warehouse at the same time.")
+_AFTER = ("after_tuning", "Record the result, and fit the best candidate on all rows at the same time.")
+_TUNING = ("tuning", "Split the search into shards, and score each in a task of its own.")
 _GROUPS = {"split": _PREPARE, "save_batch": _PREPARE, "tune": _TUNING, "record": _AFTER, "refit": _AFTER}
-_SHARDS = ("cut_shards", "score_shard")
-# What no other try will mend. By their names: whatever else goes wrong is tried again.
-_FINAL = (
-    "BatchRejectedError",
-    "CodeChangedError",
-    "ConfigurationError",
-    "ExperimentError",
-    "InvalidModelError",
-    "PermissionDeniedError",
-    "CorruptPackageError",
-    "UsageError",
-)
-_PARAMS = {"batch": "which batch a run is about", "force": "whether a run makes one more result"}
-_CALLBACKS = ("on_failure_callback", "on_retry_callback")
-_OURS = ("task_id", "experiment", "step", "given", "shard")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHARD_TASKS = ("cut_shards", "score_shard")
+
+StepKwargs = Mapping[str, Mapping[str, Any]]
 
 
 def build_dag(
     experiment: Experiment | str,
     *,
     dag_id: str | None = None,
-    per_step: Mapping[str, Mapping[str, Any]] | None = None,
+    step_kwargs: StepKwargs | None = None,
     default_args: Mapping[str, Any] | None = None,
     spark_submit: Mapping[str, Any] | None = None,
+    dag_file: str | Path | None = None,
     **dag_kwargs: Any,
 ) -> DAG:
-    """Make the Dag of an experiment.
+    """Return the Dag of an experiment.
 
-    Its tasks are ``storage`` and the steps of the day. Schedule, start date, catchup, retries, active runs, tags and
-    owner are as the experiment declares them; its docstring begins the Dag's documentation. Beside it there is
-    ``<dag_id>.champion``, by which a person promotes a version or rolls back, and with ``promotion="approve"``
-    ``<dag_id>.approval``, which asks a person. Airflow finds them by itself.
+    Its tasks are ``storage`` and the steps of the pipeline. Schedule, start date, catchup, retries, active runs, tags
+    and owner are those that the experiment declares; its docstring is the first part of the Dag's documentation.
+
+    It also creates the Dag ``<dag_id>.champion``, for promotion and rollback by hand, and with ``promotion="approve"``
+    the Dag ``<dag_id>.approval``, which asks a person. Airflow finds both without further code.
 
     Parameters
     ----------
     experiment : Experiment or str
         The experiment, or a reference to it (``"breast_cancer"``, ``"experiments/churn.py:churn"``), which is looked
-        for in the project that the Dag file lies in.
+        up in the project of the Dag file.
     dag_id : str, optional
-        The experiment's name unless given.
-    per_step : Mapping of str to Mapping, optional
+        The experiment's name by default.
+    step_kwargs : Mapping of str to Mapping, optional
         Airflow's arguments of single tasks, by step: ``{"tune": {"pool": "large", "executor_config": ...}}``.
     default_args : Mapping, optional
         Airflow's arguments of all tasks, such as ``pool``, ``queue``, ``executor`` or ``execution_timeout``.
     spark_submit : Mapping, optional
-        For an experiment of Spark: its four steps that need Spark are submitted, by Airflow's SparkSubmitOperator with
-        these of its arguments, such as ``{"deploy_mode": "cluster", "driver_memory": "4g"}``. None: each task is itself
-        the driver.
+        For a Spark experiment: its four Spark steps are submitted by Airflow's SparkSubmitOperator with these
+        arguments, such as ``{"deploy_mode": "cluster", "driver_memory": "4g"}``. None: each task is itself the driver.
+    dag_file : str or Path, optional
+        A file of the project that a reference is looked up in. By default, the Dag file that Airflow imports; outside
+        of Airflow, the script that runs.
     **dag_kwargs
-        Any other argument of Airflow's ``DAG``, such as ``access_control`` or ``dagrun_timeout``; they win over what
-        the experiment declares, but for its schedule and start date: these say which batches there are. `tags` and
+        Any other argument of Airflow's ``DAG``, such as ``access_control`` or ``dagrun_timeout``. They override what
+        the experiment declares, except its schedule and start date, which define the data intervals. `tags` and
         `params` are added to the experiment's own.
 
     Returns
@@ -97,209 +85,116 @@ def build_dag(
     Raises
     ------
     ExperimentError
-        If the experiment is broken, or an argument is not allowed: Airflow shows it as the file's import error.
+        If the experiment or an argument is not valid: Airflow shows it as the import error of the file.
     ConfigurationError
-        If steps shall be submitted and Airflow's provider for Spark is not installed.
+        If `spark_submit` is given and Airflow's provider for Spark is not installed.
     NotFoundError
         If there is no such experiment.
     """
+    step_kwargs = take_renamed("build_dag", dag_kwargs, "per_step", "step_kwargs", step_kwargs) or {}
     if isinstance(experiment, str):
-        experiment = _named(experiment, sys._getframe(1).f_code.co_filename)
-    _check(experiment, per_step or {}, dag_kwargs, cuts=spark_submit is None)
-    kinds: dict[str, Callable[..., Step]] = {"promote": Promote}
+        experiment = _find_experiment(experiment, dag_file or _current_dag_file())
+    is_submitted = spark_submit is not None
+    validate_dag_arguments(experiment, step_kwargs, dag_kwargs, _task_ids(experiment, is_submitted=is_submitted))
+    operators: dict[str, Callable[..., StepOperator]] = {"promote": PromoteOperator}
     if spark_submit is not None:
-        from diurnal.airflow.spark_submit import STEPS, submitted
+        from diurnal.airflow.spark_submit import SPARK_STEPS, submit_operator_factory
 
-        kinds |= dict.fromkeys(STEPS, submitted(experiment.name, spark_submit))
-    made: dict[str, Any] = {
-        "default_args": words_for_tasks(experiment, default_args or {}),
-        **_merged(_for_dag(experiment, dag_id or experiment.name), dag_kwargs),
-    }
-    with DAG(dag_id or experiment.name, **made) as dag:
-        _tell(experiment, per_step or {}, kinds)
-    _beside(experiment, dag, default_args or {})
+        operators |= dict.fromkeys(SPARK_STEPS, submit_operator_factory(experiment.name, spark_submit))
+    dag_id = dag_id or experiment.name
+    kwargs = merge_dag_kwargs(declared_dag_kwargs(experiment, dag_id), dag_kwargs)
+    with DAG(dag_id, default_args=task_default_args(experiment, default_args or {}), **kwargs) as dag:
+        _build_tasks(experiment, step_kwargs, operators)
+    _build_decision_dags(experiment, dag, default_args or {})
     return dag
 
 
-def _beside(experiment: Experiment, dag: DAG, default_args: Mapping[str, Any]) -> None:
-    """Make the Dags by which people decide: of each promotion where the policy says so, and of any by hand."""
-    from diurnal.airflow.champion_dag import build_champion_dag
+def _find_experiment(reference: str, dag_file: str | Path | None) -> Experiment:
+    """Return an experiment of the project of a Dag file; without one, of the project of the working directory."""
+    folder = None if dag_file is None else Path(dag_file).parent
+    return find(reference, Settings.load(beside=folder).experiments)
 
-    asks = f"{dag.dag_id}.approval" if experiment.promotion == "approve" else None
-    if asks is not None:
-        from diurnal.airflow.approval_dag import build_approval_dag
 
-        build_approval_dag(experiment, dag_id=asks)
+def _current_dag_file() -> str | None:
+    """Return the Dag file that Airflow imports at present, else the script that runs; None in an interactive session.
+
+    Airflow imports each Dag file as a module, and keeps the name of that module to register the Dags of the file.
+    """
+    module = sys.modules.get(DagContext.current_autoregister_module_name or "__main__")
+    return getattr(module, "__file__", None)
+
+
+def _task_ids(experiment: object, *, is_submitted: bool) -> list[str]:
+    has_shards = not is_submitted and getattr(experiment, "n_tuning_shards", 1) > 1
+    return ["storage", *flow.names(), *(_SHARD_TASKS if has_shards else ())]
+
+
+def _build_decision_dags(experiment: Experiment, dag: DAG, default_args: Mapping[str, Any]) -> None:
+    """Build the Dags by which a person decides: on each new version with ``promotion="approve"``, and at any time."""
+    approval_dag_id = f"{dag.dag_id}.approval" if experiment.promotion == "approve" else None
+    if approval_dag_id is not None:
+        from diurnal.airflow.approval_dag import build_approval_dag  # only here, as it imports Airflow's HITL operators
+
+        build_approval_dag(experiment, dag_id=approval_dag_id)
     build_champion_dag(
         experiment,
         dag_id=f"{dag.dag_id}.champion",
-        asks=asks,
+        approval_dag_id=approval_dag_id,
         tags=sorted(dag.tags),
         access_control=dag.access_control,
-        default_args=words_for_tasks(experiment, default_args),
+        default_args=task_default_args(experiment, default_args),
     )
 
 
-def _named(reference: str, dag_file: str) -> Experiment:
-    """Find the experiment in the project of a Dag file."""
-    return find(reference, Settings.load(beside=Path(dag_file).parent).experiments)
-
-
-def _check(experiment: object, per_step: Mapping[str, Any], words: Mapping[str, Any], *, cuts: bool) -> None:
-    if not isinstance(experiment, Experiment):
-        raise ExperimentError(
-            f"build_dag takes an experiment or the name of one, not a {type(experiment).__name__}",
-            hint="put @experiment(...) above the function, and give build_dag the function",
-        )
-    known = ["storage", *flow.names(), *(_SHARDS if cuts and experiment.n_tuning_shards > 1 else ())]
-    for name in per_step:
-        if name not in known:
-            raise ExperimentError(
-                f"there is no step {name!r}{did_you_mean(name, known)}", hint=f"the steps are {', '.join(known)}"
-            ).add_location(f"the Dag of {experiment.name}")
-        if taken := [word for word in _OURS if word in per_step[name]]:
-            raise ExperimentError(
-                f"per_step of {name} has {taken[0]!r}, which the step says itself", hint="leave it out"
-            ).add_location(f"the Dag of {experiment.name}")
-    for name in _PARAMS.keys() & (words.get("params") or {}).keys():
-        raise ExperimentError(
-            f"params has {name!r}, which says {_PARAMS[name]}", hint="give your parameter another name"
-        ).add_location(f"the Dag of {experiment.name}")
-    if isinstance(words.get("tags"), str):
-        raise ExperimentError(
-            f"tags={words['tags']!r} is a text; Airflow takes a list of them", hint=f"write tags=[{words['tags']!r}]"
-        ).add_location(f"the Dag of {experiment.name}")
-    for name in ("schedule", "start_date"):
-        if name in words:
-            raise ExperimentError(
-                f"{name} says which batches there are, so it belongs to the experiment, not to its Dag",
-                hint=f"write @experiment({name}=...) in {experiment.place}",
-            ).add_location(f"the Dag of {experiment.name}")
-
-
-def _for_dag(experiment: Experiment, dag_id: str) -> dict[str, Any]:
-    """Say in Airflow's words for a Dag what the experiment declares."""
-    schedule = experiment.schedule
-    timetable: Any = None
-    if isinstance(schedule, str):
-        # explicit, as a bare cron expression means a moment in Airflow 3, and we mean the interval that has ended
-        timetable = CronDataIntervalTimetable(PRESETS.get(schedule, schedule), timezone=experiment.timezone)
-    elif schedule is not None:
-        timetable = DeltaDataIntervalTimetable(schedule)
-    counted = isinstance(schedule, timedelta)
-    return {
-        "schedule": timetable,
-        "start_date": experiment.start_date or (_EPOCH if counted else None),
-        "catchup": experiment.catchup,
-        "max_active_runs": experiment.max_active_runs,
-        "tags": ["diurnal", *experiment.tags],
-        "description": experiment.description.partition("\n")[0],
-        "doc_md": doc_of(experiment, dag_id),
-        "params": {
-            "batch": Param(None, type=["null", "string"], description="Which batch: a date such as 2026-11-23."),
-            "force": Param(False, type="boolean", description="Make one more result even where there is one."),
-        },
-    }
-
-
-def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the words of a Dag: theirs, with our tags and params beside their own."""
-    tags = [*ours["tags"], *(theirs.get("tags") or ())]
-    return {
-        **ours,
-        **theirs,
-        "tags": list(dict.fromkeys(tags)),
-        "params": {**ours["params"], **(theirs.get("params") or {})},
-    }
-
-
-def words_for_tasks(experiment: Experiment, default_args: Mapping[str, Any]) -> dict[str, Any]:
-    """Say in Airflow's words for tasks what holds for all of them."""
-    ours = {
-        "owner": experiment.owner,
-        "retries": experiment.retries,
-        "retry_delay": timedelta(seconds=60),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=15),
-        "retry_policy": ExceptionRetryPolicy(
-            rules=[
-                RetryRule(
-                    exception=[f"diurnal.errors.{name}" for name in _FINAL],
-                    action=RetryAction.FAIL,
-                    reason="another try would end the same",
-                )
-            ]
-        ),
-    }
-    callbacks = {name: [*_listed(default_args.get(name)), last_word] for name in _CALLBACKS}
-    return {**ours, **default_args, **callbacks}
-
-
-def _tell(
-    experiment: Experiment, per_step: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, Callable[..., Step]]
+def _build_tasks(
+    experiment: Experiment, step_kwargs: StepKwargs, operators: Mapping[str, Callable[..., StepOperator]]
 ) -> None:
-    """Tell the sentence: each step is a task, of its own kind if it has one, and storage comes first."""
+    """Create a task for each step of the pipeline, with its own operator if it has one; ``storage`` runs first."""
     groups: dict[str, TaskGroup] = {}
-    docs = _docs_of_steps()
-    fans_out = experiment.n_tuning_shards > 1 and "tune" not in kinds
-    storage = Storage(**_words("storage", per_step, experiment=experiment, doc_md=inspect.getdoc(Storage)))
+    has_shards = experiment.n_tuning_shards > 1 and "tune" not in operators
+    storage = PrepareStorageOperator(**_task_kwargs("storage", step_kwargs, experiment=experiment))
 
-    def step(name: str, *given: Any) -> Any:
-        with _group(name, fans_out, groups):
-            if name == "tune" and fans_out:
-                given = (*given, _fan_out(experiment, given[0], per_step))
-            words = _words(
+    def add_step(name: str, *inputs: Any) -> Any:
+        with _task_group(name, has_shards, groups):
+            if name == "tune" and has_shards:
+                inputs = (*inputs, _expand_shards(experiment, inputs[0], step_kwargs))
+            kwargs = _task_kwargs(
                 name,
-                per_step,
+                step_kwargs,
                 experiment=experiment,
                 step=name,
-                given=given,
-                inlets=assets.inlets(experiment.name, name),
-                outlets=assets.outlets(experiment.name, name),
-                doc_md=docs[name],
+                inputs=inputs,
+                inlets=assets.step_inlets(experiment.name, name),
+                outlets=assets.step_outlets(experiment.name, name),
             )
-            made = kinds.get(name, Step)(**words)
-        if not given:
-            storage.set_downstream(made)
-        return made.output
+            task = operators.get(name, StepOperator)(**kwargs)
+        if not inputs:
+            storage.set_downstream(task)
+        return task.output
 
-    flow.flow(step)
-
-
-def _words(step: str, per_step: Mapping[str, Mapping[str, Any]], /, **ours: Any) -> dict[str, Any]:
-    """Give the words of a task: those of `per_step` win, and their assets and callbacks come beside ours."""
-    theirs = per_step.get(step, {})
-    together = {name: [*ours.get(name, ()), *_listed(theirs[name])] for name in ("inlets", "outlets") if name in theirs}
-    callbacks = {name: [*_listed(theirs[name]), last_word] for name in _CALLBACKS if name in theirs}
-    return {"task_id": step, **ours, **theirs, **together, **callbacks}
+    flow.flow(add_step)
 
 
-def _listed(given: Any) -> list[Any]:
-    return list(given) if isinstance(given, (list, tuple)) else [given] if given else []
+def _task_kwargs(step: str, step_kwargs: StepKwargs, /, **declared: Any) -> dict[str, Any]:
+    """Return the arguments of a task: `step_kwargs` override ours; assets and callbacks are added to ours."""
+    given = step_kwargs.get(step, {})
+    merged = {name: [*declared.get(name, ()), *as_list(given[name])] for name in ("inlets", "outlets") if name in given}
+    callbacks = {name: [*as_list(given[name]), log_error_last] for name in CALLBACKS if name in given}
+    return {"task_id": step, "doc_md": STEP_DOCS[step], **declared, **given, **merged, **callbacks}
 
 
-@cache
-def _docs_of_steps() -> dict[str, str]:
-    """Read what the steps say of themselves off their file: to import it would cost every parse more than all else."""
-    text = (Path(flow.__file__).parent / "steps.py").read_text(encoding="utf-8")
-    found = re.findall(r'^def ([a-z]\w*)\(.*?\) -> [^\n]*:\n    """(.*?)"""', text, re.DOTALL | re.MULTILINE)
-    return {name: inspect.cleandoc(doc) for name, doc in found}
+def _expand_shards(experiment: Experiment, samples: Any, step_kwargs: StepKwargs) -> Any:
+    """Add a task that splits the search, and a mapped task for each shard; return the scores, an input of `tune`."""
+    kwargs = {"experiment": experiment, "inputs": [samples]}
+    split = SplitSearchOperator(**_task_kwargs("cut_shards", step_kwargs, **kwargs, step="cut_shards"))
+    kwargs = _task_kwargs("score_shard", step_kwargs, **kwargs, step="score_shard")
+    scores = ScoreShardOperator.partial(map_index_template="{{ label }}", **kwargs).expand(shard=split.output)
+    return scores.output
 
 
-def _fan_out(experiment: Experiment, samples: Any, per_step: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Cut the search into shards and score each in a task of its own; gives what `tune` puts together."""
-    ours = {"experiment": experiment, "given": [samples]}
-    cut = CutShards(
-        **_words("cut_shards", per_step, **ours, step="cut_shards", doc_md=inspect.getdoc(CutShards)),
-    )
-    words = _words("score_shard", per_step, **ours, step="score_shard", doc_md=inspect.getdoc(ScoreShard))
-    scored = ScoreShard.partial(map_index_template="{{ label }}", **words).expand(shard=cut.output)
-    return scored.output
-
-
-def _group(step: str, fans_out: bool, groups: dict[str, TaskGroup]) -> AbstractContextManager[Any]:
-    """Give the task group that a step belongs to; its name is no part of the step's."""
-    if step not in _GROUPS or (step == "tune" and not fans_out):
+def _task_group(step: str, has_shards: bool, groups: dict[str, TaskGroup]) -> AbstractContextManager[Any]:
+    """Return the task group of a step; the name of the group is not part of the task id."""
+    if step not in _GROUPS or (step == "tune" and not has_shards):
         return nullcontext()
     name, tooltip = _GROUPS[step]
     if name not in groups:
