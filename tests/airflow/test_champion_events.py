@@ -35,7 +35,7 @@ class Page(BaseHTTPRequestHandler):
 
 def announce(project, stores, connection):
     settings = Settings.load(project.folder, {"AIRFLOW_CONN_DIURNAL_AIRFLOW": connection} if connection else {})
-    return champion_events.announce(settings, stores.warehouse, "clinic", lambda: "UTC")
+    return champion_events.send_champion_event(settings, stores.warehouse, "clinic", lambda: "UTC")
 
 
 def test_nothing_is_said_where_no_airflow_is_configured(project):
@@ -53,13 +53,13 @@ def test_an_airflow_that_is_no_use_is_a_warning_within_seconds(project):
             ("http://ada:secret@127.0.0.1:1", "refused"),
             (f"http://:token@127.0.0.1:{silent.getsockname()[1]}", "timed out"),
             (f"http://:token@127.0.0.1:{other.server_port}", "Expecting value"),
-            ("postgres://ada:secret@db/airflow", "is no address of an Airflow"),
+            ("postgres://ada:secret@db/airflow", "is not the URL of an Airflow"),
             ("{no json", "is neither a URI nor"),
         ):
             began = time.monotonic()
             warning = announce(project, stores, connection)
             assert said in warning, connection
-            assert "the next run of the Dag clinic announces it" in warning
+            assert "the next run of the Dag clinic creates the event" in warning
             assert "secret" not in warning
             assert time.monotonic() - began < 5
         other.shutdown()
@@ -74,11 +74,11 @@ def test_promote_and_rollback_stand_where_airflow_is_away(project, monkeypatch):
     monkeypatch.setattr(Project, "environment", away)
     done = project.command("promote", "clinic", str(3 - champion(project)), "--json")
     assert done.returncode == 0, done.stderr
-    assert "diurnal: warning: the champion is not announced in Airflow" in done.stderr
+    assert "diurnal: warning: Airflow has no event of the new champion" in done.stderr
     assert '"promoted": true' in done.stdout
     back = project.command("rollback", "clinic", "--json")
     assert back.returncode == 0, back.stderr
-    assert "is not announced" in back.stderr
+    assert "has no event" in back.stderr
 
 
 def champion(project):

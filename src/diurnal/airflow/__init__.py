@@ -1,7 +1,7 @@
-"""Airflow conducts the day: experiments as native Airflow 3.3 Dags.
+"""Experiments as native Airflow 3.3 Dags.
 
-Importing this is cheap, as every Dag file does it again and again: no scikit-learn, pandas, pyarrow or warehouse.
-What a task needs is imported by the task.
+Importing this package is cheap, as every parse of a Dag file does it: no scikit-learn, pandas, pyarrow or warehouse.
+The modules that a task needs are imported when the task runs.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from diurnal.airflow.assets import batch, champion, model
     from diurnal.airflow.connections import load_model
     from diurnal.airflow.dag import build_dag
-    from diurnal.airflow.kubernetes import pod
+    from diurnal.airflow.kubernetes import pod, pod_override
 
-__all__ = ["batch", "build_dag", "champion", "load_model", "model", "pod"]
+__all__ = ["batch", "build_dag", "champion", "load_model", "model", "pod", "pod_override"]
+
+_MODULES = {"build_dag": "dag", "load_model": "connections", "pod": "kubernetes", "pod_override": "kubernetes"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import Airflow only when something of it is asked for (PEP 562): ``diurnal airflow`` starts without."""
+    """Import a promised name, and with it Airflow, on first use (PEP 562): ``diurnal airflow`` starts without."""
     if name not in __all__:
         raise AttributeError(f"module 'diurnal.airflow' has no attribute {name!r}")
     from importlib import import_module
 
-    places = {"build_dag": "dag", "load_model": "connections", "pod": "kubernetes"}
-    return getattr(import_module(f"diurnal.airflow.{places.get(name, 'assets')}"), name)
+    return getattr(import_module(f"diurnal.airflow.{_MODULES.get(name, 'assets')}"), name)

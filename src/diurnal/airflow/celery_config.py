@@ -1,6 +1,6 @@
-"""What Celery's workers are told: ``[celery] celery_config_options = diurnal.airflow.celery_config.CONFIG``.
+"""Configuration of Celery's workers: ``[celery] celery_config_options = diurnal.airflow.celery_config.CONFIG``.
 
-Celery imports `include` before it forks its pool, so that a task finds scikit-learn in memory.
+Celery imports `include` before it forks its pool, so that each task has scikit-learn in memory.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Connections and stores as a task sees them: what Airflow knows first, else the settings.
+"""Connections and stores of a task: those of Airflow first, then those of the settings.
 
-Airflow looks in its secrets backends, in ``AIRFLOW_CONN_<ID>`` and among the connections made in its UI.
+Airflow looks in its secrets backends, in ``AIRFLOW_CONN_<ID>`` and in the connections that were created in its UI.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SPARK = "diurnal_spark"
 
 
 class AirflowConnections(Mapping[str, str]):
-    """From the id of a connection to its URI, asked of Airflow one by one.
+    """Mapping from the id of a connection to its URI, looked up in Airflow on access.
 
     Parameters
     ----------
     declared : Mapping of str to str
-        The settings' own, for what Airflow does not know and for the message when nobody does.
+        The connections of the settings, for ids that Airflow does not have, and for the error if neither has one.
     """
 
     def __init__(self, declared: Mapping[str, str]) -> None:
@@ -39,17 +39,19 @@ class AirflowConnections(Mapping[str, str]):
         self.project: Path | None = getattr(declared, "project", None)
 
     def __getitem__(self, connection: str) -> str:
-        found = find(connection)
+        found = get_connection_uri(connection)
         if found is not None:
             return found
         try:
             return self._declared[connection]
         except ConfigurationError as error:
-            error.hint = f"make it in Airflow (Admin, Connections, id {connection!r}), or {error.hint}"
+            error.hint = f"create it in Airflow (Admin, Connections, id {connection!r}), or {error.hint}"
             raise
 
     def __contains__(self, connection: object) -> bool:
-        return isinstance(connection, str) and (find(connection) is not None or connection in self._declared)
+        if not isinstance(connection, str):
+            return False
+        return get_connection_uri(connection) is not None or connection in self._declared
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._declared)
@@ -58,41 +60,41 @@ class AirflowConnections(Mapping[str, str]):
         return len(self._declared)
 
 
-def find(connection: str) -> str | None:
-    """Ask Airflow for a connection, and give its URI; None if it surely has none.
+def get_connection_uri(connection: str) -> str | None:
+    """Return the URI of a connection in Airflow; None if Airflow does not have it.
 
     Raises
     ------
     TransientError
-        If Airflow cannot say. It must not pass for "there is none": the run would go to another warehouse.
+        If Airflow cannot look it up. That must not pass for None: the run would use another warehouse.
     ConfigurationError
-        If it is not one that can be written as a URI.
+        If the connection cannot be written as a URI.
     """
     from airflow.sdk.log import mask_secret
 
-    found = _ask(connection)
+    found = _lookup_connection(connection)
     if found is None:
         return None
     if found.password:
-        mask_secret(quote(found.password, safe=""))  # Airflow itself masks it as it is, not as it stands in a URI
+        mask_secret(quote(found.password, safe=""))  # Airflow masks the password itself, but not its form in a URI
     parts = {name: getattr(found, name) for name in ("conn_type", "host", "login", "password", "schema", "port")}
     return uri(json.dumps({**parts, "extra": found.extra or {}}), f"the Airflow connection {connection!r}")
 
 
-def _ask(connection: str) -> Any:
-    """Ask Airflow for a connection; None if it surely has none."""
+def _lookup_connection(connection: str) -> Any:
+    """Return a connection of Airflow; None if Airflow certainly does not have it."""
     from airflow.sdk import Connection
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
         return Connection.get(connection)
     except AirflowNotFoundException:
-        _refuse_doubt(connection)
+        _confirm_not_found(connection)
         return None
 
 
-def _refuse_doubt(connection: str) -> None:
-    """Ask once more, without Airflow's habit of taking an API server that is down for "not found"."""
+def _confirm_not_found(connection: str) -> None:
+    """Ask the API server again: Airflow reports a connection as not found when that server is down, too."""
     from airflow.sdk.exceptions import ErrorType
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import ErrorResponse, GetConnection
@@ -103,15 +105,15 @@ def _refuse_doubt(connection: str) -> None:
     reply = comms.send(GetConnection(conn_id=connection))
     if isinstance(reply, ErrorResponse) and reply.error != ErrorType.CONNECTION_NOT_FOUND:
         raise TransientError(
-            f"Airflow cannot say whether it has a connection {connection!r}: {reply.error.value}",
-            hint="see whether its API server is up, then run it again",
+            f"Airflow cannot look up the connection {connection!r}: {reply.error.value}",
+            hint="check that its API server runs, then run the task again",
         )
 
 
-def settings_beside(file: str) -> Settings:
-    """Read the settings of the project that a file lies in, with Airflow's connections to the warehouse and to Spark.
+def settings_for_file(file: str) -> Settings:
+    """Return the settings of the project of a file, with Airflow's connections to the warehouse and to Spark.
 
-    As outside of Airflow, ``DIURNAL_WAREHOUSE`` and ``DIURNAL_SPARK`` win over the connections, and these over
+    As outside of Airflow, ``DIURNAL_WAREHOUSE`` and ``DIURNAL_SPARK`` override the connections, and these override
     ``diurnal.toml``.
     """
     return _with_spark(_with_warehouse(Settings.load(beside=Path(file).parent)))
@@ -120,7 +122,7 @@ def settings_beside(file: str) -> Settings:
 def _with_spark(settings: Settings) -> Settings:
     if settings.origins["spark"] == "DIURNAL_SPARK":
         return settings
-    found = _ask(SPARK)
+    found = _lookup_connection(SPARK)
     if found is None:
         return settings
     master = spark_master(json.dumps({"host": found.host, "port": found.port}), f"the Airflow connection {SPARK!r}")
@@ -128,37 +130,39 @@ def _with_spark(settings: Settings) -> Settings:
     return replace(settings, spark=master, origins=origins)
 
 
-def spark_extra() -> dict[str, Any]:
-    """Give what Airflow's connection to Spark says beside the master, such as ``deploy-mode``."""
-    found = _ask(SPARK)
+def spark_connection_extra() -> dict[str, Any]:
+    """Return the `extra` of Airflow's connection to Spark, such as ``deploy-mode``."""
+    found = _lookup_connection(SPARK)
     return {} if found is None else dict(found.extra_dejson)
 
 
 def _with_warehouse(settings: Settings) -> Settings:
     if settings.origins["warehouse"] == "DIURNAL_WAREHOUSE":
         return settings
-    found = find(WAREHOUSE)
+    found = get_connection_uri(WAREHOUSE)
     if found is None:
         return settings
     if not found.startswith("postgresql://"):
         raise ConfigurationError(
-            f"the Airflow connection {WAREHOUSE!r} is a {found.partition('://')[0]}; the warehouse is a PostgreSQL",
-            hint="give it the type postgres",
+            f"the Airflow connection {WAREHOUSE!r} has the type {found.partition('://')[0]}; the warehouse is a "
+            "PostgreSQL database",
+            hint="set its type to postgres",
         )
     origins = {**settings.origins, "warehouse": f"the Airflow connection {WAREHOUSE!r}"}
     return replace(settings, warehouse=found, origins=origins)
 
 
 @contextmanager
-def open_beside(file: str) -> Iterator[Stores]:
-    """Open the stores of the project that a file lies in, and close them at the end.
+def open_stores_for_file(file: str) -> Iterator[Stores]:
+    """Open the stores of the project of a file, and close them at the end.
 
-    A task's process ends without Python's farewells, so the embedded server is let go here: its last user stops it.
+    The process of a task ends without running exit handlers, so the embedded server is released here: its last user
+    stops it.
     """
     from diurnal.runtime import spark
     from diurnal.storage.stores import open_stores
 
-    settings = settings_beside(file)
+    settings = settings_for_file(file)
     with ExitStack() as stack:
         stack.callback(spark.stop)
         if server := embedded_server(settings):
@@ -170,7 +174,7 @@ def open_beside(file: str) -> Iterator[Stores]:
 
 
 def load_model(reference: str, *, beside: str) -> Any:
-    """Load a published model in a task, from where Airflow's connections and the settings say.
+    """Load a published model in a task, with the warehouse of Airflow's connections and the settings.
 
     Parameters
     ----------
@@ -186,5 +190,5 @@ def load_model(reference: str, *, beside: str) -> Any:
     """
     from diurnal.pipeline import predict
 
-    with open_beside(beside) as stores:
+    with open_stores_for_file(beside) as stores:
         return predict.load(stores.models, predict.resolve(stores.warehouse, reference), stores.code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -22,7 +23,6 @@ from diurnal.airflow.operators import (
     StepOperator,
     log_error_last,
 )
-from diurnal.airflow.renamed_arguments import take_renamed
 from diurnal.airflow.step_docs import STEP_DOCS
 from diurnal.airflow.task_defaults import CALLBACKS, as_list, task_default_args
 from diurnal.experiment import Experiment, find
@@ -91,7 +91,10 @@ def build_dag(
     NotFoundError
         If there is no such experiment.
     """
-    step_kwargs = take_renamed("build_dag", dag_kwargs, "per_step", "step_kwargs", step_kwargs) or {}
+    if "per_step" in dag_kwargs:
+        step_kwargs = dag_kwargs.pop("per_step")
+        warnings.warn("build_dag(per_step=) is deprecated; use step_kwargs=", DeprecationWarning, stacklevel=2)
+    step_kwargs = step_kwargs or {}
     if isinstance(experiment, str):
         experiment = _find_experiment(experiment, dag_file or _current_dag_file())
     is_submitted = spark_submit is not None

@@ -1,4 +1,4 @@
-"""Links from a task to what belongs to it, as buttons in Airflow's page."""
+"""Links from a task to related pages, as buttons in Airflow's UI."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class ChampionLink(BaseOperatorLink):
-    """From `promote` to the Dag by which a person promotes a version or rolls back."""
+    """Link from `promote` to the Dag for promotion and rollback by hand."""
 
     name = "Change the champion"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - as Airflow calls it
-        """Give the address of that Dag."""
+        """Return the URL of that Dag."""
         page = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
         return f"{page}/dags/{ti_key.dag_id.removesuffix('.approval')}.champion"

@@ -1,8 +1,8 @@
-"""Open questions of the Dag that asks for approval: which there are, and withdrawing them.
+"""Open questions of the approval Dag: find them, and withdraw those that are out of date.
 
-A task cannot answer for another one, but it may clear a run of a Dag, as Airflow's ``TriggerDagRunOperator`` does with
-``reset_dag_run``. A cleared run begins anew: its first task looks whether there is still something to ask, and skips
-the rest if there is not.
+A task cannot answer the question of another run, but it can clear that run, as Airflow's ``TriggerDagRunOperator`` does
+with ``reset_dag_run``. A cleared run starts again: its first task checks whether there is still a question to ask, and
+skips the rest if there is none.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ CANDIDATE, QUESTION = "candidate", "approve"  # the tasks that write the questio
 _ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 
-def open_questions(context: Any, dag_id: str) -> dict[str, int]:
-    """Give the runs whose question is asked or about to be, but for this run: which version each is about."""
+def find_open_questions(context: Any, dag_id: str) -> dict[str, int]:
+    """Return the model version of each open question, by run id; the question of the current run is left out."""
     ti, own = context["ti"], (context["dag_run"].dag_id, context["dag_run"].run_id)
     states = ti.get_task_states(dag_id=dag_id, task_ids=[QUESTION])
-    waiting = [run_id for run_id, tasks in states.items() if tasks.get(QUESTION) not in _ENDED]
-    asked = {
+    open_runs = [run_id for run_id, tasks in states.items() if tasks.get(QUESTION) not in _ENDED]
+    questions = {
         run_id: ti.xcom_pull(task_ids=CANDIDATE, dag_id=dag_id, run_id=run_id)
-        for run_id in waiting
+        for run_id in open_runs
         if (dag_id, run_id) != own
     }
-    return {run_id: question["version"] for run_id, question in asked.items() if question}
+    return {run_id: question["version"] for run_id, question in questions.items() if question}
 
 
-def ask_anew(context: Any, dag_id: str, *, but: int | None = None) -> None:
+def clear_open_questions(context: Any, dag_id: str, *, except_version: int | None = None) -> None:
     """Clear the runs of open questions, so that each is asked again only if its answer still has an effect.
 
     Parameters
     ----------
     context : Context
-        The task's.
+        Airflow's.
     dag_id : str
-        The Dag that asks.
-    but : int, optional
-        Questions about this version are left alone.
+        The approval Dag.
+    except_version : int, optional
+        Questions about this version are left open.
     """
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import TriggerDagRun
 
-    for run_id, version in open_questions(context, dag_id).items():
-        if version != but:
+    for run_id, version in find_open_questions(context, dag_id).items():
+        if version != except_version:
             clear = TriggerDagRun(dag_id=dag_id, run_id=run_id, reset_dag_run=True)
             task_runner.SUPERVISOR_COMMS.send(clear)
-            context["task"].log.info(f"the question about version {version} is withdrawn, or asked anew: run {run_id}")
+            context["task"].log.info(f"cleared the run {run_id}, which asked about version {version}")

@@ -1,4 +1,4 @@
-"""What a task of a day is: making storage ready, or one step of the sentence."""
+"""Operators of the tasks of an experiment's Dag: one that prepares the storage, and one for each kind of step."""
 
 from __future__ import annotations
 
@@ -24,220 +24,229 @@ if TYPE_CHECKING:
     from diurnal.pipeline.context import Day
 
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
-_SECONDS_BETWEEN_WORDS = 10
+_PROGRESS_SECONDS = 10  # between two lines of progress in the log
 
 
-class ExperimentTask(BaseOperator):
-    """A task of an experiment's Dag: what all of them do around their work.
+class ExperimentOperator(BaseOperator):
+    """Base class of the operators: handles errors, noise in the log, and the death of the supervisor.
 
     Parameters
     ----------
     experiment : Experiment
-        Whose task it is.
-    **words
-        Airflow's, for any task.
+        The experiment of the task.
+    **kwargs
+        Airflow's arguments of any task.
     """
 
-    def __init__(self, *, experiment: Experiment, **words: Any) -> None:
-        super().__init__(**words)
+    def __init__(self, *, experiment: Experiment, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.experiment = experiment
 
     def execute(self, context: Any) -> Any:
-        """Do the task's work; gives what travels to later tasks.
+        """Run the task; the result is its XCom.
 
-        Our errors say all in their message, so the lines of code that they came through are left out of the log. A
-        superseded attempt is skipped: its work goes on in the newer one. So is one whose window is too small yet.
+        An error of diurnal's is logged without a traceback, as its message is complete. A superseded attempt is
+        skipped, since the newer attempt goes on; so is a run whose window has too few rows.
         """
         from airflow.sdk.exceptions import AirflowSkipException
 
-        die_with_supervisor()
-        place = f"{self.experiment.name} {self.task_id}"
-        with quiet():
+        exit_with_supervisor()
+        location = f"{self.experiment.name} {self.task_id}"
+        with ignore_airflow_deprecations():
             try:
-                return self.work(context)
+                return self.run_task(context)
             except AirflowSkipException as skip:
-                self.log.info(f"skipped: {skip}")  # Airflow's own line does not say why
+                self.log.info(f"skipped: {skip}")  # Airflow's own line does not contain the reason
                 raise
             except (NotEnoughDataError, SupersededError) as error:
-                self.log.warning(str(error.add_location(place)))
+                self.log.warning(str(error.add_location(location)))
                 raise AirflowSkipException(str(error)) from None
             except DiurnalError as error:
-                raise error.add_location(place).with_traceback(None) from None
+                raise error.add_location(location).with_traceback(None) from None
 
-    def work(self, context: Any) -> Any:
-        """Do what this kind of task is for."""
+    def run_task(self, context: Any) -> Any:
+        """Do the work of the task; each subclass overrides it."""
         raise NotImplementedError
 
 
-class Storage(ExperimentTask):
-    """Makes storage ready: reads the settings, brings the warehouse's tables up to date, makes the folders.
+class PrepareStorageOperator(ExperimentOperator):
+    """Prepare the storage: read the settings, migrate the warehouse's tables and create the folders.
 
-    It comes first, so that a run that cannot be carried out says so before anything is fetched.
+    It is the first task, so that a run that is not possible fails before anything is fetched.
     """
 
     ui_color = "#e8e8e8"
 
-    def work(self, context: Any) -> dict[str, str]:
-        """Make it ready; gives where it is, without secrets."""
-        with day_of(self.experiment, context) as day:
-            flow.refuse_early(self.experiment, day.interval)
-            # The clock only refuses here; it never chooses.
-            flow.refuse_future(day, datetime.now(UTC), hint="wait for it: its data cannot be complete")
-            with flow.error_context(day, self.task_id), day.stores.lake.workspace():
-                day.stores.models.fs.makedirs(day.stores.models.root, exist_ok=True)
-            ready = {
-                "data_interval": str(day.interval),
-                "lake": day.stores.lake.root,
-                "models": day.stores.models.root,
-                "warehouse": str(day.stores.warehouse.address),
+    def run_task(self, context: Any) -> dict[str, str]:
+        """Prepare the storage, and return its locations, without secrets."""
+        with run_context(self.experiment, context) as run:
+            flow.refuse_early(self.experiment, run.interval)
+            # The clock is only used to reject an interval, never to choose one.
+            flow.refuse_future(run, datetime.now(UTC), hint="wait until it has ended: its data is not complete")
+            with flow.error_context(run, self.task_id), run.stores.lake.workspace():
+                run.stores.models.fs.makedirs(run.stores.models.root, exist_ok=True)
+            locations = {
+                "data_interval": str(run.interval),
+                "lake": run.stores.lake.root,
+                "models": run.stores.models.root,
+                "warehouse": str(run.stores.warehouse.address),
             }
-            self.log.info("; ".join(f"{name.replace('_', ' ')} {value}" for name, value in ready.items()))
-            return ready
+            self.log.info("; ".join(f"{name.replace('_', ' ')} {value}" for name, value in locations.items()))
+            return locations
 
 
-class Step(ExperimentTask):
-    """One step of the sentence: the function of that name in :mod:`diurnal.pipeline.steps`.
+class StepOperator(ExperimentOperator):
+    """One step of the pipeline: the function of that name in :mod:`diurnal.pipeline.steps`.
 
     Parameters
     ----------
     step : str
-        Its name.
-    given : sequence
-        What earlier steps gave, as it travels.
-    **words
-        Airflow's, and `experiment`.
+        The name of the step.
+    inputs : sequence
+        The results of earlier steps, serialized as XComs.
+    **kwargs
+        Airflow's arguments of any task, and `experiment`.
     """
 
-    template_fields: Sequence[str] = ("given",)
-    template_fields_renderers = {"given": "json"}  # noqa: RUF012 - Airflow declares it so, and reads it only
+    template_fields: Sequence[str] = ("inputs",)
+    template_fields_renderers = {"inputs": "json"}  # noqa: RUF012 - Airflow declares it so, and reads it only
     ui_color = "#dbe9f6"
 
-    def __init__(self, *, step: str, given: Sequence[Any] = (), **words: Any) -> None:
-        super().__init__(**words)
+    def __init__(self, *, step: str, inputs: Sequence[Any] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.step = step
-        self.given = list(given)
+        self.inputs = list(inputs)
 
-    def work(self, context: Any) -> Any:
-        """Carry the step out."""
+    def run_task(self, context: Any) -> Any:
+        """Run the step."""
         from diurnal.pipeline import steps
 
-        return self.carry_out(getattr(steps, self.step), self.given, context)
+        return self.call_step(getattr(steps, self.step), self.inputs, context)
 
-    def carry_out(self, function: Callable[..., Any], travelled: Sequence[Any], context: Any) -> Any:
-        """Call a function of the day with what has travelled here, unless the day is finished already."""
+    def call_step(self, function: Callable[..., Any], inputs: Sequence[Any], context: Any) -> Any:
+        """Call a function of the pipeline with deserialized inputs, unless the run has finished already."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         from diurnal.airflow import result_log
         from diurnal.pipeline.serialization import packed, unpacked
 
-        first = travelled[0] if travelled else None
+        first = inputs[0] if inputs else None
         if isinstance(first, dict) and first.get("finished") and self.step not in flow.MENDING:
-            raise AirflowSkipException(f"{first['run']['run_id']} is finished already: nothing is to be done")
-        with day_of(self.experiment, context) as day, flow.error_context(day, self.step):
-            given = unpacked(function, travelled, day.stores.models)
-            result = function(day, *given)
-            result_log.tell(self.step, given, result)
-            _announce(context, self.step, result, day)
+            raise AirflowSkipException(f"the run {first['run']['run_id']} has finished already")
+        with run_context(self.experiment, context) as run, flow.error_context(run, self.step):
+            args = unpacked(function, inputs, run.stores.models)
+            result = function(run, *args)
+            result_log.log_result(self.step, args, result)
+            _emit_asset_events(context, self.step, result, run)
             return packed(result)
 
 
-class Promote(Step):
-    """The last step, with a button that leads to the Dag by which a person promotes or rolls back."""
+class PromoteOperator(StepOperator):
+    """The last step, with a button that leads to the Dag for promotion and rollback by hand."""
 
     operator_extra_links = (ChampionLink(),)
 
 
-class CutShards(Step):
-    """Cuts the search into shards, for ``n_tuning_shards`` above 1."""
+class SplitSearchOperator(StepOperator):
+    """Split the search into shards, for ``n_tuning_shards`` above 1."""
 
-    def work(self, context: Any) -> Any:
-        """Cut it; each shard becomes a mapped task."""
+    def run_task(self, context: Any) -> Any:
+        """Split the search; each shard becomes a mapped task."""
         from diurnal.pipeline import tuning_shards
 
-        return self.carry_out(tuning_shards.cut, self.given, context)
+        return self.call_step(tuning_shards.cut, self.inputs, context)
 
 
-class ScoreShard(Step):
-    """Makes the fits of one shard of the search.
+class ScoreShardOperator(StepOperator):
+    """Run the fits of one shard of the search.
 
     Parameters
     ----------
     shard : dict
-        One of those that the search was cut into.
-    **words
-        Airflow's, and those of a step.
+        One of the shards of the search.
+    **kwargs
+        The arguments of a step.
     """
 
-    template_fields: Sequence[str] = ("given", "shard")
+    template_fields: Sequence[str] = ("inputs", "shard")
 
-    def __init__(self, *, shard: Any, **words: Any) -> None:
-        super().__init__(**words)
+    def __init__(self, *, shard: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.shard = shard
 
-    def work(self, context: Any) -> Any:
-        """Make them; the label says which, in Airflow's page."""
+    def run_task(self, context: Any) -> Any:
+        """Run the fits; the label of the mapped task in Airflow's UI names them."""
         from diurnal.pipeline import tuning_shards
 
         start, stop = self.shard["start"], self.shard["stop"]
         total = self.shard["n_candidates"] * self.shard["n_splits"]
-        context["label"] = f"fits {start + 1} to {stop} of {total}" if total else "cannot be cut: tuned as a whole"
-        return self.carry_out(tuning_shards.score, [*self.given, self.shard], context)
+        context["label"] = f"fits {start + 1} to {stop} of {total}" if total else "the search is not split"
+        return self.call_step(tuning_shards.score, [*self.inputs, self.shard], context)
 
 
 @contextmanager
-def day_of(experiment: Experiment, context: Any) -> Iterator[Day]:
-    """Give what the steps of a Dag run are told, with open stores."""
+def run_context(experiment: Experiment, context: Any) -> Iterator[Day]:
+    """Yield the context of the run that a Dag run is for, with open stores.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment.
+    context : Context
+        Airflow's.
+    """
     from diurnal.airflow import run_interval
-    from diurnal.airflow.connections import open_beside
+    from diurnal.airflow.connections import open_stores_for_file
     from diurnal.pipeline.context import Day
 
-    run = context["dag_run"]
-    interval, force = run_interval.data_interval(experiment, run), run_interval.is_forced(run)
-    with open_beside(experiment.file) as stores:
-        yield Day(experiment, interval, stores, by=f"airflow {run.run_id}", force=force, progress=_tell_progress())
+    dag_run = context["dag_run"]
+    interval, force = run_interval.run_data_interval(experiment, dag_run), run_interval.is_forced(dag_run)
+    with open_stores_for_file(experiment.file) as stores:
+        by, progress = f"airflow {dag_run.run_id}", _fit_progress_logger()
+        yield Day(experiment, interval, stores, by=by, force=force, progress=progress)
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep a thousand lines out of a task's log.
+def ignore_airflow_deprecations() -> Iterator[None]:
+    """Suppress the deprecation warnings of Airflow's own modules.
 
-    When skops is imported it looks for SciPy's functions in every module that is loaded, and each of Airflow's
-    deprecated modules warns of each name that it is asked for.
+    When skops is imported it looks for SciPy's functions in every loaded module, and each of Airflow's deprecated
+    modules warns for each name: a thousand lines in the log of a task.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The `airflow[.]")
         yield
 
 
-def last_word(context: Any) -> None:
-    """Make our message the last line of a failed task's log."""
+def log_error_last(context: Any) -> None:
+    """Log the message of an error of diurnal's as the last line of a failed task; a callback of each task."""
     import structlog
 
     error = context.get("exception")
     if isinstance(error, DiurnalError):
         log = structlog.get_logger(logger_name="task")
-        log.info("::endgroup::")  # Airflow's page folds what comes after the failure; this ends the fold
+        log.info("::endgroup::")  # Airflow's UI collapses the lines after a failure; this ends the collapsed group
         log.error(str(error))
 
 
-def _tell_progress() -> Callable[[int, int], None]:
-    """Give what writes into the task's log how far the search is, every ten seconds."""
+def _fit_progress_logger() -> Callable[[int, int], None]:
+    """Return a callback that logs the progress of the search, at most every ten seconds."""
     import structlog
 
     log = structlog.get_logger(logger_name="task")
-    told = time.monotonic()
+    logged_at = time.monotonic()
 
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= _SECONDS_BETWEEN_WORDS:
-            told = time.monotonic()
+    def log_progress(done: int, total: int) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= _PROGRESS_SECONDS:
+            logged_at = time.monotonic()
             log.info(f"{done} of {total} fits are done")
 
-    return tell
+    return log_progress
 
 
-def die_with_supervisor() -> None:
-    """Let the kernel kill this task when its supervisor is killed (Linux): two tries never write at once.
+def exit_with_supervisor() -> None:
+    """Have the kernel kill this task when its supervisor is killed (Linux), so that two tries never write at once.
 
     In ``dag.test()`` there is no supervisor: the process is the user's own.
     """
@@ -248,15 +257,15 @@ def die_with_supervisor() -> None:
 
     supervisor = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:  # it died before we asked
+    if os.getppid() != supervisor:  # it died before the call
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _announce(context: Any, step: str, result: Any, day: Day) -> None:
-    """Tell other Dags what is new."""
+def _emit_asset_events(context: Any, step: str, result: Any, run: Day) -> None:
+    """Emit the asset event of a step that has one."""
     if step == "fetch":
-        assets.announce_batch(context["outlet_events"], result)
+        assets.emit_batch_event(context["outlet_events"], result)
     elif step == "publish":
-        assets.announce_model(context["outlet_events"], result, day)
+        assets.emit_model_event(context["outlet_events"], result, run)
     elif step == "promote":
-        assets.announce_champion(context, day.stores.warehouse, day.experiment)
+        assets.emit_champion_event(context, run.stores.warehouse, run.experiment)

@@ -1,6 +1,6 @@
-"""What runs inside of Airflow's scheduler: each run of an experiment has a note that names its data interval.
+"""The plugin in Airflow's scheduler: it gives each run of an experiment a note with its data interval.
 
-The id of a scheduled run names the moment after which it starts, which is the end of its data interval.
+The id of a scheduled run contains the time after which it starts, which is the end of its data interval.
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ if TYPE_CHECKING:
 
 @hookimpl
 def on_dag_run_running(dag_run: DagRun) -> None:
-    """Write the note, where there is none yet; Airflow logs an error of a listener and goes on."""
+    """Set the note, unless there is one; Airflow logs an error of a listener and continues."""
     dag: Any = getattr(dag_run, "dag", None)
     if dag is None or "diurnal" not in (dag.tags or ()) or "storage" not in dag.task_dict:
         return
-    if not dag_run.note and (said := note_of(dag_run, dag.start_date)):
-        dag_run.note = said
+    if not dag_run.note and (note := run_note(dag_run, dag.start_date)):
+        dag_run.note = note
 
 
-def note_of(run: Any, start: datetime | None) -> str | None:
-    """Give the note of a run: the batch that it names, else its data interval.
+def run_note(dag_run: Any, start_date: datetime | None) -> str | None:
+    """Return the note of a run: its ``batch`` parameter, else its data interval.
 
-    Airflow makes a run without tasks for a logical date before the start date, and it succeeds: the note says so.
+    For a logical date before the start date, Airflow creates a run without tasks, which succeeds; its note explains
+    that.
     """
     from diurnal.types import DataInterval
 
-    if start is not None and run.logical_date is not None and run.logical_date < start:
-        return f"{run.logical_date:%Y-%m-%dT%H:%MZ} lies before the start date: no task is run"
-    named = (run.conf or {}).get("batch")
-    if named is not None:
-        return f"batch {named}"
-    if run.data_interval_start is None or run.data_interval_start == run.data_interval_end:
+    if start_date is not None and dag_run.logical_date is not None and dag_run.logical_date < start_date:
+        return f"{dag_run.logical_date:%Y-%m-%dT%H:%MZ} is before the start date: no task runs"
+    batch = (dag_run.conf or {}).get("batch")
+    if batch is not None:
+        return f"batch {batch}"
+    if dag_run.data_interval_start is None or dag_run.data_interval_start == dag_run.data_interval_end:
         return None
-    return f"data interval {DataInterval(run.data_interval_start, run.data_interval_end)}"
+    return f"data interval {DataInterval(dag_run.data_interval_start, dag_run.data_interval_end)}"
 
 
 class DiurnalPlugin(AirflowPlugin):

@@ -1,9 +1,9 @@
-"""Imported once by the server that tasks are forked from, so that each task finds it in memory.
+"""Modules that the server which forks the tasks imports once, so that each task has them in memory.
 
-``[scheduler] mp_forkserver_preload`` names it. It imports and does nothing else: a thread that is running, or a
-numeric kernel that has run, would not survive the fork. A scikit-learn task costs 2 s of CPU less for it. Python passes
-over a preload that cannot be imported without a word, hence one name at a time. Airflow's modules come last: when skops
-is imported, it asks every module that is there for a hundred names, and Airflow's import something for each.
+``[scheduler] mp_forkserver_preload`` names this module. It imports and does nothing else: a running thread, or a
+numeric kernel that has run, would not survive the fork. It saves a scikit-learn task 2 s of CPU. Python silently
+ignores a preload that fails to import, so each name is imported on its own. Airflow's modules are the last: when skops
+is imported, it asks every loaded module for a hundred names, and Airflow's import something for each.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ airflow.cli.cli_parser
 diurnal.airflow.dag
 diurnal.airflow.result_log
 diurnal.airflow.connections
-""".split()  # noqa: SIM905 - one name a line is what is read and changed here
+""".split()  # noqa: SIM905 - one name a line is easy to read and to change
 
 sys.modules["polars"] = None  # type: ignore[assignment]  # ADBC would import it, and its threads do not survive a fork
-with warnings.catch_warnings():  # in a worker of Celery Airflow is there first; see diurnal.airflow.operators.quiet
+with warnings.catch_warnings():  # see operators.ignore_airflow_deprecations: a Celery worker has Airflow already
     warnings.filterwarnings("ignore", message="The `airflow[.]")
     for _name in NAMES:
-        with suppress(ImportError):  # an optional part that is not installed costs its task the time, and nothing else
+        with suppress(ImportError):  # without an optional package, its task imports more itself
             importlib.import_module(_name)
-del sys.modules["polars"]  # a task whose source gives polars frames imports it for itself
+del sys.modules["polars"]  # a task whose source returns polars frames imports it itself

@@ -1,4 +1,4 @@
-"""What Airflow learns about this package by the entry point ``apache_airflow_provider``."""
+"""Description of this package for Airflow, found by the entry point ``apache_airflow_provider``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Give the provider's description; it has no connection type of its own: see ``docs/airflow.md``."""
+    """Return the provider's description; it has no connection type of its own: see ``docs/airflow.md``."""
     return {
         "package-name": "diurnal",
         "name": "diurnal",

@@ -1,6 +1,7 @@
-"""Which data interval a Dag run is about: one rule, for every task.
+"""The data interval of a Dag run: one rule for all tasks.
 
-``conf["batch"]`` if given, else the run's partition key, else its data interval. The wall clock is no part of it.
+It is that of ``conf["batch"]`` if given, else of the run's partition key, else the data interval of the Dag run. It
+does not depend on the clock.
 """
 
 from __future__ import annotations
@@ -12,49 +13,50 @@ from diurnal.errors import UsageError
 from diurnal.experiment import Experiment
 from diurnal.types import DataInterval
 
-_ADVICE = 'trigger it with a logical date, or with the configuration {"batch": "2026-11-23"}'
+_HINT = 'trigger it with a logical date, or with the configuration {"batch": "2026-11-23"}'
 
 
-def data_interval(experiment: Experiment, run: Any) -> DataInterval:
-    """Give the data interval of a Dag run.
+def run_data_interval(experiment: Experiment, dag_run: Any) -> DataInterval:
+    """Return the data interval of a Dag run.
 
     Parameters
     ----------
     experiment : Experiment
-        Its schedule cuts time into intervals, the same ones as on the command line.
-    run : DagRun
-        Airflow's own.
+        Its schedule defines the data intervals, the same ones as on the command line.
+    dag_run : DagRun
+        Airflow's.
 
     Raises
     ------
     UsageError
-        If the run names none.
+        If the Dag run has none.
     """
-    named = (run.conf or {}).get("batch") or getattr(run, "partition_key", None)
-    if named is not None:
-        if not isinstance(named, str):
-            raise UsageError(f"the batch {named!r} of the run {run.run_id} is no text", hint=_ADVICE)
-        return experiment.calendar.interval_on(named)
-    end: datetime | None = run.data_interval_end
+    batch = (dag_run.conf or {}).get("batch") or getattr(dag_run, "partition_key", None)
+    if batch is not None:
+        if not isinstance(batch, str):
+            raise UsageError(f"the run {dag_run.run_id} has batch={batch!r}, which is not a string", hint=_HINT)
+        return experiment.calendar.interval_on(batch)
+    end: datetime | None = dag_run.data_interval_end
     if end is None:
-        raise UsageError(f"the run {run.run_id} has no data interval, so there is no batch to fetch", hint=_ADVICE)
-    # For a cron schedule this is Airflow's own data interval. A run by hand of a timedelta has one that is cut at the
-    # moment of the click, and one without a schedule has an empty one: both get the last that was complete by then.
+        raise UsageError(f"the run {dag_run.run_id} has no data interval, so there is no batch to fetch", hint=_HINT)
+    # For a cron schedule this is Airflow's own data interval. A manual run of a timedelta schedule has an interval that
+    # ends when it was triggered, and one without a schedule has an empty interval: both get the last one that was
+    # complete by then.
     return experiment.calendar.last_complete_interval(end)
 
 
-def is_forced(run: Any) -> bool:
-    """Tell whether a run shall make one more result where there already is one.
+def is_forced(dag_run: Any) -> bool:
+    """Return whether a Dag run shall run again even if a result exists.
 
     Raises
     ------
     UsageError
-        If its configuration says neither yes nor no.
+        If ``force`` in its configuration is not a boolean.
     """
-    force = (run.conf or {}).get("force", False)
+    force = (dag_run.conf or {}).get("force", False)
     if not isinstance(force, bool):
         raise UsageError(
-            f"force={force!r} in the configuration of the run {run.run_id} is neither true nor false",
-            hint='write {"force": true}, or leave it out',
+            f"the run {dag_run.run_id} has force={force!r} in its configuration, which is not a boolean",
+            hint='write {"force": true}, or remove it',
         )
     return force

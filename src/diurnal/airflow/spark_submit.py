@@ -1,17 +1,16 @@
-"""Steps of Spark as tasks that submit: the driver is an application of its own, by Airflow's SparkSubmitOperator.
+"""Spark steps as tasks that submit their driver: an application of its own, started by Airflow's SparkSubmitOperator.
 
-The task itself only waits. Where the driver runs is Spark's to say: with ``deploy_mode="cluster"`` on YARN or
-Kubernetes it takes nothing of the worker; in client mode it is a process beside the task.
+The task itself only waits. Spark decides where the driver runs: with ``deploy_mode="cluster"`` on YARN or Kubernetes it
+uses no resources of the worker; in client mode it is a process beside the task.
 
-The operator is made when the task runs, and is not what the task is: to import it costs a second, most of it for the
-client of Kubernetes, and a Dag file is parsed every half minute.
+The SparkSubmitOperator is created when the task runs. The task's own operator does not derive from it, as its import
+takes a second, most of it for the Kubernetes client, and a Dag file is parsed every 30 seconds.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,16 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diurnal.airflow.connections import SPARK
-from diurnal.airflow.operators import Step
-from diurnal.errors import ConfigurationError, ExperimentError, TransientError
+from diurnal.airflow.operators import StepOperator
+from diurnal.errors import ConfigurationError, ExperimentError
 from diurnal.runtime.connection_uris import PREFIX
 
 if TYPE_CHECKING:
     from diurnal.pipeline.context import Day
     from diurnal.runtime import Settings
 
-STEPS = ("fetch", "tune", "evaluate", "refit")  # those that ask Spark for something
-OURS = ("application_args", "conn_id", "durable", "java_class", "reconnect_on_retry")
+SPARK_STEPS = ("fetch", "tune", "evaluate", "refit")
+RESERVED_OPTIONS = ("application_args", "conn_id", "durable", "java_class", "reconnect_on_retry")
 _NAMES = """
 application archives conf deploy_mode driver_class_path driver_memory env_vars exclude_packages executor_cores
 executor_memory files jars keytab name num_executors openlineage_inject_parent_job_info
@@ -38,199 +37,175 @@ openlineage_inject_transport_info packages post_submit_commands principal proper
 repositories spark_binary status_poll_interval total_executor_cores track_driver_via_k8s_api use_krb5ccache verbose
 yarn_queue yarn_rm_auth yarn_track_via_rm_api
 """
-WORDS = frozenset(_NAMES.split())
-"""What SparkSubmitOperator takes beside what any task takes, and beside :data:`OURS`; a test compares it with it."""
+SUBMIT_OPTIONS = frozenset(_NAMES.split())
+"""SparkSubmitOperator's own arguments without :data:`RESERVED_OPTIONS`; a test compares them with its signature."""
 
 _APPLICATION = Path(__file__).parents[1] / "pipeline" / "spark_driver" / "application.py"
-_NO_JAVA = re.compile(r"JAVA_HOME is not set|bin/java: No such file|java: (command )?not found|UnsupportedClassVersion")
-_CORRECT = "correct the connection diurnal_spark, DIURNAL_SPARK, or spark_submit in the Dag's file"
-_NO_MASTER = re.compile(r"Could not parse Master URL|[Mm]aster must either be|[Cc]luster deploy mode is")
 
 
-def submitted(experiment: str, words: Mapping[str, Any]) -> Callable[..., SubmittedStep]:
-    """Give what makes the tasks that are submitted.
+def submit_operator_factory(experiment: str, options: Mapping[str, Any]) -> Callable[..., SparkSubmitStepOperator]:
+    """Return a function that creates the tasks whose drivers are submitted.
 
     Parameters
     ----------
     experiment : str
-        Its name, for messages.
-    words : Mapping
-        For all of them: those of SparkSubmitOperator, and Airflow's for any task.
+        The name of the experiment, for messages.
+    options : Mapping
+        For all of these tasks: arguments of SparkSubmitOperator, and Airflow's of any task.
 
     Raises
     ------
     ConfigurationError
         If the provider is not installed.
     ExperimentError
-        If a word is given that the steps say themselves.
+        If an option is one that the steps set themselves.
     """
     if find_spec("airflow.providers.apache") is None or find_spec("airflow.providers.apache.spark") is None:
         raise ConfigurationError(
             "spark_submit needs Airflow's provider for Spark, which is not installed",
             hint="pip install 'diurnal[airflow-spark]'",
         ).add_location(f"the Dag of {experiment}")
-    _refuse_ours("spark_submit", words, experiment)
+    _reject_reserved_options("spark_submit", options, experiment)
 
-    def make(**more: Any) -> SubmittedStep:
-        _refuse_ours(f"per_step of {more['task_id']}", more, experiment)
-        said = {**words, **more}
-        for name in ("conf", "env_vars"):  # what a single step says of them comes to what all say
-            if name in words and name in more:
-                said[name] = {**words[name], **more[name]}
-        submit = {name: said.pop(name) for name in WORDS & set(said)}
-        return SubmittedStep(submit=submit, **said)
+    def make_operator(**kwargs: Any) -> SparkSubmitStepOperator:
+        _reject_reserved_options(f"step_kwargs[{kwargs['task_id']!r}]", kwargs, experiment)
+        merged = {**options, **kwargs}
+        for name in ("conf", "env_vars"):  # the entries of a single step are added to those of all steps
+            if name in options and name in kwargs:
+                merged[name] = {**options[name], **kwargs[name]}
+        submit = {name: merged.pop(name) for name in SUBMIT_OPTIONS & set(merged)}
+        return SparkSubmitStepOperator(submit=submit, **merged)
 
-    return make
+    return make_operator
 
 
-def _refuse_ours(origin: str, words: Mapping[str, Any], experiment: str) -> None:
-    for name in OURS:
-        if name in words:
+def _reject_reserved_options(origin: str, options: Mapping[str, Any], experiment: str) -> None:
+    for name in RESERVED_OPTIONS:
+        if name in options:
             raise ExperimentError(
-                f"{origin} has {name}={words[name]!r}, which the steps say themselves",
-                hint="leave it out; where Spark is, the connection diurnal_spark or DIURNAL_SPARK says",
+                f"{origin} has {name}={options[name]!r}, which the steps set themselves",
+                hint="remove it; the connection diurnal_spark or DIURNAL_SPARK sets the master",
             ).add_location(f"the Dag of {experiment}")
 
 
-class SubmittedStep(Step):
-    """One step of the sentence, whose driver is submitted to Spark.
+class SparkSubmitStepOperator(StepOperator):
+    """One step of the pipeline, whose driver is submitted to Spark.
 
     Parameters
     ----------
     submit : Mapping
-        Words of Airflow's SparkSubmitOperator; what they say is templated.
-    **words
-        Those of a step.
+        Arguments of Airflow's SparkSubmitOperator; their values are templates.
+    **kwargs
+        The arguments of a step.
     """
 
-    template_fields: Sequence[str] = ("given", "submit")
-    template_fields_renderers = {"given": "json", "submit": "json"}  # noqa: RUF012 - Airflow declares it so
+    template_fields: Sequence[str] = ("inputs", "submit")
+    template_fields_renderers = {"inputs": "json", "submit": "json"}  # noqa: RUF012 - Airflow declares it so
     ui_color = "#f6e3db"
 
-    def __init__(self, *, submit: Mapping[str, Any], **words: Any) -> None:
-        super().__init__(**words)
+    def __init__(self, *, submit: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.submit = dict(submit)
         self._operator: Any = None
 
-    def work(self, context: Any) -> Any:
-        """Have the step carried out by a driver, and wait for its answer."""
+    def run_task(self, context: Any) -> Any:
+        """Submit a driver that runs the step, and wait for its result."""
         from diurnal.pipeline import steps
 
         function = getattr(steps, self.step)
 
-        @wraps(function)  # what travels is read by its types
-        def elsewhere(day: Day, *_: Any) -> Any:
-            return self._answered(function, day, context)
+        @wraps(function)  # inputs and result are deserialized by its annotations
+        def run_remotely(run: Day, *_: Any) -> Any:
+            return self._submit_and_read_result(function, run, context)
 
-        return self.carry_out(elsewhere, self.given, context)
+        return self.call_step(run_remotely, self.inputs, context)
 
     def on_kill(self) -> None:
-        """End what was submitted."""
+        """Stop the submitted driver."""
         if self._operator is not None:
             self._operator.on_kill()
 
-    def _answered(self, function: Callable[..., Any], day: Day, context: Any) -> Any:
+    def _submit_and_read_result(self, function: Callable[..., Any], run: Day, context: Any) -> Any:
         from airflow.sdk.exceptions import AirflowException
 
-        from diurnal.airflow.connections import settings_beside
+        from diurnal.airflow.connections import settings_for_file
+        from diurnal.airflow.spark_submit_errors import check_master, missing_result_error
         from diurnal.pipeline import spark_driver
 
-        settings = settings_beside(self.experiment.file)
-        with spark_driver.posted(day, self.step, self.given) as box, _environment(self._for_driver(day, settings)):
-            failed: Exception | None = None
+        settings = settings_for_file(self.experiment.file)
+        check_master(settings.spark, self._deploy_mode)
+        environment = self._driver_environment(run, settings)
+        with spark_driver.posted(run, self.step, self.inputs) as box, _environment_variables(environment):
+            failure: Exception | None = None
             try:
                 self._submit([box.address], settings, context)
             except (AirflowException, RuntimeError, FileNotFoundError, ValueError, NameError) as error:
-                failed = error
+                failure = error
+            # The result decides, not the end of spark-submit, which may fail after the driver has written it.
             try:
                 return box.result(function)
             except FileNotFoundError:
-                raise _unanswered(failed) from failed
+                raise missing_result_error(failure, self.submit) from failure
 
-    def _for_driver(self, day: Day, settings: Settings) -> dict[str, str]:
-        """Give what a driver beside this task is to know; one elsewhere on a cluster has an environment of its own."""
-        from diurnal.airflow.connections import spark_extra
+    @property
+    def _deploy_mode(self) -> str | None:
+        from diurnal.airflow.connections import spark_connection_extra
 
-        extra = spark_extra()
-        told = {
-            "DIURNAL_WAREHOUSE": day.stores.warehouse.address.url,
+        mode = self.submit.get("deploy_mode") or spark_connection_extra().get("deploy-mode")
+        return None if mode is None else str(mode)
+
+    def _driver_environment(self, run: Day, settings: Settings) -> dict[str, str]:
+        """Return variables for a driver beside this task; on a cluster, a driver has an environment of its own."""
+        from diurnal.airflow.connections import spark_connection_extra
+
+        variables = {
+            "DIURNAL_WAREHOUSE": run.stores.warehouse.address.url,
             "PATH": os.pathsep.join([settings.environment.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
         }
-        if (self.submit.get("deploy_mode") or extra.get("deploy-mode")) != "cluster":
-            # In cluster mode Spark would pass it on to a machine that has its Python elsewhere.
-            told["PYSPARK_DRIVER_PYTHON"] = settings.environment.get("PYSPARK_DRIVER_PYTHON", sys.executable)
+        if self._deploy_mode != "cluster":
+            # In cluster mode Spark would pass the path on to a machine that has its Python elsewhere.
+            variables["PYSPARK_DRIVER_PYTHON"] = settings.environment.get("PYSPARK_DRIVER_PYTHON", sys.executable)
         if not settings.origins["spark"].startswith("the Airflow connection"):
-            said = {"conn_type": "spark", "host": settings.spark, "extra": extra}
-            told[f"{PREFIX}DIURNAL_SPARK"] = json.dumps(said)
-        connection = getattr(day.experiment.source, "connection", None)
-        if self.step == "fetch" and isinstance(connection, str) and connection in day.stores.connections:
-            told[f"{PREFIX}{connection.upper()}"] = day.stores.connections[connection]
-        return told
+            connection = {"conn_type": "spark", "host": settings.spark, "extra": spark_connection_extra()}
+            variables[f"{PREFIX}DIURNAL_SPARK"] = json.dumps(connection)
+        name = getattr(run.experiment.source, "connection", None)
+        if self.step == "fetch" and isinstance(name, str) and name in run.stores.connections:
+            variables[f"{PREFIX}{name.upper()}"] = run.stores.connections[name]
+        return variables
 
     def _submit(self, arguments: list[str], settings: Settings, context: Any) -> None:
-        """Submit the driver, and wait for its end."""
+        """Submit the driver, and wait until it ends."""
         from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
         from airflow.sdk.bases.operator import ExecutorSafeguard
 
-        words = {"application": str(_APPLICATION), "name": f"diurnal {self.experiment.name} {self.step}", **self.submit}
-        words["conf"] = {**_conf(settings), **(self.submit.get("conf") or {})}
-        # A later try resumes nothing (`durable`): the try that waits is the one that holds the epoch.
+        name = f"diurnal {self.experiment.name} {self.step}"
+        options = {"application": str(_APPLICATION), "name": name, **self.submit}
+        options["conf"] = {**_spark_conf(settings), **(self.submit.get("conf") or {})}
+        # A later try does not resume this driver (`durable`): each try has its own epoch, and only the newest may write.
         self._operator = SparkSubmitOperator(
-            task_id=self.task_id, conn_id=SPARK, application_args=arguments, durable=False, **words
+            task_id=self.task_id, conn_id=SPARK, application_args=arguments, durable=False, **options
         )
-        ExecutorSafeguard.tracker.set(self._operator)  # it is called within a task, and rightly so
+        ExecutorSafeguard.tracker.set(self._operator)  # Airflow forbids execute() outside of a task; this is within one
         self._operator.execute(context)
 
 
-def _unanswered(failed: Exception | None) -> Exception:
-    """Give the error of a driver that came to an end without an answer."""
-    said = str(failed or "")
-    if isinstance(failed, FileNotFoundError):
-        return ConfigurationError(
-            f"{failed.filename or 'spark-submit'} is not on the PATH of this worker",
-            hint="pip install 'diurnal[airflow-spark]', or say spark_submit={'spark_binary': ...}",
-        )
-    if _NO_JAVA.search(said):
-        return ConfigurationError(
-            "spark-submit needs Java 17 or newer, and it could not be started here (what it said is above)",
-            hint="install a JDK, such as openjdk-17-jre-headless, and set JAVA_HOME to it if java is not on the PATH",
-        )
-    if wrong := _NO_MASTER.search(said):
-        line = next(line for line in said.splitlines() if wrong[0] in line)
-        return ConfigurationError(
-            f"spark-submit refuses what it is told: {line.strip()[:300]}",
-            hint=_CORRECT,
-        )
-    if isinstance(failed, NameError):  # the provider imports Kubernetes' client only where it is
-        return ConfigurationError(
-            f"Airflow's provider for Spark lacks a library for this master: {said}",
-            hint="for Kubernetes: pip install apache-airflow-providers-cncf-kubernetes",
-        )
-    if isinstance(failed, ValueError):
-        return ConfigurationError(f"SparkSubmitOperator refuses what it is told: {said[:300]}", hint=_CORRECT)
-    why = "" if said.startswith("Cannot execute") else said.partition("\n")[0][:300]
-    return TransientError(
-        f"the driver came to an end without an answer (what it said is above){why and ': '}{why}",
-        hint="see whether it was killed, for memory most often (driver_memory), or whether it reaches the lake",
-    )
-
-
-def _conf(settings: Settings) -> dict[str, str]:
-    """Give the session's configuration, in which what ``spark-defaults.conf`` says is left to it."""
+def _spark_conf(settings: Settings) -> dict[str, str]:
+    """Return the configuration of the session, without the keys that ``spark-defaults.conf`` sets."""
     from diurnal.runtime.spark.spark_conf import words
 
-    found = words(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
-    found.pop("spark.app.name", None)  # Airflow's word for it is `name`
+    conf = words(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
+    conf.pop("spark.app.name", None)  # it is the operator's `name`
     if settings.spark == "yarn":
-        found["spark.yarn.maxAppAttempts"] = "1"  # Airflow tries again, and knows when not to
-    return found
+        conf["spark.yarn.maxAppAttempts"] = "1"  # retries are Airflow's, which does not retry a final error
+    return conf
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for the processes that are started meanwhile.
+def _environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes that the block starts.
 
-    Not by the operator's `env_vars`, which for YARN and Kubernetes become words of a command line that all can read.
+    The operator's `env_vars` are not used: on YARN and Kubernetes they become arguments of a command line, which all
+    users of the machine can read.
     """
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

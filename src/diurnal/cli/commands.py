@@ -439,7 +439,7 @@ def _tell_airflow(stores: Stores, name: str) -> None:
     from diurnal.cli import intervals_and_runs
 
     settings = _settings()
-    if warning := champion_events.announce(
+    if warning := champion_events.send_champion_event(
         settings, stores.warehouse, name, lambda: intervals_and_runs.timezone(settings, name)
     ):
         click.echo(f"diurnal: warning: {warning}", err=True)
