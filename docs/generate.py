@@ -61,7 +61,7 @@ else is internal, whatever its name.
 """
 
 # Aliases of types have no docstring of their own; former names have that of the new name.
-ALIASES = ("Connections", "combine", "shards", "understands")
+ALIASES = ("Connections", "combine", "pod", "shards", "understands")
 
 EXAMPLES = {
     "source": 'source=Files("incoming/{start:%Y-%m-%d}.csv")',

@@ -2,12 +2,17 @@
 
 import compileall
 import json
+import re
 import shutil
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 import diurnal
 from airflow_home import tell
+from diurnal.airflow.spark_submit_errors import check_master, java_version, missing_result_error
+from diurnal.errors import ConfigurationError
 from diurnal.pipeline import flow
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +86,7 @@ def test_examples_load_and_have_the_days_shape(tmp_path):
         "| source | `SklearnDataset(name='breast_cancer', label='label')` |",
         "| target | `label` |",
         "| window | `1` data interval |",
-        "| promotion | `guarded`: a new version becomes the champion unless it is worse by more than chance |",
+        "| promotion | `guarded`: a new version becomes the champion unless it is significantly worse |",
         "```python\ndef breast_cancer():",
         "return GridSearchCV(pipeline,",
         "| `diurnal run breast_cancer --date 2026-11-23` |",
@@ -100,7 +105,7 @@ def test_build_dag_takes_what_is_declared_and_airflows_own_words(tmp_path):
     words = (
         ", dag_id='renamed', default_args={'queue': 'big'}, max_active_runs=4, catchup=True,"
         " tags=['team', 'risk'], params={'note': 'x'},"
-        " per_step={'tune': {'pool': 'heavy', 'executor_config': {'pod_template_file': 'large.yaml'}},"
+        " step_kwargs={'tune': {'pool': 'heavy', 'executor_config': {'pod_template_file': 'large.yaml'}},"
         " 'evaluate': {'inlets': [champion('other')], 'on_failure_callback': print, 'doc_md': 'ours'}}"
     )
     experiments = {name: EXPERIMENT.format(name=name, declared=f", {text}") for name, text in declared.items()}
@@ -119,7 +124,7 @@ def test_build_dag_takes_what_is_declared_and_airflows_own_words(tmp_path):
     dag = seen["dags"]["renamed"]
     assert (dag["catchup"], dag["active"], dag["owner"]) == (True, 4, "ada")
     assert (dag["tags"], dag["params"]) == (["diurnal", "risk", "team"], ["batch", "force", "note"])
-    assert dag["lines"]["evaluate"] == [2, 0, 2], "assets and callbacks of per_step come beside ours"
+    assert dag["lines"]["evaluate"] == [2, 0, 2], "assets and callbacks of step_kwargs are added to ours"
     assert dag["tune"] == {
         "retries": 2,
         "pool": "heavy",
@@ -143,12 +148,12 @@ def test_what_is_wrong_is_an_import_error_that_says_where(tmp_path):
                 "by_name": dag_file("broken"),
                 "by_import": by_import + dag_file("broken"),
                 "missing": dag_file("chrun"),
-                "step": dag_file("churn", ", per_step={'tuen': {}}"),
+                "step": dag_file("churn", ", step_kwargs={'tuen': {}}"),
                 "schedule": dag_file("churn", ", schedule='@hourly'"),
                 "word": dag_file("churn", ", max_actve_runs=3"),
                 "param": dag_file("churn", ", params={'force': True}"),
                 "tag": dag_file("churn", ", tags='risk'"),
-                "taken": dag_file("churn", ", per_step={'tune': {'task_id': 'fit'}}"),
+                "taken": dag_file("churn", ", step_kwargs={'tune': {'task_id': 'fit'}}"),
                 "submitted": dag_file("churn", ", spark_submit={'conn_id': 'spark_default'}"),
                 "submitted_word": dag_file("churn", ", spark_submit={'driver_memry': '4g'}"),
             },
@@ -163,16 +168,16 @@ def test_what_is_wrong_is_an_import_error_that_says_where(tmp_path):
     assert "there is no step 'tuen'; did you mean 'tune'" in errors["step"]
     assert "belongs to the experiment" in errors["schedule"]
     assert "max_actve_runs" in errors["word"]
-    assert "params has 'force', which says whether a run makes one more result" in errors["param"]
+    assert "params: 'force' is a parameter of diurnal's; it runs again even if a result exists" in errors["param"]
     assert "write tags=['risk']" in errors["tag"]
-    assert "per_step of tune has 'task_id', which the step says itself" in errors["taken"]
-    assert "spark_submit has conn_id='spark_default', which the steps say themselves" in errors["submitted"]
+    assert "step_kwargs['tune']: 'task_id' is set by the step itself" in errors["taken"]
+    assert "spark_submit has conn_id='spark_default', which the steps set themselves" in errors["submitted"]
     assert "driver_memry" in errors["submitted_word"]
 
 
 def test_steps_of_spark_are_submitted_where_the_dag_says_so(tmp_path):
     words = ", spark_submit={'driver_memory': '4g', 'pool': 'spark', 'conf': {'a': '1', 'b': '2'}}"
-    words += ", per_step={'tune': {'driver_memory': '8g', 'conf': {'b': '3'}}}"
+    words += ", step_kwargs={'tune': {'driver_memory': '8g', 'conf': {'b': '3'}}}"
     text = EXPERIMENT.format(name="churn", declared=", n_tuning_shards=4")
     seen = tell(
         tmp_path / "home",
@@ -194,7 +199,7 @@ answer = {"errors": bag.import_errors, "pyspark": "pyspark" in sys.modules,
     )
     assert seen["errors"] == {}
     assert not seen["pyspark"]
-    submitted = {name: told[1:] for name, told in seen["tasks"].items() if told[0] == "SubmittedStep"}
+    submitted = {name: told[1:] for name, told in seen["tasks"].items() if told[0] == "SparkSubmitStepOperator"}
     memory = {"fetch": "4g", "tune": "8g", "evaluate": "4g", "refit": "4g"}
     conf = {step: {"a": "1", "b": "3" if step == "tune" else "2"} for step in memory}
     assert submitted == {step: ["spark", memory[step], conf[step]] for step in memory}
@@ -206,9 +211,9 @@ def test_words_of_the_providers_operator_are_known(tmp_path):
     program = """
 import inspect
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from diurnal.airflow.spark_submit import OURS, WORDS
+from diurnal.airflow.spark_submit import RESERVED_OPTIONS, SUBMIT_OPTIONS
 taken = set(inspect.signature(SparkSubmitOperator.__init__).parameters) - {"self", "kwargs"}
-answer = [sorted(taken), sorted({*OURS, *WORDS})]
+answer = [sorted(taken), sorted({*RESERVED_OPTIONS, *SUBMIT_OPTIONS})]
 """
     taken, known = tell(tmp_path / "home", tmp_path, program)
     assert taken == known
@@ -220,11 +225,11 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from airflow.providers_manager import ProvidersManager
 from airflow import plugins_manager
-from diurnal.airflow.plugin import DiurnalPlugin, note_of
+from diurnal.airflow.plugin import DiurnalPlugin, run_note
 manager = ProvidersManager()
 first, second, third = (datetime(2026, 11, day, tzinfo=UTC) for day in (1, 2, 3))
 def note(conf=None, logical_date=first, start=first, end=second):
-    return note_of(SimpleNamespace(conf=conf, logical_date=logical_date, data_interval_start=start,
+    return run_note(SimpleNamespace(conf=conf, logical_date=logical_date, data_interval_start=start,
                                    data_interval_end=end), first)
 answer = {
     "version": manager.providers["diurnal"].version,
@@ -244,8 +249,116 @@ answer = {
         "data interval 2026-11-01",
         "batch 2026-11-02",
         None,
-        "2026-10-31T00:00Z lies before the start date: no task is run",
+        "2026-10-31T00:00Z is before the start date: no task runs",
     ]
+
+
+def test_names_of_before_are_deprecated_aliases(tmp_path):
+    program = """
+import warnings
+from datetime import timedelta
+from pathlib import Path
+from diurnal.airflow import build_dag, pod, pod_override
+from diurnal.airflow.approval_dag import build_approval_dag
+from diurnal.experiment import find
+import sys
+asked = find("asked", Path(sys.argv[1]) / "experiments")
+def warned(call):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = call()
+    return result, [str(w.message) for w in caught if w.category is DeprecationWarning and "diurnal" in w.filename
+                    or w.filename == "<string>" or "use " in str(w.message)]
+dag, first = warned(lambda: build_dag(asked, per_step={"tune": {"pool": "large"}}))
+approval, second = warned(lambda: build_approval_dag(asked, answer_within=timedelta(hours=1)))
+endless, _ = warned(lambda: build_approval_dag(asked, response_timeout=None))
+size, third = warned(lambda: pod(cpu=1, memory="1Gi"))
+answer = {"pool": dag.task_dict["tune"].pool, "timeout": approval.task_dict["approve"].response_timeout.total_seconds(),
+          "endless": endless.task_dict["approve"].response_timeout,
+          "same": size == pod_override(cpu=1, memory="1Gi"), "warnings": [*first, *second, *third]}
+"""
+    text = EXPERIMENT.format(name="asked", declared=', promotion="approve"')
+    folder = project(tmp_path / "p", {"asked": text}, {})
+    seen = tell(tmp_path / "home", tmp_path, program, str(folder))
+    assert (seen["pool"], seen["timeout"], seen["endless"], seen["same"]) == ("large", 3600, None, True)
+    assert [warning.partition(" is deprecated; use ")[2] for warning in seen["warnings"]] == [
+        "step_kwargs=",
+        "response_timeout=",
+        "diurnal.airflow.pod_override",
+    ]
+
+
+def test_a_reference_is_looked_up_in_the_project_of_the_file(tmp_path):
+    text = EXPERIMENT.format(name="churn", declared="")
+    first, second = (project(tmp_path / name, {"churn": text}, {"churn": dag_file("churn")}) for name in "ab")
+    helper = "from diurnal.airflow import build_dag\ndef make():\n    return build_dag('churn')\n"
+    (second / "helper.py").write_text(helper)
+    (first / "dags" / "helped.py").write_text(
+        f"import sys; sys.path.insert(0, {str(second)!r})\nfrom helper import make\ndag = make()\n"
+    )
+    (first / "dags" / "other.py").write_text(
+        f"from diurnal.airflow import build_dag\ndag = build_dag('churn', dag_id='o', dag_file='{second}/dags/x.py')\n"
+    )
+    program = """
+import runpy, sys
+from pathlib import Path
+from airflow.dag_processing.dagbag import DagBag
+def source(dag):
+    return dag.task_dict["fetch"].experiment.file
+bag = DagBag(sys.argv[1], bundle_path=Path(sys.argv[1]))
+script = runpy.run_path(f"{sys.argv[2]}/dags/churn.py", run_name="__main__")["dag"]
+answer = {"errors": bag.import_errors, "bag": {name: source(dag) for name, dag in bag.dags.items() if "." not in name},
+          "script": source(script)}
+"""
+    seen = tell(tmp_path / "home", first / "dags", program, str(first / "dags"), str(second))
+    assert seen["errors"] == {}
+    assert seen["bag"] == {"churn": f"{first}/experiments/churn.py", "o": f"{second}/experiments/churn.py"}
+    assert seen["script"] == f"{second}/experiments/churn.py"
+
+
+def test_each_step_has_a_documentation_and_each_module_of_ours_can_be_preloaded(tmp_path):
+    program = """
+import importlib.util
+from diurnal.airflow.preload import NAMES
+from diurnal.airflow.step_docs import STEP_DOCS
+answer = {"docs": sorted(STEP_DOCS),
+          "missing": [name for name in NAMES if name.startswith("diurnal.") and not importlib.util.find_spec(name)]}
+"""
+    seen = tell(tmp_path / "home", tmp_path, program)
+    assert seen["docs"] == sorted(["storage", "cut_shards", "score_shard", *flow.names()])
+    assert seen["missing"] == []
+
+
+@pytest.mark.parametrize(
+    ("master", "deploy_mode", "message"),
+    [
+        ("local[2]", None, None),
+        ("yarn", "cluster", None),
+        ("k8s://https://host:6443", "cluster", None),
+        ("spark://head:7077", "client", None),
+        ("spark://head:7077", "cluster", "not possible with the master spark://head:7077"),
+        ("local", "cluster", "not possible with the master local"),
+        ("mesos://head:5050", None, "'mesos://head:5050' is not a Spark master"),
+    ],
+)
+def test_a_master_that_spark_submit_would_reject_is_known_before(master, deploy_mode, message):
+    if message is None:
+        check_master(master, deploy_mode)
+    else:
+        with pytest.raises(ConfigurationError, match=re.escape(message)):
+            check_master(master, deploy_mode)
+
+
+@pytest.mark.parametrize(("text", "version"), [("17", 17), ("1.8", 8), ("no property", 0)])
+def test_the_version_of_java_is_asked_of_the_program_that_would_start(tmp_path, text, version):
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(f"#!/bin/sh\necho '    java.specification.version = {text}' >&2\n")
+    java.chmod(0o755)
+    assert java_version({"JAVA_HOME": str(tmp_path)}) == version
+    error = missing_result_error(RuntimeError("it ended"), {"env_vars": {"JAVA_HOME": str(tmp_path)}})
+    assert isinstance(error, ConfigurationError) is (version < 17)
+    assert java_version({"JAVA_HOME": str(tmp_path / "nowhere")}) == 0
 
 
 PARSE = """
@@ -308,7 +421,9 @@ def test_parsing_is_cheap(tmp_path):
 def test_docstrings_examples_are_true(tmp_path):
     program = """
 import doctest
-from diurnal.airflow import announcing, assets
-answer = [list(doctest.testmod(module)) for module in (announcing, assets)]
+from diurnal.airflow import assets, champion_events, spark_submit_errors, task_defaults
+options = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+modules = (assets, champion_events, spark_submit_errors, task_defaults)
+answer = [list(doctest.testmod(module, optionflags=options)) for module in modules]
 """
     assert all(n > 0 and failed == 0 for failed, n in tell(tmp_path / "home", tmp_path, program))

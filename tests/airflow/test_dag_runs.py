@@ -262,7 +262,7 @@ def test_connections_come_from_airflow(run, project):
     warehouse = {"AIRFLOW_CONN_DIURNAL_WAREHOUSE": url}
     (missing,) = run(batch("2026-11-01"), **warehouse)["runs"]
     assert missing["tasks"]["fetch"] == ["failed", 1]
-    assert "make it in Airflow (Admin, Connections, id 'ward'), or set AIRFLOW_CONN_WARD" in last_words(missing)
+    assert "create it in Airflow (Admin, Connections, id 'ward'), or set AIRFLOW_CONN_WARD" in last_words(missing)
     (found,) = run(batch("2026-11-01"), **warehouse, AIRFLOW_CONN_WARD=url)["runs"]
     assert found["state"] == "success", found["log"][-3000:]
     assert query(project.warehouse_url, "select count(*) from model_versions") == [(1,)]
@@ -291,4 +291,4 @@ def test_approval_asks_a_person_and_promotes_by_their_word(run, project):
     rows = query(project.warehouse_url, "select version, promoted_by, reason, kind from promotions")
     assert rows == [(2, "Ada", f"approved in Airflow, run {seen['runs'][4]['run_id']}", "promote")]
     assert [name for name, _, _ in seen["events"]].count("clinic.champion") == 1
-    assert "an old day never dethrones" in seen["runs"][6]["log"]
+    assert "an older interval never replaces it" in seen["runs"][6]["log"]

@@ -346,23 +346,23 @@ def test_policies_let_through_what_is_needed(who, where, port, may):
 def test_each_step_gets_the_pod_that_is_asked_for(tmp_path):
     dags = {
         "plain": "{}",
-        "large": "{'tune': pod(cpu=4, memory='8Gi'), 'score_shard': pod(cpu='1500m', memory='3Gi')}",
-        "wrong": "{'tune': pod(cpu=4, memory='8GB')}",
+        "large": "{'tune': pod_override(cpu=4, memory='8Gi'), 'score_shard': pod_override(cpu='1500m', memory='3Gi')}",
+        "wrong": "{'tune': pod_override(cpu=4, memory='8GB')}",
     }
     project = tmp_path / "checkout"  # as a bundle lays a repository down, with the project above its Dags
     for kind in ("dags", "experiments"):
         (project / kind).mkdir(parents=True)
     (project / "diurnal.toml").write_text("[diurnal]\n")
-    head = "from diurnal.airflow import build_dag\nfrom diurnal.airflow.kubernetes import pod\n"
+    head = "from diurnal.airflow import build_dag\nfrom diurnal.airflow import pod_override\n"
     for name, words in dags.items():
-        (project / "dags" / f"{name}.py").write_text(f"{head}dag = build_dag({name!r}, per_step={words})\n")
+        (project / "dags" / f"{name}.py").write_text(f"{head}dag = build_dag({name!r}, step_kwargs={words})\n")
         declared = ", n_tuning_shards=2" if name == "large" else ""
         (project / "experiments" / f"{name}.py").write_text(EXPERIMENT.format(name=name, declared=declared))
     empty = "import os; os.environ['DIURNAL_PROJECT'] = ''\n"  # over the image's own, as with a bundle
     seen = tell(tmp_path / "home", project / "dags", empty + PODS, str(FOLDER / "pod-template.yaml"))
 
     assert list(seen["errors"]) == ["wrong.py"]
-    assert "memory is '8GB', which is no size of a pod" in seen["errors"]["wrong.py"]
+    assert "memory='8GB' is not a Kubernetes quantity" in seen["errors"]["wrong.py"]
     sizes = {"large": {"tune": ("4", "8Gi"), "score_shard": ("1500m", "3Gi")}, "plain": {}}
     for dag, pods in seen["pods"].items():
         by_hand = dag.endswith(".champion")

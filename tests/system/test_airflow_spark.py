@@ -152,7 +152,7 @@ def test_a_driver_that_is_killed_is_worth_another_try(run, project):
     seen = run("2026-11-01")
     assert seen["state"] == "failed"
     said = seen["log"].partition("Task failed with exception")[2]
-    assert "TransientError: clinic 2026-11-01 fetch: the driver came to an end without an answer" in said
+    assert "TransientError: clinic 2026-11-01 fetch: the driver ended without a result" in said
 
 
 def test_a_worker_without_java_says_what_to_install(run, project):

@@ -94,7 +94,9 @@ class ChangeChampionOperator(ExperimentOperator):
                 )
             version = version or manual_promotion.predecessor(stores.warehouse, name)
             manual_promotion.try_out(stores, name, version)
-            row = stores.warehouse.set_champion(name, version, requested_by=user, reason=params["reason"], action=action)
+            row = stores.warehouse.set_champion(
+                name, version, requested_by=user, reason=params["reason"], action=action
+            )
             assets.emit_champion_event(context, stores.warehouse, self.experiment)
         if self.approval_dag_id is not None:
             open_questions.clear_open_questions(context, self.approval_dag_id)

@@ -56,7 +56,12 @@ def dag_documentation(experiment: Experiment, dag_id: str) -> str:
         "declared in": f"`{Path(experiment.file).name}`",
     }
     table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
-    parts = [experiment.description, table, _search_code(experiment), _COMMANDS.format(name=experiment.name, dag_id=dag_id)]
+    parts = [
+        experiment.description,
+        table,
+        _search_code(experiment),
+        _COMMANDS.format(name=experiment.name, dag_id=dag_id),
+    ]
     return "\n\n".join(part.strip() for part in parts if part)
 
 

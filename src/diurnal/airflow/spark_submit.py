@@ -181,7 +181,7 @@ class SparkSubmitStepOperator(StepOperator):
         name = f"diurnal {self.experiment.name} {self.step}"
         options = {"application": str(_APPLICATION), "name": name, **self.submit}
         options["conf"] = {**_spark_conf(settings), **(self.submit.get("conf") or {})}
-        # A later try does not resume this driver (`durable`): each try has its own epoch, and only the newest may write.
+        # A later try does not resume this driver (`durable`): each try has an epoch, and only the newest may write.
         self._operator = SparkSubmitOperator(
             task_id=self.task_id, conn_id=SPARK, application_args=arguments, durable=False, **options
         )

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from diurnal.errors import ConfigurationError, TransientError
@@ -88,7 +89,7 @@ def java_version(env_vars: Mapping[str, str]) -> int:
     """
     environment = {**os.environ, **env_vars}
     home = environment.get("JAVA_HOME")
-    java = os.path.join(home, "bin", "java") if home else shutil.which("java", path=environment.get("PATH"))
+    java = Path(home, "bin", "java") if home else shutil.which("java", path=environment.get("PATH"))
     if java is None:
         return 0
     try:
