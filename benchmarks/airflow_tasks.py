@@ -49,9 +49,9 @@ OWN_WORK = """
 import json, sys, time
 import diurnal.airflow.preload
 from diurnal.types.calendar import Calendar
-from diurnal.pipeline.context import Day
+from diurnal.experiment.run_context import RunContext
 from diurnal.experiment import find
-from diurnal.pipeline.flow import run
+from diurnal.pipeline.local_run import run
 from diurnal.runtime import Settings
 from diurnal.storage.stores import open_stores
 
@@ -60,11 +60,12 @@ experiment = find("breast_cancer", settings.experiments)
 stores = open_stores(settings)
 took, cpu = {}, 0.0
 for date in ["2025-12-01", *sys.argv[1:]]:
-    def watch(step, seconds):
-        if seconds >= 0 and date != "2025-12-01":
+    def add_seconds(step, seconds):
+        if date != "2025-12-01":
             took.setdefault(step, []).append(seconds)
     began = time.process_time()
-    run(Day(experiment, Calendar("@daily").interval_on(date), stores, by="benchmark"), watch=watch)
+    interval = Calendar("@daily").interval_on(date)
+    run(RunContext(experiment, interval, stores, requested_by="benchmark"), on_end=add_seconds)
     cpu += time.process_time() - began if date != "2025-12-01" else 0
 stores.warehouse.close()
 print(json.dumps([took, cpu / len(sys.argv[1:])]))

@@ -69,10 +69,10 @@ class Answers:
         return np.asarray(getattr(model, method)(None))
 
 
-Day = tuple[Any, Any, np.ndarray]
+RunContext = tuple[Any, Any, np.ndarray]
 
 
-def labels(rng: np.random.Generator, n: int, *, positive: float = 0.22, worse: float = 0.0) -> Day:
+def labels(rng: np.random.Generator, n: int, *, positive: float = 0.22, worse: float = 0.0) -> RunContext:
     """Draw samples and two classifiers of which the twin sees with so much less separation."""
     y = (rng.random(n) < positive).astype(int)
     common, own = rng.normal(size=n), rng.normal(size=(2, n))
@@ -83,7 +83,7 @@ def labels(rng: np.random.Generator, n: int, *, positive: float = 0.22, worse: f
     return Labels(odds[0]), Labels(odds[1]), y
 
 
-def right_or_wrong(rng: np.random.Generator, n: int, *, worse: float = 0.0) -> Day:
+def right_or_wrong(rng: np.random.Generator, n: int, *, worse: float = 0.0) -> RunContext:
     """Draw two classifiers that are wrong on 10 % of the samples, and on 9 % of them both."""
     y = rng.integers(0, 2, n)
     either = rng.random(n)
@@ -92,7 +92,7 @@ def right_or_wrong(rng: np.random.Generator, n: int, *, worse: float = 0.0) -> D
     return Labels(2.0 * twin - 1), Labels(2.0 * champion - 1), y
 
 
-def heavy_tails(rng: np.random.Generator, n: int, *, worse: float = 0.0) -> Day:
+def heavy_tails(rng: np.random.Generator, n: int, *, worse: float = 0.0) -> RunContext:
     """Draw two regressors whose errors are Student's t with three degrees of freedom, correlated by 0.98."""
     y = rng.normal(size=n)
     common, own = rng.standard_t(3, n), rng.standard_t(3, (2, n))
@@ -109,7 +109,7 @@ class Case:
     """A kind of days: the declared score, and how they are drawn."""
 
     scoring: str
-    draw: Callable[..., Day]
+    draw: Callable[..., RunContext]
     n: int
     worse: float
     worse_by: str
@@ -156,7 +156,7 @@ def decided(policy: str, found: Paired, n: int) -> bool:
         evidence = Comparison(n_compared=n, twin_score=None, champion_score=None, **asdict(found))
         evaluation = Evaluation(_run(interval), None, {}, n, 1, evidence)
     champion = ModelVersion("x", 1, "r", interval, "p", "d")
-    return promotion.decide(policy, evaluation=evaluation, interval=interval, champion=champion).promoted
+    return promotion.decide_promotion(policy, evaluation=evaluation, interval=interval, champion=champion).promoted
 
 
 def _run(interval: DataInterval) -> Run:

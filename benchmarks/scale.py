@@ -29,7 +29,7 @@ import sqlalchemy as sa
 
 from diurnal import experiment
 from diurnal.experiment import Experiment
-from diurnal.pipeline.context import Day
+from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline.steps import evaluate, fetch, save_batch, split, tune
 from diurnal.runtime import Settings
 from diurnal.runtime.postgres import EmbeddedServer
@@ -90,7 +90,7 @@ def peak_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def fetch_to_split(day: Day, handed: Path) -> dict[str, float]:
+def fetch_to_split(day: RunContext, handed: Path) -> dict[str, float]:
     start = time.perf_counter()
     batch = fetch(day)
     fetched = time.perf_counter()
@@ -101,14 +101,14 @@ def fetch_to_split(day: Day, handed: Path) -> dict[str, float]:
     return {"seconds": done - start, "split": done - fetched, "peak": peak_mib()}
 
 
-def load(day: Day, handed: Path) -> dict[str, float]:
+def load(day: RunContext, handed: Path) -> dict[str, float]:
     batch = pickle.loads(handed.read_bytes())
     start = time.perf_counter()
     save_batch(day, batch)
     return {"seconds": time.perf_counter() - start, "peak": peak_mib()}
 
 
-def judge(day: Day, handed: Path) -> dict[str, float]:
+def judge(day: RunContext, handed: Path) -> dict[str, float]:
     samples = split(day, pickle.loads(handed.read_bytes()))
     found = tune(day, samples)
     start = time.perf_counter()
@@ -138,7 +138,9 @@ def measure(name: str, n_rows: int, folder: Path) -> None:
     settings = Settings.load(folder, {"DIURNAL_WAREHOUSE": os.environ["DIURNAL_WAREHOUSE"]})
     stores = open_stores(settings)
     try:
-        taken = MEASURED[name](Day(declared(n_rows, folder), DAY, stores, by="bench"), folder / "batch.pickle")
+        taken = MEASURED[name](
+            RunContext(declared(n_rows, folder), DAY, stores, requested_by="bench"), folder / "batch.pickle"
+        )
     finally:
         stores.warehouse.close()
     print(json.dumps(taken))

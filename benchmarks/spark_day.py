@@ -17,8 +17,8 @@ from pathlib import Path
 from scale import DAY, FEATURES, write
 
 from diurnal import experiment
-from diurnal.pipeline.context import Day
-from diurnal.pipeline.flow import run
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline.local_run import run
 from diurnal.runtime import Settings
 from diurnal.runtime.postgres import EmbeddedServer
 from diurnal.sources import Files
@@ -67,8 +67,8 @@ def measure(library: str, folder: Path) -> None:
     stores = open_stores(Settings.load(folder / library, {"DIURNAL_WAREHOUSE": os.environ["DIURNAL_WAREHOUSE"]}))
     steps: dict[str, float] = {}
     with stores.warehouse:
-        day = Day(declared(library, folder), DAY, stores, by="bench")
-        row = run(day, watch=steps.__setitem__).run
+        day = RunContext(declared(library, folder), DAY, stores, requested_by="bench")
+        row = run(day, on_end=steps.__setitem__).run
         print(json.dumps({"steps": steps, "peak": peak_of_all(), "score": row["test_score"]}))
 
 

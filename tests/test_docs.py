@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from diurnal import Limits, errors, experiment
-from diurnal.pipeline import flow
-from diurnal.pipeline.context import Day
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline import local_run
 from diurnal.sources import Files
 from projects import Project, day
 
@@ -58,7 +58,9 @@ def test_readmes_experiment_runs(tmp_path, warehouse_url):
     project.bring("2026-11-01", passengers(300))
     stores = project.stores()
     with stores.warehouse:
-        outcome = flow.run(Day(project.experiment("titanic"), day("2026-11-01"), stores, by="test"))
+        outcome = local_run.run(
+            RunContext(project.experiment("titanic"), day("2026-11-01"), stores, requested_by="test")
+        )
     assert outcome.run["test_score"] > 0.7
     assert outcome.run["n_train"] + outcome.run["n_test"] == 300
 

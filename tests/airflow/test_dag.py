@@ -77,7 +77,7 @@ def test_examples_load_and_have_the_days_shape(tmp_path):
     days = {"breast_cancer", "turbines"}
     assert set(seen["dags"]) == {"scoring", *days, *(f"{name}.champion" for name in days)}
     day = seen["dags"]["breast_cancer"]
-    assert [tuple(edge) for edge in day["edges"]] == sorted([("storage", "fetch"), *flow.edges()])
+    assert [tuple(edge) for edge in day["edges"]] == sorted([("storage", "fetch"), *flow.dependencies()])
     assert day["groups"] == {"prepare": ["save_batch", "split"], "after_tuning": ["record", "refit"]}
     assert (day["kind"], day["start"]) == ("CronDataIntervalTimetable", "2026-01-01 00:00:00+00:00")
     assert (day["active"], day["catchup"], day["tags"]) == (1, False, ["diurnal"])
@@ -203,7 +203,7 @@ answer = {"errors": bag.import_errors, "pyspark": "pyspark" in sys.modules,
     memory = {"fetch": "4g", "tune": "8g", "evaluate": "4g", "refit": "4g"}
     conf = {step: {"a": "1", "b": "3" if step == "tune" else "2"} for step in memory}
     assert submitted == {step: ["spark", memory[step], conf[step]] for step in memory}
-    assert set(seen["tasks"]) == {"storage", *flow.names()}, "the fits are spread over the cluster, not over tasks"
+    assert set(seen["tasks"]) == {"storage", *flow.step_names()}, "the fits are spread over the cluster, not over tasks"
     assert {told[1] for name, told in seen["tasks"].items() if name not in memory} == {"default_pool"}
 
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from diurnal.backends import backend_of
+from diurnal.backends.sample_reader import SampleReader
 from diurnal.data import Metadata
 from diurnal.errors import (
     BatchRejectedError,
@@ -31,10 +32,10 @@ from diurnal.errors import (
     TransientError,
 )
 from diurnal.experiment import find
-from diurnal.pipeline.context import Day
-from diurnal.pipeline.flow import run
-from diurnal.pipeline.maintenance import verify
-from diurnal.pipeline.predict import load, predict, resolve
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline.local_run import run
+from diurnal.pipeline.maintenance import verify_stores
+from diurnal.pipeline.predict import load_version, predict_batches, resolve_reference
 from diurnal.pipeline.steps import evaluate, fetch, split, tune
 from diurnal.runtime import spark
 from diurnal.runtime.postgres import EmbeddedServer
@@ -103,9 +104,13 @@ def bring_parquet(project: Project, date: str, rows: pd.DataFrame, n_files: int 
 
 
 def fetched(project: Project, stores: Stores, date: str):
-    the_day = Day(project.experiment(), day(date), stores, by="test")
+    the_day = RunContext(project.experiment(), day(date), stores, requested_by="test")
     batch = fetch(the_day)
     return batch, split(the_day, batch)
+
+
+def reader_of(context: RunContext) -> SampleReader:
+    return SampleReader(context, context.newest_schema)
 
 
 def test_days_run_on_spark_as_on_one_machine(opened, tmp_path, warehouse_url):
@@ -113,7 +118,7 @@ def test_days_run_on_spark_as_on_one_machine(opened, tmp_path, warehouse_url):
     for date in ("2026-11-01", "2026-11-02"):
         project.bring(date)
     stores = opened(project)
-    first = run(Day(project.experiment(), day("2026-11-01"), stores, by="test"))
+    first = run(RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test"))
     row = first.run
     assert (row["scoring"], row["cv_folds"], row["n_candidates"]) == ("accuracy", 2, 2)
     assert row["best_params"] == {"LogisticRegression.regParam": 0.01}
@@ -126,23 +131,23 @@ def test_days_run_on_spark_as_on_one_machine(opened, tmp_path, warehouse_url):
     )
     assert max(candidates["mean_test_score"].to_pylist()) == row["cv_score_mean"]
     assert first.promoted
-    second = run(Day(project.experiment(), day("2026-11-02"), stores, by="test"))
+    second = run(RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test"))
     assert second.run["comparison"]["n_compared"] == second.run["n_test"]
     assert second.run["comparison"]["test"] == "exact McNemar"
-    again = run(Day(project.experiment(), day("2026-11-01"), stores, by="test"))
+    again = run(RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test"))
     assert again.already
     # the champion, as another program has it, and as `diurnal predict` does
-    version = resolve(stores.warehouse, "clinic@1")
-    model = load(stores.models, version)
+    version = resolve_reference(stores.warehouse, "clinic@1")
+    model = load_version(stores.models, version)
     frame = patients("2026-11-03", 40)
     told = model.transform(spark.session().createDataFrame(pa.Table.from_pandas(frame)))
     assert "prediction" in told.columns
-    (predicted,) = predict(stores, "clinic@1", pa.Table.from_pandas(frame, preserve_index=False).to_batches())
+    (predicted,) = predict_batches(stores, "clinic@1", pa.Table.from_pandas(frame, preserve_index=False).to_batches())
     assert predicted.column_names == ["patient", "prediction", "probability_no", "probability_yes"]
     right = np.array(predicted["prediction"].to_pylist()) == frame["ill"].to_numpy()
     assert right.mean() > 0.75
     # equal fits have equal bytes, whoever makes them
-    forced = run(Day(project.experiment(), day("2026-11-01"), stores, by="test", force=True))
+    forced = run(RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test", force=True))
     versions = {v["version"]: v["digest"] for v in stores.warehouse.versions("clinic")}
     assert versions[forced.version] == versions[1]
 
@@ -208,17 +213,17 @@ def test_equal_rows_are_samples_of_their_own_and_names_are_any(opened, tmp_path,
     declare(project, parquet(project), "sample=0.9", text=PASSENGERS)
     stores = opened(project)
     bring_parquet(project, "2026-11-01", passengers("2026-11-01"))
-    outcome = run(Day(project.experiment(), day("2026-11-01"), stores, by="test"))
+    outcome = run(RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test"))
     assert 0.15 * 300 < outcome.run["n_test"] < 0.45 * 300
     assert outcome.run["n_train"] == pytest.approx(0.9 * (300 - outcome.run["n_test"]), abs=25)
-    assert [finding for finding in verify(stores) if finding.state != "good"] == []
-    (predicted,) = predict(stores, "clinic", pa.Table.from_pandas(passengers("2026-11-03")).to_batches())
+    assert [finding for finding in verify_stores(stores) if finding.state != "good"] == []
+    (predicted,) = predict_batches(stores, "clinic", pa.Table.from_pandas(passengers("2026-11-03")).to_batches())
     assert predicted.num_rows == 300
     bring_parquet(project, "2026-11-02", passengers("2026-11-02"))
-    the_day = Day(project.experiment(), day("2026-11-02"), stores, by="test")
+    the_day = RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test")
     samples = split(the_day, fetch(the_day))
     backend = backend_of(the_day.experiment.build())
-    rows = backend.read(the_day, samples.train, the_day.schema, share=the_day.share(samples.train))
+    rows = backend.read(reader_of(the_day), samples.train, fraction=the_day.sampling_fraction(samples.train))
     assert rows.n_rows == pytest.approx(0.9 * sum(package.n_rows for package in samples.train), abs=30)
     ((train, held), _) = folds(CrossValidator(numFolds=2), rows)
     assert held.count() == pytest.approx(rows.n_rows / 2, abs=50)
@@ -485,14 +490,14 @@ def test_newest_row_of_a_key_is_learnt_and_known_ones_are_not_compared(opened, t
     project.bring("2026-11-02", later)
     stores = opened(project)
     fetched(project, stores, "2026-11-01")
-    the_day = Day(project.experiment(), day("2026-11-02"), stores, by="test")
+    the_day = RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test")
     batch = fetch(the_day)
     backend, packages = backend_of(the_day.experiment.build()), [package for _, package in batch.window]
-    data = backend.read(the_day, packages, the_day.schema)
+    data = backend.read(reader_of(the_day), packages)
     assert data.n_rows == 470
     ages = {row["patient"]: row["age"] for row in data.frame.select("patient", "age").collect()}
     assert [ages[one] for one in first["patient"].head(10)] == later["age"].head(10).to_list()
-    fresh = backend.unseen(the_day, packages[1], packages[:1], the_day.schema)
+    fresh = backend.unseen(reader_of(the_day), packages[1], packages[:1])
     assert fresh.n_rows == 230
 
 
@@ -511,15 +516,15 @@ def test_contract_changes_are_accepted_and_read_through_as_on_one_machine(opened
         stores = opened(project)
         fetched(project, stores, "2026-11-01")
         bring_parquet(project, "2026-11-02", later.rename(columns={"pressure": "mm"}).assign(weight=1.5))
-        the_day = Day(project.experiment(), day("2026-11-02"), stores, by="test")
+        the_day = RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test")
         with pytest.raises(BatchRejectedError, match="diurnal contract clinic accept"):
             fetch(the_day)
-        found = contract_acceptance.accept(the_day, {"pressure": "mm"}, "a test")
+        found = contract_acceptance.accept_changes(the_day, {"pressure": "mm"}, "a test")
         assert [change.change for change in found.changes] == ["renamed-column", "new-column", "wider-kind"]
         batch, samples = fetched(project, stores, "2026-11-02")
         digests[kind] = [package.digest for package in (batch.package, *samples.train, *samples.test)]
         backend = backend_of(the_day.experiment.build())
-        data = backend.read(the_day, samples.train, the_day.schema)
+        data = backend.read(reader_of(the_day), samples.train)
         if kind == "spark":
             rows = data.frame.select("age", "mm", "weight").toArrow().to_pandas()
         else:
@@ -528,12 +533,12 @@ def test_contract_changes_are_accepted_and_read_through_as_on_one_machine(opened
         bring_parquet(
             project, "2026-11-03", later.drop(columns="pressure").assign(weight=1.5)
         )  # the same, less a feature
-        the_day = Day(project.experiment(), day("2026-11-03"), stores, by="test")
-        contract_acceptance.accept(the_day, {}, "a test")
+        the_day = RunContext(project.experiment(), day("2026-11-03"), stores, requested_by="test")
+        contract_acceptance.accept_changes(the_day, {}, "a test")
         batch, samples = fetched(project, stores, "2026-11-03")
-        made, learnt = the_day.schema, [package for _, package in batch.window[:2]]
-        data = backend.read(the_day, samples.train, made, without=samples.test)
-        fresh = backend.unseen(the_day, samples.test[-1], learnt, made)
+        learnt = [package for _, package in batch.window[:2]]
+        data = backend.read(reader_of(the_day), samples.train, without=samples.test)
+        fresh = backend.unseen(reader_of(the_day), samples.test[-1], learnt)
         counts[kind] = [data.n_rows, fresh.n_rows]
         assert fresh.n_rows < 20, "rows that came again without a feature are known by the others"
     assert digests["spark"] == digests["sklearn"]
@@ -547,12 +552,12 @@ def test_spark_champion_is_given_renamed_columns(opened, tmp_path, warehouse_url
     project = made(tmp_path, warehouse_url)
     project.bring("2026-11-01")
     stores = opened(project)
-    run(Day(project.experiment(), day("2026-11-01"), stores, by="test"))
+    run(RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test"))
     project.bring("2026-11-02", patients("2026-11-02").rename(columns={"pressure": "mm"}))
     text = (project.folder / "experiments" / "clinic.py").read_text()
     (project.folder / "experiments" / "clinic.py").write_text(text.replace('"pressure"', '"mm"'))
-    the_day = Day(project.experiment(), day("2026-11-02"), stores, by="test")
-    contract_acceptance.accept(the_day, {"pressure": "mm"}, "a test")
+    the_day = RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test")
+    contract_acceptance.accept_changes(the_day, {"pressure": "mm"}, "a test")
     second = run(the_day)
     assert second.run["comparison"]["n_compared"] == second.run["n_test"]
 
@@ -568,19 +573,19 @@ def test_no_group_is_on_both_sides_of_a_fold_or_known_to_the_champion(opened, tm
     wards = [set(stores.lake.read(packages[0])["ward"].to_pylist()) for packages in (samples.train, samples.test)]
     assert not wards[0] & wards[1]
     assert len(wards[0] | wards[1]) == 20
-    the_day = Day(project.experiment(), day("2026-11-02"), stores, by="test")
+    the_day = RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test")
     from diurnal.backends.spark.cross_validation import folds
 
     made_now = the_day.experiment.build()
     backend = backend_of(made_now)
-    data = backend.read(the_day, samples.train, the_day.schema)
+    data = backend.read(reader_of(the_day), samples.train)
     sides = [[{row["ward"] for row in side.select("ward").distinct().collect()} for side in pair]
              for pair in folds(made_now, data)]  # fmt: skip
     assert all(not train & held for train, held in sides)
     assert set.union(*(held for _, held in sides)) == wards[0]
     known = {f"w{i}" for i in range(12)}
     first = stores.warehouse.window("clinic", day("2026-11-01"))[0][1]
-    fresh = backend.unseen(the_day, samples.test[0], [first], the_day.schema)
+    fresh = backend.unseen(reader_of(the_day), samples.test[0], [first])
     assert {row["ward"] for row in fresh.frame.select("ward").collect()} == wards[1] - known
 
 
@@ -626,11 +631,11 @@ def test_damaged_package_is_refused(opened, tmp_path, warehouse_url):
     path.write_bytes(data)
     stores = opened(project)  # one process holds a file against its digest once
     digest = hashlib.sha256(data).hexdigest()
-    the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
+    the_day = RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test")
     backend = backend_of(the_day.experiment.build())
     with pytest.raises(CorruptPackageError):  # by its digest
-        backend.read(the_day, [batch.package], the_day.schema)
-    rows = backend.read(the_day, [Package(batch.package.path, digest, 3000)], the_day.schema)
+        backend.read(reader_of(the_day), [batch.package])
+    rows = backend.read(reader_of(the_day), [Package(batch.package.path, digest, 3000)])
     with pytest.raises(CorruptPackageError):  # by the checksum of a page
         backend.scores(the_day.experiment.build(), backend.tune(the_day.experiment.build(), rows).twin, rows)
 
@@ -726,7 +731,7 @@ def test_tutorials_pipeline_scores_on_spark_as_on_scikit_learn(opened, tmp_path,
         (project.folder / "experiments" / "breast_cancer.py").write_text(text)
         stores = opened(project)
         experiment = find("breast_cancer", project.folder / "experiments")
-        the_day = Day(experiment, day("2026-11-01"), stores, by="test")
+        the_day = RunContext(experiment, day("2026-11-01"), stores, requested_by="test")
         batch = fetch(the_day)
         samples[library] = split(the_day, batch)
         found = tune(the_day, samples[library])

@@ -15,8 +15,8 @@ from diurnal.data.deduplication import Arrangement, arrange
 from diurnal.data.distinct_rows import DistinctRows
 from diurnal.data.row_hash import Numbered, Roles, identities, numbered, role, shuffled
 from diurnal.errors import ExperimentError
-from diurnal.pipeline import flow
-from diurnal.pipeline.context import Day
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline import local_run
 from diurnal.storage.lake import Lake, PackageKey
 from diurnal.types import Limits
 from projects import Project, day
@@ -69,7 +69,7 @@ def declare(project, declared=""):
 
 
 def run(project, date, stores):
-    return flow.run(Day(project.experiment("titanic"), day(date), stores, by="test"))
+    return local_run.run(RunContext(project.experiment("titanic"), day(date), stores, requested_by="test"))
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_batch_is_new_to_the_champion_unless_it_learnt_that_very_one(project, 
     project.bring("2026-11-03", rows)
     same = run(project, "2026-11-03", stores).run
     assert same["comparison"] is None
-    assert any("has learnt all" in warning for warning in same["warnings"])
+    assert any("was trained on all" in warning for warning in same["warnings"])
     project.bring("2026-11-01", rows.iloc[:-1])
     corrected = run(project, "2026-11-01", stores).run
     assert corrected["comparison"] is None, "the champion has learnt the other rows of that day"

@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 
 from diurnal import experiment
 from diurnal.errors import ExperimentError
-from diurnal.pipeline.check import check
+from diurnal.pipeline.check import check_experiment
 
 
 def rows(interval):
@@ -141,7 +141,7 @@ def test_only_what_is_declared_enters_the_digest():
     ids=lambda made: type(made).__name__ + str(getattr(made, "cv", ""))[:20],
 )
 def test_a_split_by_order_is_refused_without_order_by_and_built_with_it(made):
-    for refusing in (declare(made).build, lambda: check(declare(made), {})):
+    for refusing in (declare(made).build, lambda: check_experiment(declare(made), {})):
         with pytest.raises(
             ExperimentError, match="splits by the order of rows, and the experiment declares no order_by"
         ) as caught:

@@ -15,9 +15,9 @@ from sklearn.compose import make_column_selector
 import notebook_files
 from diurnal.cli import init_from_notebook
 from diurnal.experiment import find
+from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import steps
-from diurnal.pipeline.context import Day
-from diurnal.pipeline.flow import run
+from diurnal.pipeline.local_run import run
 from diurnal.runtime import Settings
 from diurnal.storage.stores import open_stores
 from diurnal.types import DataInterval
@@ -124,7 +124,7 @@ def rows_of(frame):
 
 def batch_of(experiment, stores):
     """Fetch a batch into the stores, and give it as the contract types it."""
-    batch = steps.fetch(Day(experiment, DAY, stores, by="test"))
+    batch = steps.fetch(RunContext(experiment, DAY, stores, requested_by="test"))
     return pa.Table.from_batches(stores.lake.batches(batch.package)).to_pandas()
 
 
@@ -172,4 +172,4 @@ def test_files_are_well_formed(folder):
     "name", ["churn_script", "compared_by_function", "loans", "scaled_outside", "stars_and_merges"]
 )
 def test_experiment_runs_a_day(name, folder, stores):
-    assert run(Day(experiment_of(name, folder), DAY, stores, by="test")).version is not None
+    assert run(RunContext(experiment_of(name, folder), DAY, stores, requested_by="test")).version is not None

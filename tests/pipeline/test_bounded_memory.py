@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from diurnal import experiment
-from diurnal.pipeline.context import Day
+from diurnal.experiment.run_context import RunContext
 from diurnal.runtime import Settings
 from diurnal.storage.stores import open_stores
 from diurnal.pipeline.steps import evaluate, fetch, split, tune
@@ -45,9 +45,9 @@ def large():
 
 start = datetime(2026, 11, 23, tzinfo=UTC)
 stores = open_stores(Settings.load(Path(sys.argv[1]), {"DIURNAL_WAREHOUSE": sys.argv[2]}))
-day = Day(large, DataInterval(start, start + timedelta(days=1)), stores, by="test")
-samples = split(day, fetch(day))
-evaluation = evaluate(day, samples, tune(day, samples))
+context = RunContext(large, DataInterval(start, start + timedelta(days=1)), stores, requested_by="test")
+samples = split(context, fetch(context))
+evaluation = evaluate(context, samples, tune(context, samples))
 stores.warehouse.close()
 assert evaluation.n_test == samples.test[0].n_rows
 peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024

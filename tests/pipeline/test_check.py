@@ -13,7 +13,7 @@ from sklearn.svm import SVC
 
 from diurnal import experiment
 from diurnal.errors import ExperimentError
-from diurnal.pipeline.check import check, check_all
+from diurnal.pipeline.check import check_experiment, check_for_dry_run
 
 
 def rows(interval):
@@ -29,7 +29,7 @@ def checked(estimator, **declared):
     def toy():
         return estimator
 
-    return check(toy, {})
+    return check_experiment(toy, {})
 
 
 def pipeline(**steps):
@@ -103,7 +103,7 @@ def test_faults_behind_a_splitter_are_found_with_it():
         pipeline = Pipeline([("same", FunctionTransformer(lambda X: X)), ("clf", LogisticRegression())])
         return GridSearchCV(pipeline, {}, cv=GroupKFold(3))
 
-    _, faults, further = check_all(toy, {})
+    _, faults, further = check_for_dry_run(toy, {})
     assert [type(fault) for fault in faults] == [ExperimentError] * 2
     assert "groups" in str(faults[0])
     assert "lambda" in str(faults[1])

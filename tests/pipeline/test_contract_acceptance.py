@@ -10,6 +10,8 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from diurnal.backends.sample_reader import SampleReader
+from diurnal.backends.sklearn import BACKEND
 from diurnal.data import Column, Contract, Schema
 from diurnal.errors import (
     BatchRejectedError,
@@ -19,9 +21,9 @@ from diurnal.errors import (
     NotFoundError,
     UsageError,
 )
+from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import contract_acceptance
-from diurnal.pipeline.context import Day
-from diurnal.pipeline.maintenance import verify
+from diurnal.pipeline.maintenance import verify_stores
 from diurnal.types import Package, Run
 from projects import Project, day, patients
 
@@ -74,15 +76,15 @@ def stores(project):
 
 
 def today(project, stores, date):
-    return Day(project.experiment(), day(date), stores, by="test")
+    return RunContext(project.experiment(), day(date), stores, requested_by="test")
 
 
 def accept(project, stores, date, why="it is meant", **renames):
-    return contract_acceptance.accept(today(project, stores, date), renames, why)
+    return contract_acceptance.accept_changes(today(project, stores, date), renames, why)
 
 
 def diff(project, stores, date, **renames):
-    return contract_acceptance.diff(today(project, stores, date), renames)
+    return contract_acceptance.diff_contract(today(project, stores, date), renames)
 
 
 def kinds_of(found):
@@ -135,7 +137,7 @@ def test_a_change_is_accepted_by_the_command_of_the_message(project, stores, cha
     rows = stores.warehouse.contracts("clinic")
     assert [row["version"] for row in rows] == [1, 2]
     assert rows[1]["changes"][0]["change"] == change
-    assert [finding for finding in verify(stores) if finding.state != "good"] == []
+    assert [finding for finding in verify_stores(stores) if finding.state != "good"] == []
 
 
 def test_a_renamed_column_follows_in_model_and_view(project, stores, warehouse_url):
@@ -176,7 +178,7 @@ def test_the_view_has_new_columns_wider_kinds_and_those_that_are_gone(project, s
     assert (old["ward"].notna().all(), new["ward"].isna().all()) == (True, True)
     granted = "SELECT has_table_privilege('reader_of_views', 'batch_data_clinic', 'SELECT')"
     assert view(warehouse_url, granted).iloc[0, 0]
-    assert [finding for finding in verify(stores) if finding.state != "good"] == []
+    assert [finding for finding in verify_stores(stores) if finding.state != "good"] == []
     with psycopg.connect(warehouse_url, autocommit=True) as connection:
         connection.execute("DROP OWNED BY reader_of_views")
         connection.execute("DROP ROLE reader_of_views")
@@ -217,7 +219,9 @@ def test_accepting_twice_and_at_once_makes_one_version(project, stores):
     project.bring(SECOND, CHANGES["new-column"](whole(patients(SECOND))).rename(columns={"pressure": "mm"}))
     one = today(project, stores, SECOND)
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda _: contract_acceptance.accept(one, {"pressure": "mm"}, "both at once"), range(2)))
+        found = list(
+            pool.map(lambda _: contract_acceptance.accept_changes(one, {"pressure": "mm"}, "both at once"), range(2))
+        )
     assert {(done.number, bool(done.changes)) for done in found} == {(2, True), (2, False)}
     assert accept(project, stores, SECOND, pressure="mm").changes == ()
     assert len(stores.warehouse.contracts("clinic")) == 2
@@ -345,8 +349,8 @@ def test_a_column_that_comes_back_is_the_same_column(project, stores):
     contract = Contract.from_rows(stores.warehouse.contracts("clinic"))
     assert [one.schema.gone != () for one in contract.versions] == [False, True, False]
     table = pa.concat_tables(
-        today(project, stores, THIRD).samples(
-            [package for _, package in stores.warehouse.window("clinic", day(THIRD))], contract.newest.schema
+        SampleReader(today(project, stores, THIRD), contract.newest.schema).samples(
+            [package for _, package in stores.warehouse.window("clinic", day(THIRD))]
         )
     )
     assert table["ward"].null_count == 240
@@ -399,9 +403,9 @@ def test_champion_of_an_older_contract_is_compared_where_it_can_score_the_rows(p
 
 
 def diurnal_model(stores, reference):
-    from diurnal.pipeline.predict import load, resolve
+    from diurnal.pipeline.predict import load_version, resolve_reference
 
-    return load(stores.models, resolve(stores.warehouse, reference), stores.code)
+    return load_version(stores.models, resolve_reference(stores.warehouse, reference), stores.code)
 
 
 @pytest.mark.parametrize("policy", ["guarded", "superior"])
@@ -506,9 +510,9 @@ def test_small_packages_and_those_of_parts_are_read_through_alike(project, store
     accept(project, stores, SECOND, pressure="mm")
     outcome = project.run(SECOND, stores)
     assert outcome.run["n_train"] + outcome.run["n_test"] == 480
-    X, _, _ = today(project, stores, SECOND).learnable(
-        [package for _, package in stores.warehouse.window("clinic", day(SECOND))], stores_schema(stores)
-    )
+    reader = SampleReader(today(project, stores, SECOND), stores_schema(stores))
+    packages = [package for _, package in stores.warehouse.window("clinic", day(SECOND))]
+    X = BACKEND.read(reader, packages).X
     wanted = pd.concat([whole(patients(FIRST)), CHANGES["wider-kind"](whole(patients(SECOND)))])
     assert sorted(X["age"]) == sorted(wanted["age"])
     assert sorted(X["mm"]) == sorted(wanted["pressure"])
@@ -541,7 +545,7 @@ def test_the_table_of_rows_may_be_made_after_the_change(project, stores, warehou
     shown = view(warehouse_url)
     assert list(shown.columns) == ["data_interval_start", "patient", "age", "mm", "ward", "ill"]
     assert (len(shown), shown.isna().sum().sum()) == (340, 0)
-    assert [finding for finding in verify(stores) if finding.state != "good"] == []
+    assert [finding for finding in verify_stores(stores) if finding.state != "good"] == []
 
 
 def test_a_wide_table_keeps_further_columns_in_its_object(warehouse):
@@ -551,8 +555,8 @@ def test_a_wide_table_keeps_further_columns_in_its_object(warehouse):
         one = Run(f"genes-{date}", "genes", interval, epoch, f"{len(columns):064d}", "", "")
         package = Package(f"genes/{date}", f"{len(columns):064d}", 2)
         rows = pa.table({name: [1, 2] if name == "g0" else [1.5, 2.5] for name in columns})
-        load = warehouse.load(one, package, rows.schema, rows.to_batches(), leading={"g1"}, contract=contract)
-        again = pa.Table.from_batches(list(warehouse.load_rows("genes", load, rows.schema, contract)))
+        loaded = warehouse.load(one, package, rows.schema, rows.to_batches(), leading={"g1"}, contract=contract)
+        again = pa.Table.from_batches(list(warehouse.load_rows("genes", loaded, rows.schema, contract)))
         assert again.equals(rows)
 
     names = [f"g{i}" for i in range(1500)]
@@ -616,7 +620,7 @@ def test_a_window_that_spans_changes_is_right_however_rows_are_identified(projec
         assert not project.run(FIRST, stores).already
     assert not project.run(THIRD, stores).already, "its window has a corrected day"
     assert project.run(THIRD, stores).already
-    assert [finding for finding in verify(stores) if finding.state != "good"] == []
+    assert [finding for finding in verify_stores(stores) if finding.state != "good"] == []
 
 
 @pytest.mark.parametrize(
@@ -643,7 +647,7 @@ def test_texts_and_times_that_are_wider_are_read_so_in_older_batches(
     assert codes[f"{FIRST}-0007"] == str(pd.Timestamp(first(7)) if wide == "timestamp" else first(7))
     shown = view(warehouse_url, "SELECT code FROM batch_data_clinic")
     assert shown["code"].notna().all()
-    assert [finding for finding in verify(stores) if finding.state != "good"] == []
+    assert [finding for finding in verify_stores(stores) if finding.state != "good"] == []
 
 
 def test_ranges_know_the_present_names_also_for_older_batches(project, stores):
@@ -662,7 +666,7 @@ def housed(rows):
 
 
 def test_versions_of_each_contract_are_made_again_without_the_rows_of_the_warehouse(project, stores, warehouse_url):
-    from diurnal.pipeline.replay import replay
+    from diurnal.pipeline.replay import replay_version
 
     begun(project, stores)
     project.bring(SECOND, CHANGES["wider-kind"](whole(patients(SECOND))).rename(columns={"pressure": "mm"}))
@@ -671,7 +675,7 @@ def test_versions_of_each_contract_are_made_again_without_the_rows_of_the_wareho
     with psycopg.connect(warehouse_url, autocommit=True) as connection:
         connection.execute("DELETE FROM batch_rows_clinic")
     for version in (1, 2):
-        assert replay(stores, "clinic", version, project.experiment).equal
+        assert replay_version(stores, "clinic", version, project.experiment).equal
 
 
 def test_a_run_that_was_recorded_before_a_change_goes_on_through_its_own_version(project, stores):

@@ -13,12 +13,14 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from diurnal.backends.sample_reader import SampleReader
+from diurnal.backends.sklearn import BACKEND
 from diurnal.data import Schema
 from diurnal.errors import BatchRejectedError, ExperimentError, NotEnoughDataError
-from diurnal.pipeline import contract_acceptance, flow, tuning_shards
-from diurnal.pipeline.context import Day
-from diurnal.pipeline.maintenance import verify
-from diurnal.pipeline.replay import replay
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline import contract_acceptance, local_run, tuning_shards
+from diurnal.pipeline.maintenance import verify_stores
+from diurnal.pipeline.replay import replay_version
 from diurnal.types import DataInterval, Package, TrainTestSplit
 from projects import Project
 
@@ -108,11 +110,13 @@ class Changing(RuleBasedStateMachine):
 
     def day(self, number):
         start = BEGIN + timedelta(days=number)
-        return Day(self.experiment(), DataInterval(start, start + timedelta(days=1)), self.stores, by="machine")
+        return RunContext(
+            self.experiment(), DataInterval(start, start + timedelta(days=1)), self.stores, requested_by="machine"
+        )
 
     def run(self, number, *, force=False):
         try:
-            return flow.run(replace(self.day(number), force=force))
+            return local_run.run(replace(self.day(number), force=force))
         except NotEnoughDataError:
             return None
 
@@ -130,10 +134,10 @@ class Changing(RuleBasedStateMachine):
         except (BatchRejectedError, ExperimentError):  # the latter as it declares the new name of its target already
             before = len(self.stores.warehouse.contracts("toy"))
             assert (
-                contract_acceptance.accept(self.day(number), self.renames, "the source has changed").number
+                contract_acceptance.accept_changes(self.day(number), self.renames, "the source has changed").number
                 == before + 1
             )
-            again = contract_acceptance.accept(self.day(number), self.renames, "once more")
+            again = contract_acceptance.accept_changes(self.day(number), self.renames, "once more")
             assert (again.number, again.changes) == (before + 1, ())
             outcome = self.run(number)
         self.renames = {}
@@ -220,7 +224,7 @@ class Changing(RuleBasedStateMachine):
         if versions:
             chosen = versions[pick % len(versions)]
             row = self.stores.warehouse.run(chosen["run_id"])
-            found = replay(self.stores, "toy", chosen["version"], lambda: self.experiment(row["target"]))
+            found = replay_version(self.stores, "toy", chosen["version"], lambda: self.experiment(row["target"]))
             assert found.equal, found.results
 
     # What must hold
@@ -245,7 +249,7 @@ class Changing(RuleBasedStateMachine):
     def check_window(self, number):
         """The rows of the window are the newest of each key, as the newest contract has them; none is on both sides."""
         day = self.day(number)
-        schema, warehouse = day.schema, self.stores.warehouse
+        schema, warehouse = day.newest_schema, self.stores.warehouse
         window = warehouse.window("toy", day.interval)
         sides = [warehouse.find_split("toy", one, package.digest, 0.3) for one, package in window]
         if any(side is None for side in sides):
@@ -253,12 +257,12 @@ class Changing(RuleBasedStateMachine):
         run = flow_run(day, window)
         samples = TrainTestSplit(run, tuple(window), tuple(t for t, _ in sides), tuple(t for _, t in sides))
         try:
-            _, _, data = tuning_shards.to_tune(day, samples)
+            _, _, data = tuning_shards.load_training_data(day, samples)
         except NotEnoughDataError:
             return
         features = list(schema.features)
         train = set(map(tuple, data.X[features].fillna(-1).astype(str).to_numpy().tolist()))
-        tested, _, _ = day.learnable(samples.test, schema)
+        tested = BACKEND.read(SampleReader(day, schema), samples.test).X
         test = set(map(tuple, tested[features].fillna(-1).astype(str).to_numpy().tolist()))
         assert not train & test
         if self.keyed:
@@ -315,7 +319,7 @@ class Changing(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "stores"):
-            assert [finding for finding in verify(self.stores) if finding.state != "good"] == []
+            assert [finding for finding in verify_stores(self.stores) if finding.state != "good"] == []
             self.stores.warehouse.close()
             with psycopg.connect(self.server.url("postgres"), autocommit=True) as connection:
                 connection.execute(f"DROP DATABASE {self.database} WITH (FORCE)")

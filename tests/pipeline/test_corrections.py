@@ -79,4 +79,4 @@ def days_are_corrected(project, stores, dates, data):
 
 def test_whatever_the_order_of_corrections_all_stores_agree(project, stores):
     days_are_corrected(project, stores, count())
-    assert {finding.state for finding in maintenance.verify(stores)} == {"good"}
+    assert {finding.state for finding in maintenance.verify_stores(stores)} == {"good"}

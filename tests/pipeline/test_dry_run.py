@@ -17,9 +17,9 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.svm import SVC
 
 from diurnal import experiment
-from diurnal.pipeline.context import Day
+from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline.dry_run import dry_run
-from diurnal.pipeline.flow import run
+from diurnal.pipeline.local_run import run
 from projects import Project, day
 
 
@@ -43,7 +43,7 @@ def tried(stores, make, frame=None, **declared):
 
     rows = frame_of() if frame is None else frame
     made = experiment(source=lambda _: rows, **{"target": "y", "drop": "place", **declared})(toy)
-    return dry_run(Day(made, day("2026-11-01"), stores, by="test"))
+    return dry_run(RunContext(made, day("2026-11-01"), stores, requested_by="test"))
 
 
 def messages(found):
@@ -125,12 +125,12 @@ def test_a_batch_is_held_against_the_contract_of_the_warehouse(stores):
 
     rows = {"2026-11-01": frame_of(), "2026-11-02": frame_of(seed=1).rename(columns={"z": "Z"})}
     declared = experiment(source=lambda at: rows[f"{at.start:%Y-%m-%d}"], target="y", drop="place")(toy)
-    run(Day(declared, day("2026-11-01"), stores, by="test"))
+    run(RunContext(declared, day("2026-11-01"), stores, requested_by="test"))
     before = [row["digest"] for row in stores.warehouse.packages()]
-    found = dry_run(Day(declared, day("2026-11-02"), stores, by="test"))
+    found = dry_run(RunContext(declared, day("2026-11-02"), stores, requested_by="test"))
     assert "did you mean 'Z'" in messages(found)[0]
     assert [row["digest"] for row in stores.warehouse.packages()] == before
-    assert dry_run(Day(declared, day("2026-11-01"), stores, by="test")).faults == []
+    assert dry_run(RunContext(declared, day("2026-11-01"), stores, requested_by="test")).faults == []
 
 
 def test_a_window_that_is_too_small_is_no_fault(stores):

@@ -14,8 +14,9 @@ import pytest
 import diurnal
 from diurnal.data.row_hash import role
 from diurnal.errors import BatchRejectedError, CorruptPackageError, ExperimentError, InvalidModelError
-from diurnal.pipeline import flow
-from diurnal.pipeline.context import Day
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline import flow, local_run
+from diurnal.pipeline.twins import load_twin
 from diurnal.storage.lake import Lake
 from diurnal.types import DataInterval, Package, SearchResult
 from projects import day, patients
@@ -32,7 +33,7 @@ def rows_of(stores, packages):
 
 
 def test_edges_are_the_days_shape():
-    assert flow.edges() == [
+    assert flow.dependencies() == [
         ("fetch", "save_batch"),
         ("fetch", "split"),
         ("split", "tune"),
@@ -169,7 +170,7 @@ def test_champion_is_scored_on_rows_that_it_has_not_seen(project, stores):
     project.bring("2026-11-04", pd.concat([patients("2026-11-03", 100), patients("2026-11-02")]))
     fourth = project.run("2026-11-04", stores)
     assert fourth.run["champion_score"] is None
-    assert any("has learnt all" in warning for warning in fourth.run["warnings"])
+    assert any("was trained on all" in warning for warning in fourth.run["warnings"])
     assert len(rows) == 240
 
 
@@ -344,7 +345,7 @@ def test_champion_that_fails_on_the_new_rows_is_kept(project, stores):
     project.bring("2026-11-02", rows.assign(age=rows["age"].where(rows.index % 4 > 0)))  # the champion takes no null
     outcome = project.run("2026-11-02", stores)
     assert (outcome.version, outcome.promoted) == (2, False)
-    assert any("could not be scored" in warning for warning in outcome.run["warnings"])
+    assert any("cannot be scored" in warning for warning in outcome.run["warnings"])
 
 
 def test_champion_that_cannot_be_loaded_makes_way(project, stores):
@@ -390,13 +391,13 @@ def test_twin_that_was_changed_is_refused(project, stores):
     twin = next((project.folder / "data" / "clinic" / "twins").rglob("*.skops"))
     path = str(twin.relative_to(project.folder / "data"))
     search = SearchResult(None, (), {}, None, None, 1, 0, "accuracy", 1, None, path, "0" * 64, {})
-    with pytest.raises(InvalidModelError, match="not what was kept"):
-        Day(project.experiment(), day("2026-11-01"), stores, by="test").twin(search)
+    with pytest.raises(InvalidModelError, match="does not have the digest"):
+        load_twin(RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test"), search)
 
 
 def test_week_and_day_that_begin_together_are_two_runs(project, stores):
     project.bring("2026-11-01")
     project.run("2026-11-01", stores)
     week = DataInterval(day("2026-11-01").start, day("2026-11-07").end)
-    outcome = flow.run(Day(project.experiment(), week, stores, by="test"))
+    outcome = local_run.run(RunContext(project.experiment(), week, stores, requested_by="test"))
     assert not outcome.already

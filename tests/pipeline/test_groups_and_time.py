@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits
 from diurnal.data import Schema
 from diurnal.data.row_hash import role
 from diurnal.errors import BatchRejectedError, ExperimentError, NotEnoughDataError
+from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import predict, steps, tuning_shards
-from diurnal.pipeline.context import Day
 from diurnal.pipeline.dry_run import dry_run
 from projects import day
 
@@ -75,14 +75,14 @@ def bring(project, *dates, **words):
 
 
 def day_of(project, date, stores):
-    return Day(project.experiment(), day(date), stores, by="test")
+    return RunContext(project.experiment(), day(date), stores, requested_by="test")
 
 
 def searched(project, date, stores):
     """Carry out a day up to its scores, without saving a model: gives the samples, what was tuned, and the scores."""
     this = day_of(project, date, stores)
     samples = steps.split(this, steps.fetch(this))
-    backend, search, data = tuning_shards.to_tune(this, samples)
+    backend, search, data = tuning_shards.load_training_data(this, samples)
     tuned = backend.tune(search, data)
     scores = backend.scores(search, tuned.twin, backend.to_judge(this, samples.test, this.schema))
     return samples, tuned, scores
@@ -208,7 +208,7 @@ def test_a_series_of_folds_sees_rows_in_the_order_of_time(project, stores, targe
     train, test = (frame_of(stores, packages) for packages in (samples.train, samples.test))
     if "keep" in declared:  # of one time, the rows are in an order of their own
         this = day_of(project, "2026-11-02", stores)
-        _, _, data = tuning_shards.to_tune(this, samples)
+        _, _, data = tuning_shards.load_training_data(this, samples)
         times = dict(zip(map(tuple, train[FEATURES].to_numpy()), train["at"], strict=True))
         seen = [times[tuple(row)] for row in data.X.to_numpy()]
         assert seen == sorted(seen)
@@ -264,13 +264,13 @@ def test_whole_runs_have_weighted_numbers_and_publish_weighted_fits(project, sto
     samples, _, scores = searched(project, "2026-11-02", stores)
     assert list(scores.values()) == [row["test_score"]]
     test = frame_of(stores, samples.test)
-    champion = predict.load(stores.models, stores.warehouse.version("clinic", 1))
+    champion = predict.load_version(stores.models, stores.warehouse.version("clinic", 1))
     judge = accuracy_score if target == "ill" else r2_score
     predicted = champion.predict(test[FEATURES])
     expected = judge(test[target], predicted, sample_weight=test["weight"])
     assert row["comparison"]["champion_score"] == pytest.approx(expected, rel=1e-12)
     assert row["comparison"]["n_compared"] == len(test)
-    model = predict.load(stores.models, stores.warehouse.version("clinic", 2))
+    model = predict.load_version(stores.models, stores.warehouse.version("clinic", 2))
     rows = with_hash(visits("2026-11-02"), "visit")
     with sklearn.config_context(enable_metadata_routing=False), threadpool_limits(1):
         plain = sklearn.clone(model).fit(
@@ -285,7 +285,7 @@ def test_requests_of_the_notebook_are_kept_by_the_saved_twin(project, stores):
     declare(project, declared, requested)
     bring(project, "2026-11-01")
     project.run("2026-11-01", stores)
-    model = predict.load(stores.models, stores.warehouse.version("clinic", 1))
+    model = predict.load_version(stores.models, stores.warehouse.version("clinic", 1))
     rows = visits("2026-11-01")
     expected = np.average(rows[FEATURES], axis=0, weights=rows["weight"])
     np.testing.assert_allclose(model[0].mean_, expected)
@@ -342,7 +342,7 @@ def test_an_old_interval_run_again_is_not_compared_on_what_the_champion_has_lear
     project.run("2026-11-03", stores)
     again = project.run("2026-11-02", stores, force=True)
     assert again.run["comparison"] is None
-    assert "has learnt all 240 test samples" in " ".join(again.run["warnings"])
+    assert "was trained on all 240 test samples" in " ".join(again.run["warnings"])
     assert not again.promoted
 
 
@@ -420,11 +420,11 @@ def test_models_are_asked_without_groups_weights_and_order(project, stores):
     rows = visits("2026-11-02")[["visit", *FEATURES]]
     given = project.folder / "ask.csv"
     rows.to_csv(given, index=False)
-    from diurnal.pipeline.predict import predict
+    from diurnal.pipeline.predict import predict_batches
     from diurnal.sources import Files, record_batches
 
     batches = record_batches(Files(str(given)), day("2026-11-02"), stores.connections)
-    answers = pa.concat_tables(predict(stores, "clinic", batches))
+    answers = pa.concat_tables(predict_batches(stores, "clinic", batches))
     assert answers.num_rows == len(rows)
     assert answers.column_names[:2] == ["visit", "prediction"]
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from diurnal.errors import UsageError
-from diurnal.pipeline.promotion import POLICIES, decide
+from diurnal.pipeline.promotion import POLICIES, decide_promotion
 from diurnal.types import Comparison, DataInterval, Evaluation, ModelVersion, Run
 
 
@@ -35,7 +35,7 @@ EVALUATION = Evaluation(RUN, 0.9, {"accuracy": 0.9}, 200, champion_version=3, co
 
 
 def decided(policy, evaluation=EVALUATION, interval=RUN.interval, champion=CHAMPION):
-    return decide(policy, evaluation=evaluation, interval=interval, champion=champion)
+    return decide_promotion(policy, evaluation=evaluation, interval=interval, champion=champion)
 
 
 @pytest.mark.parametrize(

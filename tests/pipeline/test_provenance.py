@@ -11,8 +11,8 @@ import pytest
 
 from diurnal.errors import CodeChangedError, TransientError
 from diurnal.experiment import Code, find
-from diurnal.pipeline import flow, maintenance, steps
-from diurnal.pipeline.context import Day
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline import flow, local_run, maintenance, steps
 from diurnal.runtime import fault_injection
 from projects import EXPERIMENT, day, patients
 
@@ -37,14 +37,14 @@ def carry_out(project, stores, upto, *, before=None, edit=None):
     def step(name, *values):
         if name == before:
             edit()
-        one = Day(experiment_of(project), day("2026-11-01"), stores, by="test")
+        one = RunContext(experiment_of(project), day("2026-11-01"), stores, requested_by="test")
         given[name] = getattr(steps, name)(one, *values)
         if name == upto:
             raise StopIteration
         return given[name]
 
     with contextlib.suppress(StopIteration):
-        flow.flow(step)
+        flow.define_flow(step)
     return given
 
 
@@ -53,7 +53,7 @@ def shown(project):
         return connection.execute("select count(*) from batch_data_clinic").fetchone()[0]
 
 
-@pytest.mark.parametrize("step", [name for name in flow.names() if name != "fetch"])
+@pytest.mark.parametrize("step", [name for name in flow.step_names() if name != "fetch"])
 def test_a_step_with_other_code_than_its_runs_is_refused(project, stores, step):
     project.bring("2026-11-01")
 
@@ -77,17 +77,17 @@ def test_an_edit_of_a_helper_while_the_command_runs_is_refused(project, stores):
     helper = project.folder / "helper.py"
     helper.write_text("STRENGTHS = [0.1, 1.0]\n")
     project.bring("2026-11-01")
-    one = Day(experiment_of(project), day("2026-11-01"), stores, by="test")
+    one = RunContext(experiment_of(project), day("2026-11-01"), stores, requested_by="test")
 
-    def watch(name, seconds):
-        if (name, seconds) == ("split", -1.0):
+    def edit_before_split(name):
+        if name == "split":
             helper.write_text("STRENGTHS = [5.0]\n")
 
     with pytest.raises(CodeChangedError, match=r"helper\.py"):
-        flow.run(one, watch=watch)
+        local_run.run(one, on_start=edit_before_split)
     assert stores.warehouse.runs("clinic") == []
-    one = Day(experiment_of(project), day("2026-11-01"), stores, by="test")
-    assert flow.run(one).run["best_params"] == {"logisticregression__C": 5.0}
+    one = RunContext(experiment_of(project), day("2026-11-01"), stores, requested_by="test")
+    assert local_run.run(one).run["best_params"] == {"logisticregression__C": 5.0}
 
 
 def test_a_comment_is_no_change(project, stores):
@@ -123,7 +123,7 @@ def test_a_step_repeated_after_the_row_gives_the_rows_numbers(project, stores, u
     given = carry_out(project, stores, upto)
     with psycopg.connect(project.warehouse_url) as connection:
         connection.execute("update experiments set test_score = 0.125, cv_score_mean = 0.25")
-    one = Day(experiment_of(project), day("2026-11-01"), stores, by="test")
+    one = RunContext(experiment_of(project), day("2026-11-01"), stores, requested_by="test")
     search = steps.tune(one, given["split"])
     evaluation = steps.evaluate(one, given["split"], search)
     assert (search.cv_score_mean, evaluation.test_score) == (0.25, 0.125)
@@ -260,12 +260,12 @@ def test_kept_code_is_verified_and_stays(project, stores):
     project.bring("2026-11-01")
     row = project.run("2026-11-01", stores).run
     file = Path(stores.lake.url(row["code"]))
-    assert ("code", "good") in {(finding.kind, finding.state) for finding in maintenance.verify(stores)}
-    removed = maintenance.gc(stores, older_than=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
+    assert ("code", "good") in {(finding.kind, finding.state) for finding in maintenance.verify_stores(stores)}
+    removed = maintenance.collect_garbage(stores, older_than=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
     assert row["code"] not in " ".join(removed)
     assert file.is_file()
     file.write_text(file.read_text().replace("Tell who is ill", "Tell who is well"))
-    assert ("code", "damaged") in {(finding.kind, finding.state) for finding in maintenance.verify(stores)}
+    assert ("code", "damaged") in {(finding.kind, finding.state) for finding in maintenance.verify_stores(stores)}
     done = project.command("replay", "clinic", "1")
     assert done.returncode == 65
     assert "does not match its digest" in done.stderr
@@ -279,7 +279,7 @@ def test_verify_repairs_rows_of_the_warehouse(project, stores):
         project.run("2026-11-01", stores)  # the pointer is on the correction, the view shows the first batch
     with psycopg.connect(project.warehouse_url) as connection:
         connection.execute("update batch_rows_clinic set age = age + 1 where patient = '2026-11-01-0003'")
-    states = {finding.state for finding in maintenance.verify(stores)}
+    states = {finding.state for finding in maintenance.verify_stores(stores)}
     assert states == {"good", "damaged"}
     done = project.command("verify", "--repair")
     assert done.returncode == 0, done.stdout

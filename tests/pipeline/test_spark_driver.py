@@ -25,9 +25,9 @@ from diurnal.errors import (
     TransientError,
     UsageError,
 )
+from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import spark_driver
-from diurnal.pipeline.context import Day
-from diurnal.pipeline.spark_driver.messages import Box
+from diurnal.pipeline.spark_driver.messages import RequestFolder
 from diurnal.pipeline.steps import fetch, split
 from projects import Project, day, patients
 
@@ -46,10 +46,10 @@ def stores(project):
     opened.warehouse.close()
 
 
-def submit(project, box, **settings):
+def submit(project, folder, **settings):
     """Do what `spark-submit` does in the end."""
     return subprocess.run(
-        [sys.executable, str(APPLICATION), box.address],
+        [sys.executable, str(APPLICATION), folder.url],
         env={**project.environment, "DIURNAL_PROJECT": "", **settings},
         cwd="/",
         capture_output=True,
@@ -61,11 +61,11 @@ def submit(project, box, **settings):
 
 def test_what_a_step_gives_comes_back_as_it_is(project, stores):
     project.bring("2026-11-01")
-    the_day = Day(project.experiment(), day("2026-11-01"), stores, by="airflow scheduled")
-    with spark_driver.posted(the_day, "fetch", []) as box:
-        done = submit(project, box)
+    the_day = RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="airflow scheduled")
+    with spark_driver.submit_request(the_day, "fetch", []) as folder:
+        done = submit(project, folder)
         assert done.returncode == 0, done.stderr
-        batch = box.result(fetch)
+        batch = folder.read_result(fetch)
     assert not list((project.folder / "data" / ".tmp").glob("diurnal-*"))
     here = fetch(the_day)
     assert replace(here, run=replace(here.run, epoch=1), seconds=0.0) == replace(batch, seconds=0.0)
@@ -75,12 +75,12 @@ def test_what_a_step_gives_comes_back_as_it_is(project, stores):
 
 def test_a_refusal_comes_back_with_its_reasons(project, stores):
     project.bring("2026-11-01", patients("2026-11-01").rename(columns={"ill": "sick"}))
-    the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
-    with spark_driver.posted(the_day, "fetch", []) as box:
-        done = submit(project, box)
+    the_day = RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test")
+    with spark_driver.submit_request(the_day, "fetch", []) as folder:
+        done = submit(project, folder)
         assert done.returncode == BatchRejectedError.exit_status
         with pytest.raises(BatchRejectedError, match="missing-column") as refused:
-            box.result(fetch)
+            folder.read_result(fetch)
     assert refused.value.problems[0].code == "missing-column"
     assert refused.value.location == "clinic 2026-11-01 fetch"
     assert "kept in" in refused.value.hint
@@ -89,22 +89,22 @@ def test_a_refusal_comes_back_with_its_reasons(project, stores):
 
 def test_a_driver_that_lacks_what_it_needs_says_so(project, stores):
     project.bring("2026-11-01")
-    the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
-    with spark_driver.posted(the_day, "fetch", []) as box:
-        assert submit(project, box, DIURNAL_WAREHOUSE="").returncode == ConfigurationError.exit_status
+    the_day = RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test")
+    with spark_driver.submit_request(the_day, "fetch", []) as folder:
+        assert submit(project, folder, DIURNAL_WAREHOUSE="").returncode == ConfigurationError.exit_status
         with pytest.raises(ConfigurationError, match="DIURNAL_WAREHOUSE is not set where it runs"):
-            box.result(fetch)
-    with spark_driver.posted(the_day, "fetch", []) as box:
-        submit(project, box, DIURNAL_LAKE=str(project.folder / "of-its-own"))
+            folder.read_result(fetch)
+    with spark_driver.submit_request(the_day, "fetch", []) as folder:
+        submit(project, folder, DIURNAL_LAKE=str(project.folder / "of-its-own"))
         with pytest.raises(ConfigurationError, match=r"has its lake at .*of-its-own, and the task at"):
-            box.result(fetch)
+            folder.read_result(fetch)
     strayed = replace(the_day, experiment=replace(the_day.experiment, file="/elsewhere/experiments/clinic.py"))
-    with spark_driver.posted(strayed, "fetch", []) as box:
-        submit(project, box, DIURNAL_PROJECT=str(project.folder))
-        assert box.result(fetch).package.n_rows == 240, "the project is where DIURNAL_PROJECT says"
-        submit(project, box, DIURNAL_PROJECT="/")
+    with spark_driver.submit_request(strayed, "fetch", []) as folder:
+        submit(project, folder, DIURNAL_PROJECT=str(project.folder))
+        assert folder.read_result(fetch).package.n_rows == 240, "the project is where DIURNAL_PROJECT says"
+        submit(project, folder, DIURNAL_PROJECT="/")
         with pytest.raises(ConfigurationError, match=r"neither /elsewhere/experiments/clinic\.py nor"):
-            box.result(fetch)
+            folder.read_result(fetch)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_a_driver_that_lacks_what_it_needs_says_so(project, stores):
     ],
 )
 def test_every_error_comes_back_as_it_was(tmp_path, error):
-    box = Box(str(tmp_path))
-    box.refuse(error.add_location("clinic 2026-11-01 tune"))
+    folder = RequestFolder(str(tmp_path))
+    folder.write_error(error.add_location("clinic 2026-11-01 tune"))
     with pytest.raises(type(error)) as raised:
-        box.result(fetch)
+        folder.read_result(fetch)
     assert type(raised.value) is type(error)
     assert str(raised.value) == str(error)
     assert getattr(raised.value, "problems", None) == getattr(error, "problems", None)
@@ -138,21 +138,21 @@ def test_no_answer_or_half_of_one_is_none(tmp_path, left):
     if left:
         (tmp_path / "answer.json").write_text(left)
     with pytest.raises(FileNotFoundError):
-        Box(str(tmp_path)).result(fetch)
+        RequestFolder(str(tmp_path)).read_result(fetch)
 
 
 def test_a_driver_ends_with_the_task_that_waits_for_it(project, stores):
     slow = "import time; time.sleep(60)\n"
     file = project.folder / "experiments" / "clinic.py"
-    the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
+    the_day = RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test")
     file.write_text(slow + file.read_text())
     waiting = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        with spark_driver.posted(the_day, "fetch", []) as box:
-            box.write(replace(box.letter(), process=waiting.pid))
+        with spark_driver.submit_request(the_day, "fetch", []) as folder:
+            folder.write_request(replace(folder.read_request(), process=waiting.pid))
             started = time.monotonic()
             running = subprocess.Popen(
-                [sys.executable, str(APPLICATION), box.address],
+                [sys.executable, str(APPLICATION), folder.url],
                 env={**project.environment, "DIURNAL_PROJECT": ""},
                 stdout=subprocess.DEVNULL,
             )
@@ -167,9 +167,9 @@ def test_a_driver_ends_with_the_task_that_waits_for_it(project, stores):
 
 
 def test_a_letter_holds_no_secret(project, stores):
-    the_day = Day(project.experiment(), day("2026-11-01"), stores, by="test")
-    with spark_driver.posted(the_day, "fetch", [{"n": 1}]) as box:
-        written = json.loads(Path(box.address.removeprefix("file://"), "letter.json").read_text())
+    the_day = RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test")
+    with spark_driver.submit_request(the_day, "fetch", [{"n": 1}]) as folder:
+        written = json.loads(Path(folder.url.removeprefix("file://"), "request.json").read_text())
     named = {"experiment", "file", "interval", "step", "given", "by", "force", "lake", "models", "host", "process"}
     assert set(written) == named
     assert (written["given"], written["process"]) == ([{"n": 1}], os.getpid())

@@ -12,8 +12,8 @@ from diurnal import experiment
 from diurnal.data import UNTYPED, Column, Inspection, Schema, infer
 from diurnal.data.row_hash import identities, role
 from diurnal.errors import BatchRejectedError, NotEnoughDataError
-from diurnal.pipeline import flow
-from diurnal.pipeline.context import Day
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline import local_run
 from diurnal.types import Limits, Package
 from projects import Project, day
 
@@ -57,7 +57,7 @@ def declared(frames, make=None, **arguments):
 
 
 def run(made, date, stores):
-    return flow.run(Day(made, day(date), stores, by="test"))
+    return local_run.run(RunContext(made, day(date), stores, requested_by="test"))
 
 
 # --- timestamps ------------------------------------------------------------------------------------------------------

@@ -14,10 +14,10 @@ from psycopg import sql
 from diurnal import experiment
 from diurnal.data import Schema
 from diurnal.data.column_names import is_legal
-from diurnal.pipeline import flow
-from diurnal.pipeline.context import Day
-from diurnal.pipeline.maintenance import verify
-from diurnal.pipeline.predict import predict
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline import local_run
+from diurnal.pipeline.maintenance import verify_stores
+from diurnal.pipeline.predict import predict_batches
 from diurnal.storage.lake import PackageKey
 from diurnal.storage.warehouse.column_layout import OTHERS, Layout, sql_names
 from diurnal.types import Package, Run
@@ -85,7 +85,7 @@ def stores(tmp_path, warehouse_url):
 def test_a_day_with_any_names(stores, warehouse_url):
     frame = rows_of(NAMES)
     made = declared(lambda _: frame, key="it's", drop="growth_%")
-    outcome = flow.run(Day(made, day("2026-11-01"), stores, by="test"))
+    outcome = local_run.run(RunContext(made, day("2026-11-01"), stores, requested_by="test"))
     assert outcome.run["n_train"] + outcome.run["n_test"] == len(frame)
     package = outcome.run["packages"][0]
     kept = stores.lake.read(Package(package["path"], package["digest"], package["n_rows"]))
@@ -101,8 +101,8 @@ def test_a_day_with_any_names(stores, warehouse_url):
             assert connection.execute(query).fetchone()[0] == sorted(frame[name]), name
             if short != name:
                 assert connection.execute(COMMENT, [short]).fetchone() == (name,)
-    assert [finding for finding in verify(stores) if finding.state != "good"] == []
-    predicted = pa.concat_tables(predict(stores, "names", pa.Table.from_pandas(frame).to_batches()))
+    assert [finding for finding in verify_stores(stores) if finding.state != "good"] == []
+    predicted = pa.concat_tables(predict_batches(stores, "names", pa.Table.from_pandas(frame).to_batches()))
     assert predicted.column_names[:2] == ["it's", "prediction"]
     model = stores.models.load(**{k: v for k, v in stores.warehouse.version("names", 1).items() if k in LOAD})
     features = [name for name in NAMES if name not in ("it's", "growth_%")]
@@ -162,7 +162,7 @@ def wide(n_columns, n_rows=40):
 def test_more_columns_than_postgresql_takes_come_in(stores, warehouse_url):
     frame = wide(2_300)
     made = declared(lambda _: frame, drop=[f"Gene {i}" for i in range(2_000, 2_005)])
-    outcome = flow.run(Day(made, day("2026-11-01"), stores, by="test"))
+    outcome = local_run.run(RunContext(made, day("2026-11-01"), stores, requested_by="test"))
     assert outcome.version == 1
     with psycopg.connect(warehouse_url) as connection:
         query = """SELECT "Gene 7", "The target's name", other_columns->>'Gene 2001',
@@ -173,11 +173,11 @@ def test_more_columns_than_postgresql_takes_come_in(stores, warehouse_url):
     columns = ["Gene 7", "The target's name", "Gene 2001", "Gene 2003", "Gene 2004", "Gene 2299"]
     expected = frame[columns].astype(object).replace({np.nan: None})
     assert found == [tuple(row) for row in expected.itertuples(index=False)]
-    assert [finding for finding in verify(stores) if finding.state != "good"] == []
+    assert [finding for finding in verify_stores(stores) if finding.state != "good"] == []
     with psycopg.connect(warehouse_url) as connection:
         connection.execute("""UPDATE batch_rows_names SET other_columns = other_columns || '{"Gene 2299": 1}'
                               WHERE "Gene 7" = 3""")
-    assert [finding.kind for finding in verify(stores) if finding.state == "damaged"] == ["load"]
+    assert [finding.kind for finding in verify_stores(stores) if finding.state == "damaged"] == ["load"]
 
 
 @pytest.mark.parametrize("kind", [pa.float64(), pa.string(), pa.bool_(), pa.timestamp("us", "UTC")])

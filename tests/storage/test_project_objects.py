@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from diurnal.errors import ConfigurationError, InvalidModelError
 from diurnal.experiment import find
-from diurnal.pipeline.context import Day
+from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline.dry_run import dry_run
 from diurnal.runtime.project_files import Codebase
 from diurnal.storage.models import dumps, loads, own_names, refuse_untrusted
@@ -101,7 +101,7 @@ def test_a_day_with_own_code_is_published_and_loaded(tmp_path, warehouse_url):
     project = with_helpers(tmp_path / "project", warehouse_url)
     project.bring("2026-03-01")
     stores = project.stores()
-    dry = dry_run(Day(project.experiment(), day("2026-03-01"), stores, by="test"))
+    dry = dry_run(RunContext(project.experiment(), day("2026-03-01"), stores, requested_by="test"))
     assert (dry.tried, dry.faults) == (["Pipeline"], [])
     project.run("2026-03-01", stores)
     row = stores.warehouse.version("clinic", 1)

@@ -10,12 +10,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from diurnal.backends.sample_reader import SampleReader
 from diurnal.data import Schema
 from diurnal.experiment import find
-from diurnal.pipeline import flow
-from diurnal.pipeline.context import Day
-from diurnal.pipeline.maintenance import verify
-from diurnal.pipeline.predict import load
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline import local_run
+from diurnal.pipeline.maintenance import verify_stores
+from diurnal.pipeline.predict import load_version
 from diurnal.runtime import Settings
 from diurnal.storage.stores import open_stores
 from diurnal.types import Package
@@ -47,7 +48,7 @@ def stores(folder, warehouse_url):
 
 
 def run(folder, stores, name, date):
-    return flow.run(Day(find(name, folder / "experiments"), day(date), stores, by="test"))
+    return local_run.run(RunContext(find(name, folder / "experiments"), day(date), stores, requested_by="test"))
 
 
 def rows_of(folder, name):
@@ -55,7 +56,7 @@ def rows_of(folder, name):
 
 
 def test_all_that_was_kept_is_what_the_warehouse_says(stores):
-    found = list(verify(stores))
+    found = list(verify_stores(stores))
     assert len(found) > 30
     assert [finding for finding in found if finding.state != "good"] == []
 
@@ -73,9 +74,9 @@ def test_rows_have_the_roles_that_they_had(folder, stores, name):
     packages = [row for row in stores.warehouse.packages() if row["experiment"] == name]
     for batch in (row for row in packages if row["role"] == "batch"):
         start = batch["data_interval_start"]
-        today = Day(made, day(f"{start:%Y-%m-%d}"), stores, by="test")
+        today = RunContext(made, day(f"{start:%Y-%m-%d}"), stores, requested_by="test")
         package = Package(batch["path"], batch["digest"], batch["n_rows"])
-        sides = stores.lake.split_package(package, today.roles(today.schema))
+        sides = stores.lake.split_package(package, SampleReader(today, today.newest_schema).roles())
         kept = {row["role"]: row["digest"] for row in packages if row["data_interval_start"] == start}
         assert [side.digest for side in sides] == [kept["train"], kept["test"]]
 
@@ -101,4 +102,4 @@ def test_models_load_and_answer_as_they_did(stores):
     assert len(versions) == 6
     for row in versions:
         if row["library_versions"]["scikit-learn"] == version("scikit-learn"):
-            assert load(stores.models, row) is not None  # its golden rows give the predictions that they gave
+            assert load_version(stores.models, row) is not None  # its golden rows give the predictions that they gave

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from diurnal.experiment import Experiment, find
-from diurnal.pipeline.context import Day
-from diurnal.pipeline.flow import Outcome, run
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline.local_run import RunResult, run
 from diurnal.runtime import Settings
 from diurnal.storage.stores import Stores, open_stores
 from diurnal.types import DataInterval
@@ -148,6 +148,6 @@ class Project:
             del sys.modules[module]  # it may have been declared anew
         return find(name, self.folder / "experiments")
 
-    def run(self, date: str, stores: Stores, *, force: bool = False) -> Outcome:
+    def run(self, date: str, stores: Stores, *, force: bool = False) -> RunResult:
         """Carry out one day in this process."""
-        return run(Day(self.experiment(), day(date), stores, by="test", force=force))
+        return run(RunContext(self.experiment(), day(date), stores, requested_by="test", force=force))

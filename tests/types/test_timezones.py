@@ -15,8 +15,8 @@ from airflow_home import tell
 from diurnal import experiment
 from diurnal.cli import next_interval
 from diurnal.errors import ExperimentError, UsageError
-from diurnal.pipeline.context import Day
-from diurnal.pipeline.flow import run
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline.local_run import run
 from diurnal.sources import Files, Sql, record_batches
 from diurnal.sources.spark_table import SparkTable
 from diurnal.types import DataInterval, Package, timezones
@@ -332,7 +332,7 @@ def test_a_changed_timezone_makes_no_row_count_twice(project):
     utc, local = Calendar("@daily"), Calendar("@daily", timezone="Europe/Berlin")
 
     def carry_out(interval):
-        return run(Day(project.experiment(), interval, stores, by="test"))
+        return run(RunContext(project.experiment(), interval, stores, requested_by="test"))
 
     carry_out(utc.interval_on("2026-03-28"))
     project.declare("drop='ward', timezone='Europe/Berlin'")

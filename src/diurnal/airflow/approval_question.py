@@ -43,7 +43,7 @@ def question_body(version: ModelVersion, run: dict[str, Any], links: dict[str, s
 
 def _comparison_sentence(run: dict[str, Any]) -> str:
     """Return the scores of twin and champion on samples that are new to both."""
-    from diurnal.pipeline.promotion import difference_of
+    from diurnal.pipeline.promotion import format_difference
     from diurnal.types import Comparison
 
     if run.get("champion_version") is None:
@@ -53,7 +53,7 @@ def _comparison_sentence(run: dict[str, Any]) -> str:
     result = Comparison(**run["comparison"])
     return (
         f"On {result.n_compared} samples new to both, it scores {_format_score(result.twin_score)} and the champion, "
-        f"version {run['champion_version']}, {_format_score(result.champion_score)}{difference_of(result)}. "
+        f"version {run['champion_version']}, {_format_score(result.champion_score)}{format_difference(result)}. "
         f"Probability of a result at least as bad if both are equally good: {result.p_worse:.2g} ({result.test})."
     )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the command line emits events of the champion too, where Ai
     from airflow.sdk import Asset, AssetAlias
 
     from diurnal.experiment import Experiment
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
     from diurnal.storage.warehouse import Warehouse
     from diurnal.types import Batch, ModelVersion
 
@@ -77,7 +77,7 @@ def emit_batch_event(events: Any, fetched: Batch) -> None:
     }
 
 
-def emit_model_event(events: Any, version: ModelVersion, run: Day) -> None:
+def emit_model_event(events: Any, version: ModelVersion, run: RunContext) -> None:
     """Emit the event of a published model version, with the test score of its twin."""
     row = run.stores.warehouse.run(version.run_id) or {}
     event = events[model(version.experiment)]

@@ -92,8 +92,8 @@ class ChangeChampionOperator(ExperimentOperator):
                     "this run has no version to promote",
                     hint=f"fill in the version; `diurnal models {name}` lists them",
                 )
-            version = version or manual_promotion.predecessor(stores.warehouse, name)
-            manual_promotion.try_out(stores, name, version)
+            version = version or manual_promotion.previous_champion(stores.warehouse, name)
+            manual_promotion.check_version_loads(stores, name, version)
             row = stores.warehouse.set_champion(
                 name, version, requested_by=user, reason=params["reason"], action=action
             )

@@ -191,4 +191,4 @@ def load_model(reference: str, *, beside: str) -> Any:
     from diurnal.pipeline import predict
 
     with open_stores_for_file(beside) as stores:
-        return predict.load(stores.models, predict.resolve(stores.warehouse, reference), stores.code)
+        return predict.load_version(stores.models, predict.resolve_reference(stores.warehouse, reference), stores.code)

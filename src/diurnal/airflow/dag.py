@@ -129,7 +129,7 @@ def _current_dag_file() -> str | None:
 
 def _task_ids(experiment: object, *, is_submitted: bool) -> list[str]:
     has_shards = not is_submitted and getattr(experiment, "n_tuning_shards", 1) > 1
-    return ["storage", *flow.names(), *(_SHARD_TASKS if has_shards else ())]
+    return ["storage", *flow.step_names(), *(_SHARD_TASKS if has_shards else ())]
 
 
 def _build_decision_dags(experiment: Experiment, dag: DAG, default_args: Mapping[str, Any]) -> None:
@@ -175,7 +175,7 @@ def _build_tasks(
             storage.set_downstream(task)
         return task.output
 
-    flow.flow(add_step)
+    flow.define_flow(add_step)
 
 
 def _task_kwargs(step: str, step_kwargs: StepKwargs, /, **declared: Any) -> dict[str, Any]:

@@ -19,9 +19,11 @@ from diurnal.airflow.extra_links import ChampionLink
 from diurnal.errors import DiurnalError, NotEnoughDataError, SupersededError
 from diurnal.experiment import Experiment
 from diurnal.pipeline import flow
+from diurnal.pipeline.error_context import error_context
+from diurnal.pipeline.interval_checks import check_has_ended, check_start_date
 
 if TYPE_CHECKING:
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
 
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 _PROGRESS_SECONDS = 10  # between two lines of progress in the log
@@ -80,10 +82,10 @@ class PrepareStorageOperator(ExperimentOperator):
     def run_task(self, context: Any) -> dict[str, str]:
         """Prepare the storage, and return its locations, without secrets."""
         with run_context(self.experiment, context) as run:
-            flow.refuse_early(self.experiment, run.interval)
+            check_start_date(self.experiment, run.interval)
             # The clock is only used to reject an interval, never to choose one.
-            flow.refuse_future(run, datetime.now(UTC), hint="wait until it has ended: its data is not complete")
-            with flow.error_context(run, self.task_id), run.stores.lake.workspace():
+            check_has_ended(run, datetime.now(UTC), hint="wait until it has ended: its data is not complete")
+            with error_context(run, self.task_id), run.stores.lake.workspace():
                 run.stores.models.fs.makedirs(run.stores.models.root, exist_ok=True)
             locations = {
                 "data_interval": str(run.interval),
@@ -128,17 +130,17 @@ class StepOperator(ExperimentOperator):
         from airflow.sdk.exceptions import AirflowSkipException
 
         from diurnal.airflow import result_log
-        from diurnal.pipeline.serialization import packed, unpacked
+        from diurnal.pipeline.serialization import inputs_from_json, to_json
 
         first = inputs[0] if inputs else None
-        if isinstance(first, dict) and first.get("finished") and self.step not in flow.MENDING:
+        if isinstance(first, dict) and first.get("finished") and self.step not in flow.REPEATED_STEPS:
             raise AirflowSkipException(f"the run {first['run']['run_id']} has finished already")
-        with run_context(self.experiment, context) as run, flow.error_context(run, self.step):
-            args = unpacked(function, inputs, run.stores.models)
+        with run_context(self.experiment, context) as run, error_context(run, self.step):
+            args = inputs_from_json(function, inputs, run.stores.models)
             result = function(run, *args)
             result_log.log_result(self.step, args, result)
             _emit_asset_events(context, self.step, result, run)
-            return packed(result)
+            return to_json(result)
 
 
 class PromoteOperator(StepOperator):
@@ -154,7 +156,7 @@ class SplitSearchOperator(StepOperator):
         """Split the search; each shard becomes a mapped task."""
         from diurnal.pipeline import tuning_shards
 
-        return self.call_step(tuning_shards.cut, self.inputs, context)
+        return self.call_step(tuning_shards.plan_search_shards, self.inputs, context)
 
 
 class ScoreShardOperator(StepOperator):
@@ -181,11 +183,11 @@ class ScoreShardOperator(StepOperator):
         start, stop = self.shard["start"], self.shard["stop"]
         total = self.shard["n_candidates"] * self.shard["n_splits"]
         context["label"] = f"fits {start + 1} to {stop} of {total}" if total else "the search is not split"
-        return self.call_step(tuning_shards.score, [*self.inputs, self.shard], context)
+        return self.call_step(tuning_shards.score_search_shard, [*self.inputs, self.shard], context)
 
 
 @contextmanager
-def run_context(experiment: Experiment, context: Any) -> Iterator[Day]:
+def run_context(experiment: Experiment, context: Any) -> Iterator[RunContext]:
     """Yield the context of the run that a Dag run is for, with open stores.
 
     Parameters
@@ -197,13 +199,13 @@ def run_context(experiment: Experiment, context: Any) -> Iterator[Day]:
     """
     from diurnal.airflow import run_interval
     from diurnal.airflow.connections import open_stores_for_file
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
 
     dag_run = context["dag_run"]
     interval, force = run_interval.run_data_interval(experiment, dag_run), run_interval.is_forced(dag_run)
     with open_stores_for_file(experiment.file) as stores:
         by, progress = f"airflow {dag_run.run_id}", _fit_progress_logger()
-        yield Day(experiment, interval, stores, by=by, force=force, progress=progress)
+        yield RunContext(experiment, interval, stores, requested_by=by, force=force, progress=progress)
 
 
 @contextmanager
@@ -261,7 +263,7 @@ def exit_with_supervisor() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _emit_asset_events(context: Any, step: str, result: Any, run: Day) -> None:
+def _emit_asset_events(context: Any, step: str, result: Any, run: RunContext) -> None:
     """Emit the asset event of a step that has one."""
     if step == "fetch":
         assets.emit_batch_event(context["outlet_events"], result)

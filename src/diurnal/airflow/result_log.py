@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from diurnal.pipeline.promotion import difference_of
+from diurnal.pipeline.promotion import format_difference
 from diurnal.types import Batch, Decision, Evaluation, ModelFile, ModelVersion, Run, SearchResult, TrainTestSplit
 
 
@@ -68,7 +68,8 @@ def _evaluation_line(evaluation: Evaluation) -> str:
     if result is not None:
         return (
             f"{line}; on {result.n_compared} samples new to both: twin {_format_value(result.twin_score)}, champion "
-            f"(version {evaluation.champion_version}) {_format_value(result.champion_score)}{difference_of(result)}; "
+            f"(version {evaluation.champion_version}) {_format_value(result.champion_score)}"
+            f"{format_difference(result)}; "
             f"{result.test}, p = {result.p_worse:.2g}"
         )
     if evaluation.champion_version is None:

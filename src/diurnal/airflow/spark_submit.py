@@ -25,7 +25,7 @@ from diurnal.errors import ConfigurationError, ExperimentError
 from diurnal.runtime.connection_uris import PREFIX
 
 if TYPE_CHECKING:
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
     from diurnal.runtime import Settings
 
 SPARK_STEPS = ("fetch", "tune", "evaluate", "refit")
@@ -115,7 +115,7 @@ class SparkSubmitStepOperator(StepOperator):
         function = getattr(steps, self.step)
 
         @wraps(function)  # inputs and result are deserialized by its annotations
-        def run_remotely(run: Day, *_: Any) -> Any:
+        def run_remotely(run: RunContext, *_: Any) -> Any:
             return self._submit_and_read_result(function, run, context)
 
         return self.call_step(run_remotely, self.inputs, context)
@@ -125,7 +125,7 @@ class SparkSubmitStepOperator(StepOperator):
         if self._operator is not None:
             self._operator.on_kill()
 
-    def _submit_and_read_result(self, function: Callable[..., Any], run: Day, context: Any) -> Any:
+    def _submit_and_read_result(self, function: Callable[..., Any], run: RunContext, context: Any) -> Any:
         from airflow.sdk.exceptions import AirflowException
 
         from diurnal.airflow.connections import settings_for_file
@@ -135,15 +135,15 @@ class SparkSubmitStepOperator(StepOperator):
         settings = settings_for_file(self.experiment.file)
         check_master(settings.spark, self._deploy_mode)
         environment = self._driver_environment(run, settings)
-        with spark_driver.posted(run, self.step, self.inputs) as box, _environment_variables(environment):
+        with spark_driver.submit_request(run, self.step, self.inputs) as folder, _environment_variables(environment):
             failure: Exception | None = None
             try:
-                self._submit([box.address], settings, context)
+                self._submit([folder.url], settings, context)
             except (AirflowException, RuntimeError, FileNotFoundError, ValueError, NameError) as error:
                 failure = error
             # The result decides, not the end of spark-submit, which may fail after the driver has written it.
             try:
-                return box.result(function)
+                return folder.read_result(function)
             except FileNotFoundError:
                 raise missing_result_error(failure, self.submit) from failure
 
@@ -154,7 +154,7 @@ class SparkSubmitStepOperator(StepOperator):
         mode = self.submit.get("deploy_mode") or spark_connection_extra().get("deploy-mode")
         return None if mode is None else str(mode)
 
-    def _driver_environment(self, run: Day, settings: Settings) -> dict[str, str]:
+    def _driver_environment(self, run: RunContext, settings: Settings) -> dict[str, str]:
         """Return variables for a driver beside this task; on a cluster, a driver has an environment of its own."""
         from diurnal.airflow.connections import spark_connection_extra
 

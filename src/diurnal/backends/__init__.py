@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
-from diurnal.backends.protocol import Backend, BroughtIn, Data, Reader, Scores, Task, Tuned
+from diurnal.backends.protocol import Backend, BroughtIn, Data, Scores, Task, Tuned
 from diurnal.errors import ExperimentError
 from diurnal.storage.models import is_of_spark
 
-__all__ = ["Backend", "BroughtIn", "Data", "Reader", "Scores", "Task", "Tuned", "backend_of"]
+__all__ = ["Backend", "BroughtIn", "Data", "Scores", "Task", "Tuned", "backend_of"]
 
 
 @singledispatch

@@ -18,65 +18,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from diurnal.backends.paired_tests import Paired
+    from diurnal.backends.sample_reader import SampleReader
     from diurnal.data import Contract, Metadata, Schema
     from diurnal.data.batch_contract import Held
+    from diurnal.experiment.run_context import RunContext
     from diurnal.runtime.project_files import Codebase
     from diurnal.types import Package
 
 Scores = dict[str, float]
 Task = Literal["classification", "regression"]
 Progress = Callable[[int, int], None]
-
-
-class Reader(Protocol):
-    """What a backend needs of the day to read rows: the stores, the experiment, and the identity of a row."""
-
-    @property
-    def experiment(self) -> Any:
-        """The experiment."""
-
-    @property
-    def interval(self) -> Any:
-        """The data interval."""
-
-    @property
-    def stores(self) -> Any:
-        """The stores."""
-
-    def hasher(self, schema: Schema) -> Any:
-        """Give the function that hashes the identity of rows."""
-
-    def is_newest(self) -> bool:
-        """Tell whether no later data interval has a batch."""
-
-    def group_hasher(self, schema: Schema) -> Any:
-        """Give the function that hashes the group of rows."""
-
-    def rows(
-        self, package: Package, schema: Schema, columns: Sequence[str], *, n_rows: int | None = None
-    ) -> Iterator[pa.RecordBatch]:
-        """Stream some columns of a package, read through a version of the contract."""
-
-    def unknown(
-        self, rows: Any, known: Sequence[Package], schema: Schema, *, n_rows: int | None = None
-    ) -> Iterator[pa.Table]:
-        """Leave out the rows whose sample is in one of some packages."""
-
-    def learnable(
-        self, packages: Sequence[Package], schema: Schema, *, share: float = 1.0, without: Sequence[Package] = ()
-    ) -> tuple[Any, Any, Any]:
-        """Read packages as a frame, a vector, and what a fit needs beside them."""
-
-    def samples(
-        self,
-        packages: Sequence[Package],
-        schema: Schema,
-        *,
-        share: float = 1.0,
-        features: Sequence[str] | None = None,
-        without: Sequence[Package] = (),
-    ) -> Iterator[pa.Table]:
-        """Stream packages as one row for each sample."""
 
 
 class Data(Protocol):
@@ -163,31 +114,30 @@ class Backend(Protocol):
     def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
         """Refuse groups, weights or an order that it cannot use; warn of what does not use them."""
 
-    def bring_in(self, day: Reader, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:
+    def bring_in(self, context: RunContext, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:
         """Fetch, check and keep the batch without this process seeing rows; None where they stream through it."""
 
-    def stream(self, day: Reader) -> Iterator[pa.RecordBatch] | None:
+    def stream(self, context: RunContext) -> Iterator[pa.RecordBatch] | None:
         """Stream the batch of a source that only this backend reads; None for any other source."""
 
     def read(
         self,
-        day: Reader,
+        reader: SampleReader,
         packages: Sequence[Package],
-        schema: Schema,
         *,
-        share: float = 1.0,
+        fraction: float = 1.0,
         without: Sequence[Package] = (),
     ) -> Data:
-        """Give the rows to learn from, oldest package first, as one for each sample; or a `share` of them below 1.
+        """Return the training data: one row for each sample, oldest package first, or a fraction of them.
 
         The samples of packages in `without` are left out.
         """
 
-    def to_judge(self, day: Reader, packages: Sequence[Package], schema: Schema) -> Data:
-        """Give the rows of packages that models are judged by, which memory need not hold."""
+    def to_judge(self, reader: SampleReader, packages: Sequence[Package]) -> Data:
+        """Return the evaluation data, which need not fit in memory."""
 
-    def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Data:
-        """Give, to judge by, the rows of a package whose samples, or groups, are in none of the others."""
+    def unseen(self, reader: SampleReader, package: Package, learnt: Sequence[Package]) -> Data:
+        """Return as evaluation data the rows of a package whose samples, or groups, are in none of the others."""
 
     def too_small(self, made: Any, data: Any) -> str | None:
         """Say what samples lack to be learnt from at all; None if nothing does."""

@@ -62,9 +62,9 @@ def _say(error: Exception) -> int:
     import click
 
     if not isinstance(error, DiurnalError):
-        from diurnal.pipeline.flow import in_our_words, is_of_the_world
+        from diurnal.pipeline.error_context import as_diurnal_error, is_environment_error
 
-        error = in_our_words(error) if is_of_the_world(error) else error
+        error = as_diurnal_error(error) if is_environment_error(error) else error
     if not isinstance(error, DiurnalError):
         click.echo(f"diurnal: a bug of ours: {type(error).__name__}: {error}", err=True)
         click.echo(_where(error), err=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diurnal.errors import UsageError
+from diurnal.pipeline.interval_checks import check_start_date
 
 if TYPE_CHECKING:
     from diurnal.airflow.local import Home
@@ -95,7 +96,6 @@ def _home() -> Home:
 def _interval(experiment: Experiment, settings: Settings, date: str | None) -> DataInterval:
     """Choose the data interval of a date, else the first without a result, as ``diurnal run --next`` does."""
     from diurnal.cli import next_interval
-    from diurnal.pipeline import flow
     from diurnal.storage.stores import open_stores
 
     if not date:
@@ -109,7 +109,7 @@ def _interval(experiment: Experiment, settings: Settings, date: str | None) -> D
         # The clock is read here, at the edge: to refuse what Airflow would not begin.
         if chosen.end > datetime.now(UTC):
             raise UsageError(f"{chosen} is not over, and Airflow begins no run before", hint="give an earlier --date")
-    flow.refuse_early(experiment, chosen)
+    check_start_date(experiment, chosen)
     return chosen
 
 

@@ -124,7 +124,7 @@ def check(name: str, data: bool, date: str | None, json_: bool) -> None:
     if date and not data:
         raise UsageError("--date says which batch --data fetches", hint="add --data, or leave --date out")
     experiment, settings = _find(name), _settings()
-    report, faults, experiment = check.check_all(experiment, settings.connections())
+    report, faults, experiment = check.check_for_dry_run(experiment, settings.connections())
     if faults and not data:
         raise faults[0]
     report["intervals"] = intervals_and_runs.first_intervals(experiment)
@@ -245,7 +245,7 @@ def promote(name: str, version: int, reason: str, yes: bool, json_: bool) -> Non
 
     with _stores() as stores:
         plain = _known(stores, name)
-        manual_promotion.try_out(stores, plain, version)
+        manual_promotion.check_version_loads(stores, plain, version)
         _ask(f"Make version {version} the champion of {name}?", yes)
         row = stores.warehouse.set_champion(
             plain, version, requested_by=intervals_and_runs.whoami(), reason=reason, action="promote"
@@ -270,8 +270,8 @@ def rollback(name: str, version: int | None, reason: str, yes: bool, json_: bool
 
     with _stores() as stores:
         plain = _known(stores, name)
-        target = version or manual_promotion.predecessor(stores.warehouse, plain)
-        manual_promotion.try_out(stores, plain, target)
+        target = version or manual_promotion.previous_champion(stores.warehouse, plain)
+        manual_promotion.check_version_loads(stores, plain, target)
         _ask(f"Make version {target} the champion of {name} again?", yes)
         row = stores.warehouse.set_champion(
             plain, target, requested_by=intervals_and_runs.whoami(), reason=reason, action="rollback"
@@ -288,10 +288,10 @@ def replay(name: str, version: int, json_: bool) -> None:
     """Make a version again from the batches and the code that its row names, and compare; nothing is changed."""
     from diurnal.cli import output
     from diurnal.cli.progress import fits
-    from diurnal.pipeline import replay as replaying
+    from diurnal.pipeline.replay import replay_version
 
     with _stores() as stores, fits(json_) as progress:
-        found = replaying.replay(stores, _known(stores, name), version, lambda: _find(name), progress=progress)
+        found = replay_version(stores, _known(stores, name), version, lambda: _find(name), progress=progress)
     output.replayed(found, json_)
     if not found.equal:
         raise SystemExit(65)
@@ -316,7 +316,7 @@ def predict(model: str, file: str, output: str | None) -> None:
     prediction_files.check(output)
     with _stores() as stores:
         prediction_files.tables(
-            predict.predict(stores, model, intervals_and_runs.rows(file, _settings(), model)), output
+            predict.predict_batches(stores, model, intervals_and_runs.rows(file, _settings(), model)), output
         )
 
 
@@ -336,9 +336,9 @@ def verify(name: str | None, repair: bool, json_: bool) -> None:
 
     with _stores() as stores:
         experiment = _known(stores, name) if name else None
-        for mended in maintenance.repair(stores, experiment, by=intervals_and_runs.whoami()) if repair else ():
+        for mended in maintenance.repair_loads(stores, experiment, by=intervals_and_runs.whoami()) if repair else ():
             click.echo(f"repaired {mended.name} of {mended.experiment}, which was {mended.state}", err=True)
-        found = [vars(finding) for finding in maintenance.verify(stores, experiment)]
+        found = [vars(finding) for finding in maintenance.verify_stores(stores, experiment)]
     bad = [row for row in found if row["state"] != "good"]
     if json_ or bad:
         output.rows(found if json_ else bad, json_, ["kind", "experiment", "name", "state"])
@@ -360,7 +360,7 @@ def gc(older_than: float, dry_run: bool, json_: bool) -> None:
     from diurnal.pipeline import maintenance
 
     with _stores() as stores:
-        removed = maintenance.gc(stores, older_than=timedelta(hours=older_than), dry_run=dry_run)
+        removed = maintenance.collect_garbage(stores, older_than=timedelta(hours=older_than), dry_run=dry_run)
     output.rows([{"removed": path} for path in removed], json_, ["removed"])
 
 

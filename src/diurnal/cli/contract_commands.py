@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diurnal.experiment import Experiment
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
     from diurnal.pipeline.contract_acceptance import Difference
     from diurnal.runtime import Settings
     from diurnal.storage.stores import Stores
@@ -83,7 +83,7 @@ def diff(name: str, date: str | None, file: str | None, renames: tuple[str, ...]
     experiment = _find(name)
     with _opened(create=False) as (settings, stores):
         batches = None if file is None else lambda: intervals_and_runs.rows(file, settings, experiment.name)
-        found = contract_acceptance.diff(_day(experiment, stores, date), _pairs(renames), batches)
+        found = contract_acceptance.diff_contract(_day(experiment, stores, date), _pairs(renames), batches)
     _print(found, json_)
     if found.problems:
         raise SystemExit(65)
@@ -105,7 +105,7 @@ def accept(name: str, date: str, renames: tuple[str, ...], why: str, json_: bool
     experiment = _find(name)
     with _opened() as (_, stores):
         day = _day(experiment, stores, date)
-        found = contract_acceptance.accept(day, _pairs(renames), why)
+        found = contract_acceptance.accept_changes(day, _pairs(renames), why)
     said = {
         "version": found.number,
         "accepted": bool(found.changes),
@@ -206,12 +206,12 @@ def _pairs(renames: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _day(experiment: Experiment, stores: Stores, date: str | None) -> Day:
+def _day(experiment: Experiment, stores: Stores, date: str | None) -> RunContext:
     from diurnal.cli import intervals_and_runs
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
 
     interval = intervals_and_runs.interval(experiment, stores, date, next_=False)
-    return Day(experiment, interval, stores, by=intervals_and_runs.whoami())
+    return RunContext(experiment, interval, stores, requested_by=intervals_and_runs.whoami())
 
 
 def _find(name: str) -> Experiment:

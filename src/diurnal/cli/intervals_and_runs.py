@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from diurnal.cli.progress import Watch
     from diurnal.experiment import Experiment
     from diurnal.pipeline.dry_run import DryRun
-    from diurnal.pipeline.flow import Outcome
+    from diurnal.pipeline.local_run import RunResult
     from diurnal.runtime import Settings
     from diurnal.storage.stores import Stores
     from diurnal.types import DataInterval
 
 _OFFSET = re.compile(r"-\d+T\d{6}[+-]\d{4}")
-Done = list[tuple["DataInterval", "Outcome | None", DiurnalError | None]]
+Done = list[tuple["DataInterval", "RunResult | None", DiurnalError | None]]
 
 
 def interval(experiment: Experiment, stores: Stores, date: str | None, *, next_: bool) -> DataInterval:
@@ -59,13 +59,14 @@ def carry_out(
     *,
     force: bool,
     allow_future: bool,
-) -> Outcome:
+) -> RunResult:
     """Carry out one run."""
-    from diurnal.pipeline.context import Day
-    from diurnal.pipeline.flow import run
+    from diurnal.experiment.run_context import RunContext
+    from diurnal.pipeline.local_run import run
 
-    day = Day(experiment, interval, stores, by=whoami(), force=force, progress=watch.fits)
-    return run(day, watch=watch.step, now=None if allow_future else datetime.now(UTC))
+    day = RunContext(experiment, interval, stores, requested_by=whoami(), force=force, progress=watch.fits)
+    now = None if allow_future else datetime.now(UTC)
+    return run(day, on_start=watch.step_starts, on_end=watch.step_ends, now=now)
 
 
 def backfill(
@@ -90,14 +91,14 @@ def backfill(
 
 def dry_run(experiment: Experiment, date: str | None, settings: Settings) -> DryRun:
     """Try the steps on the batch of a date, or of the last complete data interval."""
+    from diurnal.experiment.run_context import RunContext
     from diurnal.pipeline import dry_run
-    from diurnal.pipeline.context import Day
     from diurnal.storage.stores import open_stores
 
     chosen = experiment.calendar.interval_on(date) if date else next_interval.last_complete(experiment)
     stores = open_stores(settings, create=False)
     try:
-        return dry_run.dry_run(Day(experiment, chosen, stores, by=whoami()))
+        return dry_run.dry_run(RunContext(experiment, chosen, stores, requested_by=whoami()))
     finally:
         stores.warehouse.close()
 
@@ -246,7 +247,7 @@ def _twin_score(run: dict[str, Any]) -> Any:
     return run["comparison"]["twin_score"] if run["comparison"] else None
 
 
-def as_row(outcome: Outcome) -> dict[str, Any]:
+def as_row(outcome: RunResult) -> dict[str, Any]:
     """Give an outcome as one flat row."""
     return {
         **outcome.run,

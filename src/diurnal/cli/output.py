@@ -16,7 +16,7 @@ from diurnal.cli import intervals_and_runs
 from diurnal.errors import BatchRejectedError, DiurnalError, NotEnoughDataError, SupersededError
 
 if TYPE_CHECKING:
-    from diurnal.pipeline.flow import Outcome
+    from diurnal.pipeline.local_run import RunResult
     from diurnal.pipeline.replay import Replay
     from diurnal.runtime import Settings
     from diurnal.storage.stores import Stores
@@ -98,7 +98,7 @@ def checked(values: dict[str, Any], faults: Sequence[DiurnalError], json_: bool)
         click.echo(f"\n{fault}")
 
 
-def outcome(done: Outcome, json_: bool, settings: Settings, stores: Stores) -> None:
+def outcome(done: RunResult, json_: bool, settings: Settings, stores: Stores) -> None:
     """Print how a run ended: its row, its scores and where things are."""
     row = intervals_and_runs.as_row(done)
     if json_:
@@ -158,11 +158,11 @@ def _compared(row: dict[str, Any]) -> tuple[str, str]:
     found = row["comparison"]
     if not found:
         return f"{row['scoring']} on rows new to both", "not compared"
-    from diurnal.pipeline.promotion import difference_of
+    from diurnal.pipeline.promotion import format_difference
     from diurnal.types import Comparison
 
     twin, champion = _short(found["twin_score"]), _short(found["champion_score"])
-    said = f"twin {twin}, champion {champion}{difference_of(Comparison(**found))}"
+    said = f"twin {twin}, champion {champion}{format_difference(Comparison(**found))}"
     return f"{row['scoring']} on {found['n_compared']} rows new to both", said
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from diurnal.pipeline.flow import names
+from diurnal.pipeline.flow import step_names
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 class Watch:
     """Watches, and says nothing: a machine reads."""
 
-    def step(self, name: str, seconds: float) -> None:
-        """Take note of a step that begins (-1) or has ended (the seconds that it took)."""
+    def step_starts(self, name: str) -> None:
+        """Report that a step starts."""
+
+    def step_ends(self, name: str, seconds: float) -> None:
+        """Report that a step has ended, and its duration in seconds."""
 
     def fits(self, done: int, total: int) -> None:
         """Take note of the fits that `tune` has done."""
@@ -30,10 +33,9 @@ class Watch:
 class Lines(Watch):
     """Says a line for each step."""
 
-    def step(self, name: str, seconds: float) -> None:
-        """Say what the step took."""
-        if seconds >= 0:
-            click.echo(f"{name:<12}{seconds:8.2f} s", err=True)
+    def step_ends(self, name: str, seconds: float) -> None:
+        """Print the duration of the step."""
+        click.echo(f"{name:<12}{seconds:8.2f} s", err=True)
 
 
 class Bar(Watch):
@@ -43,15 +45,16 @@ class Bar(Watch):
         self._bar = bar
         self._intervals = intervals
         self._done = 0  # data intervals, whole ones
-        self._task = bar.add_task("", total=len(intervals) * len(names()))
+        self._task = bar.add_task("", total=len(intervals) * len(step_names()))
 
-    def step(self, name: str, seconds: float) -> None:
-        """Move on by one step; a fetch begins the next data interval, even after one that ended early."""
-        if seconds >= 0:
-            self._bar.advance(self._task)
-            return
-        if name == names()[0]:
-            self._bar.update(self._task, completed=self._done * len(names()))
+    def step_ends(self, name: str, seconds: float) -> None:  # noqa: ARG002 - the bar shows steps, not seconds
+        """Advance by one step."""
+        self._bar.advance(self._task)
+
+    def step_starts(self, name: str) -> None:
+        """Show the step; `fetch` starts the next data interval, even after a run that ended early."""
+        if name == step_names()[0]:
+            self._bar.update(self._task, completed=self._done * len(step_names()))
             self._done += 1
         self._say(name)
 

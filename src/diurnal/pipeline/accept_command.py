@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from diurnal.data import Contract
     from diurnal.errors import BatchRejectedError
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
 
 ACCEPTABLE = ("extra-column", "missing-column", "unseen-label", "fraction-in-int", "too-many-nulls", "all-null-column")
 """Problems that a further version of a contract may allow."""
@@ -24,7 +24,7 @@ PERHAPS = ("text-in-number", "other-type", "not-a-date", "mixed-dates")
 CLEAR = "then run the data interval again (in Airflow, clear it from fetch)"
 
 
-def command(day: Day, contract: Contract | None, refusal: BatchRejectedError) -> str | None:
+def acceptance_hint(context: RunContext, contract: Contract | None, refusal: BatchRejectedError) -> str | None:
     """Give the advice that ends with the exact command; None where no version of the contract would take the batch in.
 
     Parameters
@@ -39,7 +39,7 @@ def command(day: Day, contract: Contract | None, refusal: BatchRejectedError) ->
     codes = {problem.code for problem in refusal.problems}
     if contract is None or not codes.issubset(ACCEPTABLE + PERHAPS):
         return None
-    name, date = day.experiment.name, date_of(day)
+    name, date = context.experiment.name, date_argument(context)
     if not codes.issubset(ACCEPTABLE):
         return f"to see what a change of the contract would take: diurnal contract {name} diff --date {date}"
     renames = "".join(f" --rename {shlex.quote(f'{old}={new}')}" for old, new in _renames(refusal))
@@ -49,9 +49,9 @@ def command(day: Day, contract: Contract | None, refusal: BatchRejectedError) ->
     )
 
 
-def extend(day: Day, contract: Contract | None, refusal: BatchRejectedError, *said: str) -> None:
+def extend_hint(context: RunContext, contract: Contract | None, refusal: BatchRejectedError, *said: str) -> None:
     """Let the advice of a refusal end with what else is to be said, and then with the command."""
-    refusal.hint = "; ".join(filter(None, [refusal.hint, *said, command(day, contract, refusal)]))
+    refusal.hint = "; ".join(filter(None, [refusal.hint, *said, acceptance_hint(context, contract, refusal)]))
 
 
 def _renames(refusal: BatchRejectedError) -> Iterator[tuple[str, str]]:
@@ -64,8 +64,8 @@ def _renames(refusal: BatchRejectedError) -> Iterator[tuple[str, str]]:
             yield problem.column, near[0]
 
 
-def date_of(day: Day) -> str:
+def date_argument(context: RunContext) -> str:
     """Name a data interval as --date takes it."""
-    date = f"{day.interval.local.start:%Y-%m-%d}"
-    is_meant = day.experiment.calendar.interval_on(date) == day.interval
-    return date if is_meant else format_instant(day.interval.start, day.interval.timezone)
+    date = f"{context.interval.local.start:%Y-%m-%d}"
+    is_meant = context.experiment.calendar.interval_on(date) == context.interval
+    return date if is_meant else format_instant(context.interval.start, context.interval.timezone)

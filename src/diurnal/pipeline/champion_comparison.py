@@ -1,20 +1,22 @@
-"""Twin against champion, on samples of the new batch that neither has seen.
+"""Comparison of the twin with the champion, on test samples of the new batch that neither was trained on.
 
-The twin never sees a test sample. The champion was fitted on all rows of its own window, so that a row which came
-back (a source that gives the same rows every day, say) may be known to it: such rows are left out. Where content does
-not identify a row, a batch is known as a whole: if the champion learnt the same package, or another one of the same
-data interval. Where rows have groups, a row is known if its group is: the twin has learnt no row of a test group, and
-the champion may have learnt many. No row left means no comparison, which is said, and never a number that flatters the
-champion.
+The twin is trained on train samples only. The champion was trained on all rows of its own window, so that it may know a
+row that comes again (of a source that returns the same rows every day, for example): such rows are left out. Where
+content does not identify a row, the champion knows a batch as a whole: if it was trained on the same package, or on
+another one of the same data interval. Where rows have groups, a row is known if its group is: the twin was trained on
+no row of a test group, and the champion may have been trained on many.
+
+If no row is left, there is no comparison and the reason is recorded. A score on known rows would favor the champion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from diurnal.backends import backend_of
+from diurnal.backends.sample_reader import SampleReader
 from diurnal.data.fitted_columns import Columns
 from diurnal.errors import ConfigurationError, InvalidModelError, PermissionDeniedError, TransientError
 from diurnal.types import Comparison, ModelVersion, NoComparisonReason, Package, TrainTestSplit
@@ -23,128 +25,135 @@ from diurnal.types.results import finite_or_none
 if TYPE_CHECKING:
     from diurnal.backends import Data
     from diurnal.data import Schema
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
 
 
-def against_champion(  # noqa: PLR0911 - one for each reason
-    day: Day, samples: TrainTestSplit, twin: Any, schema: Schema
-) -> tuple[int | None, Comparison | None, NoComparisonReason | None, list[str]]:
+@dataclass(frozen=True)
+class ComparisonOutcome:
+    """The comparison of a run's twin with the champion, or the reason why there is none.
+
+    Attributes
+    ----------
+    champion_version : int or None
+        Version of the champion; None if there is no champion.
+    comparison : Comparison or None
+        None where nothing could be compared.
+    uncompared : str or None
+        The reason, as in :attr:`Evaluation.uncompared`.
+    warnings : tuple of str
+        The reason as a sentence.
+    """
+
+    champion_version: int | None = None
+    comparison: Comparison | None = None
+    uncompared: NoComparisonReason | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def compare_with_champion(  # noqa: PLR0911 - one for each reason
+    context: RunContext, samples: TrainTestSplit, twin: Any, schema: Schema
+) -> ComparisonOutcome:
     """Compare the twin with the champion.
 
     Parameters
     ----------
-    day : Day
-        The run's instructions.
+    context : RunContext
+        The context of the run.
     samples : TrainTestSplit
-        The run's; the new batch's come last.
+        Those of the run; those of the new batch come last.
     twin : estimator
-        The challenger's twin.
+        The twin of the run.
     schema : Schema
-        What the batch promises.
-
-    Returns
-    -------
-    int or None
-        The champion's version, if there is a champion.
-    Comparison or None
-        None where nothing could be compared.
-    str or None
-        Why not: as in :attr:`Evaluation.uncompared`.
-    list of str
-        Why not, in words.
+        The version of the contract that the run reads rows through.
     """
-    champion, test = day.stores.warehouse.champion(day.experiment.name), samples.test[-1]
+    champion = context.stores.warehouse.champion(context.experiment.name)
     if champion is None:
-        return None, None, None, []
-    said, number = "not compared", champion.version
+        return ComparisonOutcome()
+    number, test = champion.version, samples.test[-1]
     if not test.n_rows:
-        return number, None, "no-evidence", [f"the batch has no test samples: champion {number} is {said}"]
-    row = day.stores.warehouse.version(champion.experiment, number)
+        message = f"not compared: the batch has no test samples (champion {number})"
+        return ComparisonOutcome(number, None, "no-evidence", (message,))
+    row = context.stores.warehouse.version(champion.experiment, number)
     fitted_on = Columns.of(row["signature"], schema)
     try:
-        model = _load(day, row)
+        model = _load_model(context, row)
     except (ConfigurationError, InvalidModelError) as error:
-        return number, None, "unusable", [f"champion {number} cannot be loaded: {error.message}"]
+        message = f"champion {number} cannot be loaded: {error.message}"
+        return ComparisonOutcome(number, None, "unusable", (message,))
     if fitted_on.lacking:
-        return number, None, "other-contract", [f"champion {number} cannot score this batch: {fitted_on.lacking}"]
+        message = f"champion {number} cannot score this batch: {fitted_on.lacking}"
+        return ComparisonOutcome(number, None, "other-contract", (message,))
     try:
-        fresh = _unseen(day, champion, samples, twin, fitted_on.with_features(schema))
-        if fresh is None or not fresh.n_rows:
-            learnt = f"champion {number} has learnt all {test.n_rows} test samples of this batch: {said}"
-            return number, None, "nothing-new", [learnt]
-        model, twin = _taking(model, fitted_on, fresh), _taking(twin, Columns.now(schema), fresh)
-        return number, *_compare(day, number, model, twin, fresh)
+        unseen = _unseen_by(context, champion, samples, twin, fitted_on.with_features(schema))
+        if unseen is None or not unseen.n_rows:
+            message = f"not compared: champion {number} was trained on all {test.n_rows} test samples of this batch"
+            return ComparisonOutcome(number, None, "nothing-new", (message,))
+        model, twin = _adapt_columns(model, fitted_on, unseen), _adapt_columns(twin, Columns.now(schema), unseen)
+        return _compare_models(context, number, model, twin, unseen)
     except (TransientError, PermissionDeniedError, OSError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a model says to rows that it cannot take, it gave no evidence
-        return number, None, *_failed(number, error, row["signature"].get("classes"), schema)
+    except Exception as error:  # noqa: BLE001 - a champion may fail with anything on rows that it does not know
+        return _failed_comparison(number, error, row["signature"].get("classes"), schema)
 
 
-def _failed(
-    number: int, error: Exception, known: Sequence[Any] | None, schema: Schema
-) -> tuple[NoComparisonReason, list[str]]:
-    """Say why a champion could not be scored."""
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    unknown = [label for label in schema.classes or () if known is not None and label not in known]
+def _failed_comparison(
+    number: int, error: Exception, classes: Sequence[Any] | None, schema: Schema
+) -> ComparisonOutcome:
+    """Return why the champion cannot be scored: it does not know a label, or it fails for another reason."""
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    unknown = [label for label in schema.classes or () if classes is not None and label not in classes]
     if not unknown:
-        return "no-evidence", [f"champion {number} could not be scored: {first}"]
+        message = f"champion {number} cannot be scored: {first_line}"
+        return ComparisonOutcome(number, None, "no-evidence", (message,))
     labels = ", ".join(map(ascii, unknown))
-    return "other-contract", [
-        f"champion {number} cannot score this batch: it does not know the label {labels} ({first})"
-    ]
+    message = f"champion {number} cannot score this batch: it does not know the label {labels} ({first_line})"
+    return ComparisonOutcome(number, None, "other-contract", (message,))
 
 
-def _taking(model: Any, columns: Columns, data: Data) -> Any:
+def _adapt_columns(model: Any, columns: Columns, data: Data) -> Any:
     return backend_of(model).taking(model, columns.names, data)
 
 
-def _load(day: Day, row: Mapping[str, Any]) -> Any:
-    return day.stores.models.load(
+def _load_model(context: RunContext, row: Mapping[str, Any]) -> Any:
+    return context.stores.models.load(
         row["path"],
         row["digest"],
-        trusted=day.experiment.trusted_types,
+        trusted=context.experiment.trusted_types,
         signature=row["signature"],
         library_versions=row["library_versions"],
-        code=day.code,
+        code=context.code,
     )
 
 
-def _unseen(day: Day, champion: ModelVersion, samples: TrainTestSplit, twin: Any, schema: Schema) -> Data | None:
-    """Give the new batch's test samples that the champion has not learnt; None if it has learnt the batch."""
-    row = day.stores.warehouse.run(champion.run_id) or {"packages": []}
+def _unseen_by(
+    context: RunContext, champion: ModelVersion, samples: TrainTestSplit, twin: Any, schema: Schema
+) -> Data | None:
+    """Return the test samples of the new batch that the champion does not know; None if it knows the whole batch."""
+    row = context.stores.warehouse.run(champion.run_id) or {"packages": []}
     backend, test = backend_of(twin), samples.test[-1]
     if schema.keeps_duplicates and schema.metadata.groups is None:
         interval, batch = samples.window[-1]
-        begun = interval.start.isoformat()
-        known = any(batch.digest == one["digest"] or begun == one["data_interval_start"] for one in row["packages"])
-        return None if known else backend.to_judge(day, [test], schema)
-    learnt = [Package(one["path"], one["digest"], one["n_rows"]) for one in row["packages"]]
-    return backend.unseen(day, test, learnt, schema)
+        start = interval.start.isoformat()
+        known = any(batch.digest == one["digest"] or start == one["data_interval_start"] for one in row["packages"])
+        return None if known else backend.to_judge(SampleReader(context, schema), [test])
+    trained_on = [Package(one["path"], one["digest"], one["n_rows"]) for one in row["packages"]]
+    return backend.unseen(SampleReader(context, schema), test, trained_on)
 
 
-def _compare(
-    day: Day, number: int, champion: Any, twin: Any, fresh: Data
-) -> tuple[Comparison | None, NoComparisonReason | None, list[str]]:
-    """Score both, and test the difference; a score that is undefined on these rows is no evidence."""
-    made = day.experiment.build()
-    backend, other = backend_of(made), backend_of(champion)
-    if backend is not other:
+def _compare_models(context: RunContext, number: int, champion: Any, twin: Any, unseen: Data) -> ComparisonOutcome:
+    """Score both models, and test the difference; a score that is undefined on these rows is no evidence."""
+    search = context.experiment.build()
+    backend = backend_of(search)
+    if backend is not backend_of(champion):
         raise InvalidModelError(
             "it was fitted by another library than the twin", hint="promote the new version by hand"
         )
-    main = backend.score_name(made)
-    twin_score, champion_score = (finite_or_none(backend.scores(made, one, fresh)[main]) for one in (twin, champion))
-    found = backend.compare(made, twin, champion, fresh)
-    if found.p_worse is None:
-        said = f"{main} is undefined on the {fresh.n_rows} samples new to both: champion {number} is not compared"
-        return None, "no-evidence", [said]
-    return (
-        Comparison(
-            n_compared=fresh.n_rows,
-            twin_score=twin_score,
-            champion_score=champion_score,
-            **{**asdict(found), "p_worse": found.p_worse},
-        ),
-        None,
-        [],
-    )
+    main = backend.score_name(search)
+    twin_score, champion_score = (finite_or_none(backend.scores(search, one, unseen)[main]) for one in (twin, champion))
+    test = backend.compare(search, twin, champion, unseen)
+    if test.p_worse is None:
+        message = f"champion {number} is not compared: {main} is undefined on the {unseen.n_rows} samples new to both"
+        return ComparisonOutcome(number, None, "no-evidence", (message,))
+    values = {**asdict(test), "p_worse": test.p_worse}
+    comparison = Comparison(n_compared=unseen.n_rows, twin_score=twin_score, champion_score=champion_score, **values)
+    return ComparisonOutcome(number, comparison)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diurnal.experiment import Experiment
 
 
-def check(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, Any]:
+def check_experiment(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, Any]:
     """Build what the experiment returns, and look at it.
 
     Parameters
@@ -60,13 +60,13 @@ def check(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, A
         "schedule": None if experiment.schedule is None else str(experiment.schedule),
         "timezone": experiment.timezone,
         "source": _shown(experiment.source),
-        "steps": flow.names(),
+        "steps": flow.step_names(),
         "code_digest": experiment.code_digest,
         "warnings": [*backend.unseeded(search), *unused],
     }
 
 
-def check_all(
+def check_for_dry_run(
     experiment: Experiment, connections: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[DiurnalError], Experiment]:
     """Look at an experiment as :func:`check` does, and go on after a splitter that lacks something.
@@ -81,11 +81,11 @@ def check_all(
         It, or one with scikit-learn's own folds, that can be tried further.
     """
     try:
-        return check(experiment, connections), [], experiment
+        return check_experiment(experiment, connections), [], experiment
     except DiurnalError as fault:
         first, experiment = fault, _with_default_folds(experiment)
     try:
-        return check(experiment, connections), [first], experiment
+        return check_experiment(experiment, connections), [first], experiment
     except DiurnalError as further:
         faults = [first] if str(further) == str(first) else [first, further]
         return {"name": experiment.name}, faults, experiment

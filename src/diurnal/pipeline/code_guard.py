@@ -11,26 +11,26 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from diurnal.errors import CodeChangedError, CorruptPackageError, NotFoundError
 from diurnal.experiment import Code
-from diurnal.pipeline.context import Day
+from diurnal.experiment.run_context import RunContext
 from diurnal.types import Run
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def with_code_of_run(step: Callable[Concatenate[Day, P], R]) -> Callable[Concatenate[Day, P], R]:
+def require_code_of_run(step: Callable[Concatenate[RunContext, P], R]) -> Callable[Concatenate[RunContext, P], R]:
     """Check the code before a step, against the run that is named in what the step is given."""
 
     @wraps(step)
-    def guarded(day: Day, /, *inputs: P.args, **named: P.kwargs) -> R:
+    def guarded(context: RunContext, /, *inputs: P.args, **named: P.kwargs) -> R:
         runs = (value if isinstance(value, Run) else getattr(value, "run", None) for value in inputs)
-        refuse_other_code(day, next(run for run in runs if run is not None))
-        return step(day, *inputs, **named)
+        check_code_of_run(context, next(run for run in runs if run is not None))
+        return step(context, *inputs, **named)
 
     return guarded
 
 
-def refuse_other_code(day: Day, run: Run) -> None:
+def check_code_of_run(context: RunContext, run: Run) -> None:
     """Refuse to go on with a run that began with other code: its row would name code that it is not of.
 
     Raises
@@ -38,22 +38,22 @@ def refuse_other_code(day: Day, run: Run) -> None:
     CodeChangedError
         If the experiment's code, or what it declares, is not what it was when the batch was fetched.
     """
-    now = day.experiment.read_code()
+    now = context.experiment.read_code()
     if now.digest == run.code_digest:
         return
-    changes = "; ".join(_changes(day, run, now))
+    changes = "".join(f"\n- {change}" for change in _changes(context, run, now))
     raise CodeChangedError(
-        f"the code of {day.experiment.name} was changed since this run fetched its batch{changes and ': '}{changes} "
-        f"(its digest was {run.code_digest[:12]} and is {now.digest[:12]})",
+        f"the code of {context.experiment.name} was changed since this run fetched its batch "
+        f"(its digest was {run.code_digest[:12]} and is {now.digest[:12]}){changes and ':'}{changes}",
         hint="run the data interval again from its beginning; in Airflow, clear its run from the task `fetch` on",
     )
 
 
-def _changes(day: Day, run: Run, now: Code) -> list[str]:
+def _changes(context: RunContext, run: Run, now: Code) -> list[str]:
     """Return what is different from the code of the run; nothing where its text was not kept, or is lost."""
     if not run.code:
         return []
     try:
-        return now.changes(Code.loads(day.stores.lake.read_bytes(run.code)))
+        return now.changes(Code.loads(context.stores.lake.read_bytes(run.code)))
     except (NotFoundError, CorruptPackageError):
         return []

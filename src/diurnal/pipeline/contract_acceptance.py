@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from diurnal.data.schema import Task
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
 
 Renames = Mapping[str, str]
 
@@ -58,7 +58,9 @@ class Difference:
     problems: tuple[Problem, ...] = ()
 
 
-def diff(day: Day, renames: Renames, batches: Callable[[], Iterable[pa.RecordBatch]] | None = None) -> Difference:
+def diff_contract(
+    context: RunContext, renames: Renames, batches: Callable[[], Iterable[pa.RecordBatch]] | None = None
+) -> Difference:
     """Compare a batch with the contract; nothing is written.
 
     Parameters
@@ -76,11 +78,11 @@ def diff(day: Day, renames: Renames, batches: Callable[[], Iterable[pa.RecordBat
         If there is no contract yet, or a rename names what is not there.
     """
     with tempfile.TemporaryDirectory(prefix="diurnal-contract-") as folder:
-        rows = _rows(day, Path(folder)) if batches is None else TempArrowFile(Path(folder), batches())
-        return _Comparing(day, rows).difference(_contract(day), renames)
+        rows = _rows(context, Path(folder)) if batches is None else TempArrowFile(Path(folder), batches())
+        return _Comparing(context, rows).difference(_contract(context), renames)
 
 
-def accept(day: Day, renames: Renames, why: str) -> Difference:
+def accept_changes(context: RunContext, renames: Renames, why: str) -> Difference:
     """Accept what the batch of a data interval says otherwise, as one more version of the contract.
 
     Parameters
@@ -103,20 +105,20 @@ def accept(day: Day, renames: Renames, why: str) -> Difference:
         If the batch holds what no version of the contract would take in.
     """
     with tempfile.TemporaryDirectory(prefix="diurnal-contract-") as folder:
-        comparing = _Comparing(day, _rows(day, Path(folder)))
+        comparing = _Comparing(context, _rows(context, Path(folder)))
         for _ in range(_ATTEMPTS):
-            found = comparing.difference(_contract(day), renames)
+            found = comparing.difference(_contract(context), renames)
             if found.problems:
                 raise ContractRejectedError(found.problems)
             if not found.changes:
                 return found
             number = found.number + 1
-            accepted = day.stores.warehouse.add_contract_version(
-                day.experiment.name,
+            accepted = context.stores.warehouse.add_contract_version(
+                context.experiment.name,
                 number,
                 found.schema.to_dict(),
-                since=day.interval.start,
-                requested_by=day.by,
+                since=context.interval.start,
+                requested_by=context.requested_by,
                 why=why,
                 changes=[change.to_dict() for change in found.changes],
             )
@@ -125,41 +127,41 @@ def accept(day: Day, renames: Renames, why: str) -> Difference:
     raise TransientError("others are changing the contract of this experiment", hint="run it again")
 
 
-def next_step(day: Day) -> str:
+def next_step(context: RunContext) -> str:
     """Say what to do once a change is accepted."""
-    name, date = day.experiment.name, accept_command.date_of(day)
+    name, date = context.experiment.name, accept_command.date_argument(context)
     return f"diurnal run {name} --date {date}; in Airflow, clear the day from fetch"
 
 
-def _contract(day: Day) -> Contract:
-    contract = Contract.from_rows(day.stores.warehouse.contracts(day.experiment.name))
+def _contract(context: RunContext) -> Contract:
+    contract = Contract.from_rows(context.stores.warehouse.contracts(context.experiment.name))
     if contract is None:
         raise UsageError(
-            f"{day.experiment.name} has no contract yet: its first batch fixes it",
-            hint=f"diurnal run {day.experiment.name}",
+            f"{context.experiment.name} has no contract yet: its first batch fixes it",
+            hint=f"diurnal run {context.experiment.name}",
         )
     return contract
 
 
-def _rows(day: Day, folder: Path) -> TempArrowFile:
+def _rows(context: RunContext, folder: Path) -> TempArrowFile:
     """Read the batch from its source, as the next run would."""
-    made = day.experiment.build()
-    streamed = backend_of(made).stream(day)
-    return ingest.spooled(day, folder, lambda _: None) if streamed is None else TempArrowFile(folder, streamed)
+    made = context.experiment.build()
+    streamed = backend_of(made).stream(context)
+    return ingest.read_source(context, folder, lambda _: None) if streamed is None else TempArrowFile(folder, streamed)
 
 
 class _Comparing:
     """One batch, which is compared with a contract, perhaps more than once."""
 
-    def __init__(self, day: Day, rows: TempArrowFile) -> None:
-        self._day, self._rows = day, rows
-        made = day.experiment.build()
+    def __init__(self, context: RunContext, rows: TempArrowFile) -> None:
+        self._context, self._rows = context, rows
+        made = context.experiment.build()
         self._task: Task = backend_of(made).task(made)
         self._header = list(rows.schema.names) if rows.schema is not None else []
 
     def difference(self, contract: Contract, renames: Renames) -> Difference:
         """Compare the batch with a contract."""
-        newest = _with_roles(self._day, contract.newest.schema)
+        newest = _with_roles(self._context, contract.newest.schema)
         renames = self._checked(newest, renames)
         missing = [
             Change("dropped-column", name)
@@ -178,9 +180,9 @@ class _Comparing:
 
     def _base(self, contract: Contract, newest: Schema) -> Schema:
         """Give what the batch is held against: an older layout where that has its columns, else the newest version."""
-        layout = contract.layout(self._day.interval.start, self._header, self._day.experiment.drop)
+        layout = contract.layout(self._context.interval.start, self._header, self._context.experiment.drop)
         fits = set(layout.names) <= set(self._header)
-        return widened(batch_contract.as_declared(layout, newest, self._day.experiment), newest) if fits else newest
+        return widened(batch_contract.as_declared(layout, newest, self._context.experiment), newest) if fits else newest
 
     def _checked(self, newest: Schema, renames: Renames) -> dict[str, str]:
         """Refuse renames of what is not there; one that was accepted before is left out."""
@@ -201,7 +203,7 @@ class _Comparing:
 
     def _compared(self, number: int, newest: Schema, base: Schema, renames: Renames) -> Difference:
         renamed = contract_changes.applied(base, [Change("renamed-column", o, o, n) for o, n in renames.items()], base)
-        found = ingest.found_in(self._day, self._rows, self._task, renamed)
+        found = ingest.infer_batch_schema(self._context, self._rows, self._task, renamed)
         of_columns = list(contract_changes.of_columns(base, found, renames))
         problems = [*contract_changes.refused_names(base, of_columns), *self._too_old(of_columns)]
         if problems:
@@ -220,9 +222,9 @@ class _Comparing:
 
     def _too_old(self, found: list[Change]) -> list[Problem]:
         """Refuse other columns in a data interval that later ones with batches follow: these have the former ones."""
-        if self._day.is_newest() or not any(change.change in COLUMNS for change in found):
+        if self._context.has_newest_batch() or not any(change.change in COLUMNS for change in found):
             return []
-        last = self._day.stores.warehouse.newest_batch(self._day.experiment.name)
+        last = self._context.stores.warehouse.newest_batch(self._context.experiment.name)
         what = (
             f"the data interval from {last:%Y-%m-%d %H:%M} UTC has a batch with the columns of the contract; other "
             "columns are accepted for the newest batch, and for older ones the source can be made to give those"
@@ -231,7 +233,7 @@ class _Comparing:
 
     def _refused(self, schema: Schema) -> list[Problem]:
         """Give what a batch would be refused for under a contract."""
-        experiment = self._day.experiment
+        experiment = self._context.experiment
         limits = batch_contract.limits_of(experiment.limits, schema, schema)
         try:
             inspection = Inspection(schema, limits, alone=experiment.window == 1)
@@ -243,12 +245,12 @@ class _Comparing:
         return []
 
 
-def _with_roles(day: Day, schema: Schema) -> Schema:
+def _with_roles(context: RunContext, schema: Schema) -> Schema:
     """Give the contract with the roles of columns that are declared now, where it has these columns."""
-    declared = day.experiment.metadata
+    declared = context.experiment.metadata
     agrees = declared.groups == schema.metadata.groups and not any(declared.problems(schema.columns))
     metadata = declared if agrees else schema.metadata
-    return replace(schema, drop=day.experiment.drop if agrees else schema.drop, metadata=metadata)
+    return replace(schema, drop=context.experiment.drop if agrees else schema.drop, metadata=metadata)
 
 
 def _moved(found: Schema, newest: Schema, base: Schema) -> Schema:

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from diurnal.backends import backend_of
+from diurnal.backends.sample_reader import SampleReader
 from diurnal.errors import BatchRejectedError, DiurnalError
-from diurnal.pipeline import accept_command, flow, ingest
+from diurnal.pipeline import accept_command, ingest
+from diurnal.pipeline.error_context import error_context
 from diurnal.storage.lake import Lake
 from diurnal.storage.models import Models, library_versions, with_own_names
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from diurnal.backends import Backend, Data
     from diurnal.data import Schema
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
     from diurnal.types import Package
 
 MOST_ROWS = 2_000  # that are learnt from, and as many that are judged by
@@ -51,10 +53,10 @@ class DryRun:
     faults: list[DiurnalError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def attempt(self, day: Day, step: str, function: Callable[..., Any], *args: Any) -> Any:
+    def attempt(self, context: RunContext, step: str, function: Callable[..., Any], *args: Any) -> Any:
         """Give what a function gives; None, and one more fault, where it fails."""
         try:
-            with flow.error_context(day, step):
+            with error_context(context, step):
                 return function(*args)
         except DiurnalError as fault:
             if str(fault) not in map(str, self.faults):
@@ -62,7 +64,7 @@ class DryRun:
             return None
 
 
-def dry_run(day: Day) -> DryRun:
+def dry_run(context: RunContext) -> DryRun:
     """Try the steps of a data interval; nothing is written to the day's stores.
 
     Parameters
@@ -74,9 +76,9 @@ def dry_run(day: Day) -> DryRun:
     -------
     DryRun
     """
-    found, made = DryRun(), day.experiment.build()
+    found, made = DryRun(), context.experiment.build()
     backend = backend_of(made)
-    with _scratch(day, made) as dry:
+    with _scratch(context, made) as dry:
         brought = found.attempt(dry, "fetch", _fetched, dry, found)
         if brought is None:
             return found
@@ -99,7 +101,7 @@ def dry_run(day: Day) -> DryRun:
 
 
 def _try(
-    found: DryRun, dry: Day, backend: Backend, made: Any, data: Data, test: Package | None, schema: Schema
+    found: DryRun, dry: RunContext, backend: Backend, made: Any, data: Data, test: Package | None, schema: Schema
 ) -> bool:
     """Fit one candidate, score it, save it, load it and let it predict; tells whether all of it went well."""
     before = len(found.faults)
@@ -108,51 +110,51 @@ def _try(
         return False
     found.warnings += [warning for warning in tuned.warnings if warning not in found.warnings]
     if test is not None:
-        judge = backend.to_judge(dry, [test], schema)
+        judge = backend.to_judge(SampleReader(dry, schema), [test])
         found.attempt(dry, "evaluate", backend.scores, made, tuned.twin, judge)
         found.attempt(dry, "evaluate", backend.compare, made, tuned.twin, tuned.twin, judge)
     published = found.attempt(dry, "publish", _published, dry, backend, tuned.twin, data, schema)
     if published is not None and test is not None:
         model, signature = published
-        rows = next(dry.samples([test], schema)).select(list(schema.features))
+        rows = next(SampleReader(dry, schema).samples([test])).select(list(schema.features))
         found.attempt(dry, "predict", backend.predictions, model, rows, signature)
     return len(found.faults) == before
 
 
-def _fetched(dry: Day, found: DryRun) -> tuple[Package, Schema]:
+def _fetched(dry: RunContext, found: DryRun) -> tuple[Package, Schema]:
     with dry.stores.lake.workspace() as folder:
-        contract = dry.fixed_contract()
+        contract = dry.stored_contract()
         try:
-            brought = ingest.bring_in(dry, contract, folder)
+            brought = ingest.ingest_batch(dry, contract, folder)
         except BatchRejectedError as refusal:
-            accept_command.extend(dry, contract, refusal)
+            accept_command.extend_hint(dry, contract, refusal)
             raise
     found.warnings += brought.warnings
     return brought.package, brought.held.newest
 
 
-def _samples(dry: Day, backend: Backend, package: Package, schema: Schema) -> tuple[Data, Package | None]:
+def _samples(dry: RunContext, backend: Backend, package: Package, schema: Schema) -> tuple[Data, Package | None]:
     """Give some samples to learn from, and some to judge by, if there are any."""
     lake = dry.stores.lake
-    train, test = lake.split_package(package, dry.roles(schema, package))
-    data = backend.read(dry, [train], schema, share=_share(train))
+    train, test = lake.split_package(package, SampleReader(dry, schema).roles(package))
+    data = backend.read(SampleReader(dry, schema), [train], fraction=_fraction(train))
     if not test.n_rows:
         return data, None
-    return data, lake.write_table(dry.package_key("test"), _some(dry, test, schema))
+    return data, lake.write_table(dry.package_key("test"), _first_samples(SampleReader(dry, schema), test))
 
 
-def _some(dry: Day, package: Package, schema: Schema) -> pa.Table:
+def _first_samples(reader: SampleReader, package: Package) -> pa.Table:
     import pyarrow as pa
 
-    table = pa.concat_tables(dry.samples([package], schema, share=_share(package)))
-    return table if table.num_rows else next(dry.samples([package], schema)).slice(0, MOST_ROWS)
+    table = pa.concat_tables(reader.samples([package], fraction=_fraction(package)))
+    return table if table.num_rows else next(reader.samples([package])).slice(0, MOST_ROWS)
 
 
-def _share(package: Package) -> float:
+def _fraction(package: Package) -> float:
     return min(1.0, MOST_ROWS / max(1, package.n_rows))
 
 
-def _published(dry: Day, backend: Backend, model: Any, data: Data, schema: Schema) -> tuple[Any, dict[str, Any]]:
+def _published(dry: RunContext, backend: Backend, model: Any, data: Data, schema: Schema) -> tuple[Any, dict[str, Any]]:
     """Save a model and load it again, as another program does."""
     trusted = dry.experiment.trusted_types
     signature = with_own_names(backend.signature(model, data, schema), model, dry.code)
@@ -172,14 +174,16 @@ def _published(dry: Day, backend: Backend, model: Any, data: Data, schema: Schem
 
 
 @contextmanager
-def _scratch(day: Day, made: Any) -> Iterator[Day]:
+def _scratch(context: RunContext, made: Any) -> Iterator[RunContext]:
     """Give the day with a lake and models of its own, which are removed at the end."""
     with tempfile.TemporaryDirectory(prefix="diurnal-check-") as folder:
         # executors of Spark reach what is in the lake
-        place = f"{day.scratch}/check-{secrets.token_hex(8)}" if backend_of(made).is_distributed else f"{folder}/data"
+        place = (
+            f"{context.temp_url}/check-{secrets.token_hex(8)}" if backend_of(made).is_distributed else f"{folder}/data"
+        )
         lake = Lake(place)
         try:
-            yield replace(day, stores=replace(day.stores, lake=lake, models=Models(f"{folder}/models")))
+            yield replace(context, stores=replace(context.stores, lake=lake, models=Models(f"{folder}/models")))
         finally:
             if lake.fs.exists(lake.root):
                 lake.fs.rm(lake.root, recursive=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diurnal.backends.sample_reader import SampleReader
 from diurnal.data import batch_contract
 from diurnal.data.batch_contract import Held
 from diurnal.errors import BatchRejectedError, DiurnalError, ExperimentError, TransientError
@@ -18,12 +19,12 @@ from diurnal.types import Package
 if TYPE_CHECKING:
     from diurnal.data import Contract, Schema
     from diurnal.data.schema import Task
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
     from diurnal.storage.lake import TempArrowFile
 
 
 @dataclass(frozen=True)
-class Brought:
+class IngestedBatch:
     """A batch that was brought in.
 
     Attributes
@@ -41,11 +42,11 @@ class Brought:
     warnings: list[str]
 
 
-def bring_in(day: Day, contract: Contract | None, folder: Path) -> Brought:
+def ingest_batch(context: RunContext, contract: Contract | None, folder: Path) -> IngestedBatch:
     """Bring the batch in: as it came, checked, and then ordered and kept."""
     from diurnal.backends import backend_of
 
-    experiment = day.experiment
+    experiment = context.experiment
     made = experiment.build()
     backend = backend_of(made)
     task = backend.task(made)
@@ -56,63 +57,63 @@ def bring_in(day: Day, contract: Contract | None, folder: Path) -> Brought:
             hint="give the new task an experiment of its own, under another name",
         )
     backend.check_metadata(made, experiment.metadata)
-    brought = backend.bring_in(day, contract, task, folder)
+    brought = backend.bring_in(context, contract, task, folder)
     if brought is None:
-        return _streamed(day, contract, task, folder)
+        return _streamed(context, contract, task, folder)
     warnings = [*brought.warnings, *_repeated(brought.held.newest, fixed, brought.n_repeated)]
-    return Brought(brought.package, brought.held, [*brought.held.warnings, *warnings])
+    return IngestedBatch(brought.package, brought.held, [*brought.held.warnings, *warnings])
 
 
-def _streamed(day: Day, contract: Contract | None, task: Task, folder: Path) -> Brought:
+def _streamed(context: RunContext, contract: Contract | None, task: Task, folder: Path) -> IngestedBatch:
     """Let the rows stream through this process."""
     warnings: list[str] = []
-    rows = spooled(day, folder, warnings.append)
+    rows = read_source(context, folder, warnings.append)
     header = rows.schema.names if rows.schema is not None else []
     held = batch_contract.hold(
         contract,
-        day.experiment,
-        day.interval.start,
+        context.experiment,
+        context.interval.start,
         header,
-        lambda schema: found_in(day, rows, task, schema),
-        is_newest=day.is_newest,
+        lambda schema: infer_batch_schema(context, rows, task, schema),
+        is_newest=context.has_newest_batch,
     )
     for layout in held.layouts[:-1]:
         with suppress(BatchRejectedError):
-            return _kept(day, contract, held, layout, rows, warnings)
-    return _kept(day, contract, held, held.layouts[-1], rows, warnings)
+            return _kept(context, contract, held, layout, rows, warnings)
+    return _kept(context, contract, held, held.layouts[-1], rows, warnings)
 
 
-def found_in(day: Day, rows: TempArrowFile, task: Task, schema: Schema | None) -> Schema:
+def infer_batch_schema(context: RunContext, rows: TempArrowFile, task: Task, schema: Schema | None) -> Schema:
     """Find the schema that a batch by itself would fix; the roles of columns are those of a schema, if one is given."""
     from diurnal.data import infer
 
     header = rows.schema.names if rows.schema is not None else []
-    return infer(lambda: iter(rows), task=task, **batch_contract.declared_of(day.experiment, schema, header))
+    return infer(lambda: iter(rows), task=task, **batch_contract.declared_of(context.experiment, schema, header))
 
 
 def _kept(
-    day: Day, contract: Contract | None, held: Held, layout: Schema, rows: TempArrowFile, warnings: list[str]
-) -> Brought:
+    context: RunContext, contract: Contract | None, held: Held, layout: Schema, rows: TempArrowFile, warnings: list[str]
+) -> IngestedBatch:
     from diurnal.data import Inspection
 
-    experiment, newest = day.experiment, held.newest
+    experiment, newest = context.experiment, held.newest
     limits = batch_contract.limits_of(experiment.limits, layout, newest)
     inspection = Inspection(layout, limits, alone=experiment.window == 1)
-    package, arrangement = day.stores.lake.write_package(
-        day.package_key("batches"),
+    package, arrangement = context.stores.lake.write_package(
+        context.package_key("batches"),
         batch_contract.satisfying(inspection.read(rows), experiment.checks, layout, newest),
         layout.arrow,
-        day.hasher(newest),
+        SampleReader(context, newest).row_hasher(),
         key=layout.key,
         keep_duplicates=layout.keeps_duplicates,
         n_rows=rows.n_rows,
         n_bytes=rows.n_bytes,
     )
     repeated = _repeated(newest, contract.newest.schema if contract else None, arrangement.n_repeated)
-    return Brought(package, held, [*warnings, *held.warnings, *inspection.warnings, *repeated])
+    return IngestedBatch(package, held, [*warnings, *held.warnings, *inspection.warnings, *repeated])
 
 
-def fix(day: Day, contract: Contract | None, brought: Brought) -> int:
+def store_contract(context: RunContext, contract: Contract | None, brought: IngestedBatch) -> int:
     """Fix the contract that the first batch gave, or append what a later one added; gives the number of its version.
 
     Raises
@@ -120,10 +121,10 @@ def fix(day: Day, contract: Contract | None, brought: Brought) -> int:
     TransientError
         If another run did so in the meantime.
     """
-    warehouse, name, held = day.stores.warehouse, day.experiment.name, brought.held
+    warehouse, name, held = context.stores.warehouse, context.experiment.name, brought.held
     plain, digest = held.newest.to_dict(), brought.package.digest
     if contract is None:
-        number, done = 1, warehouse.create_contract(name, plain, digest, requested_by=day.by) == plain
+        number, done = 1, warehouse.create_contract(name, plain, digest, requested_by=context.requested_by) == plain
     elif not held.changes:
         return contract.newest.number
     else:
@@ -132,8 +133,8 @@ def fix(day: Day, contract: Contract | None, brought: Brought) -> int:
             name,
             number,
             plain,
-            since=day.interval.start,
-            requested_by=day.by,
+            since=context.interval.start,
+            requested_by=context.requested_by,
             why=held.why,
             changes=[change.to_dict() for change in held.changes],
             batch_digest=digest,
@@ -156,15 +157,15 @@ def _repeated(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]
     return []
 
 
-def spooled(day: Day, folder: Path, warn: Callable[[str], object]) -> TempArrowFile:
+def read_source(context: RunContext, folder: Path, warn: Callable[[str], object]) -> TempArrowFile:
     """Bring the batch in as it comes; what fails in the user's own source is said to have failed there."""
     from diurnal.sources import record_batches
     from diurnal.storage.lake import TempArrowFile
 
-    source, limits, connections = day.experiment.source, day.experiment.limits, day.stores.connections
+    source, limits, connections = context.experiment.source, context.experiment.limits, context.stores.connections
     try:
         return TempArrowFile(
-            folder, record_batches(source, day.interval.local, connections, max_bytes=limits.max_bytes, warn=warn)
+            folder, record_batches(source, context.interval.local, connections, max_bytes=limits.max_bytes, warn=warn)
         )
     except (DiurnalError, OSError, MemoryError):
         raise
@@ -176,10 +177,11 @@ def spooled(day: Day, folder: Path, warn: Callable[[str], object]) -> TempArrowF
         ) from error
 
 
-def unusual(day: Day, package: Package) -> list[str]:
+def size_warnings(context: RunContext, package: Package) -> list[str]:
     """Warn of a batch that is ten times as large as those before it."""
-    earlier = [p.n_rows for at, p in day.stores.warehouse.window(day.experiment.name, day.interval, last=8, since=None)
-               if at.start < day.interval.start]  # fmt: skip
+    warehouse, interval = context.stores.warehouse, context.interval
+    newest = warehouse.window(context.experiment.name, interval, last=8, since=None)
+    earlier = [one.n_rows for other, one in newest if other.start < interval.start]
     usual = statistics.median(earlier) if earlier else package.n_rows
     if package.n_rows < 10 * usual:
         return []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckedObject:
     """One thing that was held against its digest.
 
     Attributes
@@ -40,7 +40,7 @@ class Finding:
     state: str
 
 
-def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
+def verify_stores(stores: Stores, experiment: str | None = None) -> Iterator[CheckedObject]:
     """Hash every package and model again, and hold the rows of every load against its package.
 
     Parameters
@@ -58,18 +58,18 @@ def verify(stores: Stores, experiment: str | None = None) -> Iterator[Finding]:
     hashed: dict[str, str | None] = {}
     for row in packages:
         state = _state(stores.lake.digest_of(row["path"], hashed), row["digest"])
-        yield Finding("package", row["experiment"], row["path"], state)
+        yield CheckedObject("package", row["experiment"], row["path"], state)
     runs = _of(stores.warehouse.runs(), experiment)
     for kind in ("candidates", "code"):
         for path, owner in sorted({run[kind]: run["experiment"] for run in runs if run[kind]}.items()):
-            yield Finding(kind, owner, path, _state(stores.lake.compute_digest(path), PurePosixPath(path).stem))
+            yield CheckedObject(kind, owner, path, _state(stores.lake.compute_digest(path), PurePosixPath(path).stem))
     for row in _of(stores.warehouse.versions(), experiment):
         state = _state(stores.models.digest_of(row["path"]), row["digest"])
-        yield Finding("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
+        yield CheckedObject("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
     yield from (one.finding for one in _loads(stores, experiment, packages))
 
 
-def repair(stores: Stores, experiment: str | None = None, *, by: str) -> Iterator[Finding]:
+def repair_loads(stores: Stores, experiment: str | None = None, *, by: str) -> Iterator[CheckedObject]:
     """Load batches again whose rows in the warehouse are damaged, or not those of the interval's batch.
 
     The view shows the former rows until the new ones are complete. An attempt that is under way for one of the data
@@ -120,7 +120,7 @@ class _Load:
     """One complete load, beside the batch that its data interval has now."""
 
     load_id: int
-    finding: Finding
+    finding: CheckedObject
     interval: DataInterval
     batch: Package
     is_shown: bool
@@ -142,7 +142,9 @@ def _loads(stores: Stores, experiment: str | None, packages: list[dict[str, Any]
         state = _load_state(stores, row, package, contracts[owner])
         if row["shown"] and batch.digest != row["digest"] and state == "good":
             state = "outdated"
-        finding = Finding("load", owner, f"load {row['load_id']} of {start.astimezone(UTC):%Y-%m-%dT%H:%MZ}", state)
+        finding = CheckedObject(
+            "load", owner, f"load {row['load_id']} of {start.astimezone(UTC):%Y-%m-%dT%H:%MZ}", state
+        )
         yield _Load(row["load_id"], finding, interval, batch, row["shown"], contracts[owner])
 
 
@@ -213,7 +215,9 @@ def _content(batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
     return n_rows, total % 2**64
 
 
-def gc(stores: Stores, *, older_than: timedelta, now: datetime | None = None, dry_run: bool = False) -> list[str]:
+def collect_garbage(
+    stores: Stores, *, older_than: timedelta, now: datetime | None = None, dry_run: bool = False
+) -> list[str]:
     """Remove what nothing refers to: files and rows that a killed or superseded attempt left behind.
 
     Batches are never removed: a corrected batch's former package stays, as the runs that learnt it name it. So do the

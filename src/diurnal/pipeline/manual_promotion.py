@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from diurnal.storage.warehouse import Warehouse
 
 
-def predecessor(warehouse: Warehouse, experiment: str) -> int:
+def previous_champion(warehouse: Warehouse, experiment: str) -> int:
     """Give the version that served before the champion did.
 
     Raises
@@ -34,7 +34,7 @@ def predecessor(warehouse: Warehouse, experiment: str) -> int:
     return served[-2]
 
 
-def try_out(stores: Stores, experiment: str, version: int) -> None:
+def check_version_loads(stores: Stores, experiment: str, version: int) -> None:
     """Load a version, with all checks, before it is made the champion."""
-    row = predict.resolve(stores.warehouse, f"{experiment}@{version}")
-    predict.load(stores.models, row, stores.code)
+    row = predict.resolve_reference(stores.warehouse, f"{experiment}@{version}")
+    predict.load_version(stores.models, row, stores.code)

@@ -72,11 +72,11 @@ def load_model(reference: str, *, project: str | Path | None = None, trusted: st
     spark.use(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
     models = open_models(settings)
     with open_warehouse(settings) as warehouse:
-        row = resolve(warehouse, reference)
-    return load(models, row, project_code(settings), (trusted,) if isinstance(trusted, str) else trusted)
+        row = resolve_reference(warehouse, reference)
+    return load_version(models, row, project_code(settings), (trusted,) if isinstance(trusted, str) else trusted)
 
 
-def resolve(warehouse: Warehouse, reference: str) -> dict[str, Any]:
+def resolve_reference(warehouse: Warehouse, reference: str) -> dict[str, Any]:
     """Find the model version that a reference names.
 
     Parameters
@@ -108,7 +108,9 @@ def resolve(warehouse: Warehouse, reference: str) -> dict[str, Any]:
     return warehouse.version(match["name"], _version(warehouse, match["name"], match["which"] or "champion"))
 
 
-def load(models: Models, row: dict[str, Any], code: Codebase | None = None, trusted: Collection[str] = ()) -> Any:
+def load_version(
+    models: Models, row: dict[str, Any], code: Codebase | None = None, trusted: Collection[str] = ()
+) -> Any:
     """Load a model version, after the checks of its digest, its types and its golden rows.
 
     Parameters
@@ -164,7 +166,7 @@ def _champion(warehouse: Warehouse, name: str, which: str) -> ModelVersion | Non
     return warehouse.champion(name, end - timedelta(microseconds=1))  # the next date begins with that microsecond
 
 
-def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+def predict_batches(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     """Predict, chunk by chunk.
 
     Parameters
@@ -192,8 +194,8 @@ def predict(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -
     from diurnal.backends import backend_of
     from diurnal.data import Inspection
 
-    row = resolve(stores.warehouse, reference)
-    model = load(stores.models, row, stores.code)
+    row = resolve_reference(stores.warehouse, reference)
+    model = load_version(stores.models, row, stores.code)
     backend = backend_of(model)
     features = [column["name"] for column in row["signature"]["columns"]]
     batches = iter(batches)

@@ -19,7 +19,9 @@ SUPERIOR = 0.005
 """``"superior"`` promotes what is better at this level: at most 1 % false ones, also where a test is approximate."""
 
 
-def decide(policy: str, *, evaluation: Evaluation, interval: DataInterval, champion: ModelVersion | None) -> Decision:
+def decide_promotion(
+    policy: str, *, evaluation: Evaluation, interval: DataInterval, champion: ModelVersion | None
+) -> Decision:
     """Decide whether a version becomes the champion.
 
     Parameters
@@ -130,11 +132,11 @@ def _evidence(found: Comparison, version: int | None, p: float) -> str:
     tested = f"{found.n_tested} of " if found.n_tested not in (None, found.n_compared) else ""
     return (
         f"twin {_shown(found.twin_score)}, champion (version {version}) {_shown(found.champion_score)}"
-        f"{difference_of(found)}; {found.test} on {tested}{found.n_compared} samples new to both, p = {p:.2g}"
+        f"{format_difference(found)}; {found.test} on {tested}{found.n_compared} samples new to both, p = {p:.2g}"
     )
 
 
-def difference_of(found: Comparison) -> str:
+def format_difference(found: Comparison) -> str:
     """Give the difference of two scores and its interval as a clause; empty where there is none."""
     if found.difference is None:
         return ""

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from diurnal.types import DataInterval
 
 
-def keep(lake: Lake, experiment: str, interval: DataInterval, folder: Path, refusal: BatchRejectedError) -> str:
+def quarantine_batch(
+    lake: Lake, experiment: str, interval: DataInterval, folder: Path, refusal: BatchRejectedError
+) -> str:
     """Keep what came of a refused batch, and why it was refused.
 
     Parameters

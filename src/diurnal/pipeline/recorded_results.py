@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from diurnal.types import Comparison, Evaluation, ModelFile, NoComparisonReason, SearchResult
 
 if TYPE_CHECKING:
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
     from diurnal.types import Run, TrainTestSplit
 
 _SEARCH = (
@@ -32,12 +32,12 @@ _MODEL = ("path", "digest", "signature", "library_versions", "environment")
 _log = logging.getLogger(__name__)
 
 
-def search_result(day: Day, samples: TrainTestSplit) -> SearchResult | None:
+def recorded_search(context: RunContext, samples: TrainTestSplit) -> SearchResult | None:
     """Return the result of the run's search, if it is recorded and its files are still there, or no longer needed."""
-    row = day.stores.warehouse.run(samples.run.run_id)
-    if row is None or row["twin"] is None or not _has_candidates(day, row):
+    row = context.stores.warehouse.run(samples.run.run_id)
+    if row is None or row["twin"] is None or not _has_candidates(context, row):
         return None
-    if not day.stores.lake.exists(row["twin"]["path"]) and model_file(day, samples.run) is None:
+    if not context.stores.lake.exists(row["twin"]["path"]) and recorded_model(context, samples.run) is None:
         return None
     _log.info("the row of %s stands: the search is not repeated", samples.run.run_id)
     return SearchResult(
@@ -52,16 +52,16 @@ def search_result(day: Day, samples: TrainTestSplit) -> SearchResult | None:
     )
 
 
-def evaluation(day: Day, search: SearchResult) -> Evaluation | None:
+def recorded_evaluation(context: RunContext, search: SearchResult) -> Evaluation | None:
     """Return the evaluation of the run's twin, if it is recorded: of this very twin, or of one that is published."""
-    row = day.stores.warehouse.run(search.run.run_id)
+    row = context.stores.warehouse.run(search.run.run_id)
     if row is None or not (row["model_version"] or (row["twin"] or {}).get("digest") == search.twin_digest):
         return None
     _log.info("the row of %s stands: its scores are given again", search.run.run_id)
-    return evaluation_of(search.run, row)
+    return evaluation_from_row(search.run, row)
 
 
-def evaluation_of(run: Run, row: dict[str, Any]) -> Evaluation:
+def evaluation_from_row(run: Run, row: dict[str, Any]) -> Evaluation:
     """Return the evaluation that a row of `experiments` holds."""
     return Evaluation(
         run=run,
@@ -76,32 +76,32 @@ def evaluation_of(run: Run, row: dict[str, Any]) -> Evaluation:
     )
 
 
-def model_file(day: Day, run: Run) -> ModelFile | None:
+def recorded_model(context: RunContext, run: Run) -> ModelFile | None:
     """Return the model that the run has published, if its file is still what was published."""
-    row = day.stores.warehouse.run(run.run_id)
+    row = context.stores.warehouse.run(run.run_id)
     if row is None or row["model_version"] is None:
         return None
-    version = day.stores.warehouse.version(run.experiment, row["model_version"])
-    if day.stores.models.digest_of(version["path"]) != version["digest"]:
+    version = context.stores.warehouse.version(run.experiment, row["model_version"])
+    if context.stores.models.digest_of(version["path"]) != version["digest"]:
         return None
     _log.info("version %s of %s stands: it is not fitted again", row["model_version"], run.experiment)
     return ModelFile(run, **{name: version[name] for name in _MODEL})
 
 
-def as_begun(run: Run, row: dict[str, Any] | None) -> Run:
+def with_recorded_contract(run: Run, row: dict[str, Any] | None) -> Run:
     """Return a run with the version of the contract that its row names: what is recorded was read through that one."""
     return run if row is None or not row["contract_version"] else replace(run, contract=row["contract_version"])
 
 
-def is_finished(day: Day, run: Run, row: dict[str, Any] | None) -> bool:
+def run_is_finished(context: RunContext, run: Run, row: dict[str, Any] | None) -> bool:
     """Return whether a run is decided and what it has kept is still there, so that no step after `split` is needed.
 
     `row` is its row of `experiments`, if it has one.
     """
     if row is None or row["decided_at"] is None:
         return False
-    return _has_candidates(day, row) and model_file(day, run) is not None
+    return _has_candidates(context, row) and recorded_model(context, run) is not None
 
 
-def _has_candidates(day: Day, row: dict[str, Any]) -> bool:
-    return row["candidates"] is None or day.stores.lake.exists(row["candidates"])
+def _has_candidates(context: RunContext, row: dict[str, Any]) -> bool:
+    return row["candidates"] is None or context.stores.lake.exists(row["candidates"])

@@ -15,10 +15,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diurnal.backends.sample_reader import SampleReader
 from diurnal.errors import InvalidModelError, NotFoundError
 from diurnal.experiment import Code, Experiment, find
+from diurnal.experiment.run_context import RunContext, Window
 from diurnal.pipeline import tuning_shards, window_split
-from diurnal.pipeline.context import Day, Window
 from diurnal.runtime import project_files
 from diurnal.runtime.environment import environment
 from diurnal.storage.models import Models, dump_and_read_back, library_versions, with_own_names
@@ -76,7 +77,7 @@ class Replay:
         return not self.results
 
 
-def replay(
+def replay_version(
     stores: Stores,
     name: str,
     version: int,
@@ -115,8 +116,8 @@ def replay(
     with _experiment(stores, row, present) as (experiment, code), tempfile.TemporaryDirectory() as folder:
         interval = DataInterval(row["data_interval_start"], row["data_interval_end"], experiment.timezone)
         there = replace(stores, models=Models(folder), code=code)
-        day = Day(experiment, interval, there, by="replay", progress=progress)
-        made, versions = _make_again(day, row), library_versions(experiment.build())
+        context = RunContext(experiment, interval, there, requested_by="replay", progress=progress)
+        made, versions = _make_again(context, row), library_versions(experiment.build())
     results = {**{name: row[name] for name in made if name != "digest"}, "digest": published["digest"]}
     return Replay(
         experiment=name,
@@ -130,22 +131,24 @@ def replay(
     )
 
 
-def _make_again(day: Day, row: Mapping[str, Any]) -> dict[str, Any]:
+def _make_again(context: RunContext, row: Mapping[str, Any]) -> dict[str, Any]:
     """Carry out the steps from `split` to `refit`, and give what they come to, by the names of the row."""
-    run, window = _run(day, row), _window(row["packages"], day.interval.timezone)
-    schema = day.schema_of(run)
-    samples = TrainTestSplit(run, window, *window_split.cut(day, window, schema))
-    backend, made, data = tuning_shards.to_tune(day, samples)
-    tuned = backend.tune(made, data, progress=day.progress)
-    _, twin = dump_and_read_back(tuned.twin, day.experiment.trusted_types, code=day.code, scratch=day.scratch)
-    scores = backend.scores(made, twin, backend.to_judge(day, samples.test, schema))
+    run, window = _run(context, row), _window(row["packages"], context.interval.timezone)
+    schema = context.schema_of(run)
+    samples = TrainTestSplit(run, window, *window_split.split_window(context, window, schema))
+    backend, made, data = tuning_shards.load_training_data(context, samples)
+    tuned = backend.tune(made, data, progress=context.progress)
+    _, twin = dump_and_read_back(
+        tuned.twin, context.experiment.trusted_types, code=context.code, scratch=context.temp_url
+    )
+    scores = backend.scores(made, twin, backend.to_judge(SampleReader(context, schema), samples.test))
     packages = [package for _, package in window]
-    everything = backend.read(day, packages, schema, share=day.share(packages))
+    everything = backend.read(SampleReader(context, schema), packages, fraction=context.sampling_fraction(packages))
     fitted = backend.refit(made, lambda: twin, tuned.best_params, everything)
-    signature = with_own_names(backend.signature(fitted, everything, schema), fitted, day.code)
-    trusted = day.experiment.trusted_types
-    _, digest = day.stores.models.save(
-        day.experiment.name, day.interval, fitted, signature, trusted=trusted, code=day.code
+    signature = with_own_names(backend.signature(fitted, everything, schema), fitted, context.code)
+    trusted = context.experiment.trusted_types
+    _, digest = context.stores.models.save(
+        context.experiment.name, context.interval, fitted, signature, trusted=trusted, code=context.code
     )
     test_scores = {name: finite_or_none(score) for name, score in scores.items()}
     return {
@@ -172,10 +175,10 @@ def _interval(package: Mapping[str, Any]) -> DataInterval:
     return DataInterval(start, datetime.fromisoformat(end) if end else start + timedelta(days=1))
 
 
-def _run(day: Day, row: Mapping[str, Any]) -> Run:
+def _run(context: RunContext, row: Mapping[str, Any]) -> Run:
     identity = ("epoch", "batch_digest", "window_digest", "code_digest", "repeat")
     values = {name: row[name] for name in identity} | {"contract": row["contract_version"] or 0}
-    return Run(row["run_id"], day.experiment.name, day.interval, **values)
+    return Run(row["run_id"], context.experiment.name, context.interval, **values)
 
 
 @contextmanager

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import msgspec
 
 from diurnal.errors import InvalidModelError
-from diurnal.pipeline.context import Day
+from diurnal.experiment.run_context import RunContext
 from diurnal.types import ModelFile
 
 if TYPE_CHECKING:
     from diurnal.storage.models import Models
 
 
-def packed(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """Give a value in JSON's types.
 
     Examples
@@ -37,12 +37,12 @@ def packed(value: Any) -> Any:
     return _plain(msgspec.to_builtins(value))
 
 
-def result_of(function: Callable[..., Any], told: Any) -> Any:
+def result_from_json(function: Callable[..., Any], told: Any) -> Any:
     """Give back what a step's function gave, of the type that it names."""
     return msgspec.convert(told, _kinds(function)["return"], strict=False)
 
 
-def unpacked(function: Callable[..., Any], given: Sequence[Any], models: Models) -> list[Any]:
+def inputs_from_json(function: Callable[..., Any], given: Sequence[Any], models: Models) -> list[Any]:
     """Give back the values that a step's function takes beside the day, of the types that it names."""
     kinds = [kind for name, kind in _kinds(function).items() if name not in ("day", "return")]
     # what mapped tasks gave comes as a sequence of Airflow's own; not strict, as a nan travels as its name
@@ -52,7 +52,7 @@ def unpacked(function: Callable[..., Any], given: Sequence[Any], models: Models)
 
 
 def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
-    return get_type_hints(function, localns={"Day": Day})
+    return get_type_hints(function, localns={"Day": RunContext})
 
 
 def _with_signature(model: ModelFile, models: Models) -> ModelFile:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from diurnal.backends.sample_reader import SampleReader
 from diurnal.types import Package
 
 if TYPE_CHECKING:
     from diurnal.data import Schema
-    from diurnal.pipeline.context import Day, Window
+    from diurnal.experiment.run_context import RunContext, Window
 
 Sides = tuple[tuple[Package, ...], tuple[Package, ...]]
 
 
-def cut(day: Day, window: Window, schema: Schema) -> Sides:
+def split_window(context: RunContext, window: Window, schema: Schema) -> Sides:
     """Give the train packages and the test packages of a window, oldest first.
 
     Parameters
@@ -25,18 +26,18 @@ def cut(day: Day, window: Window, schema: Schema) -> Sides:
     schema : Schema
         The version of the contract that the run reads rows through.
     """
-    return _by_time(window) if day.experiment.split == "time" else _by_role(day, window, schema)
+    return _by_time(window) if context.experiment.split == "time" else _by_role(context, window, schema)
 
 
-def _by_role(day: Day, window: Window, schema: Schema) -> Sides:
+def _by_role(context: RunContext, window: Window, schema: Schema) -> Sides:
     """Cut each batch in two by the roles of its rows, and keep both."""
-    lake, warehouse = day.stores.lake, day.stores.warehouse
-    name, test_size = day.experiment.name, day.experiment.test_size
+    lake, warehouse = context.stores.lake, context.stores.warehouse
+    name, test_size = context.experiment.name, context.experiment.test_size
     pairs = []
     for interval, package in window:
         pair = warehouse.find_split(name, interval, package.digest, test_size)
-        if pair is None or (interval == day.interval and not all(lake.exists(one.path) for one in pair)):
-            pair = lake.split_package(package, day.roles(schema, package))
+        if pair is None or (interval == context.interval and not all(lake.exists(one.path) for one in pair)):
+            pair = lake.split_package(package, SampleReader(context, schema).roles(package))
             warehouse.save_split(name, interval, package.digest, test_size, *pair)
         pairs.append(pair)
     return tuple(train for train, _ in pairs), tuple(test for _, test in pairs)

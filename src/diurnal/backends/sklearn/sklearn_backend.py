@@ -11,11 +11,12 @@ import pandas as pd
 import pyarrow as pa
 
 from diurnal.backends.paired_tests import Paired
-from diurnal.backends.protocol import BroughtIn, Progress, Reader, Scores, Task, Tuned
+from diurnal.backends.protocol import BroughtIn, Progress, Scores, Task, Tuned
 from diurnal.backends.sklearn import champion_test, scorers, tuning, unused_metadata
 from diurnal.backends.sklearn.batched_predict import Stream
 from diurnal.backends.sklearn.column_adapter import taking
 from diurnal.backends.sklearn.fit_metadata import NOTHING, Beside, Needs
+from diurnal.backends.sklearn.matrices import filled
 from diurnal.backends.sklearn.random_state import unseeded
 from diurnal.backends.sklearn.sklearn_frames import matrix
 from diurnal.backends.sklearn.trial_candidates import trials
@@ -27,7 +28,9 @@ from diurnal.storage import models
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from diurnal.backends.sample_reader import SampleReader
     from diurnal.data import Contract, Metadata, Schema
+    from diurnal.experiment.run_context import RunContext
     from diurnal.runtime.project_files import Codebase
     from diurnal.types import Package
 
@@ -81,53 +84,60 @@ class Sklearn:
         groups, weighted = metadata.groups is not None, metadata.sample_weight is not None
         return unused_metadata.check(made, groups=groups, sample_weight=weighted)
 
-    def bring_in(self, day: Reader, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
+    def bring_in(self, context: RunContext, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
         """Let the rows stream through this process."""
-        if takes_session(day.experiment.source):
+        if takes_session(context.experiment.source):
             raise ExperimentError(
                 "the source is a function of a Spark session, and what the experiment returns is none of pyspark.ml",
                 hint="return one of pyspark.ml, or let the source be a function of one DataInterval",
             )
         return None
 
-    def stream(self, day: Reader) -> None:
+    def stream(self, context: RunContext) -> None:
         """Leave the reading of the source to this process."""
 
     def read(
         self,
-        day: Reader,
+        reader: SampleReader,
         packages: Sequence[Package],
-        schema: Schema,
         *,
-        share: float = 1.0,
+        fraction: float = 1.0,
         without: Sequence[Package] = (),
     ) -> Frame:
         """Read packages into memory."""
-        return Frame(*day.learnable(packages, schema, share=share, without=without))
+        schema = reader.schema
+        beside = Beside(schema)
+        tables = beside.passing(reader.samples(packages, fraction=fraction, without=without))
+        n_rows = sum(package.n_rows for package in packages)
+        expected = n_rows if fraction == 1 else int(fraction * n_rows + 6 * (fraction * n_rows) ** 0.5)
+        order = beside.order if beside.orders else None
+        X, y = filled(tables, list(schema.features), schema.target, expected=expected, order=order)
+        return Frame(X, y, beside.needs())
 
-    def to_judge(self, day: Reader, packages: Sequence[Package], schema: Schema) -> Stream:
-        """Let the rows of packages pass by, a chunk at a time."""
+    def to_judge(self, reader: SampleReader, packages: Sequence[Package]) -> Stream:
+        """Stream the rows of packages, a chunk at a time."""
 
         def tables(features: Sequence[str]) -> Iterator[pa.Table]:
-            return day.samples(packages, schema, features=features)
+            return reader.samples(packages, features=features)
 
-        return _stream(tables, schema)
+        return _stream(tables, reader.schema)
 
-    def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Stream:
-        """Let the rows of a package pass by whose sample, or whose group, is in none of the others."""
+    def unseen(self, reader: SampleReader, package: Package, learnt: Sequence[Package]) -> Stream:
+        """Stream the rows of a package whose sample, or whose group, is in none of the others."""
+        schema = reader.schema
         groups = schema.metadata.groups
         identity = schema.identity if groups is None else schema.key
 
         def read(one: Package, columns: Collection[str]) -> Iterator[Any]:
             names = [column.name for column in schema.all_columns if column.name in columns]
-            yield from day.rows(one, schema, names, n_rows=ROWS_AT_ONCE)
+            yield from reader.rows(one, names, n_rows=ROWS_AT_ONCE)
 
         def tables(features: Sequence[str]) -> Iterator[pa.Table]:
             rows = read(package, {*features, *identity, schema.target, *schema.metadata.columns})
             if identity:
-                rows = day.unknown(rows, learnt, schema, n_rows=ROWS_AT_ONCE)
+                rows = reader.exclude_known(rows, learnt, n_rows=ROWS_AT_ONCE)
             if groups is not None:
-                rows = unknown_groups(rows, [read(one, [groups]) for one in learnt], day.group_hasher(schema))
+                rows = unknown_groups(rows, [read(one, [groups]) for one in learnt], reader.group_hasher())
             return (table.filter(table.column(schema.target).is_valid()) for table in rows)
 
         return _stream(tables, schema)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.ml.tuning import CrossValidator
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
-from diurnal.backends.protocol import BroughtIn, Progress, Reader, Task, Tuned
+from diurnal.backends.protocol import BroughtIn, Progress, Task, Tuned
 from diurnal.backends.spark import cross_validation, estimators, lake_frames, spark_scores
 from diurnal.backends.spark.job_errors import blaming
 from diurnal.backends.spark.lake_frames import Rows
@@ -21,7 +21,9 @@ from diurnal.storage.models import spark as kept
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from diurnal.backends.sample_reader import SampleReader
     from diurnal.data import Contract, Metadata, Schema
+    from diurnal.experiment.run_context import RunContext
     from diurnal.runtime.project_files import Codebase
     from diurnal.types import Package
 
@@ -54,11 +56,11 @@ class Spark:
         )
         kept.refuse_untrusted(named, trusted)
 
-    def bring_in(self, day: Reader, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
+    def bring_in(self, context: RunContext, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
         """Fetch on the executors what Spark itself can read."""
         from diurnal.backends.spark import spark_ingest
 
-        return spark_ingest.bring_in(day, contract, task)
+        return spark_ingest.bring_in(context, contract, task)
 
     def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
         """Refuse an order of rows, and weights that the estimator does not read; warn of scores without weights."""
@@ -66,23 +68,23 @@ class Spark:
 
     def read(
         self,
-        day: Reader,
+        reader: SampleReader,
         packages: Sequence[Package],
-        schema: Schema,
         *,
-        share: float = 1.0,
+        fraction: float = 1.0,
         without: Sequence[Package] = (),
     ) -> Rows:
-        """Read packages where they lie."""
-        return lake_frames.read(day.stores.lake, packages, schema, day.experiment.name, share, without)
+        """Return packages as a frame whose rows stay with the executors."""
+        lake, name = reader.context.stores.lake, reader.context.experiment.name
+        return lake_frames.read(lake, packages, reader.schema, name, fraction, without)
 
-    def to_judge(self, day: Reader, packages: Sequence[Package], schema: Schema) -> Rows:
-        """Read packages where they lie, as to learn from them."""
-        return self.read(day, packages, schema)
+    def to_judge(self, reader: SampleReader, packages: Sequence[Package]) -> Rows:
+        """Return packages as a frame, as for training."""
+        return self.read(reader, packages)
 
-    def unseen(self, day: Reader, package: Package, learnt: Sequence[Package], schema: Schema) -> Rows:
-        """Read the rows of a package whose samples are in none of the others."""
-        return lake_frames.unseen(day.stores.lake, package, learnt, schema)
+    def unseen(self, reader: SampleReader, package: Package, learnt: Sequence[Package]) -> Rows:
+        """Return the rows of a package whose samples are in none of the others."""
+        return lake_frames.unseen(reader.context.stores.lake, package, learnt, reader.schema)
 
     def too_small(self, made: Any, data: Rows) -> str | None:  # noqa: ARG002 - Spark's folds may lack a class
         """Say what samples lack to be learnt from at all: a second value of the target."""
@@ -130,11 +132,11 @@ class Spark:
         """Let a model, which is changed in place, take rows that have its columns under other names."""
         return lake_frames.taking(model, {name: now for name, now in columns.items() if name != now})
 
-    def stream(self, day: Reader) -> Iterator[pa.RecordBatch] | None:
+    def stream(self, context: RunContext) -> Iterator[pa.RecordBatch] | None:
         """Stream the batch of a source that Spark reads."""
         from diurnal.backends.spark import spark_ingest
 
-        return spark_ingest.stream(day)
+        return spark_ingest.stream(context)
 
     def signature(self, model: Any, data: Rows, schema: Schema) -> dict[str, Any]:
         """Describe what a fitted model takes and gives."""

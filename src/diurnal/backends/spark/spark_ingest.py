@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 from pyspark.sql.types import IntegerType, LongType, StructField, StructType
 
-from diurnal.backends.protocol import BroughtIn, Reader, Task
+from diurnal.backends.protocol import BroughtIn, Task
 from diurnal.backends.spark.job_errors import blaming
 from diurnal.backends.spark.lake_frames import map_in_arrow, struct
 from diurnal.backends.spark.partition_tasks import (
@@ -46,24 +46,25 @@ if TYPE_CHECKING:
 
     from diurnal.data import Contract, Schema
     from diurnal.experiment import Experiment
+    from diurnal.experiment.run_context import RunContext
     from diurnal.types import Package
 
 
-def bring_in(day: Reader, contract: Contract | None, task: Task) -> BroughtIn | None:
+def bring_in(context: RunContext, contract: Contract | None, task: Task) -> BroughtIn | None:
     """Fetch, check and keep a batch on the executors; None where its source is none that Spark reads."""
-    experiment = day.experiment
+    experiment = context.experiment
     with blaming("the source", outside=True):
-        frame = frame_of(experiment.source, day.interval.local, day.stores.connections)
+        frame = frame_of(experiment.source, context.interval.local, context.stores.connections)
     if frame is None:
         return None
-    with _travelling(experiment), _spooled(day, frame) as (rows, header):
+    with _travelling(experiment), _spooled(context, frame) as (rows, header):
         held = batch_contract.hold(
             contract,
             experiment,
-            day.interval.start,
+            context.interval.start,
             rows.columns,
             lambda schema: _sketched(rows, header, experiment, schema).schema(task),
-            is_newest=day.is_newest,
+            is_newest=context.has_newest_batch,
         )
         for layout in held.layouts:
             inspection = _inspected(rows, header, layout, held.newest, experiment)
@@ -74,20 +75,20 @@ def bring_in(day: Reader, contract: Contract | None, task: Task) -> BroughtIn | 
                     raise
             else:
                 break
-        package, arrangement = _written(day, rows, layout, held.newest, inspection.n_rows)
+        package, arrangement = _written(context, rows, layout, held.newest, inspection.n_rows)
     return BroughtIn(package, held, inspection.warnings, arrangement.n_repeated)
 
 
-def stream(day: Reader) -> Iterator[pa.RecordBatch] | None:
+def stream(context: RunContext) -> Iterator[pa.RecordBatch] | None:
     """Stream a batch whose source Spark reads; None where it is none that Spark reads."""
     with blaming("the source", outside=True):
-        frame = frame_of(day.experiment.source, day.interval.local, day.stores.connections)
-    return None if frame is None else _streamed(day, frame)
+        frame = frame_of(context.experiment.source, context.interval.local, context.stores.connections)
+    return None if frame is None else _streamed(context, frame)
 
 
-def _streamed(day: Reader, frame: DataFrame) -> Iterator[pa.RecordBatch]:
+def _streamed(context: RunContext, frame: DataFrame) -> Iterator[pa.RecordBatch]:
     """Give the rows partition by partition, so that this process never holds all of them."""
-    with _spooled(day, frame) as (rows, header):
+    with _spooled(context, frame) as (rows, header):
         yield from header
         for number in range(rows.rdd.getNumPartitions()):
             with blaming("the reading"):
@@ -96,12 +97,12 @@ def _streamed(day: Reader, frame: DataFrame) -> Iterator[pa.RecordBatch]:
 
 
 @contextmanager
-def _spooled(day: Reader, frame: DataFrame) -> Iterator[tuple[DataFrame, pa.RecordBatch]]:
+def _spooled(context: RunContext, frame: DataFrame) -> Iterator[tuple[DataFrame, pa.RecordBatch]]:
     """Keep the rows as they came while they are looked at more than once, beside the packages; gives a header, too.
 
     What is checked is then what is kept, whatever the source gives when it is asked again.
     """
-    place = f"{day.stores.lake.address}/.tmp/diurnal-{secrets.token_hex(8)}"
+    place = f"{context.stores.lake.address}/.tmp/diurnal-{secrets.token_hex(8)}"
     fs, root = fsspec.core.url_to_fs(place)
     with blaming("the source", outside=True):
         header = frame.limit(0).toArrow()
@@ -151,11 +152,13 @@ def _reports(rows: DataFrame, work: Work) -> list[Any]:
         return heard(map_in_arrow(rows, work, REPORT).collect())
 
 
-def _written(day: Reader, rows: DataFrame, schema: Schema, newest: Schema, n_rows: int) -> tuple[Package, Arrangement]:
+def _written(
+    context: RunContext, rows: DataFrame, schema: Schema, newest: Schema, n_rows: int
+) -> tuple[Package, Arrangement]:
     """Deal the rows into parts by their hash, and let each part be ordered and written where it comes together."""
-    lake, experiment = day.stores.lake, day.experiment
+    lake, experiment = context.stores.lake, context.experiment
     dealt = compute_n_parts(n_rows, len(schema.columns), lake.cells_per_part)
-    key = PackageKey(experiment.name, "batches", day.interval.key)
+    key = PackageKey(experiment.name, "batches", context.interval.key)
     deal = Dealing(schema, experiment.limits, newest, experiment.name, dealt)
     cells = [field.dataType for field in struct(schema)]
     fields = [StructField(name, kind) for name, kind in zip(numbered(len(cells)), cells, strict=True)]

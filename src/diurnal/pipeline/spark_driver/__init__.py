@@ -1,10 +1,11 @@
-"""One step of a day as an application of Spark, wherever `spark-submit` puts its driver.
+"""One step of a run as a Spark application, wherever `spark-submit` starts its driver.
 
-Airflow's task writes a letter into the lake, submits ``application.py`` with its address, and waits. The driver carries
-out the step and leaves the answer beside the letter. Only the two have to reach the lake; the driver needs no Airflow.
+Airflow's task writes a :class:`StepRequest` into a folder of the lake, submits ``application.py`` with the URL of the
+folder, and waits. The driver executes the step and writes the result or the error into the same folder. Only the lake
+must be reachable from both; the driver may run on another machine.
 """
 
-from diurnal.pipeline.spark_driver.messages import Box, Letter, posted
-from diurnal.pipeline.spark_driver.worker import carry_out, main
+from diurnal.pipeline.spark_driver.messages import RequestFolder, StepRequest, submit_request
+from diurnal.pipeline.spark_driver.worker import execute_request, main
 
-__all__ = ["Box", "Letter", "carry_out", "main", "posted"]
+__all__ = ["RequestFolder", "StepRequest", "execute_request", "main", "submit_request"]

@@ -1,4 +1,4 @@
-"""What `spark-submit` is given; it is in a folder of its own, as Python puts the folder of a script on its path."""
+"""The file that `spark-submit` starts. Its folder has no other scripts, as Python puts it on the module path."""
 
 from diurnal.pipeline.spark_driver import main
 

@@ -1,7 +1,7 @@
-"""What a task of Airflow and a driver write each other: a step that is wished for, and its answer.
+"""Messages between a task of Airflow and a Spark driver: the request for a step, and its result.
 
-Both are JSON in a folder of their own in the lake, which is removed when the task has read the answer. There are no
-secrets in them: the driver has its own settings.
+Both are JSON files in a folder of the lake, which is removed when the task has read the result. They contain no
+secrets: the driver has its own settings.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ import fsspec
 import msgspec
 
 from diurnal.errors import DiurnalError
-from diurnal.pipeline.serialization import result_of
+from diurnal.pipeline.serialization import result_from_json
 from diurnal.types import DataInterval
 
 if TYPE_CHECKING:
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
 
 
 @dataclass(frozen=True)
-class Letter:
-    """A step that is wished for.
+class StepRequest:
+    """The request for a step.
 
     Attributes
     ----------
     experiment, file : str
-        Its name, and where it is declared as its sender sees it.
+        Its name, and the file that declares it, as a path of the sender's machine.
     interval : DataInterval
-        Of the day.
+        The data interval of the run.
     step : str
-        Its name.
-    given : list
-        What earlier steps gave, in JSON's types.
-    by : str
-        Who asks for it.
+        Name of the step.
+    inputs : list
+        Results of earlier steps, as JSON types.
+    requested_by : str
+        The user or the service that requests the run.
     force : bool
         Whether to make one more result where there is one.
     lake, models : str
-        Where both lie for its sender: a driver that would keep them elsewhere refuses.
+        Their roots as the sender has them: a driver with other roots rejects the request.
     host, process : str, int
-        Who waits for the answer: a process of that machine, as :func:`machine` names it.
+        The process that waits for the result, and its machine as :func:`host_id` names it.
     """
 
     experiment: str
     file: str
     interval: DataInterval
     step: str
-    given: list[Any]
-    by: str
+    inputs: list[Any]
+    requested_by: str
     force: bool
     lake: str
     models: str
@@ -64,56 +64,56 @@ class Letter:
     process: int
 
 
-class Box:
-    """Where a letter and its answer lie.
+class RequestFolder:
+    """The folder of a request and its result.
 
     Parameters
     ----------
-    address : str
-        The URL of a folder.
+    url : str
+        Its URL.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self._fs, self._root = fsspec.core.url_to_fs(address)
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._fs, self._root = fsspec.core.url_to_fs(url)
 
-    def write(self, letter: Letter) -> None:
-        """Put the letter in."""
+    def write_request(self, request: StepRequest) -> None:
+        """Create the folder with the request."""
         self._fs.makedirs(self._root, exist_ok=True)
-        self._put("letter", letter)
+        self._put("request", request)
 
-    def letter(self) -> Letter:
-        """Read the letter."""
-        return msgspec.convert(self._get("letter"), Letter)
+    def read_request(self) -> StepRequest:
+        """Return the request."""
+        return msgspec.convert(self._get("request"), StepRequest)
 
-    def answer(self, result: Any) -> None:
-        """Say what the step gave."""
-        self._put("answer", {"result": result})
+    def write_result(self, result: Any) -> None:
+        """Store the result of the step."""
+        self._put("result", {"result": result})
 
-    def refuse(self, error: DiurnalError) -> None:
-        """Say why the step gave nothing."""
-        self._put("answer", {"error": error.to_dict()})
+    def write_error(self, error: DiurnalError) -> None:
+        """Store the error that ended the step."""
+        self._put("result", {"error": error.to_dict()})
 
-    def result(self, function: Callable[..., Any]) -> Any:
-        """Read what the step gave, in the type that its function gives.
+    def read_result(self, function: Callable[..., Any]) -> Any:
+        """Return the result of the step, as an instance of the return type of its function.
 
         Raises
         ------
         DiurnalError
-            If it gave an error: that very one.
+            The error that ended the step.
         FileNotFoundError
-            If there is no answer, or half of one: the driver came to an end before.
+            If there is no complete result: the driver ended before it was written.
         """
         try:
-            answer = self._get("answer")
+            content = self._get("result")
         except json.JSONDecodeError as error:
-            raise FileNotFoundError(f"the answer in {self.address} is cut short") from error
-        if "error" in answer:
-            raise DiurnalError.from_dict(answer["error"])
-        return result_of(function, answer["result"])
+            raise FileNotFoundError(f"the result in {self.url} is incomplete") from error
+        if "error" in content:
+            raise DiurnalError.from_dict(content["error"])
+        return result_from_json(function, content["result"])
 
     def remove(self) -> None:
-        """Take all of it away."""
+        """Remove the folder."""
         if self._fs.exists(self._root):
             self._fs.rm(self._root, recursive=True)
 
@@ -125,35 +125,35 @@ class Box:
         return json.loads(self._fs.cat_file(f"{self._root}/{name}.json"))
 
 
-def machine() -> str:
-    """Name this machine so that a number of a process means the same wherever the name is the same.
+def host_id() -> str:
+    """Return a name of this machine and its PID namespace: where it is equal, a PID means the same process.
 
-    Containers may share the name of their host, and count processes by themselves.
+    Containers may share the host name and have PID namespaces of their own.
     """
-    counted = Path("/proc/self/ns/pid")
-    return f"{socket.gethostname()} {counted.readlink() if counted.is_symlink() else ''}".strip()
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()} {namespace.readlink() if namespace.is_symlink() else ''}".strip()
 
 
 @contextmanager
-def posted(day: Day, step: str, given: Sequence[Any]) -> Iterator[Box]:
-    """Write a letter that asks for a step, and take it away at the end, with its answer."""
-    box = Box(f"{day.scratch}/diurnal-{secrets.token_hex(8)}")
-    experiment = day.experiment
-    letter = Letter(
+def submit_request(context: RunContext, step: str, inputs: Sequence[Any]) -> Iterator[RequestFolder]:
+    """Write the request for a step; remove its folder at the end."""
+    folder = RequestFolder(f"{context.temp_url}/diurnal-{secrets.token_hex(8)}")
+    experiment = context.experiment
+    request = StepRequest(
         experiment=experiment.name,
         file=experiment.file,
-        interval=day.interval,
+        interval=context.interval,
         step=step,
-        given=list(given),
-        by=day.by,
-        force=day.force,
-        lake=day.stores.lake.root,
-        models=day.stores.models.root,
-        host=machine(),
+        inputs=list(inputs),
+        requested_by=context.requested_by,
+        force=context.force,
+        lake=context.stores.lake.root,
+        models=context.stores.models.root,
+        host=host_id(),
         process=os.getpid(),
     )
     try:
-        box.write(letter)
-        yield box
+        folder.write_request(request)
+        yield folder
     finally:
-        box.remove()
+        folder.remove()

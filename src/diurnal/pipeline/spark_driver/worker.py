@@ -1,4 +1,4 @@
-"""Carrying out the step that a letter asks for, in the process that Spark calls the driver."""
+"""The Spark driver's side: executes the step of a request, and writes its result."""
 
 from __future__ import annotations
 
@@ -13,130 +13,132 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diurnal.errors import ConfigurationError, DiurnalError, NotFoundError, TransientError
-from diurnal.pipeline.flow import error_context
-from diurnal.pipeline.serialization import unpacked
-from diurnal.pipeline.spark_driver.messages import Box, Letter, machine
+from diurnal.pipeline.error_context import error_context
+from diurnal.pipeline.serialization import inputs_from_json
+from diurnal.pipeline.spark_driver.messages import RequestFolder, StepRequest, host_id
 from diurnal.runtime import Settings, spark
 from diurnal.storage.stores import open_stores
 
 if TYPE_CHECKING:
     from diurnal.experiment import Experiment
-    from diurnal.pipeline.context import Day
+    from diurnal.experiment.run_context import RunContext
 
-_SECONDS_BETWEEN_WORDS = 10
-_SECONDS_BETWEEN_LOOKS = 1
+_PROGRESS_SECONDS = 10  # between two lines of progress
+_POLL_SECONDS = 1  # between two checks of the waiting process
 
 
 def main() -> None:
-    """Carry out the step whose letter lies at the address that is the only argument."""
-    sys.exit(carry_out(sys.argv[1]))
+    """Execute the request whose URL is the only argument."""
+    sys.exit(execute_request(sys.argv[1]))
 
 
-def carry_out(address: str) -> int:
-    """Carry out the step that a letter asks for, and leave the answer beside it.
+def execute_request(url: str) -> int:
+    """Execute the step of a request, and write its result into the folder of the request.
 
     Parameters
     ----------
-    address : str
-        The URL of the letter's folder.
+    url : str
+        The URL of the request's folder.
 
     Returns
     -------
     int
-        The exit status: 0, or that of the error that is the answer.
+        The exit status: 0, or that of the error that ended the step.
     """
     from diurnal.pipeline import steps
 
-    box = Box(address)
-    letter = box.letter()
-    _end_with(letter)
-    function = getattr(steps, letter.step)
+    folder = RequestFolder(url)
+    request = folder.read_request()
+    _exit_with_sender(request)
+    function = getattr(steps, request.step)
     try:
-        with _day_of(letter) as day, error_context(day, letter.step):
-            box.answer(function(day, *unpacked(function, letter.given, day.stores.models)))
+        with _run_context(request) as context, error_context(context, request.step):
+            folder.write_result(function(context, *inputs_from_json(function, request.inputs, context.stores.models)))
     except DiurnalError as error:
-        box.refuse(error)
-        _say(str(error))
+        folder.write_error(error)
+        _log(str(error))
         return error.exit_status
     return 0
 
 
 @contextmanager
-def _day_of(letter: Letter) -> Iterator[Day]:
-    from diurnal.pipeline.context import Day
+def _run_context(request: StepRequest) -> Iterator[RunContext]:
+    from diurnal.experiment.run_context import RunContext
 
-    settings = Settings.load(beside=Path(letter.file).parent)
+    settings = Settings.load(beside=Path(request.file).parent)
     if settings.warehouse == "embedded":
         raise ConfigurationError(
-            f"the driver on {socket.gethostname()} knows no warehouse: DIURNAL_WAREHOUSE is not set where it runs",
-            hint="set it in the driver's environment, by Spark's own words for the cluster: see docs/spark.md",
+            f"the driver on {socket.gethostname()} has no warehouse: DIURNAL_WAREHOUSE is not set where it runs",
+            hint="set it in the driver's environment by an option of spark-submit: see docs/spark.md",
         )
-    experiment = _experiment(letter, settings)
+    experiment = _find_experiment(request, settings)
     stores = open_stores(settings)
     spark.use(spark.SUBMITTED)
     try:
-        _refuse_elsewhere("lake", letter.lake, stores.lake.root)
-        _refuse_elsewhere("models", letter.models, stores.models.root)
-        yield Day(experiment, letter.interval, stores, by=letter.by, force=letter.force, progress=_progress())
+        _check_same_root("lake", request.lake, stores.lake.root)
+        _check_same_root("models", request.models, stores.models.root)
+        yield RunContext(
+            experiment, request.interval, stores, request.requested_by, force=request.force, progress=_progress_logger()
+        )
     finally:
         spark.stop()
         stores.warehouse.close()
 
 
-def _refuse_elsewhere(what: str, theirs: str, ours: str) -> None:
-    if ours != theirs:
+def _check_same_root(store: str, expected: str, root: str) -> None:
+    if root != expected:
         raise ConfigurationError(
-            f"the driver on {socket.gethostname()} has its {what} at {ours}, and the task at {theirs}",
-            hint=f"set DIURNAL_{what.upper()} in the driver's environment to what the task has",
+            f"the driver on {socket.gethostname()} has its {store} at {root}, and the task at {expected}",
+            hint=f"set DIURNAL_{store.upper()} in the driver's environment to {expected}",
         )
 
 
-def _experiment(letter: Letter, settings: Settings) -> Experiment:
-    """Find the experiment where the task has it, or in the project that this machine has."""
+def _find_experiment(request: StepRequest, settings: Settings) -> Experiment:
+    """Find the experiment in the file of the request, or in the project of this machine."""
     from diurnal.experiment import find
 
-    if Path(letter.file).is_file():
-        return find(f"{letter.file}:{letter.experiment}", settings.experiments)
+    if Path(request.file).is_file():
+        return find(f"{request.file}:{request.experiment}", settings.experiments)
     try:
-        return find(letter.experiment, settings.experiments)
+        return find(request.experiment, settings.experiments)
     except NotFoundError as error:
         raise ConfigurationError(
-            f"the driver on {socket.gethostname()} has neither {letter.file} nor that experiment in "
+            f"the driver on {socket.gethostname()} has neither {request.file} nor that experiment in "
             f"{settings.experiments}",
-            hint="bring the project to where the driver runs, and set DIURNAL_PROJECT to its folder there",
+            hint="copy the project to the machine of the driver, and set DIURNAL_PROJECT to its folder there",
         ) from error
 
 
-def _progress() -> Callable[[int, int], None]:
-    told = time.monotonic()
+def _progress_logger() -> Callable[[int, int], None]:
+    logged_at = time.monotonic()
 
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= _SECONDS_BETWEEN_WORDS:
-            told = time.monotonic()
-            _say(f"{done} of {total} fits are done")
+    def log_progress(done: int, total: int) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= _PROGRESS_SECONDS:
+            logged_at = time.monotonic()
+            _log(f"{done} of {total} fits are done")
 
-    return tell
+    return log_progress
 
 
-def _say(line: str) -> None:
-    """Write a line, which becomes one of the task's log."""
+def _log(line: str) -> None:
+    """Write a line, which appears in the log of the task."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def _end_with(letter: Letter) -> None:
-    """End this process when the one that waits for the answer is gone, if it was on this machine.
+def _exit_with_sender(request: StepRequest) -> None:
+    """Exit when the process that waits for the result is gone, if it is on this machine.
 
-    Otherwise a killed task would leave a driver behind that holds on to the cores which the next try needs.
+    Otherwise a killed task would leave a driver behind, which occupies the cores that the next attempt needs.
     """
-    if letter.host == machine():
-        threading.Thread(target=_watch, args=(letter.process,), daemon=True).start()
+    if request.host == host_id():
+        threading.Thread(target=_exit_after, args=(request.process,), daemon=True).start()
 
 
-def _watch(process: int) -> None:
+def _exit_after(process: int) -> None:
     while _is_alive(process):
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        time.sleep(_POLL_SECONDS)
     os._exit(TransientError.exit_status)
 
 
@@ -149,6 +151,6 @@ def _is_alive(process: int) -> bool:
         return True
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:  # it has just ended; or this is a system without such files, and the next look tells
+    except FileNotFoundError:  # it has just ended, or the system has no /proc and the next check decides
         return True
-    return state != "Z"  # one that nobody has buried yet answers to signals
+    return state != "Z"  # a zombie still accepts signals
