@@ -52,11 +52,11 @@ pytestmark = [pytest.mark.xdist_group("spark"), needs_spark]
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One session for all tests of this file."""
     conf = str(conf_dir(tmp_path_factory.mktemp("conf")))
-    spark.use("local[2]", conf)
-    spark.session()
+    spark.configure_session("local[2]", conf)
+    spark.get_session()
     yield conf
-    spark.stop()
-    spark.use("local[*]")
+    spark.stop_session()
+    spark.configure_session("local[*]")
 
 
 def made(
@@ -87,7 +87,7 @@ def opened(session: str, another_url: str) -> Iterator[Callable[[Project], Store
 
         def open_stores(project: Project) -> Stores:
             stores = project.stores()
-            spark.use("local[2]", session)
+            spark.configure_session("local[2]", session)
             stack.enter_context(stores.warehouse)
             return stores
 
@@ -140,7 +140,7 @@ def test_days_run_on_spark_as_on_one_machine(opened, tmp_path, warehouse_url):
     version = resolve_reference(stores.warehouse, "clinic@1")
     model = load_version(stores.models, version)
     frame = patients("2026-11-03", 40)
-    told = model.transform(spark.session().createDataFrame(pa.Table.from_pandas(frame)))
+    told = model.transform(spark.get_session().createDataFrame(pa.Table.from_pandas(frame)))
     assert "prediction" in told.columns
     (predicted,) = predict_batches(stores, "clinic@1", pa.Table.from_pandas(frame, preserve_index=False).to_batches())
     assert predicted.column_names == ["patient", "prediction", "probability_no", "probability_yes"]
@@ -297,7 +297,7 @@ def frame_and_schema(n: int = 200):
     kinds = {"age": "float", "pressure": "float"}
     columns = tuple(Column(name, kinds.get(name, "text")) for name in table.column_names)
     schema = Schema(columns, "ill", key=("patient",), drop=("ward",), classes=("no", "yes"))
-    return Rows(spark.session().createDataFrame(table), schema, n), schema
+    return Rows(spark.get_session().createDataFrame(table), schema, n), schema
 
 
 def search_of(project: Project):
@@ -376,7 +376,7 @@ def test_candidates_share_the_fits_of_what_they_begin_with(tmp_path, monkeypatch
     twin = 1
     shared = dict.fromkeys(("StringIndexer", "StandardScaler"), 2 + twin)
     assert fits == {**shared, "PCA": 4 + twin, "LogisticRegression": 12 + twin}
-    assert not spark.session().sparkContext._jsc.getPersistentRDDs(), "nothing of it stays with the executors"
+    assert not spark.get_session().sparkContext._jsc.getPersistentRDDs(), "nothing of it stays with the executors"
 
 
 def test_values_that_differ_behind_the_digits_of_their_text_are_candidates_of_their_own():
@@ -685,7 +685,7 @@ def test_what_cannot_be_is_said_when_it_is_checked(tmp_path):
 
 
 def test_session_of_no_settings_is_quiet_and_adds_by_javas_own_algebra():
-    code = "from diurnal.runtime import spark\njvm = spark.session()._jvm\n"
+    code = "from diurnal.runtime import spark\njvm = spark.get_session()._jvm\n"
     code += "try:\n    print(jvm.dev.ludovic.netlib.blas.InstanceBuilder.nativeBlas())\n"
     code += "except Exception as error:\n    print(error)\n"
     code += "print(jvm.java.lang.System.getProperty('dev.ludovic.netlib.blas.allowNative'))\n"
@@ -699,7 +699,7 @@ def test_session_of_no_settings_is_quiet_and_adds_by_javas_own_algebra():
 
 def test_environment_without_java_says_what_to_install(tmp_path):
     code = "from diurnal.runtime import spark\nfrom diurnal.errors import ConfigurationError\n"
-    code += "try:\n    spark.session()\nexcept ConfigurationError as error:\n    print(error)\n"
+    code += "try:\n    spark.get_session()\nexcept ConfigurationError as error:\n    print(error)\n"
     said = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "JAVA_HOME": str(tmp_path)},
@@ -715,7 +715,7 @@ def test_environment_without_pyspark_says_what_to_install():
         raise ModuleNotFoundError("No module named 'pyspark'", name="pyspark")
 
     with pytest.raises(ConfigurationError) as error:
-        spark.retrying(build)
+        spark.retry_with_session(build)
     assert "diurnal[spark]" in str(error.value)
 
 
@@ -743,9 +743,9 @@ def test_tutorials_pipeline_scores_on_spark_as_on_scikit_learn(opened, tmp_path,
 
 
 def test_master_that_is_not_there_is_worth_another_try(session):
-    spark.use("spark://127.0.0.1:9", session)
+    spark.configure_session("spark://127.0.0.1:9", session)
     try:
         with pytest.raises(TransientError, match=r"spark://127\.0\.0\.1:9"):
-            spark.session()
+            spark.get_session()
     finally:
-        spark.use("local[2]", session)
+        spark.configure_session("local[2]", session)

@@ -25,13 +25,13 @@ def rows_of(batch, date):
 def run(project, stores, batch, date, end=None):
     """Bring a batch and run the day; the run ends at one of its effects, before it or after it, if there is an end."""
     project.bring(date, rows_of(batch, date))
-    fault_injection.arm(end)
+    fault_injection.arm_fault(end)
     try:
         return project.run(date, stores)
     except TransientError:
         return None
     finally:
-        fault_injection.arm(None)
+        fault_injection.arm_fault(None)
 
 
 def agree(project, stores, outcome, batch, date):

@@ -297,8 +297,8 @@ def test_verify_repairs_rows_of_the_warehouse(project, stores):
 
 @contextlib.contextmanager
 def armed(fault):
-    fault_injection.arm(fault)
+    fault_injection.arm_fault(fault)
     try:
         yield
     finally:
-        fault_injection.arm(None)
+        fault_injection.arm_fault(None)

@@ -53,7 +53,7 @@ def test_the_environment_wins(tmp_path):
 
 def test_diurnal_project_names_the_project(tmp_path):
     assert Settings.load(environment={"DIURNAL_PROJECT": str(tmp_path)}).project == tmp_path.resolve()
-    with pytest.raises(ConfigurationError, match="no folder"):
+    with pytest.raises(ConfigurationError, match="not a folder"):
         Settings.load(environment={"DIURNAL_PROJECT": str(tmp_path / "not")})
 
 
@@ -63,10 +63,10 @@ def test_diurnal_project_names_the_project(tmp_path):
         ('[diurnal]\nwarehose = "x"', "did you mean 'warehouse'"),
         ('lake = "x"', "outside of its one table"),
         ('[diurnl]\nlake = "x"', "did you mean 'diurnal'"),
-        ("[diurnal]\nlake = 3", "lake is no text"),
+        ("[diurnal]\nlake = 3", "lake is not a text"),
         ('[diurnal]\nlake = ""', "lake is empty"),
         ("[diurnal\n", "line 1"),
-        ("diurnal = 1", "make it a table"),
+        ("diurnal = 1", "a value, not a table"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path, text, said):
@@ -139,7 +139,7 @@ def test_a_malformed_connection_is_refused_without_its_value(value):
 
 
 def test_a_fault_is_armed_by_the_environment(tmp_path):
-    code = "from diurnal.runtime import Settings, fault_injection; Settings.load(); fault_injection.reach('here')"
+    code = "from diurnal.runtime import Settings, fault_injection; Settings.load(); fault_injection.fault_point('here')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={"DIURNAL_FAULT": "full@here", "PATH": ""},

@@ -449,7 +449,7 @@ def test_a_task_of_airflow_has_the_project_of_the_experiments_file(tmp_path, mon
     (tmp_path / "experiments").mkdir()
     (tmp_path / "diurnal.toml").touch()
     monkeypatch.chdir("/")
-    declared = Settings.load(environment={}, beside=tmp_path / "experiments").connections()
+    declared = Settings.load(environment={}, relative_to=tmp_path / "experiments").connections()
     assert AirflowConnections(declared).project == tmp_path
 
 

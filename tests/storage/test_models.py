@@ -247,7 +247,7 @@ sys.path.insert(0, {tests!r})
 from test_models import DAY, Models, fitted, signed
 from diurnal.runtime import fault_injection
 model, X = fitted()
-fault_injection.arm({fault!r})
+fault_injection.arm_fault({fault!r})
 Models({root!r}).save("flowers", DAY, model, signed(model, X))
 """
 
@@ -281,8 +281,8 @@ def test_two_may_save_the_same_model_at_once(tmp_path):
 def test_a_full_disk_is_for_later(tmp_path, request):
     from diurnal.runtime import fault_injection
 
-    request.addfinalizer(lambda: fault_injection.arm(None))
-    fault_injection.arm("full@models.put:before")
+    request.addfinalizer(lambda: fault_injection.arm_fault(None))
+    fault_injection.arm_fault("full@models.put:before")
     model, X = fitted()
     with pytest.raises(TransientError, match="No space left"):
         Models(str(tmp_path)).save("flowers", DAY, model, signed(model, X))

@@ -190,7 +190,7 @@ def test_two_projects_in_one_process_have_each_its_own(project, tmp_path_factory
     (other / "experiments" / "helpers.py").write_text(HELPERS.replace("1 + X", "2 + X"))
     datas, codes = [], [Codebase.of([folder, folder / "experiments"]) for folder in (project, other)]
     for code in codes:
-        model = fitted(code.module("experiments.helpers").Ratio)
+        model = fitted(code.load_module("experiments.helpers").Ratio)
         datas.append(dumps(model, code=code))
     ratios = [
         loads(data, code=code)[0].transform(ROWS)["ratio"].tolist() for data, code in zip(datas, codes, strict=True)
@@ -201,9 +201,9 @@ def test_two_projects_in_one_process_have_each_its_own(project, tmp_path_factory
 def test_a_model_may_hold_what_its_row_names_of_own_code_and_nothing_else(project):
     (project / "experiments" / "helpers.py").write_text(HELPERS + "\n\ndef remove_all(X):\n    raise SystemExit(3)\n")
     code = Codebase.of([project, project / "experiments"])
-    model = fitted(code.module("experiments.helpers").Ratio)
+    model = fitted(code.load_module("experiments.helpers").Ratio)
     data = dumps(model, code=code)
-    known = code.only(own_names(model, code))
+    known = code.restrict_to(own_names(model, code))
     assert loads(data, code=known)[0].n_features_in_ == 2
     members = unpack(data)
     schema = members["schema.json"].replace(b'"__class__":"Ratio"', b'"__class__":"remove_all"')
@@ -231,15 +231,15 @@ def test_data_and_what_is_installed_are_no_own_code(project, place):
     file.parent.mkdir(parents=True)
     file.write_text("def f(X):\n    return X\n")
     code = Codebase.of([project, project / "experiments"], [project / "data", project / "models"])
-    assert not code.holds(file)
-    assert code.holds(project / "experiments" / "helpers.py")
+    assert not code.contains(file)
+    assert code.contains(project / "experiments" / "helpers.py")
     with pytest.raises(ConfigurationError, match="there is no module"):
-        code.module(place.removesuffix(".py").replace("/", "."))
+        code.load_module(place.removesuffix(".py").replace("/", "."))
 
 
 def test_a_project_in_a_folder_that_is_the_lake_has_its_code():
     here = Path(__file__).parent
-    assert Codebase.of([here], [here]).holds(__file__)
+    assert Codebase.of([here], [here]).contains(__file__)
 
 
 def test_a_file_beside_the_experiment_takes_no_library_s_name(project):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diurnal.runtime.spark.spark_conf import JAVAS_OWN
+from diurnal.runtime.spark.spark_conf import PURE_JAVA_BLAS
 from projects import Project
 
 EXPERIMENT = '''
@@ -52,8 +52,8 @@ def clinic():
 
 # A compiler that is quick to start, and few partitions: the tests' rows are few.
 DEFAULTS = f"""
-spark.driver.extraJavaOptions  -XX:TieredStopAtLevel=1 -XX:+UseSerialGC {JAVAS_OWN}
-spark.executor.extraJavaOptions  -XX:TieredStopAtLevel=1 -XX:+UseSerialGC {JAVAS_OWN}
+spark.driver.extraJavaOptions  -XX:TieredStopAtLevel=1 -XX:+UseSerialGC {PURE_JAVA_BLAS}
+spark.executor.extraJavaOptions  -XX:TieredStopAtLevel=1 -XX:+UseSerialGC {PURE_JAVA_BLAS}
 spark.sql.shuffle.partitions=2
 spark.driver.memory 1g
 """

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from diurnal.errors import ConfigurationError, TransientError
 from diurnal.runtime import Settings
-from diurnal.runtime.connection_uris import spark_master, uri
+from diurnal.runtime.connection_uris import parse_connection_uri, parse_spark_master
 from diurnal.storage.stores import embedded_server
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def get_connection_uri(connection: str) -> str | None:
     if found.password:
         mask_secret(quote(found.password, safe=""))  # Airflow masks the password itself, but not its form in a URI
     parts = {name: getattr(found, name) for name in ("conn_type", "host", "login", "password", "schema", "port")}
-    return uri(json.dumps({**parts, "extra": found.extra or {}}), f"the Airflow connection {connection!r}")
+    return parse_connection_uri(
+        json.dumps({**parts, "extra": found.extra or {}}), f"the Airflow connection {connection!r}"
+    )
 
 
 def _lookup_connection(connection: str) -> Any:
@@ -116,7 +118,7 @@ def settings_for_file(file: str) -> Settings:
     As outside of Airflow, ``DIURNAL_WAREHOUSE`` and ``DIURNAL_SPARK`` override the connections, and these override
     ``diurnal.toml``.
     """
-    return _with_spark(_with_warehouse(Settings.load(beside=Path(file).parent)))
+    return _with_spark(_with_warehouse(Settings.load(relative_to=Path(file).parent)))
 
 
 def _with_spark(settings: Settings) -> Settings:
@@ -125,7 +127,8 @@ def _with_spark(settings: Settings) -> Settings:
     found = _lookup_connection(SPARK)
     if found is None:
         return settings
-    master = spark_master(json.dumps({"host": found.host, "port": found.port}), f"the Airflow connection {SPARK!r}")
+    text = json.dumps({"host": found.host, "port": found.port})
+    master = parse_spark_master(text, f"the Airflow connection {SPARK!r}")
     origins = {**settings.origins, "spark": f"the Airflow connection {SPARK!r}"}
     return replace(settings, spark=master, origins=origins)
 
@@ -164,7 +167,7 @@ def open_stores_for_file(file: str) -> Iterator[Stores]:
 
     settings = settings_for_file(file)
     with ExitStack() as stack:
-        stack.callback(spark.stop)
+        stack.callback(spark.stop_session)
         if server := embedded_server(settings):
             stack.enter_context(server)
             settings = replace(settings, warehouse=server.url("warehouse"))

@@ -115,7 +115,7 @@ def build_dag(
 def _find_experiment(reference: str, dag_file: str | Path | None) -> Experiment:
     """Return an experiment of the project of a Dag file; without one, of the project of the working directory."""
     folder = None if dag_file is None else Path(dag_file).parent
-    return find(reference, Settings.load(beside=folder).experiments)
+    return find(reference, Settings.load(relative_to=folder).experiments)
 
 
 def _current_dag_file() -> str | None:

@@ -191,9 +191,9 @@ class SparkSubmitStepOperator(StepOperator):
 
 def _spark_conf(settings: Settings) -> dict[str, str]:
     """Return the configuration of the session, without the keys that ``spark-defaults.conf`` sets."""
-    from diurnal.runtime.spark.spark_conf import words
+    from diurnal.runtime.spark.spark_conf import default_options
 
-    conf = words(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
+    conf = default_options(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
     conf.pop("spark.app.name", None)  # it is the operator's `name`
     if settings.spark == "yarn":
         conf["spark.yarn.maxAppAttempts"] = "1"  # retries are Airflow's, which does not retry a final error

@@ -21,7 +21,7 @@ from diurnal.experiment.code import Code
 from diurnal.experiment.code_digest import code_of, files_of, source_text
 from diurnal.experiment.splitters import refuse_unmet
 from diurnal.runtime import spark
-from diurnal.runtime.project_files import Codebase, put_on_path
+from diurnal.runtime.project_files import Codebase, extend_sys_path
 from diurnal.types import Limits
 from diurnal.types.calendar import Calendar
 from diurnal.types.schedule import Schedule
@@ -92,7 +92,7 @@ class Experiment:
     def _find_helpers(self) -> None:
         """Let what the function imports be found in the project, and beside its file."""
         project, *folders = Codebase.around(self.file).roots
-        put_on_path(project if folders else None, *folders or [project])
+        extend_sys_path(project if folders else None, *folders or [project])
 
     def build(self) -> Any:
         """Make the search object or estimator.
@@ -109,7 +109,7 @@ class Experiment:
         """
         try:
             self._find_helpers()
-            made = spark.retrying(self._returned)
+            made = spark.retry_with_session(self._returned)
         except DiurnalError:
             raise
         except Exception as error:

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from diurnal.errors import DiurnalError, ExperimentError, NotFoundError, did_you_mean
 from diurnal.experiment.declaration import Experiment
-from diurnal.runtime.project_files import import_file, put_on_path
+from diurnal.runtime.project_files import extend_sys_path, import_file
 
 _FORMS = "a name (breast_cancer), a file (path/to/file.py:name) or a module (package.module:name)"
 
@@ -146,7 +146,7 @@ def _import_file(path: Path, project: Path) -> ModuleType:
 
 
 def _import_module(name: str, folder: Path) -> ModuleType:
-    put_on_path(folder.parent, folder)
+    extend_sys_path(folder.parent, folder)
     try:
         return importlib.import_module(name)
     except DiurnalError:

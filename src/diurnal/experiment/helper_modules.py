@@ -86,7 +86,7 @@ def _from(node: ast.ImportFrom, names: list[str], place: Path, code: Codebase) -
         folder.with_suffix(".py"),
         *(inner for name in ("__init__", *names) for inner in [folder / f"{name}.py"]),
     ]
-    yield from (path for path in modules if path.is_file() and code.holds(path))
+    yield from (path for path in modules if path.is_file() and code.contains(path))
 
 
 def _files(code: Codebase, modules: Iterator[str] | tuple[str, ...]) -> Iterator[Path]:

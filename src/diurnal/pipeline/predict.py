@@ -69,7 +69,7 @@ def load_model(reference: str, *, project: str | Path | None = None, trusted: st
             f"there is no project here (no {FILE} in {settings.project} or above it, and no data)",
             hint="set DIURNAL_PROJECT to the project's folder, or run below it",
         )
-    spark.use(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
+    spark.configure_session(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
     models = open_models(settings)
     with open_warehouse(settings) as warehouse:
         row = resolve_reference(warehouse, reference)

@@ -21,7 +21,7 @@ from diurnal.experiment import Code, Experiment, find
 from diurnal.experiment.run_context import RunContext, Window
 from diurnal.pipeline import tuning_shards, window_split
 from diurnal.runtime import project_files
-from diurnal.runtime.environment import environment
+from diurnal.runtime.environment import describe_environment
 from diurnal.storage.models import Models, dump_and_read_back, library_versions, with_own_names
 from diurnal.types import DataInterval, Package, Run, TrainTestSplit
 from diurnal.types.results import finite_or_none
@@ -126,7 +126,7 @@ def replay_version(
         results=_differences(results, made),
         surroundings=(
             *_differences(row["library_versions"], versions),
-            *_differences(published["environment"] or row["environment"], environment()),
+            *_differences(published["environment"] or row["environment"], describe_environment()),
         ),
     )
 
@@ -199,7 +199,7 @@ def _experiment(
         return
     with (
         tempfile.TemporaryDirectory(prefix="diurnal-replay-") as folder,
-        project_files.in_place_of(stores.code, project := Path(folder)) as code,
+        project_files.replace_code(stores.code, project := Path(folder)) as code,
     ):
         for place, text in {project_files.FILE: "", **kept.files}.items():
             (project / place).parent.mkdir(parents=True, exist_ok=True)

@@ -102,7 +102,7 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
 
     With `parts`, the scores of all shards, only what remains is done: the ranking and the fit of the best one.
     """
-    from diurnal.runtime.environment import environment
+    from diurnal.runtime.environment import describe_environment
     from diurnal.storage import models
 
     started = time.perf_counter()
@@ -144,7 +144,7 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
         ),
         seconds={**samples.seconds, "tune": time.perf_counter() - started},
         own_code=tuple(models.own_names(tuned.twin, context.code)),
-        environment=environment(),
+        environment=describe_environment(),
     )
 
 
@@ -225,7 +225,7 @@ def record(context: RunContext, search: SearchResult, evaluation: Evaluation) ->
 def refit(context: RunContext, samples: TrainTestSplit, search: SearchResult) -> ModelFile:
     """Fit the winner on all rows of the window, and save it; nobody sees it before it is published."""
     from diurnal.backends import backend_of
-    from diurnal.runtime.environment import environment
+    from diurnal.runtime.environment import describe_environment
     from diurnal.storage.models import library_versions, with_own_names
 
     if (earlier := recorded_results.recorded_model(context, samples.run)) is not None:
@@ -245,7 +245,7 @@ def refit(context: RunContext, samples: TrainTestSplit, search: SearchResult) ->
         code=context.code,
         notes={"run_id": samples.run.run_id, "description": context.experiment.description, "n_samples": data.n_rows},
     )
-    return ModelFile(samples.run, path, digest, signature, library_versions(made), environment())
+    return ModelFile(samples.run, path, digest, signature, library_versions(made), describe_environment())
 
 
 @require_code_of_run

@@ -41,5 +41,5 @@ def load_twin(context: RunContext, search: SearchResult) -> Any:
             hint="run the data interval again",
         )
     form = search.twin.rpartition("/")[2].partition(".")[2]
-    code = context.code.only(search.own_code)
+    code = context.code.restrict_to(search.own_code)
     return models.loads(data, context.experiment.trusted_types, code=code, form=form, scratch=context.temp_url)

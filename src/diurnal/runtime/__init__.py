@@ -1,6 +1,6 @@
-"""What the deployment provides: settings, connections, the embedded PostgreSQL and the Spark session.
+"""Services of the deployment: settings, connections, the embedded PostgreSQL and the Spark session.
 
-Only here is the environment read.
+Only this package reads the environment.
 """
 
 from diurnal.runtime.connection_uris import Connections

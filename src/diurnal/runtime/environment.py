@@ -1,4 +1,4 @@
-"""The environment of a fit: what its last digits depend on beside data, code and the versions of libraries."""
+"""The environment of a fit, which its last digits depend on, as they do on data, code and versions of libraries."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import platform
 from pathlib import Path
 from typing import Any
 
-IMAGE = "DIURNAL_IMAGE"  # set by those who build and deploy images: a tag or a digest
+IMAGE = "DIURNAL_IMAGE"  # a tag or a digest, set where images are built and deployed
 FIT_THREADS = 1  # of BLAS and OpenMP in each fit: sums do not depend on the number of cores
 
 
-def environment() -> dict[str, Any]:
-    """Return the Python, the machine, its CPU, and the numerical libraries that are loaded, in JSON's types.
+def describe_environment() -> dict[str, Any]:
+    """Return the Python, the machine, its CPU, and the loaded numerical libraries, in JSON's types.
 
-    Each of those chooses its kernels by the CPU, and sums in an order that depends on the kernel and on the threads.
+    A numerical library chooses its kernels by the CPU; the order of its sums depends on the kernel and the threads.
 
     Examples
     --------
-    >>> sorted(environment())
+    >>> sorted(describe_environment())
     ['cpu', 'image', 'kernels', 'machine', 'python', 'system', 'threads']
     """
     from threadpoolctl import threadpool_info
@@ -28,19 +28,19 @@ def environment() -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": platform.system(),
         "machine": platform.machine(),
-        "cpu": _cpu(),
+        "cpu": _cpu_model(),
         "image": os.environ.get(IMAGE),
-        "kernels": sorted({_kernel(pool) for pool in threadpool_info()}),
+        "kernels": sorted({_describe_kernel(pool) for pool in threadpool_info()}),
         "threads": FIT_THREADS,
     }
 
 
-def _kernel(pool: dict[str, Any]) -> str:
+def _describe_kernel(pool: dict[str, Any]) -> str:
     return " ".join(filter(None, [pool["internal_api"], pool["version"], pool.get("architecture")]))
 
 
 @functools.cache
-def _cpu() -> str:
+def _cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

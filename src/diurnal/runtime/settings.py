@@ -1,4 +1,4 @@
-"""The settings of one deployment: the only file that reads the environment."""
+"""The settings of one deployment: no other module reads the environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from diurnal.errors import ConfigurationError, did_you_mean
 from diurnal.runtime import fault_injection
-from diurnal.runtime.connection_uris import PREFIX, Connections, spark_master, uri
+from diurnal.runtime.connection_uris import PREFIX, Connections, parse_connection_uri, parse_spark_master
 from diurnal.runtime.project_files import FILE
 
 _DEFAULTS = {
@@ -30,7 +30,7 @@ _SPARK_CONNECTION = f"{PREFIX}DIURNAL_SPARK"
 
 @dataclass(frozen=True)
 class Settings:
-    """Where everything of one deployment is kept.
+    """The locations and services of one deployment.
 
     Attributes
     ----------
@@ -39,15 +39,15 @@ class Settings:
     lake, models : str
         A folder, absolute, or any fsspec URL.
     warehouse : str
-        ``"embedded"``, or the URL of a PostgreSQL; it may hold a password and is no part of the repr.
+        ``"embedded"``, or the URL of a PostgreSQL. It may contain a password and is not part of the repr.
     experiments : Path
         The folder of experiments.
     spark : str
-        The master of Spark, for experiments that return something of pyspark.ml.
+        The master of Spark, for experiments that return an estimator of pyspark.ml.
     origins : Mapping of str to str
-        Where each value came from: a variable's name, the path of ``diurnal.toml`` or ``"default"``.
+        The origin of each value: the name of a variable, the path of ``diurnal.toml`` or ``"default"``.
     environment : Mapping of str to str
-        As it was when the settings were read; no part of the repr either.
+        The variables when the settings were read; not part of the repr either.
     """
 
     project: Path
@@ -61,25 +61,24 @@ class Settings:
 
     @classmethod
     def load(
-        cls, start: Path | None = None, environment: Mapping[str, str] | None = None, *, beside: Path | None = None
+        cls, start: Path | None = None, environment: Mapping[str, str] | None = None, *, relative_to: Path | None = None
     ) -> Settings:
         """Read the environment and ``diurnal.toml``; the environment wins.
 
         Parameters
         ----------
         start : Path, optional
-            The project is the nearest folder from here upwards that holds ``diurnal.toml``, else this one.
-            None: ``DIURNAL_PROJECT``, else from `beside`.
+            The project is the nearest folder from here upwards that contains ``diurnal.toml``, else this one.
+            None: ``DIURNAL_PROJECT``, else from `relative_to`.
         environment : Mapping of str to str, optional
-            The process' own where it is not given.
-        beside : Path, optional
-            Where to start from when neither `start` nor ``DIURNAL_PROJECT`` says it; the working directory where it is
-            not given.
+            None: that of the process.
+        relative_to : Path, optional
+            The folder to start from if neither `start` nor ``DIURNAL_PROJECT`` is set. None: the working directory.
 
         Raises
         ------
         ConfigurationError
-            If a setting is unknown or wrong.
+            If a setting is unknown or not valid.
         """
         environment = os.environ if environment is None else environment
         for name in environment:
@@ -89,49 +88,49 @@ class Settings:
                     hint=f"the settings are {', '.join(_VARIABLES)} and DIURNAL_PROJECT; unset this one",
                 )
         if environment.get("DIURNAL_FAULT"):
-            fault_injection.arm(environment["DIURNAL_FAULT"])
-        project = _project(start, environment, beside)
+            fault_injection.arm_fault(environment["DIURNAL_FAULT"])
+        project = _find_project(start, environment, relative_to)
         values, origins = dict(_DEFAULTS), dict.fromkeys(_DEFAULTS, "default")
-        for origin, key, value in [*_from_file(project / FILE), *_from_environment(environment)]:
+        for origin, key, value in [*_read_file(project / FILE), *_read_environment(environment)]:
             values[key], origins[key] = value, origin
         return cls(
             project=project,
-            lake=_root(values["lake"], project),
-            models=_root(values["models"], project),
-            warehouse=_warehouse(values["warehouse"], origins["warehouse"]),
+            lake=_resolve_url(values["lake"], project),
+            models=_resolve_url(values["models"], project),
+            warehouse=_check_warehouse(values["warehouse"], origins["warehouse"]),
             experiments=project / Path(values["experiments"]).expanduser(),
-            spark=_master(values["spark"], origins["spark"]),
+            spark=_check_master(values["spark"], origins["spark"]),
             origins=origins,
             environment=dict(environment),
         )
 
     @property
     def is_project(self) -> bool:
-        """Whether anything says that there is a project: the file, a setting, ``DIURNAL_PROJECT`` or data."""
-        named = self.environment.get("DIURNAL_PROJECT") or {"default"} != {
+        """Whether there is a project: a file ``diurnal.toml``, a setting, ``DIURNAL_PROJECT`` or data."""
+        is_set = self.environment.get("DIURNAL_PROJECT") or {"default"} != {
             self.origins[k] for k in ("warehouse", "lake")
         }
-        return bool(named) or (self.project / FILE).is_file() or Path(self.lake).is_dir()
+        return bool(is_set) or (self.project / FILE).is_file() or Path(self.lake).is_dir()
 
     def connections(self) -> Connections:
-        """Give the connections that Airflow's variables ``AIRFLOW_CONN_<ID>`` declare, and the project's folder."""
+        """Return the connections of the variables ``AIRFLOW_CONN_<ID>``."""
         return Connections(self.environment, self.project)
 
 
-def _project(start: Path | None, environment: Mapping[str, str], beside: Path | None) -> Path:
-    named = environment.get("DIURNAL_PROJECT")
-    if start is None and named:
-        folder = Path(named).expanduser().resolve()
+def _find_project(start: Path | None, environment: Mapping[str, str], relative_to: Path | None) -> Path:
+    name = environment.get("DIURNAL_PROJECT")
+    if start is None and name:
+        folder = Path(name).expanduser().resolve()
         if not folder.is_dir():
             raise ConfigurationError(
-                f"DIURNAL_PROJECT names {folder}, which is no folder", hint="set it to the project's folder"
+                f"DIURNAL_PROJECT names {folder}, which is not a folder", hint="set it to the project's folder"
             )
         return folder
-    here = (start or beside or Path.cwd()).resolve()
+    here = (start or relative_to or Path.cwd()).resolve()
     return next((folder for folder in (here, *here.parents) if (folder / FILE).is_file()), here)
 
 
-def _from_file(path: Path) -> list[tuple[str, str, str]]:
+def _read_file(path: Path) -> list[tuple[str, str, str]]:
     """Read ``diurnal.toml``, if there is one."""
     if not path.is_file():
         return []
@@ -142,64 +141,68 @@ def _from_file(path: Path) -> list[tuple[str, str, str]]:
     table = content.pop("diurnal", {})
     for name in content:
         raise ConfigurationError(
-            f"{path} holds {name!r} outside of its one table, [diurnal]{did_you_mean(name, ['diurnal'])}",
+            f"{path} has {name!r} outside of its one table, [diurnal]{did_you_mean(name, ['diurnal'])}",
             hint="put settings below a line [diurnal]",
         )
     if not isinstance(table, dict):
-        raise ConfigurationError(f"in {path}, diurnal is a value", hint="make it a table: a line [diurnal]")
+        raise ConfigurationError(
+            f"in {path}, diurnal is a value, not a table", hint="write a line [diurnal] above the settings"
+        )
     for key, value in table.items():
         if key not in _DEFAULTS:
             raise ConfigurationError(
-                f"{path} has no setting {key!r}{did_you_mean(key, _DEFAULTS)}", hint=f"it takes {', '.join(_DEFAULTS)}"
+                f"{path} has no setting {key!r}{did_you_mean(key, _DEFAULTS)}",
+                hint=f"the settings are {', '.join(_DEFAULTS)}",
             )
         if not isinstance(value, str) or not value:
             raise ConfigurationError(
-                f"in {path}, {key} is no text" if value != "" else f"in {path}, {key} is empty",
+                f"in {path}, {key} is not a text" if value != "" else f"in {path}, {key} is empty",
                 hint=f'write {key} = "{_DEFAULTS[key]}", or leave it out',
             )
     return [(str(path), key, value) for key, value in table.items()]
 
 
-def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Read the variables; an empty one is not set. The warehouse and Spark may be connections of Airflow's."""
-    found = []
+def _read_environment(environment: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Read the variables; an empty one is not set. The warehouse and Spark may be connections of Airflow."""
+    values = []
     if environment.get(_WAREHOUSE_CONNECTION):
-        url = uri(environment[_WAREHOUSE_CONNECTION], _WAREHOUSE_CONNECTION)
-        found.append((_WAREHOUSE_CONNECTION, "warehouse", url))
+        url = parse_connection_uri(environment[_WAREHOUSE_CONNECTION], _WAREHOUSE_CONNECTION)
+        values.append((_WAREHOUSE_CONNECTION, "warehouse", url))
     if environment.get(_SPARK_CONNECTION):
-        found.append((_SPARK_CONNECTION, "spark", spark_master(environment[_SPARK_CONNECTION], _SPARK_CONNECTION)))
-    found += [(name, key, environment[name]) for name, key in _VARIABLES.items() if environment.get(name)]
-    return found
+        master = parse_spark_master(environment[_SPARK_CONNECTION], _SPARK_CONNECTION)
+        values.append((_SPARK_CONNECTION, "spark", master))
+    values += [(name, key, environment[name]) for name, key in _VARIABLES.items() if environment.get(name)]
+    return values
 
 
-def _root(value: str, project: Path) -> str:
+def _resolve_url(value: str, project: Path) -> str:
     return value if "://" in value else str(project / Path(value).expanduser())
 
 
-def _master(value: str, origin: str) -> str:
+def _check_master(value: str, origin: str) -> str:
     if re.fullmatch(r"local(\[[^\]]+\])?|yarn|(spark|k8s)://\S+", value):
         return value
     known = ("local", "yarn", "spark://", "k8s://")
     raise ConfigurationError(
-        f"spark ({origin}) is {value!r}, which is no master{did_you_mean(value, known)}; it is local[*], local[4], "
+        f"spark ({origin}) is {value!r}, which is not a master{did_you_mean(value, known)}; it is local[*], local[4], "
         "spark://host:7077, yarn or k8s://https://host:6443",
-        hint="write one of these, or take it out for local[*]",
+        hint="write one of these, or remove it for local[*]",
     )
 
 
-def _warehouse(value: str, origin: str) -> str:
+def _check_warehouse(value: str, origin: str) -> str:
     scheme, colon, rest = value.partition("://")
     if colon and scheme in ("postgresql", "postgres"):
         return f"postgresql://{rest}"
     if value == "embedded":
         return value
     if colon:
-        given = f"a URL that starts with {scheme}://"
+        value_text = f"a URL that starts with {scheme}://"
     elif re.fullmatch(r"\w{1,12}", value):
-        given = repr(value) + did_you_mean(value, ["embedded"])
+        value_text = repr(value) + did_you_mean(value, ["embedded"])
     else:
-        given = "something else (it is not shown: it may hold a password)"
+        value_text = "something else (it is not shown: it may contain a password)"
     raise ConfigurationError(
-        f"the warehouse ({origin}) is {given}; it is 'embedded' or a PostgreSQL URL",
-        hint="write postgresql://user:password@host:5432/warehouse, or take it out for the embedded one",
+        f"the warehouse ({origin}) is {value_text}; it is 'embedded' or a PostgreSQL URL",
+        hint="write postgresql://user:password@host:5432/warehouse, or remove it for the embedded one",
     )

@@ -72,7 +72,7 @@ class FileStore:
 
     def publish_file(self, temporary: Path, path: str, fault_point: str = "lake.put") -> None:
         """Move a complete local file to its path atomically; tests stop the process at `fault_point`."""
-        fault_injection.reach(f"{fault_point}:before")
+        fault_injection.fault_point(f"{fault_point}:before")
         target = self.url(path)
         if self.local:
             folder = Path(target).parent
@@ -83,7 +83,7 @@ class FileStore:
             _sync_folder(folder)
         else:  # also over an existing object: a store without atomic puts may hold a part of it
             self.fs.put_file(str(temporary), target)
-        fault_injection.reach(f"{fault_point}:after")
+        fault_injection.fault_point(f"{fault_point}:after")
 
     def write_immutable(self, path: str, data: bytes, fault_point: str = "lake.put") -> str:
         """Write bytes atomically to a path that no other content ever has; return the path."""
@@ -105,12 +105,12 @@ class FileStore:
 
         A folder that exists already stays: the caller names it by its content, so it holds the same files.
         """
-        fault_injection.reach(f"{fault_point}:before")
+        fault_injection.fault_point(f"{fault_point}:before")
         if self.local:
             self._write_local_folder(Path(self.url(path)), files)
         else:
             self._put_objects(path, files)
-        fault_injection.reach(f"{fault_point}:after")
+        fault_injection.fault_point(f"{fault_point}:after")
 
     def _write_local_folder(self, target: Path, files: Mapping[str, bytes]) -> None:
         # not tempfile.mkdtemp: only the owner may read such a folder, and another user may serve this one

@@ -59,7 +59,7 @@ def open_stores(settings: Settings, *, create: bool = True) -> Stores:
     from diurnal.runtime import spark
     from diurnal.storage.lake import Lake
 
-    spark.use(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
+    spark.configure_session(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
     with _naming("lake", settings.lake, settings):
         lake = Lake(settings.lake, create=create)
     models = open_models(settings)

@@ -111,7 +111,7 @@ def parallelism(made: Any) -> int:
     """Tell how many fits go on at once: as the search says, else as many as the master has cores."""
     if made.isSet("parallelism"):
         return int(made.getParallelism())
-    cores = spark.session().sparkContext.defaultParallelism
+    cores = spark.get_session().sparkContext.defaultParallelism
     return max(1, min(cores, len(made.getEstimatorParamMaps()), MOST_AT_ONCE))
 
 
@@ -149,7 +149,7 @@ def _scores(made: Any, rows: Rows, progress: Progress | None) -> np.ndarray:
             with _kept(train), _kept(held):
                 _refuse_empty(train, held, i)
                 score = partial(Fold(prefixes, train, held).score, judge=judge)
-                run = inheritable_thread_target(spark.session())(score)
+                run = inheritable_thread_target(spark.get_session())(score)
                 for place, value in enumerate(pool.map(run, range(len(candidates)))):
                     scores[i, place], done = sign * value, done + 1
                     if progress is not None:

@@ -41,7 +41,7 @@ def blaming(what: str, *, outside: bool = False) -> Iterator[None]:
     from pyspark.errors import PySparkException
 
     try:
-        with spark.quiet():
+        with spark.ignore_pandas_warning():
             yield
     except (DiurnalError, MemoryError):
         raise

@@ -181,7 +181,8 @@ def taking(model: Any, columns: Mapping[str, str]) -> Any:
 def _of(lake: Lake, package: Package, schema: Schema) -> DataFrame:
     """Read a package through the newest version of the contract; beside its columns, those gone that identify rows."""
     with blaming("the reading"):
-        session, urls = spark.session_for(schema.names), [spark.url(url) for url in lake.urls(package)]
+        session = spark.get_session_for_columns(schema.names)
+        urls = [spark.to_spark_url(url) for url in lake.urls(package)]
         if not schema.has_changed:
             return session.read.schema(struct(schema)).parquet(*urls)
         kept = lake.schema(package)

@@ -34,7 +34,7 @@ def frame_of(source: Any, interval: DataInterval, connections: Connections) -> D
     """
     function = as_function(source)
     if function is not None:
-        given = function(spark.session(), interval)
+        given = function(spark.get_session(), interval)
         if not isinstance(given, DataFrame):
             raise ExperimentError(
                 f"the source gave a {type(given).__name__}; a function of a session gives a frame of Spark",
@@ -50,8 +50,8 @@ def _of_parquet(source: Files, interval: DataInterval, connections: Connections)
     fs, paths = source.found(interval, connections)
     schemas = [_columns(fs, path) for path in paths]
     _refuse_changing_columns(schemas, paths)
-    urls = [spark.url(str(fs.unstrip_protocol(path))) for path in paths]
-    rows = spark.session_for(schemas[0].names).read.parquet(*urls)
+    urls = [spark.to_spark_url(str(fs.unstrip_protocol(path))) for path in paths]
+    rows = spark.get_session_for_columns(schemas[0].names).read.parquet(*urls)
     if source.usecols is not None:
         rows = rows.select(*(column(rows.columns[i]) for i in chosen(rows.columns, source)))
     return rows.toDF(*source.renamed(rows.columns))

@@ -108,8 +108,8 @@ def _spooled(context: RunContext, frame: DataFrame) -> Iterator[tuple[DataFrame,
         header = frame.limit(0).toArrow()
     try:
         with blaming("the source", outside=True):
-            frame.write.parquet(spark.url(place))
-            rows = spark.session().read.schema(frame.schema).parquet(spark.url(place))
+            frame.write.parquet(spark.to_spark_url(place))
+            rows = spark.get_session().read.schema(frame.schema).parquet(spark.to_spark_url(place))
         yield rows, header.combine_chunks().to_batches() or [_no_rows(header)]
     finally:
         if fs.exists(root):

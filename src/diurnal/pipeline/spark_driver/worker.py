@@ -65,7 +65,7 @@ def execute_request(url: str) -> int:
 def _run_context(request: StepRequest) -> Iterator[RunContext]:
     from diurnal.experiment.run_context import RunContext
 
-    settings = Settings.load(beside=Path(request.file).parent)
+    settings = Settings.load(relative_to=Path(request.file).parent)
     if settings.warehouse == "embedded":
         raise ConfigurationError(
             f"the driver on {socket.gethostname()} has no warehouse: DIURNAL_WAREHOUSE is not set where it runs",
@@ -73,7 +73,7 @@ def _run_context(request: StepRequest) -> Iterator[RunContext]:
         )
     experiment = _find_experiment(request, settings)
     stores = open_stores(settings)
-    spark.use(spark.SUBMITTED)
+    spark.configure_session(spark.SUBMITTED)
     try:
         _check_same_root("lake", request.lake, stores.lake.root)
         _check_same_root("models", request.models, stores.models.root)
@@ -81,7 +81,7 @@ def _run_context(request: StepRequest) -> Iterator[RunContext]:
             experiment, request.interval, stores, request.requested_by, force=request.force, progress=_progress_logger()
         )
     finally:
-        spark.stop()
+        spark.stop_session()
         stores.warehouse.close()
 
 

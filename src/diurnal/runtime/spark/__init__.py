@@ -1,32 +1,32 @@
-"""The one Spark session of a process: started when it is needed, where the deployment says, and stopped at the end.
+"""The Spark session of a process: started on first use, on the master of the deployment, and stopped at exit.
 
-Nothing here imports pyspark before a session is wanted.
+This package imports pyspark only when a session is used.
 """
 
 from diurnal.runtime.spark.session import (
     SUBMITTED,
-    is_local,
-    missing,
-    quiet,
-    retrying,
-    session,
-    session_for,
-    stop,
-    url,
-    use,
-    versions,
+    configure_session,
+    get_session,
+    get_session_for_columns,
+    ignore_pandas_warning,
+    is_session_local,
+    missing_pyspark_error,
+    retry_with_session,
+    session_versions,
+    stop_session,
+    to_spark_url,
 )
 
 __all__ = [
     "SUBMITTED",
-    "is_local",
-    "missing",
-    "quiet",
-    "retrying",
-    "session",
-    "session_for",
-    "stop",
-    "url",
-    "use",
-    "versions",
+    "configure_session",
+    "get_session",
+    "get_session_for_columns",
+    "ignore_pandas_warning",
+    "is_session_local",
+    "missing_pyspark_error",
+    "retry_with_session",
+    "session_versions",
+    "stop_session",
+    "to_spark_url",
 ]

@@ -1,4 +1,4 @@
-"""Starting and stopping the session, and saying in our words why it does not start."""
+"""Start and stop of the Spark session, and errors that name the reason why it does not start."""
 
 from __future__ import annotations
 
@@ -22,75 +22,75 @@ if TYPE_CHECKING:
 
 SECONDS_TO_CONNECT = 10.0
 SECONDS_FOR_WORKERS = 60.0
-MISSING = "pip install 'diurnal[spark]'"
-SUBMITTED = "submitted"  # the master of a process that spark-submit has started: it was told which, and all the rest
+INSTALL_HINT = "pip install 'diurnal[spark]'"
+SUBMITTED = "submitted"  # the master of a process that spark-submit has started: spark-submit has configured it
 
 
-class _Place:
-    """Where the process' session runs; there is one, as Spark allows one context for a process."""
+class _SessionState:
+    """The master of the session of this process; there is one, as Spark allows one context for a process."""
 
     def __init__(self) -> None:
         self.master = "local[*]"
         self.conf_dir: str | None = None
-        self.started: str | None = None  # on which master ours runs, once it does
+        self.started: str | None = None  # the master of the running session, if diurnal has started it
         self.lock = threading.RLock()
 
 
-_place = _Place()
+_state = _SessionState()
 
 
-def use(master: str, conf_dir: str | None = None) -> None:
-    """Say where the next session runs; one that runs elsewhere ends when a session is asked for.
+def configure_session(master: str, conf_dir: str | None = None) -> None:
+    """Set the master of the next session. A session on another master ends at the next :func:`get_session`.
 
     Parameters
     ----------
     master : str
-        ``"local[*]"``, ``"spark://host:7077"``, ``"yarn"``, ``"k8s://..."``: whatever Spark takes; or
+        Any master of Spark: ``"local[*]"``, ``"spark://host:7077"``, ``"yarn"``, ``"k8s://..."``; or
         :data:`SUBMITTED`, in a driver that ``spark-submit`` has started.
     conf_dir : str, optional
-        The folder of ``spark-defaults.conf``; what it sets wins over our defaults.
+        The folder of ``spark-defaults.conf``; its options override the defaults of diurnal.
     """
-    with _place.lock:
-        _place.master, _place.conf_dir = master, conf_dir
+    with _state.lock:
+        _state.master, _state.conf_dir = master, conf_dir
 
 
-def session() -> SparkSession:
-    """Give the session of this process, started if there is none.
+def get_session() -> SparkSession:
+    """Return the session of this process; start it if there is none.
 
-    One that the user's own code has started is taken as it is.
+    A session that the user's own code has started is used as it is.
 
     Raises
     ------
     ConfigurationError
-        If pyspark or Java is not there, or the master is none.
+        If pyspark or Java is not installed, or the master is not valid.
     TransientError
-        If the master cannot be reached, or gives no worker.
+        If the master cannot be reached, or provides no executor.
     """
-    with _place.lock:
-        running = _running()
-        if running is not None and (_place.started in (None, _place.master)):
+    with _state.lock:
+        running = _running_session()
+        if running is not None and (_state.started in (None, _state.master)):
             return running
-        stop()
-        return _start(_place.master)
+        stop_session()
+        return _start_session(_state.master)
 
 
-def session_for(names: Sequence[str]) -> SparkSession:
-    """Give the session for rows with columns of these names; two that differ in their case only are told apart."""
-    running = session()
+def get_session_for_columns(names: Sequence[str]) -> SparkSession:
+    """Return the session, case-sensitive if two of these names of columns differ in their case only."""
+    running = get_session()
     if len({name.casefold() for name in names}) < len(names):
         running.conf.set("spark.sql.caseSensitive", "true")
     return running
 
 
-def stop() -> None:
-    """End the session, if one of ours is running."""
-    with _place.lock:
-        if _place.started is None:
+def stop_session() -> None:
+    """Stop the session if diurnal has started it."""
+    with _state.lock:
+        if _state.started is None:
             return
-        _place.started = None
+        _state.started = None
         from pyspark import SparkContext
 
-        context = SparkContext._active_spark_context  # what getOrCreate itself looks at
+        context = SparkContext._active_spark_context  # the attribute that getOrCreate itself reads
         if context is not None:
             from pyspark.sql import SparkSession
 
@@ -98,43 +98,58 @@ def stop() -> None:
             (active or context).stop()
 
 
-def _is_wanted_by(error: BaseException) -> bool:
-    """Tell whether code failed because pyspark's objects need a session, and none was there.
+def retry_with_session(build: Callable[[], Any]) -> Any:
+    """Call a function that may create objects of Spark; if they need a session, start one and call it again."""
+    try:
+        return build()
+    except ModuleNotFoundError as error:
+        if error.name not in ("pyspark", "py4j"):
+            raise
+        raise missing_pyspark_error(error) from None
+    except Exception as error:
+        if not _needs_session(error):
+            raise
+        get_session()
+        return build()
 
-    They live in Java, so that even ``LogisticRegression()`` of pyspark.ml needs one.
+
+def _needs_session(error: BaseException) -> bool:
+    """Return whether code failed because objects of pyspark need a session and none was running.
+
+    These objects live in Java, so that even ``LogisticRegression()`` of pyspark.ml needs a session.
     """
-    if "pyspark" not in sys.modules or _running() is not None:
+    if "pyspark" not in sys.modules or _running_session() is not None:
         return False
     frames = traceback.extract_tb(error.__traceback__)
-    within = bool(frames) and "pyspark" in Path(frames[-1].filename).parts
-    return within and (isinstance(error, AssertionError) or "SESSION" in str(getattr(error, "_errorClass", "")))
+    is_in_pyspark = bool(frames) and "pyspark" in Path(frames[-1].filename).parts
+    return is_in_pyspark and (isinstance(error, AssertionError) or "SESSION" in str(getattr(error, "_errorClass", "")))
 
 
-def is_local() -> bool:
-    """Tell whether the session's executors are in this very process."""
-    return spark_conf.is_local(str(session().sparkContext.master))
+def is_session_local() -> bool:
+    """Return whether the executors of the session are in this process."""
+    return spark_conf.is_local_master(str(get_session().sparkContext.master))
 
 
-def url(address: str) -> str:
-    """Give an address of fsspec as Spark writes it."""
-    return f"s3a{address[2:]}" if address.startswith("s3://") else address
+def to_spark_url(url: str) -> str:
+    """Return a URL of fsspec in the form that Spark reads."""
+    return f"s3a{url[2:]}" if url.startswith("s3://") else url
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Let pyspark not warn of the version of pandas: no frame of pandas goes through Spark here."""
+def ignore_pandas_warning() -> Iterator[None]:
+    """Ignore pyspark's warning about the version of pandas: diurnal passes no pandas frames through Spark."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
         yield
 
 
-def versions() -> dict[str, str]:
-    """Give the versions that a model of Spark depends on."""
-    running = session()
-    return {"pyspark": running.version, "java": str(_jvm(running).java.lang.System.getProperty("java.version"))}
+def session_versions() -> dict[str, str]:
+    """Return the versions that a model of Spark depends on."""
+    running = get_session()
+    return {"pyspark": running.version, "java": str(_jvm_of(running).java.lang.System.getProperty("java.version"))}
 
 
-def _running() -> SparkSession | None:
+def _running_session() -> SparkSession | None:
     if "pyspark" not in sys.modules:
         return None
     from pyspark import SparkContext
@@ -146,113 +161,99 @@ def _running() -> SparkSession | None:
     return SparkSession.builder.getOrCreate()
 
 
-def _start(master: str) -> SparkSession:
+def _start_session(master: str) -> SparkSession:
     address = spark_conf.host_and_port(master)
     if address:
-        _knock(master, *address)
-    builder = _builder()
+        _check_port(master, *address)
+    builder = _import_builder()
     if master != SUBMITTED:
-        for name, value in spark_conf.spark_conf(master, _place.conf_dir).items():
+        for name, value in spark_conf.session_conf(master, _state.conf_dir).items():
             builder = builder.config(name, value)
-    made = _in_time("that this was submitted to" if master == SUBMITTED else master, builder)
-    _place.started = master
-    atexit.register(stop)
-    context = made.sparkContext
-    if spark_conf.is_local(str(context.master)):
-        context.pythonExec = sys.executable  # the workers of this machine run in this very environment
-    elif made.conf.get("spark.dynamicAllocation.enabled", "false") != "true":
-        _await_a_worker(made, str(context.master))
-    return made
+    session = _create_session("that this was submitted to" if master == SUBMITTED else master, builder)
+    _state.started = master
+    atexit.register(stop_session)
+    context = session.sparkContext
+    if spark_conf.is_local_master(str(context.master)):
+        context.pythonExec = sys.executable  # the workers of this machine run in the environment of this process
+    elif session.conf.get("spark.dynamicAllocation.enabled", "false") != "true":
+        _wait_for_executor(session, str(context.master))
+    return session
 
 
-def _builder() -> Any:
+def _import_builder() -> Any:
     try:
-        with quiet():
+        with ignore_pandas_warning():
             from pyspark.sql import SparkSession
     except ModuleNotFoundError as error:
-        raise missing(error) from None
+        raise missing_pyspark_error(error) from None
     return SparkSession.builder
 
 
-def missing(error: ModuleNotFoundError) -> ConfigurationError:
-    """Give the error of an environment without pyspark."""
-    return ConfigurationError(f"this needs Spark, and {error.name} is not installed", hint=MISSING)
+def missing_pyspark_error(error: ModuleNotFoundError) -> ConfigurationError:
+    """Return the error of an environment without pyspark."""
+    return ConfigurationError(f"this needs Spark, and {error.name} is not installed", hint=INSTALL_HINT)
 
 
-def _in_time(master: str, builder: Any) -> SparkSession:
+def _create_session(master: str, builder: Any) -> SparkSession:
+    """Create the session; translate the errors of Java and py4j."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
     try:
-        with quiet():
-            made: SparkSession = builder.getOrCreate()
+        with ignore_pandas_warning():
+            session: SparkSession = builder.getOrCreate()
     except PySparkException as error:
         if "JAVA_GATEWAY" not in str(error) and "JAVA" not in str(error.getCondition()):
-            raise _unreachable(master, error) from error
+            raise _unreachable_error(master, error) from error
         raise ConfigurationError(
-            "Spark needs Java 17 or newer, and it could not be started (what it said is above)",
+            "Spark needs Java 17 or newer, and it could not be started (its output is above)",
             hint="install a JDK, such as openjdk-17-jre-headless, and set JAVA_HOME to it if java is not on the PATH",
         ) from None
     except (Py4JError, OSError) as error:
         if "IllegalArgumentException" in str(error) or "Could not parse Master" in str(error):
             raise ConfigurationError(
-                f"Spark cannot be started on {master} as it is set: {_said(error)}",
+                f"Spark cannot be started on {master} with its configuration: {_java_message(error)}",
                 hint="correct the setting `spark` (DIURNAL_SPARK), or spark-defaults.conf in SPARK_CONF_DIR",
             ) from error
-        raise _unreachable(master, error) from error
-    return made
+        raise _unreachable_error(master, error) from error
+    return session
 
 
-def _knock(master: str, host: str, port: int) -> None:
-    """See that somebody listens: Spark itself would try for a minute, and then end without an error."""
+def _check_port(master: str, host: str, port: int) -> None:
+    """Check that the port is open: Spark itself would try for a minute, and then end without an error."""
     try:
         socket.create_connection((host, port), timeout=SECONDS_TO_CONNECT).close()
     except OSError as error:
-        raise _unreachable(master, error) from error
+        raise _unreachable_error(master, error) from error
 
 
-def _await_a_worker(made: SparkSession, master: str) -> None:
-    """Wait for an executor: a job without one would wait for ever."""
-    context: Any = made.sparkContext._jsc
+def _wait_for_executor(session: SparkSession, master: str) -> None:
+    """Wait for an executor: a job without one would wait without end."""
+    context: Any = session.sparkContext._jsc
     end = time.monotonic() + SECONDS_FOR_WORKERS
     while context.sc().isStopped() or context.sc().getExecutorMemoryStatus().size() < 2:  # the driver is one of them
         if time.monotonic() > end or context.sc().isStopped():
-            stop()
+            stop_session()
             raise TransientError(
-                f"the Spark master {master} is there, and gave no executor within {SECONDS_FOR_WORKERS:.0f} s",
-                hint="see on its page whether it has workers with free cores and memory, then run it again",
+                f"the Spark master {master} answers, but provides no executor within {SECONDS_FOR_WORKERS:.0f} s",
+                hint="check on its page whether it has workers with free cores and memory, then run it again",
             )
         time.sleep(0.2)
 
 
-def _said(error: BaseException) -> str:
-    """Give the line that tells why; what py4j begins with only tells which of Java's methods was called."""
+def _java_message(error: BaseException) -> str:
+    """Return the line that gives the reason; the first lines of py4j only name the method of Java that was called."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line.lstrip(": ") for line in lines if "calling" not in line]
-    return (telling or lines or [type(error).__name__])[0][:300]
+    reasons = [line.lstrip(": ") for line in lines if "calling" not in line]
+    return (reasons or lines or [type(error).__name__])[0][:300]
 
 
-def _unreachable(master: str, error: BaseException) -> TransientError:
+def _unreachable_error(master: str, error: BaseException) -> TransientError:
     return TransientError(
-        f"the Spark master {master} cannot be used for now: {_said(error)}",
-        hint="see whether it runs, and whether the setting `spark` (DIURNAL_SPARK) names it; then run it again",
+        f"the Spark master {master} cannot be used for now: {_java_message(error)}",
+        hint="check whether it runs, and whether the setting `spark` (DIURNAL_SPARK) names it; then run it again",
     )
 
 
-def _jvm(running: SparkSession) -> Any:
+def _jvm_of(running: SparkSession) -> Any:
     return running.sparkContext._jvm
-
-
-def retrying(build: Callable[[], Any]) -> Any:
-    """Call what may make objects of Spark; where it turns out that they need a session, start one and call again."""
-    try:
-        return build()
-    except ModuleNotFoundError as error:
-        if error.name not in ("pyspark", "py4j"):
-            raise
-        raise missing(error) from None
-    except Exception as error:
-        if not _is_wanted_by(error):
-            raise
-        session()
-        return build()

@@ -1,4 +1,4 @@
-"""What a session is told: sane defaults, each of which ``spark-defaults.conf`` in ``SPARK_CONF_DIR`` may change."""
+"""The configuration of a session: defaults, each of which ``spark-defaults.conf`` in ``SPARK_CONF_DIR`` overrides."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-# Java's own linear algebra: the digits of a fit do not depend on which BLAS a machine has.
-JAVAS_OWN = " ".join(f"-Ddev.ludovic.netlib.{part}.allowNative=false" for part in ("blas", "lapack", "arpack"))
+# Linear algebra in Java: the digits of a fit do not depend on which BLAS a machine has.
+PURE_JAVA_BLAS = " ".join(f"-Ddev.ludovic.netlib.{part}.allowNative=false" for part in ("blas", "lapack", "arpack"))
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def is_local(master: str) -> bool:
-    """Tell whether a master is this very process.
+def is_local_master(master: str) -> bool:
+    """Return whether a master is this process.
 
     Examples
     --------
-    >>> is_local("local[*]"), is_local("spark://head:7077")
+    >>> is_local_master("local[*]"), is_local_master("spark://head:7077")
     (True, False)
     """
     return master == "local" or master.startswith("local[")
 
 
 def host_and_port(master: str) -> tuple[str, int] | None:
-    """Give the address of a standalone cluster's (first) master; None for any other.
+    """Return the address of a standalone cluster's (first) master; None for any other.
 
     Examples
     --------
@@ -35,33 +35,33 @@ def host_and_port(master: str) -> tuple[str, int] | None:
     return (match[1] or match[2], int(match[3])) if match else None
 
 
-def words(master: str, conf_dir: str | None) -> dict[str, str]:
-    """Give the configuration of a session on a master, without what the deployment sets itself."""
-    given = defaults(conf_dir)
-    return {name: value for name, value in _ours(master).items() if name not in given}
+def default_options(master: str, conf_dir: str | None) -> dict[str, str]:
+    """Return the options of diurnal for a session on a master, without those that ``spark-defaults.conf`` sets."""
+    deployed = read_spark_defaults(conf_dir)
+    return {name: value for name, value in _all_options(master).items() if name not in deployed}
 
 
-def defaults(conf_dir: str | None) -> dict[str, str]:
+def read_spark_defaults(conf_dir: str | None) -> dict[str, str]:
     """Read ``spark-defaults.conf``, by Spark's own rules: a name, white space or ``=``, a value."""
     path = Path(conf_dir or "") / "spark-defaults.conf"
     if not conf_dir or not path.is_file():
         return {}
-    found = {}
+    options = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         match = re.match(r"\s*([^\s=#]+)\s*[\s=]\s*(.*?)\s*$", line)
         if match:
-            found[match[1]] = match[2]
-    return found
+            options[match[1]] = match[2]
+    return options
 
 
-def _ours(master: str) -> dict[str, str]:
+def _all_options(master: str) -> dict[str, str]:
     quiet = Path(__file__).with_name("log4j2.properties").as_uri()
-    made = {
+    options = {
         "spark.app.name": "diurnal",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={quiet} {JAVAS_OWN}",
-        "spark.executor.extraJavaOptions": JAVAS_OWN,
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={quiet} {PURE_JAVA_BLAS}",
+        "spark.executor.extraJavaOptions": PURE_JAVA_BLAS,
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
@@ -72,22 +72,23 @@ def _ours(master: str) -> dict[str, str]:
         "spark.sql.debug.maxToStringFields": "200",
     }
     address = host_and_port(master)
-    if is_local(master):
+    if is_local_master(master):
         cores = os.cpu_count() or 1
-        made |= {"spark.sql.shuffle.partitions": str(max(4, 2 * cores)), "spark.driver.memory": f"{_half_in_mib()}m"}
-    if is_local(master) or (address and address[0] in LOOPBACK):
-        made |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    return made
+        options |= {"spark.sql.shuffle.partitions": str(max(4, 2 * cores))}
+        options |= {"spark.driver.memory": f"{_half_of_memory()}m"}
+    if is_local_master(master) or (address and address[0] in LOOPBACK):
+        options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    return options
 
 
-def _half_in_mib(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """Give half of this machine's memory, or of this container's; the other half is Python's, on the same machine."""
+def _half_of_memory(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Return half of the memory of this machine or container in MiB; the other half is for Python."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if limit.is_file() and (told := limit.read_text().strip()).isdecimal():
-        memory = min(memory, int(told))
+    if limit.is_file() and (text := limit.read_text().strip()).isdecimal():
+        memory = min(memory, int(text))
     return max(1024, memory // 2 // 2**20)
 
 
-def spark_conf(master: str, conf_dir: str | None) -> Mapping[str, str]:
-    """Give all that a session's builder is told."""
-    return {"spark.master": master, **words(master, conf_dir)}
+def session_conf(master: str, conf_dir: str | None) -> Mapping[str, str]:
+    """Return all options for the builder of a session."""
+    return {"spark.master": master, **default_options(master, conf_dir)}

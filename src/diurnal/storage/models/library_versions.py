@@ -26,7 +26,7 @@ def library_versions(estimator: Any = None) -> dict[str, str]:
     ['diurnal', 'numpy', 'pandas', 'pyarrow', 'python', 'scikit-learn', 'scipy', 'skops']
     """
     found = {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
-    return found | (spark.versions() if is_of_spark(estimator) else _of_parts(estimator))
+    return found | (spark.session_versions() if is_of_spark(estimator) else _of_parts(estimator))
 
 
 def _of_parts(estimator: Any) -> dict[str, str]:

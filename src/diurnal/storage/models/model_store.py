@@ -119,9 +119,9 @@ class Models:
                 self._refuse_another(path, digest)
                 self._touch(target, files)
             else:
-                fault_injection.reach("models.put:before")
+                fault_injection.fault_point("models.put:before")
                 (self._put_folder if self.local else self._put_objects)(target, files)
-                fault_injection.reach("models.put:after")
+                fault_injection.fault_point("models.put:after")
             self._refuse_another(path, digest)
         return path, digest
 
@@ -214,7 +214,7 @@ class Models:
             _refuse_other_bytes(data, digest)
             if library_versions is not None:
                 refuse_other_versions(library_versions, form)
-            own = code.only((signature or {}).get(OWN, ())) if code else None
+            own = code.restrict_to((signature or {}).get(OWN, ())) if code else None
             estimator = loads(data, trusted, code=own, form=form, max_bytes=max_bytes, scratch=self._scratch)
             if signature is not None:
                 refuse_other_answers(estimator, signature)

@@ -84,7 +84,7 @@ def _bytes_of(estimator: Any, trusted: Collection[str], code: Codebase) -> bytes
         data = _written(estimator, code)
         schema = json.loads(unpack(data)["schema.json"])
         used = {skops_nodes.name_of(node) for node in skops_nodes.nodes(schema)}
-        names = [name for name in skops_nodes.strange(schema, trusted, code.knows) if name not in found]
+        names = [name for name in skops_nodes.strange(schema, trusted, code.allows) if name not in found]
         reasons = [reason for name, reason in found.items() if name in used]
     except Exception as error:  # noqa: BLE001 - skops calls the object's own methods: anything may come of it
         reasons = list(found.values())
@@ -144,7 +144,7 @@ def loads(
         members = unpack(data)
         _refuse_other_protocols(members["schema.json"])
         schema = json.loads(members["schema.json"])
-        _refuse_types(skops_nodes.strange(schema, named, code.knows))
+        _refuse_types(skops_nodes.strange(schema, named, code.allows))
         accepted = {skops_nodes.name_of(node) for node in skops_nodes.nodes(schema)}
         if _find_own(schema, code):
             data = pack(members | {"schema.json": json.dumps(schema).encode()})
@@ -177,9 +177,9 @@ def _find_own(schema: Any, code: Codebase) -> bool:
     """Name each module of own code as it is named in this process; tell whether one has another name here."""
     names: dict[str, str] = {}
     for node in skops_nodes.nodes(schema):
-        if code.knows(skops_nodes.name_of(node)):
+        if code.allows(skops_nodes.name_of(node)):
             module = node["__module__"]
-            node["__module__"] = names.setdefault(module, code.module(module).__name__)
+            node["__module__"] = names.setdefault(module, code.load_module(module).__name__)
     return any(module != here for module, here in names.items())
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from diurnal.errors import CorruptPackageError, TransientError
-from diurnal.runtime.fault_injection import reach
+from diurnal.runtime.fault_injection import fault_point
 from diurnal.storage.warehouse import batch_view
 from diurnal.storage.warehouse.column_layout import Layout
 from diurnal.storage.warehouse.connection import Connected, Row
@@ -115,9 +115,9 @@ class Loads(Connected):
             # view of one data interval reads the rows of all of them.
             cursor.execute(f"SELECT brin_summarize_new_values('batch_load_{run.experiment}')")
             cursor.execute(f"ANALYZE {table} (load_id)")
-            reach("warehouse.load_rows:before")
+            fault_point("warehouse.load_rows:before")
             connection.commit()
-            reach("warehouse.load_rows:after")
+            fault_point("warehouse.load_rows:after")
 
     @contextmanager
     def _arrow(self) -> Iterator[tuple[dbapi.Connection, dbapi.Cursor]]:

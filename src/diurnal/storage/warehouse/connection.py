@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from diurnal.errors import SupersededError
-from diurnal.runtime.fault_injection import reach
+from diurnal.runtime.fault_injection import fault_point
 from diurnal.storage.warehouse.db_errors import translated
 from diurnal.storage.warehouse.migrate import migrate
 from diurnal.storage.warehouse.tables import heads, identity
@@ -61,7 +61,7 @@ class Connected:
             What it is about, for whoever looks at the sessions of the server.
         """
         if verb:
-            reach(f"warehouse.{verb}:entry")
+            fault_point(f"warehouse.{verb}:entry")
         if self._process != os.getpid():  # forked: the connections are the parent's
             self._engine.dispose(close=False)
             self._process = os.getpid()
@@ -71,10 +71,10 @@ class Connected:
                 connection.execute(sa.select(named))
             yield connection
             if verb:
-                reach(f"warehouse.{verb}:before")
+                fault_point(f"warehouse.{verb}:before")
             connection.commit()
             if verb:
-                reach(f"warehouse.{verb}:after")
+                fault_point(f"warehouse.{verb}:after")
 
     @contextmanager
     def fenced_transaction(

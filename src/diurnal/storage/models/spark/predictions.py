@@ -65,7 +65,7 @@ def answers(model: Any, rows: pa.Table, target: str) -> Answers:
         )
     classes = classes_of(model, target)
     wanted = [last.getPredictionCol()]
-    made = model.transform(spark.session().createDataFrame(rows))
+    made = model.transform(spark.get_session().createDataFrame(rows))
     if classes is not None and hasattr(last, "getProbabilityCol") and last.getProbabilityCol() in made.columns:
         from pyspark.ml.functions import vector_to_array
 

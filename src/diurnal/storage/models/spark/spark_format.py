@@ -43,7 +43,7 @@ def dump_and_read_back(model: Any, trusted: Collection[str] = (), *, scratch: st
     """
     with _folder(scratch) as url:
         try:
-            model.write().overwrite().save(spark.url(url))
+            model.write().overwrite().save(spark.to_spark_url(url))
         except DiurnalError:
             raise
         except Exception as error:  # a stage's own code writes it: anything may come of it
@@ -73,13 +73,13 @@ def loads(data: bytes, trusted: Collection[str] = (), *, max_bytes: int = MAX_BY
         refuse_untrusted(found, trusted)
         refuse_strange_types(user_types(files))
         reader = _class(python_name(found[0]["class"]))
-        spark.session()
+        spark.get_session()
         with _folder(scratch) as url:
             fs, root = fsspec.core.url_to_fs(url)
             for path, content in files.items():
                 fs.makedirs(f"{root}/{path.rpartition('/')[0]}", exist_ok=True)
                 fs.pipe_file(f"{root}/{path}", content)
-            return reader.load(spark.url(url))
+            return reader.load(spark.to_spark_url(url))
     except DiurnalError:
         raise
     except Exception as error:  # whatever a crafted file makes a reader raise, the file is refused
@@ -97,7 +97,7 @@ def _class(name: str) -> Any:
 @contextmanager
 def _folder(scratch: str | None) -> Iterator[str]:
     """Give the URL of a new folder, and remove it at the end."""
-    if scratch is None or spark.is_local():
+    if scratch is None or spark.is_session_local():
         made = tempfile.mkdtemp(prefix="diurnal-model-")
         try:
             yield f"{Path(made).as_uri()}/model"
