@@ -19,8 +19,8 @@ from diurnal.data import Schema
 from diurnal.errors import BatchRejectedError, ExperimentError, NotEnoughDataError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import contract_acceptance, local_run, tuning_shards
-from diurnal.pipeline.maintenance import verify_stores
 from diurnal.pipeline.replay import replay_version
+from diurnal.pipeline.verify import verify_stores
 from diurnal.types import DataInterval, Package, TrainTestSplit
 from projects import Project
 

@@ -16,8 +16,8 @@ from diurnal.data import Schema
 from diurnal.data.column_names import is_legal
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import local_run
-from diurnal.pipeline.maintenance import verify_stores
 from diurnal.pipeline.predict import predict_batches
+from diurnal.pipeline.verify import verify_stores
 from diurnal.storage.lake import PackageKey
 from diurnal.storage.warehouse.column_layout import OTHERS, Layout, sql_names
 from diurnal.types import Package, Run

@@ -31,7 +31,7 @@ LIBRARIES = (
     "diurnal.storage.stores",
     "diurnal.sources.csv_reader",
     "diurnal.pipeline.steps",
-    "diurnal.pipeline.maintenance",
+    "diurnal.pipeline.verify",
     "diurnal.storage.warehouse",
     "pandas",
     "pyarrow.csv",

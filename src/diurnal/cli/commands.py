@@ -332,13 +332,13 @@ def verify(name: str | None, repair: bool, json_: bool) -> None:
     What --repair cannot mend, a run of its data interval does: it makes lost samples, candidates and models again.
     """
     from diurnal.cli import intervals_and_runs, output
-    from diurnal.pipeline import maintenance
+    from diurnal.pipeline import verify
 
     with _stores() as stores:
         experiment = _known(stores, name) if name else None
-        for mended in maintenance.repair_loads(stores, experiment, by=intervals_and_runs.whoami()) if repair else ():
+        for mended in verify.repair_loads(stores, experiment, by=intervals_and_runs.whoami()) if repair else ():
             click.echo(f"repaired {mended.name} of {mended.experiment}, which was {mended.state}", err=True)
-        found = [vars(finding) for finding in maintenance.verify_stores(stores, experiment)]
+        found = [vars(finding) for finding in verify.verify_stores(stores, experiment)]
     bad = [row for row in found if row["state"] != "good"]
     if json_ or bad:
         output.rows(found if json_ else bad, json_, ["kind", "experiment", "name", "state"])
@@ -357,10 +357,10 @@ def gc(older_than: float, dry_run: bool, json_: bool) -> None:
     from datetime import timedelta
 
     from diurnal.cli import output
-    from diurnal.pipeline import maintenance
+    from diurnal.pipeline import garbage
 
     with _stores() as stores:
-        removed = maintenance.collect_garbage(stores, older_than=timedelta(hours=older_than), dry_run=dry_run)
+        removed = garbage.collect_garbage(stores, older_than=timedelta(hours=older_than), dry_run=dry_run)
     output.rows([{"removed": path} for path in removed], json_, ["removed"])
 
 

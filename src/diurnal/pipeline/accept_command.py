@@ -1,4 +1,4 @@
-"""The command that accepts what a batch was refused for."""
+"""The command that accepts the contract changes that a batch was rejected for."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ if TYPE_CHECKING:
     from diurnal.experiment.run_context import RunContext
 
 ACCEPTABLE = ("extra-column", "missing-column", "unseen-label", "fraction-in-int", "too-many-nulls", "all-null-column")
-"""Problems that a further version of a contract may allow."""
+"""Problems that a new version of the contract can allow."""
 
 PERHAPS = ("text-in-number", "other-type", "not-a-date", "mixed-dates")
-"""Problems that it may allow if all values of the column fit a wider kind."""
+"""Problems that it can allow if all values of the column fit a wider type."""
 
 CLEAR = "then run the data interval again (in Airflow, clear it from fetch)"
 
 
-def acceptance_hint(context: RunContext, contract: Contract | None, refusal: BatchRejectedError) -> str | None:
-    """Give the advice that ends with the exact command; None where no version of the contract would take the batch in.
+def acceptance_hint(context: RunContext, contract: Contract | None, rejection: BatchRejectedError) -> str | None:
+    """Return the hint with the exact command, or None if no version of the contract can accept the batch.
 
     Parameters
     ----------
     day : Day
         The context of the run.
     contract : Contract, optional
-        What the batch was held against; None for a first batch.
-    refusal : BatchRejectedError
-        Why it was refused.
+        The contract that the batch was validated against; None for a first batch.
+    rejection : BatchRejectedError
+        Why it was rejected.
     """
-    codes = {problem.code for problem in refusal.problems}
+    codes = {problem.code for problem in rejection.problems}
     if contract is None or not codes.issubset(ACCEPTABLE + PERHAPS):
         return None
     name, date = context.experiment.name, date_argument(context)
     if not codes.issubset(ACCEPTABLE):
-        return f"to see what a change of the contract would take: diurnal contract {name} diff --date {date}"
-    renames = "".join(f" --rename {shlex.quote(f'{old}={new}')}" for old, new in _renames(refusal))
+        return f"to see which changes of the contract it would need: diurnal contract {name} diff --date {date}"
+    renames = "".join(f" --rename {shlex.quote(f'{old}={new}')}" for old, new in _renames(rejection))
     return (
-        f"if the change is meant, accept it, {CLEAR}: "
+        f"if the change is intended, accept it, {CLEAR}: "
         f"diurnal contract {name} accept --date {date}{renames} --why 'WHY IT CHANGED'"
     )
 
 
-def extend_hint(context: RunContext, contract: Contract | None, refusal: BatchRejectedError, *said: str) -> None:
-    """Let the advice of a refusal end with what else is to be said, and then with the command."""
-    refusal.hint = "; ".join(filter(None, [refusal.hint, *said, acceptance_hint(context, contract, refusal)]))
+def extend_hint(context: RunContext, contract: Contract | None, rejection: BatchRejectedError, *hints: str) -> None:
+    """Append further hints to the hint of a rejection, and the command last."""
+    rejection.hint = "; ".join(filter(None, [rejection.hint, *hints, acceptance_hint(context, contract, rejection)]))
 
 
-def _renames(refusal: BatchRejectedError) -> Iterator[tuple[str, str]]:
-    """Pair a missing column with a new one whose name is near."""
-    new = [problem.column for problem in refusal.problems if problem.code == "extra-column" and problem.column]
-    for problem in refusal.problems:
+def _renames(rejection: BatchRejectedError) -> Iterator[tuple[str, str]]:
+    """Yield each missing column with a new column of a similar name."""
+    new = [problem.column for problem in rejection.problems if problem.code == "extra-column" and problem.column]
+    for problem in rejection.problems:
         near = difflib.get_close_matches(problem.column or "", new, n=1) if problem.code == "missing-column" else []
         if near and problem.column:
             new.remove(near[0])
@@ -65,7 +65,7 @@ def _renames(refusal: BatchRejectedError) -> Iterator[tuple[str, str]]:
 
 
 def date_argument(context: RunContext) -> str:
-    """Name a data interval as --date takes it."""
+    """Return the value of --date for the data interval of a run."""
     date = f"{context.interval.local.start:%Y-%m-%d}"
-    is_meant = context.experiment.calendar.interval_on(date) == context.interval
-    return date if is_meant else format_instant(context.interval.start, context.interval.timezone)
+    is_exact = context.experiment.calendar.interval_on(date) == context.interval
+    return date if is_exact else format_instant(context.interval.start, context.interval.timezone)

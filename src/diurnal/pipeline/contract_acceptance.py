@@ -175,8 +175,8 @@ class _Comparing:
         base = newest if renames else self._base(contract, newest)
         try:
             return self._compared(number, newest, base, renames)
-        except BatchRejectedError as refusal:  # by the inference: by itself it could be no batch at all
-            return Difference(number, newest, (), refusal.problems)
+        except BatchRejectedError as rejection:  # by the inference: by itself it could be no batch at all
+            return Difference(number, newest, (), rejection.problems)
 
     def _base(self, contract: Contract, newest: Schema) -> Schema:
         """Give what the batch is held against: an older layout where that has its columns, else the newest version."""
@@ -240,8 +240,8 @@ class _Comparing:
             rows = batch_contract.satisfying(inspection.read(self._rows), experiment.checks, schema, schema)
             for _ in rows:
                 pass
-        except BatchRejectedError as refusal:
-            return list(refusal.problems)
+        except BatchRejectedError as rejection:
+            return list(rejection.problems)
         return []
 
 

@@ -1,4 +1,4 @@
-"""Bringing a batch in: spooled as it came, held against its contract, ordered, and kept in the lake."""
+"""Ingestion of a batch: read from its source, validated against its contract, sorted, and stored in the lake."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IngestedBatch:
-    """A batch that was brought in.
+    """A batch that is stored in the lake.
 
     Attributes
     ----------
     package : Package
-        It, in the lake.
+        Its rows in the lake.
     held : Held
-        What it was held against, and what it adds to the contract.
+        The contract that it was validated against, and the changes that it adds to the contract.
     warnings : list of str
-        What was odd but allowed.
+        Unusual but allowed properties of the batch.
     """
 
     package: Package
@@ -43,7 +43,7 @@ class IngestedBatch:
 
 
 def ingest_batch(context: RunContext, contract: Contract | None, folder: Path) -> IngestedBatch:
-    """Bring the batch in: as it came, checked, and then ordered and kept."""
+    """Read the batch from its source, validate it, and store it sorted."""
     from diurnal.backends import backend_of
 
     experiment = context.experiment
@@ -53,8 +53,8 @@ def ingest_batch(context: RunContext, contract: Contract | None, folder: Path) -
     fixed = contract.newest.schema if contract else None
     if fixed and fixed.task != task:
         raise ExperimentError(
-            f"{experiment.name} is a {task} now and was a {fixed.task} when its first batch came",
-            hint="give the new task an experiment of its own, under another name",
+            f"{experiment.name} is a {task} experiment, and its contract was created for {fixed.task}",
+            hint="declare an experiment under another name for the new task",
         )
     backend.check_metadata(made, experiment.metadata)
     brought = backend.bring_in(context, contract, task, folder)
@@ -65,7 +65,7 @@ def ingest_batch(context: RunContext, contract: Contract | None, folder: Path) -
 
 
 def _streamed(context: RunContext, contract: Contract | None, task: Task, folder: Path) -> IngestedBatch:
-    """Let the rows stream through this process."""
+    """Stream the rows through this process."""
     warnings: list[str] = []
     rows = read_source(context, folder, warnings.append)
     header = rows.schema.names if rows.schema is not None else []
@@ -84,7 +84,7 @@ def _streamed(context: RunContext, contract: Contract | None, task: Task, folder
 
 
 def infer_batch_schema(context: RunContext, rows: TempArrowFile, task: Task, schema: Schema | None) -> Schema:
-    """Find the schema that a batch by itself would fix; the roles of columns are those of a schema, if one is given."""
+    """Infer the schema of a batch; the roles of columns are those of `schema`, if it is given."""
     from diurnal.data import infer
 
     header = rows.schema.names if rows.schema is not None else []
@@ -114,12 +114,12 @@ def _kept(
 
 
 def store_contract(context: RunContext, contract: Contract | None, brought: IngestedBatch) -> int:
-    """Fix the contract that the first batch gave, or append what a later one added; gives the number of its version.
+    """Create the contract of a first batch, or append the version that a later batch adds; return its number.
 
     Raises
     ------
     TransientError
-        If another run did so in the meantime.
+        If a concurrent run did so in the meantime.
     """
     warehouse, name, held = context.stores.warehouse, context.experiment.name, brought.held
     plain, digest = held.newest.to_dict(), brought.package.digest
@@ -140,15 +140,15 @@ def store_contract(context: RunContext, contract: Contract | None, brought: Inge
             batch_digest=digest,
         )
     if not done:
-        raise TransientError("another run has just fixed the schema of this experiment", hint="run it again")
+        raise TransientError("a concurrent run has just changed the contract of this experiment", hint="run it again")
     return number
 
 
 def _repeated(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]:
-    """Warn of what was made of rows that repeat: each time that some were dropped, and once where all are kept."""
+    """Return a warning if repeated rows were dropped, or if the contract fixes that they are kept."""
     if n_dropped:
-        why = "a key would tell them apart" if schema.key else "the contract fixes duplicates='drop'"
-        return [f"{n_dropped} repeated rows were dropped: {why}"]
+        reason = "they are equal in all columns" if schema.key else "the contract fixes duplicates='drop'"
+        return [f"{n_dropped} repeated rows were dropped: {reason}"]
     if schema.keeps_duplicates and fixed is None:
         return [
             "less than 99 % of the rows are distinct in their features, so that every row is a sample of its own: "
@@ -158,7 +158,7 @@ def _repeated(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]
 
 
 def read_source(context: RunContext, folder: Path, warn: Callable[[str], object]) -> TempArrowFile:
-    """Bring the batch in as it comes; what fails in the user's own source is said to have failed there."""
+    """Read the source into a temporary file; an error of the user's own source names its line."""
     from diurnal.sources import record_batches
     from diurnal.storage.lake import TempArrowFile
 
@@ -173,12 +173,12 @@ def read_source(context: RunContext, folder: Path, warn: Callable[[str], object]
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise TransientError(
             f"the source fails with {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})",
-            hint="run it again; if it goes on, mend the source",
+            hint="run it again; if it fails again, correct the source",
         ) from error
 
 
 def size_warnings(context: RunContext, package: Package) -> list[str]:
-    """Warn of a batch that is ten times as large as those before it."""
+    """Return a warning if the batch is ten times as large as those before it."""
     warehouse, interval = context.stores.warehouse, context.interval
     newest = warehouse.window(context.experiment.name, interval, last=8, since=None)
     earlier = [one.n_rows for other, one in newest if other.start < interval.start]

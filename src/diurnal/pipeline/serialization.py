@@ -1,6 +1,7 @@
-"""How the values that steps hand each other travel from process to process: as plain JSON, references and digests only.
+"""Serialization of results that steps pass to steps in other processes, as JSON types.
 
-A model's signature stays behind, as it holds rows: its digest travels, and it is read again from beside the model.
+Results hold references and digests. The signature of a model contains rows, so that only its digest is passed on; the
+signature is read again from the file beside the model.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def to_json(value: Any) -> Any:
-    """Give a value in JSON's types.
+    """Return a result as JSON types.
 
     Examples
     --------
     >>> from diurnal.types import Package
-    >>> packed(Package("a.parquet", "abc", 3))
+    >>> to_json(Package("a.parquet", "abc", 3))
     {'path': 'a.parquet', 'digest': 'abc', 'n_rows': 3}
     """
     if isinstance(value, ModelFile):
@@ -37,22 +38,22 @@ def to_json(value: Any) -> Any:
     return _plain(msgspec.to_builtins(value))
 
 
-def result_from_json(function: Callable[..., Any], told: Any) -> Any:
-    """Give back what a step's function gave, of the type that it names."""
-    return msgspec.convert(told, _kinds(function)["return"], strict=False)
+def result_from_json(function: Callable[..., Any], content: Any) -> Any:
+    """Return the result of a step as an instance of the return type of its function."""
+    return msgspec.convert(content, _types_of(function)["return"], strict=False)
 
 
-def inputs_from_json(function: Callable[..., Any], given: Sequence[Any], models: Models) -> list[Any]:
-    """Give back the values that a step's function takes beside the day, of the types that it names."""
-    kinds = [kind for name, kind in _kinds(function).items() if name not in ("day", "return")]
-    # what mapped tasks gave comes as a sequence of Airflow's own; not strict, as a nan travels as its name
-    plain = [value if isinstance(value, dict | list) else value[:] for value in given]
-    values = [msgspec.convert(value, kind, strict=False) for value, kind in zip(plain, kinds, strict=False)]
+def inputs_from_json(function: Callable[..., Any], inputs: Sequence[Any], models: Models) -> list[Any]:
+    """Return the arguments of a step beside the context, as instances of the types of its parameters."""
+    types = [type_ for name, type_ in _types_of(function).items() if name not in ("context", "return")]
+    # Results of mapped tasks come as a sequence class of Airflow. NaN is passed on as a string, which strict rejects.
+    plain = [value if isinstance(value, dict | list) else value[:] for value in inputs]
+    values = [msgspec.convert(value, type_, strict=False) for value, type_ in zip(plain, types, strict=False)]
     return [_with_signature(value, models) if isinstance(value, ModelFile) else value for value in values]
 
 
-def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
-    return get_type_hints(function, localns={"Day": RunContext})
+def _types_of(function: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(function, localns={"RunContext": RunContext})
 
 
 def _with_signature(model: ModelFile, models: Models) -> ModelFile:
@@ -60,8 +61,8 @@ def _with_signature(model: ModelFile, models: Models) -> ModelFile:
     signature = card["signature"]
     if not hmac.compare_digest(_digest(signature), model.signature["sha256"]):
         raise InvalidModelError(
-            f"the signature in model.json of {model.path} is not the one that was written",
-            hint=f"somebody changed it: remove {models.url(model.path)}, and run the data interval again",
+            f"the signature in model.json of {model.path} was changed after it was written",
+            hint=f"remove {models.url(model.path)}, and run the data interval again",
         )
     return replace(model, signature=signature)
 

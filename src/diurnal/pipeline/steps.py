@@ -1,9 +1,9 @@
-"""The verbs of a day, in the order of the day.
+"""The steps of a run, in their order.
 
-Each step is a function of the day and of what earlier steps gave. It may be killed anywhere and run again, also
-beside itself: what it writes into the lake and the models is named by its content, and what it writes into the
-warehouse is fenced by the attempt's epoch. Heavy libraries are imported where they are used, so that a step loads
-only what it needs.
+Each step is a function of the context and of the results of earlier steps. It can be killed at any point and executed
+again, even concurrently with itself: files in the lake and the models are named by their content, and writes to the
+warehouse are fenced by the epoch of the attempt. Heavy libraries are imported in the functions that use them, so that a
+step loads only what it needs.
 """
 
 from __future__ import annotations
@@ -37,39 +37,37 @@ if TYPE_CHECKING:
 
 
 def fetch(context: RunContext) -> Batch:
-    """Fetch the interval's batch, check it against its contract, and keep it; the pointer moves to it."""
+    """Fetch the batch of the data interval, validate it against its contract, and store it."""
     from diurnal.pipeline import accept_command, ingest, quarantine
 
     started = time.perf_counter()
     name, lake, warehouse = context.experiment.name, context.stores.lake, context.stores.warehouse
-    code = context.experiment.code  # before anything of the user's runs, so that no later change of it goes unseen
+    code = context.experiment.code  # read before any code of the user runs, so that a later edit is detected
     epoch = warehouse.claim_interval(name, context.interval, requested_by=context.requested_by)
     contract = context.stored_contract()
     with lake.workspace() as folder:
         try:
-            brought = ingest.ingest_batch(context, contract, folder)
-        except BatchRejectedError as refusal:
-            where = quarantine.quarantine_batch(lake, name, context.interval, folder, refusal)
-            accept_command.extend_hint(context, contract, refusal, f"what came is kept in {where}")
+            batch = ingest.ingest_batch(context, contract, folder)
+        except BatchRejectedError as error:
+            url = quarantine.quarantine_batch(lake, name, context.interval, folder, error)
+            accept_command.extend_hint(context, contract, error, f"the rejected rows are kept in {url}")
             raise
-    package, version = brought.package, ingest.store_contract(context, contract, brought)
+    package, version = batch.package, ingest.store_contract(context, contract, batch)
     lake.register_warehouse(warehouse.identity)
     warehouse.set_batch(name, context.interval, epoch, package)
-    window, lacking = context.window(package)
-    lacking += ingest.size_warnings(context, package)
-    kept = lake.write_bytes(name, "code", code.dumps(), ".json")
-    run = _run(context, epoch, package, window, kept, version)
+    window, warnings = context.window(package)
+    warnings += ingest.size_warnings(context, package)
+    code_path = lake.write_bytes(name, "code", code.dumps(), ".json")
+    run = _identify_run(context, epoch, package, window, code_path, version)
     row = warehouse.run(run.run_id)
-    run, finished = (
-        recorded_results.with_recorded_contract(run, row),
-        recorded_results.run_is_finished(context, run, row),
-    )
-    return Batch(run, package, window, (*brought.warnings, *lacking), finished, time.perf_counter() - started)
+    run = recorded_results.with_recorded_contract(run, row)
+    finished = recorded_results.run_is_finished(context, run, row)
+    return Batch(run, package, window, (*batch.warnings, *warnings), finished, time.perf_counter() - started)
 
 
 @require_code_of_run
 def save_batch(context: RunContext, batch: Batch) -> int:
-    """Copy the batch to the warehouse, as a load of its own behind the view ``batch_data_<experiment>``."""
+    """Copy the batch to the warehouse as a new load behind the view ``batch_data_<experiment>``."""
     schema, lake = context.newest_schema, context.stores.lake  # the view has the columns of the newest version
     columns = lake.schema(batch.package) if schema.has_changed else schema.arrow
     rows, leading = lake.batches(batch.package), {schema.target, *schema.key}
@@ -78,7 +76,7 @@ def save_batch(context: RunContext, batch: Batch) -> int:
 
 @require_code_of_run
 def split(context: RunContext, batch: Batch) -> TrainTestSplit:
-    """Give train and test samples: each batch of the window cut in two and kept, or the newest one for testing."""
+    """Split the window into train and test packages, by row or by time, and store them."""
     from diurnal.pipeline import window_split
 
     started = time.perf_counter()
@@ -100,22 +98,22 @@ def split(context: RunContext, batch: Batch) -> TrainTestSplit:
 def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores, ...] = ()) -> SearchResult:
     """Search over the candidates by cross-validation on train samples; the best one, fitted on them, is the twin.
 
-    With `parts`, the scores of all shards, only what remains is done: the ranking and the fit of the best one.
+    With `parts`, the scores of all shards, only the ranking and the fit of the best candidate are left to do.
     """
     from diurnal.runtime.environment import describe_environment
     from diurnal.storage import models
 
     started = time.perf_counter()
-    if (earlier := recorded_results.recorded_search(context, samples)) is not None:
-        return earlier
+    if (recorded := recorded_results.recorded_search(context, samples)) is not None:
+        return recorded
     backend, search, data = tuning_shards.load_training_data(context, samples)
     scored = tuning_shards.load_shard_scores(context, parts) if parts else None
     try:
         tuned = backend.tune(search, data, progress=context.progress, parts=scored)
     except ExperimentError as error:
-        # a fold without a class is what scikit-learn fails on; with more samples of it, it will not
-        if context.schema_of(samples.run).task == "classification" and (lacking := backend.scarce(search, data)):
-            raise NotEnoughDataError(f"{lacking} ({error.message})", hint=tuning_shards.MORE_DATA_HINT) from error
+        # scikit-learn fails where a fold has no sample of a class; more samples of the class solve it
+        if context.schema_of(samples.run).task == "classification" and (reason := backend.scarce(search, data)):
+            raise NotEnoughDataError(f"{reason} ({error.message})", hint=tuning_shards.MORE_DATA_HINT) from error
         raise
     path, digest = save_twin(context, tuned.twin)
     table = None
@@ -155,18 +153,18 @@ def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult)
     from diurnal.pipeline.champion_comparison import compare_with_champion
 
     started = time.perf_counter()
-    if (earlier := recorded_results.recorded_evaluation(context, search)) is not None:
-        return earlier
-    schema, made = context.schema_of(samples.run), context.experiment.build()
-    backend = backend_of(made)
+    if (recorded := recorded_results.recorded_evaluation(context, search)) is not None:
+        return recorded
+    schema, estimator = context.schema_of(samples.run), context.experiment.build()
+    backend = backend_of(estimator)
     data = backend.to_judge(SampleReader(context, schema), samples.test)
     if not data.n_rows:
         raise tuning_shards.empty_split_error(context, "test")
     twin = load_twin(context, search)
-    scores = {name: finite_or_none(score) for name, score in backend.scores(made, twin, data).items()}
+    scores = {name: finite_or_none(score) for name, score in backend.scores(estimator, twin, data).items()}
     outcome = compare_with_champion(context, samples, twin, schema)
-    main = scores[backend.score_name(made)]
-    undefined = f"{backend.score_name(made)} is undefined on {data.n_rows} test samples: there is no test score"
+    main = scores[backend.score_name(estimator)]
+    undefined = f"{backend.score_name(estimator)} is undefined on {data.n_rows} test samples: there is no test score"
     return Evaluation(
         run=samples.run,
         test_score=main,
@@ -223,18 +221,18 @@ def record(context: RunContext, search: SearchResult, evaluation: Evaluation) ->
 
 @require_code_of_run
 def refit(context: RunContext, samples: TrainTestSplit, search: SearchResult) -> ModelFile:
-    """Fit the winner on all rows of the window, and save it; nobody sees it before it is published."""
+    """Fit the best candidate on all rows of the window, and save it; it is visible once it is published."""
     from diurnal.backends import backend_of
     from diurnal.runtime.environment import describe_environment
     from diurnal.storage.models import library_versions, with_own_names
 
-    if (earlier := recorded_results.recorded_model(context, samples.run)) is not None:
-        return earlier
-    schema, made = context.schema_of(samples.run), context.experiment.build()
-    backend = backend_of(made)
+    if (recorded := recorded_results.recorded_model(context, samples.run)) is not None:
+        return recorded
+    schema, estimator = context.schema_of(samples.run), context.experiment.build()
+    backend = backend_of(estimator)
     packages = [package for _, package in samples.window]
     data = backend.read(SampleReader(context, schema), packages, fraction=context.sampling_fraction(packages))
-    fitted = backend.refit(made, lambda: load_twin(context, search), search.best_params, data)
+    fitted = backend.refit(estimator, lambda: load_twin(context, search), search.best_params, data)
     signature = with_own_names(backend.signature(fitted, data, schema), fitted, context.code)
     path, digest = context.stores.models.save(
         context.experiment.name,
@@ -245,29 +243,29 @@ def refit(context: RunContext, samples: TrainTestSplit, search: SearchResult) ->
         code=context.code,
         notes={"run_id": samples.run.run_id, "description": context.experiment.description, "n_samples": data.n_rows},
     )
-    return ModelFile(samples.run, path, digest, signature, library_versions(made), describe_environment())
+    return ModelFile(samples.run, path, digest, signature, library_versions(estimator), describe_environment())
 
 
 @require_code_of_run
 def publish(context: RunContext, run: Run, model: ModelFile) -> ModelVersion:
-    """Give the saved model the next number."""
+    """Publish the saved model as the next version."""
     version = context.stores.warehouse.publish(run, model, trusted=list(context.experiment.trusted_types))
     if version.digest != model.digest and context.stores.models.digest_of(version.path) is None:
         raise InvalidModelError(
-            f"the file of version {version.version} is lost, and what was fitted again is another model "
-            f"(its digest is {model.digest[:12]} and was {version.digest[:12]})",
-            hint="restore it from a backup, or make a new version: diurnal run with --force",
+            f"the file of version {version.version} is missing, and the repeated fit gives another model "
+            f"(digest {model.digest[:12]} in place of {version.digest[:12]})",
+            hint="restore the file from a backup, or publish a new version by diurnal run --force",
         )
     return replace(version, interval=run.interval)
 
 
 @require_code_of_run
 def promote(context: RunContext, version: ModelVersion, evaluation: Evaluation) -> Decision:
-    """Make the version the champion, if the experiment's policy finds the evidence good enough."""
+    """Make the version the champion if the experiment's promotion policy allows it."""
     from diurnal.pipeline import promotion
 
     row = context.stores.warehouse.run(evaluation.run.run_id)
-    if row is not None:  # a fit that was repeated changes nothing once its result is recorded
+    if row is not None:  # a repeated fit changes nothing once its result is recorded
         evaluation = recorded_results.evaluation_from_row(evaluation.run, row)
 
     def decide(champion: ModelVersion | None) -> Decision:
@@ -289,20 +287,25 @@ def promote(context: RunContext, version: ModelVersion, evaluation: Evaluation) 
 
 
 def _test_size(context: RunContext, search: SearchResult, evaluation: Evaluation) -> float:
-    """Give the share of test samples: as declared, or as it came out where the newest data interval is the test."""
+    """Return the declared fraction of test samples; with a split by time, the actual one."""
     if context.experiment.split == "hash":
         return context.experiment.test_size
     return evaluation.n_test / (search.n_train + evaluation.n_test)
 
 
-def _run(context: RunContext, epoch: int, package: Package, window: Window, kept: str, contract: int) -> Run:
+def _identify_run(
+    context: RunContext, epoch: int, package: Package, window: Window, code_path: str, contract: int
+) -> Run:
+    """Return the run whose id is computed from the experiment, the interval, the data, the code and the repeat."""
     name, code = context.experiment.name, context.experiment.code_digest
     digests = [f"{interval.key}:{p.digest}" for interval, p in window]
-    all_of_it = package.digest if len(window) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    window_digest = package.digest if len(window) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
     repeat = (
-        context.stores.warehouse.count_finished_runs(name, context.interval, all_of_it, code) if context.force else 0
+        context.stores.warehouse.count_finished_runs(name, context.interval, window_digest, code)
+        if context.force
+        else 0
     )
     end = context.interval.end.isoformat()
-    identity = hashlib.sha256(f"{end}\n{all_of_it}\n{code}\n{repeat}".encode()).hexdigest()[:12]
+    identity = hashlib.sha256(f"{end}\n{window_digest}\n{code}\n{repeat}".encode()).hexdigest()[:12]
     run_id = f"{name}-{context.interval.key}-{identity}"
-    return Run(run_id, name, context.interval, epoch, package.digest, all_of_it, code, repeat, kept, contract)
+    return Run(run_id, name, context.interval, epoch, package.digest, window_digest, code, repeat, code_path, contract)

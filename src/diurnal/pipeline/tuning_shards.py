@@ -1,4 +1,4 @@
-"""Tuning in pieces: the search is cut into shards, each scored by a task of its own, and `tune` puts them together.
+"""Parallel tuning: the search is split into shards, each is scored by its own task, and `tune` combines the scores.
 
 Only Airflow does so, for ``n_tuning_shards`` above 1. The scores are those of one task, whatever the number of shards.
 """
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from diurnal.experiment.run_context import RunContext
 
 
-MORE_DATA_HINT = "run later data intervals; a wider window or larger batches give more"
+MORE_DATA_HINT = "run later data intervals, declare a wider window, or fetch larger batches"
 
 
 @dataclass(frozen=True)
 class ShardScores:
-    """What scoring one shard gives.
+    """Scores of one shard of a search.
 
     Attributes
     ----------
     scores : Package
         The scores of its fits, in the lake.
     warnings : tuple of str
-        What its fits warned of.
+        Warnings of its fits.
     """
 
     scores: Package
@@ -43,21 +43,21 @@ class ShardScores:
 
 @require_code_of_run
 def plan_search_shards(context: RunContext, samples: TrainTestSplit) -> list[dict[str, int]]:
-    """Cut the search into as many shards as the experiment declares; those that share a prefix stay together."""
+    """Split the search into as many shards as the experiment declares; fits that share a prefix stay together."""
     backend, search, data = load_training_data(context, samples)
     return backend.cut(search, data, context.experiment.n_tuning_shards)
 
 
 @require_code_of_run
 def score_search_shard(context: RunContext, samples: TrainTestSplit, shard: dict[str, int]) -> ShardScores:
-    """Make the fits of one shard, and keep their scores."""
+    """Fit and score the candidates of one shard, and store the scores."""
     backend, search, data = load_training_data(context, samples)
     table, warnings = backend.score_shard(search, data, shard)
     return ShardScores(context.stores.lake.write_table(context.package_key("candidates"), table), warnings)
 
 
 def load_shard_scores(context: RunContext, parts: Sequence[ShardScores]) -> list[dict[str, np.ndarray]]:
-    """Read the scores of the shards."""
+    """Load the scores of all shards."""
     import numpy as np
 
     tables = [context.stores.lake.read(part.scores) for part in parts]
@@ -65,12 +65,12 @@ def load_shard_scores(context: RunContext, parts: Sequence[ShardScores]) -> list
 
 
 def load_training_data(context: RunContext, samples: TrainTestSplit) -> tuple[Backend, Any, Data]:
-    """Give the search, what carries it out, and the train samples that it learns from.
+    """Return the backend, the search and its train samples.
 
     Raises
     ------
     NotEnoughDataError
-        If there are none, one class only, or fewer than the folds need.
+        If there are no samples, samples of one class only, or fewer than the folds need.
     """
     from diurnal.backends import backend_of
 
@@ -82,27 +82,27 @@ def load_training_data(context: RunContext, samples: TrainTestSplit) -> tuple[Ba
     data = backend.read(SampleReader(context, schema), samples.train, fraction=fraction, without=twice)
     if not data.n_rows:
         raise empty_split_error(context, "train")
-    lacking = backend.too_small(search, data)
-    if lacking:
-        raise NotEnoughDataError(lacking, hint=MORE_DATA_HINT)
+    reason = backend.too_small(search, data)
+    if reason:
+        raise NotEnoughDataError(reason, hint=MORE_DATA_HINT)
     return backend, search, data
 
 
 def _may_be_on_both_sides(context: RunContext, schema: Schema) -> bool:
-    """Tell whether a sample of the train packages may be in the test packages: as its role is not that of its identity.
+    """Return whether a sample may be on both sides of the split: its role does not follow from its identity.
 
-    Without a key, that is so too where a column that identified samples was dropped: see :mod:`diurnal.data`.
+    Without a key, this also holds where a column that identified samples was dropped: see :mod:`diurnal.data`.
     """
     return context.experiment.split == "time" or bool(schema.metadata.groups and schema.key) or schema.lacks_identity
 
 
 def empty_split_error(context: RunContext, side: str) -> NotEnoughDataError:
-    """Give the error of a window that has no sample on one side."""
+    """Return the error of a window without train samples or without test samples."""
     if context.experiment.split == "time" and side == "train":
         return NotEnoughDataError(
-            "the newest data interval of the window is the test, and no earlier one has another batch",
-            hint="it will be enough once further intervals have run; earlier ones can be run by `diurnal backfill`",
+            "the newest data interval of the window is the test set, and no earlier one has another batch",
+            hint="run further intervals, or earlier ones by `diurnal backfill`",
         )
     return NotEnoughDataError(
-        f"no sample of the window is for {side}ing at test_size={context.experiment.test_size}", hint=MORE_DATA_HINT
+        f"the window has no {side} samples at test_size={context.experiment.test_size}", hint=MORE_DATA_HINT
     )

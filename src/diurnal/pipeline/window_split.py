@@ -1,4 +1,4 @@
-"""Which packages of a window are for training and which for testing: by the roles of rows, or by time."""
+"""The train and test packages of a window: split by row, or by time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Sides = tuple[tuple[Package, ...], tuple[Package, ...]]
 
 
 def split_window(context: RunContext, window: Window, schema: Schema) -> Sides:
-    """Give the train packages and the test packages of a window, oldest first.
+    """Return the train packages and the test packages of a window, oldest first.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def split_window(context: RunContext, window: Window, schema: Schema) -> Sides:
 
 
 def _by_role(context: RunContext, window: Window, schema: Schema) -> Sides:
-    """Cut each batch in two by the roles of its rows, and keep both."""
+    """Split each batch by the roles of its rows, and store both sides."""
     lake, warehouse = context.stores.lake, context.stores.warehouse
     name, test_size = context.experiment.name, context.experiment.test_size
     pairs = []
@@ -44,6 +44,6 @@ def _by_role(context: RunContext, window: Window, schema: Schema) -> Sides:
 
 
 def _by_time(window: Window) -> Sides:
-    """Take the newest batch for testing and the earlier ones for training, but for those that are the same package."""
+    """Return the newest batch as the test set and the earlier ones for training, without copies of the newest."""
     *earlier, (_, newest) = window
     return tuple(package for _, package in earlier if package.digest != newest.digest), (newest,)

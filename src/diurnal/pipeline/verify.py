@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import ConfigurationError, DiurnalError
+from diurnal.errors import DiurnalError
 from diurnal.types import DataInterval, Package, Run
 
 if TYPE_CHECKING:
@@ -167,16 +166,6 @@ def _contracts(stores: Stores, loads: list[dict[str, Any]]) -> dict[str, Schema]
     return {name: Schema.from_dict(plain) for name, plain in found.items() if plain is not None}
 
 
-def _refuse_another(stores: Stores) -> None:
-    """Refuse to tidy up what another warehouse keeps here."""
-    marks = stores.lake.warehouses()
-    if marks - {stores.warehouse.identity} or (not marks and next(stores.lake.files(), None)):
-        raise ConfigurationError(
-            f"the lake {stores.lake.root} is not this warehouse's alone; what another one refers to would be removed",
-            hint="set DIURNAL_WAREHOUSE and DIURNAL_LAKE to those that belong together",
-        )
-
-
 def _of(rows: list[dict[str, Any]], experiment: str | None) -> list[dict[str, Any]]:
     return [row for row in rows if experiment in (None, row["experiment"])]
 
@@ -213,68 +202,3 @@ def _content(batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
         n_rows += batch.num_rows
         total += int(identities(batch, batch.schema.names, "content").sum(dtype=np.uint64))
     return n_rows, total % 2**64
-
-
-def collect_garbage(
-    stores: Stores, *, older_than: timedelta, now: datetime | None = None, dry_run: bool = False
-) -> list[str]:
-    """Remove what nothing refers to: files and rows that a killed or superseded attempt left behind.
-
-    Batches are never removed: a corrected batch's former package stays, as the runs that learnt it name it. So do the
-    parts that a kept package names, and, where it cannot be read to tell, all parts of its data interval.
-
-    Parameters
-    ----------
-    stores : Stores
-        What to clean.
-    older_than : timedelta
-        What is younger may belong to a run that is under way, and stays.
-    now : datetime, optional
-        Against which the age is measured; this moment unless told.
-    dry_run : bool
-        Whether only to tell.
-
-    Returns
-    -------
-    list of str
-        What was removed.
-    """
-    _refuse_another(stores)
-    limit = (now or datetime.now(UTC)) - older_than
-    warehouse = stores.warehouse
-    runs = warehouse.runs()
-    referred, spared = _files(stores, map(_package, warehouse.packages()))
-    referred |= {run[kind] for run in runs for kind in ("candidates", "code")}
-    removed = []
-    for path, written in stores.lake.files():
-        if path not in referred and path.rpartition("/")[0] not in spared and written.astimezone(UTC) < limit:
-            removed.append(f"lake {path}")
-            if not dry_run:
-                stores.lake.delete(path)
-    for folder in [*stores.lake.leftovers(), *stores.models.leftovers()]:
-        if datetime.fromtimestamp(folder.stat().st_mtime, UTC) < limit:
-            removed.append(f"workspace {folder.name}")
-            if not dry_run:
-                shutil.rmtree(folder, ignore_errors=True)
-    versions = {row["path"] for row in warehouse.versions()}
-    for path in stores.models.list():
-        if path not in versions and stores.models.modified(path).astimezone(UTC) < limit:
-            removed.append(f"model {path}")
-            if not dry_run:
-                stores.models.delete(path)
-    if not dry_run:
-        n_loads = warehouse.discard_unused_loads(older_than)
-        removed += [f"{n_loads} loads that were never completed"] if n_loads else []
-    return removed
-
-
-def _files(stores: Stores, packages: Iterable[Package]) -> tuple[set[str], set[str]]:
-    """Give the files of packages, and the folders of parts of which some manifest cannot be read."""
-    files, spared = set(), set()
-    for package in packages:
-        files.add(package.path)
-        try:
-            files.update(stores.lake.files_of(package))
-        except DiurnalError:
-            spared.add(stores.lake.parts_folder(package))
-    return files, spared
