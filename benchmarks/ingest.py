@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.csv
 import sqlalchemy as sa
 
-from diurnal.data.row_hash import identities
+from diurnal.data.row_hash import hash_rows
 from diurnal.runtime.postgres import EmbeddedServer
 from diurnal.storage.lake import Lake, PackageKey
 from diurnal.storage.warehouse import Warehouse
@@ -87,7 +87,7 @@ def main() -> None:
         started = time.perf_counter()
         package, _ = lake.write_package(
             PackageKey("bench", "batches", DAY.key), batches(n_rows), next(batches(1)).schema,
-            lambda rows: identities(rows, COLUMNS, "bench"), n_bytes=n_rows * 31 * 8,
+            lambda rows: hash_rows(rows, COLUMNS, "bench"), n_bytes=n_rows * 31 * 8,
         )  # fmt: skip
         packed = time.perf_counter() - started
         file = root / "rows.csv"

@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 from diurnal.backends import sklearn as backend
 from diurnal.backends.sklearn.batched_predict import Stream
-from diurnal.data.merge import unknown
-from diurnal.data.row_hash import identities
+from diurnal.data.merge import exclude_known
+from diurnal.data.row_hash import hash_rows
 from diurnal.errors import ExperimentError
 
 N, FEATURES = 1_000, ["a", "b", "c"]
@@ -168,7 +168,7 @@ def test_what_a_scorer_says_of_its_own_accord_is_said():
 @pytest.mark.parametrize("sizes", [(1_000,), (1, 7, 300), (170,) * 6])
 def test_unknown_rows_are_those_whose_identity_is_in_no_other(sizes):
     def hasher(rows):
-        return identities(rows, ["n"], "x")
+        return hash_rows(rows, ["n"], "x")
 
     def package(numbers, size):
         table = pa.table({"n": np.asarray(numbers, dtype=np.int64)})
@@ -179,5 +179,5 @@ def test_unknown_rows_are_those_whose_identity_is_in_no_other(sizes):
     for size in sizes:
         rows = package(np.repeat(np.arange(1_000), 2), size)  # rows that agree on their identity
         others = [package(numbers, size + i) or [rows[0].slice(0, 0)] for i, numbers in enumerate(known)]
-        left = pa.concat_tables(unknown(rows, others, hasher))
+        left = pa.concat_tables(exclude_known(rows, others, hasher))
         assert sorted(left["n"].to_pylist()) == sorted([*range(500, 1_000)] * 2)

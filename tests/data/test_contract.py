@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diurnal.data import UNTYPED, Column, Inspection, Schema, infer
+from diurnal.data import UNTYPED, BatchValidator, Column, Schema, infer_schema
 from diurnal.errors import BatchRejectedError, ExperimentError
 from diurnal.types import Limits
 
@@ -29,11 +29,11 @@ def texts(**columns) -> pa.RecordBatch:
 
 
 def inferred(*batches, target="y", key=(), drop=(), task="classification", limits=None) -> Schema:
-    return infer(lambda: batches, target=target, key=key, drop=drop, task=task, limits=limits or Limits())
+    return infer_schema(lambda: batches, target=target, key=key, drop=drop, task=task, limits=limits or Limits())
 
 
 def read(schema: Schema, *batches, training=True, limits=None) -> tuple[pa.Table, list[str]]:
-    inspection = Inspection(schema, limits or Limits(), training=training)
+    inspection = BatchValidator(schema, limits or Limits(), training=training)
     table = pa.Table.from_batches(inspection.read(batches))
     return table, inspection.warnings
 
@@ -165,7 +165,7 @@ def test_read_warns_of_what_is_odd_but_allowed():
 def test_read_allows_an_empty_batch_only_if_asked():
     schema = inferred(rows(a=[1, 2], y=["u", "v"]))
     empty = rows(a=[1], y=["u"]).slice(0, 0)
-    inspection = Inspection(schema, Limits(allow_empty=True))
+    inspection = BatchValidator(schema, Limits(allow_empty=True))
     assert list(inspection.read([empty])) == []
     assert inspection.warnings == ["the batch has no rows"]
 
@@ -177,14 +177,16 @@ def test_read_for_prediction_needs_features_only():
     table, warnings = read(schema, rows(a=pa.array([None], pa.null()), i=[7]), training=False)
     assert table.to_pydict() == {"i": [7], "a": [None]}
     assert warnings == ["a has 1 nulls, and had none in the first batch"]
-    assert list(Inspection(schema, Limits(), training=False).read([])) == []
+    assert list(BatchValidator(schema, Limits(), training=False).read([])) == []
 
 
 def test_read_yields_nothing_once_something_is_wrong():
     schema = inferred(rows(x=[0.5, 1.5], y=["u", "v"]))
     came = []
     with pytest.raises(BatchRejectedError) as refusal:
-        came.extend(Inspection(schema, Limits()).read([rows(x=[1.0, 2.0], y=["u", "v"]), rows(x=[math.inf], y=["w"])]))
+        came.extend(
+            BatchValidator(schema, Limits()).read([rows(x=[1.0, 2.0], y=["u", "v"]), rows(x=[math.inf], y=["w"])])
+        )
     assert [batch.num_rows for batch in came] == [2]
     assert [(p.code, p.rows) for p in refusal.value.problems] == [("infinite", (3,)), ("unseen-label", (3,))]
 
@@ -204,7 +206,7 @@ def test_problems_show_twenty_rows_and_count_all():
 def test_inspection_refuses_a_range_of_no_column():
     schema = inferred(rows(age=[1, 2], y=["u", "v"]))
     with pytest.raises(ExperimentError, match="did you mean 'age'"):
-        Inspection(schema, Limits(ranges={"agee": (0, 1)}))
+        BatchValidator(schema, Limits(ranges={"agee": (0, 1)}))
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diurnal.data import Column, Contract, Schema, Version
-from diurnal.data.batch_contract import satisfying
-from diurnal.data.contract_changes import Change, applied, origins_of, refused_names
-from diurnal.data.fitted_columns import Columns
-from diurnal.data.row_hash import identities, role
-from diurnal.data.row_identity import hasher
-from diurnal.data.version_reader import needed, read_through
+from diurnal.data import Column, Contract, ContractVersion, Schema
+from diurnal.data.batch_contract import run_checks_in_newest_schema
+from diurnal.data.contract_changes import Change, apply_changes, column_change_problems, identity_origins
+from diurnal.data.fitted_columns import FittedColumns
+from diurnal.data.row_hash import assign_role, hash_rows
+from diurnal.data.row_identity import identity_hasher
+from diurnal.data.version_reader import read_in_newest_schema, stored_names
 
 
 def at(number):
@@ -26,13 +26,15 @@ def schema(*names, key=(), **words):
 
 
 def evolved(before, *changes, found=None):
-    return applied(before, [Change(*change) for change in changes], found or before)
+    return apply_changes(before, [Change(*change) for change in changes], found or before)
 
 
 FIRST = schema("a", "b")
 WITH_C = evolved(FIRST, ("new-column", "c", None, "float"), found=schema("a", "b", "c"))
 WITHOUT_B = evolved(WITH_C, ("dropped-column", "b", "float"))
-CONTRACT = Contract((Version(1, FIRST), Version(2, WITH_C, at(10)), Version(3, WITHOUT_B, at(20))))
+CONTRACT = Contract(
+    (ContractVersion(1, FIRST), ContractVersion(2, WITH_C, at(10)), ContractVersion(3, WITHOUT_B, at(20)))
+)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,9 @@ def test_kinds_are_those_of_the_time_and_classes_those_of_the_newest():
     int_a = Schema((Column("a", "int"), Column("y", "text")), "y", classes=("no", "yes"))
     float_a = evolved(int_a, ("wider-kind", "a", "int", "float"))
     with_label = evolved(float_a, ("new-class", "y", ["no", "yes"], ["maybe"]))
-    contract = Contract((Version(1, int_a), Version(2, float_a, at(10)), Version(3, with_label, at(8))))
+    contract = Contract(
+        (ContractVersion(1, int_a), ContractVersion(2, float_a, at(10)), ContractVersion(3, with_label, at(8)))
+    )
     kinds = {day: contract.layout(at(day), ["a", "y"]).column("a").kind for day in (5, 9, 12)}
     assert kinds == {5: "int", 9: "float", 12: "float"}
     assert contract.layout(at(5), ["a", "y"]).classes == ("maybe", "no", "yes")
@@ -80,29 +84,29 @@ def test_widened_and_renamed_cells_are_hashed_as_before(data, kinds):
     rows = pa.table({"m": pa.array(values, before.arrow.field("m").type), "t": others, "y": [0.0] * len(values)})
     found = Schema((Column("a", wide), *before.columns[1:]), "y")
     after = evolved(before, ("renamed-column", "m", "m", "a"), ("wider-kind", "a", narrow, wide), found=found)
-    (through,) = read_through(rows.to_batches(), after, after.names)
+    (through,) = read_in_newest_schema(rows.to_batches(), after, after.names)
     assert through.column("a").type == after.arrow.field("a").type
-    old = identities(rows, ["m", "t"], "x")
-    assert np.array_equal(hasher(after, "x")(through), old), "read through the newest version"
-    assert np.array_equal(hasher(after, "x")(rows), old), "as the package is"
-    assert np.array_equal(hasher(before, "x")(rows), old)
-    assert role([values[0], others[0]], "x", 0.5) == ("test" if old[0] < 2**63 else "train")
+    old = hash_rows(rows, ["m", "t"], "x")
+    assert np.array_equal(identity_hasher(after, "x")(through), old), "read through the newest version"
+    assert np.array_equal(identity_hasher(after, "x")(rows), old), "as the package is"
+    assert np.array_equal(identity_hasher(before, "x")(rows), old)
+    assert assign_role([values[0], others[0]], "x", 0.5) == ("test" if old[0] < 2**63 else "train")
 
 
 @pytest.mark.parametrize("text", ["007", "-0", "+7", "1e3", " 7", "9" * 30, "\u0667", ""])
 def test_texts_that_are_no_plain_number_are_no_int_to_the_hash(text):
     before = Schema((Column("m", "int"), Column("y", "float")), "y", task="regression")
     after = evolved(before, ("wider-kind", "m", "int", "text"))
-    hashes = hasher(after, "x")(pa.table({"m": [text]}))
-    assert hashes[0] == identities(pa.table({"m": [text]}), ["m"], "x")[0]
+    hashes = identity_hasher(after, "x")(pa.table({"m": [text]}))
+    assert hashes[0] == hash_rows(pa.table({"m": [text]}), ["m"], "x")[0]
 
 
 def test_column_that_is_gone_is_null_in_the_hash_or_left_out():
     new = pa.table({"a": [1.0], "c": [2.0]})
     old = pa.table({"a": [1.0], "b": [None]}, pa.schema([("a", pa.float64()), ("b", pa.float64())]))
-    assert hasher(WITHOUT_B, "x")(new)[0] == identities(old, ["a", "b"], "x")[0]
+    assert identity_hasher(WITHOUT_B, "x")(new)[0] == hash_rows(old, ["a", "b"], "x")[0]
     whole = pa.table({"a": [1.0], "b": [5.0]})
-    left = [hasher(WITHOUT_B, "x", present_only=True)(rows)[0] for rows in (new, whole)]
+    left = [identity_hasher(WITHOUT_B, "x", present_only=True)(rows)[0] for rows in (new, whole)]
     assert left[0] == left[1]
     assert WITHOUT_B.lacks_identity
     assert not WITH_C.lacks_identity
@@ -110,9 +114,9 @@ def test_column_that_is_gone_is_null_in_the_hash_or_left_out():
 
 def test_only_what_a_package_has_is_read_of_it():
     renamed = evolved(WITHOUT_B, ("renamed-column", "a", "a", "z"))
-    assert needed(renamed, ["z", "b", "c"], ["a", "b", "y"]) == ["a", "b"]
+    assert stored_names(renamed, ["z", "b", "c"], ["a", "b", "y"]) == ["a", "b"]
     old = pa.RecordBatch.from_pydict({"a": [1.0], "b": [2.0]})
-    assert [batch.to_pylist() for batch in read_through([old], renamed, ["z", "b", "c"])] == [
+    assert [batch.to_pylist() for batch in read_in_newest_schema([old], renamed, ["z", "b", "c"])] == [
         [{"z": 1.0, "b": 2.0, "c": None}]
     ]
 
@@ -121,7 +125,7 @@ def test_schema_is_the_same_after_json():
     renamed = evolved(WITHOUT_B, ("renamed-column", "a", "a", "z"))
     assert Schema.from_dict(renamed.to_dict()) == renamed
     assert "former" not in str(FIRST.to_dict()), "a contract that never changed is written as ever"
-    assert origins_of(renamed) == (("a", "float"), ("b", "float"))
+    assert identity_origins(renamed) == (("a", "float"), ("b", "float"))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +142,7 @@ def test_schema_is_the_same_after_json():
 )
 def test_a_name_belongs_to_one_column_for_life(change, code):
     contract = evolved(WITHOUT_B, ("renamed-column", "a", "a", "z"))
-    found = [problem.code for problem in refused_names(contract, [Change(*change)])]
+    found = [problem.code for problem in column_change_problems(contract, [Change(*change)])]
     assert found == ([code] if code else [])
 
 
@@ -150,12 +154,12 @@ def test_key_keeps_the_identity_whatever_else_goes():
 
 def test_columns_of_a_model_are_known_by_their_present_names():
     now = evolved(WITHOUT_B, ("renamed-column", "a", "a", "z"))
-    assert Columns.of({"columns": [{"name": "a", "kind": "float"}]}, now).names == {"a": "z"}
-    assert "'b'" in Columns.of({"columns": [{"name": "b", "kind": "float"}]}, now).lacking
+    assert FittedColumns.of({"columns": [{"name": "a", "kind": "float"}]}, now).names == {"a": "z"}
+    assert "'b'" in FittedColumns.of({"columns": [{"name": "b", "kind": "float"}]}, now).lacking
     text = evolved(
         Schema((Column("a", "int"), Column("y", "float")), "y", task="regression"), ("wider-kind", "a", "int", "text")
     )
-    assert "is text and was int" in Columns.of({"columns": [{"name": "a", "kind": "int"}]}, text).lacking
+    assert "is text and was int" in FittedColumns.of({"columns": [{"name": "a", "kind": "int"}]}, text).lacking
 
 
 def test_checks_of_the_experiment_see_the_present_names_and_kinds():
@@ -167,5 +171,5 @@ def test_checks_of_the_experiment_see_the_present_names_and_kinds():
 
     now = evolved(FIRST, ("renamed-column", "a", "a", "z"))
     checks, batch = Checks(), pa.RecordBatch.from_pydict({"a": [1.0], "b": [2.0], "y": [3.0]})
-    assert list(satisfying([batch], checks, FIRST, now)) == [batch], "it is kept as it came"
+    assert list(run_checks_in_newest_schema([batch], checks, FIRST, now)) == [batch], "it is kept as it came"
     assert checks.seen == {"z": "float64", "b": "float64", "y": "float64"}

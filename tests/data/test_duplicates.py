@@ -10,10 +10,17 @@ from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeClassifier
 
 from diurnal import experiment
-from diurnal.data import Schema, infer
-from diurnal.data.deduplication import Arrangement, arrange
+from diurnal.data import Schema, infer_schema
+from diurnal.data.deduplication import Deduplication, sort_by_hash
 from diurnal.data.distinct_rows import DistinctRows
-from diurnal.data.row_hash import Numbered, Roles, identities, numbered, role, shuffled
+from diurnal.data.row_hash import (
+    NumberedHasher,
+    TrainTestRoles,
+    assign_role,
+    hash_rows,
+    number_hashes,
+    stable_permutation,
+)
 from diurnal.errors import ExperimentError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import local_run
@@ -148,16 +155,16 @@ def test_what_is_declared_wins_over_what_the_first_batch_says(project, stores):
 def test_the_first_batch_decides_at_99_percent(repeated, expected):
     x = list(range(100 - repeated)) + [0] * repeated
     batch = pa.RecordBatch.from_pydict({"x": x, "id": list(range(100)), "y": ["a", "b"] * 50})
-    schema = infer(lambda: [batch], target="y", drop=("id",), task="classification", limits=Limits())
+    schema = infer_schema(lambda: [batch], target="y", drop=("id",), task="classification", limits=Limits())
     assert schema.duplicates == expected
     assert Schema.from_dict(schema.to_dict()) == schema
-    keyed = infer(lambda: [batch], target="y", key=("id",), task="classification", limits=Limits())
+    keyed = infer_schema(lambda: [batch], target="y", key=("id",), task="classification", limits=Limits())
     assert (keyed.duplicates, keyed.keeps_duplicates) == ("drop", False)
 
 
 def test_a_contract_of_before_drops_repeated_rows():
     batch = pa.RecordBatch.from_pydict({"x": [1, 1], "y": ["a", "b"]})
-    stored = infer(lambda: [batch], target="y", task="classification", limits=Limits()).to_dict()
+    stored = infer_schema(lambda: [batch], target="y", task="classification", limits=Limits()).to_dict()
     assert stored.pop("duplicates") == "keep"
     assert Schema.from_dict(stored).duplicates == "drop"
 
@@ -174,14 +181,14 @@ def test_a_key_and_duplicates_contradict_each_other():
 
 def test_numbers_are_pinned_and_the_first_row_has_the_role_of_its_content():
     hashes = np.full(4, 6306385314117050060, dtype=np.uint64)
-    assert numbered(hashes, np.arange(4)).tolist() == [
+    assert number_hashes(hashes, np.arange(4)).tolist() == [
         6306385314117050060,
         3368829786080199604,
         3621124362348180370,
         7958146310092088551,
     ]
-    assert role(["a"], "golden", 0.5) == role(["a"], "golden", 0.5, number=0)
-    roles = [role(["a"], "golden", 0.3, number) for number in range(2_000)]
+    assert assign_role(["a"], "golden", 0.5) == assign_role(["a"], "golden", 0.5, number=0)
+    roles = [assign_role(["a"], "golden", 0.3, number) for number in range(2_000)]
     assert abs(roles.count("test") / 2_000 - 0.3) < 0.03
 
 
@@ -191,15 +198,15 @@ def test_rows_are_numbered_alike_whatever_the_pieces(contents, size):
     table = pa.table({"x": sorted(contents)})
 
     def hasher(rows):
-        return identities(rows, ["x"], "x")
+        return hash_rows(rows, ["x"], "x")
 
     def ordered(rows):
         return rows.take(pa.array(np.argsort(hasher(rows), kind="stable")))
 
-    table, whole, pieces = ordered(table), Numbered(hasher), Numbered(hasher)
+    table, whole, pieces = ordered(table), NumberedHasher(hasher), NumberedHasher(hasher)
     batches = table.to_batches(max_chunksize=size)
     assert np.concatenate([pieces(batch) for batch in batches]).tolist() == whole(table).tolist()
-    assert len(set(Numbered(hasher)(table).tolist())) == table.num_rows
+    assert len(set(NumberedHasher(hasher)(table).tolist())) == table.num_rows
 
 
 def few_contents(n, seed=0):
@@ -208,19 +215,19 @@ def few_contents(n, seed=0):
 
 
 def hash_of_few(rows):
-    return identities(rows, ["a", "b"], "x")
+    return hash_rows(rows, ["a", "b"], "x")
 
 
 @pytest.mark.parametrize("bucket_bytes", [200, 2_000, 10**9])
 def test_rows_that_are_more_than_memory_are_the_same_package(tmp_path, bucket_bytes):
     rows = few_contents(3_000)
-    found = Arrangement(keep=True)
-    pieces = arrange(
+    found = Deduplication(keep=True)
+    pieces = sort_by_hash(
         rows.to_batches(max_chunksize=70), rows.schema, hash_of_few, found, tmp_path, 10**6, bucket_bytes=bucket_bytes
     )
     tables = [table for _, table in pieces]
-    whole = Arrangement(keep=True)
-    [(_, expected)] = arrange(rows.to_batches(), rows.schema, hash_of_few, whole, tmp_path)
+    whole = Deduplication(keep=True)
+    [(_, expected)] = sort_by_hash(rows.to_batches(), rows.schema, hash_of_few, whole, tmp_path)
     assert pa.concat_tables(tables).equals(expected)
     assert expected.num_rows == 3_000
     assert found.n_repeated == whole.n_repeated == 0
@@ -231,9 +238,9 @@ def test_rows_that_are_more_than_memory_are_the_same_package(tmp_path, bucket_by
 @pytest.mark.parametrize("bucket_bytes", [200, 2_000])
 def test_equal_rows_beyond_memory_are_dropped_one_by_one_where_they_are_one_sample(tmp_path, bucket_bytes):
     rows = few_contents(3_000)
-    found = Arrangement()
+    found = Deduplication()
     pieces = list(
-        arrange(
+        sort_by_hash(
             rows.to_batches(max_chunksize=70),
             rows.schema,
             hash_of_few,
@@ -250,7 +257,7 @@ def test_equal_rows_beyond_memory_are_dropped_one_by_one_where_they_are_one_samp
 @pytest.mark.parametrize("test_size", [0.01, 0.3, 0.99])
 def test_parts_are_cut_as_one_file_is(tmp_path, test_size):
     rows = few_contents(4_000)
-    roles = Roles(lambda: Numbered(hash_of_few), test_size, "y", in_order=False)
+    roles = TrainTestRoles(lambda: NumberedHasher(hash_of_few), test_size, "y", in_order=False)
     sides = []
     for cells in (1_000, 10**9):
         lake = Lake(str(tmp_path / str(cells)), cells_per_part=cells)
@@ -273,11 +280,11 @@ def test_parts_are_cut_as_one_file_is(tmp_path, test_size):
 
 
 def test_folds_get_rows_of_every_content():
-    contents = np.repeat(np.arange(5), 200)[shuffled(1_000)]
+    contents = np.repeat(np.arange(5), 200)[stable_permutation(1_000)]
     folds = [set(fold.tolist()) for fold in np.split(contents, 5)]
     assert folds == [{0, 1, 2, 3, 4}] * 5
-    assert sorted(shuffled(1_000)) == list(range(1_000))
-    assert shuffled(5).tolist() == [3, 4, 1, 2, 0]
+    assert sorted(stable_permutation(1_000)) == list(range(1_000))
+    assert stable_permutation(5).tolist() == [3, 4, 1, 2, 0]
 
 
 @settings(max_examples=50, deadline=None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diurnal.data.row_hash import identities, is_test, role, threshold
+from diurnal.data.row_hash import assign_role, hash_rows, hash_threshold, select_test
 
 GOLDEN = {
     ("a",): 6306385314117050060,
@@ -26,7 +26,7 @@ def fraction_of(values):
         table = table.set_column(1, "c1", table.column("c1").cast(pa.timestamp("us", "UTC")))
     if None in values:
         table = table.set_column(values.index(None), f"c{values.index(None)}", pa.array([None], pa.float64()))
-    return int(identities(table, names, "golden")[0])
+    return int(hash_rows(table, names, "golden")[0])
 
 
 @pytest.mark.parametrize(("values", "expected"), GOLDEN.items(), ids=str)
@@ -55,13 +55,13 @@ def test_role_of_one_row_is_that_of_the_table(rows, test_size):
     names = ["a", "b", "c", "d", "e", "f"]
     columns = [pa.array(column, type_) for column, type_ in zip(zip(*rows, strict=True), types, strict=True)]
     table = pa.table(dict(zip(names, columns, strict=True)))
-    mask = is_test(identities(table, names, "x"), test_size)
-    assert [role(row, "x", test_size) for row in rows] == ["test" if m else "train" for m in mask]
+    mask = select_test(hash_rows(table, names, "x"), test_size)
+    assert [assign_role(row, "x", test_size) for row in rows] == ["test" if m else "train" for m in mask]
 
 
 def test_minus_zero_is_zero_and_null_is_not():
     table = pa.table({"a": pa.array([0.0, -0.0, None])})
-    zero, minus_zero, null = identities(table, ["a"], "x")
+    zero, minus_zero, null = hash_rows(table, ["a"], "x")
     assert zero == minus_zero != null
 
 
@@ -69,24 +69,24 @@ def test_rows_added_move_no_row_to_the_other_side():
     rng = np.random.default_rng(0)
     old = pa.table({"key": [f"k{i}" for i in range(500)], "v": rng.normal(size=500)})
     new = pa.concat_tables([pa.table({"key": [f"n{i}" for i in range(300)], "v": rng.normal(size=300)}), old])
-    before = dict(zip(old["key"].to_pylist(), is_test(identities(old, ["key"], "x"), 0.3), strict=True))
-    after = dict(zip(new["key"].to_pylist(), is_test(identities(new, ["key"], "x"), 0.3), strict=True))
+    before = dict(zip(old["key"].to_pylist(), select_test(hash_rows(old, ["key"], "x"), 0.3), strict=True))
+    after = dict(zip(new["key"].to_pylist(), select_test(hash_rows(new, ["key"], "x"), 0.3), strict=True))
     assert all(after[key] == side for key, side in before.items())
 
 
 def test_share_of_test_rows_is_near_test_size():
     table = pa.table({"key": pa.array(np.arange(20_000))})
     for test_size in (0.1, 0.3, 0.5):
-        share = is_test(identities(table, ["key"], "x"), test_size).mean()
+        share = select_test(hash_rows(table, ["key"], "x"), test_size).mean()
         assert abs(share - test_size) < 4 * (test_size * (1 - test_size) / 20_000) ** 0.5
 
 
 def test_experiments_split_apart():
     table = pa.table({"key": pa.array(np.arange(5_000))})
-    one, other = (is_test(identities(table, ["key"], name), 0.5) for name in ("one", "other"))
+    one, other = (select_test(hash_rows(table, ["key"], name), 0.5) for name in ("one", "other"))
     assert 0.45 < (one == other).mean() < 0.55
 
 
 def test_threshold_covers_the_whole_range():
-    assert threshold(0.5) == 2**63
-    assert 0 < threshold(1e-9) < threshold(1 - 1e-9) < 2**64
+    assert hash_threshold(0.5) == 2**63
+    assert 0 < hash_threshold(1e-9) < hash_threshold(1 - 1e-9) < 2**64

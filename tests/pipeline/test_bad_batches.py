@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow.parquet import encryption
 
-from diurnal.data import UNTYPED, Column, Inspection, Schema, infer
+from diurnal.data import UNTYPED, BatchValidator, Column, Schema, infer_schema
 from diurnal.errors import BatchRejectedError
 from diurnal.sources import Files, record_batches
 from diurnal.types import DataInterval, Limits
@@ -71,7 +71,7 @@ def untyped(**changed: list[str | None]) -> pa.RecordBatch:
 
 def refusal(*batches: pa.RecordBatch, limits: Limits | None = None, schema: Schema = SCHEMA) -> BatchRejectedError:
     with pytest.raises(BatchRejectedError) as caught:
-        list(Inspection(schema, limits or Limits()).read(batches))
+        list(BatchValidator(schema, limits or Limits()).read(batches))
     return caught.value
 
 
@@ -184,7 +184,7 @@ def test_a_bad_batch_is_refused(bad):
 
 def test_the_good_batch_is_good():
     for batch in (typed(), untyped()):
-        assert pa.Table.from_batches(Inspection(SCHEMA, Limits()).read([batch])).schema == SCHEMA.arrow
+        assert pa.Table.from_batches(BatchValidator(SCHEMA, Limits()).read([batch])).schema == SCHEMA.arrow
 
 
 def test_all_problems_are_told_at_once():
@@ -225,20 +225,20 @@ FIRST = [
 @pytest.mark.parametrize(("number", "batch", "code", "words"), FIRST, ids=lambda value: str(value)[:20])
 def test_a_bad_first_batch_is_refused(number, batch, code, words):
     with pytest.raises(BatchRejectedError) as caught:
-        infer(lambda: [batch], target="y", key=(), drop=(), task="classification", limits=Limits())
+        infer_schema(lambda: [batch], target="y", key=(), drop=(), task="classification", limits=Limits())
     has(caught.value, code, (), words)
 
 
 def test_what_is_dropped_may_be_odd():
     batch = text(a=["1", "2"], b=["1,5", "2.5"], c=["2026-11-23", "23.11.2026"], y=LABELS)
-    schema = infer(lambda: [batch], target="y", key=(), drop=("b", "c"), task="classification", limits=Limits())
+    schema = infer_schema(lambda: [batch], target="y", key=(), drop=("b", "c"), task="classification", limits=Limits())
     assert [column.kind for column in schema.columns] == ["int", "text", "text", "text"]
 
 
 def test_dates_in_two_notations_are_refused_across_pieces():
     pieces = [text(a=["2026-11-23"], y=["u"]), text(a=["11/23/2026"], y=["v"])]
     with pytest.raises(BatchRejectedError) as caught:
-        infer(lambda: pieces, target="y", key=(), drop=(), task="classification", limits=Limits())
+        infer_schema(lambda: pieces, target="y", key=(), drop=(), task="classification", limits=Limits())
     has(caught.value, "mixed-dates", ())
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from diurnal.backends.sklearn import filled, matrix, vector
-from diurnal.data.row_hash import identities, is_test, sample_hasher
+from diurnal.data.row_hash import hash_rows, sample_hasher, select_test
 from projects import Project, day, patients
 
 LARGE = """
@@ -87,10 +87,10 @@ def test_filled_is_the_frame_of_the_whole_table(expected):
 
 def test_sample_holds_train_and_test_rows_alike_and_grows_with_its_share():
     table = pa.table({"key": np.arange(20_000)})
-    sampled = {share: is_test(sample_hasher(["key"], "x")(table), share) for share in (0.1, 0.5)}
+    sampled = {share: select_test(sample_hasher(["key"], "x")(table), share) for share in (0.1, 0.5)}
     assert abs(sampled[0.1].mean() - 0.1) < 0.01
     assert not (sampled[0.1] & ~sampled[0.5]).any()
-    assert abs(is_test(identities(table, ["key"], "x"), 0.3)[sampled[0.5]].mean() - 0.3) < 0.015
+    assert abs(select_test(hash_rows(table, ["key"], "x"), 0.3)[sampled[0.5]].mean() - 0.3) < 0.015
 
 
 @pytest.mark.parametrize(("sample", "share"), [("0.25", 0.25), ("120", 0.25)])

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import diurnal
-from diurnal.data.row_hash import role
+from diurnal.data.row_hash import assign_role
 from diurnal.errors import BatchRejectedError, CorruptPackageError, ExperimentError, InvalidModelError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import flow, local_run
@@ -69,7 +69,7 @@ def test_run_leaves_a_row_a_version_and_a_champion(project, stores):
 def test_test_score_is_the_twins_and_the_model_has_seen_all_rows(project, stores):
     rows = project.bring("2026-11-01")
     outcome = project.run("2026-11-01", stores)
-    on_test = np.array([role([key], "clinic", 0.3) == "test" for key in rows["patient"]])
+    on_test = np.array([assign_role([key], "clinic", 0.3) == "test" for key in rows["patient"]])
     X, y = rows[["age", "pressure"]], rows["ill"]
     search = project.experiment()().set_params(**{f"estimator__{k}": v for k, v in outcome.run["best_params"].items()})
     twin = search.estimator.fit(X[~on_test], y[~on_test])
@@ -178,7 +178,7 @@ def test_guarded_keeps_a_champion_that_is_better_on_the_new_rows(project, stores
     project.bring("2026-11-01", patients("2026-11-01", 2_000))
     project.run("2026-11-01", stores)
     upside_down = patients("2026-11-02", 2_000)
-    train = np.array([role([key], "clinic", 0.3) == "train" for key in upside_down["patient"]])
+    train = np.array([assign_role([key], "clinic", 0.3) == "train" for key in upside_down["patient"]])
     upside_down.loc[train, "ill"] = np.where(upside_down["ill"][train] == "yes", "no", "yes")
     project.bring("2026-11-02", upside_down)
     worse = project.run("2026-11-02", stores)

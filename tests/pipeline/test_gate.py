@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diurnal.cli import output
-from diurnal.data.row_hash import role
+from diurnal.data.row_hash import assign_role
 from projects import patients
 
 
@@ -27,7 +27,7 @@ def test_a_model_that_ranks_worse_is_refused_though_its_labels_hardly_differ(pro
     project.bring("2026-11-01", rare("2026-11-01"))
     project.run("2026-11-01", stores)
     learns_noise = rare("2026-11-02")
-    train = np.array([role([key], "clinic", 0.4) == "train" for key in learns_noise["patient"]])
+    train = np.array([assign_role([key], "clinic", 0.4) == "train" for key in learns_noise["patient"]])
     learns_noise.loc[train] = rare("2026-11-02", blurred=True).loc[train]
     project.bring("2026-11-02", learns_noise)
     done = project.run("2026-11-02", stores)

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from diurnal.data import Schema
-from diurnal.data.row_hash import role
+from diurnal.data.row_hash import assign_role
 from diurnal.errors import BatchRejectedError, ExperimentError, NotEnoughDataError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import predict, steps, tuning_shards
@@ -95,10 +95,10 @@ def frame_of(stores, packages):
 
 def with_hash(frame, *columns):
     """Order rows by the hash of what identifies them, as packages are."""
-    from diurnal.data.row_hash import identities
+    from diurnal.data.row_hash import hash_rows
 
     table = pa.table({name: pa.array(frame[name].tolist()) for name in columns})
-    return frame.iloc[np.argsort(identities(table, list(columns), "clinic"), kind="stable")]
+    return frame.iloc[np.argsort(hash_rows(table, list(columns), "clinic"), kind="stable")]
 
 
 def same(tuned, scores, fitted, score):
@@ -119,7 +119,7 @@ def test_no_group_is_on_both_sides_on_any_day(project, stores):
     assert sides["train"].isdisjoint(sides["test"])
     assert sides["train"] | sides["test"] == {f"p{i}" for i in range(40)}
     for side, patients in sides.items():
-        assert {role([patient], "clinic", 0.3) for patient in patients} == {side}
+        assert {assign_role([patient], "clinic", 0.3) for patient in patients} == {side}
 
 
 def test_groups_go_to_the_folds_and_the_row_has_scikit_learns_numbers(project, stores):
@@ -131,7 +131,7 @@ def test_groups_go_to_the_folds_and_the_row_has_scikit_learns_numbers(project, s
     bring(project, "2026-11-01")
     outcome = project.run("2026-11-01", stores)
     rows = with_hash(visits("2026-11-01"), "visit")
-    tested = np.array([role([patient], "clinic", 0.3) == "test" for patient in rows["patient"]])
+    tested = np.array([assign_role([patient], "clinic", 0.3) == "test" for patient in rows["patient"]])
     train, test = rows[~tested], rows[tested]
     grid = {"logisticregression__C": [0.1, 10.0]}
     search = GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression()), grid, cv=GroupKFold(4))
@@ -152,7 +152,7 @@ def test_a_champion_is_compared_on_groups_that_it_has_not_learnt(project, stores
     project.run("2026-11-01", stores)
     second = project.run("2026-11-02", stores).run
     rows = visits("2026-11-02", patients=60)
-    tested = rows[[role([patient], "clinic", 0.3) == "test" for patient in rows["patient"]]]
+    tested = rows[[assign_role([patient], "clinic", 0.3) == "test" for patient in rows["patient"]]]
     known = set(visits("2026-11-01", patients=30)["patient"])
     assert second["n_test"] == len(tested)
     assert second["comparison"]["n_compared"] == (~tested["patient"].isin(known)).sum()
@@ -164,7 +164,7 @@ def test_a_sample_whose_group_is_corrected_is_on_one_side(project, stores):
     first = bring(project, "2026-11-01")["2026-11-01"]
     second = visits("2026-11-02")
     of = {
-        side: [p for p in sorted(set(first["patient"])) if role([p], "clinic", 0.3) == side]
+        side: [p for p in sorted(set(first["patient"])) if assign_role([p], "clinic", 0.3) == side]
         for side in ("train", "test")
     }
     moved = first[first["patient"].isin(of["train"])].head(30).assign(patient=of["test"][0])

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from diurnal import experiment
-from diurnal.data import UNTYPED, Column, Inspection, Schema, infer
-from diurnal.data.row_hash import identities, role
+from diurnal.data import UNTYPED, BatchValidator, Column, Schema, infer_schema
+from diurnal.data.row_hash import assign_role, hash_rows
 from diurnal.errors import BatchRejectedError, NotEnoughDataError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import local_run
@@ -30,11 +30,11 @@ def texts(**columns):
 
 
 def inferred(batch, **arguments):
-    return infer(lambda: [batch], target="y", limits=Limits(), **{"task": "classification", **arguments})
+    return infer_schema(lambda: [batch], target="y", limits=Limits(), **{"task": "classification", **arguments})
 
 
 def read(schema, batch, *, limits=None, **options):
-    inspection = Inspection(schema, limits or Limits(), **options)
+    inspection = BatchValidator(schema, limits or Limits(), **options)
     return pa.Table.from_batches(inspection.read([batch]), schema=schema.arrow), inspection.warnings
 
 
@@ -90,8 +90,8 @@ def test_frames_with_times_without_a_zone_keep_them(unit):
 def test_what_a_time_without_a_zone_hashes_to_is_pinned_and_the_same_by_both_paths():
     moment = datetime(2026, 11, 23, 4, 5, 6, 7)  # noqa: DTZ001
     table = pa.table({"at": pa.array([moment, None], pa.timestamp("us"))})
-    assert identities(table, ["at"], "golden")[0] == 10781062006932264287
-    assert (role([moment], "golden", 0.5) == "test") == (10781062006932264287 < 2**63)
+    assert hash_rows(table, ["at"], "golden")[0] == 10781062006932264287
+    assert (assign_role([moment], "golden", 0.5) == "test") == (10781062006932264287 < 2**63)
 
 
 def test_a_day_with_times_and_dates(stores, warehouse_url):
@@ -257,7 +257,7 @@ def test_a_rare_class_is_handled_as_scikit_learn_handles_it(stores):
 
 def test_a_class_that_a_fold_lacks_so_that_its_fit_fails_is_not_enough_data(stores):
     frame = frame_of(60, target=["no"] * 60)
-    in_train = [i for i, row in frame.iterrows() if role([row["x"], row["z"]], "cells", 0.3) == "train"]
+    in_train = [i for i, row in frame.iterrows() if assign_role([row["x"], row["z"]], "cells", 0.3) == "train"]
     frame.loc[in_train[0], "y"] = "yes"
     made = declared({"2026-11-01": frame, "2026-11-02": frame_of(61)}, window=2)
     with pytest.raises(NotEnoughDataError, match="'yes' has 1"):
@@ -281,7 +281,7 @@ def test_a_score_that_is_undefined_is_said_to_be(stores):
     for date in ("2026-11-01", "2026-11-02"):
         frame = frame_of(40 if date.endswith("1") else 41)
         frame["y"] = frame["x"] * 2
-        tested = [role([row["x"], row["z"]], "cells", 0.3) == "test" for _, row in frame.iterrows()]
+        tested = [assign_role([row["x"], row["z"]], "cells", 0.3) == "test" for _, row in frame.iterrows()]
         frames[date] = frame.loc[[i for i, test in enumerate(tested) if not test] + [tested.index(True)]]
     made = declared(frames, make, drop=())
     first = run(made, "2026-11-01", stores)

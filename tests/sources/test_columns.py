@@ -13,7 +13,7 @@ from psycopg import sql
 
 from diurnal import experiment
 from diurnal.data import Schema
-from diurnal.data.column_names import is_legal
+from diurnal.data.column_names import is_legal_name
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import local_run
 from diurnal.pipeline.predict import predict_batches
@@ -139,12 +139,12 @@ def test_a_column_that_has_the_short_name_of_another_keeps_it():
 
 @pytest.mark.parametrize("mark", ["\n", "\t", "\0", "\x1b", "\x7f", "\x85", "\u2028", "\u202e", "\u200f", "\ud800"])
 def test_control_characters_are_refused(mark):
-    assert not is_legal(f"a{mark}b")
+    assert not is_legal_name(f"a{mark}b")
 
 
 @pytest.mark.parametrize("text", ["", " ", "Größe", "数量", "עברית", "a\u200db", "\ufeffid", "%", "'", '"', ";"])
 def test_all_else_is_a_name(text):
-    assert is_legal(text)
+    assert is_legal_name(text)
 
 
 def wide(n_columns, n_rows=40):

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from diurnal.data import Inspection, infer
+from diurnal.data import BatchValidator, infer_schema
 from diurnal.errors import BatchRejectedError, ExperimentError, TransientError
 from diurnal.runtime import Settings
 from diurnal.sources import Files, Sql, record_batches
@@ -39,8 +39,8 @@ def given(path: Path | str, data: str | bytes, **arguments: Any) -> pa.Table:
 def typed(path: Path | str, target: str = "y", **arguments: Any) -> pa.Table:
     """What a file holds, in the kinds that the contract finds."""
     batches = list(record_batches(Files(str(path), **arguments), DAY, {}))
-    schema = infer(lambda: iter(batches), target=target, task="classification", limits=LIMITS)
-    inspection = Inspection(schema, LIMITS)
+    schema = infer_schema(lambda: iter(batches), target=target, task="classification", limits=LIMITS)
+    inspection = BatchValidator(schema, LIMITS)
     return pa.Table.from_batches(list(inspection.observe(batches)), schema=schema.arrow)
 
 
@@ -174,10 +174,10 @@ def test_a_number_of_another_notation_is_none(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("b;y\n1,5;u\n2,5;v\n")
     batches = list(record_batches(Files(str(path), sep=";", decimal=","), DAY, {}))
-    schema = infer(lambda: iter(batches), target="y", task="classification", limits=LIMITS)
+    schema = infer_schema(lambda: iter(batches), target="y", task="classification", limits=LIMITS)
     path.write_text("b;y\n1.5;u\n2,5;v\n1.50.0;u\n")
     with pytest.raises(BatchRejectedError, match=r"1\.5 \[decimal=','\]\" is no number \(rows 1, 3\)"):
-        list(Inspection(schema, LIMITS).read(record_batches(Files(str(path), sep=";", decimal=","), DAY, {})))
+        list(BatchValidator(schema, LIMITS).read(record_batches(Files(str(path), sep=";", decimal=","), DAY, {})))
 
 
 def test_groups_of_digits_end_with_three(tmp_path):
@@ -240,9 +240,9 @@ def test_times_that_come_twice_or_never_are_refused_with_their_rows(tmp_path):
     path.write_text("at,y\n" + "".join(f"{at},{label}\n" for at, label in zip(times, "uvuv", strict=True)))
     source = Files(str(path), timezone="Europe/Berlin")
     batches = list(record_batches(source, DAY, {}))
-    schema = infer(lambda: iter(batches), target="y", task="classification", limits=LIMITS)
+    schema = infer_schema(lambda: iter(batches), target="y", task="classification", limits=LIMITS)
     with pytest.raises(BatchRejectedError) as caught:
-        list(Inspection(schema, LIMITS).read(batches))
+        list(BatchValidator(schema, LIMITS).read(batches))
     assert {(p.code, p.rows) for p in caught.value.problems} == {("nonexistent-time", (2,)), ("ambiguous-time", (3,))}
     pd.read_csv(path, parse_dates=["at"]).to_parquet(tmp_path / "x.parquet")
     with pytest.raises(BatchRejectedError) as typed_:

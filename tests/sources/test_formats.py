@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diurnal.data import Inspection, infer
+from diurnal.data import BatchValidator, infer_schema
 from diurnal.errors import BatchRejectedError, ConfigurationError, ExperimentError, TransientError
 from diurnal.sources import Files, record_batches
 from diurnal.types import DataInterval, Limits
@@ -196,7 +196,7 @@ def test_a_list_per_column_and_a_single_object_are_read(tmp_path):
     came = given(path, parse_dates=["at"], dtype={"a": str})
     assert came.to_pydict() == {"a": ["1"], "at": ["2026-11-23T06:00:00Z"]}
     batches = came.to_batches()
-    kinds = infer(lambda: iter(batches), target="a", task="classification", limits=Limits())
+    kinds = infer_schema(lambda: iter(batches), target="a", task="classification", limits=Limits())
     assert [column.kind for column in kinds.columns] == ["text", "instant"]
 
 
@@ -215,8 +215,8 @@ def test_nested_columns_of_json_may_be_left_out(tmp_path):
     assert given(path, usecols=["a", "y"]).to_pydict() == {"a": [1, 2], "y": ["u", "v"]}
     batches = given(path).to_batches()
     with pytest.raises(BatchRejectedError, match=r"tags is nested.*leave it out by drop= or usecols="):
-        infer(lambda: iter(batches), target="y", task="classification", limits=Limits())
-    kept = infer(lambda: iter(batches), target="y", drop=("tags",), task="classification", limits=Limits())
+        infer_schema(lambda: iter(batches), target="y", task="classification", limits=Limits())
+    kept = infer_schema(lambda: iter(batches), target="y", drop=("tags",), task="classification", limits=Limits())
     assert kept.names == ("a", "y")
 
 
@@ -384,8 +384,8 @@ def test_a_sheet_takes_the_arguments_of_pandas(tmp_path):
     )  # fmt: skip
     words = {"sheet_name": 1, "skiprows": 2, "skipfooter": 1, "na_values": "-", "decimal": ",", "thousands": "."}
     batches = list(record_batches(Files(str(path), usecols="A:C", **words), DAY, {}))
-    schema = infer(lambda: iter(batches), target="c", task="classification", limits=Limits(max_null=1))
-    (came,) = Inspection(schema, Limits()).observe(batches)
+    schema = infer_schema(lambda: iter(batches), target="c", task="classification", limits=Limits(max_null=1))
+    (came,) = BatchValidator(schema, Limits()).observe(batches)
     assert came.to_pydict() == {"a": [1234.5, -1.5], "b": [1.5, 2.0], "c": [None, "x"]}
     assert given(path, usecols=[0, 3], dtype={"d": str}, **words)["d"].to_pylist() == ["7", "8"]
     assert given(path, header=None, names=list("wxyz"), **{**words, "skiprows": 3}).num_rows == 2

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diurnal.data import Inspection, infer
+from diurnal.data import BatchValidator, infer_schema
 from diurnal.data.column_names import snake_case
 from diurnal.errors import (
     BatchRejectedError,
@@ -105,8 +105,8 @@ def test_a_scikit_learn_dataset_keeps_its_contract(name, n_rows, labels):
     assert isinstance(source, Source)
     task = "classification" if labels else "regression"
     batches = list(record_batches(source, DAY, {}))
-    schema = infer(lambda: batches, target="label", key=(), drop=(), task=task, limits=Limits())
-    assert sum(batch.num_rows for batch in Inspection(schema, Limits()).read(batches)) == n_rows
+    schema = infer_schema(lambda: batches, target="label", key=(), drop=(), task=task, limits=Limits())
+    assert sum(batch.num_rows for batch in BatchValidator(schema, Limits()).read(batches)) == n_rows
     assert (set(schema.classes) if schema.classes else None) == labels
 
 
@@ -290,7 +290,7 @@ def test_sql_reads_an_interval_from_postgresql(plant):
     assert came["at"][0].as_py() == DAY.start
     assert came["on_day"][0].as_py() == date(2026, 11, 23)
     assert [str(came.schema.field(name).type) for name in ("uid", "extra")] == ["string", "string"]
-    schema = infer(
+    schema = infer_schema(
         came.to_batches, target="even", key=("id",), drop=("uid", "extra"), task="classification", limits=Limits()
     )
     assert schema.columns[1].kind == "float"

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from diurnal.data.deduplication import BUCKET_BYTES, Arrangement, arrange, settle
-from diurnal.data.merge import merged, newest
-from diurnal.data.row_hash import Roles, identities
+from diurnal.data.deduplication import BUCKET_BYTES, Deduplication, sort_and_deduplicate, sort_by_hash
+from diurnal.data.merge import merge_streams, merge_tables
+from diurnal.data.row_hash import TrainTestRoles, hash_rows
 from diurnal.errors import BatchRejectedError, CorruptPackageError, NotFoundError
 from diurnal.storage import lake as lake_module
 from diurnal.storage.lake import Lake, PackageKey, TempArrowFile, compute_n_parts, part_numbers, write_part
@@ -28,11 +28,11 @@ def table(n=1_000, seed=0):
 
 
 def hasher(rows):
-    return identities(rows, ["key"], "x")
+    return hash_rows(rows, ["key"], "x")
 
 
 def roles(test_size):
-    return Roles(lambda: hasher, test_size, "x")
+    return TrainTestRoles(lambda: hasher, test_size, "x")
 
 
 def write(lake, rows, *, key=("key",), n_bytes=0, chunk=300):
@@ -184,9 +184,9 @@ def test_write_of_parts_is_the_same_in_memory_and_on_disk(tmp_path):
 
 def test_arrange_deals_what_is_still_too_large_again(tmp_path):
     rows = table(5_000)
-    found, hashes = Arrangement(), hasher(rows)
+    found, hashes = Deduplication(), hasher(rows)
     batches = pa.concat_tables([rows, rows.slice(0, 10)]).to_batches(max_chunksize=300)
-    dealt = list(arrange(batches, rows.schema, hasher, found, tmp_path, 10_000, bucket_bytes=4_096))
+    dealt = list(sort_by_hash(batches, rows.schema, hasher, found, tmp_path, 10_000, bucket_bytes=4_096))
     assert len(dealt) > 4, "10,000 bytes were announced, which is 4 buckets, and more came"
     assert pa.concat_tables([table for _, table in dealt]).equals(rows.take(np.argsort(hashes)))
     assert found.n_repeated == 10
@@ -212,7 +212,7 @@ def test_parts_written_elsewhere_in_any_order_are_the_same_package(tmp_path):
     rows = table(5_000)
     _, package = parted(tmp_path, rows)
     other = Lake(str(tmp_path / "other"), cells_per_part=1_000)
-    hashes, ordered = settle(rows, hasher(rows), Arrangement())
+    hashes, ordered = sort_and_deduplicate(rows, hasher(rows), Deduplication())
     numbers = part_numbers(hashes, 16)
     written = [
         write_part(other.address, KEY.parts_folder, i, [ordered.filter(pa.array(numbers == i))], rows.schema)
@@ -278,14 +278,14 @@ def test_parts_can_be_anywhere_that_fsspec_reaches(tmp_path):
 def test_newest_keeps_the_last_row_of_a_key():
     monday = pa.table({"key": [1, 2], "x": [1.0, 2.0]})
     tuesday = pa.table({"key": [2, 3], "x": [20.0, 30.0]})
-    merged = newest([monday, tuesday], hasher, keyed=True)
+    merged = merge_tables([monday, tuesday], hasher, keyed=True)
     assert dict(zip(merged["key"].to_pylist(), merged["x"].to_pylist(), strict=True)) == {1: 1.0, 2: 20.0, 3: 30.0}
 
 
 def test_newest_without_a_key_drops_only_what_repeats():
     monday = pa.table({"key": [1, 2], "y": ["a", "b"]})
     tuesday = pa.table({"key": [2, 2], "y": ["b", "c"]})
-    merged = newest([monday, tuesday], hasher, keyed=False)
+    merged = merge_tables([monday, tuesday], hasher, keyed=False)
     assert sorted(zip(merged["key"].to_pylist(), merged["y"].to_pylist(), strict=True)) == [
         (1, "a"),
         (2, "b"),
@@ -302,13 +302,13 @@ def test_merged_is_newest_whatever_the_pieces(keyed, size):
         """Give rows in order, with few keys, so that many are in several batches, and with ties of a hash."""
         keys = rng.choice(60, n, replace=not keyed)
         rows = pa.table({"key": keys, "x": rng.choice(3, n).astype(float)})
-        return settle(rows, hasher(rows), Arrangement())[1]
+        return sort_and_deduplicate(rows, hasher(rows), Deduplication())[1]
 
     days = [batch(n) for n in (40, 0, 1, 55)]
-    whole = newest(days, hasher, keyed=keyed)
+    whole = merge_tables(days, hasher, keyed=keyed)
     pieces = [day.to_batches(max_chunksize=size) or [pa.RecordBatch.from_pylist([], day.schema)] for day in days]
-    assert pa.concat_tables(merged(pieces, hasher, keyed=keyed)).equals(whole)
+    assert pa.concat_tables(merge_streams(pieces, hasher, keyed=keyed)).equals(whole)
 
 
 def test_arrangement_without_conflicts_refuses_nothing():
-    Arrangement(key=("a",)).refuse_conflicts()
+    Deduplication(key=("a",)).refuse_conflicts()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diurnal.backends.paired_tests import Paired
     from diurnal.backends.sample_reader import SampleReader
     from diurnal.data import Contract, Metadata, Schema
-    from diurnal.data.batch_contract import Held
+    from diurnal.data.batch_contract import BatchContract
     from diurnal.experiment.run_context import RunContext
     from diurnal.runtime.project_files import Codebase
     from diurnal.types import Package
@@ -46,7 +46,7 @@ class BroughtIn:
     ----------
     package : Package
         It, in the lake.
-    held : Held
+    held : BatchContract
         What it was held against.
     warnings : list of str
         What was odd but allowed.
@@ -55,7 +55,7 @@ class BroughtIn:
     """
 
     package: Package
-    held: Held
+    held: BatchContract
     warnings: list[str]
     n_repeated: int
 

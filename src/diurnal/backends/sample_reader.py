@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from diurnal.data import row_hash
-from diurnal.data.row_hash import Roles
+from diurnal.data.row_hash import TrainTestRoles
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +41,7 @@ class SampleReader:
         """Return the function that hashes the identity of rows, without columns that were dropped if `present_only`."""
         from diurnal.data import row_identity
 
-        return row_identity.hasher(self.schema, self.context.experiment.name, present_only=present_only)
+        return row_identity.identity_hasher(self.schema, self.context.experiment.name, present_only=present_only)
 
     def group_hasher(self) -> Hasher:
         """Return the function that hashes the group of rows."""
@@ -49,7 +49,7 @@ class SampleReader:
 
         return row_identity.group_hasher(self.schema, str(self.schema.metadata.groups), self.context.experiment.name)
 
-    def roles(self, package: Package | None = None) -> Roles:
+    def roles(self, package: Package | None = None) -> TrainTestRoles:
         """Return the function that tells train rows from test rows: all rows of a group have one role.
 
         A package of an earlier version of the contract may have another name for the target.
@@ -60,9 +60,11 @@ class SampleReader:
         test_size = self.context.experiment.test_size
         if schema.metadata.groups is not None:
             groups = self.group_hasher()
-            return Roles(lambda: groups, test_size, target, in_order=False)
+            return TrainTestRoles(lambda: groups, test_size, target, in_order=False)
         hasher, keep = self.row_hasher(), schema.keeps_duplicates
-        return Roles(lambda: row_hash.Numbered(hasher) if keep else hasher, test_size, target, in_order=not keep)
+        return TrainTestRoles(
+            lambda: row_hash.NumberedHasher(hasher) if keep else hasher, test_size, target, in_order=not keep
+        )
 
     def rows(self, package: Package, columns: Sequence[str], *, n_rows: int | None = None) -> Iterator[pa.RecordBatch]:
         """Stream some columns of a package.
@@ -81,8 +83,8 @@ class SampleReader:
             return lake.batches(package, columns, n_rows=n_rows)
         from diurnal.data import version_reader
 
-        needed = version_reader.needed(schema, columns, lake.schema(package).names)
-        return version_reader.read_through(lake.batches(package, needed, n_rows=n_rows), schema, columns)
+        needed = version_reader.stored_names(schema, columns, lake.schema(package).names)
+        return version_reader.read_in_newest_schema(lake.batches(package, needed, n_rows=n_rows), schema, columns)
 
     def samples(
         self,
@@ -112,7 +114,7 @@ class SampleReader:
         pyarrow.Table
             With the features, the target, groups, weights and order at least.
         """
-        from diurnal.data.merge import merged
+        from diurnal.data.merge import merge_streams
 
         keep = self.schema.keeps_duplicates
         without = () if keep else without
@@ -122,7 +124,9 @@ class SampleReader:
         streams = [self.rows(package, columns, n_rows=n_rows) for package in packages]
         if fraction < 1:
             streams = [self._sampled(stream, fraction) for stream in streams]
-        tables = _concatenated(streams) if keep else merged(streams, self.row_hasher(), keyed=bool(self.schema.key))
+        tables = (
+            _concatenated(streams) if keep else merge_streams(streams, self.row_hasher(), keyed=bool(self.schema.key))
+        )
         if without:
             tables = self.exclude_known(tables, without, n_rows=n_rows)
         return (_with_target(table, self.schema.target) for table in tables)
@@ -148,19 +152,19 @@ class SampleReader:
         identity = sorted(self.schema.identity)
         others = [self.rows(one, identity, n_rows=n_rows) for one in known]
         if self.schema.lacks_identity:
-            return merge.unknown_groups(rows, others, self.row_hasher(present_only=True))
-        return merge.unknown(rows, others, self.row_hasher())
+            return merge.exclude_known_groups(rows, others, self.row_hasher(present_only=True))
+        return merge.exclude_known(rows, others, self.row_hasher())
 
     def _sampled(self, batches: Iterable[pa.RecordBatch], fraction: float) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         from diurnal.data import row_identity
 
-        hasher = row_identity.hasher(self.schema, row_hash.sample_salt(self.context.experiment.name))
+        hasher = row_identity.identity_hasher(self.schema, row_hash.sample_salt(self.context.experiment.name))
         if self.schema.keeps_duplicates:
-            hasher = row_hash.Numbered(hasher)
+            hasher = row_hash.NumberedHasher(hasher)
         for batch in batches:
-            yield batch.filter(pa.array(row_hash.is_test(hasher(batch), fraction)))
+            yield batch.filter(pa.array(row_hash.select_test(hasher(batch), fraction)))
 
 
 def _concatenated(streams: Iterable[Iterable[pa.RecordBatch]]) -> Iterator[pa.Table]:

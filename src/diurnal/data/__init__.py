@@ -1,9 +1,9 @@
 """The batch contract: what a batch must be like before anything of it is stored as good.
 
 The first batch of an experiment fixes its :class:`Schema`: the columns in their order, a kind for each, the classes
-of the target and the categories of its features of text (:func:`infer`). Every batch, the first too, is then held
-against it by an :class:`Inspection`, which casts as it reads and refuses the batch with *all* that it found, row
-numbers and nearest names included.
+of the target and the categories of its features of text (:func:`infer_schema`). Every batch, the first too, is then
+validated by a :class:`BatchValidator`, which casts as it reads and rejects the batch with *all* problems that it found,
+row numbers and nearest names included.
 
 There are seven kinds, each with one Arrow type. An ``instant`` is a point in time; a ``timestamp`` is what a clock
 without a timezone shows, and a column is the one or the other for life. A cast is made only where
@@ -22,32 +22,32 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from diurnal.data.contract_versions import Contract, Version
+from diurnal.data.contract_versions import Contract, ContractVersion
 from diurnal.data.fit_columns import Metadata
 from diurnal.data.schema import KINDS, UNTYPED, Column, Schema
 
 if TYPE_CHECKING:
-    from diurnal.data.custom_checks import satisfying
-    from diurnal.data.inference import infer
-    from diurnal.data.validation import Inspection
+    from diurnal.data.custom_checks import run_custom_checks
+    from diurnal.data.inference import infer_schema
+    from diurnal.data.validation import BatchValidator
 
 __all__ = [
     "KINDS",
     "UNTYPED",
+    "BatchValidator",
     "Column",
     "Contract",
-    "Inspection",
+    "ContractVersion",
     "Metadata",
     "Schema",
-    "Version",
-    "infer",
-    "satisfying",
+    "infer_schema",
+    "run_custom_checks",
 ]
 
 _LAZY = {
-    "infer": "diurnal.data.inference",
-    "Inspection": "diurnal.data.validation",
-    "satisfying": "diurnal.data.custom_checks",
+    "infer_schema": "diurnal.data.inference",
+    "BatchValidator": "diurnal.data.validation",
+    "run_custom_checks": "diurnal.data.custom_checks",
 }
 
 

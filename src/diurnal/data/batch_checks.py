@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from diurnal.data.column_stats import Tally
+from diurnal.data.column_stats import ColumnStats
 from diurnal.data.schema import Column, Schema
 from diurnal.errors import Problem
 from diurnal.types import Limits
@@ -14,16 +14,16 @@ UNLIKELY = 1e-4  # a batch has so many nulls by chance, if they are as frequent 
 
 
 @dataclass(frozen=True)
-class Counts:
+class BatchStats:
     """What was counted: rows, bytes, a tally for each column, and the features that equal the target in every row."""
 
     n_rows: int
     n_bytes: int
-    tallies: Mapping[str, Tally]
+    tallies: Mapping[str, ColumnStats]
     leaks: frozenset[str]
 
 
-def problems(schema: Schema, limits: Limits, counts: Counts, *, alone: bool) -> Iterator[Problem]:
+def problems(schema: Schema, limits: Limits, counts: BatchStats, *, alone: bool) -> Iterator[Problem]:
     """Find why the batch, as a whole, is refused for training; `alone`, it is all that a model learns from."""
     yield from _of_size(limits, counts)
     if counts.n_rows:
@@ -33,7 +33,7 @@ def problems(schema: Schema, limits: Limits, counts: Counts, *, alone: bool) -> 
                 yield from _of_feature(column, limits, counts)
 
 
-def _of_size(limits: Limits, counts: Counts) -> Iterator[Problem]:
+def _of_size(limits: Limits, counts: BatchStats) -> Iterator[Problem]:
     n_rows = counts.n_rows
     if n_rows == 0:
         if not limits.allow_empty:
@@ -46,7 +46,7 @@ def _of_size(limits: Limits, counts: Counts) -> Iterator[Problem]:
         yield Problem("too-many-bytes", f"the batch has {counts.n_bytes} bytes; max_bytes is {limits.max_bytes}")
 
 
-def _of_target(schema: Schema, counts: Counts, *, alone: bool) -> Iterator[Problem]:
+def _of_target(schema: Schema, counts: BatchStats, *, alone: bool) -> Iterator[Problem]:
     name, tally = schema.target, counts.tallies[schema.target]
     if tally.n_null == counts.n_rows:
         yield Problem("null-target", f"the target {name} is null in every row", name)
@@ -62,7 +62,7 @@ def _of_target(schema: Schema, counts: Counts, *, alone: bool) -> Iterator[Probl
             yield Problem("leak", what, leak)
 
 
-def _of_feature(column: Column, limits: Limits, counts: Counts) -> Iterator[Problem]:
+def _of_feature(column: Column, limits: Limits, counts: BatchStats) -> Iterator[Problem]:
     name, tally = column.name, counts.tallies[column.name]
     n_null, usual = tally.n_null, column.null_share or 0.0
     found = f"{name} is null in {n_null / counts.n_rows:.1%} of the rows ({n_null})"
@@ -91,7 +91,7 @@ def _is_far_above(n_null: int, n_rows: int, usual: float) -> bool:
     return bool(binomtest(n_null, n_rows, usual, alternative="greater").pvalue < UNLIKELY)
 
 
-def warnings(schema: Schema, counts: Counts, *, training: bool) -> Iterator[str]:
+def warnings(schema: Schema, counts: BatchStats, *, training: bool) -> Iterator[str]:
     """Find what is odd but allowed."""
     if training:
         yield from _of_rows(schema, counts)
@@ -110,7 +110,7 @@ def warnings(schema: Schema, counts: Counts, *, training: bool) -> Iterator[str]
             yield f"{name} has categories not seen before in {tally.n_new} rows, such as {listed}"
 
 
-def _of_rows(schema: Schema, counts: Counts) -> Iterator[str]:
+def _of_rows(schema: Schema, counts: BatchStats) -> Iterator[str]:
     name, tally = schema.target, counts.tallies[schema.target]
     if not counts.n_rows:
         yield "the batch has no rows"

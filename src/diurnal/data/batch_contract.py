@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal.data import contract_changes as changing
 from diurnal.data.contract_changes import Change
-from diurnal.data.contract_versions import Contract, widened
+from diurnal.data.contract_versions import Contract, widen_kinds
 from diurnal.data.schema import Schema
-from diurnal.data.version_reader import read_through
+from diurnal.data.version_reader import read_in_newest_schema
 from diurnal.errors import BatchRejectedError
 from diurnal.types import Limits
 
@@ -23,7 +23,7 @@ UNATTENDED = "new_columns='accept'"
 
 
 @dataclass(frozen=True)
-class Held:
+class BatchContract:
     """What one batch is held against.
 
     Attributes
@@ -52,7 +52,7 @@ class Held:
         return [f"{change}: accepted by {UNATTENDED}" for change in self.changes if change.change == "new-column"]
 
 
-def hold(
+def resolve_batch_contract(
     contract: Contract | None,
     declared: Any,
     start: datetime,
@@ -60,7 +60,7 @@ def hold(
     infer: Callable[[Schema | None], Schema],
     *,
     is_newest: Callable[[], bool],
-) -> Held:
+) -> BatchContract:
     """Say what a batch is held against.
 
     Parameters
@@ -80,34 +80,34 @@ def hold(
     """
     if contract is None:
         schema = infer(None)
-        return Held(schema, (schema,))
+        return BatchContract(schema, (schema,))
     newest = contract.newest.schema
     layout = contract.layout(start, header, declared.drop)
     found, changes = None, list[Change]()
     if newest.lacks_classes:
         found = infer(layout)
-        changes += changing.moved(list(changing.of_classes(layout, found)), newest, layout)
-    if declared.new_columns == "accept" and changing.new_columns(newest, header) and is_newest():
+        changes += changing.rename_to_newest(list(changing.class_changes(layout, found)), newest, layout)
+    if declared.new_columns == "accept" and changing.find_new_columns(newest, header) and is_newest():
         found = found or infer(layout)
         changes += _new_columns(newest, found)
         layout = newest
     if found is not None and changes:
-        before, newest = newest, changing.applied(newest, changes, found)
+        before, newest = newest, changing.apply_changes(newest, changes, found)
         layout = newest if layout is before else replace(layout, classes=newest.classes)
-    kept = as_declared(layout, newest, declared)
-    wide = widened(kept, newest)
-    return Held(newest, (kept,) if wide == kept else (kept, wide), tuple(changes))
+    kept = apply_declared_roles(layout, newest, declared)
+    wide = widen_kinds(kept, newest)
+    return BatchContract(newest, (kept,) if wide == kept else (kept, wide), tuple(changes))
 
 
 def _new_columns(newest: Schema, found: Schema) -> list[Change]:
-    new = [change for change in changing.of_columns(newest, found, {}) if change.change == "new-column"]
-    problems = list(changing.refused_names(newest, new))
+    new = [change for change in changing.column_changes(newest, found, {}) if change.change == "new-column"]
+    problems = list(changing.column_change_problems(newest, new))
     if problems:
         raise BatchRejectedError(problems, hint="correct the source, and run the data interval again")
     return new
 
 
-def as_declared(layout: Schema, newest: Schema, declared: Any) -> Schema:
+def apply_declared_roles(layout: Schema, newest: Schema, declared: Any) -> Schema:
     """Give the layout of an earlier version with the roles of columns that are declared now."""
     if layout.names == newest.names:
         return replace(layout, drop=newest.drop, metadata=newest.metadata)
@@ -128,7 +128,7 @@ def as_declared(layout: Schema, newest: Schema, declared: Any) -> Schema:
     )
 
 
-def limits_of(limits: Limits, layout: Schema, newest: Schema) -> Limits:
+def limits_for_layout(limits: Limits, layout: Schema, newest: Schema) -> Limits:
     """Give limits whose ranges name columns as a layout does; those that it does not have are left out."""
     if layout.names == newest.names:
         return limits
@@ -136,22 +136,25 @@ def limits_of(limits: Limits, layout: Schema, newest: Schema) -> Limits:
     return replace(limits, ranges={name: bounds for name, bounds in named.items() if name is not None})
 
 
-def satisfying(
+def run_checks_in_newest_schema(
     batches: Iterable[pa.RecordBatch], checks: Any, layout: Schema, newest: Schema
 ) -> Iterator[pa.RecordBatch]:
     """Hold rows against the experiment's own checks, which know the names and kinds of the newest version."""
     from diurnal.data import custom_checks
 
     if checks is None or (layout.names == newest.names and layout.columns == newest.columns):
-        yield from custom_checks.satisfying(batches, checks)
+        yield from custom_checks.run_custom_checks(batches, checks)
         return
     for batch in batches:
-        for _ in custom_checks.satisfying(read_through([batch], newest, newest.names), checks):
+        for _ in custom_checks.run_custom_checks(read_in_newest_schema([batch], newest, newest.names), checks):
             yield batch
 
 
-def declared_of(declared: Any, schema: Schema | None, header: Sequence[str]) -> dict[str, Any]:
-    """Give what :class:`diurnal.data.inference.Sketch` is told of columns: by the declaration, or by a schema."""
+def inference_arguments(declared: Any, schema: Schema | None, header: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of :class:`diurnal.data.inference.SchemaInference`.
+
+    The roles of columns are those of the schema, or those that the experiment declares where there is no schema yet.
+    """
     roles = {
         "target": declared.target if schema is None else schema.target,
         "key": declared.key if schema is None else schema.key,

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from diurnal.data.schema import Kind, arrow_type
-from diurnal.data.text_formats import parse, shown, why_unfit
+from diurnal.data.text_formats import describe_unparsable, format_cell, parse_texts
 from diurnal.data.text_notation import Notation
 
 if TYPE_CHECKING:
@@ -25,11 +25,13 @@ EXACT = 2**53  # beyond it not every int is a float
 
 _FIRST_YEAR, _LAST_YEAR = 1678, 2261  # what fits in nanoseconds since 1970, which is what pandas and NumPy count in
 
-LOCALISE = "give them one: Files(timezone='Europe/Berlin'), column.dt.tz_localize('Europe/Berlin'), AT TIME ZONE in SQL"
+TIMEZONE_HINT = (
+    "give them one: Files(timezone='Europe/Berlin'), column.dt.tz_localize('Europe/Berlin'), AT TIME ZONE in SQL"
+)
 
 
 @dataclass
-class Cast:
+class CastResult:
     """A column in its kind, and the cells that were lost: code, what is wrong, rows. Lost cells are null.
 
     A column that cannot be of the kind at all has no `values`.
@@ -46,17 +48,17 @@ class Cast:
             self.values = pc.if_else(pa.array(mask), pa.scalar(None, self.values.type), self.values)
 
 
-def kind_of(given: pa.DataType) -> Kind | None:
+def kind_of_arrow_type(given: pa.DataType) -> Kind | None:
     """Give the kind that a column of an Arrow type has, if any.
 
     Examples
     --------
     >>> import pyarrow as pa
-    >>> kind_of(pa.int8()), kind_of(pa.decimal128(9, 2)), kind_of(pa.list_(pa.int8()))
-    ('int', 'float', None)
+    >>> [kind_of_arrow_type(type_) for type_ in (pa.int8(), pa.decimal128(9, 2), pa.list_(pa.int8()))]
+    ['int', 'float', None]
     """
     if pt.is_dictionary(given):
-        return kind_of(given.value_type)
+        return kind_of_arrow_type(given.value_type)
     tests: tuple[tuple[Kind, Callable[[Any], bool]], ...] = (
         ("int", pt.is_integer),
         ("float", pt.is_floating),
@@ -70,7 +72,7 @@ def kind_of(given: pa.DataType) -> Kind | None:
     return next((kind for kind, test in tests if test(given)), None)
 
 
-def refusal_of(given: pa.DataType) -> tuple[str, str]:
+def unsupported_type_problem(given: pa.DataType) -> tuple[str, str]:
     """Say why a column of an Arrow type without a kind is refused."""
     if pt.is_nested(given):
         cure = "spread it over columns in the source, or leave it out by drop= or usecols="
@@ -81,7 +83,7 @@ def refusal_of(given: pa.DataType) -> tuple[str, str]:
     )
 
 
-def decoded(column: pa.Array) -> pa.Array:
+def decode_dictionary(column: pa.Array) -> pa.Array:
     """Decode a dictionary; its texts may be views, which Arrow itself cannot take from."""
     if not pt.is_dictionary(column.type):
         return column
@@ -89,7 +91,9 @@ def decoded(column: pa.Array) -> pa.Array:
     return (values.cast(pa.large_string()) if pt.is_string_view(values.type) else values).take(column.indices)
 
 
-def cast(column: pa.Array, kind: Kind, *, untyped: bool, max_cell_bytes: int, notation: Notation | None = None) -> Cast:
+def cast_column(
+    column: pa.Array, kind: Kind, *, untyped: bool, max_cell_bytes: int, notation: Notation | None = None
+) -> CastResult:
     """Turn a column into a kind.
 
     Parameters
@@ -105,22 +109,22 @@ def cast(column: pa.Array, kind: Kind, *, untyped: bool, max_cell_bytes: int, no
     notation : Notation, optional
         How numbers and clocks are written where it is untyped.
     """
-    column = decoded(column)
-    given = kind_of(column.type)
+    column = decode_dictionary(column)
+    given = kind_of_arrow_type(column.type)
     if pt.is_null(column.type):
-        return Cast(column.cast(arrow_type(kind)))
+        return CastResult(column.cast(arrow_type(kind)))
     if given == "text":
         sound = _sound_text(column, max_cell_bytes)
         return _parsed(_plain(sound, kind, notation), kind) if untyped else _as_text(sound, kind)
     converter = _CONVERTERS.get((given, kind))
-    return _bounded(converter(column)) if converter else Cast(None)
+    return _bounded(converter(column)) if converter else CastResult(None)
 
 
-def _sound_text(column: pa.Array, max_cell_bytes: int) -> Cast:
+def _sound_text(column: pa.Array, max_cell_bytes: int) -> CastResult:
     """Give text without cells that no store can keep."""
     if pt.is_string_view(column.type):  # its lengths are not to be had without a cast
         column = column.cast(pa.large_string())
-    text = Cast(column)
+    text = CastResult(column)
     text.lose(
         "long-cell",
         f"a cell is longer than max_cell_bytes={max_cell_bytes}",
@@ -150,7 +154,7 @@ def _is_utf8(cell: bytes) -> bool:
     return True
 
 
-def _plain(text: Cast, kind: Kind, notation: Notation | None) -> Cast:
+def _plain(text: CastResult, kind: Kind, notation: Notation | None) -> CastResult:
     """Read the cells in their notation."""
     if notation is None:
         return text
@@ -161,13 +165,13 @@ def _plain(text: Cast, kind: Kind, notation: Notation | None) -> Cast:
     return text
 
 
-def _parsed(text: Cast, kind: Kind) -> Cast:
+def _parsed(text: CastResult, kind: Kind) -> CastResult:
     """Parse text of a source without types."""
-    values, unfit = parse(text.values, kind)
-    result = Cast(values, text.lost)
+    values, unfit = parse_texts(text.values, kind)
+    result = CastResult(values, text.lost)
     if kind == "text":
         return result
-    result.lost += why_unfit(text.values, kind, np.flatnonzero(unfit))
+    result.lost += describe_unparsable(text.values, kind, np.flatnonzero(unfit))
     if kind == "float":
         written = pc.match_substring_regex(text.values, "^-?[0-9]{16,}$")
         suspects = _mask(written) & _mask(pc.greater(pc.abs(values), EXACT - 1))
@@ -178,7 +182,7 @@ def _parsed(text: Cast, kind: Kind) -> Cast:
     return _bounded(result)
 
 
-def _as_text(text: Cast, kind: Kind) -> Cast:
+def _as_text(text: CastResult, kind: Kind) -> CastResult:
     """Keep typed text where text is promised; else each cell is one too many."""
     if kind == "text":
         return text
@@ -186,19 +190,19 @@ def _as_text(text: Cast, kind: Kind) -> Cast:
     code = codes.get(kind, f"not-a{'n' * (kind == 'instant')}-{kind}")
     values = text.values
     text.lose(code, "{} came as text", _mask(pc.is_valid(values)))
-    return Cast(pa.nulls(len(values), arrow_type(kind)), text.lost)
+    return CastResult(pa.nulls(len(values), arrow_type(kind)), text.lost)
 
 
-def _int_of_int(column: pa.Array) -> Cast:
-    result = Cast(column)
+def _int_of_int(column: pa.Array) -> CastResult:
+    result = CastResult(column)
     if pt.is_uint64(column.type):
         too_large = _mask(pc.greater(column, pa.scalar(2**63 - 1, pa.uint64())))
         result.lose("integer-too-large", "{} does not fit in 64 bits; an id is better kept as text", too_large)
     return _then_cast(result, pa.int64())
 
 
-def _int_of_float(column: pa.Array) -> Cast:
-    result = _then_cast(Cast(column), pa.float64())
+def _int_of_float(column: pa.Array) -> CastResult:
+    result = _then_cast(CastResult(column), pa.float64())
     numbers = _numbers(result.values)
     _lose_infinite(result, numbers)
     whole = np.isnan(numbers) | (numbers == np.floor(numbers))
@@ -208,16 +212,16 @@ def _int_of_float(column: pa.Array) -> Cast:
     return _then_cast(_nan_as_null(result), pa.int64())
 
 
-def _float_of_int(column: pa.Array) -> Cast:
+def _float_of_int(column: pa.Array) -> CastResult:
     result = _int_of_int(column)
     numbers = pc.fill_null(result.values, 0).to_numpy(zero_copy_only=False)
     _lose_inexact(result, (numbers > EXACT) | (numbers < -EXACT))
     return _then_cast(result, pa.float64())
 
 
-def _moment(column: pa.Array, kind: Kind) -> Cast:
+def _moment(column: pa.Array, kind: Kind) -> CastResult:
     """Give an instant in UTC, or a timestamp without zone, in microseconds."""
-    result = Cast(column.cast(pa.timestamp(column.type.unit, "UTC" if kind == "instant" else None)))
+    result = CastResult(column.cast(pa.timestamp(column.type.unit, "UTC" if kind == "instant" else None)))
     if column.type.unit == "ns":
         fine = _mask(pc.not_equal(pc.nanosecond(column), 0))
         result.lose("too-fine-instant", "{} is finer than a microsecond; round it in the source", fine)
@@ -228,20 +232,20 @@ def _moment(column: pa.Array, kind: Kind) -> Cast:
     return _then_cast(result, arrow_type(kind))
 
 
-_CONVERTERS: dict[tuple[Kind | None, Kind], Callable[[pa.Array], Cast]] = {
+_CONVERTERS: dict[tuple[Kind | None, Kind], Callable[[pa.Array], CastResult]] = {
     ("int", "int"): _int_of_int,
     ("float", "int"): _int_of_float,
     ("int", "float"): _float_of_int,
-    ("float", "float"): lambda column: _then_cast(Cast(column), pa.float64()),
-    ("bool", "bool"): Cast,
-    ("date", "date"): lambda column: _then_cast(Cast(column), pa.date32()),
+    ("float", "float"): lambda column: _then_cast(CastResult(column), pa.float64()),
+    ("bool", "bool"): CastResult,
+    ("date", "date"): lambda column: _then_cast(CastResult(column), pa.date32()),
     ("instant", "instant"): lambda column: _moment(column, "instant"),
     ("timestamp", "timestamp"): lambda column: _moment(column, "timestamp"),
-    ("date", "timestamp"): lambda column: _then_cast(Cast(column), arrow_type("timestamp")),
+    ("date", "timestamp"): lambda column: _then_cast(CastResult(column), arrow_type("timestamp")),
 }
 
 
-def _bounded(result: Cast) -> Cast:
+def _bounded(result: CastResult) -> CastResult:
     """Lose what is infinite or out of the years that all libraries count; NaN becomes null."""
     values = result.values
     if values is None or not len(values):
@@ -264,23 +268,23 @@ def _bounded(result: Cast) -> Cast:
     return result
 
 
-def _lose_infinite(result: Cast, numbers: npt.NDArray[np.float64]) -> None:
+def _lose_infinite(result: CastResult, numbers: npt.NDArray[np.float64]) -> None:
     result.lose("infinite", "{} is infinite; an unknown number is an empty cell", np.isinf(numbers))
 
 
-def _lose_inexact(result: Cast, mask: npt.NDArray[np.bool_]) -> None:
+def _lose_inexact(result: CastResult, mask: npt.NDArray[np.bool_]) -> None:
     what = "{} is beyond 2**53, where not every whole number is a float; keep an id as text"
     result.lose("integer-not-exact", what, mask)
 
 
-def _nan_as_null(result: Cast) -> Cast:
+def _nan_as_null(result: CastResult) -> CastResult:
     nan = pc.fill_null(pc.is_nan(result.values), False)
     if pc.any(nan).as_py():
         result.values = pc.if_else(nan, pa.scalar(None, result.values.type), result.values)
     return result
 
 
-def _then_cast(result: Cast, wanted: pa.DataType) -> Cast:
+def _then_cast(result: CastResult, wanted: pa.DataType) -> CastResult:
     result.values = result.values.cast(wanted)
     return result
 
@@ -295,4 +299,4 @@ def _mask(found: Any) -> npt.NDArray[np.bool_]:
 
 def _first(values: pa.Array, rows: Rows) -> str:
     value = values[int(rows[0])]
-    return str(value) if pt.is_temporal(value.type) else shown(value.as_py())
+    return str(value) if pt.is_temporal(value.type) else format_cell(value.as_py())

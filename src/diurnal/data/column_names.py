@@ -15,12 +15,12 @@ LONGEST = 63  # bytes of the names that snake_case makes
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def is_legal(name: str) -> bool:
+def is_legal_name(name: str) -> bool:
     r"""Tell whether a column may have this name: any text without control characters.
 
     Examples
     --------
-    >>> [is_legal(name) for name in ("Sepal Length (cm)", "Größe", "growth_%", "it's", "a\nb")]
+    >>> [is_legal_name(name) for name in ("Sepal Length (cm)", "Größe", "growth_%", "it's", "a\nb")]
     [True, True, True, True, False]
     """
     return not any(unicodedata.category(mark) in ("Cc", "Cs", "Zl", "Zp") or mark in _TURNING for mark in name)
@@ -41,7 +41,7 @@ def snake_case(name: str) -> str:
     return ("c_" + words if words[0].isdigit() else words)[:LONGEST].rstrip("_")
 
 
-def duplicates(names: Sequence[str]) -> list[Problem]:
+def duplicate_name_problems(names: Sequence[str]) -> list[Problem]:
     """Find names that come more than once."""
     return [
         Problem("duplicate-column", f"{n} columns are named {name!r}; a name is given once", name)
@@ -50,22 +50,22 @@ def duplicates(names: Sequence[str]) -> list[Problem]:
     ]
 
 
-def illegal(names: Sequence[str]) -> list[Problem]:
+def illegal_name_problems(names: Sequence[str]) -> list[Problem]:
     """Find names that no column may have."""
     return [
         Problem("column-name", f"the column name {_shown(name)} has a control character", name)
         for name in dict.fromkeys(names)
-        if not is_legal(name)
+        if not is_legal_name(name)
     ]
 
 
-def missing(wanted: Sequence[str], came: Sequence[str], word: str = "column") -> list[Problem]:
+def missing_column_problems(wanted: Sequence[str], came: Sequence[str], word: str = "column") -> list[Problem]:
     """Find columns that are wanted and did not come; each with the new name that it perhaps has."""
     strangers = [name for name in came if name not in wanted]
     return [
         Problem(
             "missing-column",
-            f"the {word} {name!r} is missing; what came is {listed(came)}{did_you_mean(name, strangers)}",
+            f"the {word} {name!r} is missing; what came is {format_names(came)}{did_you_mean(name, strangers)}",
             name,
         )
         for name in wanted
@@ -73,7 +73,7 @@ def missing(wanted: Sequence[str], came: Sequence[str], word: str = "column") ->
     ]
 
 
-def unknown(wanted: Sequence[str], came: Sequence[str]) -> list[Problem]:
+def extra_column_problems(wanted: Sequence[str], came: Sequence[str]) -> list[Problem]:
     """Find columns that came and that the schema does not know."""
     return [
         Problem("extra-column", f"the column {_shown(name)} is not in the schema{did_you_mean(name, wanted)}", name)
@@ -82,7 +82,7 @@ def unknown(wanted: Sequence[str], came: Sequence[str]) -> list[Problem]:
     ]
 
 
-def listed(names: Sequence[str]) -> str:
+def format_names(names: Sequence[str]) -> str:
     """List names in a message; not more than forty."""
     more = f" and {len(names) - 40} more" if len(names) > 40 else ""
     return (", ".join(map(_shown, names[:40])) or "no column") + more

@@ -12,7 +12,7 @@ import pyarrow.types as pt
 
 
 @dataclass
-class Tally:
+class ColumnStats:
     """Counts of one column.
 
     Attributes
@@ -51,7 +51,7 @@ class Tally:
         self.low = low if self.low is None or low.as_py() < self.low.as_py() else self.low
         self.high = high if self.high is None or high.as_py() > self.high.as_py() else self.high
 
-    def absorb(self, other: Tally) -> None:
+    def absorb(self, other: ColumnStats) -> None:
         """Add what was counted of another piece of the column.
 
         Texts are known by their hash, which differs between processes unless these were started with the same

@@ -15,7 +15,7 @@ from diurnal.data.schema import Column, Schema
 from diurnal.data.version_reader import WIDER
 from diurnal.errors import Problem
 
-Kind = Literal[
+ChangeType = Literal[
     "new-column", "dropped-column", "renamed-column", "wider-kind", "new-class", "new-categories", "more-nulls"
 ]
 
@@ -40,7 +40,7 @@ class Change:
         What the contract says, and what it says once the change is accepted.
     """
 
-    change: Kind
+    change: ChangeType
     column: str
     before: Any = None
     after: Any = None
@@ -77,7 +77,7 @@ def _few(values: Sequence[Any]) -> str:
     return ", ".join(map(ascii, values[:5])) + more
 
 
-def of_columns(before: Schema, found: Schema, renames: Mapping[str, str]) -> Iterator[Change]:
+def column_changes(before: Schema, found: Schema, renames: Mapping[str, str]) -> Iterator[Change]:
     """Find columns that are new, gone, or renamed as was said.
 
     Parameters
@@ -100,7 +100,7 @@ def of_columns(before: Schema, found: Schema, renames: Mapping[str, str]) -> Ite
             yield Change("new-column", column.name, None, column.kind)
 
 
-def of_classes(before: Schema, found: Schema) -> Iterator[Change]:
+def class_changes(before: Schema, found: Schema) -> Iterator[Change]:
     """Find labels that the contract does not have."""
     if before.classes is None or found.classes is None or _kind(before) != _kind(found):
         return
@@ -113,7 +113,7 @@ def _kind(schema: Schema) -> str:
     return schema.column(schema.target).kind
 
 
-def of_values(before: Schema, found: Schema, problems: Sequence[Problem]) -> Iterator[Change]:
+def value_changes(before: Schema, found: Schema, problems: Sequence[Problem]) -> Iterator[Change]:
     """Find what the values of columns need: a wider kind where a cast failed, more nulls, further categories."""
     came = {column.name: column for column in found.columns}
     refused = {problem.column for problem in problems if problem.code not in NULLS}
@@ -138,7 +138,7 @@ def _may_widen(schema: Schema, column: Column, now: Column) -> bool:
     return column.name != schema.target or schema.task == "regression"
 
 
-def refused_names(schema: Schema, changes: Sequence[Change]) -> Iterator[Problem]:
+def column_change_problems(schema: Schema, changes: Sequence[Change]) -> Iterator[Problem]:
     """Find changes of columns that no version may make: those that runs rely on, and names that are taken."""
     needed = {schema.target: "the target", schema.metadata.groups: "the groups"} | dict.fromkeys(schema.key, "the key")
     needed |= {schema.metadata.sample_weight: "the weight", schema.metadata.order_by: "the order of rows"}
@@ -161,7 +161,7 @@ def refused_names(schema: Schema, changes: Sequence[Change]) -> Iterator[Problem
             yield Problem("name-taken", what, change.column)
 
 
-def applied(schema: Schema, changes: Sequence[Change], found: Schema) -> Schema:
+def apply_changes(schema: Schema, changes: Sequence[Change], found: Schema) -> Schema:
     """Give the contract with changes made in it.
 
     Parameters
@@ -174,13 +174,13 @@ def applied(schema: Schema, changes: Sequence[Change], found: Schema) -> Schema:
         What the batch by itself would fix: where new columns are described.
     """
     columns = any(change.change in (*COLUMNS, "wider-kind") for change in changes)
-    made = replace(schema, origins=origins_of(schema)) if columns else schema
+    made = replace(schema, origins=identity_origins(schema)) if columns else schema
     for change in changes:
         made = _APPLYING[change.change](made, change, found)
     return made
 
 
-def origins_of(schema: Schema) -> tuple[tuple[str, Any], ...]:
+def identity_origins(schema: Schema) -> tuple[tuple[str, Any], ...]:
     """Give the first names and kinds of the columns that say which sample a row is."""
     if schema.origins:
         return schema.origins
@@ -257,14 +257,14 @@ _APPLYING: dict[str, Callable[[Schema, Change, Schema], Schema]] = {
 }
 
 
-def moved(changes: Sequence[Change], newest: Schema, layout: Schema) -> list[Change]:
+def rename_to_newest(changes: Sequence[Change], newest: Schema, layout: Schema) -> list[Change]:
     """Name columns as the newest version does, where changes were found in the layout of an earlier one."""
     now = {column.root: column.name for column in newest.all_columns}
     names = {column.name: now[column.root] for column in layout.columns}
     return [replace(change, column=names.get(change.column, change.column)) for change in changes]
 
 
-def new_columns(schema: Schema, header: Collection[str]) -> list[str]:
+def find_new_columns(schema: Schema, header: Collection[str]) -> list[str]:
     """Give the columns that came and that no version of the contract knows."""
     known = {name for column in schema.all_columns for name in column.names}
     return [name for name in header if name not in known and name not in schema.drop]

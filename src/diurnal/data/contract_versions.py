@@ -11,7 +11,7 @@ from diurnal.data.schema import Schema
 
 
 @dataclass(frozen=True)
-class Version:
+class ContractVersion:
     """One version of a contract.
 
     Attributes
@@ -35,20 +35,22 @@ class Contract:
 
     Attributes
     ----------
-    versions : tuple of Version
+    versions : tuple of ContractVersion
         At least one.
     """
 
-    versions: tuple[Version, ...]
+    versions: tuple[ContractVersion, ...]
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]]) -> Contract | None:
         """Make it of the rows of the table `contracts`; None if there are none."""
-        versions = tuple(Version(row["version"], Schema.from_dict(row["columns"]), row["since"]) for row in rows)
+        versions = tuple(
+            ContractVersion(row["version"], Schema.from_dict(row["columns"]), row["since"]) for row in rows
+        )
         return cls(versions) if versions else None
 
     @property
-    def newest(self) -> Version:
+    def newest(self) -> ContractVersion:
         """The version that rows are read through."""
         return self.versions[-1]
 
@@ -81,16 +83,16 @@ class Contract:
         wide = [schema for schema in reversed(admissible) if came >= set(schema.names)]
         return self._brought_up(next(iter([*exact, *wide]), self.newest.schema))
 
-    def _admissible(self, start: datetime) -> Iterator[Version]:
+    def _admissible(self, start: datetime) -> Iterator[ContractVersion]:
         """Give the versions that a batch may be of, oldest first: one for each set of columns since its interval."""
         groups = self._groups()
         begun = max((i for i, group in enumerate(groups) if _holds(group[0], start)), default=0)
         yield [one for one in groups[begun] if _holds(one, start)][-1]
         yield from (group[-1] for group in groups[begun + 1 :])
 
-    def _groups(self) -> list[list[Version]]:
+    def _groups(self) -> list[list[ContractVersion]]:
         """Give the versions by their sets of columns."""
-        groups: list[list[Version]] = []
+        groups: list[list[ContractVersion]] = []
         for one in self.versions:
             if groups and set(groups[-1][-1].schema.names) == set(one.schema.names):
                 groups[-1].append(one)
@@ -117,11 +119,11 @@ class Contract:
         return replace(schema, columns=columns, classes=classes)
 
 
-def widened(layout: Schema, newest: Schema) -> Schema:
+def widen_kinds(layout: Schema, newest: Schema) -> Schema:
     """Give a layout in the kinds of the newest version."""
     kinds = {column.root: column.kind for column in newest.all_columns}
     return replace(layout, columns=tuple(replace(one, kind=kinds[one.root]) for one in layout.columns))
 
 
-def _holds(version: Version, start: datetime) -> bool:
+def _holds(version: ContractVersion, start: datetime) -> bool:
     return version.since is None or version.since <= start

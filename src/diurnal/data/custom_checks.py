@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def satisfying(batches: Iterable[pa.RecordBatch], checks: Any) -> Iterator[pa.RecordBatch]:
+def run_custom_checks(batches: Iterable[pa.RecordBatch], checks: Any) -> Iterator[pa.RecordBatch]:
     """Hold rows against the experiment's own checks, a pandera schema."""
     for batch in batches:
         if checks is not None:

@@ -33,7 +33,7 @@ _HASH, _CONTENT = "\0hash", "\0content"  # beside the columns, in buckets: no co
 
 
 @dataclass
-class Arrangement:
+class Deduplication:
     """What the ordering of a batch found.
 
     Attributes
@@ -56,7 +56,7 @@ class Arrangement:
     conflicts: list[str] = field(default_factory=list)
     n_conflicts: int = 0
 
-    def absorb(self, other: Arrangement) -> None:
+    def absorb(self, other: Deduplication) -> None:
         """Add what the ordering of other rows found."""
         self.n_repeated += other.n_repeated
         self.n_conflicts += other.n_conflicts
@@ -75,11 +75,11 @@ class Arrangement:
             )
 
 
-def arrange(
+def sort_by_hash(
     batches: Iterable[pa.RecordBatch],
     schema: pa.Schema,
     hasher: Hasher,
-    arrangement: Arrangement,
+    arrangement: Deduplication,
     folder: Path,
     n_bytes: int = 0,
     *,
@@ -95,7 +95,7 @@ def arrange(
         Their types.
     hasher : callable
         Gives the hashes of a record batch's rows.
-    arrangement : Arrangement
+    arrangement : Deduplication
         Where to count what is found.
     folder : pathlib.Path
         Where to keep buckets on disk.
@@ -114,7 +114,7 @@ def arrange(
     bits = _bits(n_bytes, bucket_bytes)
     if not bits:
         table = pa.Table.from_batches(batches, schema=schema)
-        yield settle(table, hasher(table), arrangement)
+        yield sort_and_deduplicate(table, hasher(table), arrangement)
         return
     hashed = (batch.append_column(_HASH, pa.array(hasher(batch))) for batch in _gathered(batches, schema))
     buckets = _buckets(hashed, folder, bucket_bytes, bits, arrangement)
@@ -126,8 +126,8 @@ def arrange(
         yield hasher(schema.empty_table()), schema.empty_table()
 
 
-def _settled(bucket: pa.Table, schema: pa.Schema, arrangement: Arrangement) -> tuple[Hashes, pa.Table]:
-    return settle(bucket.select(schema.names), bucket.column(_HASH).to_numpy(), arrangement)
+def _settled(bucket: pa.Table, schema: pa.Schema, arrangement: Deduplication) -> tuple[Hashes, pa.Table]:
+    return sort_and_deduplicate(bucket.select(schema.names), bucket.column(_HASH).to_numpy(), arrangement)
 
 
 def _bits(n_bytes: int, bucket_bytes: int) -> int:
@@ -155,7 +155,7 @@ def _buckets(
     folder: Path,
     bucket_bytes: int,
     bits: int,
-    arrangement: Arrangement,
+    arrangement: Deduplication,
     used: int = 0,
 ) -> Iterator[pa.Table]:
     """Deal rows into files by the next `bits` of their hash, and give these one by one, in order.
@@ -184,7 +184,7 @@ def _buckets(
         path.unlink()
 
 
-def _equal(batches: Iterable[pa.RecordBatch], arrangement: Arrangement) -> Iterator[pa.Table]:
+def _equal(batches: Iterable[pa.RecordBatch], arrangement: Deduplication) -> Iterator[pa.Table]:
     """Give equal rows that are more than memory should hold: piece by piece, or one of them."""
     import pyarrow as pa
 
@@ -208,9 +208,9 @@ def _with_content(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _contents(rows: pa.RecordBatch | pa.Table, columns: list[str]) -> Hashes:
     """Hash all that rows say."""
-    from diurnal.data.row_hash import identities
+    from diurnal.data.row_hash import hash_rows
 
-    return identities(rows, columns, "row")
+    return hash_rows(rows, columns, "row")
 
 
 def _deal(batches: Iterable[pa.RecordBatch], folder: Path, bits: int, used: int) -> list[Path]:
@@ -235,7 +235,7 @@ def _deal(batches: Iterable[pa.RecordBatch], folder: Path, bits: int, used: int)
     return [folder / f"{number:03d}.arrow" for number in sorted(writers)]
 
 
-def settle(table: pa.Table, hashes: Hashes, arrangement: Arrangement) -> tuple[Hashes, pa.Table]:
+def sort_and_deduplicate(table: pa.Table, hashes: Hashes, arrangement: Deduplication) -> tuple[Hashes, pa.Table]:
     """Order rows by hash, and those of one hash by a hash of all their columns.
 
     Of rows that are equal one is kept, unless the arrangement says to keep them all.
@@ -246,7 +246,7 @@ def settle(table: pa.Table, hashes: Hashes, arrangement: Arrangement) -> tuple[H
         All rows of some range of hashes.
     hashes : numpy.ndarray of uint64
         Theirs.
-    arrangement : Arrangement
+    arrangement : Deduplication
         Where to count what is found.
 
     Returns
@@ -287,7 +287,7 @@ def _ties(ordered: Hashes) -> Iterator[tuple[int, int]]:
             yield int(run[0]), int(run[-1]) + 2
 
 
-def _note_conflicts(table: pa.Table, hashes: Hashes, places: Any, arrangement: Arrangement) -> None:
+def _note_conflicts(table: pa.Table, hashes: Hashes, places: Any, arrangement: Deduplication) -> None:
     """Note the keys that still have several rows, which are few: equal ones are gone."""
     import pyarrow as pa
 

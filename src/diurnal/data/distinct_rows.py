@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from diurnal.data.row_hash import mixed
+from diurnal.data.row_hash import mix_bits
 
 if TYPE_CHECKING:
     from diurnal.data.row_hash import Hashes
@@ -69,7 +69,7 @@ class DistinctRows:
 def _hashes(columns: Sequence[pa.Array]) -> Hashes:
     total: Hashes = np.zeros(len(columns[0]) if columns else 0, dtype=np.uint64)
     for column in columns:
-        total = mixed(total * np.uint64(31) + _cells(column))
+        total = mix_bits(total * np.uint64(31) + _cells(column))
     return total
 
 
@@ -86,7 +86,7 @@ def _cells(column: pa.Array) -> Hashes:
     else:
         return _texts(column)
     absent = column.is_null().to_numpy(zero_copy_only=False)
-    given: Hashes = mixed(cells.view(np.uint64)) + absent.astype(np.uint64)
+    given: Hashes = mix_bits(cells.view(np.uint64)) + absent.astype(np.uint64)
     return given
 
 

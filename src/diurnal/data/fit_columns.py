@@ -11,7 +11,7 @@ from diurnal.errors import Problem
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from diurnal.data.problems import Findings
+    from diurnal.data.problems import ProblemCollector
     from diurnal.data.schema import Column
 
 _ALLOWED = {"sample_weight": ("int", "float"), "order_by": ("int", "float", "date", "instant", "timestamp")}
@@ -60,7 +60,7 @@ class Metadata:
                 what = f"{role} {name} is {kinds[name]}; allowed is {', '.join(_ALLOWED[role])}"
                 yield Problem(f"{role.replace('_', '-')}-kind", what, name)
 
-    def inspect(self, columns: Mapping[str, pa.Array], findings: Findings, n_before: int) -> None:
+    def inspect(self, columns: Mapping[str, pa.Array], findings: ProblemCollector, n_before: int) -> None:
         """Find the rows without a group, an order or a weight, and those whose weight is negative."""
         import numpy as np
         import pyarrow.compute as pc

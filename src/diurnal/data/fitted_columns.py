@@ -10,7 +10,7 @@ from diurnal.data.schema import Schema
 
 
 @dataclass(frozen=True)
-class Columns:
+class FittedColumns:
     """The columns that a model takes, as the newest version of the contract knows them.
 
     Attributes
@@ -25,12 +25,12 @@ class Columns:
     lacking: str = ""
 
     @classmethod
-    def now(cls, schema: Schema) -> Columns:
+    def now(cls, schema: Schema) -> FittedColumns:
         """Give those of a model that is fitted now."""
         return cls({name: name for name in schema.features})
 
     @classmethod
-    def of(cls, signature: Mapping[str, Any], schema: Schema) -> Columns:
+    def of(cls, signature: Mapping[str, Any], schema: Schema) -> FittedColumns:
         """Give those of a model by its signature."""
         names, lacking = {}, []
         for column in signature["columns"]:

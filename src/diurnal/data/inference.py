@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from diurnal.data import column_names
-from diurnal.data.casts import cast, decoded, kind_of, refusal_of
+from diurnal.data.casts import cast_column, decode_dictionary, kind_of_arrow_type, unsupported_type_problem
 from diurnal.data.distinct_rows import DistinctRows
 from diurnal.data.fit_columns import NO_METADATA, Metadata
-from diurnal.data.problems import Findings
+from diurnal.data.problems import ProblemCollector
 from diurnal.data.schema import Column, Duplicates, Kind, Schema, Task
-from diurnal.data.text_formats import Narrowing
-from diurnal.data.text_notation import Notation, untyped
+from diurnal.data.text_formats import TextTypeInference
+from diurnal.data.text_notation import Notation, untyped_columns
 from diurnal.errors import Problem
 from diurnal.types import Limits
 
@@ -28,7 +28,7 @@ MOST_CATEGORIES = 1000
 LONGEST_CATEGORY = 1000  # bytes; a column with longer cells holds free text
 
 
-def infer(
+def infer_schema(
     batches: Callable[[], Iterable[pa.RecordBatch]],
     *,
     target: str,
@@ -74,24 +74,24 @@ def infer(
     --------
     >>> import pyarrow as pa
     >>> rows = pa.RecordBatch.from_pydict({"size": [1.5, 2.5], "kind": ["a", "b"]})
-    >>> schema = infer(lambda: [rows], target="kind", task="classification", limits=Limits())
+    >>> schema = infer_schema(lambda: [rows], target="kind", task="classification", limits=Limits())
     >>> schema.features, schema.classes
     (('size',), ('a', 'b'))
     """
-    sketch = Sketch(target, tuple(key), tuple(drop), limits, duplicates, metadata)
+    sketch = SchemaInference(target, tuple(key), tuple(drop), limits, duplicates, metadata)
     for batch in batches():
         sketch.read(batch)
     return sketch.schema(task)
 
 
 @dataclass
-class Sketch:
+class SchemaInference:
     """What is known of a first batch, or of a piece of it: pieces that were read elsewhere add up.
 
     Attributes
     ----------
     target, key, drop, limits, duplicates, metadata
-        As for :func:`infer`.
+        As for :func:`infer_schema`.
     n_rows : int
         How many rows were read.
     """
@@ -110,7 +110,7 @@ class Sketch:
         """Take a further piece; its columns are those of the first."""
         if not self._drafts:
             needed = (self.target, *self.key, *self.drop, *self.metadata.columns)
-            self._drafts = _drafts(batch.schema, self.target, needed, self.drop, Findings(), self.limits)
+            self._drafts = _drafts(batch.schema, self.target, needed, self.drop, ProblemCollector(), self.limits)
         for name, draft in self._drafts.items():
             draft.read(batch.column(name))
         if not self.key and self.duplicates is None:
@@ -121,7 +121,7 @@ class Sketch:
         others = {self.target, *self.key, *self.drop, *self.metadata.columns}
         return [name for name in self._drafts if name not in others]
 
-    def absorb(self, other: Sketch) -> None:
+    def absorb(self, other: SchemaInference) -> None:
         """Add what is known of another piece, of the same columns."""
         if not self._drafts:
             self._drafts = other._drafts
@@ -139,7 +139,7 @@ class Sketch:
         BatchRejectedError
             If there are no rows, a column is of no known kind, or the target does not fit the task.
         """
-        findings = Findings()
+        findings = ProblemCollector()
         if not self.n_rows:
             what = "the first batch of an experiment has no rows, and there is nothing to learn its columns from"
             findings.add([Problem("no-rows", what)])
@@ -160,18 +160,27 @@ class Sketch:
 
 
 def _drafts(
-    header: pa.Schema, target: str, needed: Sequence[str], drop: Sequence[str], findings: Findings, limits: Limits
+    header: pa.Schema,
+    target: str,
+    needed: Sequence[str],
+    drop: Sequence[str],
+    findings: ProblemCollector,
+    limits: Limits,
 ) -> dict[str, _Draft]:
     """Begin a draft for each column; without sound names there is no going on."""
     came = list(header.names)
-    findings.add(column_names.duplicates(came) + column_names.illegal(came) + column_names.missing(needed, came))
+    findings.add(
+        column_names.duplicate_name_problems(came)
+        + column_names.illegal_name_problems(came)
+        + column_names.missing_column_problems(needed, came)
+    )
     findings.refuse()
-    notation, texts = Notation.of(header), untyped(header)
+    notation, texts = Notation.of(header), untyped_columns(header)
     return {
         field.name: _Draft(
             field.name,
             field.type,
-            Narrowing() if field.name in texts else None,
+            TextTypeInference() if field.name in texts else None,
             counted=("int", "float", "bool", "text") if field.name == target else ("text",),
             most=limits.max_cardinality if field.name == target else MOST_CATEGORIES,
             is_dropped=field.name in drop,
@@ -179,7 +188,7 @@ def _drafts(
         )
         for field in header
         # what no contract has a kind for can be dropped, and then is not kept either
-        if not (field.name in drop and kind_of(field.type) is None and not pt.is_null(field.type))
+        if not (field.name in drop and kind_of_arrow_type(field.type) is None and not pt.is_null(field.type))
     }
 
 
@@ -189,7 +198,7 @@ class _Draft:
 
     name: str
     type: pa.DataType
-    narrowing: Narrowing | None
+    narrowing: TextTypeInference | None
     counted: tuple[Kind, ...]
     most: int
     is_dropped: bool
@@ -202,12 +211,12 @@ class _Draft:
         """Take a further piece."""
         if self.narrowing:
             self.narrowing.read(self.notation.plain(values))
-        values = decoded(values)
+        values = decode_dictionary(values)
         self.n_rows += len(values)
         self.n_null += values.null_count
         if pt.is_floating(values.type):
             self.n_null += pc.sum(pc.is_nan(values)).as_py() or 0
-        if self.distinct is not None and kind_of(values.type) in self.counted:
+        if self.distinct is not None and kind_of_arrow_type(values.type) in self.counted:
             self._collect(values)
 
     def absorb(self, other: _Draft) -> None:
@@ -217,9 +226,9 @@ class _Draft:
         self.distinct = together if together is not None and len(together) <= self.most else None
 
     def _collect(self, values: pa.Array) -> None:
-        if kind_of(values.type) == "text":
+        if kind_of_arrow_type(values.type) == "text":
             # a cell that is no UTF-8 is the inspection's to find
-            sound = cast(values, "text", untyped=False, max_cell_bytes=LONGEST_CATEGORY)
+            sound = cast_column(values, "text", untyped=False, max_cell_bytes=LONGEST_CATEGORY)
             if any(code == "long-cell" for code, _, _ in sound.lost):
                 self.distinct = None
                 return
@@ -229,7 +238,7 @@ class _Draft:
         distinct = (self.distinct or set()) | set(pc.unique(values.drop_null()).to_pylist())
         self.distinct = distinct if len(distinct) <= self.most else None
 
-    def kind(self, findings: Findings) -> Kind:
+    def kind(self, findings: ProblemCollector) -> Kind:
         """Give the kind, or say why there is none."""
         refusal = None
         if self.narrowing and not self.narrowing.empty:
@@ -238,13 +247,13 @@ class _Draft:
         elif self.narrowing or pt.is_null(self.type):
             kind = "text" if self.is_dropped else "float"  # without any value it is what pandas takes it for
         else:
-            kind = kind_of(self.type)
-            refusal = None if kind else refusal_of(self.type)
+            kind = kind_of_arrow_type(self.type)
+            refusal = None if kind else unsupported_type_problem(self.type)
         if refusal:
             findings.add([Problem(refusal[0], f"{self.name} {refusal[1]}", self.name)])
         return kind or "text"
 
-    def column(self, findings: Findings, *, is_feature: bool) -> Column:
+    def column(self, findings: ProblemCollector, *, is_feature: bool) -> Column:
         """Finish the draft."""
         kind = self.kind(findings)
         categories = None
@@ -252,7 +261,7 @@ class _Draft:
             categories = tuple(sorted(self.distinct))
         return Column(self.name, kind, self.n_null > 0, categories, self.n_null / self.n_rows)
 
-    def labels(self, task: Task, findings: Findings) -> tuple[Any, ...] | None:
+    def labels(self, task: Task, findings: ProblemCollector) -> tuple[Any, ...] | None:
         """Give the classes of the target, sorted, if it has classes; refuse a target that does not fit the task."""
         kind = self.kind(findings)
         if self.n_null == self.n_rows:
@@ -279,6 +288,8 @@ class _Draft:
         distinct = list(self.distinct or ())
         if self.narrowing and distinct:
             texts = pa.array(distinct, pa.string())
-            values = cast(texts, kind, untyped=True, max_cell_bytes=LONGEST_CATEGORY, notation=self.notation).values
+            values = cast_column(
+                texts, kind, untyped=True, max_cell_bytes=LONGEST_CATEGORY, notation=self.notation
+            ).values
             distinct = pc.unique(values.drop_null()).to_pylist()
         return distinct

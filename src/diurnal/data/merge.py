@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from diurnal.data.deduplication import Arrangement, settle
+from diurnal.data.deduplication import Deduplication, sort_and_deduplicate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diurnal.data.deduplication import Hasher
 
 
-def newest(tables: Sequence[pa.Table], hasher: Hasher, *, keyed: bool) -> pa.Table:
+def merge_tables(tables: Sequence[pa.Table], hasher: Hasher, *, keyed: bool) -> pa.Table:
     """Merge the batches of a window, oldest first: one row for each sample, ordered by hash.
 
     Parameters
@@ -41,22 +41,22 @@ def newest(tables: Sequence[pa.Table], hasher: Hasher, *, keyed: bool) -> pa.Tab
         return table
     hashes = hasher(table)
     if not keyed:
-        return settle(table, hashes, Arrangement())[1]
+        return sort_and_deduplicate(table, hashes, Deduplication())[1]
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     last = np.append(ordered[1:] != ordered[:-1], True) if len(order) else np.zeros(0, dtype=bool)
     return table.take(order[last])
 
 
-def merged(streams: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher, *, keyed: bool) -> Iterator[pa.Table]:
-    """Merge the batches of a window as :func:`newest` does, in memory that holds a piece of each of them.
+def merge_streams(streams: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher, *, keyed: bool) -> Iterator[pa.Table]:
+    """Merge the batches of a window as :func:`merge_tables` does, in memory that holds a piece of each of them.
 
     Parameters
     ----------
     streams : sequence of iterable of pyarrow.RecordBatch
         One for each data interval, oldest first, each in the order of its hash and free of repeated rows.
     hasher, keyed
-        As for :func:`newest`.
+        As for :func:`merge_tables`.
 
     Yields
     ------
@@ -71,7 +71,7 @@ def merged(streams: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher, *, keyed
     heads = [_Head(stream, hasher) for stream in streams]
     while any(len(head.hashes) for head in heads):
         border = min((head.hashes[-1] for head in heads if not head.is_last), default=None)
-        table = newest([head.below(border) for head in heads], hasher, keyed=keyed)
+        table = merge_tables([head.below(border) for head in heads], hasher, keyed=keyed)
         if table.num_rows:
             yield table
         for head in heads:
@@ -79,7 +79,7 @@ def merged(streams: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher, *, keyed
                 head.read_on()
 
 
-def unknown(
+def exclude_known(
     rows: Iterable[pa.RecordBatch | pa.Table], known: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher
 ) -> Iterator[pa.Table]:
     """Leave out the rows of a batch whose hash is in one of some others, in memory that holds a piece of each.
@@ -111,7 +111,7 @@ def unknown(
         yield _as_table(batch).filter(pa.array(~seen))
 
 
-def unknown_groups(
+def exclude_known_groups(
     rows: Iterable[pa.RecordBatch | pa.Table], known: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher
 ) -> Iterator[pa.Table]:
     """Leave out the rows of a batch whose group is in one of some others, in memory that holds a hash of each group.

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 _CURE = "write such times with their offset from UTC"
 
 
-def instants(times: pa.Array, timezone: str) -> tuple[pa.Array, list[tuple[str, str, npt.NDArray[np.bool_]]]]:
+def localize_timestamps(
+    times: pa.Array, timezone: str
+) -> tuple[pa.Array, list[tuple[str, str, npt.NDArray[np.bool_]]]]:
     """Convert naive timestamps to instants.
 
     Parameters
@@ -33,7 +35,8 @@ def instants(times: pa.Array, timezone: str) -> tuple[pa.Array, list[tuple[str, 
     Examples
     --------
     >>> from datetime import datetime
-    >>> found, lost = instants(pa.array([datetime(2026, 3, 29, 1), datetime(2026, 3, 29, 2, 30)]), "Europe/Berlin")
+    >>> times = pa.array([datetime(2026, 3, 29, 1), datetime(2026, 3, 29, 2, 30)])
+    >>> found, lost = localize_timestamps(times, "Europe/Berlin")
     >>> found[0].as_py().isoformat(), [(code, mask.tolist()) for code, _, mask in lost]
     ('2026-03-29T01:00:00+01:00', [('nonexistent-time', [False, True])])
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 20
 
 
-class Findings:
+class ProblemCollector:
     """Collects problems; what is wrong in many rows is one problem, with the first rows and their count."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Findings:
             code, found.message, column, (*found.rows, *first), found.count + len(rows)
         )
 
-    def absorb(self, other: Findings) -> None:
+    def absorb(self, other: ProblemCollector) -> None:
         """Add what was found in another piece: counts add up; rows, which were numbered in that piece, are dropped."""
         for place, problem in other._problems.items():
             found = self._problems.get(place)

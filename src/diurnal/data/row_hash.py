@@ -10,7 +10,7 @@ The hash is the order of rows everywhere, too: a fit sees the same rows in the s
 source gave them in.
 
 Where content does not identify a row (``duplicates="keep"``), rows with equal features are different samples. Each is
-identified by its content and its number among the equal rows of its batch, from 0: :class:`Numbered`. The first
+identified by its content and its number among the equal rows of its batch, from 0: :class:`NumberedHasher`. The first
 of them has the role that its content gives, and a batch that is fetched again keeps all roles.
 
 Canonical bytes, column by column in the order of their names: one byte for the kind (``n`` for null), then
@@ -45,7 +45,7 @@ ROWS_A_PIECE = 8_192  # are laid out as bytes at once
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def role(values: Sequence[Scalar], experiment: str, test_size: float, number: int = 0) -> Role:
+def assign_role(values: Sequence[Scalar], experiment: str, test_size: float, number: int = 0) -> Role:
     """Tell the role of one sample.
 
     Parameters
@@ -66,24 +66,24 @@ def role(values: Sequence[Scalar], experiment: str, test_size: float, number: in
 
     Examples
     --------
-    >>> role(["patient-7"], "breast_cancer", 0.3)
+    >>> assign_role(["patient-7"], "breast_cancer", 0.3)
     'train'
-    >>> role(["patient-5"], "breast_cancer", 0.3)
+    >>> assign_role(["patient-5"], "breast_cancer", 0.3)
     'test'
     """
     import numpy as np
 
-    payload = experiment.encode() + b"\0" + b"".join(map(canonical, values))
+    payload = experiment.encode() + b"\0" + b"".join(map(canonical_bytes, values))
     hashed = np.frombuffer(blake2b(payload, digest_size=8).digest(), dtype="<u8")
-    return "test" if is_test(numbered(hashed, np.array([number])), test_size)[0] else "train"
+    return "test" if select_test(number_hashes(hashed, np.array([number])), test_size)[0] else "train"
 
 
-def threshold(test_size: float) -> int:
+def hash_threshold(test_size: float) -> int:
     """Give the hash from which on a sample is for training."""
     return math.floor(test_size * 2**64)
 
 
-def identities(batch: pa.RecordBatch | pa.Table, columns: Sequence[str], experiment: str) -> Hashes:
+def hash_rows(batch: pa.RecordBatch | pa.Table, columns: Sequence[str], experiment: str) -> Hashes:
     """Hash the identity of each row.
 
     Parameters
@@ -111,7 +111,7 @@ def identities(batch: pa.RecordBatch | pa.Table, columns: Sequence[str], experim
     return np.frombuffer(b"".join(digests), dtype="<u8")
 
 
-def mixed(values: Hashes) -> Hashes:
+def mix_bits(values: Hashes) -> Hashes:
     """Mix the bits of numbers, one to one, so that near numbers become far apart.
 
     The finaliser of SplitMix64 (G. L. Steele, D. Lea, C. H. Flood: "Fast splittable pseudorandom number generators",
@@ -124,32 +124,32 @@ def mixed(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(31))
 
 
-def numbered(hashes: Hashes, numbers: npt.NDArray[np.int64]) -> Hashes:
+def number_hashes(hashes: Hashes, numbers: npt.NDArray[np.int64]) -> Hashes:
     """Give the hashes of rows with equal content that are told apart by a number; number 0 keeps its hash.
 
     Examples
     --------
     >>> import numpy as np
-    >>> [hex(value) for value in numbered(np.array([7, 7], dtype=np.uint64), np.array([0, 1])).tolist()]
+    >>> [hex(value) for value in number_hashes(np.array([7, 7], dtype=np.uint64), np.array([0, 1])).tolist()]
     ['0x7', '0x63cbe1e459320dd7']
     """
     import numpy as np
 
     steps = numbers.astype(np.uint64) * np.uint64(_GOLDEN_RATIO)
-    return np.where(numbers == 0, hashes, mixed(hashes + steps))
+    return np.where(numbers == 0, hashes, mix_bits(hashes + steps))
 
 
-def shuffled(n: int) -> npt.NDArray[np.intp]:
+def stable_permutation(n: int) -> npt.NDArray[np.intp]:
     """Give an order of `n` rows that looks random and is always the same.
 
     Rows with equal content lie side by side in a package. A fold, which is often a run of rows, must not get them all.
     """
     import numpy as np
 
-    return np.argsort(mixed(np.arange(n, dtype=np.uint64) + np.uint64(_GOLDEN_RATIO)), kind="stable")
+    return np.argsort(mix_bits(np.arange(n, dtype=np.uint64) + np.uint64(_GOLDEN_RATIO)), kind="stable")
 
 
-class Numbered:
+class NumberedHasher:
     """Hash rows that come in the order of a hash, so that rows with equal content differ by their number.
 
     Parameters
@@ -160,7 +160,7 @@ class Numbered:
     Examples
     --------
     >>> import pyarrow as pa
-    >>> hasher = Numbered(lambda rows: identities(rows, ["size"], "x"))
+    >>> hasher = NumberedHasher(lambda rows: hash_rows(rows, ["size"], "x"))
     >>> rows = pa.table({"size": [1.5, 1.5, 1.5]})
     >>> first, second = hasher(rows.slice(0, 2)), hasher(rows.slice(2))
     >>> len({*first.tolist(), *second.tolist()})
@@ -185,11 +185,11 @@ class Numbered:
         if int(hashes[0]) == self._last:
             numbers[: sizes[0]] += self._n_last
         self._last, self._n_last = int(hashes[-1]), int(numbers[-1]) + 1
-        return numbered(hashes, numbers)
+        return number_hashes(hashes, numbers)
 
 
 @dataclass(frozen=True)
-class Roles:
+class TrainTestRoles:
     """Tells which rows of a package are for training and which for testing.
 
     Attributes
@@ -215,26 +215,26 @@ class Roles:
 
         def of(rows: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
             labelled = rows.column(self.target).is_valid().to_numpy(zero_copy_only=False)
-            tested = is_test(hasher(rows), self.test_size)
+            tested = select_test(hasher(rows), self.test_size)
             return labelled & ~tested, labelled & tested
 
         return of
 
 
-def is_test(hashes: Hashes, test_size: float) -> npt.NDArray[np.bool_]:
+def select_test(hashes: Hashes, test_size: float) -> npt.NDArray[np.bool_]:
     """Tell which rows are for testing."""
     import numpy as np
 
-    return hashes < np.uint64(threshold(test_size))
+    return hashes < np.uint64(hash_threshold(test_size))
 
 
 def sample_hasher(columns: Sequence[str], experiment: str) -> Callable[[pa.RecordBatch | pa.Table], Hashes]:
-    """Give the function whose hashes, below a share (:func:`is_test`), are a sample of all rows.
+    """Give the function whose hashes, below a share (:func:`select_test`), are a sample of all rows.
 
     The hash is another one than the role's, so that a sample holds train and test rows as there are. A row that is in
     the sample of some share is in that of every larger one, for life.
     """
-    return lambda rows: identities(rows, columns, sample_salt(experiment))
+    return lambda rows: hash_rows(rows, columns, sample_salt(experiment))
 
 
 def sample_salt(experiment: str) -> str:
@@ -242,7 +242,7 @@ def sample_salt(experiment: str) -> str:
     return f"{experiment}\0sample"
 
 
-def canonical(value: Scalar) -> bytes:
+def canonical_bytes(value: Scalar) -> bytes:
     """Give the canonical bytes of a cell."""
     if value is None:
         return b"n" + bytes(8)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
-from diurnal.data.row_hash import canonical, identities
+from diurnal.data.row_hash import canonical_bytes, hash_rows
 from diurnal.data.schema import Kind, Schema, arrow_type
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Hasher = Callable[["pa.RecordBatch | pa.Table"], Hashes]
 
 
-def hasher(schema: Schema, salt: str, *, present_only: bool = False) -> Hasher:
+def identity_hasher(schema: Schema, salt: str, *, present_only: bool = False) -> Hasher:
     """Give the function that hashes the identity of rows, whatever version of the contract they are of.
 
     Parameters
@@ -35,7 +35,7 @@ def hasher(schema: Schema, salt: str, *, present_only: bool = False) -> Hasher:
         Whether columns that are gone are left out. Rows that differ only in these then have one hash.
     """
     if not schema.has_changed:
-        return lambda rows: identities(rows, schema.identity, salt)
+        return lambda rows: hash_rows(rows, schema.identity, salt)
     origins = [
         (root, kind, name)
         for (root, kind), name in zip(schema.origins, schema.identity, strict=True)
@@ -46,14 +46,14 @@ def hasher(schema: Schema, salt: str, *, present_only: bool = False) -> Hasher:
         import pyarrow as pa
 
         columns = {root: _as_first(rows, schema.called(name, rows.schema.names), kind) for root, kind, name in origins}
-        return identities(pa.table(columns), list(columns), salt)
+        return hash_rows(pa.table(columns), list(columns), salt)
 
     return hashes
 
 
 def group_hasher(schema: Schema, column: str, salt: str) -> Hasher:
     """Give the function that hashes the group of rows, whatever version of the contract they are of."""
-    return lambda rows: identities(rows, [schema.called(column, rows.schema.names) or column], salt)
+    return lambda rows: hash_rows(rows, [schema.called(column, rows.schema.names) or column], salt)
 
 
 def _as_first(rows: pa.RecordBatch | pa.Table, name: str | None, kind: Kind) -> pa.Array:
@@ -66,7 +66,7 @@ def _as_first(rows: pa.RecordBatch | pa.Table, name: str | None, kind: Kind) -> 
     if column.type == arrow_type(kind):
         return column
     narrow = _NARROWING[kind]
-    return pa.array([canonical(narrow(cell)) for cell in column.to_pylist()], pa.binary())
+    return pa.array([canonical_bytes(narrow(cell)) for cell in column.to_pylist()], pa.binary())
 
 
 def _as_int(cell: Any) -> Any:

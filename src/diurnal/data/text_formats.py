@@ -99,13 +99,13 @@ _UNFIT: dict[str, tuple[tuple[str, _Refusal], ...]] = {
 }
 
 
-def matches(texts: pa.Array, form: str) -> npt.NDArray[np.bool_]:
+def match_format(texts: pa.Array, form: str) -> npt.NDArray[np.bool_]:
     """Tell which cells have a form, whole; a null has every form."""
     found = pc.match_substring_regex(texts, rf"^(?:{form})$")
     return pc.fill_null(found, True).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def parse(texts: pa.Array, kind: Kind) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+def parse_texts(texts: pa.Array, kind: Kind) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     """Turn cells of text into a kind.
 
     Returns
@@ -115,7 +115,7 @@ def parse(texts: pa.Array, kind: Kind) -> tuple[pa.Array, npt.NDArray[np.bool_]]
     """
     if kind == "text":
         return texts, np.zeros(len(texts), dtype=bool)
-    kept = pc.if_else(pa.array(matches(texts, _EXACT[kind])), texts, None)
+    kept = pc.if_else(pa.array(match_format(texts, _EXACT[kind])), texts, None)
     if kind == "int":
         kept = pc.replace_substring_regex(kept, r"\.0*$", "")
     values = pc.equal(pc.ascii_lower(kept), "true") if kind == "bool" else _cast(kept, arrow_type(kind))
@@ -123,19 +123,21 @@ def parse(texts: pa.Array, kind: Kind) -> tuple[pa.Array, npt.NDArray[np.bool_]]
     return values, unfit.to_numpy(zero_copy_only=False)
 
 
-def why_unfit(texts: pa.Array, kind: Kind, unfit: npt.NDArray[np.intp]) -> list[tuple[str, str, npt.NDArray[np.intp]]]:
+def describe_unparsable(
+    texts: pa.Array, kind: Kind, unfit: npt.NDArray[np.intp]
+) -> list[tuple[str, str, npt.NDArray[np.intp]]]:
     """Sort the cells that do not fit a kind: code, what is wrong, and their rows."""
     found = []
     for form, (code, what) in _UNFIT[kind]:
         cells = texts.take(pa.array(unfit))
-        mask = matches(cells, form)
+        mask = match_format(cells, form)
         if mask.any():
-            found.append((code, f"{shown(cells.filter(pa.array(mask))[0].as_py())} {what}", unfit[mask]))
+            found.append((code, f"{format_cell(cells.filter(pa.array(mask))[0].as_py())} {what}", unfit[mask]))
         unfit = unfit[~mask]
     return found
 
 
-def shown(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """Show a cell in a message, in ASCII and cut to forty characters."""
     text = ascii(value)
     return text if len(text) <= 42 else f"{text[:38]}..."
@@ -158,7 +160,7 @@ def _castable(text: str, wanted: pa.DataType) -> bool:
     return True
 
 
-class Narrowing:
+class TextTypeInference:
     """Finds the narrowest form that all cells of a column have."""
 
     def __init__(self) -> None:
@@ -175,11 +177,11 @@ class Narrowing:
         self.empty = False
         still: list[str] = []
         for form in self._possible:
-            if any(form in _WIDER.get(narrower, ()) for narrower in still) or matches(texts, FORMS[form]).all():
+            if any(form in _WIDER.get(narrower, ()) for narrower in still) or match_format(texts, FORMS[form]).all():
                 still.append(form)
         self._possible = still
         if still and still[0] in ("date", "instant", "timestamp", "moments", "dates"):
-            self._notations |= {notation for notation in _NOTATIONS if matches(texts, notation).any()}
+            self._notations |= {notation for notation in _NOTATIONS if match_format(texts, notation).any()}
 
     def _form(self) -> str:
         return self._possible[0] if self._possible and not self.empty else "text"

@@ -108,7 +108,7 @@ class Notation:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        from diurnal.data.naive_timestamps import instants
+        from diurnal.data.naive_timestamps import localize_timestamps
 
         bare = pc.match_substring_regex(texts, f"^(?:{form})$")
         cells = pc.if_else(bare, texts, None)
@@ -116,7 +116,7 @@ class Notation:
             times = cells.cast(pa.timestamp("us"))
         except pa.ArrowInvalid:  # 30 February, say: it stays as it is, and is refused as an impossible date
             times = _possible(cells).cast(pa.timestamp("us"))
-        found, lost = instants(times, self.timezone)
+        found, lost = localize_timestamps(times, self.timezone)
         return pc.coalesce(found.cast(pa.string()), texts), lost
 
     @cached_property
@@ -138,7 +138,7 @@ def _possible(cells: pa.Array) -> pa.Array:
     return pc.if_else(pa.array(found.to_numpy()), cells, None)
 
 
-def untyped(schema: pa.Schema) -> frozenset[str]:
+def untyped_columns(schema: pa.Schema) -> frozenset[str]:
     """Return the names of the columns of text whose kind is not fixed."""
     import pyarrow.types as pt
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diurnal.data import column_names
-from diurnal.data.batch_checks import Counts, problems, warnings
-from diurnal.data.casts import LOCALISE, cast, kind_of, refusal_of
-from diurnal.data.column_stats import Tally, is_same
-from diurnal.data.problems import Findings
+from diurnal.data.batch_checks import BatchStats, problems, warnings
+from diurnal.data.casts import TIMEZONE_HINT, cast_column, kind_of_arrow_type, unsupported_type_problem
+from diurnal.data.column_stats import ColumnStats, is_same
+from diurnal.data.problems import ProblemCollector
 from diurnal.data.schema import Column, Schema, arrow_type
-from diurnal.data.text_formats import shown
-from diurnal.data.text_notation import Notation, untyped
+from diurnal.data.text_formats import format_cell
+from diurnal.data.text_notation import Notation, untyped_columns
 from diurnal.errors import BatchRejectedError, ExperimentError, Problem, did_you_mean
 from diurnal.types import Limits
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-class Inspection:
+class BatchValidator:
     """One reading of one batch.
 
     Parameters
@@ -56,7 +56,7 @@ class Inspection:
     >>> import pyarrow as pa
     >>> schema = Schema((Column("age", "int"), Column("ill", "bool")), target="ill", classes=(False, True))
     >>> came = pa.RecordBatch.from_pydict({"ill": [True, False], "age": [41.0, 7.0]})
-    >>> inspection = Inspection(schema, Limits())
+    >>> inspection = BatchValidator(schema, Limits())
     >>> [batch.to_pylist() for batch in inspection.read([came])]
     [[{'age': 41, 'ill': True}, {'age': 7, 'ill': False}]]
     """
@@ -66,7 +66,7 @@ class Inspection:
         self.warnings: list[str] = []
         self.n_rows = 0
         self._n_bytes = 0
-        self._findings = Findings()
+        self._findings = ProblemCollector()
         self._features = frozenset(schema.features)
         self._tallies = {column.name: self._tally(column) for column in schema.columns}
         self._leaks = set(self._features) if training else set()
@@ -77,7 +77,7 @@ class Inspection:
             if name not in numeric:
                 near = did_you_mean(name, numeric)
                 raise ExperimentError(
-                    f"limits give a range to {name!r}; numeric columns are {column_names.listed(numeric)}{near}",
+                    f"limits give a range to {name!r}; numeric columns are {column_names.format_names(numeric)}{near}",
                     hint="name a numeric column in Limits(ranges=...)",
                 )
 
@@ -109,7 +109,7 @@ class Inspection:
             if checked.num_rows and not self._findings:
                 yield checked
 
-    def absorb(self, other: Inspection) -> None:
+    def absorb(self, other: BatchValidator) -> None:
         """Add what the inspection of another piece found; which rows it found it in is known within that piece only."""
         self._findings.absorb(other._findings)
         for name, tally in other._tallies.items():
@@ -132,7 +132,7 @@ class Inspection:
         BatchRejectedError
             With all that was found.
         """
-        counts = Counts(
+        counts = BatchStats(
             self.n_rows, self._n_bytes, self._tallies, frozenset(self._leaks) if self.n_rows else frozenset()
         )
         if self.training:
@@ -142,7 +142,7 @@ class Inspection:
 
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         self._check_header(batch.schema)
-        notation, texts = Notation.of(batch.schema), untyped(batch.schema)
+        notation, texts = Notation.of(batch.schema), untyped_columns(batch.schema)
         columns = {
             column.name: self._cast(column, batch.column(column.name), notation if column.name in texts else None)
             for column in self.schema.columns
@@ -165,8 +165,10 @@ class Inspection:
             return
         self._header = came
         wanted = self.schema.names if self.training else self.schema.features
-        fatal = column_names.duplicates(came) + column_names.missing(wanted, came)
-        strangers = column_names.unknown(self.schema.names, [name for name in came if name not in self.schema.drop])
+        fatal = column_names.duplicate_name_problems(came) + column_names.missing_column_problems(wanted, came)
+        strangers = column_names.extra_column_problems(
+            self.schema.names, [name for name in came if name not in self.schema.drop]
+        )
         if self.limits.extra == "ignore":
             self.warnings += [f"{problem.message}; it is ignored" for problem in strangers]
         else:
@@ -177,7 +179,7 @@ class Inspection:
 
     def _cast(self, column: Column, came: pa.Array, notation: Notation | None) -> pa.Array:
         name, longest = column.name, self.limits.max_cell_bytes
-        result = cast(came, column.kind, untyped=notation is not None, max_cell_bytes=longest, notation=notation)
+        result = cast_column(came, column.kind, untyped=notation is not None, max_cell_bytes=longest, notation=notation)
         self._lost[name] = np.concatenate([np.zeros(0, dtype=np.intp), *(rows for _, _, rows in result.lost)])
         for code, what, rows in result.lost:
             self._findings.add_rows(code, f"{name} ({column.kind}): {what}", name, rows, self.n_rows)
@@ -205,26 +207,28 @@ class Inspection:
         if self.schema.classes is not None:
             known = pc.is_in(values, pa.array(self.schema.classes, values.type))
             rows = np.flatnonzero(pc.and_(pc.is_valid(values), pc.invert(known)))
-            label = shown(values[int(rows[0])].as_py()) if len(rows) else ""
+            label = format_cell(values[int(rows[0])].as_py()) if len(rows) else ""
             what = f"the label {label} of {name} is new; the first batch fixed {_listed(self.schema.classes)}"
             self._findings.add_rows("unseen-label", what, name, rows, self.n_rows)
         labelled = values.is_valid() if values.null_count else None
         self._leaks = {feature for feature in self._leaks if is_same(columns[feature], values, labelled)}
 
-    def _tally(self, column: Column) -> Tally:
+    def _tally(self, column: Column) -> ColumnStats:
         known = None if column.categories is None else pa.array(column.categories, pa.string())
-        return Tally(self.limits.max_cardinality, known if column.name in self._features else None)
+        return ColumnStats(self.limits.max_cardinality, known if column.name in self._features else None)
 
 
 def _other_type(column: Column, came: pa.DataType) -> Problem:
     """Say that a whole column came in a type that cannot be its kind."""
     name = column.name
-    if kind_of(came) is None:
-        code, what = refusal_of(came)
+    if kind_of_arrow_type(came) is None:
+        code, what = unsupported_type_problem(came)
         return Problem(code, f"{name} {what}", name)
-    if column.kind == "instant" and kind_of(came) == "timestamp":
-        return Problem("naive-timestamp", f"{name} has times without a timezone, and had one before; {LOCALISE}", name)
-    if column.kind == "timestamp" and kind_of(came) == "instant":
+    if column.kind == "instant" and kind_of_arrow_type(came) == "timestamp":
+        return Problem(
+            "naive-timestamp", f"{name} has times without a timezone, and had one before; {TIMEZONE_HINT}", name
+        )
+    if column.kind == "timestamp" and kind_of_arrow_type(came) == "instant":
         what = f"{name} has times with a timezone ({came}), and had none before; take it away in the source"
         return Problem("zoned-timestamp", what, name)
     return Problem("other-type", f"{name} is {column.kind} by the schema, and came as {came}", name)
@@ -232,4 +236,4 @@ def _other_type(column: Column, came: pa.DataType) -> Problem:
 
 def _listed(classes: tuple[Any, ...]) -> str:
     more = f" and {len(classes) - 20} more" if len(classes) > 20 else ""
-    return ", ".join(map(shown, classes[:20])) + more
+    return ", ".join(map(format_cell, classes[:20])) + more

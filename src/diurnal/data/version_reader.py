@@ -18,13 +18,15 @@ WIDER: dict[Kind, tuple[Kind, ...]] = {"int": ("float", "text"), "date": ("times
 """For each kind the kinds that it may become: each of its values has one writing in them."""
 
 
-def needed(schema: Schema, columns: Sequence[str], present: Sequence[str]) -> list[str]:
+def stored_names(schema: Schema, columns: Sequence[str], present: Sequence[str]) -> list[str]:
     """Give the names in a package of some columns of the contract; those that it does not have are left out."""
     found = (schema.called(name, present) for name in columns)
     return [name for name in found if name is not None]
 
 
-def read_through(batches: Iterable[pa.RecordBatch], schema: Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def read_in_newest_schema(
+    batches: Iterable[pa.RecordBatch], schema: Schema, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
     """Give rows of any version of a contract in the names and kinds of the newest one.
 
     Parameters
@@ -42,7 +44,7 @@ def read_through(batches: Iterable[pa.RecordBatch], schema: Schema, columns: Seq
     >>> columns = (Column("price", "float", former=("cost",)), Column("size", "int"))
     >>> schema = Schema(columns, target="price", origins=(("cost", "int"),))
     >>> old = pa.RecordBatch.from_pydict({"cost": [3]})
-    >>> [batch.to_pylist() for batch in read_through([old], schema, schema.names)]
+    >>> [batch.to_pylist() for batch in read_in_newest_schema([old], schema, schema.names)]
     [[{'price': 3.0, 'size': None}]]
     """
     import pyarrow as pa

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from numbers import Real
 from typing import Any
 
-from diurnal.data.column_names import is_legal
+from diurnal.data.column_names import is_legal_name
 from diurnal.errors import ExperimentError, UsageError, did_you_mean
 from diurnal.experiment.row_arguments import SPLITS, refuse_contradictions
 from diurnal.sources.files_arguments import zone
@@ -140,7 +140,7 @@ def _source(name: str, value: Any) -> Any:
 
 
 def _column(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not is_legal(value):
+    if not isinstance(value, str) or not is_legal_name(value):
         raise _refuse(name, value, "the name of a column, a text without control characters")
     return value
 

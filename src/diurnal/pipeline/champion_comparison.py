@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal.backends import backend_of
 from diurnal.backends.sample_reader import SampleReader
-from diurnal.data.fitted_columns import Columns
+from diurnal.data.fitted_columns import FittedColumns
 from diurnal.errors import ConfigurationError, InvalidModelError, PermissionDeniedError, TransientError
 from diurnal.types import Comparison, ModelVersion, NoComparisonReason, Package, TrainTestSplit
 from diurnal.types.results import finite_or_none
@@ -74,7 +74,7 @@ def compare_with_champion(  # noqa: PLR0911 - one for each reason
         message = f"not compared: the batch has no test samples (champion {number})"
         return ComparisonOutcome(number, None, "no-evidence", (message,))
     row = context.stores.warehouse.version(champion.experiment, number)
-    fitted_on = Columns.of(row["signature"], schema)
+    fitted_on = FittedColumns.of(row["signature"], schema)
     try:
         model = _load_model(context, row)
     except (ConfigurationError, InvalidModelError) as error:
@@ -88,7 +88,7 @@ def compare_with_champion(  # noqa: PLR0911 - one for each reason
         if unseen is None or not unseen.n_rows:
             message = f"not compared: champion {number} was trained on all {test.n_rows} test samples of this batch"
             return ComparisonOutcome(number, None, "nothing-new", (message,))
-        model, twin = _adapt_columns(model, fitted_on, unseen), _adapt_columns(twin, Columns.now(schema), unseen)
+        model, twin = _adapt_columns(model, fitted_on, unseen), _adapt_columns(twin, FittedColumns.now(schema), unseen)
         return _compare_models(context, number, model, twin, unseen)
     except (TransientError, PermissionDeniedError, OSError, MemoryError):
         raise
@@ -110,7 +110,7 @@ def _failed_comparison(
     return ComparisonOutcome(number, None, "other-contract", (message,))
 
 
-def _adapt_columns(model: Any, columns: Columns, data: Data) -> Any:
+def _adapt_columns(model: Any, columns: FittedColumns, data: Data) -> Any:
     return backend_of(model).taking(model, columns.names, data)
 
 

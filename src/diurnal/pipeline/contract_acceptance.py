@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diurnal.backends import backend_of
-from diurnal.data import Contract, Inspection, batch_contract, contract_changes
+from diurnal.data import BatchValidator, Contract, batch_contract, contract_changes
 from diurnal.data.contract_changes import COLUMNS, Change
-from diurnal.data.contract_versions import widened
+from diurnal.data.contract_versions import widen_kinds
 from diurnal.data.schema import Schema
 from diurnal.errors import (
     BatchRejectedError,
@@ -168,7 +168,7 @@ class _Comparing:
             for name in newest.names
             if newest.called(name, self._header) is None and name not in renames
         ]
-        needed = list(contract_changes.refused_names(newest, missing))
+        needed = list(contract_changes.column_change_problems(newest, missing))
         number = contract.newest.number
         if needed or not self._header:
             return Difference(number, newest, (), tuple(needed or self._refused(newest)))
@@ -182,7 +182,11 @@ class _Comparing:
         """Give what the batch is held against: an older layout where that has its columns, else the newest version."""
         layout = contract.layout(self._context.interval.start, self._header, self._context.experiment.drop)
         fits = set(layout.names) <= set(self._header)
-        return widened(batch_contract.as_declared(layout, newest, self._context.experiment), newest) if fits else newest
+        return (
+            widen_kinds(batch_contract.apply_declared_roles(layout, newest, self._context.experiment), newest)
+            if fits
+            else newest
+        )
 
     def _checked(self, newest: Schema, renames: Renames) -> dict[str, str]:
         """Refuse renames of what is not there; one that was accepted before is left out."""
@@ -202,22 +206,27 @@ class _Comparing:
         return found
 
     def _compared(self, number: int, newest: Schema, base: Schema, renames: Renames) -> Difference:
-        renamed = contract_changes.applied(base, [Change("renamed-column", o, o, n) for o, n in renames.items()], base)
+        renamed = contract_changes.apply_changes(
+            base, [Change("renamed-column", o, o, n) for o, n in renames.items()], base
+        )
         found = ingest.infer_batch_schema(self._context, self._rows, self._task, renamed)
-        of_columns = list(contract_changes.of_columns(base, found, renames))
-        problems = [*contract_changes.refused_names(base, of_columns), *self._too_old(of_columns)]
+        of_columns = list(contract_changes.column_changes(base, found, renames))
+        problems = [*contract_changes.column_change_problems(base, of_columns), *self._too_old(of_columns)]
         if problems:
             return Difference(number, newest, tuple(of_columns), tuple(problems))
-        draft = contract_changes.applied(base, of_columns, found)
-        of_classes = list(contract_changes.of_classes(draft, found))
-        draft = contract_changes.applied(draft, of_classes, found)
-        of_values = list(contract_changes.of_values(draft, found, self._refused(draft)))
-        problems = self._refused(contract_changes.applied(draft, of_values, found))
+        draft = contract_changes.apply_changes(base, of_columns, found)
+        of_classes = list(contract_changes.class_changes(draft, found))
+        draft = contract_changes.apply_changes(draft, of_classes, found)
+        of_values = list(contract_changes.value_changes(draft, found, self._refused(draft)))
+        problems = self._refused(contract_changes.apply_changes(draft, of_values, found))
         all_changes = [*of_columns, *of_classes, *of_values]
         if base.names != newest.names:
-            all_changes, found = contract_changes.moved(all_changes, newest, base), _moved(found, newest, base)
+            all_changes, found = (
+                contract_changes.rename_to_newest(all_changes, newest, base),
+                _moved(found, newest, base),
+            )
         return Difference(
-            number, contract_changes.applied(newest, all_changes, found), tuple(all_changes), tuple(problems)
+            number, contract_changes.apply_changes(newest, all_changes, found), tuple(all_changes), tuple(problems)
         )
 
     def _too_old(self, found: list[Change]) -> list[Problem]:
@@ -234,10 +243,12 @@ class _Comparing:
     def _refused(self, schema: Schema) -> list[Problem]:
         """Give what a batch would be refused for under a contract."""
         experiment = self._context.experiment
-        limits = batch_contract.limits_of(experiment.limits, schema, schema)
+        limits = batch_contract.limits_for_layout(experiment.limits, schema, schema)
         try:
-            inspection = Inspection(schema, limits, alone=experiment.window == 1)
-            rows = batch_contract.satisfying(inspection.read(self._rows), experiment.checks, schema, schema)
+            inspection = BatchValidator(schema, limits, alone=experiment.window == 1)
+            rows = batch_contract.run_checks_in_newest_schema(
+                inspection.read(self._rows), experiment.checks, schema, schema
+            )
             for _ in rows:
                 pass
         except BatchRejectedError as rejection:

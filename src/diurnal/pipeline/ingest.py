@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from diurnal.backends.sample_reader import SampleReader
 from diurnal.data import batch_contract
-from diurnal.data.batch_contract import Held
+from diurnal.data.batch_contract import BatchContract
 from diurnal.errors import BatchRejectedError, DiurnalError, ExperimentError, TransientError
 from diurnal.types import Package
 
@@ -31,14 +31,14 @@ class IngestedBatch:
     ----------
     package : Package
         Its rows in the lake.
-    held : Held
+    held : BatchContract
         The contract that it was validated against, and the changes that it adds to the contract.
     warnings : list of str
         Unusual but allowed properties of the batch.
     """
 
     package: Package
-    held: Held
+    held: BatchContract
     warnings: list[str]
 
 
@@ -69,7 +69,7 @@ def _streamed(context: RunContext, contract: Contract | None, task: Task, folder
     warnings: list[str] = []
     rows = read_source(context, folder, warnings.append)
     header = rows.schema.names if rows.schema is not None else []
-    held = batch_contract.hold(
+    held = batch_contract.resolve_batch_contract(
         contract,
         context.experiment,
         context.interval.start,
@@ -85,23 +85,30 @@ def _streamed(context: RunContext, contract: Contract | None, task: Task, folder
 
 def infer_batch_schema(context: RunContext, rows: TempArrowFile, task: Task, schema: Schema | None) -> Schema:
     """Infer the schema of a batch; the roles of columns are those of `schema`, if it is given."""
-    from diurnal.data import infer
+    from diurnal.data import infer_schema
 
     header = rows.schema.names if rows.schema is not None else []
-    return infer(lambda: iter(rows), task=task, **batch_contract.declared_of(context.experiment, schema, header))
+    return infer_schema(
+        lambda: iter(rows), task=task, **batch_contract.inference_arguments(context.experiment, schema, header)
+    )
 
 
 def _kept(
-    context: RunContext, contract: Contract | None, held: Held, layout: Schema, rows: TempArrowFile, warnings: list[str]
+    context: RunContext,
+    contract: Contract | None,
+    held: BatchContract,
+    layout: Schema,
+    rows: TempArrowFile,
+    warnings: list[str],
 ) -> IngestedBatch:
-    from diurnal.data import Inspection
+    from diurnal.data import BatchValidator
 
     experiment, newest = context.experiment, held.newest
-    limits = batch_contract.limits_of(experiment.limits, layout, newest)
-    inspection = Inspection(layout, limits, alone=experiment.window == 1)
+    limits = batch_contract.limits_for_layout(experiment.limits, layout, newest)
+    inspection = BatchValidator(layout, limits, alone=experiment.window == 1)
     package, arrangement = context.stores.lake.write_package(
         context.package_key("batches"),
-        batch_contract.satisfying(inspection.read(rows), experiment.checks, layout, newest),
+        batch_contract.run_checks_in_newest_schema(inspection.read(rows), experiment.checks, layout, newest),
         layout.arrow,
         SampleReader(context, newest).row_hasher(),
         key=layout.key,

@@ -192,7 +192,7 @@ def predict_batches(stores: Stores, reference: str, batches: Iterable[pa.RecordB
     import pyarrow as pa
 
     from diurnal.backends import backend_of
-    from diurnal.data import Inspection
+    from diurnal.data import BatchValidator
 
     row = resolve_reference(stores.warehouse, reference)
     model = load_version(stores.models, row, stores.code)
@@ -201,7 +201,7 @@ def predict_batches(stores: Stores, reference: str, batches: Iterable[pa.RecordB
     batches = iter(batches)
     first = next(batches, None)
     schema, names = _schema(stores, row, set() if first is None else set(first.schema.names))
-    inspection = Inspection(schema, Limits(extra="ignore", max_null=1.0, allow_empty=True), training=False)
+    inspection = BatchValidator(schema, Limits(extra="ignore", max_null=1.0, allow_empty=True), training=False)
     empty = True
     for batch in () if first is None else inspection.read(chain([first], batches)):
         if batch.num_rows:

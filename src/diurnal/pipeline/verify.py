@@ -195,10 +195,10 @@ def _content(batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
     """Give the number of rows and the sum of their hashes: one pass, no memory, and the order does not count."""
     import numpy as np
 
-    from diurnal.data.row_hash import identities
+    from diurnal.data.row_hash import hash_rows
 
     n_rows = total = 0
     for batch in batches:
         n_rows += batch.num_rows
-        total += int(identities(batch, batch.schema.names, "content").sum(dtype=np.uint64))
+        total += int(hash_rows(batch, batch.schema.names, "content").sum(dtype=np.uint64))
     return n_rows, total % 2**64

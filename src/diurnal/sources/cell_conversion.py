@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from diurnal.data.casts import cast
-from diurnal.data.problems import Findings
+from diurnal.data.casts import cast_column
+from diurnal.data.problems import ProblemCollector
 from diurnal.data.schema import Kind, arrow_type
 from diurnal.data.text_notation import TYPED, Notation
 from diurnal.errors import BatchRejectedError, Problem
@@ -71,7 +71,7 @@ class Cells:
         BatchRejectedError
             If cells cannot be converted; with their rows, counted in the file.
         """
-        findings = Findings()
+        findings = ProblemCollector()
         columns = [
             self._column(name, values, findings) for name, values in zip(batch.schema.names, batch.columns, strict=True)
         ]
@@ -87,7 +87,7 @@ class Cells:
         self.n_rows += batch.num_rows
         return pa.RecordBatch.from_arrays([values for values, _ in columns], schema=pa.schema(fields, metadata=marks))
 
-    def _column(self, name: str, values: pa.Array, findings: Findings) -> tuple[pa.Array, bool]:
+    def _column(self, name: str, values: pa.Array, findings: ProblemCollector) -> tuple[pa.Array, bool]:
         """Convert a column; also return whether its kind is to be inferred from its text."""
         if name in self._missing:
             values = self._missing[name].as_null(values)
@@ -107,7 +107,7 @@ class Cells:
     def _cast(self, values: pa.Array, kind: Kind) -> tuple[pa.Array, Lost]:
         if kind == "text" and not self._untyped:
             return _written(values), []
-        result = cast(values, kind, untyped=self._untyped, max_cell_bytes=_ANY_LENGTH, notation=self._notation)
+        result = cast_column(values, kind, untyped=self._untyped, max_cell_bytes=_ANY_LENGTH, notation=self._notation)
         if result.values is None:
             what = f"came as {values.type}, and dtype= says {kind}"
             return pa.nulls(len(values), arrow_type(kind)), [("other-type", what, np.arange(len(values)))]
@@ -151,7 +151,7 @@ def _written(values: pa.Array) -> pa.Array:
     return values.cast(pa.string())
 
 
-def _refuse(findings: Findings) -> None:
+def _refuse(findings: ProblemCollector) -> None:
     try:
         findings.refuse()
     except BatchRejectedError as refusal:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diurnal.data.column_names import duplicates, listed
+from diurnal.data.column_names import duplicate_name_problems, format_names
 from diurnal.errors import BatchRejectedError, Problem, did_you_mean
 from diurnal.sources.decompression import refused
 
@@ -56,7 +56,7 @@ def titled(cells: Sequence[str]) -> tuple[list[str], list[str]]:
     unnamed = [name for name, cell in zip(names, cells, strict=True) if not cell]
     warnings = [SAVED_INDEX.format(unnamed.pop(0))] if cells and not cells[0] else []
     if unnamed:
-        warnings.append(f"columns without a name are called {listed(unnamed)}")
+        warnings.append(f"columns without a name are called {format_names(unnamed)}")
     return names, warnings
 
 
@@ -78,7 +78,7 @@ def columns_of(names: Sequence[str], files: Files, warnings: Sequence[str] = ())
     """
     places = chosen(names, files)
     kept = tuple(names[i] for i in places)
-    twice = duplicates(kept)
+    twice = duplicate_name_problems(kept)
     if twice:
         raise BatchRejectedError(
             twice, hint="rename the columns where the file is written, or by names=[...] and header=0"
@@ -97,7 +97,7 @@ def chosen(names: Sequence[str], files: Files) -> list[int]:
     left_out = () if files.index_col is None else _index(files.index_col, wanted, names)
     kept = [i for i in wanted if i not in left_out]
     if not kept:
-        raise refused("no-columns", "has no column to read", f"its columns are {listed(list(names))}")
+        raise refused("no-columns", "has no column to read", f"its columns are {format_names(list(names))}")
     return kept
 
 
@@ -114,7 +114,7 @@ def places_of(word: str, columns: Sequence[str | int], names: Sequence[str]) -> 
         problems = [
             Problem(
                 "missing-column",
-                f"{word} asks for the column {column!r}, which is not there; what came is {listed(list(names))}"
+                f"{word} asks for the column {column!r}, which is not there; what came is {format_names(list(names))}"
                 f"{did_you_mean(column, names) if isinstance(column, str) else ''}",
                 str(column),
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from diurnal.data.column_names import listed
+from diurnal.data.column_names import format_names
 from diurnal.errors import did_you_mean
 from diurnal.sources.byte_streams import opened, text_of
 from diurnal.sources.cell_conversion import Cells
@@ -66,7 +66,7 @@ def _chunks(rows: Iterator[Row], files: Files) -> Iterator[Chunk]:
     missing = [] if wanted is None or callable(wanted) else [name for name in wanted if name not in seen]
     for name in missing:
         near = did_you_mean(name, seen)
-        message = f"usecols has {name!r}, which no object of the file has; they have {listed(list(seen))}{near}"
+        message = f"usecols has {name!r}, which no object of the file has; they have {format_names(list(seen))}{near}"
         raise refused("missing-column", message, "correct usecols=, or the file")
 
 

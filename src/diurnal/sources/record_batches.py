@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from diurnal.data.column_names import duplicates
+from diurnal.data.column_names import duplicate_name_problems
 from diurnal.data.schema import UNTYPED
 from diurnal.data.text_notation import TYPED, Notation
 from diurnal.errors import BatchRejectedError, ExperimentError, Problem
@@ -156,9 +156,9 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Decode dictionaries, and drop metadata, which differ from piece to piece; only our own marks stay."""
     import pyarrow as pa
 
-    from diurnal.data.casts import decoded
+    from diurnal.data.casts import decode_dictionary
 
-    arrays = [decoded(array) for array in batch.columns]
+    arrays = [decode_dictionary(array) for array in batch.columns]
     metadata = batch.schema.metadata or {}
     untyped = UNTYPED.items() <= metadata.items()
     fields = [
@@ -190,7 +190,7 @@ def _of_pandas(frame: Any) -> pa.Table:
 
     if not isinstance(frame, pd.DataFrame):
         raise _not_rows(frame)
-    twice = duplicates([str(name) for name in frame.columns])
+    twice = duplicate_name_problems([str(name) for name in frame.columns])
     if twice:
         raise BatchRejectedError(twice, hint="rename the columns in the source")
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diurnal.data.column_names import is_legal, snake_case
+from diurnal.data.column_names import is_legal_name, snake_case
 from diurnal.errors import ExperimentError, did_you_mean
 from diurnal.sources.source import Connections
 from diurnal.types import DataInterval
@@ -52,7 +52,7 @@ class SklearnDataset:
                 f"{did_you_mean(str(self.name), DATASETS)}",
                 hint="name one of these, or write a function of a data interval",
             )
-        if not is_legal(self.label):
+        if not is_legal_name(self.label):
             raise ExperimentError(
                 f"the label {self.label!r} has a control character", hint="name the target by a text without any"
             )

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from diurnal.data.naive_timestamps import instants
-from diurnal.data.problems import Findings
+from diurnal.data.naive_timestamps import localize_timestamps
+from diurnal.data.problems import ProblemCollector
 
 
 class Localizer:
@@ -38,7 +38,7 @@ class Localizer:
         BatchRejectedError
             If a local time is ambiguous or does not exist in the timezone; with all such rows.
         """
-        findings = Findings()
+        findings = ProblemCollector()
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         for name, values in columns.items():
             if is_naive(values.type):
@@ -57,6 +57,6 @@ def is_naive(given: pa.DataType) -> bool:
 
 def localized(times: pa.Array, timezone: str) -> tuple[pa.Array, list[tuple[str, str, np.ndarray]]]:
     """Convert naive timestamps; also return the faulty ones: code, message, rows."""
-    values, lost = instants(times, timezone)
+    values, lost = localize_timestamps(times, timezone)
     found = [(code, what, np.flatnonzero(mask)) for code, what, mask in lost]
     return values, [(code, what.format(times[int(rows[0])].as_py()), rows) for code, what, rows in found]

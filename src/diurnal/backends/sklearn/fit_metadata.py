@@ -89,7 +89,7 @@ class Beside:
 
     def order(self, n_rows: int) -> npt.NDArray[np.intp]:
         """Give the places of the rows in their order; those of one time stay as they come."""
-        places = row_hash.shuffled(n_rows) if self._schema.keeps_duplicates else np.arange(n_rows)
+        places = row_hash.stable_permutation(n_rows) if self._schema.keeps_duplicates else np.arange(n_rows)
         if self._schema.metadata.order_by is None:
             return places
         times = self._column(self._schema.metadata.order_by)

@@ -20,7 +20,7 @@ from diurnal.backends.sklearn.matrices import filled
 from diurnal.backends.sklearn.random_state import unseeded
 from diurnal.backends.sklearn.sklearn_frames import matrix
 from diurnal.backends.sklearn.trial_candidates import trials
-from diurnal.data.merge import unknown_groups
+from diurnal.data.merge import exclude_known_groups
 from diurnal.errors import ExperimentError, did_you_mean
 from diurnal.sources.spark_table import takes_session
 from diurnal.storage import models
@@ -137,7 +137,7 @@ class Sklearn:
             if identity:
                 rows = reader.exclude_known(rows, learnt, n_rows=ROWS_AT_ONCE)
             if groups is not None:
-                rows = unknown_groups(rows, [read(one, [groups]) for one in learnt], reader.group_hasher())
+                rows = exclude_known_groups(rows, [read(one, [groups]) for one in learnt], reader.group_hasher())
             return (table.filter(table.column(schema.target).is_valid()) for table in rows)
 
         return _stream(tables, schema)

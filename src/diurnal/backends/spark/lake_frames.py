@@ -24,7 +24,7 @@ from pyspark.sql.types import (
 
 from diurnal.backends.spark.job_errors import blaming
 from diurnal.backends.spark.partition_tasks import Named, Work, numbered
-from diurnal.data.casts import kind_of
+from diurnal.data.casts import kind_of_arrow_type
 from diurnal.runtime import spark
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _of(lake: Lake, package: Package, schema: Schema) -> DataFrame:
         if not schema.has_changed:
             return session.read.schema(struct(schema)).parquet(*urls)
         kept = lake.schema(package)
-        fields = [StructField(field.name, TYPES[str(kind_of(field.type))]) for field in kept]
+        fields = [StructField(field.name, TYPES[str(kind_of_arrow_type(field.type))]) for field in kept]
         frame = session.read.schema(StructType(fields)).parquet(*urls)
         return frame.select(*(_through(schema, one, kept.names) for one in _wanted(schema)))
 
@@ -222,12 +222,12 @@ def _sampled(frame: DataFrame, schema: Schema, experiment: str, share: float) ->
 
         from diurnal.data import row_hash, row_identity
 
-        hasher = row_identity.hasher(schema, row_hash.sample_salt(experiment))
+        hasher = row_identity.identity_hasher(schema, row_hash.sample_salt(experiment))
         for batch in batches:
             hashes = hasher(batch)
             if NUMBER in batch.schema.names:
-                hashes = row_hash.numbered(hashes, batch.column(NUMBER).to_numpy())
-            kept = batch.filter(pa.array(row_hash.is_test(hashes, share)))
+                hashes = row_hash.number_hashes(hashes, batch.column(NUMBER).to_numpy())
+            kept = batch.filter(pa.array(row_hash.select_test(hashes, share)))
             yield kept.rename_columns(numbered(kept.num_columns))
 
     kept = StructType(

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from diurnal.data import Inspection, Metadata, Schema, batch_contract, row_identity
-from diurnal.data.deduplication import Arrangement, settle
-from diurnal.data.inference import Sketch
+from diurnal.data import BatchValidator, Metadata, Schema, batch_contract, row_identity
+from diurnal.data.deduplication import Deduplication, sort_and_deduplicate
+from diurnal.data.inference import SchemaInference
 from diurnal.data.schema import Duplicates
 from diurnal.errors import BatchRejectedError
 from diurnal.storage.lake import PackagePart, part_numbers, write_part
@@ -56,7 +56,7 @@ class Sketching:
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Give one sketch of all rows of a partition, or why there is none."""
-        sketch = Sketch(self.target, self.key, self.drop, self.limits, self.duplicates, self.metadata)
+        sketch = SchemaInference(self.target, self.key, self.drop, self.limits, self.duplicates, self.metadata)
         try:
             for batch in batches:
                 sketch.read(batch)
@@ -77,9 +77,11 @@ class Inspecting:
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Give one inspection of all rows of a partition."""
-        inspection = Inspection(self.schema, self.limits)
+        inspection = BatchValidator(self.schema, self.limits)
         try:
-            for _ in batch_contract.satisfying(inspection.observe(batches), self.checks, self.schema, self.newest):
+            for _ in batch_contract.run_checks_in_newest_schema(
+                inspection.observe(batches), self.checks, self.schema, self.newest
+            ):
                 pass
         except BatchRejectedError as refusal:
             inspection.note(refusal)
@@ -98,8 +100,8 @@ class Dealing:
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Give the rows of a partition, with their hash and part; their columns are :func:`numbered`."""
-        hasher = row_identity.hasher(self.newest, self.experiment)
-        for batch in Inspection(self.schema, self.limits).observe(batches):
+        hasher = row_identity.identity_hasher(self.newest, self.experiment)
+        for batch in BatchValidator(self.schema, self.limits).observe(batches):
             hashes = hasher(batch)
             parts = part_numbers(hashes, self.n_parts).astype(np.int32)
             arrays = [*batch.columns, pa.array(hashes.view(np.int64)), pa.array(parts)]
@@ -119,13 +121,13 @@ class Writing:
         hashes = table.column(HASH).combine_chunks().to_numpy().view(np.uint64)
         number = int(table.column(PART)[0].as_py())
         rows = table.drop_columns([HASH, PART]).rename_columns(list(self.schema.names)).cast(self.schema.arrow)
-        arrangement = Arrangement(key=self.schema.key, keep=self.schema.keeps_duplicates)
-        _, kept = settle(rows, hashes, arrangement)
+        arrangement = Deduplication(key=self.schema.key, keep=self.schema.keeps_duplicates)
+        _, kept = sort_and_deduplicate(rows, hashes, arrangement)
         part = write_part(self.root, self.folder, number, [kept], self.schema.arrow)
         return pa.Table.from_batches([report((part, arrangement))])
 
 
-Written = tuple[PackagePart, Arrangement]
+Written = tuple[PackagePart, Deduplication]
 
 
 def report(content: Any) -> pa.RecordBatch:

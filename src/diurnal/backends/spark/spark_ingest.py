@@ -34,9 +34,9 @@ from diurnal.backends.spark.partition_tasks import (
     numbered,
 )
 from diurnal.backends.spark.source_frames import frame_of
-from diurnal.data import Inspection, batch_contract
-from diurnal.data.deduplication import Arrangement
-from diurnal.data.inference import Sketch
+from diurnal.data import BatchValidator, batch_contract
+from diurnal.data.deduplication import Deduplication
+from diurnal.data.inference import SchemaInference
 from diurnal.errors import BatchRejectedError
 from diurnal.runtime import spark
 from diurnal.storage.lake import PackageKey, compute_n_parts
@@ -58,7 +58,7 @@ def bring_in(context: RunContext, contract: Contract | None, task: Task) -> Brou
     if frame is None:
         return None
     with _travelling(experiment), _spooled(context, frame) as (rows, header):
-        held = batch_contract.hold(
+        held = batch_contract.resolve_batch_contract(
             contract,
             experiment,
             context.interval.start,
@@ -122,24 +122,24 @@ def _no_rows(header: pa.Table) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=header.schema)
 
 
-def _sketched(rows: DataFrame, header: Any, experiment: Experiment, schema: Schema | None) -> Sketch:
+def _sketched(rows: DataFrame, header: Any, experiment: Experiment, schema: Schema | None) -> SchemaInference:
     """Look at a batch, partition by partition, for what it would fix by itself."""
-    declared = batch_contract.declared_of(experiment, schema, rows.columns)
-    whole = Sketch(**declared)
+    declared = batch_contract.inference_arguments(experiment, schema, rows.columns)
+    whole = SchemaInference(**declared)
     for batch in header:
         whole.read(batch)
     for piece in _reports(rows, Sketching(**declared)):
-        if not isinstance(piece, Sketch):
+        if not isinstance(piece, SchemaInference):
             raise BatchRejectedError(piece, hint="correct the source, and run the data interval again")
         if piece.n_rows:
             whole.absorb(piece)
     return whole
 
 
-def _inspected(rows: DataFrame, header: Any, schema: Schema, newest: Schema, experiment: Experiment) -> Inspection:
+def _inspected(rows: DataFrame, header: Any, schema: Schema, newest: Schema, experiment: Experiment) -> BatchValidator:
     """Inspect a batch, partition by partition."""
-    limits = batch_contract.limits_of(experiment.limits, schema, newest)
-    whole = Inspection(schema, limits, alone=experiment.window == 1)
+    limits = batch_contract.limits_for_layout(experiment.limits, schema, newest)
+    whole = BatchValidator(schema, limits, alone=experiment.window == 1)
     for _ in whole.observe(header):
         pass
     for piece in _reports(rows, Inspecting(schema, newest, limits, experiment.checks)):
@@ -154,7 +154,7 @@ def _reports(rows: DataFrame, work: Work) -> list[Any]:
 
 def _written(
     context: RunContext, rows: DataFrame, schema: Schema, newest: Schema, n_rows: int
-) -> tuple[Package, Arrangement]:
+) -> tuple[Package, Deduplication]:
     """Deal the rows into parts by their hash, and let each part be ordered and written where it comes together."""
     lake, experiment = context.stores.lake, context.experiment
     dealt = compute_n_parts(n_rows, len(schema.columns), lake.cells_per_part)
@@ -168,7 +168,7 @@ def _written(
         hashed = map_in_arrow(rows, deal, StructType(fields))
         # pyspark counts the arguments of what it is given, and a method has one more
         written = heard(hashed.groupBy(PART).applyInArrow(lambda table: write(table), REPORT).collect())  # noqa: PLW0108
-    arrangement = Arrangement(key=schema.key)
+    arrangement = Deduplication(key=schema.key)
     for _, found in written:
         arrangement.absorb(found)
     arrangement.refuse_conflicts()

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from diurnal.data.deduplication import Arrangement, arrange
-from diurnal.data.row_hash import Roles, threshold
+from diurnal.data.deduplication import Deduplication, sort_by_hash
+from diurnal.data.row_hash import TrainTestRoles, hash_threshold
 from diurnal.errors import CorruptPackageError
 from diurnal.storage.lake import partitions
 from diurnal.storage.lake.manifest import SUFFIX, Manifest
@@ -63,7 +63,7 @@ class Lake(PackageReader):
         keep_duplicates: bool = False,
         n_rows: int = 0,
         n_bytes: int = 0,
-    ) -> tuple[Package, Arrangement]:
+    ) -> tuple[Package, Deduplication]:
         """Sort rows by their hash, drop duplicates unless `keep_duplicates` is true, and store them as a package.
 
         Parameters
@@ -87,7 +87,7 @@ class Lake(PackageReader):
 
         Returns
         -------
-        Package, Arrangement
+        Package, Deduplication
             The package, and the report of the deduplication.
 
         Raises
@@ -95,10 +95,10 @@ class Lake(PackageReader):
         BatchRejectedError
             If rows with one key differ.
         """
-        arrangement = Arrangement(key=tuple(key), keep=keep_duplicates)
+        arrangement = Deduplication(key=tuple(key), keep=keep_duplicates)
         number_of_parts = compute_n_parts(n_rows, len(schema), self.cells_per_part)
         with self.workspace() as scratch:
-            ordered = arrange(batches, schema, hasher, arrangement, scratch, n_bytes)
+            ordered = sort_by_hash(batches, schema, hasher, arrangement, scratch, n_bytes)
             if number_of_parts > 1:
                 parts = [
                     write_part(self.address, package_key.parts_folder, number, tables, schema)
@@ -144,7 +144,7 @@ class Lake(PackageReader):
             self.publish_file(scratch / "part.parquet", path)
         return Package(path, part.digest, part.n_rows)
 
-    def split_package(self, package: Package, roles: Roles) -> tuple[Package, Package]:
+    def split_package(self, package: Package, roles: TrainTestRoles) -> tuple[Package, Package]:
         """Split a package into train and test by the roles of its rows; rows without a target are in neither.
 
         A part whose rows all have one role becomes a part of that side without a copy.
@@ -165,7 +165,7 @@ class Lake(PackageReader):
             files.close()
             return self._publish_package(train_key, train), self._publish_package(test_key, test)
 
-    def _split_parts(self, package: Package, roles: Roles) -> tuple[Package, Package]:
+    def _split_parts(self, package: Package, roles: TrainTestRoles) -> tuple[Package, Package]:
         manifest, schema = self.manifest(package), self.schema(package)
         folder = self.parts_folder(package)
         sides: tuple[list[PackagePart], list[PackagePart]] = ([], [])
@@ -182,19 +182,21 @@ class Lake(PackageReader):
         )
         return train, test
 
-    def _only_side(self, folder: str, part: PackagePart, roles: Roles, n_parts: int) -> int | None:
+    def _only_side(self, folder: str, part: PackagePart, roles: TrainTestRoles, n_parts: int) -> int | None:
         """Return the side (0: train, 1: test) of all rows of a part; None if the part must be split row by row.
 
         Rows with a hash below the threshold are test rows. A part is an interval of hashes, so the parts below that of
         the threshold are test parts, those above are train parts, and only the part of the threshold has both. That
         requires that the package is in the order of those hashes, and that no row lacks a target.
         """
-        border = int(part_numbers(np.array([threshold(roles.test_size)], dtype=np.uint64), n_parts)[0])
+        border = int(part_numbers(np.array([hash_threshold(roles.test_size)], dtype=np.uint64), n_parts)[0])
         if not roles.in_order or part.number == border or self.may_have_nulls(f"{folder}/{part.name}", roles.target):
             return None
         return int(part.number < border)
 
-    def _split_part(self, folder: str, part: PackagePart, roles: Roles, side: int, schema: pa.Schema) -> PackagePart:
+    def _split_part(
+        self, folder: str, part: PackagePart, roles: TrainTestRoles, side: int, schema: pa.Schema
+    ) -> PackagePart:
         masks = roles.masks()
         rows = (
             _filter_rows(batch, masks(batch)[side])
