@@ -291,7 +291,7 @@ def test_check_with_data_tries_a_day_and_writes_nothing(project):
         (["runs", "clinic", "--json"], 0, ""),
         (["predict", "clinic", "diurnal.toml", "-o", "x.xlsx"], 2, "x.xlsx"),
         (["predict", "clinic", "diurnal.toml", "-o", "nowhere/x.csv"], 2, "nowhere"),
-        (["predict", "clinic@1234567890", "incoming/2026-11-01.csv"], 2, "names no model"),
+        (["predict", "clinic@1234567890", "incoming/2026-11-01.csv"], 2, "invalid model reference"),
         (["promote", "clinic", "0"], 2, "range"),
         (["gc", "--older-than", "nan"], 2, "older-than"),
         (["nonsense"], 2, "nonsense"),

@@ -253,7 +253,7 @@ def test_replay_without_kept_code_needs_the_same_code(project, stores):
     project.declare("drop='ward', test_size=0.2")
     done = project.command("replay", "clinic", "1")
     assert done.returncode == 2
-    assert "is not kept as a file" in done.stderr
+    assert "is not stored, and" in done.stderr
 
 
 def test_kept_code_is_verified_and_stays(project, stores):

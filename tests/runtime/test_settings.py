@@ -155,7 +155,7 @@ def test_a_fault_is_armed_by_the_environment(tmp_path):
 @pytest.mark.parametrize("reference", ["Bad Name", "toy@", "toy@newest", "toy@0", "toy@1.5", "toy@2026-1-1"])
 def test_load_model_refuses_what_names_no_model(tmp_path, warehouse_url, reference):
     write(tmp_path, f'[diurnal]\nwarehouse = "{warehouse_url}"\n')
-    with pytest.raises(UsageError, match="names no model"):
+    with pytest.raises(UsageError, match="invalid model reference"):
         load_model(reference, project=tmp_path)
 
 
@@ -226,7 +226,7 @@ def test_load_model_outside_of_a_project_makes_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PATH": ""}, cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert "ConfigurationError: there is no project here (no diurnal.toml" in done.stderr
+    assert "ConfigurationError: no project found: there is no diurnal.toml" in done.stderr
     assert "DIURNAL_PROJECT" in done.stderr
     assert list(tmp_path.iterdir()) == []
 

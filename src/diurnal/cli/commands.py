@@ -336,7 +336,9 @@ def verify(name: str | None, repair: bool, json_: bool) -> None:
 
     with _stores() as stores:
         experiment = _known(stores, name) if name else None
-        for mended in verify.repair_loads(stores, experiment, by=intervals_and_runs.whoami()) if repair else ():
+        for mended in (
+            verify.repair_loads(stores, experiment, requested_by=intervals_and_runs.whoami()) if repair else ()
+        ):
             click.echo(f"repaired {mended.name} of {mended.experiment}, which was {mended.state}", err=True)
         found = [vars(finding) for finding in verify.verify_stores(stores, experiment)]
     bad = [row for row in found if row["state"] != "good"]

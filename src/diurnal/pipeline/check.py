@@ -1,4 +1,4 @@
-"""Looking for what would go wrong at night, before the night; nothing is fitted and nothing is fetched."""
+"""Validation of an experiment without running it: nothing is fitted and nothing is fetched."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
 
 
 def check_experiment(experiment: Experiment, connections: Mapping[str, str]) -> dict[str, Any]:
-    """Build what the experiment returns, and look at it.
+    """Build the search or estimator of an experiment, and validate it.
 
     Parameters
     ----------
     experiment : Experiment
-        What to look at.
+        The experiment.
     connections : Mapping of str to str
         From the id of a connection to its URI.
 
     Returns
     -------
     dict
-        What the experiment is, and under ``"warnings"`` what may surprise.
+        A description of the experiment, and its ``"warnings"``.
 
     Raises
     ------
     ExperimentError
-        If it cannot be built, or holds types that a model of it could not be loaded with.
+        If it cannot be built, or has types that the reader of models does not allow.
     ConfigurationError
-        If its source names a connection that is not there.
+        If its source names a connection that does not exist.
     """
     search = experiment.build()
     backend = backend_of(search)
     main = backend.score_name(search)
     try:
         backend.refuse_faults(search, experiment.trusted_types, Codebase.around(experiment.file))
-    except InvalidModelError as refusal:
-        raise ExperimentError(f"{experiment.place}: {refusal.message}", hint=refusal.hint) from None
+    except InvalidModelError as error:
+        raise ExperimentError(f"{experiment.place}: {error.message}", hint=error.hint) from None
     unused = backend.check_metadata(search, experiment.metadata)
     if isinstance(experiment.source, Sql):
         connections[experiment.source.connection]
@@ -59,7 +59,7 @@ def check_experiment(experiment: Experiment, connections: Mapping[str, str]) -> 
         "scoring": main,
         "schedule": None if experiment.schedule is None else str(experiment.schedule),
         "timezone": experiment.timezone,
-        "source": _shown(experiment.source),
+        "source": _source_text(experiment.source),
         "steps": flow.step_names(),
         "code_digest": experiment.code_digest,
         "warnings": [*backend.unseeded(search), *unused],
@@ -69,42 +69,42 @@ def check_experiment(experiment: Experiment, connections: Mapping[str, str]) -> 
 def check_for_dry_run(
     experiment: Experiment, connections: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[DiurnalError], Experiment]:
-    """Look at an experiment as :func:`check` does, and go on after a splitter that lacks something.
+    """Validate an experiment as :func:`check_experiment` does, and continue after an invalid splitter.
 
     Returns
     -------
     dict
-        What :func:`check` gives; only the name where it fails.
+        The result of :func:`check_experiment`; only the name if it fails.
     list of DiurnalError
-        What it fails with.
+        The errors that it fails with.
     Experiment
-        It, or one with scikit-learn's own folds, that can be tried further.
+        The experiment, or a copy with scikit-learn's default folds, for a dry run.
     """
     try:
         return check_experiment(experiment, connections), [], experiment
-    except DiurnalError as fault:
-        first, experiment = fault, _with_default_folds(experiment)
+    except DiurnalError as error:
+        first, experiment = error, _with_default_folds(experiment)
     try:
         return check_experiment(experiment, connections), [first], experiment
-    except DiurnalError as further:
-        faults = [first] if str(further) == str(first) else [first, further]
-        return {"name": experiment.name}, faults, experiment
+    except DiurnalError as second:
+        errors = [first] if str(second) == str(first) else [first, second]
+        return {"name": experiment.name}, errors, experiment
 
 
 def _with_default_folds(experiment: Experiment) -> Experiment:
-    """Replace a splitter: that it needs what is not declared ends each build, and would hide all other faults."""
+    """Replace the splitter: an invalid one ends each build, and would hide all other errors."""
     try:
-        made = experiment.function()
-    except Exception:  # noqa: BLE001 - it cannot be built at all, and that fault is the only one that can be found
+        search = experiment.function()
+    except Exception:  # noqa: BLE001 - it cannot be built, so that no further error can be found
         return experiment
-    if getattr(made, "cv", None) is None:
+    if getattr(search, "cv", None) is None:
         return experiment
-    made.cv = None
-    return replace(experiment, function=wraps(experiment.function)(lambda: made))
+    search.cv = None
+    return replace(experiment, function=wraps(experiment.function)(lambda: search))
 
 
-def _shown(source: Any) -> str:
-    """Give a source the same in every process."""
+def _source_text(source: Any) -> str:
+    """Return the text of a source, equal in every process."""
     if isinstance(source, FunctionType):
         return f"{source.__module__}:{source.__qualname__}"
     return re.sub(r" at 0x[0-9a-f]+", "", repr(source))

@@ -1,6 +1,7 @@
-"""A step of a run begins only with the code that the run began with.
+"""Each step of a run uses the code that the run began with.
 
-A run is several processes, hours apart in Airflow, and files are edited meanwhile. Its row names one code.
+The steps of a run are executed by several processes, hours apart in Airflow, and files may be edited in between. The
+row of the run names one version of the code.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ R = TypeVar("R")
 
 
 def require_code_of_run(step: Callable[Concatenate[RunContext, P], R]) -> Callable[Concatenate[RunContext, P], R]:
-    """Check the code before a step, against the run that is named in what the step is given."""
+    """Decorate a step: check that the code is that of the run, which is in its inputs."""
 
     @wraps(step)
     def guarded(context: RunContext, /, *inputs: P.args, **named: P.kwargs) -> R:
@@ -31,7 +32,7 @@ def require_code_of_run(step: Callable[Concatenate[RunContext, P], R]) -> Callab
 
 
 def check_code_of_run(context: RunContext, run: Run) -> None:
-    """Refuse to go on with a run that began with other code: its row would name code that it is not of.
+    """Raise an error if a run began with other code: its row would name code that its numbers are not from.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def check_code_of_run(context: RunContext, run: Run) -> None:
 
 
 def _changes(context: RunContext, run: Run, now: Code) -> list[str]:
-    """Return what is different from the code of the run; nothing where its text was not kept, or is lost."""
+    """Return the differences from the code of the run; none where its text was not stored, or is missing."""
     if not run.code:
         return []
     try:

@@ -1,4 +1,4 @@
-"""Changing a contract on purpose: what a batch says otherwise, and accepting it as one more version."""
+"""Intentional changes of a contract: the difference of a batch, and its acceptance as a new version."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Difference:
-    """What a batch says otherwise than a contract.
+    """The difference between a batch and a contract.
 
     Attributes
     ----------
@@ -47,9 +47,9 @@ class Difference:
     schema : Schema
         The contract with all changes.
     changes : tuple of Change
-        Those that can be accepted.
+        The changes that can be accepted.
     problems : tuple of Problem
-        What no version of the contract would take in.
+        The problems that no version of the contract can accept.
     """
 
     number: int
@@ -70,25 +70,25 @@ def diff_contract(
     renames : Mapping of str to str
         From the name of a column in the contract to its name in the batch.
     batches : callable, optional
-        Gives the rows of the batch. None: the source is read.
+        Returns the rows of the batch. By default the source is read.
 
     Raises
     ------
     UsageError
-        If there is no contract yet, or a rename names what is not there.
+        If there is no contract yet, or a rename names a column that does not exist.
     """
     with tempfile.TemporaryDirectory(prefix="diurnal-contract-") as folder:
         rows = _rows(context, Path(folder)) if batches is None else TempArrowFile(Path(folder), batches())
-        return _Comparing(context, rows).difference(_contract(context), renames)
+        return _BatchComparison(context, rows).difference(_contract(context), renames)
 
 
 def accept_changes(context: RunContext, renames: Renames, why: str) -> Difference:
-    """Accept what the batch of a data interval says otherwise, as one more version of the contract.
+    """Accept the difference of the batch of a data interval as a new version of the contract.
 
     Parameters
     ----------
     day : Day
-        The experiment, the data interval, the stores, and who accepts it.
+        The experiment, the data interval, the stores and the user.
     renames : Mapping of str to str
         From the name of a column in the contract to its name in the batch.
     why : str
@@ -97,17 +97,17 @@ def accept_changes(context: RunContext, renames: Renames, why: str) -> Differenc
     Returns
     -------
     Difference
-        What was accepted; its number is that of the new version, or that of the newest where nothing differs.
+        The accepted difference, with the number of the new version; that of the newest one if nothing differs.
 
     Raises
     ------
     ContractRejectedError
-        If the batch holds what no version of the contract would take in.
+        If the batch has content that no version of the contract can accept.
     """
     with tempfile.TemporaryDirectory(prefix="diurnal-contract-") as folder:
-        comparing = _Comparing(context, _rows(context, Path(folder)))
+        comparison = _BatchComparison(context, _rows(context, Path(folder)))
         for _ in range(_ATTEMPTS):
-            found = comparing.difference(_contract(context), renames)
+            found = comparison.difference(_contract(context), renames)
             if found.problems:
                 raise ContractRejectedError(found.problems)
             if not found.changes:
@@ -124,11 +124,11 @@ def accept_changes(context: RunContext, renames: Renames, why: str) -> Differenc
             )
             if accepted:
                 return replace(found, number=number)
-    raise TransientError("others are changing the contract of this experiment", hint="run it again")
+    raise TransientError("concurrent commands change the contract of this experiment", hint="run it again")
 
 
 def next_step(context: RunContext) -> str:
-    """Say what to do once a change is accepted."""
+    """Return the command to run after a change is accepted."""
     name, date = context.experiment.name, accept_command.date_argument(context)
     return f"diurnal run {name} --date {date}; in Airflow, clear the day from fetch"
 
@@ -145,24 +145,24 @@ def _contract(context: RunContext) -> Contract:
 
 def _rows(context: RunContext, folder: Path) -> TempArrowFile:
     """Read the batch from its source, as the next run would."""
-    made = context.experiment.build()
-    streamed = backend_of(made).stream(context)
+    search = context.experiment.build()
+    streamed = backend_of(search).stream(context)
     return ingest.read_source(context, folder, lambda _: None) if streamed is None else TempArrowFile(folder, streamed)
 
 
-class _Comparing:
-    """One batch, which is compared with a contract, perhaps more than once."""
+class _BatchComparison:
+    """The comparison of a batch with a contract, which may be repeated."""
 
     def __init__(self, context: RunContext, rows: TempArrowFile) -> None:
         self._context, self._rows = context, rows
-        made = context.experiment.build()
-        self._task: Task = backend_of(made).task(made)
+        search = context.experiment.build()
+        self._task: Task = backend_of(search).task(search)
         self._header = list(rows.schema.names) if rows.schema is not None else []
 
     def difference(self, contract: Contract, renames: Renames) -> Difference:
         """Compare the batch with a contract."""
         newest = _with_roles(self._context, contract.newest.schema)
-        renames = self._checked(newest, renames)
+        renames = self._check_renames(newest, renames)
         missing = [
             Change("dropped-column", name)
             for name in newest.names
@@ -171,15 +171,15 @@ class _Comparing:
         needed = list(contract_changes.column_change_problems(newest, missing))
         number = contract.newest.number
         if needed or not self._header:
-            return Difference(number, newest, (), tuple(needed or self._refused(newest)))
+            return Difference(number, newest, (), tuple(needed or self._problems_under(newest)))
         base = newest if renames else self._base(contract, newest)
         try:
-            return self._compared(number, newest, base, renames)
-        except BatchRejectedError as rejection:  # by the inference: by itself it could be no batch at all
+            return self._compare_with(number, newest, base, renames)
+        except BatchRejectedError as rejection:  # by the inference: the rows are not a valid batch on their own
             return Difference(number, newest, (), rejection.problems)
 
     def _base(self, contract: Contract, newest: Schema) -> Schema:
-        """Give what the batch is held against: an older layout where that has its columns, else the newest version."""
+        """Return an older layout if the batch has its columns, else the newest version."""
         layout = contract.layout(self._context.interval.start, self._header, self._context.experiment.drop)
         fits = set(layout.names) <= set(self._header)
         return (
@@ -188,8 +188,8 @@ class _Comparing:
             else newest
         )
 
-    def _checked(self, newest: Schema, renames: Renames) -> dict[str, str]:
-        """Refuse renames of what is not there; one that was accepted before is left out."""
+    def _check_renames(self, newest: Schema, renames: Renames) -> dict[str, str]:
+        """Check that renamed columns exist; leave out renames that were accepted before."""
         found = {}
         for old, new in renames.items():
             if new not in self._header:
@@ -205,7 +205,7 @@ class _Comparing:
                 )
         return found
 
-    def _compared(self, number: int, newest: Schema, base: Schema, renames: Renames) -> Difference:
+    def _compare_with(self, number: int, newest: Schema, base: Schema, renames: Renames) -> Difference:
         renamed = contract_changes.apply_changes(
             base, [Change("renamed-column", o, o, n) for o, n in renames.items()], base
         )
@@ -217,8 +217,8 @@ class _Comparing:
         draft = contract_changes.apply_changes(base, of_columns, found)
         of_classes = list(contract_changes.class_changes(draft, found))
         draft = contract_changes.apply_changes(draft, of_classes, found)
-        of_values = list(contract_changes.value_changes(draft, found, self._refused(draft)))
-        problems = self._refused(contract_changes.apply_changes(draft, of_values, found))
+        of_values = list(contract_changes.value_changes(draft, found, self._problems_under(draft)))
+        problems = self._problems_under(contract_changes.apply_changes(draft, of_values, found))
         all_changes = [*of_columns, *of_classes, *of_values]
         if base.names != newest.names:
             all_changes, found = (
@@ -230,7 +230,7 @@ class _Comparing:
         )
 
     def _too_old(self, found: list[Change]) -> list[Problem]:
-        """Refuse other columns in a data interval that later ones with batches follow: these have the former ones."""
+        """Reject other columns in an interval before others with batches: these have the present columns."""
         if self._context.has_newest_batch() or not any(change.change in COLUMNS for change in found):
             return []
         last = self._context.stores.warehouse.newest_batch(self._context.experiment.name)
@@ -240,8 +240,8 @@ class _Comparing:
         )
         return [Problem("older-batch", what)]
 
-    def _refused(self, schema: Schema) -> list[Problem]:
-        """Give what a batch would be refused for under a contract."""
+    def _problems_under(self, schema: Schema) -> list[Problem]:
+        """Return the problems that a contract rejects the batch for."""
         experiment = self._context.experiment
         limits = batch_contract.limits_for_layout(experiment.limits, schema, schema)
         try:
@@ -257,7 +257,7 @@ class _Comparing:
 
 
 def _with_roles(context: RunContext, schema: Schema) -> Schema:
-    """Give the contract with the roles of columns that are declared now, where it has these columns."""
+    """Return the contract with the declared roles of columns, if it has these columns."""
     declared = context.experiment.metadata
     agrees = declared.groups == schema.metadata.groups and not any(declared.problems(schema.columns))
     metadata = declared if agrees else schema.metadata
@@ -265,7 +265,7 @@ def _with_roles(context: RunContext, schema: Schema) -> Schema:
 
 
 def _moved(found: Schema, newest: Schema, base: Schema) -> Schema:
-    """Give what a batch by itself would fix, under the names of the newest version."""
+    """Return the inferred schema of a batch with the column names of the newest version."""
     now = {column.root: column.name for column in newest.all_columns}
     names = {column.name: now[column.root] for column in base.columns}
     return replace(found, columns=tuple(replace(one, name=names.get(one.name, one.name)) for one in found.columns))

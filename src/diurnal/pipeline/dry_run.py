@@ -1,7 +1,7 @@
-"""A dry run: the steps of a data interval on its real rows, with few candidates, in a scratch place.
+"""A dry run: the steps of a data interval on its real rows, with few candidates, in temporary stores.
 
-It finds what a run would fail on: a batch that breaks the contract, a fit, a score or a prediction that raises, a model
-that cannot be saved or loaded again. The lake, the warehouse and the models stay as they are.
+It finds the errors of a run: a batch that violates the contract, a fit, a score or a prediction that raises, a model
+that cannot be saved or loaded again. The lake, the warehouse and the models are not changed.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from diurnal.experiment.run_context import RunContext
     from diurnal.types import Package
 
-MOST_ROWS = 2_000  # that are learnt from, and as many that are judged by
+MAX_ROWS = 2_000  # for training, and as many for evaluation
 
 
 @dataclass
 class DryRun:
-    """What a dry run found.
+    """The result of a dry run.
 
     Attributes
     ----------
     n_rows : int
-        Rows of the batch, as they would be kept.
+        Rows of the batch, as they would be stored.
     tried : list of str
-        The kinds of candidates that were fitted, scored, saved, loaded and asked to predict.
+        The types of candidates that were fitted, scored, saved, loaded and used for predictions.
     faults : list of DiurnalError
-        What a run would end with, each once.
+        Errors that a run would raise, each once.
     warnings : list of str
-        What was odd but allowed.
+        Unusual but allowed properties of the batch and of the search.
     """
 
     n_rows: int = 0
@@ -54,7 +54,7 @@ class DryRun:
     warnings: list[str] = field(default_factory=list)
 
     def attempt(self, context: RunContext, step: str, function: Callable[..., Any], *args: Any) -> Any:
-        """Give what a function gives; None, and one more fault, where it fails."""
+        """Return the result of a function; if it raises, record the error and return None."""
         try:
             with error_context(context, step):
                 return function(*args)
@@ -65,7 +65,7 @@ class DryRun:
 
 
 def dry_run(context: RunContext) -> DryRun:
-    """Try the steps of a data interval; nothing is written to the day's stores.
+    """Try the steps of a data interval; nothing is written to the stores of the context.
 
     Parameters
     ----------
@@ -76,44 +76,44 @@ def dry_run(context: RunContext) -> DryRun:
     -------
     DryRun
     """
-    found, made = DryRun(), context.experiment.build()
-    backend = backend_of(made)
-    with _scratch(context, made) as dry:
-        brought = found.attempt(dry, "fetch", _fetched, dry, found)
-        if brought is None:
+    found, search = DryRun(), context.experiment.build()
+    backend = backend_of(search)
+    with _temporary_stores(context, search) as dry:
+        batch = found.attempt(dry, "fetch", _ingest, dry, found)
+        if batch is None:
             return found
-        package, schema = brought
+        package, schema = batch
         found.n_rows = package.n_rows
-        sides = found.attempt(dry, "split", _samples, dry, backend, package, schema)
-        if sides is None:
+        data_and_test = found.attempt(dry, "split", _split, dry, backend, package, schema)
+        if data_and_test is None:
             return found
-        data, test = sides
+        data, test = data_and_test
         if test is None:
             found.warnings.append("no sample is for testing: no score was tried")
-        lacking = backend.too_small(made, data) if data.n_rows else "no sample is for training"
-        if lacking:
-            found.warnings.append(f"not enough data yet: {lacking}; no candidate was tried")
+        reason = backend.too_small(search, data) if data.n_rows else "no sample is for training"
+        if reason:
+            found.warnings.append(f"not enough data yet: {reason}; no candidate was tried")
             return found
-        for kind, reduced in backend.trials(made):
-            if _try(found, dry, backend, reduced, data, test, schema):
+        for kind, reduced in backend.trials(search):
+            if _try_candidate(found, dry, backend, reduced, data, test, schema):
                 found.tried.append(kind)
     return found
 
 
-def _try(
-    found: DryRun, dry: RunContext, backend: Backend, made: Any, data: Data, test: Package | None, schema: Schema
+def _try_candidate(
+    found: DryRun, dry: RunContext, backend: Backend, search: Any, data: Data, test: Package | None, schema: Schema
 ) -> bool:
-    """Fit one candidate, score it, save it, load it and let it predict; tells whether all of it went well."""
+    """Fit one candidate, score it, save it, load it and predict with it; return whether all of this succeeded."""
     before = len(found.faults)
-    tuned = found.attempt(dry, "tune", backend.tune, made, data)
+    tuned = found.attempt(dry, "tune", backend.tune, search, data)
     if tuned is None:
         return False
     found.warnings += [warning for warning in tuned.warnings if warning not in found.warnings]
     if test is not None:
-        judge = backend.to_judge(SampleReader(dry, schema), [test])
-        found.attempt(dry, "evaluate", backend.scores, made, tuned.twin, judge)
-        found.attempt(dry, "evaluate", backend.compare, made, tuned.twin, tuned.twin, judge)
-    published = found.attempt(dry, "publish", _published, dry, backend, tuned.twin, data, schema)
+        evaluation = backend.to_judge(SampleReader(dry, schema), [test])
+        found.attempt(dry, "evaluate", backend.scores, search, tuned.twin, evaluation)
+        found.attempt(dry, "evaluate", backend.compare, search, tuned.twin, tuned.twin, evaluation)
+    published = found.attempt(dry, "publish", _save_and_load, dry, backend, tuned.twin, data, schema)
     if published is not None and test is not None:
         model, signature = published
         rows = next(SampleReader(dry, schema).samples([test])).select(list(schema.features))
@@ -121,20 +121,20 @@ def _try(
     return len(found.faults) == before
 
 
-def _fetched(dry: RunContext, found: DryRun) -> tuple[Package, Schema]:
+def _ingest(dry: RunContext, found: DryRun) -> tuple[Package, Schema]:
     with dry.stores.lake.workspace() as folder:
         contract = dry.stored_contract()
         try:
-            brought = ingest.ingest_batch(dry, contract, folder)
-        except BatchRejectedError as refusal:
-            accept_command.extend_hint(dry, contract, refusal)
+            batch = ingest.ingest_batch(dry, contract, folder)
+        except BatchRejectedError as error:
+            accept_command.extend_hint(dry, contract, error)
             raise
-    found.warnings += brought.warnings
-    return brought.package, brought.held.newest
+    found.warnings += batch.warnings
+    return batch.package, batch.held.newest
 
 
-def _samples(dry: RunContext, backend: Backend, package: Package, schema: Schema) -> tuple[Data, Package | None]:
-    """Give some samples to learn from, and some to judge by, if there are any."""
+def _split(dry: RunContext, backend: Backend, package: Package, schema: Schema) -> tuple[Data, Package | None]:
+    """Return training data, and a package of test samples if there are any."""
     lake = dry.stores.lake
     train, test = lake.split_package(package, SampleReader(dry, schema).roles(package))
     data = backend.read(SampleReader(dry, schema), [train], fraction=_fraction(train))
@@ -147,14 +147,16 @@ def _first_samples(reader: SampleReader, package: Package) -> pa.Table:
     import pyarrow as pa
 
     table = pa.concat_tables(reader.samples([package], fraction=_fraction(package)))
-    return table if table.num_rows else next(reader.samples([package])).slice(0, MOST_ROWS)
+    return table if table.num_rows else next(reader.samples([package])).slice(0, MAX_ROWS)
 
 
 def _fraction(package: Package) -> float:
-    return min(1.0, MOST_ROWS / max(1, package.n_rows))
+    return min(1.0, MAX_ROWS / max(1, package.n_rows))
 
 
-def _published(dry: RunContext, backend: Backend, model: Any, data: Data, schema: Schema) -> tuple[Any, dict[str, Any]]:
+def _save_and_load(
+    dry: RunContext, backend: Backend, model: Any, data: Data, schema: Schema
+) -> tuple[Any, dict[str, Any]]:
     """Save a model and load it again, as another program does."""
     trusted = dry.experiment.trusted_types
     signature = with_own_names(backend.signature(model, data, schema), model, dry.code)
@@ -174,12 +176,14 @@ def _published(dry: RunContext, backend: Backend, model: Any, data: Data, schema
 
 
 @contextmanager
-def _scratch(context: RunContext, made: Any) -> Iterator[RunContext]:
-    """Give the day with a lake and models of its own, which are removed at the end."""
+def _temporary_stores(context: RunContext, search: Any) -> Iterator[RunContext]:
+    """Yield a copy of the context with a temporary lake and temporary models."""
     with tempfile.TemporaryDirectory(prefix="diurnal-check-") as folder:
         # executors of Spark reach what is in the lake
         place = (
-            f"{context.temp_url}/check-{secrets.token_hex(8)}" if backend_of(made).is_distributed else f"{folder}/data"
+            f"{context.temp_url}/check-{secrets.token_hex(8)}"
+            if backend_of(search).is_distributed
+            else f"{folder}/data"
         )
         lake = Lake(place)
         try:

@@ -47,21 +47,21 @@ def ingest_batch(context: RunContext, contract: Contract | None, folder: Path) -
     from diurnal.backends import backend_of
 
     experiment = context.experiment
-    made = experiment.build()
-    backend = backend_of(made)
-    task = backend.task(made)
+    search = experiment.build()
+    backend = backend_of(search)
+    task = backend.task(search)
     fixed = contract.newest.schema if contract else None
     if fixed and fixed.task != task:
         raise ExperimentError(
             f"{experiment.name} is a {task} experiment, and its contract was created for {fixed.task}",
             hint="declare an experiment under another name for the new task",
         )
-    backend.check_metadata(made, experiment.metadata)
-    brought = backend.bring_in(context, contract, task, folder)
-    if brought is None:
+    backend.check_metadata(search, experiment.metadata)
+    batch = backend.bring_in(context, contract, task, folder)
+    if batch is None:
         return _streamed(context, contract, task, folder)
-    warnings = [*brought.warnings, *_repeated(brought.held.newest, fixed, brought.n_repeated)]
-    return IngestedBatch(brought.package, brought.held, [*brought.held.warnings, *warnings])
+    warnings = [*batch.warnings, *_repeated(batch.held.newest, fixed, batch.n_repeated)]
+    return IngestedBatch(batch.package, batch.held, [*batch.held.warnings, *warnings])
 
 
 def _streamed(context: RunContext, contract: Contract | None, task: Task, folder: Path) -> IngestedBatch:
@@ -120,7 +120,7 @@ def _kept(
     return IngestedBatch(package, held, [*warnings, *held.warnings, *inspection.warnings, *repeated])
 
 
-def store_contract(context: RunContext, contract: Contract | None, brought: IngestedBatch) -> int:
+def store_contract(context: RunContext, contract: Contract | None, batch: IngestedBatch) -> int:
     """Create the contract of a first batch, or append the version that a later batch adds; return its number.
 
     Raises
@@ -128,8 +128,8 @@ def store_contract(context: RunContext, contract: Contract | None, brought: Inge
     TransientError
         If a concurrent run did so in the meantime.
     """
-    warehouse, name, held = context.stores.warehouse, context.experiment.name, brought.held
-    plain, digest = held.newest.to_dict(), brought.package.digest
+    warehouse, name, held = context.stores.warehouse, context.experiment.name, batch.held
+    plain, digest = held.newest.to_dict(), batch.package.digest
     if contract is None:
         number, done = 1, warehouse.create_contract(name, plain, digest, requested_by=context.requested_by) == plain
     elif not held.changes:

@@ -1,4 +1,4 @@
-"""Making a version the champion by hand: which one a rollback goes back to, and that it can serve."""
+"""Promotion by hand: the version that a rollback returns to, and a check that a version loads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def previous_champion(warehouse: Warehouse, experiment: str) -> int:
-    """Give the version that served before the champion did.
+    """Return the champion before the present one.
 
     Raises
     ------
     NotFoundError
         If there is none.
     """
-    served: list[int] = []  # as a stack: a rollback takes off what came after the version that it went back to
+    served: list[int] = []  # a stack: a rollback removes the versions after the one that it returned to
     for row in reversed(warehouse.promotions(experiment)):
         version = int(row["version"])
         if row["kind"] == "rollback" and version in served:
@@ -28,13 +28,13 @@ def previous_champion(warehouse: Warehouse, experiment: str) -> int:
         served.append(version)
     if len(served) < 2:
         raise NotFoundError(
-            f"{experiment} has no champion with a predecessor to go back to",
+            f"{experiment} has no former champion to roll back to",
             hint=f"`diurnal models {experiment}` lists versions; `diurnal promote {experiment} VERSION` takes one",
         )
     return served[-2]
 
 
 def check_version_loads(stores: Stores, experiment: str, version: int) -> None:
-    """Load a version, with all checks, before it is made the champion."""
+    """Load a version with all checks, before it becomes the champion."""
     row = predict.resolve_reference(stores.warehouse, f"{experiment}@{version}")
     predict.load_version(stores.models, row, stores.code)

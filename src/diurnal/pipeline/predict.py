@@ -1,4 +1,4 @@
-"""Finding a published model by its reference, loading it after every check, and predicting with it."""
+"""Loading of published models by reference, and predictions with them."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def load_model(reference: str, *, project: str | Path | None = None, trusted: st
     Raises
     ------
     UsageError
-        If the reference is none of these.
+        If the reference has none of these forms.
     NotFoundError
-        If there is no such experiment, version or champion; it says what there is.
+        If the experiment, version or champion does not exist; the message lists those that do.
     InvalidModelError
         If the file is not what the warehouse says it is.
     ConfigurationError
-        If there is no project here, or this environment is not the one that the model was made in.
+        If no project is found, or the libraries are not those that the model was fitted with.
     """
     from diurnal.runtime import spark
     from diurnal.storage.stores import open_models, open_warehouse, project_code
@@ -66,8 +66,8 @@ def load_model(reference: str, *, project: str | Path | None = None, trusted: st
     settings = Settings.load(None if project is None else Path(project))
     if not settings.is_project:  # a reader must not create an empty warehouse in an arbitrary folder
         raise ConfigurationError(
-            f"there is no project here (no {FILE} in {settings.project} or above it, and no data)",
-            hint="set DIURNAL_PROJECT to the project's folder, or run below it",
+            f"no project found: there is no {FILE} in {settings.project} or a folder above it, and there are no data",
+            hint="set DIURNAL_PROJECT to the folder of the project, or run in it",
         )
     spark.configure_session(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
     models = open_models(settings)
@@ -77,12 +77,12 @@ def load_model(reference: str, *, project: str | Path | None = None, trusted: st
 
 
 def resolve_reference(warehouse: Warehouse, reference: str) -> dict[str, Any]:
-    """Find the model version that a reference names.
+    """Find the model version of a reference.
 
     Parameters
     ----------
     warehouse : Warehouse
-        Where to look.
+        The warehouse.
     reference : str
         ``"name"`` or ``"name@champion"``: the version in use; ``"name@3"``: version 3; ``"name@2026-11-23"``: the
         champion at the end of that date, in UTC.
@@ -95,15 +95,15 @@ def resolve_reference(warehouse: Warehouse, reference: str) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If the reference is none of these.
+        If the reference has none of these forms.
     NotFoundError
-        If there is no such experiment, version or champion; it says what there is.
+        If the experiment, version or champion does not exist; the message lists those that do.
     """
     match = _REFERENCE.fullmatch(reference)
     if not match:
         raise UsageError(
-            f"{reference!r} names no model",
-            hint="write name, name@champion, name@3 (a version) or name@2026-11-23 (that day's champion)",
+            f"invalid model reference {reference!r}",
+            hint="use NAME, NAME@champion, NAME@3 (a version) or NAME@2026-11-23 (the champion of that day)",
         )
     return warehouse.version(match["name"], _version(warehouse, match["name"], match["which"] or "champion"))
 
@@ -111,18 +111,18 @@ def resolve_reference(warehouse: Warehouse, reference: str) -> dict[str, Any]:
 def load_version(
     models: Models, row: dict[str, Any], code: Codebase | None = None, trusted: Collection[str] = ()
 ) -> Any:
-    """Load a model version, after the checks of its digest, its types and its golden rows.
+    """Load a model version, after checks of its digest, its types and its golden rows.
 
     Parameters
     ----------
     models : Models
-        Where it is.
+        The store of models.
     row : dict
         Its row of `model_versions`.
     code : Codebase, optional
-        The project's own code; of it, the model may hold what its row names.
+        The project's own code; the model may contain those of its objects that the row names.
     trusted : collection of str
-        Full names of further types that it may hold, beside those of its row.
+        Full names of further types that it may contain.
     """
     return models.load(
         row["path"],
@@ -135,9 +135,9 @@ def load_version(
 
 
 def _version(warehouse: Warehouse, name: str, which: str) -> int:
-    """Find the number that a reference means."""
+    """Return the number of the version."""
     if which.isdecimal():
-        return int(which)  # the warehouse says which there are
+        return int(which)  # the warehouse checks that it exists
     champion = _champion(warehouse, name, which)
     if champion is not None:
         return champion.version
@@ -161,33 +161,33 @@ def _champion(warehouse: Warehouse, name: str, which: str) -> ModelVersion | Non
     try:
         day = date.fromisoformat(which)
     except ValueError as error:
-        raise UsageError(f"{which!r} is no date: {error}", hint="write a date as 2026-11-23") from None
+        raise UsageError(f"{which!r} is not a valid date: {error}", hint="write a date as 2026-11-23") from None
     end = datetime.combine(day, time(tzinfo=UTC)) + timedelta(days=1)
     return warehouse.champion(name, end - timedelta(microseconds=1))  # the next date begins with that microsecond
 
 
 def predict_batches(stores: Stores, reference: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Predict, chunk by chunk.
+    """Predict, one chunk of rows after another.
 
     Parameters
     ----------
     stores : Stores
-        Where the model is.
+        The stores of the model.
     reference : str
-        Which model, as for :func:`resolve`.
+        Reference of the model, as for :func:`resolve_reference`.
     batches : iterable of pyarrow.RecordBatch
-        Rows with the model's features; other columns, the target among them, are let through unused.
+        Rows with the features of the model; other columns, such as the target, are ignored.
 
     Yields
     ------
     pyarrow.Table
-        The experiment's key, if the rows have it, ``prediction``, and for a classifier that gives them a
-        ``probability_<class>`` for each class. One without rows if there are none to predict.
+        The key of the experiment, if the rows have it, ``prediction``, and ``probability_<class>`` for each class of a
+        classifier with probabilities. A table without rows if there are no rows to predict.
 
     Raises
     ------
     BatchRejectedError
-        If a feature is missing or a cell does not fit.
+        If a feature is missing, or a cell does not have its type.
     """
     import pyarrow as pa
 
@@ -208,14 +208,14 @@ def predict_batches(stores: Stores, reference: str, batches: Iterable[pa.RecordB
             empty = False
             rows = pa.Table.from_batches([batch])
             keys = {name: rows.column(name) for name in schema.key}
-            given = rows.select(names).rename_columns(features)
-            yield pa.table(_beside(keys, backend.predictions(model, given, row["signature"])))
+            inputs = rows.select(names).rename_columns(features)
+            yield pa.table(_beside(keys, backend.predictions(model, inputs, row["signature"])))
     if empty:
         yield _nothing(schema, row["signature"])
 
 
 def _beside(keys: dict[str, Any], predictions: dict[str, Any]) -> dict[str, Any]:
-    """Put predictions beside keys; one whose name a key has gets an underscore more."""
+    """Return keys and predictions as columns; a prediction with the name of a key gets an underscore."""
     columns = dict(keys)
     for name, column in predictions.items():
         while name in columns:
@@ -225,7 +225,7 @@ def _beside(keys: dict[str, Any], predictions: dict[str, Any]) -> dict[str, Any]
 
 
 def _nothing(schema: Schema, signature: dict[str, Any]) -> pa.Table:
-    """Give a table without rows, whose columns are those of predictions; estimators refuse to predict no rows."""
+    """Return a table without rows with the columns of predictions: estimators reject input without rows."""
     import pyarrow as pa
 
     golden = signature["golden"]
@@ -236,16 +236,16 @@ def _nothing(schema: Schema, signature: dict[str, Any]) -> pa.Table:
     return pa.table(columns)
 
 
-def _schema(stores: Stores, row: dict[str, Any], given: set[str]) -> tuple[Schema, list[str]]:
-    """Give what rows to predict must hold, and the names of the model's features in them, in its order.
+def _schema(stores: Stores, row: dict[str, Any], columns: set[str]) -> tuple[Schema, list[str]]:
+    """Return the schema of rows to predict, and the columns with the features of the model, in its order.
 
-    A model of an earlier version of the contract takes its features under the names that it knows or the present ones.
+    A model of an earlier version of the contract accepts its features under their former and their present names.
     """
     from diurnal.data import Column, Metadata, Schema
 
     stored = stores.warehouse.schema(row["experiment"])
     if stored is None:
-        raise DiurnalError(f"{row['experiment']} has a model and no schema", hint="see what happened to the warehouse")
+        raise DiurnalError(f"{row['experiment']} has a model and no schema", hint="restore the warehouse from a backup")
     schema = Schema.from_dict(stored)
     known = {name: column for column in schema.all_columns for name in column.names}
     features = []
@@ -253,10 +253,9 @@ def _schema(stores: Stores, row: dict[str, Any], given: set[str]) -> tuple[Schem
         name, kind = fitted["name"], fitted["kind"]
         now = known.get(name, Column(name, kind))
         kind = now.kind if (kind, now.kind) == ("int", "float") else kind
-        features.append(replace(now, name=name if name in given else now.name, kind=kind))
-    key = schema.key if given.issuperset(schema.key) else ()
+        features.append(replace(now, name=name if name in columns else now.name, kind=kind))
+    key = schema.key if columns.issuperset(schema.key) else ()
     names = [column.name for column in features]
     beside = [column for column in schema.columns if column.name in key and column.name not in names]
-    columns = (*features, *beside)
-    wanted = replace(schema, columns=columns, key=key, drop=(), metadata=Metadata(), gone=(), origins=())
+    wanted = replace(schema, columns=(*features, *beside), key=key, drop=(), metadata=Metadata(), gone=(), origins=())
     return wanted, names

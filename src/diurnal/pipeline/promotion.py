@@ -1,8 +1,8 @@
-"""Which version becomes the champion: pure functions of evidence, one for each policy.
+"""Promotion policies: pure functions that decide from the evidence whether a version becomes the champion.
 
-The evidence is a paired comparison of the twin and the champion by the declared score, on the same samples, which
-neither has seen. With equal skill, "the better score wins" would change the champion on every other day. A paired test
-asks whether the challenger is *worse by more than chance*: at 1 %, an equal one is refused on one day in a hundred.
+The evidence is a paired comparison of the twin and the champion by the declared score, on samples that neither was
+trained on. With equal skill, "the better score wins" would replace the champion on every other day. A paired test asks
+whether the challenger is *worse by more than chance*: at a level of 1 %, an equal one is rejected on 1 % of the days.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from diurnal.errors import UsageError, did_you_mean
 from diurnal.types import Comparison, DataInterval, Decision, Evaluation, ModelVersion
 
 ALPHA = 0.01
-"""``"guarded"`` refuses what is worse at this level."""
+"""``"guarded"`` rejects a version that is worse at this level."""
 
 SUPERIOR = 0.005
-"""``"superior"`` promotes what is better at this level: at most 1 % false ones, also where a test is approximate."""
+"""``"superior"`` promotes a version that is better at this level; approximate tests stay below 1 % false promotions."""
 
 
 def decide_promotion(
@@ -31,7 +31,7 @@ def decide_promotion(
     evaluation : Evaluation
         The evidence for the version: its twin's.
     interval : DataInterval
-        The newest data interval that the version learnt from.
+        The newest data interval that the version was trained on.
     champion : ModelVersion or None
         The champion at this moment.
 
@@ -51,13 +51,13 @@ def decide_promotion(
             hint=f"use one of {', '.join(POLICIES)}",
         )
     if policy not in _BY_HAND and champion is None:
-        return Decision(True, f"there was no champion; test score {_shown(evaluation.test_score)}")
+        return Decision(True, f"there was no champion; test score {_format_score(evaluation.test_score)}")
     if champion is not None and champion.interval.end > interval.end:
         return Decision(
             False,
-            f"the champion, version {champion.version}, has learnt from a newer data interval "
+            f"the champion, version {champion.version}, was trained on a newer data interval "
             f"({champion.interval.in_timezone(interval.timezone)}) than this version ({interval}): "
-            "an old day never dethrones",
+            "a version of an older interval never replaces it",
         )
     return _POLICIES[policy](evaluation, champion)
 
@@ -67,7 +67,7 @@ def _always(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision
 
 
 def _approve(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
-    return Decision(False, 'the policy is "approve": it waits for a person, in Airflow or by `diurnal promote`')
+    return Decision(False, 'the policy is "approve": it waits for approval in Airflow or by `diurnal promote`')
 
 
 def _never(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
@@ -82,7 +82,7 @@ def _guarded(evaluation: Evaluation, champion: ModelVersion | None) -> Decision:
     found = evaluation.comparison
     if found is None:
         return _uncompared(evaluation, version)
-    # asked this way round, a p that is not a number does not promote
+    # with this comparison, a p-value of NaN does not promote
     promoted = found.p_worse >= ALPHA
     verdict = "not worse by more than chance" if promoted else "worse by more than chance"
     return Decision(promoted, f"{verdict}: {_evidence(found, version, found.p_worse)}")
@@ -97,7 +97,10 @@ def _superior(evaluation: Evaluation, champion: ModelVersion | None) -> Decision
     if found is None:
         return _uncompared(evaluation, version, nothing_new=False)
     if found.p_better is None:
-        return Decision(False, "the comparison is of an earlier release, which asked only for worse: run with --force")
+        return Decision(
+            False,
+            "the comparison is of an earlier release, which has no p-value for better: run with --force",
+        )
     promoted = found.p_better < SUPERIOR
     verdict = "better by more than chance" if promoted else "not better by more than chance"
     return Decision(promoted, f"{verdict}: {_evidence(found, version, found.p_better)}")
@@ -108,18 +111,18 @@ def _stale(evaluation: Evaluation, version: int | None) -> Decision:
     against = f"version {compared}" if compared is not None else "no champion"
     return Decision(
         False,
-        f"it was compared with {against}, and the champion is version {version} by now: judge it by hand, "
-        "or run it once more with --force",
+        f"it was compared with {against}, and the champion is now version {version}: promote it by hand, "
+        "or run the interval again with --force",
     )
 
 
 def _uncompared(evaluation: Evaluation, version: int | None, *, nothing_new: bool = True) -> Decision:
-    """Decide without a comparison: a champion that might be better is kept, one that cannot serve is not."""
+    """Decide without a comparison: a champion that may be better is kept, one that cannot be used is replaced."""
     if evaluation.uncompared == "nothing-new":
         said = f"no comparison was possible: no sample was new to the champion (version {version})"
         return Decision(nothing_new, said)
     if evaluation.uncompared == "unusable":
-        return Decision(True, f"the champion (version {version}) cannot be loaded here, so it serves nobody")
+        return Decision(True, f"the champion (version {version}) cannot be loaded here")
     if evaluation.uncompared == "other-contract":
         said = f"the champion (version {version}) is of an earlier version of the contract and cannot score this batch"
         return Decision(True, f"{said}: see the warnings")
@@ -131,13 +134,13 @@ def _uncompared(evaluation: Evaluation, version: int | None, *, nothing_new: boo
 def _evidence(found: Comparison, version: int | None, p: float) -> str:
     tested = f"{found.n_tested} of " if found.n_tested not in (None, found.n_compared) else ""
     return (
-        f"twin {_shown(found.twin_score)}, champion (version {version}) {_shown(found.champion_score)}"
+        f"twin {_format_score(found.twin_score)}, champion (version {version}) {_format_score(found.champion_score)}"
         f"{format_difference(found)}; {found.test} on {tested}{found.n_compared} samples new to both, p = {p:.2g}"
     )
 
 
 def format_difference(found: Comparison) -> str:
-    """Give the difference of two scores and its interval as a clause; empty where there is none."""
+    """Return the difference of two scores and its interval as a clause; empty if there is none."""
     if found.difference is None:
         return ""
     if found.low is None or found.high is None:
@@ -145,7 +148,7 @@ def format_difference(found: Comparison) -> str:
     return f", difference {found.difference:+.4g} (95 % interval {found.low:+.4g} to {found.high:+.4g})"
 
 
-def _shown(score: float | None) -> str:
+def _format_score(score: float | None) -> str:
     return "undefined" if score is None else f"{score:.4g}"
 
 
@@ -158,4 +161,4 @@ _POLICIES: dict[str, Callable[[Evaluation, ModelVersion | None], Decision]] = {
 }
 
 POLICIES = tuple(_POLICIES)
-_BY_HAND = ("approve", "never")  # nothing becomes the champion by itself, not even the first version
+_BY_HAND = ("approve", "never")  # no version is promoted automatically, not even the first one

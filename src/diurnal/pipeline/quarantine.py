@@ -1,4 +1,4 @@
-"""Where refused batches are kept, with the reasons, for a person to look at."""
+"""Quarantine: rejected batches are kept with the reasons, for inspection."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ if TYPE_CHECKING:
 
 
 def quarantine_batch(
-    lake: Lake, experiment: str, interval: DataInterval, folder: Path, refusal: BatchRejectedError
+    lake: Lake, experiment: str, interval: DataInterval, folder: Path, error: BatchRejectedError
 ) -> str:
-    """Keep what came of a refused batch, and why it was refused.
+    """Store the rows of a rejected batch, and the reasons.
 
     Parameters
     ----------
     lake : Lake
-        Where to keep it, under ``<experiment>/quarantine/<interval>/``, in a folder of its own for each refusal: its
-        name is that of what is in it, so that the same refusal of a retry is not kept twice.
+        The lake. Each rejection has a folder below ``<experiment>/quarantine/<interval>/`` that is named by the digest
+        of its content, so that a retry does not store the same rejection twice.
     experiment : str
         Name of the experiment.
     interval : DataInterval
-        Whose batch it was.
+        Its data interval.
     folder : pathlib.Path
-        The run's workspace, with the rows as the source gave them, if it gave any.
-    refusal : BatchRejectedError
-        The reasons, and the source's own files.
+        The workspace of the run, with the rows of the source, if there are any.
+    error : BatchRejectedError
+        The reasons, and files of the source.
 
     Returns
     -------
     str
-        The address of the folder.
+        The URL of the folder.
     """
     from diurnal.storage.lake import TempArrowFile
 
-    content = {"data_interval": str(interval), "problems": [asdict(problem) for problem in refusal.problems]}
+    content = {"data_interval": str(interval), "problems": [asdict(problem) for problem in error.problems]}
     reasons = json.dumps(content, indent=2).encode()
-    evidence = _named([path for path in map(Path, refusal.evidence) if _holds_something(path)])
+    evidence = _name_files([path for path in map(Path, error.evidence) if _has_content(path)])
     rows = folder / TempArrowFile.NAME
-    if _holds_something(rows):
+    if _has_content(rows):
         evidence["rows.arrow"] = rows
-    place = f"{experiment}/quarantine/{interval.key}/{_digest(reasons, evidence)}"
-    for name, path in evidence.items():
+    path = f"{experiment}/quarantine/{interval.key}/{_digest(reasons, evidence)}"
+    for name, file in evidence.items():
         copy = folder / "copy"
-        shutil.copyfile(path, copy)
-        lake.publish_file(copy, f"{place}/{name}")
-    lake.overwrite(f"{place}/reasons.json", reasons)  # last: who finds them finds all
-    return lake.url(place)
+        shutil.copyfile(file, copy)
+        lake.publish_file(copy, f"{path}/{name}")
+    lake.overwrite(f"{path}/reasons.json", reasons)  # written last: where it exists, the folder is complete
+    return lake.url(path)
 
 
-def _holds_something(path: Path) -> bool:
+def _has_content(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def _named(paths: list[Path]) -> dict[str, Path]:
-    """Give each file a name; those of one name, from several folders, are told apart by a number."""
+def _name_files(paths: list[Path]) -> dict[str, Path]:
+    """Return a name for each file; files of equal names, from several folders, get a number."""
     named: dict[str, Path] = {}
     for i, path in enumerate(paths):
         taken = path.name in {*named, "rows.arrow", "reasons.json"}
@@ -71,7 +71,7 @@ def _named(paths: list[Path]) -> dict[str, Path]:
 
 
 def _digest(reasons: bytes, evidence: dict[str, Path]) -> str:
-    """Name a refusal by its reasons, and by the names and contents of its files."""
+    """Return the digest of the reasons, and of the names and contents of the files."""
     digest = hashlib.sha256(reasons)
     for name, path in evidence.items():
         with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""What a run has recorded, published and kept already: a step that is repeated gives that again.
+"""Results that a run has recorded: a step that is repeated returns them again.
 
-Once a row is there, other numbers beside it would be of nothing that is kept: a search without a seed finds other
-parameters, and the champion is another one by now.
+Once the row of a run exists, a repeated step must not return other numbers: a search without a seed finds other
+parameters, and the champion may have changed.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _log = logging.getLogger(__name__)
 
 
 def recorded_search(context: RunContext, samples: TrainTestSplit) -> SearchResult | None:
-    """Return the result of the run's search, if it is recorded and its files are still there, or no longer needed."""
+    """Return the recorded result of the search, if its files still exist or are no longer needed."""
     row = context.stores.warehouse.run(samples.run.run_id)
     if row is None or row["twin"] is None or not _has_candidates(context, row):
         return None
     if not context.stores.lake.exists(row["twin"]["path"]) and recorded_model(context, samples.run) is None:
         return None
-    _log.info("the row of %s stands: the search is not repeated", samples.run.run_id)
+    _log.info("%s has a row already: the search is not repeated", samples.run.run_id)
     return SearchResult(
         run=samples.run,
         window=samples.window,
@@ -53,16 +53,16 @@ def recorded_search(context: RunContext, samples: TrainTestSplit) -> SearchResul
 
 
 def recorded_evaluation(context: RunContext, search: SearchResult) -> Evaluation | None:
-    """Return the evaluation of the run's twin, if it is recorded: of this very twin, or of one that is published."""
+    """Return the recorded evaluation, if it is that of this twin, or of a published model."""
     row = context.stores.warehouse.run(search.run.run_id)
     if row is None or not (row["model_version"] or (row["twin"] or {}).get("digest") == search.twin_digest):
         return None
-    _log.info("the row of %s stands: its scores are given again", search.run.run_id)
+    _log.info("%s has a row already: its scores are used", search.run.run_id)
     return evaluation_from_row(search.run, row)
 
 
 def evaluation_from_row(run: Run, row: dict[str, Any]) -> Evaluation:
-    """Return the evaluation that a row of `experiments` holds."""
+    """Return the evaluation in a row of `experiments`."""
     return Evaluation(
         run=run,
         test_score=row["test_score"],
@@ -77,24 +77,24 @@ def evaluation_from_row(run: Run, row: dict[str, Any]) -> Evaluation:
 
 
 def recorded_model(context: RunContext, run: Run) -> ModelFile | None:
-    """Return the model that the run has published, if its file is still what was published."""
+    """Return the model that the run has published, if its file is unchanged."""
     row = context.stores.warehouse.run(run.run_id)
     if row is None or row["model_version"] is None:
         return None
     version = context.stores.warehouse.version(run.experiment, row["model_version"])
     if context.stores.models.digest_of(version["path"]) != version["digest"]:
         return None
-    _log.info("version %s of %s stands: it is not fitted again", row["model_version"], run.experiment)
+    _log.info("version %s of %s exists already: it is not fitted again", row["model_version"], run.experiment)
     return ModelFile(run, **{name: version[name] for name in _MODEL})
 
 
 def with_recorded_contract(run: Run, row: dict[str, Any] | None) -> Run:
-    """Return a run with the version of the contract that its row names: what is recorded was read through that one."""
+    """Return a run with the version of the contract that its row names."""
     return run if row is None or not row["contract_version"] else replace(run, contract=row["contract_version"])
 
 
 def run_is_finished(context: RunContext, run: Run, row: dict[str, Any] | None) -> bool:
-    """Return whether a run is decided and what it has kept is still there, so that no step after `split` is needed.
+    """Return whether a run is decided and its files still exist, so that no step after `split` is needed.
 
     `row` is its row of `experiments`, if it has one.
     """

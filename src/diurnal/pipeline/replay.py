@@ -1,8 +1,8 @@
-"""Making a published version again, from the batches and the code that its row names, to see that it comes out equal.
+"""Replay: a published version is fitted again, from the batches and the code that its row names, and compared.
 
-Nothing that is kept changes: the search, the twin and the model that come out are compared and thrown away. Of the
-lake, only samples that are missing are cut again. The source is not asked, and the batches' rows in the warehouse are
-not read.
+Nothing that is stored changes: the search, the twin and the model of the replay are compared and discarded. In the
+lake, only missing train and test packages are written again. Neither the source nor the rows of batches in the
+warehouse are read.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Something that did not come out as it is recorded, or is not what it was when it was recorded.
+class ValueDifference:
+    """A value of the replay that differs from the recorded one.
 
     Attributes
     ----------
     what : str
-        Its name.
+        Name of the value.
     recorded, replayed : Any
-        What the row says, and what it is now.
+        The value in the row, and that of the replay.
     """
 
     what: str
@@ -49,31 +49,31 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replay:
-    """What came out of a replay.
+    """The result of a replay.
 
     Attributes
     ----------
     experiment : str
         Name of the experiment.
     version : int
-        The version that was made again.
+        The version that was replayed.
     digest : str
-        Of the model that came out, in hexadecimal.
+        Digest of the model of the replay, in hexadecimal.
     results : tuple of Difference
-        The model's digest, parameters and scores that came out differently.
+        The digest, parameters and scores that differ.
     surroundings : tuple of Difference
-        Libraries, Python, CPU, kernels and threads that are not those that are recorded.
+        Libraries, Python, CPU, kernels and threads that differ from the recorded ones.
     """
 
     experiment: str
     version: int
     digest: str
-    results: tuple[Difference, ...]
-    surroundings: tuple[Difference, ...]
+    results: tuple[ValueDifference, ...]
+    surroundings: tuple[ValueDifference, ...]
 
     @property
     def equal(self) -> bool:
-        """Whether all came out as it is recorded."""
+        """Whether all results are equal to the recorded ones."""
         return not self.results
 
 
@@ -85,20 +85,20 @@ def replay_version(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Replay:
-    """Make a version again, and compare.
+    """Fit a version again, and compare the results.
 
     Parameters
     ----------
     stores : Stores
-        Where it is kept.
+        The stores of the version.
     name : str
         Name of the experiment.
     version : int
-        Which version.
+        Number of the version.
     present : callable
-        Gives the experiment as it is now, for versions whose code was not kept.
+        Returns the present experiment, for versions whose code was not stored.
     progress : callable, optional
-        Is told how many fits of the search are done, and how many there are.
+        Called with the number of finished fits of the search and the number of all fits.
 
     Returns
     -------
@@ -107,9 +107,9 @@ def replay_version(
     Raises
     ------
     NotFoundError
-        If there is no such version, or its code is neither kept nor what the experiment has now.
+        If the version does not exist, or its code is neither stored nor that of the present experiment.
     CorruptPackageError
-        If a batch is not what the row says.
+        If a batch does not have the digest in the row.
     """
     published = stores.warehouse.version(name, version)
     row = stores.warehouse.run(published["run_id"]) or {}
@@ -117,13 +117,13 @@ def replay_version(
         interval = DataInterval(row["data_interval_start"], row["data_interval_end"], experiment.timezone)
         there = replace(stores, models=Models(folder), code=code)
         context = RunContext(experiment, interval, there, requested_by="replay", progress=progress)
-        made, versions = _make_again(context, row), library_versions(experiment.build())
-    results = {**{name: row[name] for name in made if name != "digest"}, "digest": published["digest"]}
+        results, versions = _refit_version(context, row), library_versions(experiment.build())
+    recorded = {**{name: row[name] for name in results if name != "digest"}, "digest": published["digest"]}
     return Replay(
         experiment=name,
         version=version,
-        digest=made["digest"],
-        results=_differences(results, made),
+        digest=results["digest"],
+        results=_differences(recorded, results),
         surroundings=(
             *_differences(row["library_versions"], versions),
             *_differences(published["environment"] or row["environment"], describe_environment()),
@@ -131,20 +131,20 @@ def replay_version(
     )
 
 
-def _make_again(context: RunContext, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Carry out the steps from `split` to `refit`, and give what they come to, by the names of the row."""
+def _refit_version(context: RunContext, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Execute the steps from `split` to `refit`, and return their results by the names of the row."""
     run, window = _run(context, row), _window(row["packages"], context.interval.timezone)
     schema = context.schema_of(run)
     samples = TrainTestSplit(run, window, *window_split.split_window(context, window, schema))
-    backend, made, data = tuning_shards.load_training_data(context, samples)
-    tuned = backend.tune(made, data, progress=context.progress)
+    backend, search, data = tuning_shards.load_training_data(context, samples)
+    tuned = backend.tune(search, data, progress=context.progress)
     _, twin = dump_and_read_back(
         tuned.twin, context.experiment.trusted_types, code=context.code, scratch=context.temp_url
     )
-    scores = backend.scores(made, twin, backend.to_judge(SampleReader(context, schema), samples.test))
+    scores = backend.scores(search, twin, backend.to_judge(SampleReader(context, schema), samples.test))
     packages = [package for _, package in window]
     everything = backend.read(SampleReader(context, schema), packages, fraction=context.sampling_fraction(packages))
-    fitted = backend.refit(made, lambda: twin, tuned.best_params, everything)
+    fitted = backend.refit(search, lambda: twin, tuned.best_params, everything)
     signature = with_own_names(backend.signature(fitted, everything, schema), fitted, context.code)
     trusted = context.experiment.trusted_types
     _, digest = context.stores.models.save(
@@ -158,7 +158,7 @@ def _make_again(context: RunContext, row: Mapping[str, Any]) -> dict[str, Any]:
         "cv_score_std": tuned.std,
         "n_candidates": tuned.n_candidates,
         "n_train": data.n_rows,
-        "test_score": test_scores[backend.score_name(made)],
+        "test_score": test_scores[backend.score_name(search)],
         "test_scores": test_scores,
     }
 
@@ -185,15 +185,15 @@ def _run(context: RunContext, row: Mapping[str, Any]) -> Run:
 def _experiment(
     stores: Stores, row: Mapping[str, Any], present: Callable[[], Experiment]
 ) -> Iterator[tuple[Experiment, project_files.Codebase]]:
-    """Give the experiment with the code that a row names, and the folder that this code is in meanwhile."""
+    """Yield the experiment with the code that a row names, and the temporary folder of this code."""
     kept = Code.loads(stores.lake.read_bytes(row["code"])) if row["code"] else None
     if kept is None or kept.file is None:
         experiment = present()
         if experiment.code_digest != row["code_digest"]:
             raise NotFoundError(
-                f"the code of run {row['run_id']} is not kept as a file, and {experiment.place} is another by now: its "
+                f"the code of run {row['run_id']} is not stored, and {experiment.place} was changed since: its "
                 f"digest is {experiment.code_digest[:12]}, and was {row['code_digest'][:12]}",
-                hint="go back to the code of that time, as version control has it, and replay there",
+                hint="check out the code of that time from version control, and replay there",
             )
         yield experiment, stores.code
         return
@@ -207,14 +207,14 @@ def _experiment(
         experiment = find(f"{kept.file}:{kept.name}", project / "experiments")
         if experiment.code_digest != row["code_digest"]:
             raise InvalidModelError(
-                f"the code that is kept for run {row['run_id']} has the digest {experiment.code_digest[:12]}, and the "
-                f"row says {row['code_digest'][:12]}",
-                hint="the file was changed, or another version of Python or diurnal reads it otherwise: restore "
-                f"{row['code']} in the lake, or replay with the versions of the row",
+                f"the stored code of run {row['run_id']} has the digest {experiment.code_digest[:12]} in place of "
+                f"{row['code_digest'][:12]}",
+                hint="the file was changed, or another version of Python or diurnal reads it differently: restore "
+                f"{row['code']} in the lake, or replay with the versions in the row",
             )
         yield experiment, code
 
 
-def _differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> tuple[Difference, ...]:
+def _differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> tuple[ValueDifference, ...]:
     names = [name for name in recorded if name in replayed and recorded[name] != replayed[name]]
-    return tuple(Difference(name, recorded[name], replayed[name]) for name in names)
+    return tuple(ValueDifference(name, recorded[name], replayed[name]) for name in names)

@@ -1,4 +1,4 @@
-"""Holding what is kept against what the warehouse says, and removing what nothing refers to."""
+"""Verification and repair: stored files and rows are compared with the digests in the warehouse."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckedObject:
-    """One thing that was held against its digest.
+    """An object that was compared with its digest.
 
     Attributes
     ----------
     kind : str
         ``"package"``, ``"candidates"``, ``"code"``, ``"model"`` or ``"load"``.
     experiment, name : str
-        Whose it is, and which.
+        Name of the experiment, and of the object.
     state : str
-        ``"good"``, ``"missing"`` or ``"damaged"``; of a load also ``"unknown"`` (its package cannot be read, so there
-        is nothing to hold it against) or ``"outdated"`` (it is shown, and the interval's batch is another by now).
+        ``"good"``, ``"missing"`` or ``"damaged"``; of a load also ``"unknown"`` (its package cannot be read)
+        or ``"outdated"`` (the view shows it, and the data interval has another batch now).
     """
 
     kind: str
@@ -40,67 +40,67 @@ class CheckedObject:
 
 
 def verify_stores(stores: Stores, experiment: str | None = None) -> Iterator[CheckedObject]:
-    """Hash every package and model again, and hold the rows of every load against its package.
+    """Compute the digests of all packages and models again, and compare the rows of all loads with their packages.
 
     Parameters
     ----------
     stores : Stores
-        What to verify.
+        The stores to verify.
     experiment : str, optional
-        Only this experiment's.
+        Only objects of this experiment.
 
     Yields
     ------
-    Finding
+    CheckedObject
     """
-    packages = _of(stores.warehouse.packages(), experiment)
+    packages = _rows_of(stores.warehouse.packages(), experiment)
     hashed: dict[str, str | None] = {}
     for row in packages:
         state = _state(stores.lake.digest_of(row["path"], hashed), row["digest"])
         yield CheckedObject("package", row["experiment"], row["path"], state)
-    runs = _of(stores.warehouse.runs(), experiment)
+    runs = _rows_of(stores.warehouse.runs(), experiment)
     for kind in ("candidates", "code"):
         for path, owner in sorted({run[kind]: run["experiment"] for run in runs if run[kind]}.items()):
             yield CheckedObject(kind, owner, path, _state(stores.lake.compute_digest(path), PurePosixPath(path).stem))
-    for row in _of(stores.warehouse.versions(), experiment):
+    for row in _rows_of(stores.warehouse.versions(), experiment):
         state = _state(stores.models.digest_of(row["path"]), row["digest"])
         yield CheckedObject("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
     yield from (one.finding for one in _loads(stores, experiment, packages))
 
 
-def repair_loads(stores: Stores, experiment: str | None = None, *, by: str) -> Iterator[CheckedObject]:
-    """Load batches again whose rows in the warehouse are damaged, or not those of the interval's batch.
+def repair_loads(stores: Stores, experiment: str | None = None, *, requested_by: str) -> Iterator[CheckedObject]:
+    """Load batches again whose rows in the warehouse are damaged or outdated.
 
-    The view shows the former rows until the new ones are complete. An attempt that is under way for one of the data
-    intervals is superseded.
+    The view shows the former rows until the new ones are complete. A run in progress of one of the data intervals is
+    superseded.
 
     Parameters
     ----------
     stores : Stores
-        What to repair.
+        The stores to repair.
     experiment : str, optional
-        Only this experiment's.
-    by : str
-        Who asks for it.
+        Only objects of this experiment.
+    requested_by : str
+        The user or the service that requests it.
 
     Yields
     ------
-    Finding
-        One for each load that was replaced, with the state that it had.
+    CheckedObject
+        One for each load that was replaced, with its former state.
     """
-    for one in list(_loads(stores, experiment, _of(stores.warehouse.packages(), experiment))):
+    for one in list(_loads(stores, experiment, _rows_of(stores.warehouse.packages(), experiment))):
         if one.finding.state in ("damaged", "outdated"):
-            _load_again(stores, one, by)
+            _load_again(stores, one, requested_by)
             yield one.finding
 
 
-def _load_again(stores: Stores, one: _Load, by: str) -> None:
+def _load_again(stores: Stores, one: _Load, requested_by: str) -> None:
     name, warehouse, batch = one.finding.experiment, stores.warehouse, one.batch
-    epoch = warehouse.claim_interval(name, one.interval, requested_by=by)
+    epoch = warehouse.claim_interval(name, one.interval, requested_by=requested_by)
     run = Run("", name, one.interval, epoch, batch.digest, batch.digest, "")
     damaged = one.finding.state == "damaged"
     if damaged and not one.is_shown:
-        warehouse.discard_load(run, one.load_id)  # a run that has this batch again loads it again
+        warehouse.discard_load(run, one.load_id)  # a run that fetches this batch again loads it again
         return
     columns, leading = stores.lake.schema(batch), {one.contract.target, *one.contract.key}
     warehouse.load(
@@ -116,7 +116,7 @@ def _load_again(stores: Stores, one: _Load, by: str) -> None:
 
 @dataclass(frozen=True)
 class _Load:
-    """One complete load, beside the batch that its data interval has now."""
+    """A complete load, and the batch that its data interval has now."""
 
     load_id: int
     finding: CheckedObject
@@ -128,7 +128,7 @@ class _Load:
 
 def _loads(stores: Stores, experiment: str | None, packages: list[dict[str, Any]]) -> Iterator[_Load]:
     """Compare the rows of every complete load with its package."""
-    loads = [row for row in _of(stores.warehouse.loads(), experiment) if row["state"] == "complete"]
+    loads = [row for row in _rows_of(stores.warehouse.loads(), experiment) if row["state"] == "complete"]
     batches, contracts = _batches(stores, loads), _contracts(stores, loads)
     known = {
         (row["experiment"], row["data_interval_start"], row["digest"]): _package(row)
@@ -148,7 +148,7 @@ def _loads(stores: Stores, experiment: str | None, packages: list[dict[str, Any]
 
 
 def _batches(stores: Stores, loads: list[dict[str, Any]]) -> dict[tuple[str, datetime], tuple[DataInterval, Package]]:
-    """Give each data interval's batch, as the warehouse points at it now."""
+    """Return the present batch of each data interval."""
     found = {}
     for experiment in {row["experiment"] for row in loads}:
         newest = max(row["data_interval_start"] for row in loads if row["experiment"] == experiment)
@@ -159,14 +159,14 @@ def _batches(stores: Stores, loads: list[dict[str, Any]]) -> dict[tuple[str, dat
 
 
 def _contracts(stores: Stores, loads: list[dict[str, Any]]) -> dict[str, Schema]:
-    """Give the newest version of the contract of each experiment that has loads."""
+    """Return the newest version of the contract of each experiment that has loads."""
     from diurnal.data import Schema
 
     found = {name: stores.warehouse.schema(name) for name in {row["experiment"] for row in loads}}
     return {name: Schema.from_dict(plain) for name, plain in found.items() if plain is not None}
 
 
-def _of(rows: list[dict[str, Any]], experiment: str | None) -> list[dict[str, Any]]:
+def _rows_of(rows: list[dict[str, Any]], experiment: str | None) -> list[dict[str, Any]]:
     return [row for row in rows if experiment in (None, row["experiment"])]
 
 
@@ -181,18 +181,18 @@ def _package(row: dict[str, Any]) -> Package:
 
 
 def _load_state(stores: Stores, row: dict[str, Any], package: Package, contract: Schema) -> str:
-    """Compare the rows of a load with those of its package, whatever their order."""
+    """Compare the rows of a load with those of its package, in any order."""
     try:
         schema = stores.lake.schema(package)
-        kept = _content(stores.lake.batches(package))
+        kept = _content_hash(stores.lake.batches(package))
     except DiurnalError:
         return "unknown"
-    loaded = _content(stores.warehouse.load_rows(row["experiment"], row["load_id"], schema, contract))
+    loaded = _content_hash(stores.warehouse.load_rows(row["experiment"], row["load_id"], schema, contract))
     return "good" if loaded == kept else "damaged"
 
 
-def _content(batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
-    """Give the number of rows and the sum of their hashes: one pass, no memory, and the order does not count."""
+def _content_hash(batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
+    """Return the number of rows and the sum of their hashes: one pass, bounded memory, independent of the order."""
     import numpy as np
 
     from diurnal.data.row_hash import hash_rows
