@@ -213,7 +213,7 @@ class BatchRejectedError(DiurnalError, ValueError):
     def __init__(self, problems: Sequence[Problem], *, evidence: Sequence[str] = (), hint: str | None = None) -> None:
         self.problems = tuple(problems)
         self.evidence = tuple(evidence)
-        super().__init__(f"the batch is rejected:{_listed(self.problems)}", hint=hint)
+        super().__init__(f"the batch is rejected:{_list_problems(self.problems)}", hint=hint)
 
 
 class ContractRejectedError(DiurnalError, ValueError):
@@ -230,7 +230,7 @@ class ContractRejectedError(DiurnalError, ValueError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__(
-            f"the change cannot be accepted:{_listed(self.problems)}",
+            f"the change cannot be accepted:{_list_problems(self.problems)}",
             hint="correct the source; if it cannot be corrected, declare an experiment under another name",
         )
 
@@ -305,7 +305,7 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {folded[near[0]]!r}?" if near else ""
 
 
-def _listed(problems: Sequence[Problem]) -> str:
+def _list_problems(problems: Sequence[Problem]) -> str:
     """Return one problem on the same line, several on a line each, and the number of those that are left out."""
     if len(problems) == 1:
         return f" {problems[0]}"

@@ -119,19 +119,19 @@ class SampleReader:
         keep = self.schema.keeps_duplicates
         without = () if keep else without
         merges = len(packages) > 1 and not keep
-        columns = self._columns(features, merges=merges, hashes=fraction < 1 or merges or bool(without))
+        columns = self._needed_columns(features, merges=merges, hashes=fraction < 1 or merges or bool(without))
         n_rows = max(_MIN_ROWS, min(MAX_ROWS, MAX_CELLS // len(columns)) // len(packages))
         streams = [self.rows(package, columns, n_rows=n_rows) for package in packages]
         if fraction < 1:
-            streams = [self._sampled(stream, fraction) for stream in streams]
+            streams = [self._sample_stream(stream, fraction) for stream in streams]
         tables = (
-            _concatenated(streams) if keep else merge_streams(streams, self.row_hasher(), keyed=bool(self.schema.key))
+            _chain_streams(streams) if keep else merge_streams(streams, self.row_hasher(), keyed=bool(self.schema.key))
         )
         if without:
             tables = self.exclude_known(tables, without, n_rows=n_rows)
         return (_with_target(table, self.schema.target) for table in tables)
 
-    def _columns(self, features: Sequence[str] | None, *, merges: bool, hashes: bool) -> list[str]:
+    def _needed_columns(self, features: Sequence[str] | None, *, merges: bool, hashes: bool) -> list[str]:
         """Return the columns to read, in the order of the contract."""
         schema = self.schema
         needed = {*(schema.features if features is None else features), schema.target, *schema.metadata.columns}
@@ -155,7 +155,7 @@ class SampleReader:
             return merge.exclude_known_groups(rows, others, self.row_hasher(present_only=True))
         return merge.exclude_known(rows, others, self.row_hasher())
 
-    def _sampled(self, batches: Iterable[pa.RecordBatch], fraction: float) -> Iterator[pa.RecordBatch]:
+    def _sample_stream(self, batches: Iterable[pa.RecordBatch], fraction: float) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         from diurnal.data import row_identity
@@ -167,7 +167,7 @@ class SampleReader:
             yield batch.filter(pa.array(row_hash.select_test(hasher(batch), fraction)))
 
 
-def _concatenated(streams: Iterable[Iterable[pa.RecordBatch]]) -> Iterator[pa.Table]:
+def _chain_streams(streams: Iterable[Iterable[pa.RecordBatch]]) -> Iterator[pa.Table]:
     """Yield the rows of one stream after those of another."""
     import pyarrow as pa
 

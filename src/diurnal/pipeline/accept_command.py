@@ -42,7 +42,7 @@ def acceptance_hint(context: RunContext, contract: Contract | None, rejection: B
     name, date = context.experiment.name, date_argument(context)
     if not codes.issubset(ACCEPTABLE):
         return f"to see which changes of the contract it would need: diurnal contract {name} diff --date {date}"
-    renames = "".join(f" --rename {shlex.quote(f'{old}={new}')}" for old, new in _renames(rejection))
+    renames = "".join(f" --rename {shlex.quote(f'{old}={new}')}" for old, new in _similar_columns(rejection))
     return (
         f"if the change is intended, accept it, {CLEAR}: "
         f"diurnal contract {name} accept --date {date}{renames} --why 'WHY IT CHANGED'"
@@ -54,7 +54,7 @@ def extend_hint(context: RunContext, contract: Contract | None, rejection: Batch
     rejection.hint = "; ".join(filter(None, [rejection.hint, *hints, acceptance_hint(context, contract, rejection)]))
 
 
-def _renames(rejection: BatchRejectedError) -> Iterator[tuple[str, str]]:
+def _similar_columns(rejection: BatchRejectedError) -> Iterator[tuple[str, str]]:
     """Yield each missing column with a new column of a similar name."""
     new = [problem.column for problem in rejection.problems if problem.code == "extra-column" and problem.column]
     for problem in rejection.problems:

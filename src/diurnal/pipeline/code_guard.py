@@ -42,7 +42,7 @@ def check_code_of_run(context: RunContext, run: Run) -> None:
     now = context.experiment.read_code()
     if now.digest == run.code_digest:
         return
-    changes = "".join(f"\n- {change}" for change in _changes(context, run, now))
+    changes = "".join(f"\n- {change}" for change in _changes_since(context, run, now))
     raise CodeChangedError(
         f"the code of {context.experiment.name} was changed since this run fetched its batch "
         f"(its digest was {run.code_digest[:12]} and is {now.digest[:12]}){changes and ':'}{changes}",
@@ -50,7 +50,7 @@ def check_code_of_run(context: RunContext, run: Run) -> None:
     )
 
 
-def _changes(context: RunContext, run: Run, now: Code) -> list[str]:
+def _changes_since(context: RunContext, run: Run, now: Code) -> list[str]:
     """Return the differences from the code of the run; none where its text was not stored, or is missing."""
     if not run.code:
         return []

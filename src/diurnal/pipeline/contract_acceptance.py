@@ -78,8 +78,8 @@ def diff_contract(
         If there is no contract yet, or a rename names a column that does not exist.
     """
     with tempfile.TemporaryDirectory(prefix="diurnal-contract-") as folder:
-        rows = _rows(context, Path(folder)) if batches is None else TempArrowFile(Path(folder), batches())
-        return _BatchComparison(context, rows).difference(_contract(context), renames)
+        rows = _read_batch(context, Path(folder)) if batches is None else TempArrowFile(Path(folder), batches())
+        return _BatchComparison(context, rows).difference(_stored_contract(context), renames)
 
 
 def accept_changes(context: RunContext, renames: Renames, why: str) -> Difference:
@@ -105,9 +105,9 @@ def accept_changes(context: RunContext, renames: Renames, why: str) -> Differenc
         If the batch has content that no version of the contract can accept.
     """
     with tempfile.TemporaryDirectory(prefix="diurnal-contract-") as folder:
-        comparison = _BatchComparison(context, _rows(context, Path(folder)))
+        comparison = _BatchComparison(context, _read_batch(context, Path(folder)))
         for _ in range(_ATTEMPTS):
-            found = comparison.difference(_contract(context), renames)
+            found = comparison.difference(_stored_contract(context), renames)
             if found.problems:
                 raise ContractRejectedError(found.problems)
             if not found.changes:
@@ -133,7 +133,7 @@ def next_step(context: RunContext) -> str:
     return f"diurnal run {name} --date {date}; in Airflow, clear the day from fetch"
 
 
-def _contract(context: RunContext) -> Contract:
+def _stored_contract(context: RunContext) -> Contract:
     contract = Contract.from_rows(context.stores.warehouse.contracts(context.experiment.name))
     if contract is None:
         raise UsageError(
@@ -143,7 +143,7 @@ def _contract(context: RunContext) -> Contract:
     return contract
 
 
-def _rows(context: RunContext, folder: Path) -> TempArrowFile:
+def _read_batch(context: RunContext, folder: Path) -> TempArrowFile:
     """Read the batch from its source, as the next run would."""
     search = context.experiment.build()
     streamed = backend_of(search).stream(context)
@@ -172,13 +172,13 @@ class _BatchComparison:
         number = contract.newest.number
         if needed or not self._header:
             return Difference(number, newest, (), tuple(needed or self._problems_under(newest)))
-        base = newest if renames else self._base(contract, newest)
+        base = newest if renames else self._base_layout(contract, newest)
         try:
             return self._compare_with(number, newest, base, renames)
         except BatchRejectedError as rejection:  # by the inference: the rows are not a valid batch on their own
             return Difference(number, newest, (), rejection.problems)
 
-    def _base(self, contract: Contract, newest: Schema) -> Schema:
+    def _base_layout(self, contract: Contract, newest: Schema) -> Schema:
         """Return an older layout if the batch has its columns, else the newest version."""
         layout = contract.layout(self._context.interval.start, self._header, self._context.experiment.drop)
         fits = set(layout.names) <= set(self._header)
@@ -223,7 +223,7 @@ class _BatchComparison:
         if base.names != newest.names:
             all_changes, found = (
                 contract_changes.rename_to_newest(all_changes, newest, base),
-                _moved(found, newest, base),
+                _with_newest_names(found, newest, base),
             )
         return Difference(
             number, contract_changes.apply_changes(newest, all_changes, found), tuple(all_changes), tuple(problems)
@@ -264,7 +264,7 @@ def _with_roles(context: RunContext, schema: Schema) -> Schema:
     return replace(schema, drop=context.experiment.drop if agrees else schema.drop, metadata=metadata)
 
 
-def _moved(found: Schema, newest: Schema, base: Schema) -> Schema:
+def _with_newest_names(found: Schema, newest: Schema, base: Schema) -> Schema:
     """Return the inferred schema of a batch with the column names of the newest version."""
     now = {column.root: column.name for column in newest.all_columns}
     names = {column.name: now[column.root] for column in base.columns}

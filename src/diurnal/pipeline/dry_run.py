@@ -79,12 +79,12 @@ def dry_run(context: RunContext) -> DryRun:
     found, search = DryRun(), context.experiment.build()
     backend = backend_of(search)
     with _temporary_stores(context, search) as dry:
-        batch = found.attempt(dry, "fetch", _ingest, dry, found)
+        batch = found.attempt(dry, "fetch", _ingest_batch, dry, found)
         if batch is None:
             return found
         package, schema = batch
         found.n_rows = package.n_rows
-        data_and_test = found.attempt(dry, "split", _split, dry, backend, package, schema)
+        data_and_test = found.attempt(dry, "split", _split_batch, dry, backend, package, schema)
         if data_and_test is None:
             return found
         data, test = data_and_test
@@ -121,7 +121,7 @@ def _try_candidate(
     return len(found.faults) == before
 
 
-def _ingest(dry: RunContext, found: DryRun) -> tuple[Package, Schema]:
+def _ingest_batch(dry: RunContext, found: DryRun) -> tuple[Package, Schema]:
     with dry.stores.lake.workspace() as folder:
         contract = dry.stored_contract()
         try:
@@ -133,11 +133,11 @@ def _ingest(dry: RunContext, found: DryRun) -> tuple[Package, Schema]:
     return batch.package, batch.held.newest
 
 
-def _split(dry: RunContext, backend: Backend, package: Package, schema: Schema) -> tuple[Data, Package | None]:
+def _split_batch(dry: RunContext, backend: Backend, package: Package, schema: Schema) -> tuple[Data, Package | None]:
     """Return training data, and a package of test samples if there are any."""
     lake = dry.stores.lake
     train, test = lake.split_package(package, SampleReader(dry, schema).roles(package))
-    data = backend.read(SampleReader(dry, schema), [train], fraction=_fraction(train))
+    data = backend.read(SampleReader(dry, schema), [train], fraction=_sample_fraction(train))
     if not test.n_rows:
         return data, None
     return data, lake.write_table(dry.package_key("test"), _first_samples(SampleReader(dry, schema), test))
@@ -146,11 +146,11 @@ def _split(dry: RunContext, backend: Backend, package: Package, schema: Schema) 
 def _first_samples(reader: SampleReader, package: Package) -> pa.Table:
     import pyarrow as pa
 
-    table = pa.concat_tables(reader.samples([package], fraction=_fraction(package)))
+    table = pa.concat_tables(reader.samples([package], fraction=_sample_fraction(package)))
     return table if table.num_rows else next(reader.samples([package])).slice(0, MAX_ROWS)
 
 
-def _fraction(package: Package) -> float:
+def _sample_fraction(package: Package) -> float:
     return min(1.0, MAX_ROWS / max(1, package.n_rows))
 
 

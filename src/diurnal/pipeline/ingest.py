@@ -59,12 +59,12 @@ def ingest_batch(context: RunContext, contract: Contract | None, folder: Path) -
     backend.check_metadata(search, experiment.metadata)
     batch = backend.bring_in(context, contract, task, folder)
     if batch is None:
-        return _streamed(context, contract, task, folder)
-    warnings = [*batch.warnings, *_repeated(batch.held.newest, fixed, batch.n_repeated)]
+        return _ingest_stream(context, contract, task, folder)
+    warnings = [*batch.warnings, *_repetition_warnings(batch.held.newest, fixed, batch.n_repeated)]
     return IngestedBatch(batch.package, batch.held, [*batch.held.warnings, *warnings])
 
 
-def _streamed(context: RunContext, contract: Contract | None, task: Task, folder: Path) -> IngestedBatch:
+def _ingest_stream(context: RunContext, contract: Contract | None, task: Task, folder: Path) -> IngestedBatch:
     """Stream the rows through this process."""
     warnings: list[str] = []
     rows = read_source(context, folder, warnings.append)
@@ -79,8 +79,8 @@ def _streamed(context: RunContext, contract: Contract | None, task: Task, folder
     )
     for layout in held.layouts[:-1]:
         with suppress(BatchRejectedError):
-            return _kept(context, contract, held, layout, rows, warnings)
-    return _kept(context, contract, held, held.layouts[-1], rows, warnings)
+            return _store_batch(context, contract, held, layout, rows, warnings)
+    return _store_batch(context, contract, held, held.layouts[-1], rows, warnings)
 
 
 def infer_batch_schema(context: RunContext, rows: TempArrowFile, task: Task, schema: Schema | None) -> Schema:
@@ -93,7 +93,7 @@ def infer_batch_schema(context: RunContext, rows: TempArrowFile, task: Task, sch
     )
 
 
-def _kept(
+def _store_batch(
     context: RunContext,
     contract: Contract | None,
     held: BatchContract,
@@ -116,7 +116,7 @@ def _kept(
         n_rows=rows.n_rows,
         n_bytes=rows.n_bytes,
     )
-    repeated = _repeated(newest, contract.newest.schema if contract else None, arrangement.n_repeated)
+    repeated = _repetition_warnings(newest, contract.newest.schema if contract else None, arrangement.n_repeated)
     return IngestedBatch(package, held, [*warnings, *held.warnings, *inspection.warnings, *repeated])
 
 
@@ -151,7 +151,7 @@ def store_contract(context: RunContext, contract: Contract | None, batch: Ingest
     return number
 
 
-def _repeated(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]:
+def _repetition_warnings(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]:
     """Return a warning if repeated rows were dropped, or if the contract fixes that they are kept."""
     if n_dropped:
         reason = "they are equal in all columns" if schema.key else "the contract fixes duplicates='drop'"

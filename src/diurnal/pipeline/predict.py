@@ -105,7 +105,7 @@ def resolve_reference(warehouse: Warehouse, reference: str) -> dict[str, Any]:
             f"invalid model reference {reference!r}",
             hint="use NAME, NAME@champion, NAME@3 (a version) or NAME@2026-11-23 (the champion of that day)",
         )
-    return warehouse.version(match["name"], _version(warehouse, match["name"], match["which"] or "champion"))
+    return warehouse.version(match["name"], _version_number(warehouse, match["name"], match["which"] or "champion"))
 
 
 def load_version(
@@ -134,11 +134,11 @@ def load_version(
     )
 
 
-def _version(warehouse: Warehouse, name: str, which: str) -> int:
+def _version_number(warehouse: Warehouse, name: str, which: str) -> int:
     """Return the number of the version."""
     if which.isdecimal():
         return int(which)  # the warehouse checks that it exists
-    champion = _champion(warehouse, name, which)
+    champion = _champion_at(warehouse, name, which)
     if champion is not None:
         return champion.version
     known = {str(row["experiment"]) for row in warehouse.versions()}
@@ -155,7 +155,7 @@ def _version(warehouse: Warehouse, name: str, which: str) -> int:
     )
 
 
-def _champion(warehouse: Warehouse, name: str, which: str) -> ModelVersion | None:
+def _champion_at(warehouse: Warehouse, name: str, which: str) -> ModelVersion | None:
     if which == "champion":
         return warehouse.champion(name)
     try:
@@ -200,7 +200,7 @@ def predict_batches(stores: Stores, reference: str, batches: Iterable[pa.RecordB
     features = [column["name"] for column in row["signature"]["columns"]]
     batches = iter(batches)
     first = next(batches, None)
-    schema, names = _schema(stores, row, set() if first is None else set(first.schema.names))
+    schema, names = _input_schema(stores, row, set() if first is None else set(first.schema.names))
     inspection = BatchValidator(schema, Limits(extra="ignore", max_null=1.0, allow_empty=True), training=False)
     empty = True
     for batch in () if first is None else inspection.read(chain([first], batches)):
@@ -209,12 +209,12 @@ def predict_batches(stores: Stores, reference: str, batches: Iterable[pa.RecordB
             rows = pa.Table.from_batches([batch])
             keys = {name: rows.column(name) for name in schema.key}
             inputs = rows.select(names).rename_columns(features)
-            yield pa.table(_beside(keys, backend.predictions(model, inputs, row["signature"])))
+            yield pa.table(_with_keys(keys, backend.predictions(model, inputs, row["signature"])))
     if empty:
-        yield _nothing(schema, row["signature"])
+        yield _empty_predictions(schema, row["signature"])
 
 
-def _beside(keys: dict[str, Any], predictions: dict[str, Any]) -> dict[str, Any]:
+def _with_keys(keys: dict[str, Any], predictions: dict[str, Any]) -> dict[str, Any]:
     """Return keys and predictions as columns; a prediction with the name of a key gets an underscore."""
     columns = dict(keys)
     for name, column in predictions.items():
@@ -224,7 +224,7 @@ def _beside(keys: dict[str, Any], predictions: dict[str, Any]) -> dict[str, Any]
     return columns
 
 
-def _nothing(schema: Schema, signature: dict[str, Any]) -> pa.Table:
+def _empty_predictions(schema: Schema, signature: dict[str, Any]) -> pa.Table:
     """Return a table without rows with the columns of predictions: estimators reject input without rows."""
     import pyarrow as pa
 
@@ -236,7 +236,7 @@ def _nothing(schema: Schema, signature: dict[str, Any]) -> pa.Table:
     return pa.table(columns)
 
 
-def _schema(stores: Stores, row: dict[str, Any], columns: set[str]) -> tuple[Schema, list[str]]:
+def _input_schema(stores: Stores, row: dict[str, Any], columns: set[str]) -> tuple[Schema, list[str]]:
     """Return the schema of rows to predict, and the columns with the features of the model, in its order.
 
     A model of an earlier version of the contract accepts its features under their former and their present names.

@@ -62,40 +62,40 @@ def decide_promotion(
     return _POLICIES[policy](evaluation, champion)
 
 
-def _always(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
+def _decide_always(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
     return Decision(True, 'the policy is "always"')
 
 
-def _approve(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
+def _decide_approve(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
     return Decision(False, 'the policy is "approve": it waits for approval in Airflow or by `diurnal promote`')
 
 
-def _never(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
+def _decide_never(_evaluation: Evaluation, _champion: ModelVersion | None) -> Decision:
     return Decision(False, 'the policy is "never": promote it by hand')
 
 
-def _guarded(evaluation: Evaluation, champion: ModelVersion | None) -> Decision:
+def _decide_guarded(evaluation: Evaluation, champion: ModelVersion | None) -> Decision:
     """Promote unless the twin is worse than the champion by more than chance."""
     version = champion.version if champion else None
     if evaluation.champion_version != version:
-        return _stale(evaluation, version)
+        return _champion_changed(evaluation, version)
     found = evaluation.comparison
     if found is None:
-        return _uncompared(evaluation, version)
+        return _decide_uncompared(evaluation, version)
     # with this comparison, a p-value of NaN does not promote
     promoted = found.p_worse >= ALPHA
     verdict = "not worse by more than chance" if promoted else "worse by more than chance"
-    return Decision(promoted, f"{verdict}: {_evidence(found, version, found.p_worse)}")
+    return Decision(promoted, f"{verdict}: {_format_evidence(found, version, found.p_worse)}")
 
 
-def _superior(evaluation: Evaluation, champion: ModelVersion | None) -> Decision:
+def _decide_superior(evaluation: Evaluation, champion: ModelVersion | None) -> Decision:
     """Promote if the twin is better than the champion by more than chance."""
     version = champion.version if champion else None
     if evaluation.champion_version != version:
-        return _stale(evaluation, version)
+        return _champion_changed(evaluation, version)
     found = evaluation.comparison
     if found is None:
-        return _uncompared(evaluation, version, nothing_new=False)
+        return _decide_uncompared(evaluation, version, nothing_new=False)
     if found.p_better is None:
         return Decision(
             False,
@@ -103,10 +103,10 @@ def _superior(evaluation: Evaluation, champion: ModelVersion | None) -> Decision
         )
     promoted = found.p_better < SUPERIOR
     verdict = "better by more than chance" if promoted else "not better by more than chance"
-    return Decision(promoted, f"{verdict}: {_evidence(found, version, found.p_better)}")
+    return Decision(promoted, f"{verdict}: {_format_evidence(found, version, found.p_better)}")
 
 
-def _stale(evaluation: Evaluation, version: int | None) -> Decision:
+def _champion_changed(evaluation: Evaluation, version: int | None) -> Decision:
     compared = evaluation.champion_version
     against = f"version {compared}" if compared is not None else "no champion"
     return Decision(
@@ -116,7 +116,7 @@ def _stale(evaluation: Evaluation, version: int | None) -> Decision:
     )
 
 
-def _uncompared(evaluation: Evaluation, version: int | None, *, nothing_new: bool = True) -> Decision:
+def _decide_uncompared(evaluation: Evaluation, version: int | None, *, nothing_new: bool = True) -> Decision:
     """Decide without a comparison: a champion that may be better is kept, one that cannot be used is replaced."""
     if evaluation.uncompared == "nothing-new":
         said = f"no comparison was possible: no sample was new to the champion (version {version})"
@@ -131,7 +131,7 @@ def _uncompared(evaluation: Evaluation, version: int | None, *, nothing_new: boo
     )
 
 
-def _evidence(found: Comparison, version: int | None, p: float) -> str:
+def _format_evidence(found: Comparison, version: int | None, p: float) -> str:
     tested = f"{found.n_tested} of " if found.n_tested not in (None, found.n_compared) else ""
     return (
         f"twin {_format_score(found.twin_score)}, champion (version {version}) {_format_score(found.champion_score)}"
@@ -153,11 +153,11 @@ def _format_score(score: float | None) -> str:
 
 
 _POLICIES: dict[str, Callable[[Evaluation, ModelVersion | None], Decision]] = {
-    "always": _always,
-    "approve": _approve,
-    "guarded": _guarded,
-    "never": _never,
-    "superior": _superior,
+    "always": _decide_always,
+    "approve": _decide_approve,
+    "guarded": _decide_guarded,
+    "never": _decide_never,
+    "superior": _decide_superior,
 }
 
 POLICIES = tuple(_POLICIES)

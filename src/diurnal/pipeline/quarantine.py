@@ -48,7 +48,7 @@ def quarantine_batch(
     rows = folder / TempArrowFile.NAME
     if _has_content(rows):
         evidence["rows.arrow"] = rows
-    path = f"{experiment}/quarantine/{interval.key}/{_digest(reasons, evidence)}"
+    path = f"{experiment}/quarantine/{interval.key}/{_content_digest(reasons, evidence)}"
     for name, file in evidence.items():
         copy = folder / "copy"
         shutil.copyfile(file, copy)
@@ -70,7 +70,7 @@ def _name_files(paths: list[Path]) -> dict[str, Path]:
     return named
 
 
-def _digest(reasons: bytes, evidence: dict[str, Path]) -> str:
+def _content_digest(reasons: bytes, evidence: dict[str, Path]) -> str:
     """Return the digest of the reasons, and of the names and contents of the files."""
     digest = hashlib.sha256(reasons)
     for name, path in evidence.items():

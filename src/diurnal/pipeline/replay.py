@@ -113,7 +113,7 @@ def replay_version(
     """
     published = stores.warehouse.version(name, version)
     row = stores.warehouse.run(published["run_id"]) or {}
-    with _experiment(stores, row, present) as (experiment, code), tempfile.TemporaryDirectory() as folder:
+    with _recorded_experiment(stores, row, present) as (experiment, code), tempfile.TemporaryDirectory() as folder:
         interval = DataInterval(row["data_interval_start"], row["data_interval_end"], experiment.timezone)
         there = replace(stores, models=Models(folder), code=code)
         context = RunContext(experiment, interval, there, requested_by="replay", progress=progress)
@@ -123,17 +123,17 @@ def replay_version(
         experiment=name,
         version=version,
         digest=results["digest"],
-        results=_differences(recorded, results),
+        results=_find_differences(recorded, results),
         surroundings=(
-            *_differences(row["library_versions"], versions),
-            *_differences(published["environment"] or row["environment"], describe_environment()),
+            *_find_differences(row["library_versions"], versions),
+            *_find_differences(published["environment"] or row["environment"], describe_environment()),
         ),
     )
 
 
 def _refit_version(context: RunContext, row: Mapping[str, Any]) -> dict[str, Any]:
     """Execute the steps from `split` to `refit`, and return their results by the names of the row."""
-    run, window = _run(context, row), _window(row["packages"], context.interval.timezone)
+    run, window = _run_of(context, row), _window_of(row["packages"], context.interval.timezone)
     schema = context.schema_of(run)
     samples = TrainTestSplit(run, window, *window_split.split_window(context, window, schema))
     backend, search, data = tuning_shards.load_training_data(context, samples)
@@ -163,26 +163,27 @@ def _refit_version(context: RunContext, row: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _window(packages: list[dict[str, Any]], timezone: str) -> Window:
+def _window_of(packages: list[dict[str, Any]], timezone: str) -> Window:
     return tuple(
-        (_interval(one).in_timezone(timezone), Package(one["path"], one["digest"], one["n_rows"])) for one in packages
+        (_interval_of(one).in_timezone(timezone), Package(one["path"], one["digest"], one["n_rows"]))
+        for one in packages
     )
 
 
-def _interval(package: Mapping[str, Any]) -> DataInterval:
+def _interval_of(package: Mapping[str, Any]) -> DataInterval:
     start = datetime.fromisoformat(package["data_interval_start"])
     end = package.get("data_interval_end")  # rows of the first release have the start only, which names the packages
     return DataInterval(start, datetime.fromisoformat(end) if end else start + timedelta(days=1))
 
 
-def _run(context: RunContext, row: Mapping[str, Any]) -> Run:
+def _run_of(context: RunContext, row: Mapping[str, Any]) -> Run:
     identity = ("epoch", "batch_digest", "window_digest", "code_digest", "repeat")
     values = {name: row[name] for name in identity} | {"contract": row["contract_version"] or 0}
     return Run(row["run_id"], context.experiment.name, context.interval, **values)
 
 
 @contextmanager
-def _experiment(
+def _recorded_experiment(
     stores: Stores, row: Mapping[str, Any], present: Callable[[], Experiment]
 ) -> Iterator[tuple[Experiment, project_files.Codebase]]:
     """Yield the experiment with the code that a row names, and the temporary folder of this code."""
@@ -215,6 +216,6 @@ def _experiment(
         yield experiment, code
 
 
-def _differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> tuple[ValueDifference, ...]:
+def _find_differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> tuple[ValueDifference, ...]:
     names = [name for name in recorded if name in replayed and recorded[name] != replayed[name]]
     return tuple(ValueDifference(name, recorded[name], replayed[name]) for name in names)

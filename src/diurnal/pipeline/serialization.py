@@ -34,8 +34,8 @@ def to_json(value: Any) -> Any:
     {'path': 'a.parquet', 'digest': 'abc', 'n_rows': 3}
     """
     if isinstance(value, ModelFile):
-        value = replace(value, signature={"sha256": _digest(value.signature)})
-    return _plain(msgspec.to_builtins(value))
+        value = replace(value, signature={"sha256": _signature_digest(value.signature)})
+    return _finite_json(msgspec.to_builtins(value))
 
 
 def result_from_json(function: Callable[..., Any], content: Any) -> Any:
@@ -59,7 +59,7 @@ def _types_of(function: Callable[..., Any]) -> dict[str, Any]:
 def _with_signature(model: ModelFile, models: Models) -> ModelFile:
     card = json.loads(models.fs.cat_file(f"{models.url(model.path)}/model.json"))
     signature = card["signature"]
-    if not hmac.compare_digest(_digest(signature), model.signature["sha256"]):
+    if not hmac.compare_digest(_signature_digest(signature), model.signature["sha256"]):
         raise InvalidModelError(
             f"the signature in model.json of {model.path} was changed after it was written",
             hint=f"remove {models.url(model.path)}, and run the data interval again",
@@ -67,13 +67,13 @@ def _with_signature(model: ModelFile, models: Models) -> ModelFile:
     return replace(model, signature=signature)
 
 
-def _digest(signature: Any) -> str:
+def _signature_digest(signature: Any) -> str:
     return hashlib.sha256(json.dumps(signature, sort_keys=True).encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def _finite_json(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _finite_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_finite_json(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

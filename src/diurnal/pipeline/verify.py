@@ -56,16 +56,18 @@ def verify_stores(stores: Stores, experiment: str | None = None) -> Iterator[Che
     packages = _rows_of(stores.warehouse.packages(), experiment)
     hashed: dict[str, str | None] = {}
     for row in packages:
-        state = _state(stores.lake.digest_of(row["path"], hashed), row["digest"])
+        state = _compare_digests(stores.lake.digest_of(row["path"], hashed), row["digest"])
         yield CheckedObject("package", row["experiment"], row["path"], state)
     runs = _rows_of(stores.warehouse.runs(), experiment)
     for kind in ("candidates", "code"):
         for path, owner in sorted({run[kind]: run["experiment"] for run in runs if run[kind]}.items()):
-            yield CheckedObject(kind, owner, path, _state(stores.lake.compute_digest(path), PurePosixPath(path).stem))
+            yield CheckedObject(
+                kind, owner, path, _compare_digests(stores.lake.compute_digest(path), PurePosixPath(path).stem)
+            )
     for row in _rows_of(stores.warehouse.versions(), experiment):
-        state = _state(stores.models.digest_of(row["path"]), row["digest"])
+        state = _compare_digests(stores.models.digest_of(row["path"]), row["digest"])
         yield CheckedObject("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
-    yield from (one.finding for one in _loads(stores, experiment, packages))
+    yield from (one.finding for one in _check_loads(stores, experiment, packages))
 
 
 def repair_loads(stores: Stores, experiment: str | None = None, *, requested_by: str) -> Iterator[CheckedObject]:
@@ -88,7 +90,7 @@ def repair_loads(stores: Stores, experiment: str | None = None, *, requested_by:
     CheckedObject
         One for each load that was replaced, with its former state.
     """
-    for one in list(_loads(stores, experiment, _rows_of(stores.warehouse.packages(), experiment))):
+    for one in list(_check_loads(stores, experiment, _rows_of(stores.warehouse.packages(), experiment))):
         if one.finding.state in ("damaged", "outdated"):
             _load_again(stores, one, requested_by)
             yield one.finding
@@ -126,12 +128,12 @@ class _Load:
     contract: Schema
 
 
-def _loads(stores: Stores, experiment: str | None, packages: list[dict[str, Any]]) -> Iterator[_Load]:
+def _check_loads(stores: Stores, experiment: str | None, packages: list[dict[str, Any]]) -> Iterator[_Load]:
     """Compare the rows of every complete load with its package."""
     loads = [row for row in _rows_of(stores.warehouse.loads(), experiment) if row["state"] == "complete"]
-    batches, contracts = _batches(stores, loads), _contracts(stores, loads)
+    batches, contracts = _present_batches(stores, loads), _newest_contracts(stores, loads)
     known = {
-        (row["experiment"], row["data_interval_start"], row["digest"]): _package(row)
+        (row["experiment"], row["data_interval_start"], row["digest"]): _package_of(row)
         for row in packages
         if row["role"] == "batch"
     }
@@ -147,7 +149,9 @@ def _loads(stores: Stores, experiment: str | None, packages: list[dict[str, Any]
         yield _Load(row["load_id"], finding, interval, batch, row["shown"], contracts[owner])
 
 
-def _batches(stores: Stores, loads: list[dict[str, Any]]) -> dict[tuple[str, datetime], tuple[DataInterval, Package]]:
+def _present_batches(
+    stores: Stores, loads: list[dict[str, Any]]
+) -> dict[tuple[str, datetime], tuple[DataInterval, Package]]:
     """Return the present batch of each data interval."""
     found = {}
     for experiment in {row["experiment"] for row in loads}:
@@ -158,7 +162,7 @@ def _batches(stores: Stores, loads: list[dict[str, Any]]) -> dict[tuple[str, dat
     return found
 
 
-def _contracts(stores: Stores, loads: list[dict[str, Any]]) -> dict[str, Schema]:
+def _newest_contracts(stores: Stores, loads: list[dict[str, Any]]) -> dict[str, Schema]:
     """Return the newest version of the contract of each experiment that has loads."""
     from diurnal.data import Schema
 
@@ -170,13 +174,13 @@ def _rows_of(rows: list[dict[str, Any]], experiment: str | None) -> list[dict[st
     return [row for row in rows if experiment in (None, row["experiment"])]
 
 
-def _state(found: str | None, promised: str) -> str:
+def _compare_digests(found: str | None, promised: str) -> str:
     if found is None:
         return "missing"
     return "good" if found == promised else "damaged"
 
 
-def _package(row: dict[str, Any]) -> Package:
+def _package_of(row: dict[str, Any]) -> Package:
     return Package(row["path"], row["digest"], row["n_rows"])
 
 

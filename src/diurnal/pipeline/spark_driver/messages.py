@@ -80,19 +80,19 @@ class RequestFolder:
     def write_request(self, request: StepRequest) -> None:
         """Create the folder with the request."""
         self._fs.makedirs(self._root, exist_ok=True)
-        self._put("request", request)
+        self._write_json("request", request)
 
     def read_request(self) -> StepRequest:
         """Return the request."""
-        return msgspec.convert(self._get("request"), StepRequest)
+        return msgspec.convert(self._read_json("request"), StepRequest)
 
     def write_result(self, result: Any) -> None:
         """Store the result of the step."""
-        self._put("result", {"result": result})
+        self._write_json("result", {"result": result})
 
     def write_error(self, error: DiurnalError) -> None:
         """Store the error that ended the step."""
-        self._put("result", {"error": error.to_dict()})
+        self._write_json("result", {"error": error.to_dict()})
 
     def read_result(self, function: Callable[..., Any]) -> Any:
         """Return the result of the step, as an instance of the return type of its function.
@@ -105,7 +105,7 @@ class RequestFolder:
             If there is no complete result: the driver ended before it was written.
         """
         try:
-            content = self._get("result")
+            content = self._read_json("result")
         except json.JSONDecodeError as error:
             raise FileNotFoundError(f"the result in {self.url} is incomplete") from error
         if "error" in content:
@@ -117,11 +117,11 @@ class RequestFolder:
         if self._fs.exists(self._root):
             self._fs.rm(self._root, recursive=True)
 
-    def _put(self, name: str, content: Any) -> None:
+    def _write_json(self, name: str, content: Any) -> None:
         data = json.dumps(msgspec.to_builtins(content)).encode()
         self._fs.pipe_file(f"{self._root}/{name}.json", data)
 
-    def _get(self, name: str) -> Any:
+    def _read_json(self, name: str) -> Any:
         return json.loads(self._fs.cat_file(f"{self._root}/{name}.json"))
 
 

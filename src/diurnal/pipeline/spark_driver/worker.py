@@ -56,7 +56,7 @@ def execute_request(url: str) -> int:
             folder.write_result(function(context, *inputs_from_json(function, request.inputs, context.stores.models)))
     except DiurnalError as error:
         folder.write_error(error)
-        _log(str(error))
+        _write_log_line(str(error))
         return error.exit_status
     return 0
 
@@ -116,12 +116,12 @@ def _progress_logger() -> Callable[[int, int], None]:
         nonlocal logged_at
         if time.monotonic() - logged_at >= _PROGRESS_SECONDS:
             logged_at = time.monotonic()
-            _log(f"{done} of {total} fits are done")
+            _write_log_line(f"{done} of {total} fits are done")
 
     return log_progress
 
 
-def _log(line: str) -> None:
+def _write_log_line(line: str) -> None:
     """Write a line, which appears in the log of the task."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
