@@ -21,8 +21,8 @@ from pathlib import Path
 
 import psutil
 
-from diurnal.airflow.local import Home, describe
-from diurnal.airflow.local.trigger import sign_in, trigger
+from diurnal.airflow.local import AirflowHome, describe_status
+from diurnal.airflow.local.trigger import sign_in, trigger_run
 from diurnal.runtime import Settings
 from diurnal.types.calendar import Calendar
 
@@ -78,11 +78,11 @@ def diurnal(*words: str) -> float:
     return time.perf_counter() - started
 
 
-def tasks_of_runs(home: Home, dag_id: str, dates: list[str]) -> list[list[dict]]:
+def tasks_of_runs(home: AirflowHome, dag_id: str, dates: list[str]) -> list[list[dict]]:
     """Trigger runs one after the other; the tasks of each."""
     client, found = sign_in(home), []
     for date in dates:
-        run = trigger(client, dag_id, Calendar("@daily").interval_on(date))
+        run = trigger_run(client, dag_id, Calendar("@daily").interval_on(date))
         run.wait(lambda _: None, timeout=300)
         status, answer = client.get("dags", dag_id, "dagRuns", run.run_id, "taskInstances")
         assert status == 200
@@ -99,16 +99,16 @@ def seconds_of_run(tasks: list[dict]) -> float:
     return (max(ends) - min(datetime.fromisoformat(task["start_date"]) for task in tasks)).total_seconds()
 
 
-def processes(home: Home) -> list[psutil.Process]:
+def processes(home: AirflowHome) -> list[psutil.Process]:
     """Give every process of the running Airflow, and of its PostgreSQL."""
-    about = describe(home)
+    about = describe_status(home)
     sessions = {about["launcher"], *about["components"].values()}
     postmaster = int((home.server.folder / "cluster" / "postmaster.pid").read_text().split()[0])
     servers = [psutil.Process(postmaster), *psutil.Process(postmaster).children()]
     return [p for p in psutil.process_iter() if os.getsid(p.pid) in sessions] + servers
 
 
-def cpu(home: Home) -> float:
+def cpu(home: AirflowHome) -> float:
     """Give the seconds of CPU that all processes and their dead children have used."""
     return sum(sum(p.cpu_times()[:4]) for p in processes(home))
 
@@ -116,7 +116,7 @@ def cpu(home: Home) -> float:
 class Measured:
     """Runs of one Dag, and what they took."""
 
-    def __init__(self, dag_id: str, home: Home) -> None:
+    def __init__(self, dag_id: str, home: AirflowHome) -> None:
         self._dag_id, self._home = dag_id, home
         self.runs: list[list[dict]] = []
         self._cpu: list[tuple[float, float]] = []
@@ -144,7 +144,7 @@ def days(first: str, n: int) -> list[str]:
 
 
 def measure(project: Path, repeats: int) -> None:
-    home = Home(Settings.load(project))
+    home = AirflowHome(Settings.load(project))
     first = diurnal("airflow", "up", "--detach", "--port", "0")
     try:
         tasks_of_runs(home, "breast_cancer", ["2026-02-01"])  # the first makes tables and starts the workers

@@ -99,7 +99,7 @@ def test_a_day_in_airflow_is_the_day_of_the_command_line(run, project, tmp_path,
     assert all(state == "success" for run in seen["runs"] for state, _ in run["tasks"].values())
     for said in (
         "240 rows in package ",
-        "rows to train, ",
+        "train rows, ",
         "3 candidates on ",
         "best: logisticregression__C=",
         "test scores on ",
@@ -217,7 +217,7 @@ def test_what_no_other_try_will_mend_fails_at_once_and_says_why(run, project):
         (refused, "fetch", "quarantine"),
         (nameless, "storage", 'hint: trigger it with a logical date, or with the configuration {"batch": '),
         (wrong, "storage", "hint: write a date as 2026-11-23"),
-        (future, "storage", "hint: wait for it"),
+        (future, "storage", "hint: wait until it has ended"),
         (early, "storage", "hint: name a later one, or declare an earlier start_date in"),
     ):
         assert failed["state"] == "failed"

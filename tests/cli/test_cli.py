@@ -32,7 +32,7 @@ def test_backfill_gives_one_run_and_one_version_a_day_and_then_nothing(project):
     )
     assert [row["state"] for row in first] == ["done"] * 3
     again = ok(project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-03"))
-    assert "3 data intervals: 0 done, 3 already done, 0 refused" in again
+    assert "3 data intervals: 0 done, 3 already done, 0 rejected" in again
     runs = json.loads(ok(project.command("runs", "clinic", "--json")))
     models = json.loads(ok(project.command("models", "clinic", "--json")))
     assert [len(runs), len(models)] == [3, 3]
@@ -46,7 +46,7 @@ def test_backfill_goes_on_after_a_refused_day(project):
     project.command("run", "clinic", "--date", "2026-11-01")
     done = project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-03")
     assert done.returncode == 65
-    assert "1 done, 1 already done, 1 refused" in done.stdout
+    assert "1 done, 1 already done, 1 rejected" in done.stdout
 
 
 def test_next_counts_a_timedelta_from_the_start_date(project):
@@ -199,7 +199,7 @@ def test_predict_disarms_formulas_in_csv(project, tmp_path):
 
 def test_verify_finds_what_was_changed_and_what_is_missing(project):
     ok(project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-02"))
-    assert ok(project.command("verify")).endswith(" are what the warehouse says\n")
+    assert ok(project.command("verify")).endswith(" objects OK\n")
     packages = sorted((project.folder / "data" / "clinic" / "train").rglob("*.parquet"))
     packages[0].unlink()
     model = next((project.folder / "models").rglob("model.skops"))
@@ -267,11 +267,11 @@ def test_check_with_data_tries_a_day_and_writes_nothing(project):
     before = sorted(str(path) for path in (project.folder / "data").rglob("*"))
     project.bring("2026-11-02")
     said = json.loads(ok(project.command("check", "clinic", "--data", "--date", "2026-11-02", "--json")))
-    assert (said["batch"], said["tried"], said["faults"]) == ("240 rows", ["Pipeline"], [])
+    assert (said["batch"], said["tested"], said["errors"]) == ("240 rows", ["Pipeline"], [])
     project.bring("2026-11-02", patients("2026-11-02").rename(columns={"age": "Age"}))
     refused = project.command("check", "clinic", "--data", "--date", "2026-11-02")
     assert refused.returncode == 65
-    assert "1 fault:" in refused.stdout
+    assert "1 error:" in refused.stdout
     assert "did you mean 'Age'" in refused.stdout
     assert sorted(str(path) for path in (project.folder / "data").rglob("*")) == before
     assert project.command("check", "clinic", "--date", "2026-11-02").returncode == 2

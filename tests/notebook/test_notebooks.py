@@ -79,7 +79,9 @@ def stores(folder, warehouse_url):
 def take(name, folder, **options):
     """Take the experiment of a notebook."""
     path = notebook_files.write(name, folder)
-    return init_from_notebook.take(str(path), None, None, options.pop("search", None), force=False, dry_run=False)
+    return init_from_notebook.extract_project(
+        str(path), None, None, options.pop("search", None), force=False, dry_run=False
+    )
 
 
 def experiment_of(name, folder):

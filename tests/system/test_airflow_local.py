@@ -20,8 +20,8 @@ import psutil
 import psycopg
 import pytest
 
-from diurnal.airflow.local import Home, airflow_config, server_address, trigger
-from diurnal.airflow.local.server_address import Address
+from diurnal.airflow.local import AirflowHome, airflow_config, server_address, trigger
+from diurnal.airflow.local.server_address import ServerAddress
 from diurnal.errors import DiurnalError
 from diurnal.runtime import Settings
 from diurnal.storage.stores import embedded_server
@@ -81,7 +81,7 @@ def up(project):
 
 @pytest.fixture(scope="module")
 def client(project, up):
-    return trigger.sign_in(Home(Settings.load(project, {})))
+    return trigger.sign_in(AirflowHome(Settings.load(project, {})))
 
 
 def command(project, *words):
@@ -149,7 +149,7 @@ def test_up_runs_the_examples_dag(project, up):
     assert about["healthy"]
     assert about["address"] in up.stdout
 
-    password = json.loads(Path(about["password file"]).read_text())["admin"]
+    password = json.loads(Path(about["password_file"]).read_text())["admin"]
     assert password not in up.stdout
     for name in ("password.json", "keys.json", "airflow.cfg"):
         assert stat.S_IMODE((Path(about["home"]) / name).stat().st_mode) == 0o600
@@ -184,7 +184,7 @@ def test_a_champion_is_announced_when_it_changes(project, client):
     assert first["note"] == "data interval 2026-01-01"
     body = {"dry_run": False, "dag_run_id": first["dag_run_id"], "task_ids": ["promote"], "only_failed": False}
     client.post("dags", "breast_cancer", "clearTaskInstances", body=body)
-    trigger.DagRun(client, "breast_cancer", first["dag_run_id"], "again").wait(print, timeout=90)
+    trigger.DagRun(client, "breast_cancer", first["dag_run_id"], "cleared").wait(print, timeout=90)
     versions = json.loads(diurnal(project, "models", "breast_cancer", "--json").stdout)
     (champion,) = [row["version"] for row in versions if row["champion"]]
     other = next(row["version"] for row in versions if not row["champion"])
@@ -218,36 +218,41 @@ def test_retry_begins_a_failed_run_again_and_one_question_is_open_about_the_newe
     body = {"dry_run": False, "dag_run_id": failed["dag_run_id"], "only_failed": True}
     client.post("dags", "asked", "clearTaskInstances", body=body)  # what is mended is other code than the run's
     with pytest.raises(DiurnalError, match=r"the code of asked was changed since .*: experiments/asked\.py"):
-        trigger.DagRun(client, "asked", failed["dag_run_id"], "again").wait(print, timeout=90)
+        trigger.DagRun(client, "asked", failed["dag_run_id"], "cleared").wait(print, timeout=90)
     assert json.loads(diurnal(project, "runs", "asked", "--json").stdout) == []
 
     assert "--retry" in stale.stderr
     again = diurnal(project, *command, "--retry", "--json")
     assert again.returncode == 0, again.stderr
     assert [row["data_interval_start"][:10] for row in json.loads(again.stdout)] == ["2026-01-01"]
-    assert "begins again" in again.stderr
+    assert "starts again from its first task" in again.stderr
 
     ((subject, _, first),) = wait_for(lambda: questions(client))
-    assert subject == "Shall version 1 of asked become the champion?"
+    assert subject == "Promote version 1 of asked to champion?"
     assert diurnal(project, "airflow", "trigger", "asked", "--date", "2026-01-02", "--wait").returncode == 0
     wait_for(lambda: any("version 2" in one[0] for one in questions(client)))
-    trigger.DagRun(client, "asked.approval", first, "again").wait(print, timeout=90)
+    trigger.DagRun(client, "asked.approval", first, "cleared").wait(print, timeout=90)
     ((subject, body, second),) = questions(client)
-    assert subject == "Shall version 2 of asked become the champion?"
-    for said in ("| samples | ", "| parameters | `C=", "accuracy, cross-validated | 0.", "[the run that made it](http"):
+    assert subject == "Promote version 2 of asked to champion?"
+    for said in (
+        "| samples | ",
+        "| parameters | `C=",
+        "accuracy, cross-validated | 0.",
+        "[the run that published it](http",
+    ):
         assert said in body
 
     (asset,) = client.get("assets", name_pattern="asked.model")[1]["assets"]
     client.post("assets", "events", body={"asset_id": asset["id"], "partition_key": "2026-01-03"})
     by_hand = wait_for(lambda: [run for run in runs(client, "asked.approval") if run["state"] == "failed"])[0]
     failed = trigger.DagRun(client, "asked.approval", by_hand["dag_run_id"], "new")
-    with pytest.raises(DiurnalError, match="names no model version") as refused:
+    with pytest.raises(DiurnalError, match="has no model version") as refused:
         failed.wait(print, timeout=5)
     assert 'with the configuration {"version": 3}' in str(refused.value)
 
     answer = {"chosen_options": ["Approve"], "params_input": {}}
     where = ("dags", "asked.approval", "dagRuns", second, "taskInstances", "approve", "-1", "hitlDetails")
-    assert client._signed_in("PATCH", where, {}, answer)[0] == 200
+    assert client._request_signed_in("PATCH", where, {}, answer)[0] == 200
     trigger.DagRun(client, "asked.approval", second, "new").wait(print, timeout=90)
     assert champions(client, "asked") == [2]
     assert questions(client) == []
@@ -258,9 +263,9 @@ def test_a_component_that_dies_is_started_again_and_status_says_so(project, clie
     before = status(project)["components"]
     os.kill(before["dag-processor"], signal.SIGKILL)
     after = wait_for(lambda: (now := status(project))["components"] != before and now)
-    (one,) = after["ended by themselves"]
-    assert (one["component"], one["why"][:7], one["then"]) == ("dag-processor", "SIGKILL", "started again")
-    assert one["at"] > after["since"]
+    (one,) = after["unexpected_ends"]
+    assert (one["component"], one["reason"][:7], one["action"]) == ("dag-processor", "SIGKILL", "restarted")
+    assert one["ended_at"] > after["since"]
     assert Path(one["log"]).exists()
     assert {name for name in before if before[name] != after["components"][name]} == {"dag-processor"}
 
@@ -288,11 +293,11 @@ def test_up_ends_all_of_it_when_a_component_dies_again_and_again(project):
         said = launcher.communicate(timeout=90)[1]
     assert launcher.returncode == 75
     assert len(killed) == 4
-    assert "the dag-processor has ended by itself (-9)" in said
+    assert "the dag-processor has ended unexpectedly (-9)" in said
     assert "dag-processor.log" in said
     assert left_of(set(about["components"].values())) == []
-    ended = status(project)["ended by themselves"]
-    assert [one["then"] for one in ended] == ["started again"] * 3 + ["3 restarts within 10 minutes: ending the rest"]
+    ended = status(project)["unexpected_ends"]
+    assert [one["action"] for one in ended] == ["restarted"] * 3 + ["3 restarts within 10 minutes: stopping the others"]
 
 
 @pytest.mark.parametrize("how", [[], ["--detach"]])
@@ -301,12 +306,12 @@ def test_up_refuses_a_port_that_is_taken(folder, how):
         port = other.getsockname()[1]
         refused = diurnal(folder, "airflow", "up", "--port", str(port), *how)
     assert refused.returncode == 78
-    assert f"the port {port} of 127.0.0.1 is taken" in refused.stderr
+    assert f"the port {port} of 127.0.0.1 is in use" in refused.stderr
     assert "--port" in refused.stderr
 
 
 def test_down_and_trigger_say_that_nothing_runs(folder):
-    assert "no Airflow of this project is running" in diurnal(folder, "airflow", "down").stdout
+    assert "this project's Airflow does not run" in diurnal(folder, "airflow", "down").stdout
     shutil.copytree(EXAMPLE / "experiments", folder / "experiments")
     refused = diurnal(folder, "airflow", "trigger", "breast_cancer")
     assert refused.returncode == 2
@@ -322,17 +327,17 @@ def test_environment_keeps_knobs_and_drops_what_would_lead_to_another_airflow(fo
         "AIRFLOW__CORE__PARALLELISM": "7",
         "AIRFLOW_CONN_PLANT": "postgresql://plant",
     }
-    home = Home(Settings.load(folder, stray))
-    found = airflow_config.environment(home, Address("127.0.0.1", 8080))
+    home = AirflowHome(Settings.load(folder, stray))
+    found = airflow_config.process_environment(home, ServerAddress("127.0.0.1", 8080))
     assert found["AIRFLOW_HOME"] == str(home.folder)
     assert set(stray) & set(found) == {"AIRFLOW_HOME", "AIRFLOW__CORE__PARALLELISM", "AIRFLOW_CONN_PLANT"}
 
 
 def test_write_gives_what_airflow_reads_back(folder):
-    home = Home(Settings.load(folder / "50% off", {}))
+    home = AirflowHome(Settings.load(folder / "50% off", {}))
     (folder / "50% off").mkdir()
     parser = ConfigParser()
-    parser.read_string(airflow_config.write(home, Address("127.0.0.1", 8080)))
+    parser.read_string(airflow_config.render_config(home, ServerAddress("127.0.0.1", 8080)))
     assert parser["core"]["dags_folder"] == str(home.dags)
     assert parser["core"]["simple_auth_manager_all_admins"] == "False"
     assert parser["api_auth"]["jwt_secret"] == home.keys()["jwt_secret"]

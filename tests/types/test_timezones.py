@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_home import tell
 from diurnal import experiment
-from diurnal.cli import next_interval
+from diurnal.cli import intervals
 from diurnal.errors import ExperimentError, UsageError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline.local_run import run
@@ -341,7 +341,7 @@ def test_a_changed_timezone_makes_no_row_count_twice(project):
             carry_out(local.interval_on(overlapping))
         assert "--next" in caught.value.hint
     assert len(stores.warehouse.window("clinic", local.interval_on("2026-03-30"))) == 1
-    assert str(next_interval.following(project.experiment(), stores)) == "2026-03-30"
+    assert str(intervals.next_interval(project.experiment(), stores)) == "2026-03-30"
     assert carry_out(local.interval_on("2026-03-30")).promoted
     with pytest.raises(UsageError, match="overlaps"):  # and one that lies before
         carry_out(utc.interval_on("2026-03-30"))

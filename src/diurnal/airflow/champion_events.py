@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from diurnal.errors import ConfigurationError, DiurnalError, TransientError
 
 if TYPE_CHECKING:
-    from diurnal.airflow.local.rest_client import Client
+    from diurnal.airflow.local.rest_client import RestClient
     from diurnal.runtime import Settings
     from diurnal.storage.warehouse import Warehouse
 
@@ -56,19 +56,19 @@ def send_champion_event(
     return None
 
 
-def _configured_client(settings: Settings) -> Client | None:
+def _configured_client(settings: Settings) -> RestClient | None:
     """Return a client of the Airflow that is configured; None if there is none."""
-    from diurnal.airflow.local.home import USER, Home
-    from diurnal.airflow.local.launcher_lock import find
-    from diurnal.airflow.local.rest_client import Client
+    from diurnal.airflow.local.home import USER, AirflowHome
+    from diurnal.airflow.local.launcher_lock import read_state
+    from diurnal.airflow.local.rest_client import RestClient
 
     connections = settings.connections()
     if CONNECTION in connections:
-        return Client(*_parse_airflow_uri(connections[CONNECTION]), timeout=_TIMEOUT)
-    home = Home(settings)
-    if not home.exists or (found := find(home)) is None:
+        return RestClient(*_parse_airflow_uri(connections[CONNECTION]), timeout=_TIMEOUT)
+    home = AirflowHome(settings)
+    if not home.exists or (state := read_state(home)) is None:
         return None
-    return Client(found.address, USER, home.password(), timeout=_TIMEOUT)
+    return RestClient(state.address, USER, home.password(), timeout=_TIMEOUT)
 
 
 def _parse_airflow_uri(uri: str) -> tuple[str, str, str]:
@@ -93,7 +93,7 @@ def _parse_airflow_uri(uri: str) -> tuple[str, str, str]:
     return f"{scheme}://{host}{path}", unquote(parts.username or ""), unquote(parts.password or "")
 
 
-def _create_event(client: Client, warehouse: Warehouse, experiment: str, timezone: str) -> None:
+def _create_event(client: RestClient, warehouse: Warehouse, experiment: str, timezone: str) -> None:
     """Create the event, unless no Dag of that Airflow uses the asset, or its newest event is about the champion."""
     from diurnal.airflow.assets import champion_event_extra
 
@@ -105,14 +105,14 @@ def _create_event(client: Client, warehouse: Warehouse, experiment: str, timezon
         _require_success(client.post("assets", "events", body={"asset_id": ids[0], "extra": extra}))
 
 
-def _fetch_event_version(client: Client, asset_id: int) -> Any:
+def _fetch_event_version(client: RestClient, asset_id: int) -> Any:
     """Return the version in the newest event of the champion; None if there is no event."""
     response = _require_success(client.get("assets", "events", asset_id=asset_id, order_by="-timestamp", limit=1))
     events = response["asset_events"]
     return events[0]["extra"].get("version") if events else None
 
 
-def _clear_open_questions(client: Client, dag_id: str) -> None:
+def _clear_open_questions(client: RestClient, dag_id: str) -> None:
     """Clear the runs of open questions, so that each is asked again only if its answer still has an effect."""
     status, response = client.get("dags", dag_id, "dagRuns", "~", "hitlDetails", response_received="false", limit=100)
     for question in response["hitl_details"] if status == 200 else ():

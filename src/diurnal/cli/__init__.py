@@ -1,6 +1,6 @@
-"""The command line: parse, call, print.
+"""The command line: parse the arguments, call the library, print the result.
 
-Only click is imported before a command runs, so that ``diurnal --help`` answers at once.
+Only click is imported before a command runs, so that ``diurnal --help`` is fast.
 """
 
 from __future__ import annotations
@@ -12,53 +12,56 @@ from diurnal.errors import DiurnalError
 
 __all__ = ["main"]
 
-_TERMINATED = 143  # what a shell gives for a process that SIGTERM ended
+_ISSUES = "https://github.com/diurnal-ml/diurnal/issues"
+_INTERNAL_ERROR = 70  # exit statuses of sysexits.h, and those that a shell uses for signals
+_SIGINT = 130
+_SIGTERM = 143
 
 
 def main() -> None:
-    """Run the command line; errors become one message on standard error and an exit status of ``sysexits.h``."""
+    """Run the command line; an error is one message on standard error and an exit status of ``sysexits.h``."""
     import os
     import signal
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # so that what is to be done at exit is done
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_SIGTERM))  # so that exit handlers run
     status: int | str | None = 0
     try:
-        status = _status()
-        sys.stdout.flush()  # here, and not when the interpreter ends, where a closed pipe is an ugly message
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        status = _run_command()
+        sys.stdout.flush()  # here, as at the exit of the interpreter a closed pipe would print a traceback
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
 
 
-def _status() -> int | str | None:
-    """Carry out a command, and give its exit status."""
+def _run_command() -> int | str | None:
+    """Run a command, and return its exit status."""
     import click
 
     out = sys.stdout
     try:
         diurnal(standalone_mode=False)
     except SystemExit as end:
-        # Of a reader who has seen enough both make a status 1: click puts a wrapper about the output, rich says why.
+        # For a closed pipe click and rich exit with status 1: click replaces stdout, rich chains the error.
         if sys.stdout is not out or isinstance(end.__context__, BrokenPipeError):
             return 0
-        if end.code == _TERMINATED:
-            click.echo("diurnal: terminated; running it again goes on from what is kept", err=True)
+        if end.code == _SIGTERM:
+            click.echo("diurnal: terminated; run it again to continue from what is stored", err=True)
         return end.code
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("diurnal: interrupted; running it again goes on from what is kept", err=True)
-        return 130
+        click.echo("diurnal: interrupted; run it again to continue from what is stored", err=True)
+        return _SIGINT
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001 - the last door: whatever it is, it is said and not thrown at a person
-        return _say(error)
+    except Exception as error:  # noqa: BLE001 - the outermost handler: a user gets a message, not a traceback
+        return _print_error(error)
     return 0
 
 
-def _say(error: Exception) -> int:
-    """Say an error, and give its exit status; what is neither ours nor the operating system's is a bug of ours."""
+def _print_error(error: Exception) -> int:
+    """Print an error, and return its exit status; an error of an unknown type is an internal error."""
     import click
 
     if not isinstance(error, DiurnalError):
@@ -66,16 +69,17 @@ def _say(error: Exception) -> int:
 
         error = as_diurnal_error(error) if is_environment_error(error) else error
     if not isinstance(error, DiurnalError):
-        click.echo(f"diurnal: a bug of ours: {type(error).__name__}: {error}", err=True)
-        click.echo(_where(error), err=True)
-        return 70
-    word = "note" if error.exit_status == 0 else "error"
-    click.echo(f"diurnal: {word}: {error}", err=True)
+        click.echo(f"diurnal: internal error: {type(error).__name__}: {error}", err=True)
+        click.echo(_format_traceback(error), err=True)
+        click.echo(f"hint: please report it at {_ISSUES}", err=True)
+        return _INTERNAL_ERROR
+    category = "note" if error.exit_status == 0 else "error"
+    click.echo(f"diurnal: {category}: {error}", err=True)
     return error.exit_status
 
 
-def _where(error: Exception) -> str:
-    """Give the last lines of our own code that the error came through."""
+def _format_traceback(error: Exception) -> str:
+    """Return the last four frames of an error's traceback."""
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)[-4:]

@@ -1,6 +1,6 @@
 """``diurnal airflow``: a complete Airflow on this machine, without Docker.
 
-Airflow itself is never imported here; its parts are processes of their own.
+Airflow itself is never imported here; its components are processes of their own.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from diurnal.cli.options import json_option, name_argument
+from diurnal.cli.project_session import load_settings, open_project_stores
 from diurnal.errors import UsageError
-from diurnal.pipeline.interval_checks import check_start_date
 
 if TYPE_CHECKING:
-    from diurnal.airflow.local import Home
+    from diurnal.airflow.local import AirflowHome
     from diurnal.experiment import Experiment
-    from diurnal.runtime import Settings
     from diurnal.types import DataInterval
 
 
@@ -26,99 +26,94 @@ def airflow() -> None:
 
 
 @airflow.command()
-@click.option("--detach", is_flag=True, help="Return when it is healthy; `diurnal airflow down` ends it.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where the UI listens.")
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free.")
+@click.option("--detach", is_flag=True, help="Return when it is healthy; `diurnal airflow down` stops it.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The host that the UI listens on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
 def up(detach: bool, host: str, port: int) -> None:
-    """Start API server, scheduler, Dag processor and triggerer; Ctrl-C ends all of it."""
-    from diurnal.airflow.local import Launcher, start
-    from diurnal.airflow.local.server_address import Address
+    """Start API server, scheduler, Dag processor and triggerer; Ctrl-C stops them."""
+    from diurnal.airflow.local import Launcher, start_daemon
+    from diurnal.airflow.local.server_address import ServerAddress
 
-    home, address = _home(), Address(host, port)
+    home, address = _airflow_home(), ServerAddress(host, port)
     if not address.is_private:
         click.echo(f"note: {host} lets others on the network reach Airflow, without encryption", err=True)
     if not detach:
         Launcher(home, address, click.echo).run()
         return
-    start(home, address, click.echo)
+    start_daemon(home, address, click.echo)
 
 
 @airflow.command()
 def down() -> None:
-    """End the Airflow of this project, all of it, whoever started it."""
-    from diurnal.airflow.local import stop
+    """Stop this project's Airflow."""
+    from diurnal.airflow.local import stop_daemon
 
-    ended = stop(_home())
-    click.echo(f"ended; it ran since {ended.since}" if ended else "no Airflow of this project is running")
+    stopped = stop_daemon(_airflow_home())
+    click.echo(f"stopped; it ran since {stopped.since}" if stopped else "this project's Airflow does not run")
 
 
 @airflow.command()
-@click.option("--json", "json_", is_flag=True, help="Print JSON, for machines.")
+@json_option
 def status(json_: bool) -> None:
-    """Say what runs, since when, how it is, and how to sign in."""
-    from diurnal.airflow.local import describe
-    from diurnal.cli import output
+    """Show component status and the login URL."""
+    from diurnal.airflow.local import describe_status
+    from diurnal.cli.tables import print_fields
 
-    output.report(describe(_home()), json_)
+    print_fields(describe_status(_airflow_home()), json_)
 
 
 @airflow.command()
-@click.argument("name", metavar="NAME")
-@click.option("--date", default=None, help="The day, as 2026-11-23, or an instant; else the first without a result.")
-@click.option("--wait", is_flag=True, help="Wait for its success, and print the row that it wrote.")
-@click.option("--retry", is_flag=True, help="Begin a run again that is there, from fetch on, and wait for it.")
+@name_argument
+@click.option("--date", default=None, help="A date (2026-11-23) or time. Default: the first interval without a result.")
+@click.option("--wait", is_flag=True, help="Wait for the end of the run, and print its row.")
+@click.option("--retry", is_flag=True, help="Clear an existing run from its first task on, and wait for its end.")
 @click.option("--timeout", default=900.0, show_default=True, type=click.FloatRange(min=1), help="Seconds to wait.")
-@click.option("--json", "json_", is_flag=True, help="Print the row as JSON, for machines.")
+@json_option
 def trigger(name: str, date: str | None, wait: bool, retry: bool, timeout: float, json_: bool) -> None:
-    """Ask the running Airflow for one run of the experiment NAME, over its REST API."""
+    """Trigger a run of the experiment NAME in the running Airflow, over its REST API."""
     from diurnal.airflow.local import trigger
-    from diurnal.cli import intervals_and_runs, output
+    from diurnal.cli.intervals import localize_rows
+    from diurnal.cli.run_results import RUN_COLUMNS
+    from diurnal.cli.tables import print_table
     from diurnal.experiment import find
 
-    home = _home()
+    home = _airflow_home()
     client, experiment = trigger.sign_in(home), find(name, home.settings.experiments)
-    interval = _interval(experiment, home.settings, date)
-    run = trigger.trigger(client, experiment.name, interval, retry=retry)
-    click.echo(f"{interval}: the run {run.run_id} {run.said}", err=json_)
+    interval = _choose_interval(experiment, date)
+    run = trigger.trigger_run(client, experiment.name, interval, retry=retry)
+    click.echo(f"{interval}: the run {run.run_id} {run.state_text}", err=json_)
     if wait or retry:
         run.wait(lambda line: click.echo(line, err=json_), timeout=timeout)
-        wrote = [row for row in _results(experiment, home.settings) if row["data_interval_start"] == interval.start]
-        output.rows(intervals_and_runs.on_its_clocks(wrote, home.settings, name), json_, output.RUN_COLUMNS)
+        rows = [row for row in _finished_runs(experiment) if row["data_interval_start"] == interval.start]
+        print_table(localize_rows(rows, home.settings, name), json_, RUN_COLUMNS)
 
 
-def _home() -> Home:
-    from diurnal.airflow.local import Home
-    from diurnal.runtime import Settings
+def _airflow_home() -> AirflowHome:
+    from diurnal.airflow.local import AirflowHome
 
-    return Home(Settings.load())
+    return AirflowHome(load_settings())
 
 
-def _interval(experiment: Experiment, settings: Settings, date: str | None) -> DataInterval:
-    """Choose the data interval of a date, else the first without a result, as ``diurnal run --next`` does."""
-    from diurnal.cli import next_interval
-    from diurnal.storage.stores import open_stores
+def _choose_interval(experiment: Experiment, date: str | None) -> DataInterval:
+    """Return the data interval of a date, else the first one without a result, as ``diurnal run --next`` does."""
+    from diurnal.cli.intervals import next_interval
+    from diurnal.pipeline.interval_checks import check_start_date
 
     if not date:
-        stores = open_stores(settings)
-        try:
-            chosen = next_interval.following(experiment, stores)
-        finally:
-            stores.warehouse.close()
+        with open_project_stores() as stores:
+            interval = next_interval(experiment, stores)
     else:
-        chosen = experiment.calendar.interval_on(date)
-        # The clock is read here, at the edge: to refuse what Airflow would not begin.
-        if chosen.end > datetime.now(UTC):
-            raise UsageError(f"{chosen} is not over, and Airflow begins no run before", hint="give an earlier --date")
-    check_start_date(experiment, chosen)
-    return chosen
+        interval = experiment.calendar.interval_on(date)
+        # The clock is read here, in the command line, to reject a run that Airflow would not start.
+        if interval.end > datetime.now(UTC):
+            raise UsageError(
+                f"{interval} has not ended, and Airflow starts no run before", hint="use an earlier --date"
+            )
+    check_start_date(experiment, interval)
+    return interval
 
 
-def _results(experiment: Experiment, settings: Settings) -> list[dict[str, Any]]:
-    """Give the rows of finished runs."""
-    from diurnal.storage.stores import open_stores
-
-    stores = open_stores(settings)
-    try:
+def _finished_runs(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return the rows of finished runs."""
+    with open_project_stores() as stores:
         return [row for row in stores.warehouse.runs(experiment.name) if row["decided_at"] is not None]
-    finally:
-        stores.warehouse.close()

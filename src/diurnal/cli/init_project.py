@@ -1,4 +1,4 @@
-"""Writing a new project, or a new experiment of one."""
+"""The files of a new project, or of a new experiment of a project."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SCAFFOLD = {"diurnal.toml.txt": "diurnal.toml", "README.md.txt": "README.md", "g
 _FILES = {"experiment.py.txt": "experiments/{name}.py", DAG: "dags/{name}.py", **SCAFFOLD}
 
 
-def name_for(path: str, name: str | None) -> str:
-    """Give the experiment's name: the one that was asked for, or one made of the name of a folder or a file.
+def experiment_name(path: str, name: str | None) -> str:
+    """Return the name of an experiment: the requested one, or one derived from the name of a folder or a file.
 
     Examples
     --------
-    >>> name_for("notebooks/02 - Titanic (final)", None)
+    >>> experiment_name("notebooks/02 - Titanic (final)", None)
     'titanic_final'
     """
     if name is None:
@@ -30,72 +30,72 @@ def name_for(path: str, name: str | None) -> str:
         name = name if name[:1].isalpha() and not keyword.iskeyword(name) else f"experiment_{name}".rstrip("_")
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", name) or keyword.iskeyword(name):
         raise UsageError(
-            f"{name!r} cannot name an experiment; allowed are up to 50 small letters, digits and _, a letter first, "
-            "and no keyword of Python",
-            hint="give one, as in --name churn",
+            f"{name!r} is not a valid name of an experiment\n"
+            "allowed are up to 50 lower-case letters, digits and _, a letter first, and no keyword of Python",
+            hint="choose one, as in --name churn",
         )
     return name
 
 
-def write(folder: str, name: str | None, *, force: bool = False) -> list[Path]:
+def write_project(folder: str, name: str | None, *, force: bool = False) -> list[Path]:
     """Write the files of a new project.
 
     Parameters
     ----------
     folder : str
-        Where; it may exist.
+        The folder of the project; it may exist.
     name : str or None
-        Name of the experiment; the folder's own unless given.
+        Name of the experiment; by default that of the folder.
     force : bool
-        Whether files that are there are overwritten.
+        Whether existing files are overwritten.
 
     Returns
     -------
     list of pathlib.Path
-        What was written.
+        The files.
 
     Raises
     ------
     UsageError
-        If one of the files is there already, without `force`.
+        If one of the files exists already, without `force`.
     """
-    experiment = name_for(folder, name)
-    return write_all(
+    experiment = experiment_name(folder, name)
+    return write_files(
         {
-            Path(folder) / target.format(name=experiment): filled(source, experiment)
+            Path(folder) / target.format(name=experiment): fill_template(source, experiment)
             for source, target in _FILES.items()
         },
         force=force,
     )
 
 
-def filled(template: str, name: str) -> str:
-    """Give the text of a template for an experiment."""
+def fill_template(template: str, name: str) -> str:
+    """Return the text of a template for an experiment."""
     text = (files("diurnal.cli") / "template" / template).read_text(encoding="utf-8")
     return Template(text).safe_substitute(name=name)
 
 
-def write_all(texts: Mapping[Path, str], *, force: bool) -> list[Path]:
+def write_files(texts: Mapping[Path, str], *, force: bool) -> list[Path]:
     """Write files, all of them or none.
 
     Raises
     ------
     UsageError
-        If one is there already with another text, without `force`.
+        If one exists already, without `force`.
     """
     if not force:
-        refuse_taken(path for path in texts if path.exists())
+        reject_existing(path for path in texts if path.exists())
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return list(texts)
 
 
-def refuse_taken(paths: Iterable[Path]) -> None:
-    """Refuse to overwrite files."""
-    taken = ", ".join(map(str, paths))
-    if taken:
+def reject_existing(paths: Iterable[Path]) -> None:
+    """Raise an error if there are existing files."""
+    existing = list(map(str, paths))
+    if existing:
         raise UsageError(
-            f"{taken} already there, and init overwrites nothing",
-            hint="choose another folder, or another --name; --force overwrites",
+            "\n".join(["init overwrites nothing, and these files exist:", *existing]),
+            hint="choose another folder or another --name, or overwrite them with --force",
         )

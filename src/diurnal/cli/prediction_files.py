@@ -1,9 +1,11 @@
-"""Writing predictions as CSV or Parquet, whole or not at all."""
+"""Files of predictions: rows are read from a file of the user's, and predictions written as CSV or Parquet."""
 
 from __future__ import annotations
 
+import glob
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,50 +15,68 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+    from diurnal.runtime import Settings
+
+_CSV, _PARQUET = (".csv",), (".parquet", ".pq")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def check(output: str | None) -> None:
-    """Refuse a place or a form that cannot be written, before anything is predicted."""
+def read_rows(file: str, settings: Settings, reference: str) -> Iterator[pa.RecordBatch]:
+    """Read a file with the arguments of the experiment's own ``Files``; its name is not a pattern."""
+    from diurnal.cli.project_session import find_valid_experiment
+    from diurnal.sources import Files, record_batches
+    from diurnal.types import DataInterval
+
+    name = glob.escape(file).replace("{", "{{").replace("}", "}}")
+    start = datetime(1970, 1, 1, tzinfo=UTC)  # any interval, as the name has no field of it
+    experiment = find_valid_experiment(settings, reference.partition("@")[0])
+    source = experiment.source if experiment else None
+    files = source.like(name) if isinstance(source, Files) else Files(name, complete=False)
+    return record_batches(files, DataInterval(start, start + timedelta(days=1)), {})
+
+
+def validate_output(output: str | None) -> None:
+    """Raise an error for a folder or a format that cannot be written, before anything is predicted."""
     if output is None:
         return
-    if not output.endswith((".csv", ".parquet", ".pq")):
-        raise UsageError(f"predictions are written as .csv or .parquet, not to {output}", hint="name the file so")
+    if not output.endswith((*_CSV, *_PARQUET)):
+        raise UsageError(f"unsupported output format: {output}", hint="use .csv or .parquet")
     if not Path(output).absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {Path(output).absolute().parent}", hint="make it first")
+        raise UsageError(f"there is no folder {Path(output).absolute().parent}", hint="create it first")
 
 
-def tables(chunks: Iterator[pa.Table], output: str | None) -> None:
-    """Write tables one after the other to a file, by its suffix, or to standard output."""
+def write_predictions(tables: Iterator[pa.Table], output: str | None) -> None:
+    """Write tables to a file, in the format of its suffix, or as CSV to standard output; whole or not at all."""
     if output is None:
-        _csv(chunks, sys.stdout)
+        _write_csv(tables, sys.stdout)
         return
     temporary = Path(output).with_name(f".{Path(output).name}.tmp")
     try:
-        if output.endswith((".parquet", ".pq")):
-            _parquet(chunks, temporary)
+        if output.endswith(_PARQUET):
+            _write_parquet(tables, temporary)
         else:
             with temporary.open("w", encoding="utf-8", newline="") as file:
-                _csv(chunks, file)
+                _write_csv(tables, file)
         temporary.replace(output)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _csv(chunks: Iterator[pa.Table], file: Any) -> None:
-    for i, chunk in enumerate(chunks):
-        _harmless(chunk.to_pandas()).to_csv(file, index=False, header=i == 0)
+def _write_csv(tables: Iterator[pa.Table], file: Any) -> None:
+    for i, table in enumerate(tables):
+        _escape_formulas(table.to_pandas()).to_csv(file, index=False, header=i == 0)
 
 
-def _harmless(frame: pd.DataFrame) -> pd.DataFrame:
-    """Put a quote before text that a spreadsheet would run as a formula."""
+def _escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put a quote before text that a spreadsheet would evaluate as a formula."""
     for name in frame.columns:
         if frame[name].dtype.kind not in "biufM":
-            frame[name] = [f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v for v in frame[name]]
+            values = frame[name]
+            frame[name] = [f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA_STARTS) else v for v in values]
     return frame
 
 
-def _parquet(chunks: Iterator[pa.Table], path: Path) -> None:
+def _write_parquet(tables: Iterator[pa.Table], path: Path) -> None:
     from diurnal.storage.lake import write_parquet
 
-    write_parquet(chunks, path)
+    write_parquet(tables, path)

@@ -1,4 +1,4 @@
-"""How far a run or a backfill is: a bar on a terminal, a line for each step elsewhere, nothing for machines."""
+"""The progress of a run or a backfill: a bar on a terminal, a line for each step elsewhere, nothing with --json."""
 
 from __future__ import annotations
 
@@ -17,77 +17,85 @@ if TYPE_CHECKING:
     from diurnal.types import DataInterval
 
 
-class Watch:
-    """Watches, and says nothing: a machine reads."""
+class NoProgress:
+    """Print nothing; the base class of the others."""
 
-    def step_starts(self, name: str) -> None:
+    def on_step_start(self, name: str) -> None:
         """Report that a step starts."""
 
-    def step_ends(self, name: str, seconds: float) -> None:
+    def on_step_end(self, name: str, seconds: float) -> None:
         """Report that a step has ended, and its duration in seconds."""
 
-    def fits(self, done: int, total: int) -> None:
-        """Take note of the fits that `tune` has done."""
+    def on_fits(self, done: int, total: int) -> None:
+        """Report the number of fits that `tune` has done."""
 
 
-class Lines(Watch):
-    """Says a line for each step."""
+class LineProgress(NoProgress):
+    """Print a line for each step."""
 
-    def step_ends(self, name: str, seconds: float) -> None:
+    def on_step_end(self, name: str, seconds: float) -> None:
         """Print the duration of the step."""
         click.echo(f"{name:<12}{seconds:8.2f} s", err=True)
 
 
-class Bar(Watch):
-    """Moves a bar of steps, and counts the fits beside it."""
+class BarProgress(NoProgress):
+    """Show a bar of steps, with the number of fits beside it.
+
+    Parameters
+    ----------
+    bar : rich.progress.Progress
+        The bar.
+    intervals : sequence of DataInterval
+        The data intervals to run, in their order.
+    """
 
     def __init__(self, bar: Any, intervals: Sequence[DataInterval]) -> None:
         self._bar = bar
         self._intervals = intervals
-        self._done = 0  # data intervals, whole ones
+        self._n_started = 0  # data intervals
         self._task = bar.add_task("", total=len(intervals) * len(step_names()))
 
-    def step_ends(self, name: str, seconds: float) -> None:  # noqa: ARG002 - the bar shows steps, not seconds
+    def on_step_end(self, name: str, seconds: float) -> None:  # noqa: ARG002 - the bar shows steps, not seconds
         """Advance by one step."""
         self._bar.advance(self._task)
 
-    def step_starts(self, name: str) -> None:
+    def on_step_start(self, name: str) -> None:
         """Show the step; `fetch` starts the next data interval, even after a run that ended early."""
         if name == step_names()[0]:
-            self._bar.update(self._task, completed=self._done * len(step_names()))
-            self._done += 1
-        self._say(name)
+            self._bar.update(self._task, completed=self._n_started * len(step_names()))
+            self._n_started += 1
+        self._describe(name)
 
-    def fits(self, done: int, total: int) -> None:
-        """Say how many fits are done."""
-        self._say(f"tune {done}/{total}")
+    def on_fits(self, done: int, total: int) -> None:
+        """Show how many fits are done."""
+        self._describe(f"tune {done}/{total}")
 
-    def _say(self, what: str) -> None:
-        self._bar.update(self._task, description=f"{self._intervals[self._done - 1]} {what}")
+    def _describe(self, text: str) -> None:
+        self._bar.update(self._task, description=f"{self._intervals[self._n_started - 1]} {text}")
 
 
 @contextmanager
-def fits(json_: bool) -> Iterator[Callable[[int, int], None] | None]:
+def show_fits(json_: bool) -> Iterator[Callable[[int, int], None] | None]:
     """Show on a terminal how many fits of a single search are done."""
     if json_ or not sys.stderr.isatty():
         yield None
         return
-    with _bar() as bar:
+    with _make_bar() as bar:
         task = bar.add_task("tune", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager
-def progress(intervals: Sequence[DataInterval], json_: bool) -> Iterator[Watch]:
-    """Show how far the runs of some data intervals are."""
+def show_progress(intervals: Sequence[DataInterval], json_: bool) -> Iterator[NoProgress]:
+    """Show the progress of the runs of some data intervals."""
     if json_ or not sys.stderr.isatty():
-        yield Watch() if json_ else Lines()
+        yield NoProgress() if json_ else LineProgress()
         return
-    with _bar() as bar:
-        yield Bar(bar, intervals)
+    with _make_bar() as bar:
+        yield BarProgress(bar, intervals)
 
 
-def _bar() -> Progress:
+def _make_bar() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -1,4 +1,4 @@
-"""What the local Airflow is told: ``airflow.cfg``, and the environment of its processes."""
+"""Configuration of the local Airflow: ``airflow.cfg``, and the environment of its processes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from configparser import RawConfigParser
 from io import StringIO
 
-from diurnal.airflow.local.home import USER, Home
-from diurnal.airflow.local.server_address import Address
+from diurnal.airflow.local.home import USER, AirflowHome
+from diurnal.airflow.local.server_address import ServerAddress
 
 Options = dict[str, dict[str, str]]
 
@@ -18,10 +18,10 @@ _HEAD = """\
 """
 
 
-def write(home: Home, address: Address) -> str:
-    """Give the text of ``airflow.cfg``."""
+def render_config(home: AirflowHome, address: ServerAddress) -> str:
+    """Return the text of ``airflow.cfg``."""
     parser = RawConfigParser()
-    for options in (fixed(home, address), knobs()):
+    for options in (required_options(home, address), default_options()):
         for section, pairs in options.items():
             if not parser.has_section(section):
                 parser.add_section(section)
@@ -32,8 +32,8 @@ def write(home: Home, address: Address) -> str:
     return _HEAD + text.getvalue()
 
 
-def fixed(home: Home, address: Address) -> Options:
-    """What makes it this project's Airflow and a private one; nothing in the environment changes it."""
+def required_options(home: AirflowHome, address: ServerAddress) -> Options:
+    """Return the options of this project's private Airflow; the environment does not override them."""
     keys = home.keys()
     home.password()
     url = home.server.url("airflow")
@@ -63,14 +63,14 @@ def fixed(home: Home, address: Address) -> Options:
     }
 
 
-def knobs() -> Options:
-    """What was measured to be quick on one machine; Airflow's own variables override it."""
+def default_options() -> Options:
+    """Return options that were measured to be fast on one machine; Airflow's own variables override them."""
     return {
         "core": {
             "load_examples": "False",
             "dags_are_paused_at_creation": "False",
             "parallelism": str(os.cpu_count() or 2),
-            "hostname_callable": "socket.gethostname",  # the default asks the DNS, which may take seconds
+            "hostname_callable": "socket.gethostname",  # the default queries the DNS, which may take seconds
         },
         "scheduler": {
             "mp_start_method": "forkserver",
@@ -80,7 +80,7 @@ def knobs() -> Options:
             "orphaned_tasks_check_interval": "60",
         },
         "workers": {
-            "min_heartbeat_interval": "1",  # the default of 5 s holds the slot of many a task that is over
+            "min_heartbeat_interval": "1",  # the default of 5 s often occupies the slot of a task that has ended
             "max_failed_heartbeats": "15",
             "execution_api_timeout": "30",
         },
@@ -88,26 +88,26 @@ def knobs() -> Options:
     }
 
 
-def environment(home: Home, address: Address) -> dict[str, str]:
-    """Give the environment of every process: the caller's own, without what would lead it astray."""
-    given = home.settings.environment
-    ours = {
-        f"AIRFLOW__{section}__{name}{kind}".upper()
-        for section, pairs in fixed(home, address).items()
+def process_environment(home: AirflowHome, address: ServerAddress) -> dict[str, str]:
+    """Return the environment of every process: the caller's, without variables that override required options."""
+    caller = home.settings.environment
+    required = {
+        f"AIRFLOW__{section}__{name}{suffix}".upper()
+        for section, pairs in required_options(home, address).items()
         for name in pairs
-        for kind in ("", "_cmd", "_secret")
+        for suffix in ("", "_cmd", "_secret")
     }
-    kept = {name: value for name, value in given.items() if name not in ours}
-    no_proxy = ",".join(filter(None, [given.get("no_proxy") or given.get("NO_PROXY"), "127.0.0.1,localhost,::1"]))
+    inherited = {name: value for name, value in caller.items() if name not in required}
+    no_proxy = ",".join(filter(None, [caller.get("no_proxy") or caller.get("NO_PROXY"), "127.0.0.1,localhost,::1"]))
     return {
-        "OMP_NUM_THREADS": "1",  # as many tasks run at once as there are cores
+        "OMP_NUM_THREADS": "1",  # as many tasks run in parallel as there are cores
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
-        **kept,
+        **inherited,
         "AIRFLOW_HOME": str(home.folder),
         "AIRFLOW_CONFIG": str(home.configuration),
         "DIURNAL_PROJECT": str(home.settings.project),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(home.settings.project), given.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(home.settings.project), caller.get("PYTHONPATH")])),
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
     }

@@ -1,4 +1,4 @@
-"""Starting the launcher as a process of its own, and ending it."""
+"""The launcher as a process of its own: start it, and stop it."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ import time
 from pathlib import Path
 
 from diurnal.airflow.local import launcher_lock
-from diurnal.airflow.local.home import Home
-from diurnal.airflow.local.launcher import Say
-from diurnal.airflow.local.launcher_lock import Running
-from diurnal.airflow.local.server_address import Address
-from diurnal.airflow.local.status import sign_in
+from diurnal.airflow.local.home import AirflowHome
+from diurnal.airflow.local.launcher import Report
+from diurnal.airflow.local.launcher_lock import LauncherState
+from diurnal.airflow.local.server_address import ServerAddress
+from diurnal.airflow.local.status import sign_in_lines
 from diurnal.errors import ConfigurationError, DiurnalError, PermissionDeniedError, TransientError, UsageError
 
-_ERROR = b"diurnal: error: "
+_ERROR_PREFIX = b"diurnal: error: "
 _BY_STATUS = {
     error.exit_status: error for error in (UsageError, ConfigurationError, PermissionDeniedError, TransientError)
 }
 
 
-def start(home: Home, address: Address, say: Say) -> Running:
-    """Start a launcher that outlives this process, and return when Airflow is healthy; one that runs is left alone.
+def start_daemon(home: AirflowHome, address: ServerAddress, report: Report) -> LauncherState:
+    """Start a launcher that outlives this process, and return when Airflow is healthy; a running one is kept.
 
     Parameters
     ----------
-    home : Home
-        Whose Airflow.
-    address : Address
-        Where the UI shall answer.
-    say : callable
-        Told one line for each event of the start.
+    home : AirflowHome
+        The folder of the Airflow.
+    address : ServerAddress
+        The address of the UI.
+    report : callable
+        Called with a line for each event of the start.
 
     Raises
     ------
     DiurnalError
-        What the launcher ended with.
+        The error that ended the launcher.
     """
-    found = launcher_lock.find(home)
-    if found:
-        say(f"the Airflow of {home.settings.project} is running already, since {found.since}")
-        for line in sign_in(home, found.address):
-            say(line)
-        return found
+    state = launcher_lock.read_state(home)
+    if state:
+        report(f"the Airflow of {home.settings.project} runs already, since {state.since}")
+        for line in sign_in_lines(home, state.address):
+            report(line)
+        return state
     log = home.logs / "launcher.log"
     with log.open("wb") as output:
         launcher = subprocess.Popen(  # noqa: S603 - this very program, without a shell
@@ -55,33 +55,34 @@ def start(home: Home, address: Address, say: Say) -> Running:
             env={**home.settings.environment, "DIURNAL_PROJECT": str(home.settings.project)},
             start_new_session=True,
         )
-    told = 0
+    n_read = 0
     while True:
-        status, found = launcher.poll(), launcher_lock.find(home)
-        events, last_words = _news(log, told)
-        told += len(events)
+        # The state is read before the log: once it is healthy, the log has all lines of the start.
+        status, state = launcher.poll(), launcher_lock.read_state(home)
+        events, error_text = _read_events(log, n_read)
+        n_read += len(events)
         for line in events.decode(errors="replace").splitlines():
-            say(line)
+            report(line)
         if status is not None:
-            raise _error(status, last_words, log)
-        if found and found.healthy:
-            return found
+            raise _launcher_error(status, error_text, log)
+        if state and state.healthy:
+            return state
         time.sleep(0.2)
 
 
-def stop(home: Home) -> Running | None:
-    """End the Airflow of a home, whoever started it, and wait until it has ended; None where none ran."""
-    return launcher_lock.end(home)
+def stop_daemon(home: AirflowHome) -> LauncherState | None:
+    """Stop the Airflow of a home, and wait until it has ended; return its state, None if it did not run."""
+    return launcher_lock.stop_launcher(home)
 
 
-def _news(log: Path, told: int) -> tuple[bytes, str]:
-    """Give the whole lines of a launcher's log that were not told yet, up to its last words, and these."""
-    text = log.read_bytes()[told:]
-    events, mark, last_words = text.partition(_ERROR)
-    return (events, last_words.decode(errors="replace")) if mark else (text[: text.rfind(b"\n") + 1], "")
+def _read_events(log: Path, start: int) -> tuple[bytes, str]:
+    """Return the complete new lines of a launcher's log, up to its error, and the text of that error."""
+    text = log.read_bytes()[start:]
+    events, prefix, error_text = text.partition(_ERROR_PREFIX)
+    return (events, error_text.decode(errors="replace")) if prefix else (text[: text.rfind(b"\n") + 1], "")
 
 
-def _error(status: int, last_words: str, log: Path) -> DiurnalError:
-    kind = _BY_STATUS.get(status, DiurnalError)
-    message, _, hint = last_words.strip().partition("\nhint: ")
-    return kind(message or f"the launcher of Airflow has ended by itself ({status})", hint=hint or f"see {log}")
+def _launcher_error(status: int, error_text: str, log: Path) -> DiurnalError:
+    error_type = _BY_STATUS.get(status, DiurnalError)
+    message, _, hint = error_text.strip().partition("\nhint: ")
+    return error_type(message or f"the launcher of Airflow has exited ({status})", hint=hint or f"see {log}")

@@ -1,4 +1,4 @@
-"""The folder of a local Airflow (``AIRFLOW_HOME``), and what is secret in it."""
+"""The folder of a local Airflow (``AIRFLOW_HOME``), and the secrets in it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ USER = "admin"
 
 
 @dataclass(frozen=True)
-class Home:
-    """Where everything of a project's local Airflow lies.
+class AirflowHome:
+    """The files of a project's local Airflow.
 
-    The folder is beside the data of the embedded PostgreSQL, as the metastore there and the keys here are worth
-    nothing without each other.
+    The folder is beside the data of the embedded PostgreSQL, as neither the metastore there nor the keys here are of
+    use without the other.
 
     Parameters
     ----------
     settings : Settings
-        Those of the project. Where its warehouse is not the embedded one, an embedded server is run for Airflow alone.
+        Those of the project. If its warehouse is not the embedded one, an embedded server runs for Airflow alone.
     """
 
     settings: Settings
@@ -42,12 +42,12 @@ class Home:
 
     @property
     def exists(self) -> bool:
-        """Whether it was ever started; asking makes no folder."""
+        """Whether it was ever started; no folder is created."""
         return self.server.is_created and (self.server.folder.parent / "airflow" / "running.json").exists()
 
     @cached_property
     def folder(self) -> Path:
-        """``AIRFLOW_HOME``; for its owner alone."""
+        """``AIRFLOW_HOME``; only its owner has access."""
         folder = self.server.folder.parent / "airflow"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
@@ -66,21 +66,21 @@ class Home:
 
     @property
     def configuration(self) -> Path:
-        """``airflow.cfg``; written anew at each start."""
+        """``airflow.cfg``; written at each start."""
         return self.folder / "airflow.cfg"
 
     @property
     def passwords(self) -> Path:
-        """What SimpleAuthManager reads: JSON, from user to password."""
+        """The password file of SimpleAuthManager: JSON, from user to password."""
         return self.folder / "password.json"
 
     def password(self) -> str:
-        """Give the password of the UI; it is made once."""
-        return _kept(self.passwords, lambda: {USER: secrets.token_urlsafe(18)})[USER]
+        """Return the password of the UI, which is generated once."""
+        return _load_or_create(self.passwords, lambda: {USER: secrets.token_urlsafe(18)})[USER]
 
     def keys(self) -> dict[str, str]:
-        """Give the keys that all components share: ``fernet_key``, ``jwt_secret`` and ``secret_key``; made once."""
-        return _kept(
+        """Return the keys of all components, generated once: ``fernet_key``, ``jwt_secret`` and ``secret_key``."""
+        return _load_or_create(
             self.folder / "keys.json",
             lambda: {
                 "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
@@ -99,16 +99,16 @@ def write_private(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _kept(path: Path, make: Callable[[], dict[str, str]]) -> dict[str, str]:
-    """Read a file of secrets, or make it; what it holds is never part of a message."""
+def _load_or_create(path: Path, create: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """Read a file of secrets, or create it; its content is never part of a message."""
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        secrets_by_name = json.loads(path.read_text(encoding="utf-8"))
         path.chmod(0o600)
     except FileNotFoundError:
-        held = make()
-        write_private(path, json.dumps(held) + "\n")
+        secrets_by_name = create()
+        write_private(path, json.dumps(secrets_by_name) + "\n")
     except ValueError:
-        held = None
-    if not isinstance(held, dict) or not all(held.get(name) for name in make()):
-        raise ConfigurationError(f"{path} does not hold what was written into it", hint="remove it: it is made anew")
-    return held
+        secrets_by_name = None
+    if not isinstance(secrets_by_name, dict) or not all(secrets_by_name.get(name) for name in create()):
+        raise ConfigurationError(f"{path} is not a valid file of secrets", hint="delete it: it is created again")
+    return secrets_by_name

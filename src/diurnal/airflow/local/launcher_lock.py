@@ -1,7 +1,6 @@
-"""Who runs the local Airflow of a project: one launcher at most, known by a lock that the kernel keeps.
+"""The lock of a project's local Airflow: at most one launcher runs, and the locked file holds its state.
 
-A process id alone says nothing after a crash: the lock does. The file that is locked holds what the launcher says
-about itself.
+The kernel releases the lock when the launcher ends. A process id alone would be ambiguous after a crash.
 """
 
 from __future__ import annotations
@@ -16,30 +15,30 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import BinaryIO
 
-from diurnal.airflow.local.home import Home
-from diurnal.airflow.local.server_address import Address
+from diurnal.airflow.local.home import AirflowHome
+from diurnal.airflow.local.server_address import ServerAddress
 from diurnal.errors import TransientError, UsageError
 from diurnal.runtime.file_lock import try_lock
 
-_PATIENCE = 60  # seconds that the launcher may take to end everything
+_STOP_TIMEOUT = 60  # seconds that the launcher may take to stop everything
 
 
 @dataclass(frozen=True)
-class Running:
-    """What a launcher says about itself.
+class LauncherState:
+    """The state of a launcher.
 
     Attributes
     ----------
     pid : int
-        Its process.
+        Its process id.
     since : str
         When it was started, in ISO 8601.
     host, port
-        Where the UI listens.
+        The address of the UI.
     healthy : bool
-        Whether everything has answered once.
+        Whether all components were healthy once.
     components : dict of str to int
-        The process of each.
+        The process id of each.
     """
 
     pid: int
@@ -50,81 +49,81 @@ class Running:
     components: dict[str, int] = field(default_factory=dict)
 
     @property
-    def address(self) -> Address:
-        """Where the UI answers."""
-        return Address(self.host, self.port)
+    def address(self) -> ServerAddress:
+        """The address of the UI."""
+        return ServerAddress(self.host, self.port)
 
 
-Tell = Callable[[Running], None]
+WriteState = Callable[[LauncherState], None]
 
 
 @contextmanager
-def claim(home: Home) -> Iterator[Tell]:
-    """Claim a home, for as long as this process lives and the block lasts; what it gives lets others know.
+def acquire_lock(home: AirflowHome) -> Iterator[WriteState]:
+    """Hold the lock of a home during the block; yield a function that writes the state.
 
     Raises
     ------
     UsageError
-        If another launcher has it.
+        If another launcher holds it.
     """
-    with _open(home) as file:
-        _take(file, home)
-        os.ftruncate(file.fileno(), 0)  # what an earlier launcher, which was killed, said
+    with _open_state_file(home) as file:
+        _wait_for_lock(file, home)
+        os.ftruncate(file.fileno(), 0)  # the state of an earlier launcher that was killed
         try:
-            yield partial(_write, file)
+            yield partial(_write_state, file)
         finally:
             os.ftruncate(file.fileno(), 0)
 
 
-def _take(file: BinaryIO, home: Home) -> None:
-    deadline = time.monotonic() + 1  # somebody may only be looking
+def _wait_for_lock(file: BinaryIO, home: AirflowHome) -> None:
+    deadline = time.monotonic() + 1  # another command may hold it for a moment, to read the state
     while not try_lock(file):
-        found = find(home)
-        if found or time.monotonic() > deadline:
-            where = f": {found.address.url}, since {found.since}" if found else ""
-            message = f"the Airflow of {home.settings.project} is running already{where}"
-            raise UsageError(message, hint="use it, or end it with `diurnal airflow down`")
+        state = read_state(home)
+        if state or time.monotonic() > deadline:
+            location = f": {state.address.url}, since {state.since}" if state else ""
+            message = f"the Airflow of {home.settings.project} runs already{location}"
+            raise UsageError(message, hint="use it, or stop it with `diurnal airflow down`")
         time.sleep(0.05)
 
 
-def _write(file: BinaryIO, running: Running) -> None:
-    text = json.dumps(asdict(running)).encode()
-    os.pwrite(file.fileno(), text.ljust(4096), 0)  # in one write: who reads at the same time sees no half
+def _write_state(file: BinaryIO, state: LauncherState) -> None:
+    text = json.dumps(asdict(state)).encode()
+    os.pwrite(file.fileno(), text.ljust(4096), 0)  # one write, so that a concurrent reader never gets a part
 
 
-def find(home: Home) -> Running | None:
-    """Give what the launcher of a home says; None where none runs."""
-    with _open(home) as file:
+def read_state(home: AirflowHome) -> LauncherState | None:
+    """Return the state of the launcher of a home; None if none runs."""
+    with _open_state_file(home) as file:
         if try_lock(file):
             return None
         try:
-            return Running(**json.loads(os.pread(file.fileno(), 4096, 0)))
-        except ValueError:  # it has only just begun, or is about to go
+            return LauncherState(**json.loads(os.pread(file.fileno(), 4096, 0)))
+        except ValueError:  # it has just started, or is about to end
             return None
 
 
-def end(home: Home) -> Running | None:
-    """Ask the launcher of a home to end everything, wait until it has, and give what it was; None where none ran."""
-    found = find(home)
-    if found is None:
+def stop_launcher(home: AirflowHome) -> LauncherState | None:
+    """Stop the launcher of a home, wait for its end, and return its last state; None if none ran."""
+    state = read_state(home)
+    if state is None:
         return None
     try:
-        os.kill(found.pid, signal.SIGTERM)
+        os.kill(state.pid, signal.SIGTERM)
     except ProcessLookupError:
-        return found
-    with _open(home) as file:
-        deadline = time.monotonic() + _PATIENCE
+        return state
+    with _open_state_file(home) as file:
+        deadline = time.monotonic() + _STOP_TIMEOUT
         while not try_lock(file):
             if time.monotonic() > deadline:
-                message = f"the launcher of Airflow, process {found.pid}, has not ended within {_PATIENCE} s"
-                raise TransientError(message, hint=f"see {home.logs}, or end that process with kill -9")
+                message = f"the launcher of Airflow, process {state.pid}, has not ended within {_STOP_TIMEOUT} s"
+                raise TransientError(message, hint=f"see {home.logs}, or stop that process with kill -9")
             time.sleep(0.1)
-    _wait_for_exit(found.pid)
-    return found
+    _wait_for_exit(state.pid)
+    return state
 
 
 def _wait_for_exit(pid: int) -> None:
-    """Wait until a process that has let its lock go is gone as well, which takes it a moment; a few seconds at most."""
+    """Wait until a process that has released its lock has exited, which takes it a moment; a few seconds at most."""
     deadline = time.monotonic() + 5
     with suppress(ProcessLookupError):
         while time.monotonic() < deadline:
@@ -132,5 +131,5 @@ def _wait_for_exit(pid: int) -> None:
             time.sleep(0.05)
 
 
-def _open(home: Home) -> BinaryIO:
+def _open_state_file(home: AirflowHome) -> BinaryIO:
     return os.fdopen(os.open(home.folder / "running.json", os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)

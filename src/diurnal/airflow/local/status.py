@@ -1,52 +1,52 @@
-"""What is to be said of a local Airflow."""
+"""The status of a local Airflow, and how to sign in."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from diurnal.airflow.local import ended_processes
-from diurnal.airflow.local.home import USER, Home
-from diurnal.airflow.local.launcher_lock import find
-from diurnal.airflow.local.rest_client import Client
-from diurnal.airflow.local.server_address import Address
+from diurnal.airflow.local.home import USER, AirflowHome
+from diurnal.airflow.local.launcher_lock import read_state
+from diurnal.airflow.local.rest_client import RestClient
+from diurnal.airflow.local.server_address import ServerAddress
 
 
-def sign_in(home: Home, address: Address) -> list[str]:
-    """Say where the UI is, how to sign in, and how to end it."""
+def sign_in_lines(home: AirflowHome, address: ServerAddress) -> list[str]:
+    """Return lines with the URL of the UI, how to sign in, and how to stop it."""
     return [
-        f"          page      {address.url}",
+        f"          URL       {address.url}",
         f"          user      {USER}",
         f"          password  in {home.passwords} (only its owner can read it)",
-        "          end it    diurnal airflow down, or Ctrl-C where it was started",
+        "          stop      diurnal airflow down, or Ctrl-C where it was started",
     ]
 
 
-def describe(home: Home) -> dict[str, Any]:
-    """Say what runs, since when, how it is, and how to sign in.
+def describe_status(home: AirflowHome) -> dict[str, Any]:
+    """Return the state of launcher and components, and how to sign in.
 
     Returns
     -------
     dict
-        Little where it does not run; never the password, only the file that holds it. ``ended by themselves`` has
-        the components that ended since the last start, with time, reason and what was done.
+        Short if it does not run; never the password, only its file. ``unexpected_ends`` lists the components that
+        ended unexpectedly since the last start, with time, reason and action.
     """
-    found = find(home)
-    components = ended_processes.read(home)
-    by_themselves = {"ended by themselves": components} if components else {}
-    if found is None:
-        return {"running": False, "home": str(home.folder), **by_themselves}
-    health = Client(found.address).health()
+    state = read_state(home)
+    ended = ended_processes.read_ended(home)
+    unexpected_ends = {"unexpected_ends": ended} if ended else {}
+    if state is None:
+        return {"running": False, "home": str(home.folder), **unexpected_ends}
+    health = RestClient(state.address).health()
     return {
         "running": True,
-        "since": found.since,
-        "healthy": bool(health) and all(state == "healthy" for state in health.values()),
-        "address": found.address.url,
+        "since": state.since,
+        "healthy": bool(health) and all(component == "healthy" for component in health.values()),
+        "address": state.address.url,
         "user": USER,
-        "password file": str(home.passwords),
+        "password_file": str(home.passwords),
         "home": str(home.folder),
         "logs": str(home.logs),
-        "launcher": found.pid,
-        "components": found.components,
+        "launcher": state.pid,
+        "components": state.components,
         "health": health,
-        **by_themselves,
+        **unexpected_ends,
     }

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from diurnal.cli import next_interval
+from diurnal.cli import intervals
 from diurnal.errors import UsageError
 from projects import Project, patients
 
@@ -22,7 +22,7 @@ def stores(project):
 
 
 def following(project, stores):
-    return str(next_interval.following(project.experiment(), stores))
+    return str(intervals.next_interval(project.experiment(), stores))
 
 
 def test_next_is_the_first_interval_without_a_result_also_behind_a_newer_one(project, stores):
@@ -39,7 +39,7 @@ def test_next_is_the_first_interval_without_a_result_also_behind_a_newer_one(pro
 def test_next_without_a_start_date_counts_from_the_first_result(project, stores):
     project.declare("drop='ward'")
     last = following(project, stores)
-    assert last == str(next_interval.last_complete(project.experiment()))
+    assert last == str(intervals.last_complete_interval(project.experiment()))
     project.bring("2026-11-05")
     project.run("2026-11-05", stores)
     assert following(project, stores) == "2026-11-06"
@@ -51,7 +51,7 @@ def test_next_begins_at_the_first_interval_that_starts_at_the_start_date_or_late
 
 
 def test_next_is_the_last_complete_interval_where_each_has_a_result(project, stores):
-    newest = next_interval.last_complete(project.experiment())
+    newest = intervals.last_complete_interval(project.experiment())
     date = f"{newest.start:%Y-%m-%d}"
     project.declare(f"drop='ward', start_date='{date}'")
     project.bring(date)
