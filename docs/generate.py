@@ -30,15 +30,15 @@ Every list takes `--json`: objects whose keys are the columns of the tables. Exi
 
 | status | meaning | what to do |
 |---|---|---|
-| 0 | done, or there was nothing to do, or a newer attempt has taken over | |
-| 1 | a question was answered with no; nothing was changed | |
-| 2 | the call or the declaration is wrong | read the message: it names the nearest word |
-| 65 | the batch is refused, or a file is damaged | look into the quarantine folder that the message names |
-| 70 | a bug of ours | please report it |
+| 0 | success; nothing to do; or a newer attempt has taken over | |
+| 1 | a confirmation was declined; nothing was changed | |
+| 2 | the command or the experiment is not valid | read the message: it suggests the nearest name |
+| 65 | the batch is rejected, or a file is damaged | look into the quarantine folder in the message |
+| 70 | an internal error of diurnal | please report it, with the printed traceback |
 | 75 | a temporary failure (network, disk, database), or the code was edited meanwhile | run it again |
-| 77 | this user is not allowed to | |
-| 78 | a setting is wrong | |
-| 130, 143 | interrupted by Ctrl-C, or terminated | run it again: it goes on from what is kept |
+| 77 | this user has no permission | |
+| 78 | a setting is not valid | |
+| 130, 143 | interrupted by Ctrl-C, or terminated | run it again: it continues from what is stored |
 """
 
 EXPERIMENT = """# @experiment

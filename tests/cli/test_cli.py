@@ -10,6 +10,7 @@ import pandas as pd
 import psycopg
 import pytest
 
+from diurnal import cli
 from projects import Project, patients
 
 
@@ -302,6 +303,17 @@ def test_mistakes_get_one_message_and_the_right_status(project, words, status, s
     done = project.command(*words)
     assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
     assert said in done.stderr
+
+
+def test_an_internal_error_has_its_frames_and_the_url_to_report_it(capsys):
+    try:
+        json.loads("{")
+    except ValueError as error:
+        status = cli._print_error(error)
+    message = capsys.readouterr().err
+    assert (status, message.splitlines()[0][:46]) == (70, "diurnal: internal error: JSONDecodeError: Expe")
+    assert "  in " in message
+    assert message.endswith("hint: please report it at https://github.com/diurnal-ml/diurnal/issues\n")
 
 
 def test_wrong_password_and_unreachable_warehouse_are_said_without_the_secret(project):

@@ -71,7 +71,7 @@ def test_what_is_there_is_kept_unless_forced(folder, call):
     status, _, err = call("init", ".", "--from", "several_searches.ipynb", "--search", "knn_search")
     assert status == 2
     assert "experiments/several_searches.py" in err
-    assert "--force overwrites" in err
+    assert "overwrite them with --force" in err
     assert "DecisionTree" in (folder / "experiments" / "several_searches.py").read_text()
     assert call("init", ".", "--from", "several_searches.ipynb", "--search", "knn_search", "--force")[0] == 0
     assert "KNeighbors" in (folder / "experiments" / "several_searches.py").read_text()
@@ -161,7 +161,7 @@ def test_own_modules_are_copied_once(folder, call):
         (["init", "x", "--dry-run"], "--dry-run needs --from"),
         (["init", "--from", "missing.ipynb"], "does not exist"),
         (["init", "--from", "several_searches.ipynb", "--search", "tre_search"], "did you mean 'tree_search'"),
-        (["init", "--from", "several_searches.ipynb", "--name", "Not a name"], "cannot name an experiment"),
+        (["init", "--from", "several_searches.ipynb", "--name", "Not a name"], "is not a valid name of an experiment"),
         (["init", "--from", "several_searches.ipynb", "--name", "lambda"], "no keyword of Python"),
         (["init", "--from", "customers.csv"], "is not a Jupyter notebook"),
     ],

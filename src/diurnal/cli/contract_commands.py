@@ -40,7 +40,7 @@ _HISTORY_COLUMNS = ["version", "accepted_at", "accepted_by", "since", "changes",
 @click.argument("name", metavar="NAME")
 @click.pass_context
 def contract(context: click.Context, name: str) -> None:
-    """Show the contract of an experiment's batches, compare batches with it, and accept changes.
+    """Show the contract of an experiment, compare batches with it, and accept changes.
 
     The first batch defines the contract: columns, types, classes. A change in later batches is accepted by a person, as
     a new version of the contract. Rows of older batches are read with the newest version.

@@ -70,7 +70,7 @@ def run(name: str, date: str | None, next_: bool, force: bool, allow_future: boo
 @future_option
 @json_option
 def backfill(name: str, first: str, last: str, force: bool, allow_future: bool, json_: bool) -> None:
-    """Run the data intervals of a range of dates, oldest first; those with a result are skipped."""
+    """Run the data intervals of a range of dates that have no result, oldest first."""
     from diurnal.cli.progress import show_progress
     from diurnal.cli.run_results import print_backfill
 
