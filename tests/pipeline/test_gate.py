@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diurnal.cli import output
+from diurnal.cli import run_results
 from diurnal.data.row_hash import assign_role
 from projects import patients
 
@@ -38,7 +38,7 @@ def test_a_model_that_ranks_worse_is_refused_though_its_labels_hardly_differ(pro
     assert found["difference"] == pytest.approx(found["twin_score"] - found["champion_score"], abs=1e-9)
     assert found["n_tested"] == found["n_compared"] == done.run["n_test"]
     assert f"DeLong on {found['n_compared']} samples new to both" in done.reason
-    assert "95 % interval" in output._compared(done.run)[1]
+    assert "95 % interval" in run_results._comparison_field(done.run)[1]
 
 
 def test_an_equal_model_is_promoted_by_guarded_and_not_by_superior(project, stores):
