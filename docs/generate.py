@@ -50,7 +50,7 @@ estimator, or a search of pyspark.ml. All arguments are given by name; `source` 
 the function names the experiment, its tables, folders and Dag; its docstring describes them.
 
 What is declared here is what an experiment *is*. Where it is kept is a matter of the
-[settings](../README.md#where-things-are-kept). Arguments that move numbers count for the
+[settings](settings.md). Arguments that move numbers count for the
 [digest of the code](provenance.md); schedule, timezone, retries, promotion and the like do not.
 """
 

@@ -121,3 +121,9 @@ def test_every_make_target_in_a_page_exists(page):
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
     for name in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text("utf-8"), re.M):
         assert name in targets, f"{page.name} names `make {name}`"
+
+
+def test_every_module_in_the_architecture_exists():
+    modules = [f"/{path.as_posix()}" for path in (ROOT / "src" / "diurnal").rglob("*.py")]
+    for name in re.findall(r"`([a-z_/]+\.py)", (ROOT / "ARCHITECTURE.md").read_text("utf-8")):
+        assert any(module.endswith(f"/{name}") for module in modules), f"ARCHITECTURE.md names {name}"
