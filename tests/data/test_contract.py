@@ -34,7 +34,7 @@ def inferred(*batches, target="y", key=(), drop=(), task="classification", limit
 
 def read(schema: Schema, *batches, training=True, limits=None) -> tuple[pa.Table, list[str]]:
     inspection = BatchValidator(schema, limits or Limits(), training=training)
-    table = pa.Table.from_batches(inspection.read(batches))
+    table = pa.Table.from_batches(inspection.validate(batches))
     return table, inspection.warnings
 
 
@@ -94,7 +94,7 @@ def test_infer_gives_arrow_types_a_kind():
     assert schema.features == ("f", "d", "c", "t", "n")
     assert schema.classes == (False, True)
     table, _ = read(schema, batch)
-    assert table.schema == schema.arrow
+    assert table.schema == schema.arrow_schema
     assert table["t"][1].as_py() == datetime(1970, 1, 1, 0, 0, 0, 1000, tzinfo=UTC)
 
 
@@ -166,7 +166,7 @@ def test_read_allows_an_empty_batch_only_if_asked():
     schema = inferred(rows(a=[1, 2], y=["u", "v"]))
     empty = rows(a=[1], y=["u"]).slice(0, 0)
     inspection = BatchValidator(schema, Limits(allow_empty=True))
-    assert list(inspection.read([empty])) == []
+    assert list(inspection.validate([empty])) == []
     assert inspection.warnings == ["the batch has no rows"]
 
 
@@ -177,7 +177,7 @@ def test_read_for_prediction_needs_features_only():
     table, warnings = read(schema, rows(a=pa.array([None], pa.null()), i=[7]), training=False)
     assert table.to_pydict() == {"i": [7], "a": [None]}
     assert warnings == ["a has 1 nulls, and had none in the first batch"]
-    assert list(BatchValidator(schema, Limits(), training=False).read([])) == []
+    assert list(BatchValidator(schema, Limits(), training=False).validate([])) == []
 
 
 def test_read_yields_nothing_once_something_is_wrong():
@@ -185,7 +185,7 @@ def test_read_yields_nothing_once_something_is_wrong():
     came = []
     with pytest.raises(BatchRejectedError) as refusal:
         came.extend(
-            BatchValidator(schema, Limits()).read([rows(x=[1.0, 2.0], y=["u", "v"]), rows(x=[math.inf], y=["w"])])
+            BatchValidator(schema, Limits()).validate([rows(x=[1.0, 2.0], y=["u", "v"]), rows(x=[math.inf], y=["w"])])
         )
     assert [batch.num_rows for batch in came] == [2]
     assert [(p.code, p.rows) for p in refusal.value.problems] == [("infinite", (3,)), ("unseen-label", (3,))]

@@ -12,8 +12,9 @@ from diurnal.data import Column, Contract, ContractVersion, Schema
 from diurnal.data.batch_contract import run_checks_in_newest_schema
 from diurnal.data.contract_changes import Change, apply_changes, column_change_problems, identity_origins
 from diurnal.data.fitted_columns import FittedColumns
-from diurnal.data.row_hash import assign_role, hash_rows
+from diurnal.data.row_hash import hash_rows
 from diurnal.data.row_identity import identity_hasher
+from diurnal.data.train_test_split import assign_role
 from diurnal.data.version_reader import read_in_newest_schema, stored_names
 
 
@@ -51,7 +52,7 @@ CONTRACT = Contract(
     ],
 )
 def test_batch_is_held_against_the_columns_of_its_time_or_of_later_ones(day, header, chosen):
-    assert CONTRACT.layout(at(day), list(header)).names == chosen.names
+    assert CONTRACT.choose_layout(at(day), list(header)).names == chosen.names
 
 
 def test_kinds_are_those_of_the_time_and_classes_those_of_the_newest():
@@ -61,9 +62,9 @@ def test_kinds_are_those_of_the_time_and_classes_those_of_the_newest():
     contract = Contract(
         (ContractVersion(1, int_a), ContractVersion(2, float_a, at(10)), ContractVersion(3, with_label, at(8)))
     )
-    kinds = {day: contract.layout(at(day), ["a", "y"]).column("a").kind for day in (5, 9, 12)}
+    kinds = {day: contract.choose_layout(at(day), ["a", "y"]).column("a").kind for day in (5, 9, 12)}
     assert kinds == {5: "int", 9: "float", 12: "float"}
-    assert contract.layout(at(5), ["a", "y"]).classes == ("maybe", "no", "yes")
+    assert contract.choose_layout(at(5), ["a", "y"]).classes == ("maybe", "no", "yes")
 
 
 cells = {
@@ -81,11 +82,11 @@ def test_widened_and_renamed_cells_are_hashed_as_before(data, kinds):
     values = data.draw(st.lists(st.none() | cells[narrow], min_size=1, max_size=5))
     others = data.draw(st.lists(cells["text"], min_size=len(values), max_size=len(values)))
     before = Schema((Column("m", narrow), Column("t", "text"), Column("y", "float")), "y", task="regression")
-    rows = pa.table({"m": pa.array(values, before.arrow.field("m").type), "t": others, "y": [0.0] * len(values)})
+    rows = pa.table({"m": pa.array(values, before.arrow_schema.field("m").type), "t": others, "y": [0.0] * len(values)})
     found = Schema((Column("a", wide), *before.columns[1:]), "y")
     after = evolved(before, ("renamed-column", "m", "m", "a"), ("wider-kind", "a", narrow, wide), found=found)
     (through,) = read_in_newest_schema(rows.to_batches(), after, after.names)
-    assert through.column("a").type == after.arrow.field("a").type
+    assert through.column("a").type == after.arrow_schema.field("a").type
     old = hash_rows(rows, ["m", "t"], "x")
     assert np.array_equal(identity_hasher(after, "x")(through), old), "read through the newest version"
     assert np.array_equal(identity_hasher(after, "x")(rows), old), "as the package is"
@@ -154,12 +155,15 @@ def test_key_keeps_the_identity_whatever_else_goes():
 
 def test_columns_of_a_model_are_known_by_their_present_names():
     now = evolved(WITHOUT_B, ("renamed-column", "a", "a", "z"))
-    assert FittedColumns.of({"columns": [{"name": "a", "kind": "float"}]}, now).names == {"a": "z"}
-    assert "'b'" in FittedColumns.of({"columns": [{"name": "b", "kind": "float"}]}, now).lacking
+    assert FittedColumns.from_signature({"columns": [{"name": "a", "kind": "float"}]}, now).names == {"a": "z"}
+    assert "'b'" in FittedColumns.from_signature({"columns": [{"name": "b", "kind": "float"}]}, now).incompatibility
     text = evolved(
         Schema((Column("a", "int"), Column("y", "float")), "y", task="regression"), ("wider-kind", "a", "int", "text")
     )
-    assert "is text and was int" in FittedColumns.of({"columns": [{"name": "a", "kind": "int"}]}, text).lacking
+    assert (
+        "is text and was int"
+        in FittedColumns.from_signature({"columns": [{"name": "a", "kind": "int"}]}, text).incompatibility
+    )
 
 
 def test_checks_of_the_experiment_see_the_present_names_and_kinds():

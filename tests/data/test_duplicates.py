@@ -13,14 +13,8 @@ from diurnal import experiment
 from diurnal.data import Schema, infer_schema
 from diurnal.data.deduplication import Deduplication, sort_by_hash
 from diurnal.data.distinct_rows import DistinctRows
-from diurnal.data.row_hash import (
-    NumberedHasher,
-    TrainTestRoles,
-    assign_role,
-    hash_rows,
-    number_hashes,
-    stable_permutation,
-)
+from diurnal.data.row_hash import NumberedHasher, hash_rows, number_hashes, stable_permutation
+from diurnal.data.train_test_split import TrainTestRoles, assign_role
 from diurnal.errors import ExperimentError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import local_run
@@ -221,16 +215,16 @@ def hash_of_few(rows):
 @pytest.mark.parametrize("bucket_bytes", [200, 2_000, 10**9])
 def test_rows_that_are_more_than_memory_are_the_same_package(tmp_path, bucket_bytes):
     rows = few_contents(3_000)
-    found = Deduplication(keep=True)
+    found = Deduplication(keep_duplicates=True)
     pieces = sort_by_hash(
         rows.to_batches(max_chunksize=70), rows.schema, hash_of_few, found, tmp_path, 10**6, bucket_bytes=bucket_bytes
     )
     tables = [table for _, table in pieces]
-    whole = Deduplication(keep=True)
+    whole = Deduplication(keep_duplicates=True)
     [(_, expected)] = sort_by_hash(rows.to_batches(), rows.schema, hash_of_few, whole, tmp_path)
     assert pa.concat_tables(tables).equals(expected)
     assert expected.num_rows == 3_000
-    assert found.n_repeated == whole.n_repeated == 0
+    assert found.n_duplicates == whole.n_duplicates == 0
     if bucket_bytes == 200:
         assert max(table.num_rows for table in tables) < 100, "equal rows are given in pieces"
 
@@ -251,13 +245,13 @@ def test_equal_rows_beyond_memory_are_dropped_one_by_one_where_they_are_one_samp
         )
     )
     assert sum(table.num_rows for _, table in pieces) == 12
-    assert found.n_repeated == 3_000 - 12
+    assert found.n_duplicates == 3_000 - 12
 
 
 @pytest.mark.parametrize("test_size", [0.01, 0.3, 0.99])
 def test_parts_are_cut_as_one_file_is(tmp_path, test_size):
     rows = few_contents(4_000)
-    roles = TrainTestRoles(lambda: NumberedHasher(hash_of_few), test_size, "y", in_order=False)
+    roles = TrainTestRoles(lambda: NumberedHasher(hash_of_few), test_size, "y", is_hash_ordered=False)
     sides = []
     for cells in (1_000, 10**9):
         lake = Lake(str(tmp_path / str(cells)), cells_per_part=cells)
@@ -298,12 +292,12 @@ def test_distinct_rows_are_counted_exactly_while_they_are_few(rows):
         pa.array([row[2] for row in rows], pa.float64()),
     ]
     found, halves = DistinctRows(), (DistinctRows(), DistinctRows())
-    found.read(columns)
+    found.update(columns)
     for half, places in zip(halves, (slice(0, len(rows) // 2), slice(len(rows) // 2, None)), strict=True):
-        half.read([column[places] for column in columns])
-    halves[0].absorb(halves[1])
+        half.update([column[places] for column in columns])
+    halves[0].merge(halves[1])
     distinct = len(set(rows))  # -0.0 == 0.0
-    assert found.share == halves[0].share == (distinct / len(rows) if rows else 1.0)
+    assert found.fraction == halves[0].fraction == (distinct / len(rows) if rows else 1.0)
 
 
 @pytest.mark.parametrize("copies", [1, 2, 5])
@@ -311,12 +305,12 @@ def test_distinct_rows_beyond_memory_are_estimated(copies):
     found = DistinctRows(most=2_000)
     values = np.random.default_rng(0).permutation(np.repeat(np.arange(20_000), copies))
     for piece in np.array_split(values, 7):
-        found.read([pa.array(piece), pa.array(piece.astype(str))])
+        found.update([pa.array(piece), pa.array(piece.astype(str))])
     assert len(found._hashes) <= 2_000
-    assert found.share == pytest.approx(1 / copies, rel=0.01)
+    assert found.fraction == pytest.approx(1 / copies, rel=0.01)
 
 
 def test_distinct_rows_of_truth_values_are_counted():
     found = DistinctRows()
-    found.read([pa.array([True, False, None, True, None])])
-    assert found.share == 3 / 5
+    found.update([pa.array([True, False, None, True, None])])
+    assert found.fraction == 3 / 5

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diurnal.data.row_hash import assign_role, hash_rows, hash_threshold, select_test
+from diurnal.data.row_hash import hash_rows
+from diurnal.data.train_test_split import assign_role, hash_threshold, select_test
 
 GOLDEN = {
     ("a",): 6306385314117050060,

@@ -71,7 +71,7 @@ def untyped(**changed: list[str | None]) -> pa.RecordBatch:
 
 def refusal(*batches: pa.RecordBatch, limits: Limits | None = None, schema: Schema = SCHEMA) -> BatchRejectedError:
     with pytest.raises(BatchRejectedError) as caught:
-        list(BatchValidator(schema, limits or Limits()).read(batches))
+        list(BatchValidator(schema, limits or Limits()).validate(batches))
     return caught.value
 
 
@@ -184,7 +184,7 @@ def test_a_bad_batch_is_refused(bad):
 
 def test_the_good_batch_is_good():
     for batch in (typed(), untyped()):
-        assert pa.Table.from_batches(BatchValidator(SCHEMA, Limits()).read([batch])).schema == SCHEMA.arrow
+        assert pa.Table.from_batches(BatchValidator(SCHEMA, Limits()).validate([batch])).schema == SCHEMA.arrow_schema
 
 
 def test_all_problems_are_told_at_once():

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from diurnal.backends.sklearn import filled, matrix, vector
-from diurnal.data.row_hash import hash_rows, sample_hasher, select_test
+from diurnal.data.row_hash import hash_rows
+from diurnal.data.train_test_split import sample_hasher, select_test
 from projects import Project, day, patients
 
 LARGE = """

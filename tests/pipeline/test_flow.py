@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import diurnal
-from diurnal.data.row_hash import assign_role
+from diurnal.data.train_test_split import assign_role
 from diurnal.errors import BatchRejectedError, CorruptPackageError, ExperimentError, InvalidModelError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import flow, local_run

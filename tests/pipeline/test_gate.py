@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diurnal.cli import run_results
-from diurnal.data.row_hash import assign_role
+from diurnal.data.train_test_split import assign_role
 from projects import patients
 
 

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from diurnal.data import Schema
-from diurnal.data.row_hash import assign_role
+from diurnal.data.train_test_split import assign_role
 from diurnal.errors import BatchRejectedError, ExperimentError, NotEnoughDataError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import predict, steps, tuning_shards

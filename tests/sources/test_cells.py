@@ -10,7 +10,8 @@ import pytest
 
 from diurnal import experiment
 from diurnal.data import UNTYPED, BatchValidator, Column, Schema, infer_schema
-from diurnal.data.row_hash import assign_role, hash_rows
+from diurnal.data.row_hash import hash_rows
+from diurnal.data.train_test_split import assign_role
 from diurnal.errors import BatchRejectedError, NotEnoughDataError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import local_run
@@ -35,7 +36,7 @@ def inferred(batch, **arguments):
 
 def read(schema, batch, *, limits=None, **options):
     inspection = BatchValidator(schema, limits or Limits(), **options)
-    return pa.Table.from_batches(inspection.read([batch]), schema=schema.arrow), inspection.warnings
+    return pa.Table.from_batches(inspection.validate([batch]), schema=schema.arrow_schema), inspection.warnings
 
 
 def frame_of(n, *, target=None, **columns):
@@ -267,7 +268,7 @@ def test_a_class_that_a_fold_lacks_so_that_its_fit_fails_is_not_enough_data(stor
 
 def test_no_test_sample_is_not_enough_data(stores):
     made = declared({"2026-11-01": frame_of(30)}, test_size=1e-6)
-    with pytest.raises(NotEnoughDataError, match="no sample of the window is for testing"):
+    with pytest.raises(NotEnoughDataError, match="the window has no test samples"):
         run(made, "2026-11-01", stores)
 
 

@@ -41,7 +41,7 @@ def typed(path: Path | str, target: str = "y", **arguments: Any) -> pa.Table:
     batches = list(record_batches(Files(str(path), **arguments), DAY, {}))
     schema = infer_schema(lambda: iter(batches), target=target, task="classification", limits=LIMITS)
     inspection = BatchValidator(schema, LIMITS)
-    return pa.Table.from_batches(list(inspection.observe(batches)), schema=schema.arrow)
+    return pa.Table.from_batches(list(inspection.validate_part(batches)), schema=schema.arrow_schema)
 
 
 def refusal(path: Path | str, data: str | bytes, **arguments: Any) -> BatchRejectedError:
@@ -177,7 +177,7 @@ def test_a_number_of_another_notation_is_none(tmp_path):
     schema = infer_schema(lambda: iter(batches), target="y", task="classification", limits=LIMITS)
     path.write_text("b;y\n1.5;u\n2,5;v\n1.50.0;u\n")
     with pytest.raises(BatchRejectedError, match=r"1\.5 \[decimal=','\]\" is no number \(rows 1, 3\)"):
-        list(BatchValidator(schema, LIMITS).read(record_batches(Files(str(path), sep=";", decimal=","), DAY, {})))
+        list(BatchValidator(schema, LIMITS).validate(record_batches(Files(str(path), sep=";", decimal=","), DAY, {})))
 
 
 def test_groups_of_digits_end_with_three(tmp_path):
@@ -242,7 +242,7 @@ def test_times_that_come_twice_or_never_are_refused_with_their_rows(tmp_path):
     batches = list(record_batches(source, DAY, {}))
     schema = infer_schema(lambda: iter(batches), target="y", task="classification", limits=LIMITS)
     with pytest.raises(BatchRejectedError) as caught:
-        list(BatchValidator(schema, LIMITS).read(batches))
+        list(BatchValidator(schema, LIMITS).validate(batches))
     assert {(p.code, p.rows) for p in caught.value.problems} == {("nonexistent-time", (2,)), ("ambiguous-time", (3,))}
     pd.read_csv(path, parse_dates=["at"]).to_parquet(tmp_path / "x.parquet")
     with pytest.raises(BatchRejectedError) as typed_:

@@ -385,7 +385,7 @@ def test_a_sheet_takes_the_arguments_of_pandas(tmp_path):
     words = {"sheet_name": 1, "skiprows": 2, "skipfooter": 1, "na_values": "-", "decimal": ",", "thousands": "."}
     batches = list(record_batches(Files(str(path), usecols="A:C", **words), DAY, {}))
     schema = infer_schema(lambda: iter(batches), target="c", task="classification", limits=Limits(max_null=1))
-    (came,) = BatchValidator(schema, Limits()).observe(batches)
+    (came,) = BatchValidator(schema, Limits()).validate_part(batches)
     assert came.to_pydict() == {"a": [1234.5, -1.5], "b": [1.5, 2.0], "c": [None, "x"]}
     assert given(path, usecols=[0, 3], dtype={"d": str}, **words)["d"].to_pylist() == ["7", "8"]
     assert given(path, header=None, names=list("wxyz"), **{**words, "skiprows": 3}).num_rows == 2

@@ -106,7 +106,7 @@ def test_a_scikit_learn_dataset_keeps_its_contract(name, n_rows, labels):
     task = "classification" if labels else "regression"
     batches = list(record_batches(source, DAY, {}))
     schema = infer_schema(lambda: batches, target="label", key=(), drop=(), task=task, limits=Limits())
-    assert sum(batch.num_rows for batch in BatchValidator(schema, Limits()).read(batches)) == n_rows
+    assert sum(batch.num_rows for batch in BatchValidator(schema, Limits()).validate(batches)) == n_rows
     assert (set(schema.classes) if schema.classes else None) == labels
 
 

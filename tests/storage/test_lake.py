@@ -12,7 +12,8 @@ import pytest
 
 from diurnal.data.deduplication import BUCKET_BYTES, Deduplication, sort_and_deduplicate, sort_by_hash
 from diurnal.data.merge import merge_streams, merge_tables
-from diurnal.data.row_hash import TrainTestRoles, hash_rows
+from diurnal.data.row_hash import hash_rows
+from diurnal.data.train_test_split import TrainTestRoles
 from diurnal.errors import BatchRejectedError, CorruptPackageError, NotFoundError
 from diurnal.storage import lake as lake_module
 from diurnal.storage.lake import Lake, PackageKey, TempArrowFile, compute_n_parts, part_numbers, write_part
@@ -81,7 +82,7 @@ def test_write_cuts_row_groups_of_one_size_whatever_the_pieces(lake, tmp_path):
 def test_write_drops_repeated_rows_and_counts_them(lake):
     rows = table()
     package, arrangement = write(lake, pa.concat_tables([rows, rows.slice(0, 30)]))
-    assert (package.n_rows, arrangement.n_repeated) == (1_000, 30)
+    assert (package.n_rows, arrangement.n_duplicates) == (1_000, 30)
 
 
 def test_write_refuses_one_key_with_two_values(lake, tmp_path):
@@ -189,7 +190,7 @@ def test_arrange_deals_what_is_still_too_large_again(tmp_path):
     dealt = list(sort_by_hash(batches, rows.schema, hasher, found, tmp_path, 10_000, bucket_bytes=4_096))
     assert len(dealt) > 4, "10,000 bytes were announced, which is 4 buckets, and more came"
     assert pa.concat_tables([table for _, table in dealt]).equals(rows.take(np.argsort(hashes)))
-    assert found.n_repeated == 10
+    assert found.n_duplicates == 10
     assert not list(tmp_path.rglob("*.arrow"))
 
 
@@ -199,7 +200,7 @@ def test_write_of_parts_drops_repeated_rows_and_refuses_conflicts(tmp_path):
     lake = Lake(str(tmp_path / "twice"), cells_per_part=1_000)
     both = pa.concat_tables([rows, rows.slice(5, 2)])
     package, arrangement = lake.write_package(KEY, both.to_batches(), rows.schema, hasher, n_rows=3_000)
-    assert (package, arrangement.n_repeated) == (once, 2)
+    assert (package, arrangement.n_duplicates) == (once, 2)
     other = pa.concat_tables([rows, rows.slice(4, 1).set_column(1, "x", pa.array([99.0]))])
     with pytest.raises(BatchRejectedError, match="key-conflict"):
         lake.write_package(
@@ -311,4 +312,4 @@ def test_merged_is_newest_whatever_the_pieces(keyed, size):
 
 
 def test_arrangement_without_conflicts_refuses_nothing():
-    Deduplication(key=("a",)).refuse_conflicts()
+    Deduplication(key=("a",)).raise_on_conflicts()

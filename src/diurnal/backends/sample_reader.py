@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diurnal.data import row_hash
-from diurnal.data.row_hash import TrainTestRoles
+from diurnal.data import row_hash, train_test_split
+from diurnal.data.train_test_split import TrainTestRoles
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from diurnal.data import Schema
-    from diurnal.data.deduplication import Hasher
+    from diurnal.data.row_hash import Hasher
     from diurnal.experiment.run_context import RunContext
     from diurnal.types import Package
 
@@ -56,14 +56,14 @@ class SampleReader:
         """
         schema, target = self.schema, self.schema.target
         if package is not None and schema.has_changed:
-            target = schema.called(target, self.context.stores.lake.schema(package).names) or target
+            target = schema.find_name(target, self.context.stores.lake.schema(package).names) or target
         test_size = self.context.experiment.test_size
         if schema.metadata.groups is not None:
             groups = self.group_hasher()
-            return TrainTestRoles(lambda: groups, test_size, target, in_order=False)
+            return TrainTestRoles(lambda: groups, test_size, target, is_hash_ordered=False)
         hasher, keep = self.row_hasher(), schema.keeps_duplicates
         return TrainTestRoles(
-            lambda: row_hash.NumberedHasher(hasher) if keep else hasher, test_size, target, in_order=not keep
+            lambda: row_hash.NumberedHasher(hasher) if keep else hasher, test_size, target, is_hash_ordered=not keep
         )
 
     def rows(self, package: Package, columns: Sequence[str], *, n_rows: int | None = None) -> Iterator[pa.RecordBatch]:
@@ -103,7 +103,7 @@ class SampleReader:
         packages : sequence of Package
             One for each data interval.
         fraction : float
-            The fraction of the samples, between 0 and 1: see :func:`diurnal.data.row_hash.sample_hasher`.
+            The fraction of the samples, between 0 and 1: see :func:`diurnal.data.train_test_split.sample_hasher`.
         features : sequence of str, optional
             The features to read; all of them by default.
         without : sequence of Package
@@ -160,11 +160,11 @@ class SampleReader:
 
         from diurnal.data import row_identity
 
-        hasher = row_identity.identity_hasher(self.schema, row_hash.sample_salt(self.context.experiment.name))
+        hasher = row_identity.identity_hasher(self.schema, train_test_split.sample_salt(self.context.experiment.name))
         if self.schema.keeps_duplicates:
             hasher = row_hash.NumberedHasher(hasher)
         for batch in batches:
-            yield batch.filter(pa.array(row_hash.select_test(hasher(batch), fraction)))
+            yield batch.filter(pa.array(train_test_split.select_test(hasher(batch), fraction)))
 
 
 def _chain_streams(streams: Iterable[Iterable[pa.RecordBatch]]) -> Iterator[pa.Table]:

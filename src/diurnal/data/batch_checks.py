@@ -23,11 +23,11 @@ class BatchStats:
     leaks: frozenset[str]
 
 
-def problems(schema: Schema, limits: Limits, counts: BatchStats, *, alone: bool) -> Iterator[Problem]:
-    """Find why the batch, as a whole, is refused for training; `alone`, it is all that a model learns from."""
+def problems(schema: Schema, limits: Limits, counts: BatchStats, *, is_only_batch: bool) -> Iterator[Problem]:
+    """Find why the batch, as a whole, is refused for training; `is_only_batch`: no other batch is trained on."""
     yield from _of_size(limits, counts)
     if counts.n_rows:
-        yield from _of_target(schema, counts, alone=alone)
+        yield from _of_target(schema, counts, is_only_batch=is_only_batch)
         for column in schema.columns:
             if column.name in schema.features:
                 yield from _of_feature(column, limits, counts)
@@ -46,11 +46,11 @@ def _of_size(limits: Limits, counts: BatchStats) -> Iterator[Problem]:
         yield Problem("too-many-bytes", f"the batch has {counts.n_bytes} bytes; max_bytes is {limits.max_bytes}")
 
 
-def _of_target(schema: Schema, counts: BatchStats, *, alone: bool) -> Iterator[Problem]:
+def _of_target(schema: Schema, counts: BatchStats, *, is_only_batch: bool) -> Iterator[Problem]:
     name, tally = schema.target, counts.tallies[schema.target]
     if tally.n_null == counts.n_rows:
         yield Problem("null-target", f"the target {name} is null in every row", name)
-    elif tally.is_constant and not alone:
+    elif tally.is_constant and not is_only_batch:
         return
     elif tally.is_constant and schema.task == "classification":
         yield Problem("one-class", f"all rows have one label of {name}; a classifier needs two", name)

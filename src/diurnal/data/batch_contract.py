@@ -42,7 +42,7 @@ class BatchContract:
     changes: tuple[Change, ...] = ()
 
     @property
-    def why(self) -> str:
+    def reason(self) -> str:
         """Why the contract changes, for its history."""
         return UNATTENDED if any(change.change == "new-column" for change in self.changes) else COMPLETED
 
@@ -82,7 +82,7 @@ def resolve_batch_contract(
         schema = infer(None)
         return BatchContract(schema, (schema,))
     newest = contract.newest.schema
-    layout = contract.layout(start, header, declared.drop)
+    layout = contract.choose_layout(start, header, declared.drop)
     found, changes = None, list[Change]()
     if newest.lacks_classes:
         found = infer(layout)
@@ -113,7 +113,7 @@ def apply_declared_roles(layout: Schema, newest: Schema, declared: Any) -> Schem
         return replace(layout, drop=newest.drop, metadata=newest.metadata)
 
     def then(name: str | None) -> Any:
-        return name if name is None else newest.called(name, layout.names) or name
+        return name if name is None else newest.find_name(name, layout.names) or name
 
     metadata = newest.metadata
     return replace(
@@ -132,7 +132,7 @@ def limits_for_layout(limits: Limits, layout: Schema, newest: Schema) -> Limits:
     """Give limits whose ranges name columns as a layout does; those that it does not have are left out."""
     if layout.names == newest.names:
         return limits
-    named = {newest.called(name, layout.names): bounds for name, bounds in limits.ranges.items()}
+    named = {newest.find_name(name, layout.names): bounds for name, bounds in limits.ranges.items()}
     return replace(limits, ranges={name: bounds for name, bounds in named.items() if name is not None})
 
 

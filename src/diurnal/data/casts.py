@@ -158,7 +158,7 @@ def _plain(text: CastResult, kind: Kind, notation: Notation | None) -> CastResul
     """Read the cells in their notation."""
     if notation is None:
         return text
-    values, lost = notation.read(text.values, kind)
+    values, lost = notation.convert(text.values, kind)
     for code, what, mask in lost:
         text.lose(code, what, mask)
     text.values = pc.if_else(pc.is_valid(text.values), values, None) if lost else values

@@ -17,7 +17,7 @@ class ColumnStats:
 
     Attributes
     ----------
-    most : int
+    max_distinct : int
         Beyond this many distinct values they are no longer counted.
     categories : pyarrow.Array, optional
         The known ones of a feature of text.
@@ -29,7 +29,7 @@ class ColumnStats:
         The first three of these.
     """
 
-    most: int
+    max_distinct: int
     categories: pa.Array | None = None
     n_null: int = 0
     n_new: int = 0
@@ -38,7 +38,7 @@ class ColumnStats:
     high: Any = None
     _distinct: set[int] = field(default_factory=set)
 
-    def read(self, values: pa.Array, n_lost: int) -> None:
+    def update(self, values: pa.Array, n_lost: int) -> None:
         """Take a further piece; `n_lost` cells are null because they were refused, and are not counted as nulls."""
         self.n_null += values.null_count - n_lost
         if values.null_count == len(values):
@@ -51,7 +51,7 @@ class ColumnStats:
         self.low = low if self.low is None or low.as_py() < self.low.as_py() else self.low
         self.high = high if self.high is None or high.as_py() > self.high.as_py() else self.high
 
-    def absorb(self, other: ColumnStats) -> None:
+    def merge(self, other: ColumnStats) -> None:
         """Add what was counted of another piece of the column.
 
         Texts are known by their hash, which differs between processes unless these were started with the same
@@ -65,7 +65,7 @@ class ColumnStats:
             self.high = other.high if self.high is None or other.high.as_py() > self.high.as_py() else self.high
 
     def _read_text(self, values: pa.Array) -> None:
-        if len(self._distinct) <= self.most:  # by hash: a set of the texts themselves could be large
+        if len(self._distinct) <= self.max_distinct:  # by hash: a set of the texts themselves could be large
             self._distinct.update(map(hash, pc.unique(values.drop_null()).to_pylist()))
         if self.categories is not None:
             new = values.filter(pc.invert(pc.is_in(values, self.categories))).drop_null()
@@ -75,7 +75,7 @@ class ColumnStats:
 
     @property
     def n_distinct(self) -> int:
-        """How many distinct values of text came, if not more than `most`."""
+        """How many distinct values of text came, if not more than `max_distinct`."""
         return len(self._distinct)
 
     @property

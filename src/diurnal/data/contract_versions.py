@@ -58,7 +58,7 @@ class Contract:
         """Give the contract with another schema in its newest version."""
         return Contract((*self.versions[:-1], replace(self.newest, schema=schema)))
 
-    def layout(self, start: datetime, header: Collection[str], dropped: Collection[str] = ()) -> Schema:
+    def choose_layout(self, start: datetime, header: Collection[str], dropped: Collection[str] = ()) -> Schema:
         """Choose the columns that a batch is held against and kept in.
 
         A batch of a data interval before a change may have the columns from before it. If its columns are those of no

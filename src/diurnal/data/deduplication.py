@@ -10,7 +10,7 @@ of all their columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,9 +21,7 @@ from diurnal.errors import BatchRejectedError, Problem
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from diurnal.data.row_hash import Hashes
-
-    Hasher = Callable[["pa.RecordBatch | pa.Table"], Hashes]
+    from diurnal.data.row_hash import Hasher, Hashes
 
 BUCKET_BYTES = 64 * 2**20
 GATHERED_BYTES = 32 * 2**20
@@ -40,9 +38,9 @@ class Deduplication:
     ----------
     key : tuple of str
         The columns that identify a sample; empty where its features do.
-    keep : bool
+    keep_duplicates : bool
         Whether rows that agree on everything are samples of their own.
-    n_repeated : int
+    n_duplicates : int
         Rows that were dropped, as each said what another one said.
     conflicts : list of str
         Keys (the first 20) whose rows contradict each other.
@@ -51,18 +49,18 @@ class Deduplication:
     """
 
     key: tuple[str, ...] = ()
-    keep: bool = False
-    n_repeated: int = 0
+    keep_duplicates: bool = False
+    n_duplicates: int = 0
     conflicts: list[str] = field(default_factory=list)
     n_conflicts: int = 0
 
-    def absorb(self, other: Deduplication) -> None:
+    def merge(self, other: Deduplication) -> None:
         """Add what the ordering of other rows found."""
-        self.n_repeated += other.n_repeated
+        self.n_duplicates += other.n_duplicates
         self.n_conflicts += other.n_conflicts
         self.conflicts = [*self.conflicts, *other.conflicts][:20]
 
-    def refuse_conflicts(self) -> None:
+    def raise_on_conflicts(self) -> None:
         """Raise BatchRejectedError if rows with one key differ."""
         if self.n_conflicts:
             listed = ", ".join(self.conflicts)
@@ -190,12 +188,12 @@ def _equal(batches: Iterable[pa.RecordBatch], arrangement: Deduplication) -> Ite
 
     for i, batch in enumerate(batches):
         table = pa.Table.from_batches([batch])
-        if arrangement.keep:
+        if arrangement.keep_duplicates:
             yield table
         elif i:
-            arrangement.n_repeated += table.num_rows
+            arrangement.n_duplicates += table.num_rows
         else:
-            arrangement.n_repeated += table.num_rows - 1
+            arrangement.n_duplicates += table.num_rows - 1
             yield table.slice(0, 1)
 
 
@@ -267,10 +265,10 @@ def sort_and_deduplicate(table: pa.Table, hashes: Hashes, arrangement: Deduplica
     contents = _contents(table.take(pa.array(places)), table.column_names)
     ranked = np.lexsort((contents, ordered[tied]))
     order[tied], contents = places[ranked], contents[ranked]
-    if arrangement.keep:
+    if arrangement.keep_duplicates:
         return ordered, table.take(pa.array(order))
     repeated = (contents[1:] == contents[:-1]) & (ordered[tied][1:] == ordered[tied][:-1])
-    arrangement.n_repeated += int(repeated.sum())
+    arrangement.n_duplicates += int(repeated.sum())
     kept = np.delete(order, tied[1:][repeated])
     if arrangement.key:
         _note_conflicts(table, hashes[kept], kept, arrangement)

@@ -29,8 +29,8 @@ class DistinctRows:
     Examples
     --------
     >>> rows = DistinctRows()
-    >>> rows.read([pa.array([1, 1, 2, 2]), pa.array(["a", "a", "b", None])])
-    >>> rows.share
+    >>> rows.update([pa.array([1, 1, 2, 2]), pa.array(["a", "a", "b", None])])
+    >>> rows.fraction
     0.75
     """
 
@@ -41,16 +41,16 @@ class DistinctRows:
         self._counts = np.zeros(0, dtype=np.int64)
 
     @property
-    def share(self) -> float:
+    def fraction(self) -> float:
         """Distinct rows divided by all; 1 where there is no row."""
         return len(self._hashes) / int(self._counts.sum()) if len(self._hashes) else 1.0
 
-    def read(self, columns: Sequence[pa.Array]) -> None:
+    def update(self, columns: Sequence[pa.Array]) -> None:
         """Take further rows, column by column."""
         hashes = _hashes(columns)
         self._add(hashes, np.ones(len(hashes), dtype=np.int64))
 
-    def absorb(self, other: DistinctRows) -> None:
+    def merge(self, other: DistinctRows) -> None:
         """Add the rows that were read elsewhere."""
         self._border = min(self._border, other._border)
         self._add(other._hashes, other._counts)

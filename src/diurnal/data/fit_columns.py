@@ -50,7 +50,7 @@ class Metadata:
         """Their names, each once."""
         return tuple(dict.fromkeys(name for name in asdict(self).values() if name is not None))
 
-    def problems(self, columns: Sequence[Column]) -> Iterator[Problem]:
+    def find_problems(self, columns: Sequence[Column]) -> Iterator[Problem]:
         """Find the columns that are missing or of a kind that they cannot be."""
         kinds = {column.name: column.kind for column in columns}
         for role, name in asdict(self).items():
@@ -60,7 +60,7 @@ class Metadata:
                 what = f"{role} {name} is {kinds[name]}; allowed is {', '.join(_ALLOWED[role])}"
                 yield Problem(f"{role.replace('_', '-')}-kind", what, name)
 
-    def inspect(self, columns: Mapping[str, pa.Array], findings: ProblemCollector, n_before: int) -> None:
+    def check_rows(self, columns: Mapping[str, pa.Array], findings: ProblemCollector, n_before: int) -> None:
         """Find the rows without a group, an order or a weight, and those whose weight is negative."""
         import numpy as np
         import pyarrow.compute as pc

@@ -17,31 +17,31 @@ class FittedColumns:
     ----------
     names : Mapping of str to str
         From the name of each one at the time of the fit to its present name.
-    lacking : str
+    incompatibility : str
         Why rows of the newest version cannot be given to the model; empty if they can.
     """
 
     names: Mapping[str, str]
-    lacking: str = ""
+    incompatibility: str = ""
 
     @classmethod
-    def now(cls, schema: Schema) -> FittedColumns:
+    def from_schema(cls, schema: Schema) -> FittedColumns:
         """Give those of a model that is fitted now."""
         return cls({name: name for name in schema.features})
 
     @classmethod
-    def of(cls, signature: Mapping[str, Any], schema: Schema) -> FittedColumns:
+    def from_signature(cls, signature: Mapping[str, Any], schema: Schema) -> FittedColumns:
         """Give those of a model by its signature."""
-        names, lacking = {}, []
+        names, reasons = {}, []
         for column in signature["columns"]:
-            name = schema.called(column["name"], schema.names)
+            name = schema.find_name(column["name"], schema.names)
             if name is None:
-                lacking.append(f"it needs the column {column['name']!a}, which batches no longer have")
+                reasons.append(f"it needs the column {column['name']!a}, which batches no longer have")
             elif (kind := schema.column(name).kind) not in (column["kind"], *_SCORED_AS.get(column["kind"], ())):
-                lacking.append(f"the column {name!a} is {kind} and was {column['kind']} when it was fitted")
+                reasons.append(f"the column {name!a} is {kind} and was {column['kind']} when it was fitted")
             else:
                 names[column["name"]] = name
-        return cls(names, "; ".join(lacking))
+        return cls(names, "; ".join(reasons))
 
     def with_features(self, schema: Schema) -> Schema:
         """Give the schema with what the model takes among its features, where that does not move the identity."""

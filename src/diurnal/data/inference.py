@@ -80,8 +80,8 @@ def infer_schema(
     """
     sketch = SchemaInference(target, tuple(key), tuple(drop), limits, duplicates, metadata)
     for batch in batches():
-        sketch.read(batch)
-    return sketch.schema(task)
+        sketch.update(batch)
+    return sketch.build_schema(task)
 
 
 @dataclass
@@ -106,32 +106,32 @@ class SchemaInference:
     _drafts: dict[str, _Draft] = field(default_factory=dict)
     _distinct: DistinctRows = field(default_factory=DistinctRows)
 
-    def read(self, batch: pa.RecordBatch) -> None:
+    def update(self, batch: pa.RecordBatch) -> None:
         """Take a further piece; its columns are those of the first."""
         if not self._drafts:
             needed = (self.target, *self.key, *self.drop, *self.metadata.columns)
             self._drafts = _drafts(batch.schema, self.target, needed, self.drop, ProblemCollector(), self.limits)
         for name, draft in self._drafts.items():
-            draft.read(batch.column(name))
+            draft.update(batch.column(name))
         if not self.key and self.duplicates is None:
-            self._distinct.read([batch.column(name) for name in self._features()])
+            self._distinct.update([batch.column(name) for name in self._features()])
         self.n_rows += batch.num_rows
 
     def _features(self) -> list[str]:
         others = {self.target, *self.key, *self.drop, *self.metadata.columns}
         return [name for name in self._drafts if name not in others]
 
-    def absorb(self, other: SchemaInference) -> None:
+    def merge(self, other: SchemaInference) -> None:
         """Add what is known of another piece, of the same columns."""
         if not self._drafts:
             self._drafts = other._drafts
         else:
             for name, draft in other._drafts.items():
-                self._drafts[name].absorb(draft)
-        self._distinct.absorb(other._distinct)
+                self._drafts[name].merge(draft)
+        self._distinct.merge(other._distinct)
         self.n_rows += other.n_rows
 
-    def schema(self, task: Task) -> Schema:
+    def build_schema(self, task: Task) -> Schema:
         """Make the schema of it.
 
         Raises
@@ -143,19 +143,19 @@ class SchemaInference:
         if not self.n_rows:
             what = "the first batch of an experiment has no rows, and there is nothing to learn its columns from"
             findings.add([Problem("no-rows", what)])
-        findings.refuse()
+        findings.raise_if_any()
         features = set(self._features())
         columns = [draft.column(findings, is_feature=name in features) for name, draft in self._drafts.items()]
         classes = self._drafts[self.target].labels(task, findings)
-        duplicates = self.duplicates or ("drop" if self.key or self._distinct.share >= DISTINCT else "keep")
-        findings.add(self.metadata.problems(columns))
+        duplicates = self.duplicates or ("drop" if self.key or self._distinct.fraction >= DISTINCT else "keep")
+        findings.add(self.metadata.find_problems(columns))
         schema = Schema(tuple(columns), self.target, self.key, self.drop, task, classes, duplicates, self.metadata)
         if not schema.features:
             what = (
                 f"no feature is left beside the target {self.target!r}, key, drop, groups, sample_weight and order_by"
             )
             findings.add([Problem("no-features", what)])
-        findings.refuse()
+        findings.raise_if_any()
         return schema
 
 
@@ -174,8 +174,8 @@ def _drafts(
         + column_names.illegal_name_problems(came)
         + column_names.missing_column_problems(needed, came)
     )
-    findings.refuse()
-    notation, texts = Notation.of(header), untyped_columns(header)
+    findings.raise_if_any()
+    notation, texts = Notation.from_schema(header), untyped_columns(header)
     return {
         field.name: _Draft(
             field.name,
@@ -207,10 +207,10 @@ class _Draft:
     n_null: int = 0
     n_rows: int = 0
 
-    def read(self, values: pa.Array) -> None:
+    def update(self, values: pa.Array) -> None:
         """Take a further piece."""
         if self.narrowing:
-            self.narrowing.read(self.notation.plain(values))
+            self.narrowing.update(self.notation.normalize(values))
         values = decode_dictionary(values)
         self.n_rows += len(values)
         self.n_null += values.null_count
@@ -219,7 +219,7 @@ class _Draft:
         if self.distinct is not None and kind_of_arrow_type(values.type) in self.counted:
             self._collect(values)
 
-    def absorb(self, other: _Draft) -> None:
+    def merge(self, other: _Draft) -> None:
         """Add what another piece of the column held."""
         self.n_null, self.n_rows = self.n_null + other.n_null, self.n_rows + other.n_rows
         together = None if self.distinct is None or other.distinct is None else self.distinct | other.distinct
@@ -242,8 +242,8 @@ class _Draft:
         """Give the kind, or say why there is none."""
         refusal = None
         if self.narrowing and not self.narrowing.empty:
-            kind: Kind | None = self.narrowing.kind()
-            refusal = None if self.is_dropped else self.narrowing.refusal()  # dropped, it may be odd, and is text
+            kind: Kind | None = self.narrowing.infer_kind()
+            refusal = None if self.is_dropped else self.narrowing.find_problem()  # dropped, it may be odd, and is text
         elif self.narrowing or pt.is_null(self.type):
             kind = "text" if self.is_dropped else "float"  # without any value it is what pandas takes it for
         else:

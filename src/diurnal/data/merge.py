@@ -13,7 +13,7 @@ from diurnal.data.deduplication import Deduplication, sort_and_deduplicate
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from diurnal.data.deduplication import Hasher
+    from diurnal.data.row_hash import Hasher
 
 
 def merge_tables(tables: Sequence[pa.Table], hasher: Hasher, *, keyed: bool) -> pa.Table:

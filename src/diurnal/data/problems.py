@@ -38,14 +38,14 @@ class ProblemCollector:
             code, found.message, column, (*found.rows, *first), found.count + len(rows)
         )
 
-    def absorb(self, other: ProblemCollector) -> None:
+    def merge(self, other: ProblemCollector) -> None:
         """Add what was found in another piece: counts add up; rows, which were numbered in that piece, are dropped."""
         for place, problem in other._problems.items():
             found = self._problems.get(place)
             count = problem.count + (found.count if found else 0)
             self._problems[place] = Problem(problem.code, (found or problem).message, problem.column, (), count)
 
-    def refuse(self) -> None:
+    def raise_if_any(self) -> None:
         """Refuse the batch if anything was found."""
         if self._problems:
             raise BatchRejectedError(

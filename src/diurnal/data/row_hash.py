@@ -1,34 +1,31 @@
-"""Which sample a row is, and which role it has, from its key, for life.
+r"""Hashes of rows: 64 bits for the identity of each row, from the canonical bytes of its cells.
 
-A sample is identified by the values of the experiment's `key`, or, where there is none, by the values of its
-features. Their canonical bytes, after the experiment's name, are hashed with BLAKE2b to 64 bits; read as a
-fraction of 2**64, a hash below `test_size` is a test sample. The role depends on nothing else: not on other
-rows, not on their order, not on the day. So no row ever changes sides, however many batches pile up, and the
-same features with another target stay on the same side.
-
-The hash is the order of rows everywhere, too: a fit sees the same rows in the same order whatever order a
-source gave them in.
+A sample is identified by the values of the experiment's `key` or, without a key, by the values of its features. Their
+canonical bytes, after the name of the experiment, are hashed with BLAKE2b to 64 bits. Rows are stored and merged in the
+order of this hash, so that a fit reads the same rows in the same order, whatever order a source returned them in.
+:mod:`diurnal.data.train_test_split` derives the role of a row from it.
 
 Where content does not identify a row (``duplicates="keep"``), rows with equal features are different samples. Each is
-identified by its content and its number among the equal rows of its batch, from 0: :class:`NumberedHasher`. The first
-of them has the role that its content gives, and a batch that is fetched again keeps all roles.
+identified by its content and by its number among the equal rows of its batch, from 0: see :class:`NumberedHasher`.
 
-Canonical bytes, column by column in the order of their names: one byte for the kind (``n`` for null), then
-eight bytes little-endian for a number (integers, booleans as 0 and 1, days since 1970 for dates, microseconds
-since 1970 for instants, and for timestamps as if they were in UTC; IEEE doubles for floats, with -0.0 as 0.0),
-or a length in eight bytes and UTF-8 for text.
+The canonical bytes of a row are those of its columns, in the order of their names. A cell is one byte for the kind
+(``n`` for null), followed by
+
+- eight bytes, little-endian, for a number: integers, booleans as 0 and 1, dates as days since 1970, instants as
+  microseconds since 1970 in UTC, timestamps as if they were in UTC, floats as IEEE doubles with -0.0 as 0.0;
+- the length in eight bytes and the text in UTF-8, for text.
+
+For example, the int 7 is ``b"i" + b"\x07" + 7 * b"\0"``. Digests that are stored depend on this format: it is frozen.
 """
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import blake2b
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,51 +33,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     Hashes = npt.NDArray[np.uint64]
+    Hasher = Callable[["pa.RecordBatch | pa.Table"], Hashes]
 
-Role = Literal["train", "test"]
 Scalar = int | float | bool | str | date | datetime | None
 
 _GOLDEN_RATIO = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: SplitMix64's increment
 ROWS_A_PIECE = 8_192  # are laid out as bytes at once
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def assign_role(values: Sequence[Scalar], experiment: str, test_size: float, number: int = 0) -> Role:
-    """Tell the role of one sample.
-
-    Parameters
-    ----------
-    values : sequence
-        Its key, or its features where the experiment has no key, in the order of the columns' names.
-    experiment : str
-        Name of the experiment.
-    test_size : float
-        Share of samples that are for testing, between 0 and 1.
-    number : int
-        Its number among the equal rows of its batch, where content does not identify a row.
-
-    Returns
-    -------
-    str
-        ``"train"`` or ``"test"``.
-
-    Examples
-    --------
-    >>> assign_role(["patient-7"], "breast_cancer", 0.3)
-    'train'
-    >>> assign_role(["patient-5"], "breast_cancer", 0.3)
-    'test'
-    """
-    import numpy as np
-
-    payload = experiment.encode() + b"\0" + b"".join(map(canonical_bytes, values))
-    hashed = np.frombuffer(blake2b(payload, digest_size=8).digest(), dtype="<u8")
-    return "test" if select_test(number_hashes(hashed, np.array([number])), test_size)[0] else "train"
-
-
-def hash_threshold(test_size: float) -> int:
-    """Give the hash from which on a sample is for training."""
-    return math.floor(test_size * 2**64)
 
 
 def hash_rows(batch: pa.RecordBatch | pa.Table, columns: Sequence[str], experiment: str) -> Hashes:
@@ -167,7 +126,7 @@ class NumberedHasher:
     3
     """
 
-    def __init__(self, hasher: Callable[[pa.RecordBatch | pa.Table], Hashes]) -> None:
+    def __init__(self, hasher: Hasher) -> None:
         self._hasher = hasher
         self._last: int | None = None  # hash of the last row so far, and how many rows have had it
         self._n_last = 0
@@ -186,60 +145,6 @@ class NumberedHasher:
             numbers[: sizes[0]] += self._n_last
         self._last, self._n_last = int(hashes[-1]), int(numbers[-1]) + 1
         return number_hashes(hashes, numbers)
-
-
-@dataclass(frozen=True)
-class TrainTestRoles:
-    """Tells which rows of a package are for training and which for testing.
-
-    Attributes
-    ----------
-    identify : callable
-        Gives, for each package anew, the function that hashes the identity of its rows.
-    test_size : float
-        Share of samples that are for testing.
-    target : str
-        The column to predict; a row without it has no role.
-    in_order : bool
-        Whether rows in the order of a package are in the order of these hashes, so that the test rows come first.
-    """
-
-    identify: Callable[[], Callable[[pa.RecordBatch | pa.Table], Hashes]]
-    test_size: float
-    target: str
-    in_order: bool = True
-
-    def masks(self) -> Callable[[pa.RecordBatch], tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
-        """Give the function that tells, of the rows of one package in order, which train and which test."""
-        hasher = self.identify()
-
-        def of(rows: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-            labelled = rows.column(self.target).is_valid().to_numpy(zero_copy_only=False)
-            tested = select_test(hasher(rows), self.test_size)
-            return labelled & ~tested, labelled & tested
-
-        return of
-
-
-def select_test(hashes: Hashes, test_size: float) -> npt.NDArray[np.bool_]:
-    """Tell which rows are for testing."""
-    import numpy as np
-
-    return hashes < np.uint64(hash_threshold(test_size))
-
-
-def sample_hasher(columns: Sequence[str], experiment: str) -> Callable[[pa.RecordBatch | pa.Table], Hashes]:
-    """Give the function whose hashes, below a share (:func:`select_test`), are a sample of all rows.
-
-    The hash is another one than the role's, so that a sample holds train and test rows as there are. A row that is in
-    the sample of some share is in that of every larger one, for life.
-    """
-    return lambda rows: hash_rows(rows, columns, sample_salt(experiment))
-
-
-def sample_salt(experiment: str) -> str:
-    """Give what tells the hash of a sample from that of a role."""
-    return f"{experiment}\0sample"
 
 
 def canonical_bytes(value: Scalar) -> bytes:

@@ -17,9 +17,7 @@ from diurnal.data.schema import Kind, Schema, arrow_type
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from diurnal.data.row_hash import Hashes
-
-    Hasher = Callable[["pa.RecordBatch | pa.Table"], Hashes]
+    from diurnal.data.row_hash import Hasher
 
 
 def identity_hasher(schema: Schema, salt: str, *, present_only: bool = False) -> Hasher:
@@ -45,7 +43,9 @@ def identity_hasher(schema: Schema, salt: str, *, present_only: bool = False) ->
     def hashes(rows: pa.RecordBatch | pa.Table) -> Any:
         import pyarrow as pa
 
-        columns = {root: _as_first(rows, schema.called(name, rows.schema.names), kind) for root, kind, name in origins}
+        columns = {
+            root: _as_first(rows, schema.find_name(name, rows.schema.names), kind) for root, kind, name in origins
+        }
         return hash_rows(pa.table(columns), list(columns), salt)
 
     return hashes
@@ -53,7 +53,7 @@ def identity_hasher(schema: Schema, salt: str, *, present_only: bool = False) ->
 
 def group_hasher(schema: Schema, column: str, salt: str) -> Hasher:
     """Give the function that hashes the group of rows, whatever version of the contract they are of."""
-    return lambda rows: hash_rows(rows, [schema.called(column, rows.schema.names) or column], salt)
+    return lambda rows: hash_rows(rows, [schema.find_name(column, rows.schema.names) or column], salt)
 
 
 def _as_first(rows: pa.RecordBatch | pa.Table, name: str | None, kind: Kind) -> pa.Array:

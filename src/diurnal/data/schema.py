@@ -1,4 +1,7 @@
-"""The schema that an experiment's first batch fixes. Light: no pyarrow before :attr:`Schema.arrow` is asked for."""
+"""The schema that the first batch of an experiment fixes.
+
+The module imports no pyarrow before :attr:`Schema.arrow_schema` is used.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +126,7 @@ class Schema:
     origins: tuple[tuple[str, Kind], ...] = ()
 
     @property
-    def arrow(self) -> pa.Schema:
+    def arrow_schema(self) -> pa.Schema:
         """The Arrow schema of a checked batch; every field may be null, for the contract itself bounds nulls."""
         import pyarrow as pa
 
@@ -161,13 +164,13 @@ class Schema:
         """Give a column by its name, also one that is gone."""
         return next(column for column in self.all_columns if column.name == name)
 
-    def called(self, name: str, among: Collection[str]) -> str | None:
+    def find_name(self, name: str, among: Collection[str]) -> str | None:
         """Give the name that a column has among those of a batch or package of any version; None: it is not there.
 
         Examples
         --------
         >>> columns = (Column("price", "float", former=("cost",)),)
-        >>> Schema(columns, "price", origins=(("size", "int"),)).called("price", ["cost", "size"])
+        >>> Schema(columns, "price", origins=(("size", "int"),)).find_name("price", ["cost", "size"])
         'cost'
         """
         if name in among or not self.has_changed:

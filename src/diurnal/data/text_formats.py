@@ -168,7 +168,7 @@ class TextTypeInference:
         self._notations: set[str] = set()
         self.empty = True
 
-    def read(self, texts: pa.Array) -> None:
+    def update(self, texts: pa.Array) -> None:
         """Take a further piece of the column."""
         texts = texts.drop_null()
         if not len(texts) or not self._possible:
@@ -186,12 +186,12 @@ class TextTypeInference:
     def _form(self) -> str:
         return self._possible[0] if self._possible and not self.empty else "text"
 
-    def kind(self) -> Kind:
-        """Give the kind of the column; a form that is no kind gives text (see :meth:`refusal`)."""
+    def infer_kind(self) -> Kind:
+        """Give the kind of the column; a form that is no kind gives text (see :meth:`find_problem`)."""
         first = self._form()
         return next((kind for kind in KINDS if kind == first), "text")
 
-    def refusal(self) -> _Refusal | None:
+    def find_problem(self) -> _Refusal | None:
         """Say why the form of the column is refused, if it is."""
         first = self._form()
         if first == "comma":

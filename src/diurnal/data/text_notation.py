@@ -47,9 +47,9 @@ class Notation:
     --------
     >>> import pyarrow as pa
     >>> german = Notation(decimal=",", thousands=".")
-    >>> german.numbers(pa.array(["1.234,5", "-7", "1.5", "x", None])).to_pylist()
+    >>> german.normalize_numbers(pa.array(["1.234,5", "-7", "1.5", "x", None])).to_pylist()
     ['1234.5', '-7', "1.5 [decimal=',', thousands='.']", 'x', None]
-    >>> Notation.of(pa.schema([], metadata=german.metadata)) == german
+    >>> Notation.from_schema(pa.schema([], metadata=german.metadata)) == german
     True
     """
 
@@ -58,7 +58,7 @@ class Notation:
     timezone: str | None = None
 
     @classmethod
-    def of(cls, schema: pa.Schema) -> Notation:
+    def from_schema(cls, schema: pa.Schema) -> Notation:
         """Read the notation from a schema."""
         marks = schema.metadata or {}
         keys = {word: (_PREFIX + word).encode() for word in ("decimal", "thousands", "timezone")}
@@ -71,11 +71,11 @@ class Notation:
         changed = {word: value for word, (value, usual) in said.items() if value != usual}
         return {**UNTYPED, **{(_PREFIX + word).encode(): value.encode() for word, value in changed.items()}}
 
-    def plain(self, texts: pa.Array) -> pa.Array:
+    def normalize(self, texts: pa.Array) -> pa.Array:
         """Convert numbers and times to the default notation, to infer the kind of a column."""
-        return self.times(self.numbers(texts))[0]
+        return self.normalize_times(self.normalize_numbers(texts))[0]
 
-    def read(self, texts: pa.Array, kind: Kind) -> tuple[pa.Array, list[Lost]]:
+    def convert(self, texts: pa.Array, kind: Kind) -> tuple[pa.Array, list[Lost]]:
         """Convert the cells of a column of a known kind to the default notation.
 
         Returns
@@ -84,10 +84,10 @@ class Notation:
             The cells; and those that have no value: code, message and mask.
         """
         if kind in ("int", "float"):
-            return self.numbers(texts), []
-        return self.times(texts, f"{_CLOCK}|{_DATE}") if kind == "instant" else (texts, [])
+            return self.normalize_numbers(texts), []
+        return self.normalize_times(texts, f"{_CLOCK}|{_DATE}") if kind == "instant" else (texts, [])
 
-    def numbers(self, texts: pa.Array) -> pa.Array:
+    def normalize_numbers(self, texts: pa.Array) -> pa.Array:
         """Convert numbers to the default notation. A number in another notation is marked, so that it is none."""
         if (self.decimal, self.thousands) == (".", None):
             return texts
@@ -101,7 +101,7 @@ class Notation:
         marked = pc.binary_join_element_wise(texts, f"[{said}]", " ")
         return pc.if_else(written, plain, pc.if_else(foreign, marked, texts))
 
-    def times(self, texts: pa.Array, form: str = _CLOCK) -> tuple[pa.Array, list[Lost]]:
+    def normalize_times(self, texts: pa.Array, form: str = _CLOCK) -> tuple[pa.Array, list[Lost]]:
         """Convert times without offset to instants; also return the ambiguous and nonexistent ones."""
         if self.timezone is None:
             return texts, []

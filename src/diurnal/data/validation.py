@@ -33,7 +33,7 @@ class BatchValidator:
         What the first batch fixed.
     limits : Limits
         What else a batch may be like.
-    alone : bool
+    is_only_batch : bool
         Whether a model learns from this batch only, so that its target must be fit to be learnt.
     training : bool
         False for rows to predict: only features are needed (the target is left out, a key or dropped column passes
@@ -57,12 +57,12 @@ class BatchValidator:
     >>> schema = Schema((Column("age", "int"), Column("ill", "bool")), target="ill", classes=(False, True))
     >>> came = pa.RecordBatch.from_pydict({"ill": [True, False], "age": [41.0, 7.0]})
     >>> inspection = BatchValidator(schema, Limits())
-    >>> [batch.to_pylist() for batch in inspection.read([came])]
+    >>> [batch.to_pylist() for batch in inspection.validate([came])]
     [[{'age': 41, 'ill': True}, {'age': 7, 'ill': False}]]
     """
 
-    def __init__(self, schema: Schema, limits: Limits, *, training: bool = True, alone: bool = True) -> None:
-        self.schema, self.limits, self.training, self.alone = schema, limits, training, alone
+    def __init__(self, schema: Schema, limits: Limits, *, training: bool = True, is_only_batch: bool = True) -> None:
+        self.schema, self.limits, self.training, self.is_only_batch = schema, limits, training, is_only_batch
         self.warnings: list[str] = []
         self.n_rows = 0
         self._n_bytes = 0
@@ -81,7 +81,7 @@ class BatchValidator:
                     hint="name a numeric column in Limits(ranges=...)",
                 )
 
-    def read(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def validate(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Stream a batch in the schema's types.
 
         Parameters
@@ -99,32 +99,32 @@ class BatchValidator:
         BatchRejectedError
             After the last one, with all that was found.
         """
-        yield from self.observe(batches)
-        self.conclude()
+        yield from self.validate_part(batches)
+        self.finish()
 
-    def observe(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def validate_part(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Stream a piece of a batch, and leave the judgement to whoever has all pieces."""
         for batch in batches:
             checked = self._checked(batch)
             if checked.num_rows and not self._findings:
                 yield checked
 
-    def absorb(self, other: BatchValidator) -> None:
+    def merge(self, other: BatchValidator) -> None:
         """Add what the inspection of another piece found; which rows it found it in is known within that piece only."""
-        self._findings.absorb(other._findings)
+        self._findings.merge(other._findings)
         for name, tally in other._tallies.items():
-            self._tallies[name].absorb(tally)
+            self._tallies[name].merge(tally)
         if other.n_rows:
             self._leaks &= other._leaks
         self.n_rows += other.n_rows
         self._n_bytes += other._n_bytes
         self.warnings += [warning for warning in other.warnings if warning not in self.warnings]
 
-    def note(self, refusal: BatchRejectedError) -> None:
+    def add_problems(self, refusal: BatchRejectedError) -> None:
         """Add what something else refuses the piece for."""
         self._findings.add(refusal.problems)
 
-    def conclude(self) -> None:
+    def finish(self) -> None:
         """Judge the batch as a whole.
 
         Raises
@@ -136,13 +136,13 @@ class BatchValidator:
             self.n_rows, self._n_bytes, self._tallies, frozenset(self._leaks) if self.n_rows else frozenset()
         )
         if self.training:
-            self._findings.add(problems(self.schema, self.limits, counts, alone=self.alone))
+            self._findings.add(problems(self.schema, self.limits, counts, is_only_batch=self.is_only_batch))
         self.warnings += warnings(self.schema, counts, training=self.training)
-        self._findings.refuse()
+        self._findings.raise_if_any()
 
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         self._check_header(batch.schema)
-        notation, texts = Notation.of(batch.schema), untyped_columns(batch.schema)
+        notation, texts = Notation.from_schema(batch.schema), untyped_columns(batch.schema)
         columns = {
             column.name: self._cast(column, batch.column(column.name), notation if column.name in texts else None)
             for column in self.schema.columns
@@ -153,7 +153,7 @@ class BatchValidator:
             for name in self.schema.key:
                 nulls = np.flatnonzero(columns[name].is_null())
                 self._findings.add_rows("null-key", f"the key {name} is null", name, nulls, self.n_rows)
-            self.schema.metadata.inspect(columns, self._findings, self.n_rows)
+            self.schema.metadata.check_rows(columns, self._findings, self.n_rows)
         self.n_rows += batch.num_rows
         self._n_bytes += batch.nbytes
         return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
@@ -175,7 +175,7 @@ class BatchValidator:
             self._findings.add(strangers)
         self._findings.add(fatal)
         if fatal:
-            self._findings.refuse()
+            self._findings.raise_if_any()
 
     def _cast(self, column: Column, came: pa.Array, notation: Notation | None) -> pa.Array:
         name, longest = column.name, self.limits.max_cell_bytes
@@ -189,7 +189,7 @@ class BatchValidator:
             return result.values
         if name in self.limits.ranges:
             self._check_range(name, result.values)
-        self._tallies[name].read(result.values, len(self._lost[name]))
+        self._tallies[name].update(result.values, len(self._lost[name]))
         return result.values
 
     def _check_range(self, name: str, values: pa.Array) -> None:

@@ -20,7 +20,7 @@ WIDER: dict[Kind, tuple[Kind, ...]] = {"int": ("float", "text"), "date": ("times
 
 def stored_names(schema: Schema, columns: Sequence[str], present: Sequence[str]) -> list[str]:
     """Give the names in a package of some columns of the contract; those that it does not have are left out."""
-    found = (schema.called(name, present) for name in columns)
+    found = (schema.find_name(name, present) for name in columns)
     return [name for name in found if name is not None]
 
 
@@ -58,7 +58,7 @@ def read_in_newest_schema(
 def _column(batch: pa.RecordBatch, schema: Schema, column: Column) -> pa.Array:
     import pyarrow as pa
 
-    name, wanted = schema.called(column.name, batch.schema.names), arrow_type(column.kind)
+    name, wanted = schema.find_name(column.name, batch.schema.names), arrow_type(column.kind)
     if name is None:
         return pa.nulls(batch.num_rows, wanted)
     # an int beyond 2**53 is rounded, as scikit-learn would

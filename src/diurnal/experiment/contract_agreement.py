@@ -54,7 +54,7 @@ def agreed(experiment: Experiment, schema: Schema) -> Schema:
 def _as_declared(experiment: Experiment, schema: Schema) -> Schema:
     """Return the schema with what may be declared anew; without a key, it must leave the features as they are."""
     declared = replace(schema, drop=experiment.drop, metadata=experiment.metadata)
-    for problem in declared.metadata.problems(declared.columns):
+    for problem in declared.metadata.find_problems(declared.columns):
         raise ExperimentError(f"{experiment.name}: {problem.message}", hint="name a column of the batches")
     present = [name for name in schema.identity if name in schema.names]
     if (not schema.key and not set(declared.features).issuperset(present)) or declared.identity != schema.identity:

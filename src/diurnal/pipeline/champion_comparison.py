@@ -74,21 +74,24 @@ def compare_with_champion(  # noqa: PLR0911 - one for each reason
         message = f"not compared: the batch has no test samples (champion {number})"
         return ComparisonOutcome(number, None, "no-evidence", (message,))
     row = context.stores.warehouse.version(champion.experiment, number)
-    fitted_on = FittedColumns.of(row["signature"], schema)
+    fitted_on = FittedColumns.from_signature(row["signature"], schema)
     try:
         model = _load_model(context, row)
     except (ConfigurationError, InvalidModelError) as error:
         message = f"champion {number} cannot be loaded: {error.message}"
         return ComparisonOutcome(number, None, "unusable", (message,))
-    if fitted_on.lacking:
-        message = f"champion {number} cannot score this batch: {fitted_on.lacking}"
+    if fitted_on.incompatibility:
+        message = f"champion {number} cannot score this batch: {fitted_on.incompatibility}"
         return ComparisonOutcome(number, None, "other-contract", (message,))
     try:
         unseen = _unseen_by(context, champion, samples, twin, fitted_on.with_features(schema))
         if unseen is None or not unseen.n_rows:
             message = f"not compared: champion {number} was trained on all {test.n_rows} test samples of this batch"
             return ComparisonOutcome(number, None, "nothing-new", (message,))
-        model, twin = _adapt_columns(model, fitted_on, unseen), _adapt_columns(twin, FittedColumns.now(schema), unseen)
+        model, twin = (
+            _adapt_columns(model, fitted_on, unseen),
+            _adapt_columns(twin, FittedColumns.from_schema(schema), unseen),
+        )
         return _compare_models(context, number, model, twin, unseen)
     except (TransientError, PermissionDeniedError, OSError, MemoryError):
         raise

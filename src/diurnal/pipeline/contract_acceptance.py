@@ -166,7 +166,7 @@ class _BatchComparison:
         missing = [
             Change("dropped-column", name)
             for name in newest.names
-            if newest.called(name, self._header) is None and name not in renames
+            if newest.find_name(name, self._header) is None and name not in renames
         ]
         needed = list(contract_changes.column_change_problems(newest, missing))
         number = contract.newest.number
@@ -180,7 +180,7 @@ class _BatchComparison:
 
     def _base_layout(self, contract: Contract, newest: Schema) -> Schema:
         """Return an older layout if the batch has its columns, else the newest version."""
-        layout = contract.layout(self._context.interval.start, self._header, self._context.experiment.drop)
+        layout = contract.choose_layout(self._context.interval.start, self._header, self._context.experiment.drop)
         fits = set(layout.names) <= set(self._header)
         return (
             widen_kinds(batch_contract.apply_declared_roles(layout, newest, self._context.experiment), newest)
@@ -245,9 +245,9 @@ class _BatchComparison:
         experiment = self._context.experiment
         limits = batch_contract.limits_for_layout(experiment.limits, schema, schema)
         try:
-            inspection = BatchValidator(schema, limits, alone=experiment.window == 1)
+            inspection = BatchValidator(schema, limits, is_only_batch=experiment.window == 1)
             rows = batch_contract.run_checks_in_newest_schema(
-                inspection.read(self._rows), experiment.checks, schema, schema
+                inspection.validate(self._rows), experiment.checks, schema, schema
             )
             for _ in rows:
                 pass
@@ -259,7 +259,7 @@ class _BatchComparison:
 def _with_roles(context: RunContext, schema: Schema) -> Schema:
     """Return the contract with the declared roles of columns, if it has these columns."""
     declared = context.experiment.metadata
-    agrees = declared.groups == schema.metadata.groups and not any(declared.problems(schema.columns))
+    agrees = declared.groups == schema.metadata.groups and not any(declared.find_problems(schema.columns))
     metadata = declared if agrees else schema.metadata
     return replace(schema, drop=context.experiment.drop if agrees else schema.drop, metadata=metadata)
 

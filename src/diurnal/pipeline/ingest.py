@@ -105,18 +105,18 @@ def _store_batch(
 
     experiment, newest = context.experiment, held.newest
     limits = batch_contract.limits_for_layout(experiment.limits, layout, newest)
-    inspection = BatchValidator(layout, limits, alone=experiment.window == 1)
+    inspection = BatchValidator(layout, limits, is_only_batch=experiment.window == 1)
     package, arrangement = context.stores.lake.write_package(
         context.package_key("batches"),
-        batch_contract.run_checks_in_newest_schema(inspection.read(rows), experiment.checks, layout, newest),
-        layout.arrow,
+        batch_contract.run_checks_in_newest_schema(inspection.validate(rows), experiment.checks, layout, newest),
+        layout.arrow_schema,
         SampleReader(context, newest).row_hasher(),
         key=layout.key,
         keep_duplicates=layout.keeps_duplicates,
         n_rows=rows.n_rows,
         n_bytes=rows.n_bytes,
     )
-    repeated = _repetition_warnings(newest, contract.newest.schema if contract else None, arrangement.n_repeated)
+    repeated = _repetition_warnings(newest, contract.newest.schema if contract else None, arrangement.n_duplicates)
     return IngestedBatch(package, held, [*warnings, *held.warnings, *inspection.warnings, *repeated])
 
 
@@ -142,7 +142,7 @@ def store_contract(context: RunContext, contract: Contract | None, batch: Ingest
             plain,
             since=context.interval.start,
             requested_by=context.requested_by,
-            why=held.why,
+            why=held.reason,
             changes=[change.to_dict() for change in held.changes],
             batch_digest=digest,
         )

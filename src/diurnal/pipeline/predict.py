@@ -203,7 +203,7 @@ def predict_batches(stores: Stores, reference: str, batches: Iterable[pa.RecordB
     schema, names = _input_schema(stores, row, set() if first is None else set(first.schema.names))
     inspection = BatchValidator(schema, Limits(extra="ignore", max_null=1.0, allow_empty=True), training=False)
     empty = True
-    for batch in () if first is None else inspection.read(chain([first], batches)):
+    for batch in () if first is None else inspection.validate(chain([first], batches)):
         if batch.num_rows:
             empty = False
             rows = pa.Table.from_batches([batch])
@@ -229,7 +229,7 @@ def _empty_predictions(schema: Schema, signature: dict[str, Any]) -> pa.Table:
     import pyarrow as pa
 
     golden = signature["golden"]
-    columns = {name: pa.array([], schema.arrow.field(name).type) for name in schema.key}
+    columns = {name: pa.array([], schema.arrow_schema.field(name).type) for name in schema.key}
     columns["prediction"] = pa.array(golden["predictions"]).slice(0, 0)
     if signature.get("classes") and golden["probabilities"] is not None:
         columns |= {f"probability_{label}": pa.array([], pa.float64()) for label in signature["classes"]}

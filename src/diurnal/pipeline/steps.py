@@ -69,7 +69,7 @@ def fetch(context: RunContext) -> Batch:
 def save_batch(context: RunContext, batch: Batch) -> int:
     """Copy the batch to the warehouse as a new load behind the view ``batch_data_<experiment>``."""
     schema, lake = context.newest_schema, context.stores.lake  # the view has the columns of the newest version
-    columns = lake.schema(batch.package) if schema.has_changed else schema.arrow
+    columns = lake.schema(batch.package) if schema.has_changed else schema.arrow_schema
     rows, leading = lake.batches(batch.package), {schema.target, *schema.key}
     return context.stores.warehouse.load(batch.run, batch.package, columns, rows, leading=leading, contract=schema)
 

@@ -153,7 +153,7 @@ def _written(values: pa.Array) -> pa.Array:
 
 def _refuse(findings: ProblemCollector) -> None:
     try:
-        findings.refuse()
+        findings.raise_if_any()
     except BatchRejectedError as refusal:
         problems: tuple[Problem, ...] = refusal.problems
         raise BatchRejectedError(problems, hint="correct the file, or what Files(...) says of its columns") from None

@@ -165,7 +165,7 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
         pa.field(field.name, array.type, metadata=TYPED if TYPED.items() <= (field.metadata or {}).items() else None)
         for field, array in zip(batch.schema, arrays, strict=True)
     ]
-    marks = Notation.of(batch.schema).metadata if untyped else None
+    marks = Notation.from_schema(batch.schema).metadata if untyped else None
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=marks))
 
 

@@ -45,7 +45,7 @@ class Localizer:
                 columns[name], lost = localized(values, self._timezone)
                 for code, what, rows in lost:
                     findings.add_rows(code, f"{name}: {what}", name, rows, self._n_rows)
-        findings.refuse()
+        findings.raise_if_any()
         self._n_rows += batch.num_rows
         return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 

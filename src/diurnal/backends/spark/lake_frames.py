@@ -116,8 +116,8 @@ def read(
 ) -> Rows:
     """Read packages, oldest first: one row for each sample that has a target, as :mod:`diurnal.data.merge` says.
 
-    Of a `share` below 1, the rows of :func:`diurnal.data.row_hash.sample_hasher`, which the executors ask. Where each
-    row is a sample of its own, the column :data:`NUMBER` tells rows with equal features apart.
+    With a `share` below 1, the executors select the rows of :func:`diurnal.data.train_test_split.sample_hasher`. Where
+    each row is a sample of its own, the column :data:`NUMBER` distinguishes rows with equal features.
     """
     frames = [_of(lake, package, schema) for package in packages]
     with blaming("the reading"):
@@ -197,7 +197,7 @@ def _wanted(schema: Schema) -> list[ContractColumn]:
 
 
 def _through(schema: Schema, wanted: ContractColumn, kept: Sequence[str]) -> Column:
-    name, kind = schema.called(wanted.name, kept), TYPES[wanted.kind]
+    name, kind = schema.find_name(wanted.name, kept), TYPES[wanted.kind]
     return (F.lit(None) if name is None else column(name)).cast(kind).alias(wanted.name)
 
 
@@ -220,14 +220,14 @@ def _sampled(frame: DataFrame, schema: Schema, experiment: str, share: float) ->
     def chosen(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
-        from diurnal.data import row_hash, row_identity
+        from diurnal.data import row_hash, row_identity, train_test_split
 
-        hasher = row_identity.identity_hasher(schema, row_hash.sample_salt(experiment))
+        hasher = row_identity.identity_hasher(schema, train_test_split.sample_salt(experiment))
         for batch in batches:
             hashes = hasher(batch)
             if NUMBER in batch.schema.names:
                 hashes = row_hash.number_hashes(hashes, batch.column(NUMBER).to_numpy())
-            kept = batch.filter(pa.array(row_hash.select_test(hashes, share)))
+            kept = batch.filter(pa.array(train_test_split.select_test(hashes, share)))
             yield kept.rename_columns(numbered(kept.num_columns))
 
     kept = StructType(

@@ -59,7 +59,7 @@ class Sketching:
         sketch = SchemaInference(self.target, self.key, self.drop, self.limits, self.duplicates, self.metadata)
         try:
             for batch in batches:
-                sketch.read(batch)
+                sketch.update(batch)
         except BatchRejectedError as refusal:
             yield report(refusal.problems)
             return
@@ -80,11 +80,11 @@ class Inspecting:
         inspection = BatchValidator(self.schema, self.limits)
         try:
             for _ in batch_contract.run_checks_in_newest_schema(
-                inspection.observe(batches), self.checks, self.schema, self.newest
+                inspection.validate_part(batches), self.checks, self.schema, self.newest
             ):
                 pass
         except BatchRejectedError as refusal:
-            inspection.note(refusal)
+            inspection.add_problems(refusal)
         yield report(inspection)
 
 
@@ -101,7 +101,7 @@ class Dealing:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Give the rows of a partition, with their hash and part; their columns are :func:`numbered`."""
         hasher = row_identity.identity_hasher(self.newest, self.experiment)
-        for batch in BatchValidator(self.schema, self.limits).observe(batches):
+        for batch in BatchValidator(self.schema, self.limits).validate_part(batches):
             hashes = hasher(batch)
             parts = part_numbers(hashes, self.n_parts).astype(np.int32)
             arrays = [*batch.columns, pa.array(hashes.view(np.int64)), pa.array(parts)]
@@ -120,10 +120,10 @@ class Writing:
         """Give what was written, and what the ordering found."""
         hashes = table.column(HASH).combine_chunks().to_numpy().view(np.uint64)
         number = int(table.column(PART)[0].as_py())
-        rows = table.drop_columns([HASH, PART]).rename_columns(list(self.schema.names)).cast(self.schema.arrow)
-        arrangement = Deduplication(key=self.schema.key, keep=self.schema.keeps_duplicates)
+        rows = table.drop_columns([HASH, PART]).rename_columns(list(self.schema.names)).cast(self.schema.arrow_schema)
+        arrangement = Deduplication(key=self.schema.key, keep_duplicates=self.schema.keeps_duplicates)
         _, kept = sort_and_deduplicate(rows, hashes, arrangement)
-        part = write_part(self.root, self.folder, number, [kept], self.schema.arrow)
+        part = write_part(self.root, self.folder, number, [kept], self.schema.arrow_schema)
         return pa.Table.from_batches([report((part, arrangement))])
 
 

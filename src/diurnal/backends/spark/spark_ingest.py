@@ -63,20 +63,20 @@ def bring_in(context: RunContext, contract: Contract | None, task: Task) -> Brou
             experiment,
             context.interval.start,
             rows.columns,
-            lambda schema: _sketched(rows, header, experiment, schema).schema(task),
+            lambda schema: _sketched(rows, header, experiment, schema).build_schema(task),
             is_newest=context.has_newest_batch,
         )
         for layout in held.layouts:
             inspection = _inspected(rows, header, layout, held.newest, experiment)
             try:
-                inspection.conclude()
+                inspection.finish()
             except BatchRejectedError:
                 if layout is held.layouts[-1]:
                     raise
             else:
                 break
         package, arrangement = _written(context, rows, layout, held.newest, inspection.n_rows)
-    return BroughtIn(package, held, inspection.warnings, arrangement.n_repeated)
+    return BroughtIn(package, held, inspection.warnings, arrangement.n_duplicates)
 
 
 def stream(context: RunContext) -> Iterator[pa.RecordBatch] | None:
@@ -127,23 +127,23 @@ def _sketched(rows: DataFrame, header: Any, experiment: Experiment, schema: Sche
     declared = batch_contract.inference_arguments(experiment, schema, rows.columns)
     whole = SchemaInference(**declared)
     for batch in header:
-        whole.read(batch)
+        whole.update(batch)
     for piece in _reports(rows, Sketching(**declared)):
         if not isinstance(piece, SchemaInference):
             raise BatchRejectedError(piece, hint="correct the source, and run the data interval again")
         if piece.n_rows:
-            whole.absorb(piece)
+            whole.merge(piece)
     return whole
 
 
 def _inspected(rows: DataFrame, header: Any, schema: Schema, newest: Schema, experiment: Experiment) -> BatchValidator:
     """Inspect a batch, partition by partition."""
     limits = batch_contract.limits_for_layout(experiment.limits, schema, newest)
-    whole = BatchValidator(schema, limits, alone=experiment.window == 1)
-    for _ in whole.observe(header):
+    whole = BatchValidator(schema, limits, is_only_batch=experiment.window == 1)
+    for _ in whole.validate_part(header):
         pass
     for piece in _reports(rows, Inspecting(schema, newest, limits, experiment.checks)):
-        whole.absorb(piece)
+        whole.merge(piece)
     return whole
 
 
@@ -170,10 +170,10 @@ def _written(
         written = heard(hashed.groupBy(PART).applyInArrow(lambda table: write(table), REPORT).collect())  # noqa: PLW0108
     arrangement = Deduplication(key=schema.key)
     for _, found in written:
-        arrangement.absorb(found)
-    arrangement.refuse_conflicts()
+        arrangement.merge(found)
+    arrangement.raise_on_conflicts()
     parts = [part for part, _ in written]
-    return lake.write_manifest(key, parts, schema.arrow, n_parts=dealt), arrangement
+    return lake.write_manifest(key, parts, schema.arrow_schema, n_parts=dealt), arrangement
 
 
 @contextmanager

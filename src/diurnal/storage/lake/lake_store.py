@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from diurnal.data.deduplication import Deduplication, sort_by_hash
-from diurnal.data.row_hash import TrainTestRoles, hash_threshold
+from diurnal.data.train_test_split import TrainTestRoles, hash_threshold
 from diurnal.errors import CorruptPackageError
 from diurnal.storage.lake import partitions
 from diurnal.storage.lake.manifest import SUFFIX, Manifest
@@ -28,7 +28,7 @@ from diurnal.types import Package
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from diurnal.data.deduplication import Hasher
+    from diurnal.data.row_hash import Hasher
 
 ROWS_PER_BATCH = 16_384  # while a part is split
 CATEGORIES = ("batches", "train", "test", "candidates", "twins", "parts", "code")
@@ -95,7 +95,7 @@ class Lake(PackageReader):
         BatchRejectedError
             If rows with one key differ.
         """
-        arrangement = Deduplication(key=tuple(key), keep=keep_duplicates)
+        arrangement = Deduplication(key=tuple(key), keep_duplicates=keep_duplicates)
         number_of_parts = compute_n_parts(n_rows, len(schema), self.cells_per_part)
         with self.workspace() as scratch:
             ordered = sort_by_hash(batches, schema, hasher, arrangement, scratch, n_bytes)
@@ -104,12 +104,12 @@ class Lake(PackageReader):
                     write_part(self.address, package_key.parts_folder, number, tables, schema)
                     for number, tables in group_by_part(ordered, number_of_parts)
                 ]
-                arrangement.refuse_conflicts()
+                arrangement.raise_on_conflicts()
                 return self.write_manifest(package_key, parts, schema, n_parts=number_of_parts), arrangement
             with PackageFileWriter(scratch / "package.parquet", schema) as file:
                 for _, table in ordered:
                     file.write(table)
-            arrangement.refuse_conflicts()
+            arrangement.raise_on_conflicts()
             return self._publish_package(package_key, file), arrangement
 
     def write_manifest(
@@ -151,7 +151,7 @@ class Lake(PackageReader):
         """
         if package.path.endswith(SUFFIX):
             return self._split_parts(package, roles)
-        batches, masks = self.batches(package), roles.masks()
+        batches, masks = self.batches(package), roles.make_masks()
         first = next(batches)
         train_key, test_key = _side_keys(package)
         with self.workspace() as scratch, ExitStack() as files:
@@ -190,14 +190,18 @@ class Lake(PackageReader):
         requires that the package is in the order of those hashes, and that no row lacks a target.
         """
         border = int(part_numbers(np.array([hash_threshold(roles.test_size)], dtype=np.uint64), n_parts)[0])
-        if not roles.in_order or part.number == border or self.may_have_nulls(f"{folder}/{part.name}", roles.target):
+        if (
+            not roles.is_hash_ordered
+            or part.number == border
+            or self.may_have_nulls(f"{folder}/{part.name}", roles.target)
+        ):
             return None
         return int(part.number < border)
 
     def _split_part(
         self, folder: str, part: PackagePart, roles: TrainTestRoles, side: int, schema: pa.Schema
     ) -> PackagePart:
-        masks = roles.masks()
+        masks = roles.make_masks()
         rows = (
             _filter_rows(batch, masks(batch)[side])
             for batch in self.read_file(f"{folder}/{part.name}", part.digest, n_rows=ROWS_PER_BATCH)
