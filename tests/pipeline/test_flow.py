@@ -131,7 +131,7 @@ def test_window_learns_from_several_batches_and_no_row_changes_sides(project, st
         outcomes.append(project.run(date, stores))
     assert [len(o.run["packages"]) for o in outcomes] == [1, 2, 3, 3]
     assert [o.run["n_train"] + o.run["n_test"] for o in outcomes] == [240, 480, 720, 720]
-    assert "the window holds 2 of 3 batches" in outcomes[1].run["warnings"]
+    assert "the window has 2 of 3 batches" in outcomes[1].run["warnings"]
     with psycopg.connect(project.warehouse_url) as connection:
         sides = {
             side: {

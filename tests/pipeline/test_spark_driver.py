@@ -1,4 +1,4 @@
-"""A step as an application of its own: what is asked by letter is answered by letter, and errors stay what they are."""
+"""A step as a Spark application: requests, results and errors pass between two processes."""
 
 import json
 import os
@@ -166,10 +166,22 @@ def test_a_driver_ends_with_the_task_that_waits_for_it(project, stores):
         waiting.kill()
 
 
-def test_a_letter_holds_no_secret(project, stores):
+def test_request_has_no_secret(project, stores):
     the_day = RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test")
     with spark_driver.submit_request(the_day, "fetch", [{"n": 1}]) as folder:
         written = json.loads(Path(folder.url.removeprefix("file://"), "request.json").read_text())
-    named = {"experiment", "file", "interval", "step", "given", "by", "force", "lake", "models", "host", "process"}
+    named = {
+        "experiment",
+        "file",
+        "interval",
+        "step",
+        "inputs",
+        "requested_by",
+        "force",
+        "lake",
+        "models",
+        "host",
+        "process",
+    }
     assert set(written) == named
-    assert (written["given"], written["process"]) == ([{"n": 1}], os.getpid())
+    assert (written["inputs"], written["process"]) == ([{"n": 1}], os.getpid())
