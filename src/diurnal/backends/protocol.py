@@ -5,7 +5,6 @@ A handle (:class:`Data`) is a frame of pandas and a vector, or a frame of Spark:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -184,16 +183,3 @@ class Backend(Protocol):
 
     def predictions(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
         """Predict rows that are here: columns, by name."""
-
-
-def plain(value: Any) -> Any:
-    """Turn parameters into JSON's types; an object, such as an estimator, is given by its text."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -19,6 +18,7 @@ import msgspec
 from diurnal.errors import InvalidModelError
 from diurnal.experiment.run_context import RunContext
 from diurnal.types import ModelFile
+from diurnal.types.json_values import encode_non_finite
 
 if TYPE_CHECKING:
     from diurnal.storage.models import Models
@@ -35,7 +35,7 @@ def to_json(value: Any) -> Any:
     """
     if isinstance(value, ModelFile):
         value = replace(value, signature={"sha256": _signature_digest(value.signature)})
-    return _finite_json(msgspec.to_builtins(value))
+    return encode_non_finite(msgspec.to_builtins(value))
 
 
 def result_from_json(function: Callable[..., Any], content: Any) -> Any:
@@ -69,11 +69,3 @@ def _with_signature(model: ModelFile, models: Models) -> ModelFile:
 
 def _signature_digest(signature: Any) -> str:
     return hashlib.sha256(json.dumps(signature, sort_keys=True).encode()).hexdigest()
-
-
-def _finite_json(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite_json(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,13 +13,14 @@ import pyarrow as pa
 from sklearn.base import BaseEstimator, clone
 
 from diurnal import search as searching
-from diurnal.backends.protocol import Tuned, plain
+from diurnal.backends.protocol import Tuned
 from diurnal.backends.sklearn.fit import fitting, fresh, said
 from diurnal.backends.sklearn.fit_metadata import NOTHING, Needs
 from diurnal.backends.sklearn.label_checks import refuse_labels
 from diurnal.backends.sklearn.metadata_routing import offering
 from diurnal.backends.sklearn.scorers import has_tuned, is_search, score_name, task
 from diurnal.errors import ExperimentError
+from diurnal.types.json_values import parameters_to_json
 
 
 def tune(
@@ -77,7 +78,7 @@ def tune(
         )
     return Tuned(
         twin=twin,
-        best_params=plain(fitted.best_params_),
+        best_params=parameters_to_json(fitted.best_params_),
         mean=mean,
         std=std,
         n_candidates=n_candidates,
@@ -135,7 +136,7 @@ def _fitted(estimator: BaseEstimator, X: pd.DataFrame, y: np.ndarray, needs: Nee
 
 def candidates_table(results: Mapping[str, Any]) -> pa.Table:
     """Lay `cv_results_` out as a table: the parameters as JSON, numbers as they are."""
-    columns: dict[str, Any] = {"params": [json.dumps(plain(p), sort_keys=True) for p in results["params"]]}
+    columns: dict[str, Any] = {"params": [json.dumps(parameters_to_json(p), sort_keys=True) for p in results["params"]]}
     for name, values in results.items():
         if name != "params" and not name.startswith("param_"):
             columns[name] = np.asarray(values)

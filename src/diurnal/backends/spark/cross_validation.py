@@ -24,13 +24,14 @@ from pyspark.ml.tuning import CrossValidator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
-from diurnal.backends.protocol import Progress, Tuned, plain
+from diurnal.backends.protocol import Progress, Tuned
 from diurnal.backends.spark import estimators
 from diurnal.backends.spark.job_errors import blaming
 from diurnal.backends.spark.lake_frames import Rows, column, separated
 from diurnal.backends.spark.pipeline_cache import Fold, Prefixes
 from diurnal.errors import ExperimentError
 from diurnal.runtime import spark
+from diurnal.types.json_values import parameters_to_json
 
 MOST_AT_ONCE = 16  # fits: each is driven by a thread here, and its jobs share the executors with the others'
 _FOLD = "__diurnal_fold"
@@ -99,7 +100,7 @@ def candidate(made: Any, best_params: Mapping[str, Any]) -> Any:
 def params(made: Any, one: Mapping[Any, Any]) -> dict[str, Any]:
     """Give a candidate in JSON's types."""
     estimator = estimators.estimator_of(made)
-    return {estimators.shown(param, estimator): plain(_cells(value)) for param, value in one.items()}
+    return {estimators.shown(param, estimator): parameters_to_json(_cells(value)) for param, value in one.items()}
 
 
 def _cells(value: Any) -> Any:

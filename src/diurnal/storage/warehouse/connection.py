@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from diurnal.storage.warehouse.migrate import migrate
 from diurnal.storage.warehouse.tables import heads, identity
 from diurnal.storage.warehouse.url import Address
 from diurnal.types import Run
+from diurnal.types.json_values import encode_non_finite
 
 Row = dict[str, Any]
 
@@ -121,12 +121,4 @@ def _to_json(value: object) -> str:
     try:
         return json.dumps(value, allow_nan=False)
     except ValueError:  # JSON, and so PostgreSQL, has no NaN: its name keeps what a missing value would lose
-        return json.dumps(_named(value), allow_nan=False)
-
-
-def _named(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: _named(item) for key, item in value.items()}
-    return [_named(item) for item in value] if isinstance(value, list | tuple) else value
+        return json.dumps(encode_non_finite(value), allow_nan=False)
