@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from diurnal.backends import sklearn as backend
-from diurnal.backends.sklearn.batched_predict import Stream
+from diurnal.backends.sklearn.batched_predict import BatchedData
 from diurnal.data.merge import exclude_known
 from diurnal.data.row_hash import hash_rows
 from diurnal.errors import ExperimentError
@@ -26,7 +26,7 @@ TABLE = pa.table(
 )
 
 
-class Watched(Stream):
+class Watched(BatchedData):
     """Counts how often all rows were in memory."""
 
     wholes = 0
@@ -139,7 +139,7 @@ def test_a_chunk_has_the_types_of_all_rows_whichever_has_the_empty_cells():
 
     whole = backend.matrix(table, FEATURES)
     for few in (3 * n, 3 * 400):
-        chunks = list(Stream(passing, FEATURES, "label", few=few).chunks())
+        chunks = list(BatchedData(passing, FEATURES, "label", few=few).chunks())
         assert all((chunk.dtypes == whole.dtypes).all() for chunk in chunks)
         joined = [row for chunk in chunks for row in chunk.astype(str).to_numpy().tolist()]
         assert joined == whole.astype(str).to_numpy().tolist()

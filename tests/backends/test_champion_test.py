@@ -23,7 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from diurnal.backends import sklearn as backend
 from diurnal.backends.sklearn import champion_test
-from diurnal.backends.sklearn.batched_predict import Stream
+from diurnal.backends.sklearn.batched_predict import BatchedData
 from diurnal.backends.sklearn.fit_metadata import Needs
 
 
@@ -49,13 +49,13 @@ TABLE = pa.table(
 WEIGHTS = rng.integers(0, 4, N).astype(float)
 
 
-class Weighted(Stream):
+class Weighted(BatchedData):
     """Samples with weights beside them."""
 
     needs = Needs(sample_weight=WEIGHTS, columns={"sample_weight": "w"})
 
 
-def stream(target, *, few=None, kind=Stream):
+def stream(target, *, few=None, kind=BatchedData):
     def tables(features):
         for start in range(0, N, 130):
             yield TABLE.select([*features, target]).slice(start, 130)
@@ -224,7 +224,7 @@ def test_models_of_other_kinds_are_compared():
 def test_one_class_in_the_rows_leaves_the_area_undefined():
     twin, champion = fitted(LogisticRegression(), DecisionTreeClassifier(max_depth=2), "label")
 
-    class OneClass(Stream):
+    class OneClass(BatchedData):
         y = np.array(["yes"] * N)
 
     for scoring in ("roc_auc", make_scorer(roc_auc_score, response_method="predict_proba", max_fpr=0.5)):

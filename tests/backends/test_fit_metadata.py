@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from diurnal.backends import sklearn as backend
 from diurnal.backends.sklearn import Needs, tuning, unused_metadata
-from diurnal.backends.sklearn.batched_predict import Stream
+from diurnal.backends.sklearn.batched_predict import BatchedData
 from diurnal.backends.sklearn.fit_metadata import Beside
 from diurnal.data import Column, Metadata, Schema
 from diurnal.errors import ExperimentError
@@ -383,7 +383,7 @@ def streamed(target, few):
         for start in range(0, N, 70):
             yield TABLE.select([*features, target, *METADATA.columns]).slice(start, 70)
 
-    return Stream(tables, schema.features, target, beside=lambda: Beside(schema), few=few)
+    return BatchedData(tables, schema.features, target, beside=lambda: Beside(schema), few=few)
 
 
 @pytest.mark.parametrize("few", [10**6, 100])

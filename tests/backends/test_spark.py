@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diurnal.backends import backend_of
+from diurnal.backends import get_backend
 from diurnal.backends.sample_reader import SampleReader
 from diurnal.data import Metadata
 from diurnal.errors import (
@@ -222,8 +222,10 @@ def test_equal_rows_are_samples_of_their_own_and_names_are_any(opened, tmp_path,
     bring_parquet(project, "2026-11-02", passengers("2026-11-02"))
     the_day = RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test")
     samples = split(the_day, fetch(the_day))
-    backend = backend_of(the_day.experiment.build())
-    rows = backend.read(reader_of(the_day), samples.train, fraction=the_day.sampling_fraction(samples.train))
+    backend = get_backend(the_day.experiment.build())
+    rows = backend.read_training_data(
+        reader_of(the_day), samples.train, fraction=the_day.sampling_fraction(samples.train)
+    )
     assert rows.n_rows == pytest.approx(0.9 * sum(package.n_rows for package in samples.train), abs=30)
     ((train, held), _) = folds(CrossValidator(numFolds=2), rows)
     assert held.count() == pytest.approx(rows.n_rows / 2, abs=50)
@@ -290,14 +292,14 @@ def test_refusals_are_gathered_from_all_partitions(opened, tmp_path, warehouse_u
 
 
 def frame_and_schema(n: int = 200):
-    from diurnal.backends.spark import Rows
+    from diurnal.backends.spark import SparkData
     from diurnal.data import Column, Schema
 
     table = pa.Table.from_pandas(patients("2026-11-01", n), preserve_index=False)
     kinds = {"age": "float", "pressure": "float"}
     columns = tuple(Column(name, kinds.get(name, "text")) for name in table.column_names)
     schema = Schema(columns, "ill", key=("patient",), drop=("ward",), classes=("no", "yes"))
-    return Rows(spark.get_session().createDataFrame(table), schema, n), schema
+    return SparkData(spark.get_session().createDataFrame(table), schema, n), schema
 
 
 def search_of(project: Project):
@@ -415,7 +417,7 @@ def test_train_validation_split_and_a_bare_regressor_have_their_conventions(tmp_
     grid = ParamGridBuilder().addGrid(line.regParam, [0.0, 5.0]).build()
     judge = RegressionEvaluator(labelCol="pressure", metricName="rmse")
     search = TrainValidationSplit(estimator=pipeline, estimatorParamMaps=grid, evaluator=judge, trainRatio=0.75)
-    backend = backend_of(search)
+    backend = get_backend(search)
     assert backend.task(search) == "regression"
     assert backend.score_name(search) == "neg_rmse"
     tuned = backend.tune(search, rows)
@@ -425,11 +427,11 @@ def test_train_validation_split_and_a_bare_regressor_have_their_conventions(tmp_
     assert (bare.n_folds, bare.n_candidates, bare.mean) == (0, 1, None)
     assert backend.score_name(pipeline) == "r2"
     found = backend.compare(search, tuned.twin, bare.twin, rows)
-    scores = [backend.scores(search, model, rows)["neg_rmse"] for model in (tuned.twin, bare.twin)]
+    scores = [backend.score(search, model, rows)["neg_rmse"] for model in (tuned.twin, bare.twin)]
     assert found.test == "sign flips"
     assert found.difference == pytest.approx(scores[0] - scores[1], abs=1e-9)
     by_r2 = backend.compare(pipeline, tuned.twin, bare.twin, rows)
-    scores = [backend.scores(pipeline, model, rows)["r2"] for model in (tuned.twin, bare.twin)]
+    scores = [backend.score(pipeline, model, rows)["r2"] for model in (tuned.twin, bare.twin)]
     assert by_r2.difference == pytest.approx(scores[0] - scores[1], abs=1e-9)
     assert by_r2.p_worse == found.p_worse
 
@@ -471,9 +473,9 @@ def test_models_of_spark_are_compared_by_the_declared_metric(metric, test, monke
         estimatorParamMaps=grid,
         evaluator=kind(labelCol="number", metricName=metric),
     )
-    backend = backend_of(made)
+    backend = get_backend(made)
     found = backend.compare(made, twin, champion, rows)
-    scores = [next(iter(backend.scores(made, model, rows).values())) for model in (twin, champion)]
+    scores = [next(iter(backend.score(made, model, rows).values())) for model in (twin, champion)]
     assert found.test == test
     assert found.difference == pytest.approx(scores[0] - scores[1], abs=1e-6)
     monkeypatch.setattr(spark_scores, "MOST_COMPARED", 50)
@@ -492,12 +494,12 @@ def test_newest_row_of_a_key_is_learnt_and_known_ones_are_not_compared(opened, t
     fetched(project, stores, "2026-11-01")
     the_day = RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test")
     batch = fetch(the_day)
-    backend, packages = backend_of(the_day.experiment.build()), [package for _, package in batch.window]
-    data = backend.read(reader_of(the_day), packages)
+    backend, packages = get_backend(the_day.experiment.build()), [package for _, package in batch.window]
+    data = backend.read_training_data(reader_of(the_day), packages)
     assert data.n_rows == 470
     ages = {row["patient"]: row["age"] for row in data.frame.select("patient", "age").collect()}
     assert [ages[one] for one in first["patient"].head(10)] == later["age"].head(10).to_list()
-    fresh = backend.unseen(reader_of(the_day), packages[1], packages[:1])
+    fresh = backend.read_unseen_data(reader_of(the_day), packages[1], packages[:1])
     assert fresh.n_rows == 230
 
 
@@ -523,8 +525,8 @@ def test_contract_changes_are_accepted_and_read_through_as_on_one_machine(opened
         assert [change.change for change in found.changes] == ["renamed-column", "new-column", "wider-kind"]
         batch, samples = fetched(project, stores, "2026-11-02")
         digests[kind] = [package.digest for package in (batch.package, *samples.train, *samples.test)]
-        backend = backend_of(the_day.experiment.build())
-        data = backend.read(reader_of(the_day), samples.train)
+        backend = get_backend(the_day.experiment.build())
+        data = backend.read_training_data(reader_of(the_day), samples.train)
         if kind == "spark":
             rows = data.frame.select("age", "mm", "weight").toArrow().to_pandas()
         else:
@@ -537,8 +539,8 @@ def test_contract_changes_are_accepted_and_read_through_as_on_one_machine(opened
         contract_acceptance.accept_changes(the_day, {}, "a test")
         batch, samples = fetched(project, stores, "2026-11-03")
         learnt = [package for _, package in batch.window[:2]]
-        data = backend.read(reader_of(the_day), samples.train, without=samples.test)
-        fresh = backend.unseen(reader_of(the_day), samples.test[-1], learnt)
+        data = backend.read_training_data(reader_of(the_day), samples.train, without=samples.test)
+        fresh = backend.read_unseen_data(reader_of(the_day), samples.test[-1], learnt)
         counts[kind] = [data.n_rows, fresh.n_rows]
         assert fresh.n_rows < 20, "rows that came again without a feature are known by the others"
     assert digests["spark"] == digests["sklearn"]
@@ -577,15 +579,15 @@ def test_no_group_is_on_both_sides_of_a_fold_or_known_to_the_champion(opened, tm
     from diurnal.backends.spark.cross_validation import folds
 
     made_now = the_day.experiment.build()
-    backend = backend_of(made_now)
-    data = backend.read(reader_of(the_day), samples.train)
+    backend = get_backend(made_now)
+    data = backend.read_training_data(reader_of(the_day), samples.train)
     sides = [[{row["ward"] for row in side.select("ward").distinct().collect()} for side in pair]
              for pair in folds(made_now, data)]  # fmt: skip
     assert all(not train & held for train, held in sides)
     assert set.union(*(held for _, held in sides)) == wards[0]
     known = {f"w{i}" for i in range(12)}
     first = stores.warehouse.window("clinic", day("2026-11-01"))[0][1]
-    fresh = backend.unseen(reader_of(the_day), samples.test[0], [first])
+    fresh = backend.read_unseen_data(reader_of(the_day), samples.test[0], [first])
     assert {row["ward"] for row in fresh.frame.select("ward").collect()} == wards[1] - known
 
 
@@ -604,7 +606,7 @@ def test_groups_weights_and_order_are_checked(tmp_path):
     from pyspark.ml.classification import LinearSVC, LogisticRegression, MultilayerPerceptronClassifier
 
     search = search_of(made(tmp_path, "unused"))
-    backend = backend_of(search)
+    backend = get_backend(search)
     assert backend.check_metadata(search, Metadata(groups="ward")) == []
     with pytest.raises(ExperimentError, match="order_by='at' is not supported on Spark"):
         backend.check_metadata(search, Metadata(order_by="at"))
@@ -632,12 +634,12 @@ def test_damaged_package_is_refused(opened, tmp_path, warehouse_url):
     stores = opened(project)  # one process holds a file against its digest once
     digest = hashlib.sha256(data).hexdigest()
     the_day = RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test")
-    backend = backend_of(the_day.experiment.build())
+    backend = get_backend(the_day.experiment.build())
     with pytest.raises(CorruptPackageError):  # by its digest
-        backend.read(reader_of(the_day), [batch.package])
-    rows = backend.read(reader_of(the_day), [Package(batch.package.path, digest, 3000)])
+        backend.read_training_data(reader_of(the_day), [batch.package])
+    rows = backend.read_training_data(reader_of(the_day), [Package(batch.package.path, digest, 3000)])
     with pytest.raises(CorruptPackageError):  # by the checksum of a page
-        backend.scores(the_day.experiment.build(), backend.tune(the_day.experiment.build(), rows).twin, rows)
+        backend.score(the_day.experiment.build(), backend.tune(the_day.experiment.build(), rows).twin, rows)
 
 
 def test_model_file_is_refused_before_spark_sees_it(tmp_path):
@@ -667,17 +669,17 @@ def test_what_cannot_be_is_said_when_it_is_checked(tmp_path):
     from pyspark.ml.feature import SQLTransformer, VectorAssembler
 
     search = search_of(made(tmp_path, "unused"))
-    backend = backend_of(search)
+    backend = get_backend(search)
     code = Codebase.around(str(tmp_path / "experiments" / "clinic.py"))
-    backend.refuse_faults(search, (), code)
+    backend.validate(search, (), code)
     stranger = LogisticRegression()
     with pytest.raises(ExperimentError, match="not in the Pipeline"):
-        backend.refuse_faults(search.copy().setEstimatorParamMaps([{stranger.regParam: 1.0}]), (), code)
+        backend.validate(search.copy().setEstimatorParamMaps([{stranger.regParam: 1.0}]), (), code)
     told = Pipeline(stages=[SQLTransformer(statement="SELECT * FROM __THIS__"), LogisticRegression()])
     with pytest.raises(InvalidModelError, match="SQLTransformer"):
-        backend.refuse_faults(told, (), code)
-    backend.refuse_faults(told, ("pyspark.ml.feature.SQLTransformer",), code)
-    assert backend.unseeded(RandomForestClassifier()) == [
+        backend.validate(told, (), code)
+    backend.validate(told, ("pyspark.ml.feature.SQLTransformer",), code)
+    assert backend.unseeded_warnings(RandomForestClassifier()) == [
         "seed is not set in RandomForestClassifier: its numbers change from run to run"
     ]
     with pytest.raises(ExperimentError, match="no stage that predicts"):

@@ -512,7 +512,7 @@ def test_small_packages_and_those_of_parts_are_read_through_alike(project, store
     assert outcome.run["n_train"] + outcome.run["n_test"] == 480
     reader = SampleReader(today(project, stores, SECOND), stores_schema(stores))
     packages = [package for _, package in stores.warehouse.window("clinic", day(SECOND))]
-    X = BACKEND.read(reader, packages).X
+    X = BACKEND.read_training_data(reader, packages).X
     wanted = pd.concat([whole(patients(FIRST)), CHANGES["wider-kind"](whole(patients(SECOND)))])
     assert sorted(X["age"]) == sorted(wanted["age"])
     assert sorted(X["mm"]) == sorted(wanted["pressure"])

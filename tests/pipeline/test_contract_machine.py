@@ -262,7 +262,7 @@ class Changing(RuleBasedStateMachine):
             return
         features = list(schema.features)
         train = set(map(tuple, data.X[features].fillna(-1).astype(str).to_numpy().tolist()))
-        tested = BACKEND.read(SampleReader(day, schema), samples.test).X
+        tested = BACKEND.read_training_data(SampleReader(day, schema), samples.test).X
         test = set(map(tuple, tested[features].fillna(-1).astype(str).to_numpy().tolist()))
         assert not train & test
         if self.keyed:

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from diurnal.backends.sample_reader import SampleReader
 from diurnal.data import Schema
 from diurnal.data.train_test_split import assign_role
 from diurnal.errors import BatchRejectedError, ExperimentError, NotEnoughDataError
@@ -83,8 +84,8 @@ def searched(project, date, stores):
     this = day_of(project, date, stores)
     samples = steps.split(this, steps.fetch(this))
     backend, search, data = tuning_shards.load_training_data(this, samples)
-    tuned = backend.tune(search, data)
-    scores = backend.scores(search, tuned.twin, backend.to_judge(this, samples.test, this.schema))
+    tuned, schema = backend.tune(search, data), this.schema_of(samples.run)
+    scores = backend.score(search, tuned.twin, backend.read_evaluation_data(SampleReader(this, schema), samples.test))
     return samples, tuned, scores
 
 

@@ -1,6 +1,7 @@
-"""What steps ask of whatever tunes, fits and scores: one small protocol, spoken in packages and handles, not in frames.
+"""The protocol between the steps of a pipeline and a library that tunes, fits, predicts and scores.
 
-A handle (:class:`Data`) is a frame of pandas and a vector, or a frame of Spark: only its backend looks into it.
+Steps pass references to packages and handles of samples, no rows. A handle (:class:`SampleData`) contains a frame of
+pandas and an array, or a frame of Spark: only its backend reads it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pyarrow as pa
 
     from diurnal.backends.paired_tests import Paired
@@ -29,38 +28,38 @@ Task = Literal["classification", "regression"]
 Progress = Callable[[int, int], None]
 
 
-class Data(Protocol):
-    """Samples, somewhere."""
+class SampleData(Protocol):
+    """A handle of samples, which only its backend reads."""
 
     @property
     def n_rows(self) -> int:
-        """How many samples."""
+        """The number of samples."""
 
 
 @dataclass(frozen=True)
-class BroughtIn:
-    """A batch that a backend has fetched by itself, its rows never in this process.
+class IngestedBatch:
+    """A batch that is validated and stored.
 
     Attributes
     ----------
     package : Package
-        It, in the lake.
+        The batch in the lake.
     held : BatchContract
-        What it was held against.
+        The contract that it was validated with, and the changes that it adds to the contract.
     warnings : list of str
-        What was odd but allowed.
+        What is unusual but allowed.
     n_repeated : int
-        Rows that were dropped, as each said what another one said.
+        Number of rows that were dropped because they repeat others.
     """
 
     package: Package
     held: BatchContract
     warnings: list[str]
-    n_repeated: int
+    n_repeated: int = 0
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TuningResult:
     """A finished search.
 
     Attributes
@@ -68,15 +67,15 @@ class Tuned:
     twin : estimator
         The best candidate, fitted on the samples of the search.
     best_params : dict
-        In JSON's types.
+        Its parameters, in JSON's types.
     mean, std : float or None
-        Of the main score over the folds; None where nothing was tuned.
+        Mean and standard deviation of its main score over the folds; None if nothing was tuned.
     n_candidates, n_folds : int
-        0 folds where nothing was tuned.
+        0 folds if nothing was tuned.
     table : pyarrow.Table or None
         All scores of all folds, one row for each candidate.
     warnings : tuple of str
-        What the fits warned of, each once, with how often.
+        Warnings of the fits, each once, with its count.
     """
 
     twin: Any
@@ -90,96 +89,109 @@ class Tuned:
 
 
 class Backend(Protocol):
-    """Tunes, fits and scores. `made` is what the experiment returns: a search, or a bare estimator."""
+    """A library that tunes, fits, predicts and scores.
+
+    In all methods, `estimator` is what the experiment returns (a search, or a bare estimator) and `model` is a fitted
+    estimator.
+    """
 
     is_distributed: bool
-    """Whether rows are read by other processes, perhaps elsewhere."""
+    """Whether other processes read the rows, perhaps on other machines."""
 
-    def task(self, made: Any) -> Task:
-        """Tell what is predicted; anything but a class or a number is refused."""
+    def task(self, estimator: Any) -> Task:
+        """Return whether classes or numbers are predicted; reject anything else."""
 
-    def is_search(self, made: Any) -> bool:
-        """Tell whether it tunes."""
+    def is_search(self, estimator: Any) -> bool:
+        """Return whether it tunes."""
 
-    def score_name(self, made: Any) -> str:
-        """Give the name of the main score; greater is better."""
+    def score_name(self, estimator: Any) -> str:
+        """Return the name of the main score; greater is better."""
 
-    def unseeded(self, made: Any) -> list[str]:
-        """Warn of each place where random numbers are drawn without a seed."""
+    def unseeded_warnings(self, estimator: Any) -> list[str]:
+        """Return a warning for each part that uses random numbers without a seed."""
 
-    def refuse_faults(self, made: Any, trusted: Collection[str], code: Codebase) -> None:
-        """Refuse what can be seen to fail later: parameters that are not there, types that cannot be loaded."""
+    def validate(self, estimator: Any, trusted: Collection[str], code: Codebase) -> None:
+        """Reject an estimator that would fail later: unknown parameters in a grid, types that cannot be loaded."""
 
-    def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
-        """Refuse groups, weights or an order that it cannot use; warn of what does not use them."""
+    def check_metadata(self, estimator: Any, metadata: Metadata) -> list[str]:
+        """Reject groups, weights or an order that cannot be used; return a warning for each part that ignores them."""
 
-    def bring_in(self, context: RunContext, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:
-        """Fetch, check and keep the batch without this process seeing rows; None where they stream through it."""
+    def check_source(self, source: Any) -> None:
+        """Reject a source that cannot be read for estimators of this library."""
 
-    def stream(self, context: RunContext) -> Iterator[pa.RecordBatch] | None:
-        """Stream the batch of a source that only this backend reads; None for any other source."""
+    def reads_source(self, source: Any) -> bool:
+        """Return whether the backend itself reads the source: then :meth:`ingest` and :meth:`stream_source` apply.
 
-    def read(
+        The rows of any other source stream through this process: see :mod:`diurnal.pipeline.ingest`.
+        """
+
+    def ingest(self, context: RunContext, contract: Contract | None, task: Task) -> IngestedBatch:
+        """Read, validate and store the batch of a source that :meth:`reads_source` accepts; no row comes here."""
+
+    def stream_source(self, context: RunContext) -> Iterator[pa.RecordBatch]:
+        """Stream the batch of a source that :meth:`reads_source` accepts."""
+
+    def read_training_data(
         self,
         reader: SampleReader,
         packages: Sequence[Package],
         *,
         fraction: float = 1.0,
         without: Sequence[Package] = (),
-    ) -> Data:
+    ) -> SampleData:
         """Return the training data: one row for each sample, oldest package first, or a fraction of them.
 
         The samples of packages in `without` are left out.
         """
 
-    def to_judge(self, reader: SampleReader, packages: Sequence[Package]) -> Data:
+    def read_evaluation_data(self, reader: SampleReader, packages: Sequence[Package]) -> SampleData:
         """Return the evaluation data, which need not fit in memory."""
 
-    def unseen(self, reader: SampleReader, package: Package, learnt: Sequence[Package]) -> Data:
-        """Return as evaluation data the rows of a package whose samples, or groups, are in none of the others."""
+    def read_unseen_data(self, reader: SampleReader, package: Package, trained_on: Sequence[Package]) -> SampleData:
+        """Return as evaluation data the rows of a package whose samples, or groups, are in none of `trained_on`."""
 
-    def too_small(self, made: Any, data: Any) -> str | None:
-        """Say what samples lack to be learnt from at all; None if nothing does."""
+    def size_problem(self, estimator: Any, data: Any) -> str | None:
+        """Return why samples are too few for any fit; None if they are enough."""
 
-    def scarce(self, made: Any, data: Any) -> str | None:
-        """Say which classes have too few samples to be in every fold; None if none has."""
+    def rare_class_problem(self, estimator: Any, data: Any) -> str | None:
+        """Return which classes have too few samples to be in every fold; None if all have enough."""
 
-    def trials(self, made: Any) -> Iterator[tuple[str, Any]]:
-        """Give, for each kind of candidate, its name and what tunes over one candidate of it."""
+    def trial_searches(self, estimator: Any) -> Iterator[tuple[str, Any]]:
+        """Yield, for each type of candidate, its name and a search over one candidate of it."""
 
-    def cut(self, made: Any, data: Any, n: int) -> list[dict[str, int]]:
-        """Cut a search into at most n shards."""
+    def split_search(self, estimator: Any, data: Any, n: int) -> list[dict[str, int]]:
+        """Split a search into at most n shards."""
 
-    def score_shard(self, made: Any, data: Any, shard: Mapping[str, int]) -> tuple[pa.Table, tuple[str, ...]]:
-        """Make the fits of one shard; gives their scores, and what they warned of."""
+    def score_shard(self, estimator: Any, data: Any, shard: Mapping[str, int]) -> tuple[pa.Table, tuple[str, ...]]:
+        """Run the fits of one shard; return their scores and their warnings."""
 
     def tune(
         self,
-        made: Any,
+        estimator: Any,
         data: Any,
         *,
         progress: Progress | None = None,
         parts: Sequence[Mapping[str, np.ndarray]] | None = None,
-    ) -> Tuned:
-        """Search over the candidates, or fit what has nothing to tune."""
+    ) -> TuningResult:
+        """Search over the candidates, or fit an estimator that has nothing to tune."""
 
-    def refit(self, made: Any, twin: Callable[[], Any], best_params: Mapping[str, Any], data: Any) -> Any:
-        """Fit the winner anew."""
+    def refit(self, estimator: Any, twin: Callable[[], Any], best_params: Mapping[str, Any], data: Any) -> Any:
+        """Fit the best candidate again, on other samples."""
 
-    def scores(self, made: Any, model: Any, data: Any) -> Scores:
-        """Give all scores of a fitted model on rows to judge by."""
+    def score(self, estimator: Any, model: Any, data: Any) -> Scores:
+        """Return all scores of a model on evaluation data."""
 
-    def compare(self, made: Any, twin: Any, champion: Any, data: Any) -> Paired:
-        """Compare two models by the main score, on rows to judge by, with the paired test that is made for it."""
+    def compare(self, estimator: Any, twin: Any, champion: Any, data: Any) -> Paired:
+        """Compare two models by the main score on evaluation data, with the paired test for that score."""
 
-    def taking(self, model: Any, columns: Mapping[str, str], data: Any) -> Any:
-        """Let a fitted model take rows that have its columns under other names, among further ones.
+    def adapt_columns(self, model: Any, columns: Mapping[str, str], data: Any) -> Any:
+        """Return a model that accepts rows with other names of its columns, and with further columns.
 
-        `columns` has, for the name of each one at the time of the fit, the name in the rows.
+        `columns` maps the name of each column at the time of the fit to its name in the rows.
         """
 
     def signature(self, model: Any, data: Any, schema: Schema) -> dict[str, Any]:
-        """Describe what a fitted model takes and gives."""
+        """Describe the inputs and outputs of a model."""
 
-    def predictions(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
-        """Predict rows that are here: columns, by name."""
+    def predict(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the predictions for a table of rows: columns, by name."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from diurnal.backends import backend_of
+from diurnal.backends import get_backend
 from diurnal.backends.sample_reader import SampleReader
 from diurnal.data.fitted_columns import FittedColumns
 from diurnal.errors import ConfigurationError, InvalidModelError, PermissionDeniedError, TransientError
@@ -23,7 +23,7 @@ from diurnal.types import Comparison, ModelVersion, NoComparisonReason, Package,
 from diurnal.types.results import finite_or_none
 
 if TYPE_CHECKING:
-    from diurnal.backends import Data
+    from diurnal.backends import SampleData
     from diurnal.data import Schema
     from diurnal.experiment.run_context import RunContext
 
@@ -113,8 +113,8 @@ def _failed_comparison(
     return ComparisonOutcome(number, None, "other-contract", (message,))
 
 
-def _adapt_columns(model: Any, columns: FittedColumns, data: Data) -> Any:
-    return backend_of(model).taking(model, columns.names, data)
+def _adapt_columns(model: Any, columns: FittedColumns, data: SampleData) -> Any:
+    return get_backend(model).adapt_columns(model, columns.names, data)
 
 
 def _load_model(context: RunContext, row: Mapping[str, Any]) -> Any:
@@ -130,29 +130,31 @@ def _load_model(context: RunContext, row: Mapping[str, Any]) -> Any:
 
 def _unseen_by(
     context: RunContext, champion: ModelVersion, samples: TrainTestSplit, twin: Any, schema: Schema
-) -> Data | None:
+) -> SampleData | None:
     """Return the test samples of the new batch that the champion does not know; None if it knows the whole batch."""
     row = context.stores.warehouse.run(champion.run_id) or {"packages": []}
-    backend, test = backend_of(twin), samples.test[-1]
+    backend, test = get_backend(twin), samples.test[-1]
     if schema.keeps_duplicates and schema.metadata.groups is None:
         interval, batch = samples.window[-1]
         start = interval.start.isoformat()
         known = any(batch.digest == one["digest"] or start == one["data_interval_start"] for one in row["packages"])
-        return None if known else backend.to_judge(SampleReader(context, schema), [test])
+        return None if known else backend.read_evaluation_data(SampleReader(context, schema), [test])
     trained_on = [Package(one["path"], one["digest"], one["n_rows"]) for one in row["packages"]]
-    return backend.unseen(SampleReader(context, schema), test, trained_on)
+    return backend.read_unseen_data(SampleReader(context, schema), test, trained_on)
 
 
-def _compare_models(context: RunContext, number: int, champion: Any, twin: Any, unseen: Data) -> ComparisonOutcome:
+def _compare_models(
+    context: RunContext, number: int, champion: Any, twin: Any, unseen: SampleData
+) -> ComparisonOutcome:
     """Score both models, and test the difference; a score that is undefined on these rows is no evidence."""
     search = context.experiment.build()
-    backend = backend_of(search)
-    if backend is not backend_of(champion):
+    backend = get_backend(search)
+    if backend is not get_backend(champion):
         raise InvalidModelError(
             "it was fitted by another library than the twin", hint="promote the new version by hand"
         )
     main = backend.score_name(search)
-    twin_score, champion_score = (finite_or_none(backend.scores(search, one, unseen)[main]) for one in (twin, champion))
+    twin_score, champion_score = (finite_or_none(backend.score(search, one, unseen)[main]) for one in (twin, champion))
     test = backend.compare(search, twin, champion, unseen)
     if test.p_worse is None:
         message = f"champion {number} is not compared: {main} is undefined on the {unseen.n_rows} samples new to both"

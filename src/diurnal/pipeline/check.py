@@ -9,7 +9,7 @@ from functools import wraps
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from diurnal.backends import backend_of
+from diurnal.backends import get_backend
 from diurnal.errors import DiurnalError, ExperimentError, InvalidModelError
 from diurnal.pipeline import flow
 from diurnal.runtime.project_files import Codebase
@@ -42,10 +42,10 @@ def check_experiment(experiment: Experiment, connections: Mapping[str, str]) -> 
         If its source names a connection that does not exist.
     """
     search = experiment.build()
-    backend = backend_of(search)
+    backend = get_backend(search)
     main = backend.score_name(search)
     try:
-        backend.refuse_faults(search, experiment.trusted_types, Codebase.around(experiment.file))
+        backend.validate(search, experiment.trusted_types, Codebase.around(experiment.file))
     except InvalidModelError as error:
         raise ExperimentError(f"{experiment.place}: {error.message}", hint=error.hint) from None
     unused = backend.check_metadata(search, experiment.metadata)
@@ -62,7 +62,7 @@ def check_experiment(experiment: Experiment, connections: Mapping[str, str]) -> 
         "source": _source_text(experiment.source),
         "steps": flow.step_names(),
         "code_digest": experiment.code_digest,
-        "warnings": [*backend.unseeded(search), *unused],
+        "warnings": [*backend.unseeded_warnings(search), *unused],
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diurnal.backends import backend_of
+from diurnal.backends import get_backend
 from diurnal.data import BatchValidator, Contract, batch_contract, contract_changes
 from diurnal.data.contract_changes import COLUMNS, Change
 from diurnal.data.contract_versions import widen_kinds
@@ -145,9 +145,10 @@ def _stored_contract(context: RunContext) -> Contract:
 
 def _read_batch(context: RunContext, folder: Path) -> TempArrowFile:
     """Read the batch from its source, as the next run would."""
-    search = context.experiment.build()
-    streamed = backend_of(search).stream(context)
-    return ingest.read_source(context, folder, lambda _: None) if streamed is None else TempArrowFile(folder, streamed)
+    backend = get_backend(context.experiment.build())
+    if backend.reads_source(context.experiment.source):
+        return TempArrowFile(folder, backend.stream_source(context))
+    return ingest.read_source(context, folder, lambda _: None)
 
 
 class _BatchComparison:
@@ -156,7 +157,7 @@ class _BatchComparison:
     def __init__(self, context: RunContext, rows: TempArrowFile) -> None:
         self._context, self._rows = context, rows
         search = context.experiment.build()
-        self._task: Task = backend_of(search).task(search)
+        self._task: Task = get_backend(search).task(search)
         self._header = list(rows.schema.names) if rows.schema is not None else []
 
     def difference(self, contract: Contract, renames: Renames) -> Difference:

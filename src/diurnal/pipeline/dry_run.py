@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from diurnal.backends import backend_of
+from diurnal.backends import get_backend
 from diurnal.backends.sample_reader import SampleReader
 from diurnal.errors import BatchRejectedError, DiurnalError
 from diurnal.pipeline import accept_command, ingest
@@ -24,7 +24,7 @@ from diurnal.storage.models import Models, library_versions, with_own_names
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from diurnal.backends import Backend, Data
+    from diurnal.backends import Backend, SampleData
     from diurnal.data import Schema
     from diurnal.experiment.run_context import RunContext
     from diurnal.types import Package
@@ -77,7 +77,7 @@ def dry_run(context: RunContext) -> DryRun:
     DryRun
     """
     found, search = DryRun(), context.experiment.build()
-    backend = backend_of(search)
+    backend = get_backend(search)
     with _temporary_stores(context, search) as dry:
         batch = found.attempt(dry, "fetch", _ingest_batch, dry, found)
         if batch is None:
@@ -90,18 +90,24 @@ def dry_run(context: RunContext) -> DryRun:
         data, test = data_and_test
         if test is None:
             found.warnings.append("no sample is for testing: no score was tried")
-        reason = backend.too_small(search, data) if data.n_rows else "no sample is for training"
+        reason = backend.size_problem(search, data) if data.n_rows else "no sample is for training"
         if reason:
             found.warnings.append(f"not enough data yet: {reason}; no candidate was tried")
             return found
-        for kind, reduced in backend.trials(search):
+        for kind, reduced in backend.trial_searches(search):
             if _try_candidate(found, dry, backend, reduced, data, test, schema):
                 found.tried.append(kind)
     return found
 
 
 def _try_candidate(
-    found: DryRun, dry: RunContext, backend: Backend, search: Any, data: Data, test: Package | None, schema: Schema
+    found: DryRun,
+    dry: RunContext,
+    backend: Backend,
+    search: Any,
+    data: SampleData,
+    test: Package | None,
+    schema: Schema,
 ) -> bool:
     """Fit one candidate, score it, save it, load it and predict with it; return whether all of this succeeded."""
     before = len(found.faults)
@@ -110,14 +116,14 @@ def _try_candidate(
         return False
     found.warnings += [warning for warning in tuned.warnings if warning not in found.warnings]
     if test is not None:
-        evaluation = backend.to_judge(SampleReader(dry, schema), [test])
-        found.attempt(dry, "evaluate", backend.scores, search, tuned.twin, evaluation)
+        evaluation = backend.read_evaluation_data(SampleReader(dry, schema), [test])
+        found.attempt(dry, "evaluate", backend.score, search, tuned.twin, evaluation)
         found.attempt(dry, "evaluate", backend.compare, search, tuned.twin, tuned.twin, evaluation)
     published = found.attempt(dry, "publish", _save_and_load, dry, backend, tuned.twin, data, schema)
     if published is not None and test is not None:
         model, signature = published
         rows = next(SampleReader(dry, schema).samples([test])).select(list(schema.features))
-        found.attempt(dry, "predict", backend.predictions, model, rows, signature)
+        found.attempt(dry, "predict", backend.predict, model, rows, signature)
     return len(found.faults) == before
 
 
@@ -133,11 +139,13 @@ def _ingest_batch(dry: RunContext, found: DryRun) -> tuple[Package, Schema]:
     return batch.package, batch.held.newest
 
 
-def _split_batch(dry: RunContext, backend: Backend, package: Package, schema: Schema) -> tuple[Data, Package | None]:
+def _split_batch(
+    dry: RunContext, backend: Backend, package: Package, schema: Schema
+) -> tuple[SampleData, Package | None]:
     """Return training data, and a package of test samples if there are any."""
     lake = dry.stores.lake
     train, test = lake.split_package(package, SampleReader(dry, schema).roles(package))
-    data = backend.read(SampleReader(dry, schema), [train], fraction=_sample_fraction(train))
+    data = backend.read_training_data(SampleReader(dry, schema), [train], fraction=_sample_fraction(train))
     if not test.n_rows:
         return data, None
     return data, lake.write_table(dry.package_key("test"), _first_samples(SampleReader(dry, schema), test))
@@ -155,7 +163,7 @@ def _sample_fraction(package: Package) -> float:
 
 
 def _save_and_load(
-    dry: RunContext, backend: Backend, model: Any, data: Data, schema: Schema
+    dry: RunContext, backend: Backend, model: Any, data: SampleData, schema: Schema
 ) -> tuple[Any, dict[str, Any]]:
     """Save a model and load it again, as another program does."""
     trusted = dry.experiment.trusted_types
@@ -182,7 +190,7 @@ def _temporary_stores(context: RunContext, search: Any) -> Iterator[RunContext]:
         # executors of Spark reach what is in the lake
         place = (
             f"{context.temp_url}/check-{secrets.token_hex(8)}"
-            if backend_of(search).is_distributed
+            if get_backend(search).is_distributed
             else f"{folder}/data"
         )
         lake = Lake(place)

@@ -6,10 +6,11 @@ import statistics
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diurnal.backends.protocol import IngestedBatch
 from diurnal.backends.sample_reader import SampleReader
 from diurnal.data import batch_contract
 from diurnal.data.batch_contract import BatchContract
@@ -23,32 +24,13 @@ if TYPE_CHECKING:
     from diurnal.storage.lake import TempArrowFile
 
 
-@dataclass(frozen=True)
-class IngestedBatch:
-    """A batch that is stored in the lake.
-
-    Attributes
-    ----------
-    package : Package
-        Its rows in the lake.
-    held : BatchContract
-        The contract that it was validated against, and the changes that it adds to the contract.
-    warnings : list of str
-        Unusual but allowed properties of the batch.
-    """
-
-    package: Package
-    held: BatchContract
-    warnings: list[str]
-
-
 def ingest_batch(context: RunContext, contract: Contract | None, folder: Path) -> IngestedBatch:
     """Read the batch from its source, validate it, and store it sorted."""
-    from diurnal.backends import backend_of
+    from diurnal.backends import get_backend
 
     experiment = context.experiment
     search = experiment.build()
-    backend = backend_of(search)
+    backend = get_backend(search)
     task = backend.task(search)
     fixed = contract.newest.schema if contract else None
     if fixed and fixed.task != task:
@@ -57,11 +39,12 @@ def ingest_batch(context: RunContext, contract: Contract | None, folder: Path) -
             hint="declare an experiment under another name for the new task",
         )
     backend.check_metadata(search, experiment.metadata)
-    batch = backend.bring_in(context, contract, task, folder)
-    if batch is None:
-        return _ingest_stream(context, contract, task, folder)
-    warnings = [*batch.warnings, *_repetition_warnings(batch.held.newest, fixed, batch.n_repeated)]
-    return IngestedBatch(batch.package, batch.held, [*batch.held.warnings, *warnings])
+    backend.check_source(experiment.source)
+    if backend.reads_source(experiment.source):
+        batch = backend.ingest(context, contract, task)
+    else:
+        batch = _ingest_stream(context, contract, task, folder)
+    return replace(batch, warnings=[*batch.warnings, *_repetition_warnings(batch.held.newest, fixed, batch.n_repeated)])
 
 
 def _ingest_stream(context: RunContext, contract: Contract | None, task: Task, folder: Path) -> IngestedBatch:
@@ -79,8 +62,8 @@ def _ingest_stream(context: RunContext, contract: Contract | None, task: Task, f
     )
     for layout in held.layouts[:-1]:
         with suppress(BatchRejectedError):
-            return _store_batch(context, contract, held, layout, rows, warnings)
-    return _store_batch(context, contract, held, held.layouts[-1], rows, warnings)
+            return _store_batch(context, held, layout, rows, warnings)
+    return _store_batch(context, held, held.layouts[-1], rows, warnings)
 
 
 def infer_batch_schema(context: RunContext, rows: TempArrowFile, task: Task, schema: Schema | None) -> Schema:
@@ -94,12 +77,7 @@ def infer_batch_schema(context: RunContext, rows: TempArrowFile, task: Task, sch
 
 
 def _store_batch(
-    context: RunContext,
-    contract: Contract | None,
-    held: BatchContract,
-    layout: Schema,
-    rows: TempArrowFile,
-    warnings: list[str],
+    context: RunContext, held: BatchContract, layout: Schema, rows: TempArrowFile, warnings: list[str]
 ) -> IngestedBatch:
     from diurnal.data import BatchValidator
 
@@ -116,8 +94,7 @@ def _store_batch(
         n_rows=rows.n_rows,
         n_bytes=rows.n_bytes,
     )
-    repeated = _repetition_warnings(newest, contract.newest.schema if contract else None, arrangement.n_duplicates)
-    return IngestedBatch(package, held, [*warnings, *held.warnings, *inspection.warnings, *repeated])
+    return IngestedBatch(package, held, [*warnings, *held.warnings, *inspection.warnings], arrangement.n_duplicates)
 
 
 def store_contract(context: RunContext, contract: Contract | None, batch: IngestedBatch) -> int:

@@ -191,12 +191,12 @@ def predict_batches(stores: Stores, reference: str, batches: Iterable[pa.RecordB
     """
     import pyarrow as pa
 
-    from diurnal.backends import backend_of
+    from diurnal.backends import get_backend
     from diurnal.data import BatchValidator
 
     row = resolve_reference(stores.warehouse, reference)
     model = load_version(stores.models, row, stores.code)
-    backend = backend_of(model)
+    backend = get_backend(model)
     features = [column["name"] for column in row["signature"]["columns"]]
     batches = iter(batches)
     first = next(batches, None)
@@ -209,7 +209,7 @@ def predict_batches(stores: Stores, reference: str, batches: Iterable[pa.RecordB
             rows = pa.Table.from_batches([batch])
             keys = {name: rows.column(name) for name in schema.key}
             inputs = rows.select(names).rename_columns(features)
-            yield pa.table(_with_keys(keys, backend.predictions(model, inputs, row["signature"])))
+            yield pa.table(_with_keys(keys, backend.predict(model, inputs, row["signature"])))
     if empty:
         yield _empty_predictions(schema, row["signature"])
 

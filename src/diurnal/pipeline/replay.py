@@ -141,9 +141,11 @@ def _refit_version(context: RunContext, row: Mapping[str, Any]) -> dict[str, Any
     _, twin = dump_and_read_back(
         tuned.twin, context.experiment.trusted_types, code=context.code, scratch=context.temp_url
     )
-    scores = backend.scores(search, twin, backend.to_judge(SampleReader(context, schema), samples.test))
+    scores = backend.score(search, twin, backend.read_evaluation_data(SampleReader(context, schema), samples.test))
     packages = [package for _, package in window]
-    everything = backend.read(SampleReader(context, schema), packages, fraction=context.sampling_fraction(packages))
+    everything = backend.read_training_data(
+        SampleReader(context, schema), packages, fraction=context.sampling_fraction(packages)
+    )
     fitted = backend.refit(search, lambda: twin, tuned.best_params, everything)
     signature = with_own_names(backend.signature(fitted, everything, schema), fitted, context.code)
     trusted = context.experiment.trusted_types

@@ -112,7 +112,9 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
         tuned = backend.tune(search, data, progress=context.progress, parts=scored)
     except ExperimentError as error:
         # scikit-learn fails where a fold has no sample of a class; more samples of the class solve it
-        if context.schema_of(samples.run).task == "classification" and (reason := backend.scarce(search, data)):
+        if context.schema_of(samples.run).task == "classification" and (
+            reason := backend.rare_class_problem(search, data)
+        ):
             raise NotEnoughDataError(f"{reason} ({error.message})", hint=tuning_shards.MORE_DATA_HINT) from error
         raise
     path, digest = save_twin(context, tuned.twin)
@@ -135,7 +137,7 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
         library_versions=models.library_versions(search),
         warnings=(
             *samples.warnings,
-            *backend.unseeded(search),
+            *backend.unseeded_warnings(search),
             *backend.check_metadata(search, context.experiment.metadata),
             *(w for part in parts for w in part.warnings),
             *tuned.warnings,
@@ -149,19 +151,19 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
 @require_code_of_run
 def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult) -> Evaluation:
     """Score the twin on test samples, and compare it with the champion on those of the new batch."""
-    from diurnal.backends import backend_of
+    from diurnal.backends import get_backend
     from diurnal.pipeline.champion_comparison import compare_with_champion
 
     started = time.perf_counter()
     if (recorded := recorded_results.recorded_evaluation(context, search)) is not None:
         return recorded
     schema, estimator = context.schema_of(samples.run), context.experiment.build()
-    backend = backend_of(estimator)
-    data = backend.to_judge(SampleReader(context, schema), samples.test)
+    backend = get_backend(estimator)
+    data = backend.read_evaluation_data(SampleReader(context, schema), samples.test)
     if not data.n_rows:
         raise tuning_shards.empty_split_error(context, "test")
     twin = load_twin(context, search)
-    scores = {name: finite_or_none(score) for name, score in backend.scores(estimator, twin, data).items()}
+    scores = {name: finite_or_none(score) for name, score in backend.score(estimator, twin, data).items()}
     outcome = compare_with_champion(context, samples, twin, schema)
     main = scores[backend.score_name(estimator)]
     undefined = f"{backend.score_name(estimator)} is undefined on {data.n_rows} test samples: there is no test score"
@@ -222,16 +224,18 @@ def record(context: RunContext, search: SearchResult, evaluation: Evaluation) ->
 @require_code_of_run
 def refit(context: RunContext, samples: TrainTestSplit, search: SearchResult) -> ModelFile:
     """Fit the best candidate on all rows of the window, and save it; it is visible once it is published."""
-    from diurnal.backends import backend_of
+    from diurnal.backends import get_backend
     from diurnal.runtime.environment import describe_environment
     from diurnal.storage.models import library_versions, with_own_names
 
     if (recorded := recorded_results.recorded_model(context, samples.run)) is not None:
         return recorded
     schema, estimator = context.schema_of(samples.run), context.experiment.build()
-    backend = backend_of(estimator)
+    backend = get_backend(estimator)
     packages = [package for _, package in samples.window]
-    data = backend.read(SampleReader(context, schema), packages, fraction=context.sampling_fraction(packages))
+    data = backend.read_training_data(
+        SampleReader(context, schema), packages, fraction=context.sampling_fraction(packages)
+    )
     fitted = backend.refit(estimator, lambda: load_twin(context, search), search.best_params, data)
     signature = with_own_names(backend.signature(fitted, data, schema), fitted, context.code)
     path, digest = context.stores.models.save(

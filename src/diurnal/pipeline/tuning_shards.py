@@ -17,7 +17,7 @@ from diurnal.types import Package, TrainTestSplit
 if TYPE_CHECKING:
     import numpy as np
 
-    from diurnal.backends import Backend, Data
+    from diurnal.backends import Backend, SampleData
     from diurnal.data import Schema
     from diurnal.experiment.run_context import RunContext
 
@@ -45,7 +45,7 @@ class ShardScores:
 def plan_search_shards(context: RunContext, samples: TrainTestSplit) -> list[dict[str, int]]:
     """Split the search into as many shards as the experiment declares; fits that share a prefix stay together."""
     backend, search, data = load_training_data(context, samples)
-    return backend.cut(search, data, context.experiment.n_tuning_shards)
+    return backend.split_search(search, data, context.experiment.n_tuning_shards)
 
 
 @require_code_of_run
@@ -64,7 +64,7 @@ def load_shard_scores(context: RunContext, parts: Sequence[ShardScores]) -> list
     return [{name: np.array(table[name].to_pylist()) for name in table.column_names} for table in tables]
 
 
-def load_training_data(context: RunContext, samples: TrainTestSplit) -> tuple[Backend, Any, Data]:
+def load_training_data(context: RunContext, samples: TrainTestSplit) -> tuple[Backend, Any, SampleData]:
     """Return the backend, the search and its train samples.
 
     Raises
@@ -72,17 +72,17 @@ def load_training_data(context: RunContext, samples: TrainTestSplit) -> tuple[Ba
     NotEnoughDataError
         If there are no samples, samples of one class only, or fewer than the folds need.
     """
-    from diurnal.backends import backend_of
+    from diurnal.backends import get_backend
 
     search = context.experiment.build()
-    backend = backend_of(search)
+    backend = get_backend(search)
     schema = context.schema_of(samples.run)
     twice = samples.test if _may_be_on_both_sides(context, schema) else ()
     fraction = context.sampling_fraction(samples.train)
-    data = backend.read(SampleReader(context, schema), samples.train, fraction=fraction, without=twice)
+    data = backend.read_training_data(SampleReader(context, schema), samples.train, fraction=fraction, without=twice)
     if not data.n_rows:
         raise empty_split_error(context, "train")
-    reason = backend.too_small(search, data)
+    reason = backend.size_problem(search, data)
     if reason:
         raise NotEnoughDataError(reason, hint=MORE_DATA_HINT)
     return backend, search, data

@@ -9,7 +9,7 @@ from diurnal.backends.sklearn.label_checks import refuse_labels
 from diurnal.backends.sklearn.matrices import filled
 from diurnal.backends.sklearn.random_state import unseeded
 from diurnal.backends.sklearn.scorers import is_search, scorer, task
-from diurnal.backends.sklearn.sklearn_backend import BACKEND, Frame
+from diurnal.backends.sklearn.sklearn_backend import BACKEND, InMemoryData
 from diurnal.backends.sklearn.sklearn_frames import matrix, vector
 from diurnal.backends.sklearn.tuning import candidates_table, refit, score_shard, tune
 
@@ -17,7 +17,7 @@ __all__ = [
     "BACKEND",
     "NOTHING",
     "Beside",
-    "Frame",
+    "InMemoryData",
     "Needs",
     "candidates_table",
     "filled",

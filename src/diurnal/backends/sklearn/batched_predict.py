@@ -32,7 +32,7 @@ _ANSWERS = ("predict", "predict_proba", "predict_log_proba", "decision_function"
 Score = Callable[[Any, Any, np.ndarray, Needs], Scores]
 
 
-class Stream:
+class BatchedData:
     """Samples that can be read again and again.
 
     Parameters

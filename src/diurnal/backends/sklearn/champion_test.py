@@ -15,7 +15,7 @@ from sklearn.metrics import get_scorer, roc_auc_score
 from diurnal.backends import paired_tests
 from diurnal.backends.paired_tests import Paired
 from diurnal.backends.sklearn import metadata_requests, scorers
-from diurnal.backends.sklearn.batched_predict import Stream
+from diurnal.backends.sklearn.batched_predict import BatchedData
 from diurnal.backends.sklearn.fit import fitting
 from diurnal.backends.sklearn.fit_metadata import Needs
 from diurnal.backends.sklearn.sample_losses import LOSSES, wrong
@@ -25,7 +25,7 @@ MOST_RESAMPLED = 5_000
 """A score that is computed anew for each draw is, on so many samples at most."""
 
 
-def compare(made: Any, twin: Any, champion: Any, data: Stream) -> Paired:
+def compare(made: Any, twin: Any, champion: Any, data: BatchedData) -> Paired:
     """Compare two fitted estimators by the score that a search, or a bare estimator, declares.
 
     Parameters
@@ -34,7 +34,7 @@ def compare(made: Any, twin: Any, champion: Any, data: Stream) -> Paired:
         A search, or a bare estimator.
     twin, champion : estimator
         Fitted.
-    data : Stream
+    data : BatchedData
         Samples that are new to both.
 
     Returns
@@ -77,19 +77,19 @@ def _plain_metric(scorer: Any) -> Any:
     return getattr(scorer, "_score_func", None) if not getattr(scorer, "_kwargs", None) else None
 
 
-def _by_ranks(scorer: Any, twin: Any, champion: Any, data: Stream, weights: np.ndarray | None) -> Paired:
+def _by_ranks(scorer: Any, twin: Any, champion: Any, data: BatchedData, weights: np.ndarray | None) -> Paired:
     first, second = (_decisions(scorer, model, data) for model in (twin, champion))
     return paired_tests.delong(data.y == twin.classes_[1], first, second, weights)
 
 
-def _decisions(scorer: Any, model: Any, data: Stream) -> np.ndarray:
+def _decisions(scorer: Any, model: Any, data: BatchedData) -> np.ndarray:
     asked = scorer._response_method
     methods = (asked,) if isinstance(asked, str) else asked
     answers = data.answers(model, next(method for method in methods if hasattr(model, method)))
     return answers[:, 1] if answers.ndim == 2 else answers
 
 
-def _by_losses(scorer: Any, twin: Any, champion: Any, data: Stream, weights: np.ndarray | None) -> Paired:
+def _by_losses(scorer: Any, twin: Any, champion: Any, data: BatchedData, weights: np.ndarray | None) -> Paired:
     _, method, loss, scale = LOSSES[scorer._score_func]
     one, other = (
         loss(data.y, data.answers(model, method), getattr(model, "classes_", ())) for model in (twin, champion)
@@ -100,7 +100,7 @@ def _by_losses(scorer: Any, twin: Any, champion: Any, data: Stream, weights: np.
     return paired_tests.sign_flips(one, other, weights, scale=scale(data.y, weights, *means))
 
 
-def _by_draws(made: Any, twin: Any, champion: Any, data: Stream) -> Paired:
+def _by_draws(made: Any, twin: Any, champion: Any, data: BatchedData) -> Paired:
     places, inner, declared = _bounded(data.n_rows), getattr(made, "estimator", made), scorers.scoring_of(made)
     y, classifies = data.y[places], scorers.task(made) == "classification"
     with (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diurnal.backends.sklearn.batched_predict import Answering, Rows, Stream, was_looked_at
+from diurnal.backends.sklearn.batched_predict import Answering, BatchedData, Rows, was_looked_at
 
 _ON_ONE_SCALE = {"predict", "predict_proba", "predict_log_proba"}
 
@@ -31,7 +31,7 @@ class Draws:
         Which of its scores, if it gives several.
     models : tuple of two estimators
         Twin and champion.
-    data : Stream
+    data : BatchedData
         All samples.
     places : numpy.ndarray of int
         Which of them may be drawn.
@@ -43,7 +43,7 @@ class Draws:
         params: Mapping[str, np.ndarray],
         name: str,
         models: tuple[Any, Any],
-        data: Stream,
+        data: BatchedData,
         places: np.ndarray,
     ) -> None:
         self._judge, self._name, self._models, self._data, self._places = judge, name, models, data, places

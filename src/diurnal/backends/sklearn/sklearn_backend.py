@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from diurnal.backends.paired_tests import Paired
-from diurnal.backends.protocol import BroughtIn, Progress, Scores, Task, Tuned
+from diurnal.backends.protocol import Progress, Scores, Task, TuningResult
 from diurnal.backends.sklearn import champion_test, scorers, tuning, unused_metadata
-from diurnal.backends.sklearn.batched_predict import Stream
+from diurnal.backends.sklearn.batched_predict import BatchedData
 from diurnal.backends.sklearn.column_adapter import taking
 from diurnal.backends.sklearn.fit_metadata import NOTHING, Beside, Needs
 from diurnal.backends.sklearn.matrices import filled
@@ -26,8 +26,6 @@ from diurnal.sources.spark_table import takes_session
 from diurnal.storage import models
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from diurnal.backends.sample_reader import SampleReader
     from diurnal.data import Contract, Metadata, Schema
     from diurnal.experiment.run_context import RunContext
@@ -38,7 +36,7 @@ ROWS_AT_ONCE = 16_384  # of each package, while rows pass by
 
 
 @dataclass(frozen=True)
-class Frame:
+class InMemoryData:
     """Samples in memory, to learn from."""
 
     X: pd.DataFrame
@@ -51,23 +49,23 @@ class Frame:
         return len(self.y)
 
 
-class Sklearn:
+class SklearnBackend:
     """Tunes, fits and scores in this process."""
 
     is_distributed = False
     task = staticmethod(scorers.task)
-    trials = staticmethod(trials)
+    trial_searches = staticmethod(trials)
     is_search = staticmethod(scorers.is_search)
 
     def score_name(self, made: Any) -> str:
         """Give the name of the main score."""
         return scorers.scorer(made)[0]
 
-    def unseeded(self, made: Any) -> list[str]:
+    def unseeded_warnings(self, made: Any) -> list[str]:
         """Warn of each place where `random_state` is unset and matters."""
         return [f"random_state is not set in {place}: its numbers change from run to run" for place in unseeded(made)]
 
-    def refuse_faults(self, made: Any, trusted: Collection[str], code: Codebase) -> None:
+    def validate(self, made: Any, trusted: Collection[str], code: Codebase) -> None:
         """Refuse parameters that are not there, which the search would only see in its fit, and strange types."""
         for name, grid in _tuned_parameters(made) if scorers.is_search(made) else ():
             known = made.estimator.get_params()
@@ -84,26 +82,35 @@ class Sklearn:
         groups, weighted = metadata.groups is not None, metadata.sample_weight is not None
         return unused_metadata.check(made, groups=groups, sample_weight=weighted)
 
-    def bring_in(self, context: RunContext, contract: Contract | None, task: Task, folder: Path) -> BroughtIn | None:  # noqa: ARG002
-        """Let the rows stream through this process."""
-        if takes_session(context.experiment.source):
+    def check_source(self, source: Any) -> None:
+        """Reject a function of a Spark session."""
+        if takes_session(source):
             raise ExperimentError(
-                "the source is a function of a Spark session, and what the experiment returns is none of pyspark.ml",
-                hint="return one of pyspark.ml, or let the source be a function of one DataInterval",
+                "the source is a function of a Spark session, and the experiment does not return an estimator of "
+                "pyspark.ml",
+                hint="return an estimator of pyspark.ml, or let the source be a function of one DataInterval",
             )
-        return None
 
-    def stream(self, context: RunContext) -> None:
-        """Leave the reading of the source to this process."""
+    def reads_source(self, source: Any) -> bool:  # noqa: ARG002
+        """Return False: the rows of all sources stream through this process."""
+        return False
 
-    def read(
+    def ingest(self, context: RunContext, contract: Contract | None, task: Task) -> NoReturn:
+        """Raise: this backend reads no source."""
+        raise NotImplementedError
+
+    def stream_source(self, context: RunContext) -> NoReturn:
+        """Raise: this backend reads no source."""
+        raise NotImplementedError
+
+    def read_training_data(
         self,
         reader: SampleReader,
         packages: Sequence[Package],
         *,
         fraction: float = 1.0,
         without: Sequence[Package] = (),
-    ) -> Frame:
+    ) -> InMemoryData:
         """Read packages into memory."""
         schema = reader.schema
         beside = Beside(schema)
@@ -112,9 +119,9 @@ class Sklearn:
         expected = n_rows if fraction == 1 else int(fraction * n_rows + 6 * (fraction * n_rows) ** 0.5)
         order = beside.order if beside.orders else None
         X, y = filled(tables, list(schema.features), schema.target, expected=expected, order=order)
-        return Frame(X, y, beside.needs())
+        return InMemoryData(X, y, beside.needs())
 
-    def to_judge(self, reader: SampleReader, packages: Sequence[Package]) -> Stream:
+    def read_evaluation_data(self, reader: SampleReader, packages: Sequence[Package]) -> BatchedData:
         """Stream the rows of packages, a chunk at a time."""
 
         def tables(features: Sequence[str]) -> Iterator[pa.Table]:
@@ -122,7 +129,7 @@ class Sklearn:
 
         return _stream(tables, reader.schema)
 
-    def unseen(self, reader: SampleReader, package: Package, learnt: Sequence[Package]) -> Stream:
+    def read_unseen_data(self, reader: SampleReader, package: Package, learnt: Sequence[Package]) -> BatchedData:
         """Stream the rows of a package whose sample, or whose group, is in none of the others."""
         schema = reader.schema
         groups = schema.metadata.groups
@@ -142,30 +149,30 @@ class Sklearn:
 
         return _stream(tables, schema)
 
-    def too_small(self, made: Any, data: Frame) -> str | None:
+    def size_problem(self, made: Any, data: InMemoryData) -> str | None:
         """Say what samples lack to be learnt from at all, as scikit-learn has it."""
         return scorers.too_small(made, data.y, data.needs)
 
-    def scarce(self, made: Any, data: Frame) -> str | None:
+    def rare_class_problem(self, made: Any, data: InMemoryData) -> str | None:
         """Say which classes have too few samples to be in every fold."""
         return scorers.scarce(made, data.y)
 
-    def cut(self, made: Any, data: Frame, n: int) -> list[dict[str, int]]:
+    def split_search(self, made: Any, data: InMemoryData, n: int) -> list[dict[str, int]]:
         """Cut a search into at most n shards; those that share a prefix stay together."""
         return tuning.shards(made, data.X, data.y, n, data.needs)
 
-    def score_shard(self, made: Any, data: Frame, shard: Mapping[str, int]) -> tuple[pa.Table, tuple[str, ...]]:
+    def score_shard(self, made: Any, data: InMemoryData, shard: Mapping[str, int]) -> tuple[pa.Table, tuple[str, ...]]:
         """Make the fits of one shard."""
         return tuning.score_shard(made, data.X, data.y, shard, data.needs)
 
     def tune(
         self,
         made: Any,
-        data: Frame,
+        data: InMemoryData,
         *,
         progress: Progress | None = None,
         parts: Sequence[Mapping[str, np.ndarray]] | None = None,
-    ) -> Tuned:
+    ) -> TuningResult:
         """Search over the candidates, or fit what has nothing to tune."""
         return tuning.tune(made, data.X, data.y, needs=data.needs, progress=progress, parts=parts)
 
@@ -174,29 +181,29 @@ class Sklearn:
         made: Any,  # noqa: ARG002 - the twin knows its parameters as objects, where `best_params` has texts
         twin: Callable[[], Any],
         best_params: Mapping[str, Any],  # noqa: ARG002
-        data: Frame,
+        data: InMemoryData,
     ) -> Any:
         """Fit a clone of the twin."""
         return tuning.refit(twin(), data.X, data.y, data.needs)
 
-    def scores(self, made: Any, model: Any, data: Stream) -> Scores:
+    def score(self, made: Any, model: Any, data: BatchedData) -> Scores:
         """Give all scores of a fitted estimator."""
         return data.scores(scorers.scorer(made)[1], model)
 
-    def compare(self, made: Any, twin: Any, champion: Any, data: Stream) -> Paired:
+    def compare(self, made: Any, twin: Any, champion: Any, data: BatchedData) -> Paired:
         """Compare two estimators by the declared score."""
         return champion_test.compare(made, twin, champion, data)
 
-    def taking(self, model: Any, columns: Mapping[str, str], data: Stream) -> Any:
+    def adapt_columns(self, model: Any, columns: Mapping[str, str], data: BatchedData) -> Any:
         """Let a model take rows that have its columns under other names, among further ones."""
         return model if data.features == list(columns) else taking(model, columns)
 
-    def signature(self, model: Any, data: Frame, schema: Schema) -> dict[str, Any]:
+    def signature(self, model: Any, data: InMemoryData, schema: Schema) -> dict[str, Any]:
         """Describe what a fitted estimator takes and gives."""
         columns = [column for column in schema.to_dict()["columns"] if column["name"] in schema.features]
         return models.signature(model, data.X, target=schema.target, schema_columns=columns)
 
-    def predictions(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
+    def predict(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
         """Predict rows that are here."""
         X = matrix(rows, [column["name"] for column in signature["columns"]])
         classes, columns = signature.get("classes"), {"prediction": model.predict(X)}
@@ -206,12 +213,12 @@ class Sklearn:
         return columns
 
 
-BACKEND = Sklearn()
+BACKEND = SklearnBackend()
 
 
-def _stream(tables: Callable[[Sequence[str]], Iterator[pa.Table]], schema: Schema) -> Stream:
+def _stream(tables: Callable[[Sequence[str]], Iterator[pa.Table]], schema: Schema) -> BatchedData:
     beside = (lambda: Beside(schema)) if schema.metadata else None
-    return Stream(tables, schema.features, schema.target, beside=beside)
+    return BatchedData(tables, schema.features, schema.target, beside=beside)
 
 
 def _tuned_parameters(search: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

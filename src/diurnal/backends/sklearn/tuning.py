@@ -13,7 +13,7 @@ import pyarrow as pa
 from sklearn.base import BaseEstimator, clone
 
 from diurnal import search as searching
-from diurnal.backends.protocol import Tuned
+from diurnal.backends.protocol import TuningResult
 from diurnal.backends.sklearn.fit import fitting, fresh, said
 from diurnal.backends.sklearn.fit_metadata import NOTHING, Needs
 from diurnal.backends.sklearn.label_checks import refuse_labels
@@ -31,7 +31,7 @@ def tune(
     needs: Needs = NOTHING,
     progress: Callable[[int, int], None] | None = None,
     parts: Sequence[Mapping[str, np.ndarray]] | None = None,
-) -> Tuned:
+) -> TuningResult:
     """Search over the candidates, or fit what has nothing to tune.
 
     Parameters
@@ -49,7 +49,7 @@ def tune(
 
     Returns
     -------
-    Tuned
+    TuningResult
 
     Raises
     ------
@@ -66,7 +66,7 @@ def tune(
         else:
             fitted = fresh(ready).fit(X, y, **params)
         if not is_search(search) and not has_tuned(fitted):
-            return Tuned(fitted, {}, None, None, 1, 0, None, said(seen))
+            return TuningResult(fitted, {}, None, None, 1, 0, None, said(seen))
         twin = _twin(fitted, search, X, y, needs)
     results = _results(fitted)
     mean, std = _main_score(fitted, search, results)
@@ -76,7 +76,7 @@ def tune(
             f"the best of {n_candidates} candidates has the score {mean}: its fits or its scorer failed",
             hint="fit the search by hand with error_score='raise' to see why",
         )
-    return Tuned(
+    return TuningResult(
         twin=twin,
         best_params=parameters_to_json(fitted.best_params_),
         mean=mean,

@@ -24,10 +24,10 @@ from pyspark.ml.tuning import CrossValidator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
-from diurnal.backends.protocol import Progress, Tuned
+from diurnal.backends.protocol import Progress, TuningResult
 from diurnal.backends.spark import estimators
 from diurnal.backends.spark.job_errors import blaming
-from diurnal.backends.spark.lake_frames import Rows, column, separated
+from diurnal.backends.spark.lake_frames import SparkData, column, separated
 from diurnal.backends.spark.pipeline_cache import Fold, Prefixes
 from diurnal.errors import ExperimentError
 from diurnal.runtime import spark
@@ -38,12 +38,12 @@ _FOLD = "__diurnal_fold"
 _STEPS = 2**32
 
 
-def tune(made: Any, rows: Rows, progress: Progress | None = None) -> Tuned:
+def tune(made: Any, rows: SparkData, progress: Progress | None = None) -> TuningResult:
     """Search over the candidates, or fit what has nothing to tune."""
     estimator = estimators.estimator_of(made)
     if not estimators.is_search(made):
         with blaming("the fit"):
-            return Tuned(estimator.fit(rows.frame), {}, None, None, 1, 0, None, ())
+            return TuningResult(estimator.fit(rows.frame), {}, None, None, 1, 0, None, ())
     candidates = made.getEstimatorParamMaps()
     scores = _scores(made, rows, progress)
     means = scores.mean(axis=0)
@@ -55,7 +55,7 @@ def tune(made: Any, rows: Rows, progress: Progress | None = None) -> Tuned:
     best = int(np.nanargmax(means))
     with blaming("the fit"):
         twin = estimator.fit(rows.frame, candidates[best])
-    return Tuned(
+    return TuningResult(
         twin=twin,
         best_params=params(made, candidates[best]),
         mean=float(means[best]),
@@ -116,7 +116,7 @@ def parallelism(made: Any) -> int:
     return max(1, min(cores, len(made.getEstimatorParamMaps()), MOST_AT_ONCE))
 
 
-def folds(made: Any, rows: Rows) -> list[tuple[DataFrame, DataFrame]]:
+def folds(made: Any, rows: SparkData) -> list[tuple[DataFrame, DataFrame]]:
     """Give the (train, validation) pairs of a search: several of a CrossValidator, one of a TrainValidationSplit."""
     if isinstance(made, CrossValidator):
         if own := made.getFoldCol():
@@ -133,13 +133,13 @@ def folds(made: Any, rows: Rows) -> list[tuple[DataFrame, DataFrame]]:
     return [(rows.frame.filter(number < border), rows.frame.filter(number >= border))]
 
 
-def _hash(made: Any, rows: Rows) -> Column:
+def _hash(made: Any, rows: SparkData) -> Column:
     """Hash the identity or the group of each row, with the search's seed if it has one: another seed, other folds."""
     seed = made.getSeed() if made.isSet("seed") else 0
     return separated(rows.schema, F.lit(f"fold {seed}"))
 
 
-def _scores(made: Any, rows: Rows, progress: Progress | None) -> np.ndarray:
+def _scores(made: Any, rows: SparkData, progress: Progress | None) -> np.ndarray:
     """Score each candidate on each fold; greater is better."""
     candidates, judge = made.getEstimatorParamMaps(), estimators.evaluator(made)
     sign = 1.0 if judge.isLargerBetter() else -1.0

@@ -1,4 +1,4 @@
-"""Rows of the lake as frames of Spark."""
+"""SparkData of the lake as frames of Spark."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _BATCH, _HASH = "__diurnal_batch", "__diurnal_hash"
 
 
 @dataclass(frozen=True)
-class Rows:
+class SparkData:
     """Samples that stay with the executors.
 
     Attributes
@@ -113,7 +113,7 @@ def read(
     experiment: str,
     share: float,
     without: Sequence[Package] = (),
-) -> Rows:
+) -> SparkData:
     """Read packages, oldest first: one row for each sample that has a target, as :mod:`diurnal.data.merge` says.
 
     With a `share` below 1, the executors select the rows of :func:`diurnal.data.train_test_split.sample_hasher`. Where
@@ -131,10 +131,10 @@ def read(
         if len(frames) > 1 or schema.keeps_duplicates or without:
             # a shuffle brings rows in the order in which they arrive: a fit shall see them in one order
             merged = merged.sortWithinPartitions(*columns(merged.columns))
-        return Rows(merged, schema, merged.count())
+        return SparkData(merged, schema, merged.count())
 
 
-def unseen(lake: Lake, package: Package, learnt: Sequence[Package], schema: Schema) -> Rows:
+def unseen(lake: Lake, package: Package, learnt: Sequence[Package], schema: Schema) -> SparkData:
     """Give the rows of a package whose samples, or whose groups, are in none of the others, by a hash of these."""
     frame = _of(lake, package, schema).filter(column(schema.target).isNotNull())
     with blaming("the comparison with the champion"):
@@ -143,7 +143,7 @@ def unseen(lake: Lake, package: Package, learnt: Sequence[Package], schema: Sche
             frame = _left(frame, others, sample_hash(schema))
         if schema.metadata.groups is not None:
             frame = _left(frame, others, separated(schema))
-        return Rows(frame, schema, frame.count())
+        return SparkData(frame, schema, frame.count())
 
 
 def _left(frame: DataFrame, others: Iterable[DataFrame], hash_: Column) -> DataFrame:
@@ -154,7 +154,7 @@ def _left(frame: DataFrame, others: Iterable[DataFrame], hash_: Column) -> DataF
     return frame
 
 
-def head(rows: Rows, n: int) -> Any:
+def head(rows: SparkData, n: int) -> Any:
     """Give a few rows that have every feature, as an Arrow table: the first by the hash of their identity."""
     features = columns(rows.schema.features)
     complete = reduce(Column.__and__, [feature.isNotNull() for feature in features])

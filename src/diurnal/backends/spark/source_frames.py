@@ -1,4 +1,4 @@
-"""Sources as frames of Spark, for those that Spark can read by itself."""
+"""Sources that Spark itself reads, as frames."""
 
 from __future__ import annotations
 
@@ -19,34 +19,42 @@ if TYPE_CHECKING:
     from diurnal.types import DataInterval
 
 
-def frame_of(source: Any, interval: DataInterval, connections: Connections) -> DataFrame | None:
-    """Give the rows of a source as a frame; None where they must stream through this process.
+def reads_source(source: Any) -> bool:
+    """Return whether Spark itself reads a source; the rows of any other one stream through this process.
 
-    Files of text do: which type a column has is read off all of its cells, by rules that are not Spark's. So do
-    Parquet files whose cells the declaration changes.
+    Text files are not read by Spark: the type of a column depends on all of its cells, by rules that are not Spark's.
+    Neither are Parquet files whose cells the declaration changes.
+    """
+    return as_function(source) is not None or _is_plain_parquet(source)
+
+
+def read_source_frame(source: Any, interval: DataInterval, connections: Connections) -> DataFrame:
+    """Return the rows of a source that :func:`reads_source` accepts.
 
     Raises
     ------
     ExperimentError
-        If a function of a session gives no frame of Spark.
+        If a function of a session does not return a frame of Spark.
     BatchRejectedError
-        If the columns of Parquet files differ; Spark itself would pass over it.
+        If the columns of Parquet files differ; Spark itself would ignore that.
     """
     function = as_function(source)
-    if function is not None:
-        given = function(spark.get_session(), interval)
-        if not isinstance(given, DataFrame):
-            raise ExperimentError(
-                f"the source gave a {type(given).__name__}; a function of a session gives a frame of Spark",
-                hint="return session.table(...), session.read.parquet(...) or what is made of these",
-            )
-        return given
-    if isinstance(source, Files) and source.format == "parquet" and source.is_as_kept:
-        return _of_parquet(source, interval, connections)
-    return None
+    if function is None:
+        return _read_parquet(source, interval, connections)
+    frame = function(spark.get_session(), interval)
+    if not isinstance(frame, DataFrame):
+        raise ExperimentError(
+            f"the source returned a {type(frame).__name__}; a function of a session returns a frame of Spark",
+            hint="return session.table(...), session.read.parquet(...) or a frame made from these",
+        )
+    return frame
 
 
-def _of_parquet(source: Files, interval: DataInterval, connections: Connections) -> DataFrame:
+def _is_plain_parquet(source: Any) -> bool:
+    return isinstance(source, Files) and source.format == "parquet" and source.is_as_kept
+
+
+def _read_parquet(source: Files, interval: DataInterval, connections: Connections) -> DataFrame:
     fs, paths = source.found(interval, connections)
     schemas = [_columns(fs, path) for path in paths]
     _refuse_changing_columns(schemas, paths)

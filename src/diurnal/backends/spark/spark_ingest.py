@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 from pyspark.sql.types import IntegerType, LongType, StructField, StructType
 
-from diurnal.backends.protocol import BroughtIn, Task
+from diurnal.backends.protocol import IngestedBatch, Task
 from diurnal.backends.spark.job_errors import blaming
 from diurnal.backends.spark.lake_frames import map_in_arrow, struct
 from diurnal.backends.spark.partition_tasks import (
@@ -33,7 +33,7 @@ from diurnal.backends.spark.partition_tasks import (
     heard,
     numbered,
 )
-from diurnal.backends.spark.source_frames import frame_of
+from diurnal.backends.spark.source_frames import read_source_frame
 from diurnal.data import BatchValidator, batch_contract
 from diurnal.data.deduplication import Deduplication
 from diurnal.data.inference import SchemaInference
@@ -50,13 +50,9 @@ if TYPE_CHECKING:
     from diurnal.types import Package
 
 
-def bring_in(context: RunContext, contract: Contract | None, task: Task) -> BroughtIn | None:
-    """Fetch, check and keep a batch on the executors; None where its source is none that Spark reads."""
-    experiment = context.experiment
-    with blaming("the source", outside=True):
-        frame = frame_of(experiment.source, context.interval.local, context.stores.connections)
-    if frame is None:
-        return None
+def ingest(context: RunContext, contract: Contract | None, task: Task) -> IngestedBatch:
+    """Read, validate and store a batch on the executors."""
+    experiment, frame = context.experiment, _read_source(context)
     with _travelling(experiment), _spooled(context, frame) as (rows, header):
         held = batch_contract.resolve_batch_contract(
             contract,
@@ -76,19 +72,17 @@ def bring_in(context: RunContext, contract: Contract | None, task: Task) -> Brou
             else:
                 break
         package, arrangement = _written(context, rows, layout, held.newest, inspection.n_rows)
-    return BroughtIn(package, held, inspection.warnings, arrangement.n_duplicates)
+    return IngestedBatch(package, held, [*held.warnings, *inspection.warnings], arrangement.n_duplicates)
 
 
-def stream(context: RunContext) -> Iterator[pa.RecordBatch] | None:
-    """Stream a batch whose source Spark reads; None where it is none that Spark reads."""
+def _read_source(context: RunContext) -> DataFrame:
     with blaming("the source", outside=True):
-        frame = frame_of(context.experiment.source, context.interval.local, context.stores.connections)
-    return None if frame is None else _streamed(context, frame)
+        return read_source_frame(context.experiment.source, context.interval.local, context.stores.connections)
 
 
-def _streamed(context: RunContext, frame: DataFrame) -> Iterator[pa.RecordBatch]:
-    """Give the rows partition by partition, so that this process never holds all of them."""
-    with _spooled(context, frame) as (rows, header):
+def stream_source(context: RunContext) -> Iterator[pa.RecordBatch]:
+    """Stream a batch partition by partition, so that this process never holds all rows."""
+    with _spooled(context, _read_source(context)) as (rows, header):
         yield from header
         for number in range(rows.rdd.getNumPartitions()):
             with blaming("the reading"):

@@ -22,7 +22,7 @@ from diurnal.backends.protocol import Scores
 from diurnal.backends.sklearn.sample_losses import LOSSES
 from diurnal.backends.spark import estimators
 from diurnal.backends.spark.job_errors import blaming
-from diurnal.backends.spark.lake_frames import Rows, column, columns, hashed
+from diurnal.backends.spark.lake_frames import SparkData, column, columns, hashed
 from diurnal.storage.models.spark import predictor
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _METRICS: dict[str, Callable[..., float]] = {
 }
 
 
-def scores(made: Any, model: Any, rows: Rows) -> Scores:
+def scores(made: Any, model: Any, rows: SparkData) -> Scores:
     """Give the main score of a fitted model; greater is better."""
     judge = estimators.evaluator(made)
     with blaming("the evaluation"):
@@ -54,7 +54,7 @@ def scores(made: Any, model: Any, rows: Rows) -> Scores:
     return {estimators.score_name(made): value if judge.isLargerBetter() else -value}
 
 
-def compare(made: Any, twin: Any, champion: Any, rows: Rows) -> Paired:
+def compare(made: Any, twin: Any, champion: Any, rows: SparkData) -> Paired:
     """Compare two models by the evaluator's metric; counts, or a bounded sample of answers, come to this process.
 
     A metric without a test of its own is compared by labels or absolute errors; the name of the test contains it.
@@ -83,7 +83,7 @@ def _is_other(metric: str) -> bool:
     return metric not in _COUNTED | _RANKED | _LOSSES.keys() | _METRICS.keys()
 
 
-def _by_counts(twin: Any, champion: Any, rows: Rows) -> Paired:
+def _by_counts(twin: Any, champion: Any, rows: SparkData) -> Paired:
     answered = _answered(champion, _answered(twin, rows.frame, "twin", _prediction), "champion", _prediction)
     right = [column(f"__{who}_label") == column(f"__{who}_answer") for who in ("twin", "champion")]
     counted = answered.groupBy(right[0].alias("__twin"), right[1].alias("__champion")).count().collect()
