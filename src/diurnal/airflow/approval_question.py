@@ -30,7 +30,7 @@ def question_body(version: ModelVersion, run: dict[str, Any], links: dict[str, s
         "samples": f"{run.get('n_train')} train, {run.get('n_test')} test",
         "parameters": _format_parameters(run),
         f"{run.get('scoring')}, cross-validated": _format_cv_score(run),
-        f"{run.get('scoring')}, test": _format_score(run.get("test_score")),
+        f"{run.get('scoring')}, test": _score_text(run.get("test_score")),
         "model": f"`{version.path}`",
     }
     table = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
@@ -52,8 +52,8 @@ def _comparison_sentence(run: dict[str, Any]) -> str:
         return f"It was not compared with the champion, version {run['champion_version']}."
     result = Comparison(**run["comparison"])
     return (
-        f"On {result.n_compared} samples new to both, it scores {_format_score(result.twin_score)} and the champion, "
-        f"version {run['champion_version']}, {_format_score(result.champion_score)}{format_difference(result)}. "
+        f"On {result.n_compared} samples new to both, it scores {_score_text(result.twin_score)} and the champion, "
+        f"version {run['champion_version']}, {_score_text(result.champion_score)}{format_difference(result)}. "
         f"Probability of a result at least as bad if both are equally good: {result.p_worse:.2g} ({result.test})."
     )
 
@@ -69,5 +69,5 @@ def _format_cv_score(run: dict[str, Any]) -> str:
     return f"{run['cv_score_mean']:.4f} ± {run['cv_score_std']:.4f} on {run['cv_folds']} folds"
 
 
-def _format_score(score: float | None) -> str:
+def _score_text(score: float | None) -> str:
     return "undefined" if score is None else f"{score:.4f}"

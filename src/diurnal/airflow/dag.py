@@ -96,7 +96,7 @@ def build_dag(
         warnings.warn("build_dag(per_step=) is deprecated; use step_kwargs=", DeprecationWarning, stacklevel=2)
     step_kwargs = step_kwargs or {}
     if isinstance(experiment, str):
-        experiment = _find_experiment(experiment, dag_file or _current_dag_file())
+        experiment = _find_in_project(experiment, dag_file or _current_dag_file())
     is_submitted = spark_submit is not None
     validate_dag_arguments(experiment, step_kwargs, dag_kwargs, _task_ids(experiment, is_submitted=is_submitted))
     operators: dict[str, Callable[..., StepOperator]] = {"promote": PromoteOperator}
@@ -112,7 +112,7 @@ def build_dag(
     return dag
 
 
-def _find_experiment(reference: str, dag_file: str | Path | None) -> Experiment:
+def _find_in_project(reference: str, dag_file: str | Path | None) -> Experiment:
     """Return an experiment of the project of a Dag file; without one, of the project of the working directory."""
     folder = None if dag_file is None else Path(dag_file).parent
     return find(reference, Settings.load(relative_to=folder).experiments)
@@ -180,10 +180,10 @@ def _build_tasks(
 
 def _task_kwargs(step: str, step_kwargs: StepKwargs, /, **declared: Any) -> dict[str, Any]:
     """Return the arguments of a task: `step_kwargs` override ours; assets and callbacks are added to ours."""
-    given = step_kwargs.get(step, {})
-    merged = {name: [*declared.get(name, ()), *as_list(given[name])] for name in ("inlets", "outlets") if name in given}
-    callbacks = {name: [*as_list(given[name]), log_error_last] for name in CALLBACKS if name in given}
-    return {"task_id": step, "doc_md": STEP_DOCS[step], **declared, **given, **merged, **callbacks}
+    overrides = step_kwargs.get(step, {})
+    merged = {name: [*declared.get(name, ()), *as_list(overrides[name])] for name in ("inlets", "outlets") if name in overrides}
+    callbacks = {name: [*as_list(overrides[name]), log_error_last] for name in CALLBACKS if name in overrides}
+    return {"task_id": step, "doc_md": STEP_DOCS[step], **declared, **overrides, **merged, **callbacks}
 
 
 def _expand_shards(experiment: Experiment, samples: Any, step_kwargs: StepKwargs) -> Any:

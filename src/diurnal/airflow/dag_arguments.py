@@ -83,7 +83,7 @@ def declared_dag_kwargs(experiment: Experiment, dag_id: str) -> dict[str, Any]:
     """Return what an experiment declares, as arguments of Airflow's ``DAG``."""
     has_fixed_period = isinstance(experiment.schedule, timedelta)
     return {
-        "schedule": _timetable(experiment),
+        "schedule": _make_timetable(experiment),
         "start_date": experiment.start_date or (_EPOCH if has_fixed_period else None),
         "catchup": experiment.catchup,
         "max_active_runs": experiment.max_active_runs,
@@ -97,7 +97,7 @@ def declared_dag_kwargs(experiment: Experiment, dag_id: str) -> dict[str, Any]:
     }
 
 
-def _timetable(experiment: Experiment) -> Any:
+def _make_timetable(experiment: Experiment) -> Any:
     """Return the timetable of a schedule.
 
     A cron expression is passed as a timetable of data intervals: in Airflow 3 the bare string would mean a moment

@@ -204,8 +204,8 @@ def run_context(experiment: Experiment, context: Any) -> Iterator[RunContext]:
     dag_run = context["dag_run"]
     interval, force = run_interval.run_data_interval(experiment, dag_run), run_interval.is_forced(dag_run)
     with open_stores_for_file(experiment.file) as stores:
-        by, progress = f"airflow {dag_run.run_id}", _fit_progress_logger()
-        yield RunContext(experiment, interval, stores, requested_by=by, force=force, progress=progress)
+        requested_by, progress = f"airflow {dag_run.run_id}", _fit_progress_logger()
+        yield RunContext(experiment, interval, stores, requested_by=requested_by, force=force, progress=progress)
 
 
 @contextmanager

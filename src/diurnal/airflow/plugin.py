@@ -1,4 +1,4 @@
-"""The plugin in Airflow's scheduler: it gives each run of an experiment a note with its data interval.
+"""The plugin in Airflow's scheduler: it sets the note of each run of an experiment to its data interval.
 
 The id of a scheduled run contains the time after which it starts, which is the end of its data interval.
 """

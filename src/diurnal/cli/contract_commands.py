@@ -93,7 +93,7 @@ def diff(name: str, date: str | None, file: str | None, renames: tuple[str, ...]
     with open_project_stores(create=False) as stores:
         batches = None if file is None else lambda: read_rows(file, load_settings(), experiment.name)
         difference = contract_acceptance.diff_contract(
-            _run_context(experiment, stores, date), _parse_renames(renames), batches
+            _batch_context(experiment, stores, date), _parse_renames(renames), batches
         )
     _print_difference(difference, json_)
     if difference.problems:
@@ -115,14 +115,14 @@ def accept(name: str, date: str, renames: tuple[str, ...], why: str, json_: bool
         raise UsageError("--why is empty", hint="state why the contract changes: its history stores the reason")
     experiment = find_experiment(name)
     with open_project_stores() as stores:
-        day = _run_context(experiment, stores, date)
-        difference = contract_acceptance.accept_changes(day, _parse_renames(renames), why)
+        context = _batch_context(experiment, stores, date)
+        difference = contract_acceptance.accept_changes(context, _parse_renames(renames), why)
     fields = {
         "version": difference.number,
         "accepted": bool(difference.changes),
         "changes": [str(change) for change in difference.changes]
         or ["none: the batch does not differ from the contract"],
-        "next": contract_acceptance.next_step(day),
+        "next": contract_acceptance.next_step(context),
     }
     print_fields(fields, json_)
 
@@ -224,7 +224,7 @@ def _parse_renames(renames: tuple[str, ...]) -> dict[str, str]:
     return parsed
 
 
-def _run_context(experiment: Experiment, stores: Stores, date: str | None) -> RunContext:
+def _batch_context(experiment: Experiment, stores: Stores, date: str | None) -> RunContext:
     from diurnal.cli.intervals import resolve_interval
     from diurnal.experiment.run_context import RunContext
 

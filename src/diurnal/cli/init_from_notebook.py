@@ -143,11 +143,11 @@ def _format_section(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return the lines of a section: its title, and rows in columns."""
     if not rows:
         return []
-    short = [tuple(cell if i == len(row) - 1 else _shorten(cell) for i, cell in enumerate(row)) for row in rows]
+    short = [tuple(cell if i == len(row) - 1 else _shorten_cell(cell) for i, cell in enumerate(row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*short, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in short]
     return ["", title, *(f"  {line}" for line in lines)]
 
 
-def _shorten(text: str) -> str:
+def _shorten_cell(text: str) -> str:
     return text if len(text) <= 60 else text[:59] + "…"

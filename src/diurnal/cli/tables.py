@@ -16,7 +16,7 @@ _WIDE_COLUMNS = ("best_params", "reason", "description", "run_id", "digest", "pa
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
-    click.echo(json.dumps(value, indent=2, default=_to_json))
+    click.echo(json.dumps(value, indent=2, default=_json_default))
 
 
 def print_table(rows: Sequence[dict[str, Any]], json_: bool, columns: Sequence[str]) -> None:
@@ -94,7 +94,7 @@ def _make_console() -> Any:
     return Console() if sys.stdout.isatty() else Console(width=200)
 
 
-def _to_json(value: Any) -> Any:
+def _json_default(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
     return str(value)

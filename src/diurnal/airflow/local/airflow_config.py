@@ -21,7 +21,7 @@ _HEAD = """\
 def render_config(home: AirflowHome, address: ServerAddress) -> str:
     """Return the text of ``airflow.cfg``."""
     parser = RawConfigParser()
-    for options in (required_options(home, address), default_options()):
+    for options in (required_options(home, address), tuned_options()):
         for section, pairs in options.items():
             if not parser.has_section(section):
                 parser.add_section(section)
@@ -63,7 +63,7 @@ def required_options(home: AirflowHome, address: ServerAddress) -> Options:
     }
 
 
-def default_options() -> Options:
+def tuned_options() -> Options:
     """Return options that were measured to be fast on one machine; Airflow's own variables override them."""
     return {
         "core": {

@@ -22,7 +22,7 @@ _BY_STATUS = {
 
 
 def start_daemon(home: AirflowHome, address: ServerAddress, report: Report) -> LauncherState:
-    """Start a launcher that outlives this process, and return when Airflow is healthy; a running one is kept.
+    """Start a launcher that outlives this process, and return when Airflow is healthy; if one runs, return its state.
 
     Parameters
     ----------

@@ -111,7 +111,7 @@ class Launcher:
         for line in sign_in_lines(home, self._address):
             self._report(line)
         state = replace(state, healthy=True)
-        write_state(state)  # the last event: whoever waits for it finds all lines of the start in the log
+        write_state(state)  # last, so that a command that waits for it finds all lines in the log
         return state
 
     def _pids(self) -> dict[str, int]:

@@ -197,8 +197,8 @@ def _wait_for_dag(client: RestClient, dag_id: str) -> dict[str, Any]:
         if time.monotonic() > deadline:
             _, others = client.get("dags", limit=100)
             names = [dag["dag_id"] for dag in others.get("dags", [])]
-            known = ", ".join(names) or "none"
-            message = f"Airflow has no Dag {dag_id!r}{did_you_mean(dag_id, names)}\nit has: {known}"
+            listed = ", ".join(names) or "none"
+            message = f"Airflow has no Dag {dag_id!r}{did_you_mean(dag_id, names)}\nit has: {listed}"
             raise NotFoundError(message, hint=f'write dags/{dag_id}.py: dag = build_dag("{dag_id}")')
         time.sleep(0.5)
 
