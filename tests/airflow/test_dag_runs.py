@@ -180,7 +180,8 @@ def test_an_edit_while_a_run_is_under_way_fails_for_good_and_names_the_file(run,
     assert first["tasks"]["fetch"][0] == "success"
     assert {tuple(first["tasks"][name]) for name in ("save_batch", "split")} == {("failed", 1)}
     assert "the code of clinic was changed" in first["log"], first["log"][-3000:]
-    assert "since this run fetched its batch: helper.py (its digest was" in first["log"]
+    assert "since this run fetched its batch" in first["log"]
+    assert "\n- helper.py" in first["log"].replace("\\n", "\n")
     assert project.command("run", "clinic", "--date", "2026-11-01").returncode == 0  # a process that reads it anew
     assert query(project.warehouse_url, "select best_params from experiments") == [({"C": 5.0},)]
 
@@ -218,7 +219,7 @@ def test_what_no_other_try_will_mend_fails_at_once_and_says_why(run, project):
         (nameless, "storage", 'hint: trigger it with a logical date, or with the configuration {"batch": '),
         (wrong, "storage", "hint: write a date as 2026-11-23"),
         (future, "storage", "hint: wait until it has ended"),
-        (early, "storage", "hint: name a later one, or declare an earlier start_date in"),
+        (early, "storage", "hint: use a later interval, or declare an earlier start_date in"),
     ):
         assert failed["state"] == "failed"
         assert failed["tasks"][task] == ["failed", 1], "one try, though it has five retries"

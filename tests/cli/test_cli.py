@@ -296,7 +296,7 @@ def test_check_with_data_tries_a_day_and_writes_nothing(project):
         (["promote", "clinic", "0"], 2, "range"),
         (["gc", "--older-than", "nan"], 2, "older-than"),
         (["nonsense"], 2, "nonsense"),
-        (["rollback", "clinic"], 2, "predecessor"),
+        (["rollback", "clinic"], 2, "no former champion"),
     ],
 )
 def test_mistakes_get_one_message_and_the_right_status(project, words, status, said):
