@@ -181,7 +181,8 @@ def _build_tasks(
 def _task_kwargs(step: str, step_kwargs: StepKwargs, /, **declared: Any) -> dict[str, Any]:
     """Return the arguments of a task: `step_kwargs` override ours; assets and callbacks are added to ours."""
     overrides = step_kwargs.get(step, {})
-    merged = {name: [*declared.get(name, ()), *as_list(overrides[name])] for name in ("inlets", "outlets") if name in overrides}
+    shared = [name for name in ("inlets", "outlets") if name in overrides]
+    merged = {name: [*declared.get(name, ()), *as_list(overrides[name])] for name in shared}
     callbacks = {name: [*as_list(overrides[name]), log_error_last] for name in CALLBACKS if name in overrides}
     return {"task_id": step, "doc_md": STEP_DOCS[step], **declared, **overrides, **merged, **callbacks}
 
