@@ -10,7 +10,7 @@ import notebook_files
 from diurnal.errors import UsageError
 from diurnal.notebook import cells, draft
 from diurnal.notebook.inlining import straightened
-from diurnal.notebook.magics import parsed, without_magics
+from diurnal.notebook.magics import parse_python, replace_magics
 
 HEAD = """
 import numpy as np
@@ -77,10 +77,10 @@ def source(made):
     ],
 )
 def test_magics_become_pass(text, python, reasons):
-    found, magics = without_magics(text)
+    found, magics = replace_magics(text)
     assert found == python
     assert [magic.reason for magic in magics] == reasons
-    parsed(found)
+    parse_python(found)
 
 
 def test_notebook_of_version_3_is_read(take, tmp_path):
@@ -139,7 +139,7 @@ def test_hostile_files_are_refused_in_a_line(name, content, said, tmp_path):
 
 
 def test_large_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(cells, "MOST_BYTES", 10)
+    monkeypatch.setattr(cells, "MAX_BYTES", 10)
     (tmp_path / "large.ipynb").write_text(" " * 11)
     with pytest.raises(UsageError, match="clear its outputs"):
         draft(tmp_path / "large.ipynb", "large", project=tmp_path, file=tmp_path / "large.py")
@@ -258,7 +258,7 @@ with mlflow.start_run():
     except ValueError:
         c.fit(X, y)
 """
-    assert [node.value.func.value.id for node in straightened(parsed(text).body)[1:]] == ["b"]
+    assert [node.value.func.value.id for node in straightened(parse_python(text).body)[1:]] == ["b"]
 
 
 def test_functions_that_fit_are_put_in_line_with_names_of_their_own():
@@ -271,7 +271,7 @@ def train(model, X, depth=3):
 X = 1
 best = train(Tree, table, depth=X)
 """
-    lines = [ast.unparse(node) for node in straightened(parsed(text).body)[1:]]
+    lines = [ast.unparse(node) for node in straightened(parse_python(text).body)[1:]]
     assert lines == [
         "X = 1", "X_2 = table", "X_2 = X_2.copy()", "tree = Tree(X)", "tree.fit(X_2, y)", "best = tree"
     ]  # fmt: skip
@@ -279,7 +279,7 @@ best = train(Tree, table, depth=X)
 
 def test_functions_that_call_each_other_come_to_an_end():
     text = "def a(x):\n    b(x)\n    x.fit(X, y)\ndef b(x):\n    a(x)\n    a(x)\nfrom sklearn.svm import SVC\na(SVC())"
-    straightened(parsed(text).body)
+    straightened(parse_python(text).body)
 
 
 def test_last_function_is_read_where_nothing_calls_it(take):

@@ -6,20 +6,20 @@ import ast
 import re
 from dataclasses import dataclass
 
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.frame_trail import Trail
 from diurnal.notebook.program import Program
 from diurnal.sources.sklearn_dataset import DATASETS
 
 # Scores and estimators for which the classes must be numbers, as in the notebook, and not names as in SklearnDataset.
-_BY_NUMBER = re.compile(
+_NEEDS_NUMERIC_CLASSES = re.compile(
     r"XGB\w*|make_scorer|class_weight|pos_label|(f1|precision|recall|average_precision|jaccard|neg_brier_score|d2\w*)"
     r"|top_k_accuracy|positive_likelihood_ratio|neg_negative_likelihood_ratio|matthews_corrcoef"
 )
 
 
 @dataclass(frozen=True)
-class Part:
+class DatasetPart:
     """A part of what one of scikit-learn's functions loads.
 
     Attributes
@@ -40,19 +40,19 @@ class Part:
     def name(self) -> str | None:
         """The name for `SklearnDataset`, where it has it and the call asks for nothing special."""
         name = self.function.removeprefix("load_")
-        asked = {keyword.arg for keyword in self.call.keywords} - {"as_frame", "return_X_y"}
-        return name if name in DATASETS and not asked and not self.call.args else None
+        keywords = {keyword.arg for keyword in self.call.keywords} - {"as_frame", "return_X_y"}
+        return name if name in DATASETS and not keywords and not self.call.args else None
 
 
-def part_of(program: Program, trail: Trail) -> Part | None:
+def find_dataset_part(program: Program, trail: Trail) -> DatasetPart | None:
     """Return which part of which data set a trail leads to, if to one."""
     node, at = trail.node, trail.at
     for _ in range(10):
         if isinstance(node, ast.Attribute | ast.Subscript):
             name = node.attr if isinstance(node, ast.Attribute) else getattr(node.slice, "value", None)
-            call = _call(program, node.value, at)
+            call = _find_loader_call(program, node.value, at)
             is_part = name in ("data", "target", "frame") and call is not None
-            return Part(last_name(call.func), str(name), call) if is_part and call is not None else None
+            return DatasetPart(callee_name(call.func), str(name), call) if is_part and call is not None else None
         if not isinstance(node, ast.Name):
             return None
         index = program.definition(node.id, at)
@@ -60,21 +60,23 @@ def part_of(program: Program, trail: Trail) -> Part | None:
             return None
         statement = program[index]
         if isinstance(statement.target, ast.Tuple):
-            return _unpacked(program, node.id, statement.target, statement.value, index)
+            return _part_of_unpacked_call(program, node.id, statement.target, statement.value, index)
         node, at = statement.value, index  # type: ignore[assignment]
     return None
 
 
-def _unpacked(program: Program, name: str, target: ast.Tuple, value: ast.expr | None, at: int) -> Part | None:
+def _part_of_unpacked_call(
+    program: Program, name: str, target: ast.Tuple, value: ast.expr | None, at: int
+) -> DatasetPart | None:
     """Read ``X, y = load_iris(return_X_y=True)``."""
-    call = None if value is None else _call(program, value, at)
+    call = None if value is None else _find_loader_call(program, value, at)
     names = [element.id for element in target.elts if isinstance(element, ast.Name)]
     if call is None or len(names) != 2 or call is not value:
         return None
-    return Part(last_name(call.func), "data" if names[0] == name else "target", call)
+    return DatasetPart(callee_name(call.func), "data" if names[0] == name else "target", call)
 
 
-def _call(program: Program, node: ast.expr, at: int) -> ast.Call | None:
+def _find_loader_call(program: Program, node: ast.expr, at: int) -> ast.Call | None:
     """Return the call that loads what an expression stands for."""
     if isinstance(node, ast.Name):
         index = program.definition(node.id, at)
@@ -84,28 +86,28 @@ def _call(program: Program, node: ast.expr, at: int) -> ast.Call | None:
         node, at = value, index
     if not isinstance(node, ast.Call) or not program.qualified(node.func, at).startswith("sklearn.datasets."):
         return None
-    return node if last_name(node.func).startswith(("load_", "fetch_")) else None
+    return node if callee_name(node.func).startswith(("load_", "fetch_")) else None
 
 
-def columns_of(name: str) -> set[str]:
+def list_dataset_columns(name: str) -> set[str]:
     """Return the names of a data set's columns."""
     from sklearn import datasets
 
     return set(getattr(datasets, f"load_{name}")(as_frame=True).data.columns)
 
 
-def needs_numbers(nodes: list[ast.AST]) -> bool:
+def needs_numeric_classes(nodes: list[ast.AST]) -> bool:
     """Return whether a search can only work on classes that are numbers."""
     for node in nodes:
         for part in ast.walk(node):
             found = part.arg if isinstance(part, ast.keyword) else getattr(part, "value", None)
             found = part.id if isinstance(part, ast.Name) else part.attr if isinstance(part, ast.Attribute) else found
-            if isinstance(found, str) and _BY_NUMBER.fullmatch(found):
+            if isinstance(found, str) and _NEEDS_NUMERIC_CLASSES.fullmatch(found):
                 return True
     return False
 
 
-def mentions(nodes: list[ast.AST], names: set[str]) -> bool:
+def mentions_any_name(nodes: list[ast.AST], names: set[str]) -> bool:
     """Return whether a search names one of some columns."""
     constants = (part.value for node in nodes for part in ast.walk(node) if isinstance(part, ast.Constant))
     return any(isinstance(value, str) and value in names for value in constants)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from diurnal.errors import UsageError
-from diurnal.notebook.magics import Magic, parsed, without_magics
+from diurnal.notebook.magics import Magic, parse_python, replace_magics
 
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 _FORMS = "a Jupyter notebook (.ipynb) or a Python script (.py)"
 _HEADING = re.compile(
     r"^\s*#{1,6}\s+(.+)|<h[1-6][^>]*>(.+?)</h[1-6]>|\A\s*\*\*(.+?)\*\*\s*$", re.MULTILINE | re.IGNORECASE
@@ -48,7 +48,7 @@ class Document:
     title: str = ""
     lines: list[str] = field(default_factory=list)
     nodes: list[ast.stmt] = field(default_factory=list)
-    left: list[Magic] = field(default_factory=list)
+    skipped: list[Magic] = field(default_factory=list)
     out_of_order: bool = False
     starts: list[int] = field(default_factory=list)  # the first line of each cell; a script has one cell
 
@@ -65,24 +65,24 @@ class Document:
         """Return the number of a line within its cell."""
         return line - self.starts[bisect.bisect_right(self.starts, line) - 1] + 1
 
-    def where(self, line: int) -> str:
+    def location(self, line: int) -> str:
         """Name the place of a line."""
         cell = self.cell(line)
         return f"line {line}" if cell is None else f"cell {cell}, line {self.line_in_cell(line)}"
 
     def add(self, text: str) -> None:
         """Add a cell of code. A cell that cannot be parsed is left out."""
-        text, magics = without_magics(text)
+        text, magics = replace_magics(text)
         before = len(self.lines)
         self.starts.append(before + 1)
-        self.left += [Magic(before + magic.line, magic.text, magic.reason) for magic in magics]
+        self.skipped += [Magic(before + magic.line, magic.text, magic.reason) for magic in magics]
         self.lines += text.split("\n")
         try:
-            nodes = parsed(text).body
+            nodes = parse_python(text).body
         except SyntaxError as error:
             self._refuse_script(error)
             reason = f"it cannot be parsed as Python: {error.msg} (line {error.lineno})"
-            self.left.append(Magic(before + 1, text.strip().split("\n")[0], reason))
+            self.skipped.append(Magic(before + 1, text.strip().split("\n")[0], reason))
             return
         self.nodes += [ast.increment_lineno(node, before) for node in nodes]
 
@@ -93,7 +93,7 @@ class Document:
             )
 
 
-def read(path: Path) -> Document:
+def read_document(path: Path) -> Document:
     """Read a notebook (nbformat 3 or 4) or a script. Nothing of it is run.
 
     Raises
@@ -105,28 +105,28 @@ def read(path: Path) -> Document:
     if suffix not in (".ipynb", ".py"):
         raise UsageError(f"{path} is not {_FORMS}", hint="save it as one of these")
     size = path.stat().st_size
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise UsageError(
-            f"{path} has {size:,} bytes; at most {MOST_BYTES:,} are read", hint="clear its outputs and save it"
+            f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are read", hint="clear its outputs and save it"
         )
-    return _script(path) if suffix == ".py" else _notebook(path)
+    return _read_script(path) if suffix == ".py" else _read_notebook(path)
 
 
-def _script(path: Path) -> Document:
+def _read_script(path: Path) -> Document:
     content = path.read_bytes()
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        text = _unix(content.decode(encoding))
+        text = _normalize_newlines(content.decode(encoding))
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         raise UsageError(f"{path} cannot be read as text: {error}", hint="save it in UTF-8") from None
     document = Document(path)
     document.add(text.removeprefix("\ufeff"))
     docstring = ast.get_docstring(ast.Module(document.nodes, []), clean=True) or ""
-    document.title = _first_line(docstring) or _title(list(_markdown_of(text)))
+    document.title = _first_text_line(docstring) or _find_title(list(_markdown_cells(text)))
     return document
 
 
-def _markdown_of(text: str) -> Iterator[str]:
+def _markdown_cells(text: str) -> Iterator[str]:
     """Return the markdown cells of a script in the percent format."""
     inside, lines = False, list[str]()
     for line in [*text.split("\n"), "# %%"]:
@@ -139,22 +139,22 @@ def _markdown_of(text: str) -> Iterator[str]:
             lines.append(line.removeprefix("#").strip())
 
 
-def _notebook(path: Path) -> Document:
-    content = _json(path)
-    _refuse_other_languages(path, content)
+def _read_notebook(path: Path) -> Document:
+    content = _load_json(path)
+    _check_language(path, content)
     document, markdown, counts = Document(path), list[str](), list[int]()
-    for kind, text, count in _cells(path, content):
-        if kind == "code" and text.strip():
+    for cell_type, text, count in _iter_cells(path, content):
+        if cell_type == "code" and text.strip():
             document.add(text)
             counts += [count] if isinstance(count, int) else []
-        elif kind in ("markdown", "heading"):
+        elif cell_type in ("markdown", "heading"):
             markdown.append(text)
-    document.title = _title(markdown)
+    document.title = _find_title(markdown)
     document.out_of_order = counts != sorted(counts)
     return document
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _load_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -165,21 +165,21 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _refuse_other_languages(path: Path, content: dict[str, Any]) -> None:
+def _check_language(path: Path, content: dict[str, Any]) -> None:
     """Refuse what names another language; a notebook that names none is taken for Python."""
     tables = content.get("metadata")
     tables = tables if isinstance(tables, dict) else {}
     kernel, info = (t if isinstance(t, dict) else {} for t in (tables.get("kernelspec"), tables.get("language_info")))
     kernels = {"ir": "R", "julia": "Julia"}
-    by_name = kernels.get(str(kernel.get("name")).split("-")[0], "python")
-    language = str(kernel.get("language") or info.get("name") or by_name)
+    language_of_kernel = kernels.get(str(kernel.get("name")).split("-")[0], "python")
+    language = str(kernel.get("language") or info.get("name") or language_of_kernel)
     if "python" not in language.lower():
         raise UsageError(
             f"{path} is a notebook of {language}; experiments are written in Python", hint=f"give {_FORMS}"
         )
 
 
-def _cells(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+def _iter_cells(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Return the kind, the text and the execution count of each cell."""
     pages = [content] if "cells" in content else content["worksheets"]
     for page in pages if isinstance(pages, list) else [None]:
@@ -187,43 +187,43 @@ def _cells(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, str, Any]
         if not isinstance(cells, list):
             raise UsageError(f"{path} is damaged: its cells are no list", hint="open it in Jupyter and save it")
         for number, cell in enumerate(cells, 1):
-            yield _cell(path, number, cell)
+            yield _read_cell(path, number, cell)
 
 
-def _cell(path: Path, number: int, cell: Any) -> tuple[str, str, Any]:
-    kind = cell.get("cell_type") if isinstance(cell, dict) else None
+def _read_cell(path: Path, number: int, cell: Any) -> tuple[str, str, Any]:
+    cell_type = cell.get("cell_type") if isinstance(cell, dict) else None
     source = cell.get("source", cell.get("input", "")) if isinstance(cell, dict) else None
     text = "".join(source) if isinstance(source, list) and all(isinstance(s, str) for s in source) else source
-    if not isinstance(kind, str) or not isinstance(text, str):
+    if not isinstance(cell_type, str) or not isinstance(text, str):
         raise UsageError(
             f"{path} is damaged: cell {number} has no type or no text", hint="open it in Jupyter and save it"
         )
-    if kind == "heading":  # of nbformat 3
+    if cell_type == "heading":  # of nbformat 3
         text = f"# {text}"
-    return kind, _unix(text), cell.get("execution_count", cell.get("prompt_number"))
+    return cell_type, _normalize_newlines(text), cell.get("execution_count", cell.get("prompt_number"))
 
 
-def _unix(text: str) -> str:
+def _normalize_newlines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _title(markdown: list[str]) -> str:
+def _find_title(markdown: list[str]) -> str:
     """Return the first heading of the first cells of markdown."""
     for text in markdown:
         found = _HEADING.search(text)
-        title = _plain(found[1] or found[2] or found[3]) if found else ""
+        title = _strip_markup(found[1] or found[2] or found[3]) if found else ""
         if title:
             return title
     return ""
 
 
-def _plain(text: str) -> str:
+def _strip_markup(text: str) -> str:
     """Take the marks of markdown and HTML off a line."""
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
     text = re.sub(r"<[^>]*>|[*`]|\s#+\s*$|\\", "", text)
-    return _first_line(text)
+    return _first_text_line(text)
 
 
-def _first_line(text: str) -> str:
+def _first_text_line(text: str) -> str:
     line = " ".join(text.strip().split("\n")[0].split())
     return line[:200]

@@ -5,17 +5,17 @@ from __future__ import annotations
 import ast
 import re
 
-from diurnal.notebook.constants import texts
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.constants import evaluate_strings
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.frame_columns import all_but
 from diurnal.notebook.frame_trail import Trail, follow
 from diurnal.notebook.program import Program
 
 SELECTOR = "make_column_selector"
-_NUMBERS = ("number", "bool")  # what pandas' is_numeric_dtype says yes to
+_NUMERIC_DTYPES = ("number", "bool")  # what pandas' is_numeric_dtype says yes to
 
 
-class Selectors:
+class ColumnSelectors:
     """Finds the selector that is equal to a list of columns.
 
     Parameters
@@ -33,25 +33,25 @@ class Selectors:
         self.features = features
         self.others = others
 
-    def equal_to(self, node: ast.expr, at: int) -> ast.expr | None:
+    def find_equivalent(self, node: ast.expr, at: int) -> ast.expr | None:
         """Return what is equal to a list of columns: their names where they are known, else a selector, else None."""
         if self.features is None:
             return None
-        node, at = self._bare(node, at)
-        for read in (self._all, self._by_dtype, self._by_comprehension, self._difference):
+        node, at = self._strip_wrappers(node, at)
+        for read in (self._from_all_columns, self._from_select_dtypes, self._from_comprehension, self._from_difference):
             found = read(node, at)
             if found is not None:
                 return found
         return None
 
-    def is_frame(self, node: ast.expr, at: int) -> bool:
+    def is_fitted_frame(self, node: ast.expr, at: int) -> bool:
         """Return whether an expression is the frame that is fitted, or one that it is taken from."""
         if self.features is None:
             return False
         found = follow(self.program, node, at, steps=True)
         return found.version(self.program) == self.features.version(self.program)
 
-    def _bare(self, node: ast.expr, at: int) -> tuple[ast.expr, int]:
+    def _strip_wrappers(self, node: ast.expr, at: int) -> tuple[ast.expr, int]:
         """Take off what only lists columns, or takes out those that are no features."""
         for _ in range(50):
             if isinstance(node, ast.Name):
@@ -59,32 +59,44 @@ class Selectors:
                 value = None if index is None else self.program[index].value
                 if index is None or value is None or not isinstance(self.program[index].target, ast.Name):
                     break
-                if any(not self.removes(change) for change in self.program.changes(node.id, index, at)):
+                if any(
+                    not self.only_removes_non_features(change) for change in self.program.changes(node.id, index, at)
+                ):
                     break
                 node, at = value, index
-            elif isinstance(node, ast.Attribute) and node.attr in ("columns", "values") and _is_selection(node.value):
+            elif (
+                isinstance(node, ast.Attribute) and node.attr in ("columns", "values") and _is_select_dtypes(node.value)
+            ):
                 node = node.value
-            elif isinstance(node, ast.Call) and last_name(node.func) in ("tolist", "to_list", "list") and _inner(node):
-                node = _inner(node)  # type: ignore[assignment]
-            elif self._takes_out(node, at) and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            elif (
+                isinstance(node, ast.Call)
+                and callee_name(node.func) in ("tolist", "to_list", "list")
+                and _listed_expression(node)
+            ):
+                node = _listed_expression(node)  # type: ignore[assignment]
+            elif (
+                self._drops_non_features(node, at)
+                and isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+            ):
                 node = node.func.value
             else:
                 break
         return node, at
 
-    def removes(self, change: int) -> bool:
+    def only_removes_non_features(self, change: int) -> bool:
         """Return whether a statement only removes columns that are no features from a list."""
         call = getattr(self.program[change].node, "value", None)
         is_own = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "remove"
-        names = texts(self.program, call.args[0], change) if is_own and call.args else None  # type: ignore[union-attr]
+        names = evaluate_strings(self.program, call.args[0], change) if is_own and call.args else None  # type: ignore[union-attr]
         return names is not None and set(names) <= self.others
 
-    def _takes_out(self, node: ast.expr, at: int) -> bool:
+    def _drops_non_features(self, node: ast.expr, at: int) -> bool:
         is_one = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "drop"
-        names = texts(self.program, node.args[0], at) if is_one and node.args else None  # type: ignore[attr-defined]
+        names = evaluate_strings(self.program, node.args[0], at) if is_one and node.args else None  # type: ignore[attr-defined]
         return names is not None and set(names) <= self.others
 
-    def _lacks(self, node: ast.expr, at: int) -> set[str] | None:
+    def _missing_features(self, node: ast.expr, at: int) -> set[str] | None:
         """Return the features that a frame lacks; None where it is another frame than the one that is fitted."""
         if self.features is None or not isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call):
             return None
@@ -94,84 +106,86 @@ class Selectors:
             return None
         return set(found.drop) - self.others
 
-    def _all(self, node: ast.expr, at: int) -> ast.expr | None:
+    def _from_all_columns(self, node: ast.expr, at: int) -> ast.expr | None:
         """Read ``X.columns``, and lists of all columns but some."""
         frame = _frame_of(node)
-        lacks = None if frame is None else self._lacks(frame, at)
+        lacks = None if frame is None else self._missing_features(frame, at)
         left_out = None if frame is None else all_but(self.program, node, frame, at)
         if lacks is None or left_out is None or self.features is None:
             return None
         others = lacks | (set(left_out) - self.others)
         if self.features.keep is not None:
             return ast.List([ast.Constant(name) for name in self.features.keep if name not in others], ast.Load())
-        return _selector({}, others)
+        return _build_selector({}, others)
 
-    def _by_dtype(self, node: ast.expr, at: int) -> ast.expr | None:
+    def _from_select_dtypes(self, node: ast.expr, at: int) -> ast.expr | None:
         """Read ``X.select_dtypes("number")``."""
-        if not _is_selection(node) or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        if not _is_select_dtypes(node) or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             return None
-        lacks = self._lacks(node.func.value, at)
-        given = dict(zip(("include", "exclude"), node.args, strict=False))
-        given |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
-        if lacks is None or not given or any(self.program.is_data(value, at) for value in given.values()):
+        lacks = self._missing_features(node.func.value, at)
+        arguments = dict(zip(("include", "exclude"), node.args, strict=False))
+        arguments |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+        if lacks is None or not arguments or any(self.program.is_data(value, at) for value in arguments.values()):
             return None
-        return _selector({f"dtype_{name}": value for name, value in given.items()}, lacks)
+        return _build_selector({f"dtype_{name}": value for name, value in arguments.items()}, lacks)
 
-    def _by_comprehension(self, node: ast.expr, at: int) -> ast.expr | None:
+    def _from_comprehension(self, node: ast.expr, at: int) -> ast.expr | None:
         """Read ``[c for c in X.columns if X[c].dtype == "object"]``."""
         loop = node.generators[0] if isinstance(node, ast.ListComp) and len(node.generators) == 1 else None
         if loop is None or not isinstance(node, ast.ListComp) or len(loop.ifs) != 1:
             return None
         column, frame = loop.target, _frame_of(loop.iter)
         is_plain = isinstance(column, ast.Name) and isinstance(node.elt, ast.Name) and node.elt.id == column.id
-        if not is_plain or frame is None or not self._is_whole(loop.iter, at):
+        if not is_plain or frame is None or not self._has_all_features(loop.iter, at):
             return None
         test = loop.ifs[0]
-        return self._complement(test, node.elt, at) or _of_test(test, ast.unparse(frame), ast.unparse(column))
+        return self._from_exclusion(test, node.elt, at) or _selector_from_test(
+            test, ast.unparse(frame), ast.unparse(column)
+        )
 
-    def _is_whole(self, node: ast.expr, at: int) -> bool:
+    def _has_all_features(self, node: ast.expr, at: int) -> bool:
         """Return whether a list has all features."""
-        found = self._all(node, at)
+        found = self._from_all_columns(node, at)
         return found is not None and (isinstance(found, ast.List) or not getattr(found, "keywords", []))
 
-    def _complement(self, test: ast.expr, column: ast.expr, at: int) -> ast.expr | None:
+    def _from_exclusion(self, test: ast.expr, column: ast.expr, at: int) -> ast.expr | None:
         """Read ``[c for c in X.columns if c not in numbers]``, where the numbers are a selector by types."""
         is_one = isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.NotIn)
         if not is_one or not isinstance(test, ast.Compare) or ast.dump(test.left) != ast.dump(column):
             return None
-        return _flipped(self.equal_to(test.comparators[0], at))
+        return _invert_selector(self.find_equivalent(test.comparators[0], at))
 
-    def _difference(self, node: ast.expr, at: int) -> ast.expr | None:
+    def _from_difference(self, node: ast.expr, at: int) -> ast.expr | None:
         """Read ``X.columns.drop(numbers)`` and ``set(X.columns) - set(numbers)``."""
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) == 1:
-            is_one = node.func.attr in ("drop", "difference") and self._is_whole(node.func.value, at)
-            return _flipped(self.equal_to(node.args[0], at)) if is_one else None
+            is_one = node.func.attr in ("drop", "difference") and self._has_all_features(node.func.value, at)
+            return _invert_selector(self.find_equivalent(node.args[0], at)) if is_one else None
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
-            left, right = _of_set(node.left), _of_set(node.right)
-            if left is not None and right is not None and self._is_whole(left, at):
-                return _flipped(self.equal_to(right, at))
+            left, right = _set_argument(node.left), _set_argument(node.right)
+            if left is not None and right is not None and self._has_all_features(left, at):
+                return _invert_selector(self.find_equivalent(right, at))
         return None
 
 
-def _of_set(node: ast.expr) -> ast.expr | None:
-    is_set = isinstance(node, ast.Call) and last_name(node.func) == "set" and len(node.args) == 1
+def _set_argument(node: ast.expr) -> ast.expr | None:
+    is_set = isinstance(node, ast.Call) and callee_name(node.func) == "set" and len(node.args) == 1
     return node.args[0] if is_set and isinstance(node, ast.Call) else None
 
 
-def _flipped(selector: ast.expr | None) -> ast.expr | None:
+def _invert_selector(selector: ast.expr | None) -> ast.expr | None:
     """Return the selector of all other columns."""
     if not isinstance(selector, ast.Call) or len(selector.keywords) != 1:
         return None
-    words = {"dtype_include": "dtype_exclude", "dtype_exclude": "dtype_include"}
+    parameters = {"dtype_include": "dtype_exclude", "dtype_exclude": "dtype_include"}
     keyword = selector.keywords[0]
-    return _selector({words[keyword.arg or ""]: keyword.value})
+    return _build_selector({parameters[keyword.arg or ""]: keyword.value})
 
 
-def _is_selection(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and last_name(node.func) == "select_dtypes"
+def _is_select_dtypes(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and callee_name(node.func) == "select_dtypes"
 
 
-def _inner(call: ast.Call) -> ast.expr | None:
+def _listed_expression(call: ast.Call) -> ast.expr | None:
     """Return X of ``list(X)`` and of ``X.tolist()``."""
     if isinstance(call.func, ast.Attribute) and not call.args:
         return call.func.value
@@ -189,38 +203,38 @@ def _frame_of(node: ast.expr) -> ast.expr | None:
     return node if isinstance(node, ast.Name) else None
 
 
-def _of_test(test: ast.expr, frame: str, column: str) -> ast.expr | None:
+def _selector_from_test(test: ast.expr, frame: str, column: str) -> ast.expr | None:
     """Return the selector for the test of a type of a column."""
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) and _asks_for_numbers(test.operand):
-        return _selector({"dtype_exclude": _texts(_NUMBERS)})
-    if _asks_for_numbers(test):
-        return _selector({"dtype_include": _texts(_NUMBERS)})
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) and _is_numeric_test(test.operand):
+        return _build_selector({"dtype_exclude": _string_list(_NUMERIC_DTYPES)})
+    if _is_numeric_test(test):
+        return _build_selector({"dtype_include": _string_list(_NUMERIC_DTYPES)})
     if not isinstance(test, ast.Compare) or len(test.ops) != 1:
         return None
-    asked = (f"{frame}[{column}].dtype", f"{frame}[{column}].dtypes", f"{frame}.dtypes[{column}]",
+    dtype_expressions = (f"{frame}[{column}].dtype", f"{frame}[{column}].dtypes", f"{frame}.dtypes[{column}]",
              f"{frame}.{column}.dtype", f"{frame}[{column}].dtype.name")  # fmt: skip
-    if ast.unparse(test.left) not in asked:
+    if ast.unparse(test.left) not in dtype_expressions:
         return None
-    kind = test.comparators[0]
-    if getattr(kind, "value", None) == "O":
-        kind = ast.Constant("object")
-    words = {ast.Eq: "include", ast.In: "include", ast.NotEq: "exclude", ast.NotIn: "exclude"}
-    word = words.get(type(test.ops[0]))
-    return None if word is None else _selector({f"dtype_{word}": kind})
+    dtype = test.comparators[0]
+    if getattr(dtype, "value", None) == "O":
+        dtype = ast.Constant("object")
+    parameters = {ast.Eq: "include", ast.In: "include", ast.NotEq: "exclude", ast.NotIn: "exclude"}
+    parameter = parameters.get(type(test.ops[0]))
+    return None if parameter is None else _build_selector({f"dtype_{parameter}": dtype})
 
 
-def _asks_for_numbers(test: ast.expr) -> bool:
-    return isinstance(test, ast.Call) and last_name(test.func) == "is_numeric_dtype"
+def _is_numeric_test(test: ast.expr) -> bool:
+    return isinstance(test, ast.Call) and callee_name(test.func) == "is_numeric_dtype"
 
 
-def _texts(names: tuple[str, ...]) -> ast.expr:
+def _string_list(names: tuple[str, ...]) -> ast.expr:
     return ast.List([ast.Constant(name) for name in names], ast.Load())
 
 
-def _selector(arguments: dict[str, ast.expr], without: set[str] | None = None) -> ast.expr:
+def _build_selector(arguments: dict[str, ast.expr], excluded: set[str] | None = None) -> ast.expr:
     """Make the call of `make_column_selector`; a pattern leaves out columns by their names."""
     keywords = [ast.keyword(name, value) for name, value in arguments.items()]
-    if without:
-        names = "|".join(map(re.escape, sorted(without)))
+    if excluded:
+        names = "|".join(map(re.escape, sorted(excluded)))
         keywords.insert(0, ast.keyword("pattern", ast.Constant(f"^(?!(?:{names})$)")))
     return ast.Call(ast.Name(SELECTOR, ast.Load()), [], keywords)

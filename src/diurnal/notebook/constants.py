@@ -7,17 +7,17 @@ import posixpath
 from pathlib import PurePosixPath
 from typing import Any
 
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.program import Program
 
-_DEEPEST = 30
+_MAX_DEPTH = 30
 
 
-class NotConstant(Exception):
+class NotConstantError(Exception):
     """The value of an expression is only known when it runs."""
 
 
-def constant(program: Program, node: ast.AST, at: int, depth: int = 0) -> Any:
+def evaluate_constant(program: Program, node: ast.AST, at: int, depth: int = 0) -> Any:
     """Return the value of an expression before a statement.
 
     Raises
@@ -25,69 +25,69 @@ def constant(program: Program, node: ast.AST, at: int, depth: int = 0) -> Any:
     NotConstant
         If it depends on more than literals.
     """
-    if depth > _DEEPEST:
-        raise NotConstant
+    if depth > _MAX_DEPTH:
+        raise NotConstantError
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         pass
-    evaluate = _EVALUATED.get(type(node))
+    evaluate = _EVALUATORS.get(type(node))
     if evaluate is None:
-        raise NotConstant
+        raise NotConstantError
     return evaluate(program, node, at, depth + 1)
 
 
-def texts(program: Program, node: ast.AST | None, at: int) -> tuple[str, ...] | None:
+def evaluate_strings(program: Program, node: ast.AST | None, at: int) -> tuple[str, ...] | None:
     """Return a text or a list of texts as a tuple, or None where it is neither."""
     if node is None:
         return None
     try:
-        value = constant(program, node, at)
-    except NotConstant:
+        value = evaluate_constant(program, node, at)
+    except NotConstantError:
         return None
     value = [value] if isinstance(value, str) else value
-    if isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
+    if isinstance(value, list | tuple) and all(isinstance(evaluate_string, str) for evaluate_string in value):
         return tuple(value)
     return None
 
 
-def text(program: Program, node: ast.AST | None, at: int) -> str | None:
+def evaluate_string(program: Program, node: ast.AST | None, at: int) -> str | None:
     """Return a text or a path as text, or None where it is neither."""
     if node is None:
         return None
     try:
-        value = constant(program, node, at)
-    except NotConstant:
+        value = evaluate_constant(program, node, at)
+    except NotConstantError:
         return None
     return str(value) if isinstance(value, str | PurePosixPath) else None
 
 
-def _name(program: Program, node: ast.Name, at: int, depth: int) -> Any:
+def _evaluate_name(program: Program, node: ast.Name, at: int, depth: int) -> Any:
     index = program.definition(node.id, at)
     if index is None or node.id not in program[index].binds:
-        raise NotConstant
+        raise NotConstantError
     statement = program[index]
     changes = program.changes(node.id, index, at)
     if not isinstance(statement.target, ast.Name) or statement.value is None:
-        return _unpacked(program, node, index, changes, depth)
-    value = constant(program, statement.value, index, depth)
+        return _evaluate_unpacked_name(program, node, index, changes, depth)
+    value = evaluate_constant(program, statement.value, index, depth)
     for change in changes:
-        value = _changed(program, value, node.id, change, depth)
+        value = _apply_list_change(program, value, node.id, change, depth)
     return value
 
 
-def _unpacked(program: Program, node: ast.Name, index: int, changes: list[int], depth: int) -> Any:
+def _evaluate_unpacked_name(program: Program, node: ast.Name, index: int, changes: list[int], depth: int) -> Any:
     """Return one of ``a, b = 1, 2``."""
     target, value = program[index].target, program[index].value
     if changes or not isinstance(target, ast.Tuple) or not isinstance(value, ast.Tuple):
-        raise NotConstant
-    for place, part in zip(target.elts, value.elts, strict=False):
-        if isinstance(place, ast.Name) and place.id == node.id:
-            return constant(program, part, index, depth)
-    raise NotConstant
+        raise NotConstantError
+    for key, part in zip(target.elts, value.elts, strict=False):
+        if isinstance(key, ast.Name) and key.id == node.id:
+            return evaluate_constant(program, part, index, depth)
+    raise NotConstantError
 
 
-def _changed(program: Program, value: Any, name: str, change: int, depth: int) -> Any:
+def _apply_list_change(program: Program, value: Any, name: str, change: int, depth: int) -> Any:
     """Return a list after ``features.remove("label")`` or ``features.append("age")``."""
     node = program[change].node
     call = node.value if isinstance(node, ast.Expr) else None
@@ -98,8 +98,8 @@ def _changed(program: Program, value: Any, name: str, change: int, depth: int) -
         and call.func.value.id == name
     )
     if not isinstance(value, list) or not is_own or len(call.args) != 1:  # type: ignore[union-attr]
-        raise NotConstant
-    argument = constant(program, call.args[0], change, depth)  # type: ignore[union-attr]
+        raise NotConstantError
+    argument = evaluate_constant(program, call.args[0], change, depth)  # type: ignore[union-attr]
     method = call.func.attr  # type: ignore[union-attr]
     if method == "append":
         return [*value, argument]
@@ -108,23 +108,23 @@ def _changed(program: Program, value: Any, name: str, change: int, depth: int) -
     if method == "remove" and argument in value:
         position = value.index(argument)
         return [*value[:position], *value[position + 1 :]]
-    raise NotConstant
+    raise NotConstantError
 
 
-def _joined(program: Program, node: ast.JoinedStr, at: int, depth: int) -> str:
+def _evaluate_f_string(program: Program, node: ast.JoinedStr, at: int, depth: int) -> str:
     parts = []
     for part in node.values:
         if isinstance(part, ast.FormattedValue):
             if part.format_spec is not None or part.conversion != -1:
-                raise NotConstant
-            parts.append(str(constant(program, part.value, at, depth)))
+                raise NotConstantError
+            parts.append(str(evaluate_constant(program, part.value, at, depth)))
         else:
-            parts.append(str(constant(program, part, at, depth)))
+            parts.append(str(evaluate_constant(program, part, at, depth)))
     return "".join(parts)
 
 
-def _operation(program: Program, node: ast.BinOp, at: int, depth: int) -> Any:
-    left, right = constant(program, node.left, at, depth), constant(program, node.right, at, depth)
+def _evaluate_operation(program: Program, node: ast.BinOp, at: int, depth: int) -> Any:
+    left, right = evaluate_constant(program, node.left, at, depth), evaluate_constant(program, node.right, at, depth)
     if (
         isinstance(node.op, ast.Add)
         and type(left) is type(right)
@@ -135,72 +135,72 @@ def _operation(program: Program, node: ast.BinOp, at: int, depth: int) -> Any:
         return left - right
     if isinstance(node.op, ast.Div) and isinstance(left, PurePosixPath) and isinstance(right, str | PurePosixPath):
         return left / right
-    raise NotConstant
+    raise NotConstantError
 
 
-def _elements(program: Program, node: ast.List | ast.Tuple, at: int, depth: int) -> Any:
+def _evaluate_elements(program: Program, node: ast.List | ast.Tuple, at: int, depth: int) -> Any:
     found: list[Any] = []
     for element in node.elts:
         if isinstance(element, ast.Starred):
-            found += constant(program, element.value, at, depth)
+            found += evaluate_constant(program, element.value, at, depth)
         else:
-            found.append(constant(program, element, at, depth))
+            found.append(evaluate_constant(program, element, at, depth))
     return found if isinstance(node, ast.List) else tuple(found)
 
 
-def _call(program: Program, node: ast.Call, at: int, depth: int) -> Any:
-    name = last_name(node.func)
+def _evaluate_call(program: Program, node: ast.Call, at: int, depth: int) -> Any:
+    name = callee_name(node.func)
     if name in ("Path", "PurePath", "PosixPath", "str", "list", "tuple") and len(node.args) == 1 and not node.keywords:
-        value = constant(program, node.args[0], at, depth)
+        value = evaluate_constant(program, node.args[0], at, depth)
         if name in ("str", "list", "tuple"):
             return {"str": str, "list": list, "tuple": tuple}[name](value)
         return PurePosixPath(value)
-    arguments = [constant(program, argument, at, depth) for argument in node.args]
+    arguments = [evaluate_constant(program, argument, at, depth) for argument in node.args]
     if name == "join" and len(arguments) > 1 and all(isinstance(a, str | PurePosixPath) for a in arguments):
         return posixpath.join(*map(str, arguments))
-    raise NotConstant
+    raise NotConstantError
 
 
-def _attribute(program: Program, node: ast.Attribute, at: int, depth: int) -> Any:
+def _evaluate_class_attribute(program: Program, node: ast.Attribute, at: int, depth: int) -> Any:
     """Return a constant of a class: ``CFG.target``."""
     definition = program.function(node.value.id, at) if isinstance(node.value, ast.Name) else None
     if isinstance(definition, ast.ClassDef):
         for part in reversed(definition.body):
             targets = part.targets if isinstance(part, ast.Assign) else []
             if any(isinstance(target, ast.Name) and target.id == node.attr for target in targets):
-                return constant(program, part.value, at, depth)  # type: ignore[attr-defined]
-    raise NotConstant
+                return evaluate_constant(program, part.value, at, depth)  # type: ignore[attr-defined]
+    raise NotConstantError
 
 
-def _subscript(program: Program, node: ast.Subscript, at: int, depth: int) -> Any:
+def _evaluate_subscript(program: Program, node: ast.Subscript, at: int, depth: int) -> Any:
     """Return an element of a constant: ``config["target"]``, ``columns[:-1]``."""
-    value = constant(program, node.value, at, depth)
+    value = evaluate_constant(program, node.value, at, depth)
     if isinstance(node.slice, ast.Slice):
         ends = (node.slice.lower, node.slice.upper, node.slice.step)
-        place: Any = slice(*(None if end is None else constant(program, end, at, depth) for end in ends))
+        key: Any = slice(*(None if end is None else evaluate_constant(program, end, at, depth) for end in ends))
     else:
-        place = constant(program, node.slice, at, depth)
+        key = evaluate_constant(program, node.slice, at, depth)
     try:
-        return value[place]
+        return value[key]
     except (LookupError, TypeError, ValueError):
-        raise NotConstant from None
+        raise NotConstantError from None
 
 
-def _dictionary(program: Program, node: ast.Dict, at: int, depth: int) -> Any:
+def _evaluate_dictionary(program: Program, node: ast.Dict, at: int, depth: int) -> Any:
     if None in node.keys:
-        raise NotConstant
-    keys = [constant(program, key, at, depth) for key in node.keys if key is not None]
-    return dict(zip(keys, (constant(program, value, at, depth) for value in node.values), strict=True))
+        raise NotConstantError
+    keys = [evaluate_constant(program, key, at, depth) for key in node.keys if key is not None]
+    return dict(zip(keys, (evaluate_constant(program, value, at, depth) for value in node.values), strict=True))
 
 
-_EVALUATED: dict[type, Any] = {
-    ast.Name: _name,
-    ast.JoinedStr: _joined,
-    ast.BinOp: _operation,
-    ast.List: _elements,
-    ast.Tuple: _elements,
-    ast.Call: _call,
-    ast.Dict: _dictionary,
-    ast.Attribute: _attribute,
-    ast.Subscript: _subscript,
+_EVALUATORS: dict[type, Any] = {
+    ast.Name: _evaluate_name,
+    ast.JoinedStr: _evaluate_f_string,
+    ast.BinOp: _evaluate_operation,
+    ast.List: _evaluate_elements,
+    ast.Tuple: _evaluate_elements,
+    ast.Call: _evaluate_call,
+    ast.Dict: _evaluate_dictionary,
+    ast.Attribute: _evaluate_class_attribute,
+    ast.Subscript: _evaluate_subscript,
 }

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from diurnal.errors import UsageError
 from diurnal.notebook import cells
-from diurnal.notebook.column_selectors import Selectors
-from diurnal.notebook.effects import global_names
+from diurnal.notebook.column_selectors import ColumnSelectors
+from diurnal.notebook.effects import find_global_names
 from diurnal.notebook.experiment_file import Declaration, ExperimentFile
 from diurnal.notebook.fit_data import data_of
 from diurnal.notebook.fits import Fit, choose
@@ -75,7 +75,7 @@ def draft(path: Path, name: str, *, search: str | None = None, project: Path, fi
 
 
 def _drafted(path: Path, name: str, wanted: str | None, places: Places) -> Draft:
-    program = Program(cells.read(path))
+    program = Program(cells.read_document(path))
     fit, others = choose(program, wanted)
     search = _search(program, fit)
     data = data_of(program, fit, [*search.nodes.values(), ast.Expr(search.result)], places)
@@ -93,19 +93,19 @@ def _drafted(path: Path, name: str, wanted: str | None, places: Places) -> Draft
 def _search(program: Program, fit: Fit) -> Search:
     """Take the search, with what is fitted before it."""
     if fit.features is None:
-        return search_of(program, fit, [], Selectors(program, None, frozenset()))
+        return search_of(program, fit, [], ColumnSelectors(program, None, frozenset()))
     features = follow(program, fit.features, fit.index, steps=True)
     others = set(features.drop)
     if fit.target is not None:
         others |= {follow(program, fit.target, fit.index, steps=False).column or ""}
     before = [(step.estimator, step.index) for step in features.steps]
-    return search_of(program, fit, before, Selectors(program, features, frozenset(others)))
+    return search_of(program, fit, before, ColumnSelectors(program, features, frozenset(others)))
 
 
 def _undefined(program: Program, search: Search, data: Data) -> list[str]:
     """Name what the notebook uses and never defines, but for what ``import *`` gives."""
     nodes = {**search.nodes, **data.preparation.nodes}
-    binding = [node.name for node in nodes.values() if isinstance(node, ast.FunctionDef) and global_names(node)]
+    binding = [node.name for node in nodes.values() if isinstance(node, ast.FunctionDef) and find_global_names(node)]
     said = [f"`{name}` binds global names; let it return what it makes" for name in binding]
     unresolved = search.unresolved | data.preparation.unresolved
     names = [name for name in sorted(unresolved) if not needed(program, {}, [name], len(program))]

@@ -73,7 +73,7 @@ class Effects:
     fits: frozenset[str]
 
 
-def effects(node: ast.stmt, changed: Mapping[str, frozenset[int]]) -> Effects:
+def find_effects(node: ast.stmt, changed: Mapping[str, frozenset[int]]) -> Effects:
     """Find the effects of a statement.
 
     Parameters
@@ -90,24 +90,24 @@ def effects(node: ast.stmt, changed: Mapping[str, frozenset[int]]) -> Effects:
     >>> sorted(found.uses), sorted(found.binds), sorted(found.changes)
     (['df', 'scale'], [], ['df'])
     """
-    uses, bound = _names(node)
-    sure = frozenset(_surely_bound(node))
+    uses, bound = _names_of_statement(node)
+    sure = frozenset(_always_bound_names(node))
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return Effects(uses, frozenset({node.name}), frozenset(), frozenset(), frozenset())
-    walked = list(_own(node))
-    changes = {name for part in walked for name in _changed_by(part, changed)}
-    changes |= {name for part in walked for name in _looped_over(part, changes)}
-    fits = {name for part in walked for name in _fitted_by(part)}
+    walked = list(_walk_own_nodes(node))
+    changes = {name for part in walked for name in _names_changed_by(part, changed)}
+    changes |= {name for part in walked for name in _names_changed_by_loop(part, changes)}
+    fits = {name for part in walked for name in _names_fitted_by(part)}
     return Effects(uses, sure, bound - sure, frozenset(changes), frozenset(fits))
 
 
-def free_names(node: ast.AST) -> frozenset[str]:
+def find_free_names(node: ast.AST) -> frozenset[str]:
     """Return the names that a statement or an expression reads and does not bind within itself."""
     statement = node if isinstance(node, ast.stmt) else ast.Expr(node)  # type: ignore[arg-type]
-    return _names(statement)[0]
+    return _names_of_statement(statement)[0]
 
 
-def root(node: ast.AST) -> str | None:
+def root_name(node: ast.AST) -> str | None:
     """Return the name that a chain of attributes and subscripts begins with.
 
     Examples
@@ -120,71 +120,76 @@ def root(node: ast.AST) -> str | None:
     return node.id if isinstance(node, ast.Name) else None
 
 
-def last_name(function: ast.AST) -> str:
+def callee_name(function: ast.AST) -> str:
     """Return the last part of what is called: ``read_csv`` of ``pd.read_csv``."""
     if isinstance(function, ast.Attribute):
         return function.attr
     return function.id if isinstance(function, ast.Name) else ""
 
 
-def reads(node: ast.AST) -> bool:
+def reads_data(node: ast.AST) -> bool:
     """Return whether an expression or a statement reads data, by the names of what it calls."""
-    return any(isinstance(part, ast.Call) and _READING.fullmatch(last_name(part.func)) for part in ast.walk(node))
+    return any(isinstance(part, ast.Call) and _READING.fullmatch(callee_name(part.func)) for part in ast.walk(node))
 
 
-def global_names(function: Definition) -> frozenset[str]:
+def find_global_names(function: Definition) -> frozenset[str]:
     """Return the names of the module that a function binds by ``global``."""
     return frozenset(name for part in ast.walk(function) if isinstance(part, ast.Global) for name in part.names)
 
 
-def called_on(node: ast.AST) -> Iterator[str]:
+def find_method_receivers(node: ast.AST) -> Iterator[str]:
     """Return the names whose methods a statement calls."""
-    for part in _own(node):
-        name = root(part.func.value) if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) else None
+    for part in _walk_own_nodes(node):
+        name = (
+            root_name(part.func.value) if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) else None
+        )
         yield from [name] if name else []
 
 
-def changed_parameters(function: Function, changed: Mapping[str, frozenset[int]]) -> frozenset[int]:
+def find_changed_parameters(function: Function, changed: Mapping[str, frozenset[int]]) -> frozenset[int]:
     """Return the positions of the parameters whose objects a function changes in place."""
     names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
     touched, own = set[str](), set[str]()
     for node in function.body:
-        touched |= {name for part in _own(node) for name in _changed_by(part, changed)} - own
-        own |= set(_surely_bound(node))  # from here on it is another object: df = df.copy()
+        touched |= {name for part in _walk_own_nodes(node) for name in _names_changed_by(part, changed)} - own
+        own |= set(_always_bound_names(node))  # from here on it is another object: df = df.copy()
     return frozenset(position for position, name in enumerate(names) if name in touched)
 
 
-def _names(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
+def _names_of_statement(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names that a statement reads, and those that it binds."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        table = symtable.symtable(_text_alone(node), "notebook", "exec")
+        table = symtable.symtable(_standalone_source(node), "notebook", "exec")
     uses = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
     bound = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
-    for symbol in _globals_below(table):
+    for symbol in _nested_globals(table):
         uses |= {symbol.get_name()} if symbol.is_referenced() else set()
         bound |= {symbol.get_name()} if symbol.is_assigned() else set()
-    added = [part.target for part in _own(node) if isinstance(part, ast.AugAssign)]
+    added = [part.target for part in _walk_own_nodes(node) if isinstance(part, ast.AugAssign)]
     uses |= {target.id for target in added if isinstance(target, ast.Name)}
     return frozenset(uses), frozenset(bound - {"*"})
 
 
-def _text_alone(node: ast.stmt) -> str:
+def _standalone_source(node: ast.stmt) -> str:
     """Write a statement so that it can stand alone: what it takes from a function around it is local."""
     if any(isinstance(part, ast.comprehension) for part in ast.walk(node)):
-        node = _WithScopes().visit(copy.deepcopy(node))
+        node = _ComprehensionScopes().visit(copy.deepcopy(node))
     text = ast.unparse(ast.fix_missing_locations(node))
     return re.sub(r"^(\s*)nonlocal .*", r"\1pass", text, flags=re.MULTILINE)
 
 
-class _WithScopes(ast.NodeTransformer):
+class _ComprehensionScopes(ast.NodeTransformer):
     """Make functions of comprehensions: since Python 3.12 their variables stand in the table of what is around them."""
 
-    def _function(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> ast.AST:
+    def _to_lambda(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> ast.AST:
         self.generic_visit(node)
         first, *others = node.generators
         bound = {
-            name: None for loop in node.generators for name in _stored(loop.target) if _is_bound(loop.target, name)
+            name: None
+            for loop in node.generators
+            for name in _names_in_target(loop.target)
+            if _binds_name(loop.target, name)
         }
         given = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
         tests = [test for loop in node.generators for test in loop.ifs]
@@ -194,70 +199,72 @@ class _WithScopes(ast.NodeTransformer):
 
     def visit(self, node: ast.AST) -> Any:
         if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-            return self._function(node)
+            return self._to_lambda(node)
         return super().visit(node)
 
 
-def _is_bound(target: ast.AST, name: str) -> bool:
+def _binds_name(target: ast.AST, name: str) -> bool:
     """Return whether a target binds a name, and does not only use it as in ``x[name]``."""
     return any(
         isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Store) for part in ast.walk(target)
     )
 
 
-def _globals_below(table: symtable.SymbolTable) -> Iterator[symtable.Symbol]:
+def _nested_globals(table: symtable.SymbolTable) -> Iterator[symtable.Symbol]:
     for child in table.get_children():
         yield from (symbol for symbol in child.get_symbols() if symbol.is_global())
-        yield from _globals_below(child)
+        yield from _nested_globals(child)
 
 
-def _surely_bound(node: ast.stmt) -> Iterable[str]:
+def _always_bound_names(node: ast.stmt) -> Iterable[str]:
     """Return the names that a statement binds in any case."""
     if isinstance(node, ast.If):
-        return _all_of(node.body) & _all_of(node.orelse)
+        return _always_bound_in_body(node.body) & _always_bound_in_body(node.orelse)
     if isinstance(node, ast.With | ast.AsyncWith):
-        return _all_of(node.body) | {name for item in node.items for name in _stored(item.optional_vars)}
+        return _always_bound_in_body(node.body) | {
+            name for item in node.items for name in _names_in_target(item.optional_vars)
+        }
     if isinstance(node, (*_COMPOUND, ast.Delete)):
         return set()
-    return _names(node)[1]
+    return _names_of_statement(node)[1]
 
 
-def _all_of(body: list[ast.stmt]) -> set[str]:
-    return {name for node in body for name in _surely_bound(node)}
+def _always_bound_in_body(body: list[ast.stmt]) -> set[str]:
+    return {name for node in body for name in _always_bound_names(node)}
 
 
-def _stored(target: ast.AST | None) -> Iterator[str]:
+def _names_in_target(target: ast.AST | None) -> Iterator[str]:
     if target is not None:
         yield from (part.id for part in ast.walk(target) if isinstance(part, ast.Name))
 
 
-def _own(node: ast.AST) -> Iterator[ast.AST]:
+def _walk_own_nodes(node: ast.AST) -> Iterator[ast.AST]:
     """Walk through a statement, but not into functions and classes that it defines."""
     yield node
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            yield from _own(child)
+            yield from _walk_own_nodes(child)
 
 
-def _changed_by(node: ast.AST, changed: Mapping[str, frozenset[int]]) -> Iterator[str]:
+def _names_changed_by(node: ast.AST, changed: Mapping[str, frozenset[int]]) -> Iterator[str]:
     places: list[ast.AST | None] = []
     if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
         places = [node]
     elif isinstance(node, ast.AugAssign):
         places = [node.target] if isinstance(node.target, ast.Attribute | ast.Subscript) else []
     elif isinstance(node, ast.Call):
-        places = _changed_by_call(node, changed)
-    yield from (name for place in places if place is not None and (name := root(place)))
+        places = _objects_changed_by_call(node, changed)
+    yield from (name for place in places if place is not None and (name := root_name(place)))
 
 
-def _looped_over(node: ast.AST, changes: set[str]) -> Iterator[str]:
+def _names_changed_by_loop(node: ast.AST, changes: set[str]) -> Iterator[str]:
     """Return the names of ``for frame in (train, test): ...``, where the loop changes each of them."""
     if isinstance(node, ast.For) and isinstance(node.target, ast.Name) and node.target.id in changes:
         yield from (part.id for part in getattr(node.iter, "elts", []) if isinstance(part, ast.Name))
 
 
-def _changed_by_call(call: ast.Call, changed: Mapping[str, frozenset[int]]) -> list[ast.AST | None]:
-    name = last_name(call.func)
+def _objects_changed_by_call(call: ast.Call, changed: Mapping[str, frozenset[int]]) -> list[ast.AST | None]:
+    name = callee_name(call.func)
     if isinstance(call.func, ast.Attribute):
         in_place = any(k.arg == "inplace" and getattr(k.value, "value", None) is True for k in call.keywords)
         if in_place or name in _MUTATING or re.fullmatch(r"set[A-Z]\w*", name):
@@ -267,7 +274,7 @@ def _changed_by_call(call: ast.Call, changed: Mapping[str, frozenset[int]]) -> l
     return [argument for position, argument in enumerate(call.args) if position in positions]
 
 
-def _fitted_by(node: ast.AST) -> Iterator[str]:
+def _names_fitted_by(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in FITTING:
-        name = root(node.func.value)
+        name = root_name(node.func.value)
         yield from [name] if name else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from diurnal.notebook import imports
 from diurnal.notebook.column_selectors import SELECTOR
-from diurnal.notebook.effects import free_names
+from diurnal.notebook.effects import find_free_names
 from diurnal.notebook.functions import names_when_defined, of_the_module, with_named_lambdas
 from diurnal.notebook.imports import Import
 from diurnal.notebook.layout import Layout
@@ -15,7 +15,7 @@ from diurnal.notebook.pipeline_steps import Ending, selecting
 from diurnal.notebook.preparation import PROJECT
 from diurnal.notebook.program import Program
 from diurnal.notebook.row_declaration import Data
-from diurnal.notebook.script_options import HOLE
+from diurnal.notebook.script_options import PLACEHOLDER
 from diurnal.notebook.search_statements import Search
 from diurnal.notebook.text import Block, comment, docstring, hole, joined, quoted
 
@@ -101,7 +101,7 @@ class ExperimentFile:
     def _uses_project(self) -> bool:
         preparation = self.data.preparation
         nodes = [*preparation.nodes.values(), *(ast.parse(self.data.result).body if self.data.result else [])]
-        return bool(preparation.edits) or any(PROJECT in free_names(node) for node in nodes)
+        return bool(preparation.edits) or any(PROJECT in find_free_names(node) for node in nodes)
 
     # -- what stands beside the experiment
 
@@ -188,7 +188,7 @@ class ExperimentFile:
         data = self.data
         own = {index: node for index, node in data.preparation.nodes.items() if index not in self.shared}
         result = ast.parse(data.result, mode="eval").body
-        needed = imports.needed(self.program, own, free_names(result), len(self.program))
+        needed = imports.needed(self.program, own, find_free_names(result), len(self.program))
         needed |= {_module(module) for module in data.modules}
         needed |= {Import("", "pyarrow", "pa")} if data.preparation.queries else set()
         lines = self._import_lines(needed, indent)
@@ -198,12 +198,14 @@ class ExperimentFile:
 
     def _decorator(self, source: str) -> list[str]:
         data = self.data
-        target = HOLE if data.target is None else quoted(data.target)
+        target = PLACEHOLDER if data.target is None else quoted(data.target)
         arguments = [f"source={source}", f"target={target}"]
         if data.drop:
             listed = ", ".join(map(quoted, data.drop))
             arguments.append(f"drop={listed}" if len(data.drop) == 1 else f"drop=({listed})")
-        arguments += [f"{name}={HOLE if column == HOLE else quoted(column)}" for name, column in data.named.items()]
+        arguments += [
+            f"{name}={PLACEHOLDER if column == PLACEHOLDER else quoted(column)}" for name, column in data.named.items()
+        ]
         arguments += [] if self.declared.test_size is None else [f"test_size={self.declared.test_size}"]
         call = ast.parse(f"experiment({', '.join(arguments)}, schedule='@daily')", mode="eval").body
         said = [line for text in data.to_fill_in for line in hole(text, 0)]
@@ -212,9 +214,9 @@ class ExperimentFile:
     def _body(self) -> list[str]:
         own = {i: n for i, n in self.nodes.items() if i not in self.shared and not _is_import(n)}
         result, ending = self.search.result, self.declared.ending
-        needed = imports.needed(self.program, own, free_names(result), len(self.program))
+        needed = imports.needed(self.program, own, find_free_names(result), len(self.program))
         needed |= ending.imports
-        if any(SELECTOR in free_names(node) for node in [*own.values(), ast.Expr(result)]):
+        if any(SELECTOR in find_free_names(node) for node in [*own.values(), ast.Expr(result)]):
             needed.add(Import("sklearn.compose", SELECTOR))
         head = [docstring(self._heading()), *self._import_lines(needed, 4)]
         if ending.lines:

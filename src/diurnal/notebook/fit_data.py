@@ -7,8 +7,8 @@ import inspect
 
 from diurnal.experiment import experiment
 from diurnal.notebook import bundled_datasets, readers
-from diurnal.notebook.constants import texts
-from diurnal.notebook.effects import free_names, last_name, reads
+from diurnal.notebook.constants import evaluate_strings
+from diurnal.notebook.effects import callee_name, find_free_names, reads_data
 from diurnal.notebook.fit_frame import framed
 from diurnal.notebook.fits import Fit, constructor
 from diurnal.notebook.frame_columns import OF_FRAMES, at_positions, counts_columns, taken
@@ -19,7 +19,7 @@ from diurnal.notebook.program import Program
 from diurnal.notebook.readers import Places
 from diurnal.notebook.row_declaration import Data
 from diurnal.notebook.row_order import goes_by_order, sorted_by
-from diurnal.notebook.script_options import HOLE
+from diurnal.notebook.script_options import PLACEHOLDER
 from diurnal.notebook.spark_rows import of_spark
 
 _FURTHER = ("groups", "sample_weight")
@@ -41,7 +41,7 @@ def data_of(program: Program, fit: Fit, search: list[ast.AST], places: Places) -
     """
     if fit.features is None:
         hint = "the notebook does not fit this: write where its rows come from, and the column to predict"
-        return Data(source=HOLE, to_fill_in=[hint])
+        return Data(source=PLACEHOLDER, to_fill_in=[hint])
     made = constructor(program, fit.estimator, fit.index)
     if made is not None and program.qualified(made.func, fit.index).startswith("pyspark."):
         return of_spark(program, fit, fit.features, search, places)
@@ -86,7 +86,7 @@ class _Finder:
         after = [i for i in data.preparation.nodes if 0 <= data.preparation.split_at < i]
         if after:
             data.notes.append(
-                f"{self.program.where(after[0])}: rows are changed after the split; the source changes all rows of a "
+                f"{self.program.location(after[0])}: rows are changed after the split; the source changes all rows of a "
                 "batch, so nothing must be learnt from them there, such as a mean"
             )
         return data
@@ -96,7 +96,7 @@ class _Finder:
         if not self.by_order:
             return
         if "order_by" not in data.named:
-            data.named["order_by"] = HOLE
+            data.named["order_by"] = PLACEHOLDER
             data.to_fill_in.append("the search splits by the order of rows: name the column that orders them in time")
         written = " ".join(ast.unparse(node) for node in data.preparation.nodes.values())
         if data.preparation.nodes and not any(word in written for word in ("to_datetime", "parse_dates", "date_range")):
@@ -129,16 +129,16 @@ class _Finder:
     # -- one of scikit-learn's data sets
 
     def _dataset(self) -> Data | None:
-        features = bundled_datasets.part_of(self.program, self.features)
-        target = bundled_datasets.part_of(self.program, self.target)
+        features = bundled_datasets.find_dataset_part(self.program, self.features)
+        target = bundled_datasets.find_dataset_part(self.program, self.target)
         is_whole = not (self.features.keep or self.features.drop or self.features.column or self.features.positions)
         if features is None or target is None or features.call is not target.call or not is_whole:
             return None
         if (features.part, target.part) != ("data", "target") or features.name is None:
             return None
         place = self._index_of(features.call)
-        by_name = bundled_datasets.mentions(self.search, bundled_datasets.columns_of(features.name))
-        if by_name or bundled_datasets.needs_numbers(
+        by_name = bundled_datasets.mentions_any_name(self.search, bundled_datasets.list_dataset_columns(features.name))
+        if by_name or bundled_datasets.needs_numeric_classes(
             self.search
         ):  # SklearnDataset names columns and classes in its own way
             module = f"sklearn.datasets.{features.function}"
@@ -214,7 +214,7 @@ class _Finder:
         trail = self.features
         node, found = rewritten(self.program, trail.node, trail.at, self.places)
         result = ast.unparse(node) + ("" if wanted is None else f"[{list(wanted)!r}]")
-        return Data.of_function(prepared(self.program, free_names(node), trail.at, self.places) | found, result)
+        return Data.of_function(prepared(self.program, find_free_names(node), trail.at, self.places) | found, result)
 
     # -- anything else
 
@@ -230,7 +230,7 @@ class _Finder:
         for argument in _FURTHER:
             node = self.fit.keywords.get(argument)
             if node is not None and argument in self.known:
-                preparation |= prepared(self.program, free_names(node), self.fit.index, self.places)
+                preparation |= prepared(self.program, find_free_names(node), self.fit.index, self.places)
                 columns[argument] = node
         result, modules = framed(self.program, *features, self.features.column, columns)
         data = Data.of_function(preparation, result)
@@ -244,7 +244,7 @@ class _Finder:
         """Slice features and target at once."""
         found = Preparation()
         for node, at in parts:
-            found |= prepared(self.program, free_names(node), at, self.places)
+            found |= prepared(self.program, find_free_names(node), at, self.places)
         return found
 
     def _is_changed_later(self, preparation: Preparation, *parts: tuple[ast.expr, int]) -> bool:
@@ -252,7 +252,7 @@ class _Finder:
         for node, at in parts:
             for index in preparation.nodes:
                 statement = self.program[index]
-                if index >= at and free_names(node) & (statement.binds | statement.may_bind | statement.changes):
+                if index >= at and find_free_names(node) & (statement.binds | statement.may_bind | statement.changes):
                     return True
         return False
 
@@ -264,10 +264,10 @@ class _Finder:
         while waiting:
             node, at = waiting.pop()
             named |= {name for part in ast.walk(node) for name in self._named_in(part, at)}
-            for name in free_names(node):
+            for name in find_free_names(node):
                 index = self.program.definition(name, at)
                 value = None if index is None else self.program[index].value
-                if index is not None and value is not None and index not in seen and not reads(value):
+                if index is not None and value is not None and index not in seen and not reads_data(value):
                     seen.add(index)
                     waiting.append((value, index))
         named = named & self._taken_out(preparation) if kept is None else named - set(kept)
@@ -285,9 +285,9 @@ class _Finder:
     def _named_in(self, part: ast.AST, at: int) -> tuple[str, ...]:
         """Return the columns that a part of an expression takes from a frame."""
         if isinstance(part, ast.Subscript):
-            return texts(self.program, part.slice, at) or ()
-        if isinstance(part, ast.Call) and last_name(part.func) in ("pop", "get") and part.args:
-            return texts(self.program, part.args[0], at) or ()
+            return evaluate_strings(self.program, part.slice, at) or ()
+        if isinstance(part, ast.Call) and callee_name(part.func) in ("pop", "get") and part.args:
+            return evaluate_strings(self.program, part.args[0], at) or ()
         is_own = isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name)
         if not is_own or not isinstance(part, ast.Attribute) or part.value.id not in self._frames():  # type: ignore[attr-defined]
             return ()

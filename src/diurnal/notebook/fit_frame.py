@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.program import Program
 
 _DEEPEST = 20
@@ -59,7 +59,7 @@ def is_array(program: Program, node: ast.expr, at: int, depth: int = 0) -> bool:
     if isinstance(node, ast.Attribute):
         return node.attr == "values" or (node.attr == "data" and not _asks_for_frame(program, node.value, at))
     is_numpy = isinstance(node, ast.Call) and program.qualified(node.func, at).startswith("numpy.")
-    return is_numpy or (isinstance(node, ast.Call) and last_name(node.func) in ("to_numpy", "tolist", "reshape"))
+    return is_numpy or (isinstance(node, ast.Call) and callee_name(node.func) in ("to_numpy", "tolist", "reshape"))
 
 
 def _named(program: Program, node: ast.Name, at: int, depth: int) -> bool:
@@ -71,7 +71,7 @@ def _named(program: Program, node: ast.Name, at: int, depth: int) -> bool:
         return is_array(program, value, index, depth)
     if not isinstance(value, ast.Call):
         return False
-    if last_name(value.func) == "train_test_split" and value.args:
+    if callee_name(value.func) == "train_test_split" and value.args:
         return is_array(program, value.args[0], index, depth)
     is_loaded = program.qualified(value.func, index).startswith("sklearn.datasets.")
     return is_loaded and "as_frame" not in {keyword.arg for keyword in value.keywords}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diurnal.errors import UsageError, did_you_mean
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.inlining import CROSS_VALIDATING, fits
 from diurnal.notebook.program import Program, without_fit
 
@@ -124,7 +124,7 @@ def kind(program: Program, node: ast.expr, at: int) -> str:
     call = constructor(program, node, at)
     if call is None:
         return "unknown"
-    names = {last_name(call.func), *_bases(program, last_name(call.func), at)}
+    names = {callee_name(call.func), *_bases(program, callee_name(call.func), at)}
     if any(_SEARCH.fullmatch(name) for name in names):
         return "search"
     if program.qualified(call.func, at).split(".")[0] in _NETWORKS:
@@ -137,7 +137,7 @@ def _bases(program: Program, name: str, at: int) -> Iterator[str]:
     definition = program.function(name, at)
     if isinstance(definition, ast.ClassDef):
         for base in definition.bases:
-            yield last_name(base)
+            yield callee_name(base)
 
 
 def _fits(program: Program) -> Iterator[Fit]:
@@ -157,7 +157,7 @@ def _outermost(node: ast.AST) -> Iterator[ast.Call]:
 
 def _fit(program: Program, index: int, call: ast.Call) -> Iterator[Fit]:
     keywords = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-    given, by = list(call.args), last_name(call.func)
+    given, by = list(call.args), callee_name(call.func)
     estimator: ast.expr | None = None
     if isinstance(call.func, ast.Attribute) and by == "fit" and (given or keywords):
         estimator = call.func.value
@@ -230,15 +230,17 @@ def _nothing(program: Program) -> UsageError:
         if not fits(node):
             continue
         if isinstance(node, ast.For | ast.While):
-            reasons.append(f"{program.where(index)}: the fit is in a loop over several estimators")
+            reasons.append(f"{program.location(index)}: the fit is in a loop over several estimators")
         elif isinstance(node, ast.ClassDef):
-            reasons.append(f"{program.where(index)}: the fit is in a method of the class {node.name}")
+            reasons.append(f"{program.location(index)}: the fit is in a method of the class {node.name}")
         elif isinstance(node, ast.FunctionDef):
-            reasons.append(f"{program.where(index)}: the fit is in the function {node.name}, which cannot be followed")
+            reasons.append(
+                f"{program.location(index)}: the fit is in the function {node.name}, which cannot be followed"
+            )
     networks = [fit for fit in _fits(program) if fit.kind == "network"]
-    reasons += [f"{program.where(fit.index)}: {fit.name} is a neural network of another library" for fit in networks]
+    reasons += [f"{program.location(fit.index)}: {fit.name} is a neural network of another library" for fit in networks]
     clusters = [fit for fit in _fits(program) if fit.kind != "network" and fit.target is None]
-    reasons += [f"{program.where(fit.index)}: {fit.name} is fitted without a target" for fit in clusters]
+    reasons += [f"{program.location(fit.index)}: {fit.name} is fitted without a target" for fit in clusters]
     listed = "".join(f"\n  {reason}" for reason in reasons[:10])
     return UsageError(
         f"{path} fits no search and no estimator that could be taken; {_NEEDS}{listed}",

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from diurnal.notebook.constants import NotConstant, constant, text, texts
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.constants import NotConstantError, evaluate_constant, evaluate_string, evaluate_strings
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.program import Program
 
 OF_FRAMES = frozenset({
@@ -63,15 +63,15 @@ def dropped_in_place(program: Program, node: ast.stmt, name: str, at: int) -> tu
     if isinstance(node, ast.Delete) and len(node.targets) == 1:
         place = node.targets[0]
         is_column = isinstance(place, ast.Subscript) and isinstance(place.value, ast.Name) and place.value.id == name
-        return texts(program, place.slice, at) if is_column and isinstance(place, ast.Subscript) else None
+        return evaluate_strings(program, place.slice, at) if is_column and isinstance(place, ast.Subscript) else None
     value = node.value if isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign) else None
     call = next((part for part in ast.walk(value) if _is_on(part, name)), None) if value is not None else None
     if not isinstance(call, ast.Call):
         return None
-    if last_name(call.func) == "pop":
-        column = text(program, call.args[0], at) if call.args else None
+    if callee_name(call.func) == "pop":
+        column = evaluate_string(program, call.args[0], at) if call.args else None
         return None if column is None else (column,)
-    return _dropped(program, call, at) if last_name(call.func) == "drop" and isinstance(node, ast.Expr) else None
+    return _dropped(program, call, at) if callee_name(call.func) == "drop" and isinstance(node, ast.Expr) else None
 
 
 def _is_on(node: ast.AST, name: str) -> bool:
@@ -89,10 +89,10 @@ def _of_call(program: Program, call: ast.Call, at: int) -> Columns | None:
         names = _dropped(program, call, at)
         return None if names is None else Columns(frame, drop=names)
     if method in ("pop", "get") and len(call.args) == 1:
-        column = text(program, call.args[0], at)
+        column = evaluate_string(program, call.args[0], at)
         return None if column is None else Columns(frame, column=column)
     if method == "filter":
-        names = texts(program, _argument(call, 0, "items"), at)
+        names = evaluate_strings(program, _argument(call, 0, "items"), at)
         return None if names is None else Columns(frame, keep=names)
     return None
 
@@ -101,9 +101,9 @@ def _dropped(program: Program, call: ast.Call, at: int) -> tuple[str, ...] | Non
     """Return the columns of ``drop("a", axis=1)`` or ``drop(columns=["a", "b"])``; rows are something else."""
     axis = _argument(call, 1, "axis")
     if _argument(call, None, "columns") is not None:
-        return texts(program, _argument(call, None, "columns"), at)
+        return evaluate_strings(program, _argument(call, None, "columns"), at)
     if axis is not None and getattr(axis, "value", None) in (1, "columns"):
-        return texts(program, _argument(call, 0, "labels"), at)
+        return evaluate_strings(program, _argument(call, 0, "labels"), at)
     return None
 
 
@@ -127,10 +127,10 @@ def _of_subscript(program: Program, node: ast.Subscript, at: int) -> Columns | N
             return Columns(frame, positions=chosen)
     elif indexer:
         return None
-    column = text(program, chosen, at)
+    column = evaluate_string(program, chosen, at)
     if column is not None:
         return Columns(frame, column=column)
-    names = texts(program, chosen, at)
+    names = evaluate_strings(program, chosen, at)
     if names is not None:
         return Columns(frame, keep=names)
     left_out = all_but(program, chosen, frame, at)
@@ -172,18 +172,18 @@ def _named_list(program: Program, node: ast.Name, frame: ast.expr, at: int) -> t
     found = all_but(program, program[index].value, frame, index)  # type: ignore[arg-type]
     for change in program.changes(node.id, index, at):
         call = getattr(program[change].node, "value", None)
-        removes = isinstance(call, ast.Call) and last_name(call.func) == "remove" and len(call.args) == 1
-        removed = text(program, call.args[0], change) if removes and isinstance(call, ast.Call) else None
+        removes = isinstance(call, ast.Call) and callee_name(call.func) == "remove" and len(call.args) == 1
+        removed = evaluate_string(program, call.args[0], change) if removes and isinstance(call, ast.Call) else None
         found = None if found is None or removed is None else (*found, removed)
     return found
 
 
 def _called(program: Program, node: ast.Call, frame: ast.expr, at: int) -> tuple[str, ...] | None:
-    if last_name(node.func) in ("list", "tolist", "to_list"):
+    if callee_name(node.func) in ("list", "tolist", "to_list"):
         inner = node.args[0] if node.args else getattr(node.func, "value", None)
         return None if inner is None else all_but(program, inner, frame, at)
     if isinstance(node.func, ast.Attribute) and node.func.attr in ("drop", "difference") and node.args:
-        before, names = all_but(program, node.func.value, frame, at), texts(program, node.args[0], at)
+        before, names = all_but(program, node.func.value, frame, at), evaluate_strings(program, node.args[0], at)
         return None if before is None or names is None else (*before, *names)
     return None
 
@@ -191,7 +191,7 @@ def _called(program: Program, node: ast.Call, frame: ast.expr, at: int) -> tuple
 def _compared(program: Program, node: ast.Compare, frame: ast.expr, at: int) -> tuple[str, ...] | None:
     """Read ``df.columns != "label"``."""
     if len(node.ops) == 1 and isinstance(node.ops[0], ast.NotEq) and _is_columns(node.left, frame):
-        return texts(program, node.comparators[0], at)
+        return evaluate_strings(program, node.comparators[0], at)
     return None
 
 
@@ -210,7 +210,7 @@ def _comprehended(program: Program, node: ast.ListComp, frame: ast.expr, at: int
         and isinstance(test.ops[0], ast.NotEq | ast.NotIn)
         and ast.dump(test.left) == ast.dump(node.elt)
     )
-    names = texts(program, test.comparators[0], at) if is_other and isinstance(test, ast.Compare) else None
+    names = evaluate_strings(program, test.comparators[0], at) if is_other and isinstance(test, ast.Compare) else None
     return None if names is None else (*before, *names)
 
 
@@ -219,7 +219,7 @@ def counts_columns(search: Iterable[ast.AST]) -> bool:
     tuples = (part for node in search for part in ast.walk(node) if isinstance(part, ast.Tuple) and len(part.elts) > 1)
     last = [part.elts[-1] for part in tuples]
     listed = (element for part in last if isinstance(part, ast.List) for element in part.elts)
-    slices = (part for part in last if isinstance(part, ast.Call) and last_name(part.func) == "slice")
+    slices = (part for part in last if isinstance(part, ast.Call) and callee_name(part.func) == "slice")
     return any(isinstance(getattr(e, "value", None), int) for e in listed) or any(True for _ in slices)
 
 
@@ -229,11 +229,14 @@ def at_positions(program: Program, header: list[str], node: ast.expr | None, at:
         return None
     try:
         if isinstance(node, ast.Slice):
-            ends = [None if end is None else constant(program, end, at) for end in (node.lower, node.upper, node.step)]
+            ends = [
+                None if end is None else evaluate_constant(program, end, at)
+                for end in (node.lower, node.upper, node.step)
+            ]
             return header[slice(*ends)]
-        places = constant(program, node, at)
+        places = evaluate_constant(program, node, at)
         return [header[place] for place in places] if isinstance(places, list) else header[places]
-    except (NotConstant, IndexError, TypeError):
+    except (NotConstantError, IndexError, TypeError):
         return None
 
 

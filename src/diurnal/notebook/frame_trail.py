@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.fits import constructor
 from diurnal.notebook.frame_columns import OF_FRAMES, Columns, dropped_in_place, taken
 from diurnal.notebook.program import Program, without_fit
@@ -171,7 +171,7 @@ class _Walk:
 
     def _source_of(self, call: ast.Call, place: int, index: int) -> ast.expr | None:
         """Return what the part of a result comes from: of a split, of a shuffle, of a sampler."""
-        name = last_name(call.func)
+        name = callee_name(call.func)
         receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
         if name == "randomSplit":  # Spark's
             self.trail.split = call
@@ -210,12 +210,12 @@ class _Walk:
     def _is_bunch(self, node: ast.expr, at: int) -> bool:
         """Return whether an expression is what `load_iris` and its like give, and not a frame."""
         made = constructor(self.program, node, at)
-        name = last_name(made.func) if made is not None else ""
+        name = callee_name(made.func) if made is not None else ""
         return name.startswith(("load_", "fetch_")) and name != "load_dataset"
 
     def _wrapped(self, call: ast.Call, at: int) -> bool:
         """Go through what keeps the rows and their values."""
-        name = last_name(call.func)
+        name = callee_name(call.func)
         if isinstance(call.func, ast.Attribute) and self._keeps_rows(call, name):
             self.trail.flat = self.trail.flat or name == "reshape"
             return self._to(call.func.value, at)
@@ -264,7 +264,7 @@ class _Walk:
             return False
         estimator = without_fit(call.func.value)
         made = constructor(self.program, estimator, at)
-        if made is None or not (last_name(made.func)[:1].isupper() or last_name(made.func).startswith("make_")):
+        if made is None or not (callee_name(made.func)[:1].isupper() or callee_name(made.func).startswith("make_")):
             return False  # df.transform(function) is none of scikit-learn's
         self.trail.steps.append(Step(estimator, at))
         self.trail.raw.clear()

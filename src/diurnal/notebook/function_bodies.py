@@ -6,12 +6,12 @@ import ast
 import copy
 from collections.abc import Mapping
 
-from diurnal.notebook.effects import effects
+from diurnal.notebook.effects import find_effects
 
 
 def bound_by(node: ast.stmt) -> set[str]:
     """Return the names that a statement binds anywhere outside of its functions."""
-    found = effects(node, {})
+    found = find_effects(node, {})
     return set(found.binds | found.may_bind)
 
 

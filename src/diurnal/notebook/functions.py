@@ -6,7 +6,7 @@ import ast
 import copy
 from collections.abc import Iterable
 
-from diurnal.notebook.effects import free_names, last_name
+from diurnal.notebook.effects import callee_name, find_free_names
 from diurnal.notebook.program import Program
 
 _TAKES_FUNCTIONS = ("make_scorer", "make_column_transformer", "make_pipeline", "make_union", "dict")
@@ -57,7 +57,7 @@ def _kept(node: ast.AST, *, kept: bool = True) -> Iterable[ast.Lambda]:
     if isinstance(node, ast.ListComp | ast.DictComp | ast.SetComp | ast.GeneratorExp):
         return
     if isinstance(node, ast.Call):
-        name = last_name(node.func)
+        name = callee_name(node.func)
         kept = name[:1].isupper() or name in _TAKES_FUNCTIONS or name.startswith("set_")
     for child in ast.iter_child_nodes(node):
         yield from _kept(child, kept=kept)
@@ -120,8 +120,8 @@ def of_the_module(
         Functions that were made of lambdas.
     """
     defined = {index: node for index, node in nodes.items() if _is_definition(node)}
-    wanted = {name for node in defined.values() for name in free_names(node)}
-    wanted |= {name for made in functions.values() for node in made for name in free_names(node)}
+    wanted = {name for node in defined.values() for name in find_free_names(node)}
+    wanted |= {name for made in functions.values() for node in made for name in find_free_names(node)}
     moved = dict(defined)
     while True:
         more = {
@@ -135,7 +135,7 @@ def of_the_module(
         if not more:
             return dict(sorted(moved.items()))
         moved |= more
-        wanted |= {name for node in more.values() for name in free_names(node)}
+        wanted |= {name for node in more.values() for name in find_free_names(node)}
 
 
 def _binds(program: Program, index: int) -> frozenset[str]:
@@ -154,7 +154,7 @@ def _is_import(node: ast.stmt) -> bool:
 def names_when_defined(node: ast.stmt) -> frozenset[str]:
     """Return the names that a function needs when it is defined: decorators, defaults and annotations."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return free_names(node)
+        return find_free_names(node)
     empty = copy.copy(node)
     empty.body = [ast.Pass()]
-    return free_names(empty)
+    return find_free_names(empty)

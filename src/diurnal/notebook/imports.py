@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from diurnal.notebook.effects import free_names
-from diurnal.notebook.magics import parsed
+from diurnal.notebook.effects import find_free_names
+from diurnal.notebook.magics import parse_python
 from diurnal.notebook.program import Program
 
 _LONGEST = 120
@@ -65,7 +65,7 @@ def needed(program: Program, nodes: dict[int, ast.stmt], names: Iterable[str] = 
     at : int
         The index of the statement that needs these.
     """
-    asked = [(name, index) for index, node in nodes.items() for name in free_names(node)]
+    asked = [(name, index) for index, node in nodes.items() for name in find_free_names(node)]
     asked += [(name, at) for name in names]
     found = {made for name, index in asked for made in _made(program, name, index)}
     return found | {
@@ -102,7 +102,7 @@ def _names_of_module(module: str, folder: Path) -> set[str]:
     path = folder.joinpath(*module.split(".")).with_suffix(".py")
     if path.is_file():
         try:
-            tree = parsed(path.read_text(encoding="utf-8"))
+            tree = parse_python(path.read_text(encoding="utf-8"))
         except (SyntaxError, UnicodeDecodeError):
             return set()
         return {name for node in tree.body for name in names_bound(node)}

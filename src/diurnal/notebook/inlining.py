@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 
-from diurnal.notebook.effects import FITTING, Function, free_names, last_name, reads
+from diurnal.notebook.effects import FITTING, Function, callee_name, find_free_names, reads_data
 from diurnal.notebook.function_bodies import bodied, bound_by, with_result
-from diurnal.notebook.magics import parsed
+from diurnal.notebook.magics import parse_python
 
 CROSS_VALIDATING = frozenset({"cross_val_score", "cross_validate", "cross_val_predict"})
 _MAKING = ("Transformer", "Pipeline", "SearchCV", "make_pipeline", "make_column_transformer", "Union")
@@ -21,7 +21,7 @@ def fits(node: ast.AST) -> bool:
         isinstance(part, ast.Call)
         and (
             (isinstance(part.func, ast.Attribute) and part.func.attr in FITTING)
-            or last_name(part.func) in CROSS_VALIDATING
+            or callee_name(part.func) in CROSS_VALIDATING
         )
         for part in ast.walk(node)
     )
@@ -87,7 +87,7 @@ def _body_that_fits(node: ast.stmt, constants: Mapping[str, object]) -> list[ast
 
 def is_over_folds(node: ast.For) -> bool:
     """Return whether a loop goes over the folds of a splitter, as ``for train, test in folds.split(X)`` does."""
-    calls = (part for part in ast.walk(node.iter) if isinstance(part, ast.Call) and last_name(part.func) == "split")
+    calls = (part for part in ast.walk(node.iter) if isinstance(part, ast.Call) and callee_name(part.func) == "split")
     return isinstance(node.target, ast.Tuple) and any(
         call.args and not isinstance(call.args[0], ast.Constant) for call in calls
     )
@@ -99,13 +99,13 @@ def _is_main_guard(test: ast.expr) -> bool:
 
 def _cell_magic(call: ast.Call) -> list[ast.stmt] | None:
     """Return the code of ``get_ipython().run_cell_magic("time", "", code)``, which nbconvert writes."""
-    if last_name(call.func) not in ("run_cell_magic", "run_line_magic") or len(call.args) < 2:
+    if callee_name(call.func) not in ("run_cell_magic", "run_line_magic") or len(call.args) < 2:
         return None
     magic, code = (getattr(argument, "value", None) for argument in (call.args[0], call.args[-1]))
     if magic not in ("time", "timeit", "capture", "prun") or not isinstance(code, str):
         return None
     try:
-        return [ast.increment_lineno(node, call.lineno - 1) for node in parsed(code).body]
+        return [ast.increment_lineno(node, call.lineno - 1) for node in parse_python(code).body]
     except SyntaxError:
         return None
 
@@ -148,7 +148,7 @@ class _Line:
                 self.count += 1
                 yield node
                 continue
-            function = self.functions[last_name(call.func)]
+            function = self.functions[callee_name(call.func)]
             self.used.add(function.name)
             body, result = bodied(function, call, taken)
             locals_ = frozenset(name for part in body for name in bound_by(part))
@@ -177,7 +177,7 @@ class _Line:
         function = self.functions.get(call.func.id) if isinstance(call.func, ast.Name) else None
         return (
             function is not None
-            and (self._fits(function, 0) or reads(function) or _looks_at_columns(function))
+            and (self._fits(function, 0) or reads_data(function) or _looks_at_columns(function))
             and _can_be_inlined(function)
             and not any(isinstance(argument, ast.Starred) for argument in call.args)
             and all(keyword.arg for keyword in call.keywords)
@@ -188,7 +188,7 @@ class _Line:
         """Return whether a function fits something, by itself or by what it calls."""
         if fits(function):
             return True
-        called = [self.functions[name] for name in free_names(function) if name in self.functions]
+        called = [self.functions[name] for name in find_free_names(function) if name in self.functions]
         return depth < _DEEPEST and any(self._fits(other, depth + 1) for other in called if other is not function)
 
 
@@ -198,7 +198,7 @@ def _looks_at_columns(function: ast.FunctionDef) -> bool:
     asked = {"columns", "select_dtypes", "dtypes", "shape"}
     parts = [part for node in function.body for part in ast.walk(node)]
     looks = (part for part in parts if isinstance(part, ast.Attribute) and part.attr in asked)
-    makes = (part for part in parts if isinstance(part, ast.Call) and last_name(part.func).endswith(_MAKING))
+    makes = (part for part in parts if isinstance(part, ast.Call) and callee_name(part.func).endswith(_MAKING))
     return any(isinstance(part.value, ast.Name) and part.value.id in given for part in looks) and any(makes)
 
 
@@ -217,7 +217,7 @@ def _can_be_inlined(function: ast.FunctionDef) -> bool:
         _is_straight(function)
         and not any(isinstance(part, odd) for part in ast.walk(function))
         and not (arguments.vararg or arguments.kwarg)
-        and function.name not in free_names(function)
+        and function.name not in find_free_names(function)
     )
 
 

@@ -8,7 +8,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from diurnal.notebook.magics import parsed
+from diurnal.notebook.magics import parse_python
 
 LONGEST = 120
 _LITERAL = re.compile(r"""[rRuU]?("([^"\\]|\\.)*"|'([^'\\]|\\.)*')""")
@@ -231,7 +231,7 @@ def _dedented(source: str, node: ast.stmt) -> list[str]:
 def _is_same(source: str, node: ast.stmt) -> bool:
     """Return whether a text is a statement as it is now: names may have changed since it was read."""
     try:
-        read = parsed(textwrap.dedent(source))
+        read = parse_python(textwrap.dedent(source))
     except SyntaxError:
         return False
     return len(read.body) == 1 and ast.dump(read.body[0]) == ast.dump(node)
@@ -247,7 +247,7 @@ def _moves_strings(node: ast.stmt, indent: int) -> bool:
 def _is_code(comment: str) -> bool:
     """Return whether a comment is code that was commented out."""
     try:
-        body = parsed(comment.lstrip("# ")).body
+        body = parse_python(comment.lstrip("# ")).body
     except SyntaxError:
         return False
     words = (ast.Name, ast.Constant, ast.BinOp, ast.Tuple)

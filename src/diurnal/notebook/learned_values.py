@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from diurnal.notebook.effects import FITTING, last_name
+from diurnal.notebook.effects import FITTING, callee_name
 from diurnal.notebook.preparation import Preparation
 from diurnal.notebook.program import Program
 
@@ -16,14 +16,14 @@ def learnt(program: Program, preparation: Preparation) -> list[str]:
     found = []
     for index, node in preparation.nodes.items():
         calls = [] if hasattr(node, "decorator_list") else [p for p in ast.walk(node) if isinstance(p, ast.Call)]
-        if any(last_name(call.func) in _BY_BATCH for call in calls):
+        if any(callee_name(call.func) in _BY_BATCH for call in calls):
             text = ast.unparse(node).split("\n")[0][:80]
             found.append(
-                f"{program.where(index)}: `{text}` depends on the rows of each batch; in a pipeline of the search it "
+                f"{program.location(index)}: `{text}` depends on the rows of each batch; in a pipeline of the search it "
                 "is learnt once, from training rows"
             )
         if any(isinstance(part, ast.Constant) and part.value == "category" for part in ast.walk(node)):
             found.append(
-                f"{program.where(index)}: a batch keeps the type `category` as text; encode it within the search"
+                f"{program.location(index)}: a batch keeps the type `category` as text; encode it within the search"
             )
     return found

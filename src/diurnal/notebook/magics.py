@@ -8,7 +8,7 @@ import warnings
 from typing import NamedTuple
 
 _RUNS_PYTHON = ("time", "timeit", "capture", "prun", "memit")  # what follows these magics is Python
-_LINE = re.compile(r"(?P<indent>\s*)(?P<mark>%%?|!!?|\?\??)(?P<name>\S*)(?P<rest>.*)", re.DOTALL)
+_MAGIC = re.compile(r"(?P<indent>\s*)(?P<mark>%%?|!!?|\?\??)(?P<name>\S*)(?P<rest>.*)", re.DOTALL)
 _HELP = re.compile(r"\s*[\w.]+(\(.*\))?\s*\?\??\s*")
 _ASSIGNED = re.compile(r"\s*[\w.,\s\[\]'\"]+=\s*[%!]")
 _SHELL = re.compile(r"\s*(pip3?|conda|mamba|uv|apt-get|ls|cd|pwd|cat|mkdir|wget|curl)\s+[\w./~-]")
@@ -28,7 +28,7 @@ class Magic(NamedTuple):
     reason: str
 
 
-def parsed(text: str) -> ast.Module:
+def parse_python(text: str) -> ast.Module:
     """Parse Python without the parser's warnings.
 
     Raises
@@ -44,7 +44,7 @@ def parsed(text: str) -> ast.Module:
         raise SyntaxError(str(error)) from None
 
 
-def without_magics(text: str) -> tuple[str, list[Magic]]:
+def replace_magics(text: str) -> tuple[str, list[Magic]]:
     r"""Replace lines that are not Python by ``pass``, so that all others keep their numbers.
 
     Examples
@@ -59,13 +59,13 @@ def without_magics(text: str) -> tuple[str, list[Magic]]:
     ['a magic', 'a shell command']
     """
     try:
-        parsed(text)
+        parse_python(text)
     except SyntaxError:
-        return _Replaced(text).result()
+        return _MagicReplacer(text).replace()
     return text, []
 
 
-class _Replaced:
+class _MagicReplacer:
     """The lines of a cell, replaced one after the other."""
 
     def __init__(self, text: str) -> None:
@@ -75,23 +75,23 @@ class _Replaced:
         self.quote = ""  # of a string that goes over several lines
         self.whole_cell = False
 
-    def result(self) -> tuple[str, list[Magic]]:
+    def replace(self) -> tuple[str, list[Magic]]:
         number = 0
         while number < len(self.lines):
-            number = self._line(number)
+            number = self._replace_line(number)
         return "\n".join(self.lines), self.magics
 
-    def _line(self, number: int) -> int:
+    def _replace_line(self, number: int) -> int:
         """Replace a line where it is none of Python; give the number of the next one."""
         line = self.lines[number]
-        reason = "" if self.depth or self.quote else self._reason(line, number)
+        reason = "" if self.depth or self.quote else self._classify(line, number)
         if not reason:
-            self._read(line)
+            self._track_brackets(line)
             return number + 1
         last = len(self.lines) - 1 if self.whole_cell else number
         while last < len(self.lines) - 1 and self.lines[last].endswith("\\"):
             last += 1
-        python = self._python(line)
+        python = self._python_of_magic(line)
         if python is None:
             self.magics.append(Magic(number + 1, line.strip(), reason))
         indent = line[: len(line) - len(line.lstrip())]
@@ -99,8 +99,8 @@ class _Replaced:
         self.lines[number + 1 : last + 1] = [""] * (last - number)
         return last + 1
 
-    def _reason(self, line: str, number: int) -> str:
-        found = _LINE.match(line)
+    def _classify(self, line: str, number: int) -> str:
+        found = _MAGIC.match(line)
         if found and found["mark"] == "%%" and found["name"] not in _RUNS_PYTHON:
             self.whole_cell = not any(before.strip() for before in self.lines[:number])
             return "a cell magic"
@@ -112,16 +112,16 @@ class _Replaced:
             return "a shell command"
         return "help" if _HELP.fullmatch(line) else ""
 
-    def _python(self, line: str) -> str | None:
+    def _python_of_magic(self, line: str) -> str | None:
         """Return the statement that a magic such as ``%time`` runs; empty where it is the rest of the cell."""
-        found = _LINE.match(line)
+        found = _MAGIC.match(line)
         if not found or found["mark"][0] != "%" or found["name"] not in _RUNS_PYTHON:
             return None
         if found["mark"] == "%%":
             return ""
         return _OPTIONS.sub("", found["rest"], count=1)
 
-    def _read(self, line: str) -> None:
+    def _track_brackets(self, line: str) -> None:
         """Keep count of brackets and of strings that stay open at the end of a line."""
         at = 0
         while at < len(line):

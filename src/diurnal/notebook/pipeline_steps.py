@@ -6,7 +6,7 @@ import ast
 import re
 from dataclasses import dataclass, field
 
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.fits import Fit, constructor
 from diurnal.notebook.imports import Import
 from diurnal.notebook.program import Program
@@ -81,7 +81,7 @@ def around(program: Program, result: ast.expr, data: Data, kind: str, grid: str 
 
 def _said(program: Program, data: Data) -> list[str]:
     """Describe what the notebook does instead."""
-    listed = ", ".join(f"{ast.unparse(step.estimator)[:60]} ({program.where(step.index)})" for step in data.steps)
+    listed = ", ".join(f"{ast.unparse(step.estimator)[:60]} ({program.location(step.index)})" for step in data.steps)
     said = [f"The notebook fits on the column {data.column!r} alone."] if data.column is not None else []
     return said + ([f"The notebook fits this before the search: {listed}."] if listed else [])
 
@@ -100,7 +100,7 @@ def _prefixed(name: str, grid: str) -> str:
 
 
 def _step_name(estimator: ast.expr, taken: set[str]) -> str:
-    made = last_name(estimator.func) if isinstance(estimator, ast.Call) else ""
+    made = callee_name(estimator.func) if isinstance(estimator, ast.Call) else ""
     base = estimator.id if isinstance(estimator, ast.Name) else made.lower() or "step"
     name, number = base.replace("__", "_"), 2
     while name in taken:
@@ -114,7 +114,7 @@ def grid_of(program: Program, fit: Fit) -> str | None:
     made = constructor(program, fit.estimator, fit.index) if fit.kind == "search" else None
     if made is None:
         return None
-    attribute = _GRIDS.get(last_name(made.func), "param_distributions")
+    attribute = _GRIDS.get(callee_name(made.func), "param_distributions")
     given = next((keyword.value for keyword in made.keywords if keyword.arg == attribute), None)
     given = given if given is not None else made.args[1] if len(made.args) > 1 else None
     if isinstance(given, ast.Name):

@@ -9,17 +9,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from diurnal.notebook import readers
-from diurnal.notebook.effects import free_names, last_name, root
+from diurnal.notebook.effects import callee_name, find_free_names, root_name
 from diurnal.notebook.program import Program, Statement
 from diurnal.notebook.queries import query_of
 from diurnal.notebook.readers import Places
 from diurnal.notebook.row_slices import share_of_folds
-from diurnal.notebook.script_options import HOLE
+from diurnal.notebook.script_options import PLACEHOLDER
 from diurnal.notebook.slices import backward
 
 PROJECT = "PROJECT"
 _PATH = re.compile(r"(?!/)[\w .*/-]+\.(csv|tsv|txt|parquet|feather|json|jsonl|xlsx?|pkl|pickle|npy|npz|h5|db)(\.\w+)?")
-_OWN_NAMES = {PROJECT, HOLE, "pa", "self", "interval", "connections"}
+_OWN_NAMES = {PROJECT, PLACEHOLDER, "pa", "self", "interval", "connections"}
 
 
 @dataclass
@@ -105,7 +105,9 @@ def _relative_paths(found: Preparation) -> list[str]:
     """Name the paths that depend on the folder which the process runs in."""
     texts: dict[str, None] = {}
     for node in found.nodes.values():
-        own = {id(part.right) for part in ast.walk(node) if isinstance(part, ast.BinOp) and root(part.left) == PROJECT}
+        own = {
+            id(part.right) for part in ast.walk(node) if isinstance(part, ast.BinOp) and root_name(part.left) == PROJECT
+        }
         for part in ast.walk(node):
             text = part.value if isinstance(part, ast.Constant) and id(part) not in own else None
             is_edited = (getattr(part, "lineno", 0), getattr(part, "col_offset", 0)) in found.edits
@@ -127,7 +129,7 @@ def _without_unused_parts(program: Program, nodes: dict[int, ast.stmt], names: f
     wanted, changed = set(names), set[str]()
     for index, node in sorted(nodes.items(), reverse=True):
         kept[index] = _with_targets(node, wanted, changed) if hasattr(node, "was_split") else node
-        wanted |= free_names(kept[index])
+        wanted |= find_free_names(kept[index])
         changed |= program[index].changes
     return kept
 
@@ -173,7 +175,7 @@ def same_file(path: str | None, date: str) -> list[str]:
     """Warn that a file without a date in its name is the same one in every data interval."""
     if path is None:
         return []
-    if path.startswith(HOLE):
+    if path.startswith(PLACEHOLDER):
         return ["the path of the file comes from the command line: write it"]
     return [
         f"{path} is read again, whole, for every data interval; where each interval has a file of its own, write its "
@@ -188,7 +190,7 @@ def _seeds(program: Program, nodes: dict[int, ast.stmt], at: int) -> dict[int, a
     found: dict[int, ast.stmt] = {}
     for index, statement in enumerate(program.statements[:at]):
         call = statement.node.value if isinstance(statement.node, ast.Expr) else None
-        if isinstance(call, ast.Call) and last_name(call.func) == "seed":
+        if isinstance(call, ast.Call) and callee_name(call.func) == "seed":
             found |= {**backward(program, statement.uses, index).nodes, index: statement.node}
     return found
 
@@ -256,10 +258,10 @@ class _Rewriter:
 
     def _changed(self, index: int, call: ast.Call) -> ast.expr | None:
         """Return another path for a call that reads a file, or another call for one that asks a database."""
-        if last_name(call.func).startswith("read_sql"):
+        if callee_name(call.func).startswith("read_sql"):
             return self._query(index, call)
         if readers.reads_hole(call):
-            self.found.to_fill_in += same_file(HOLE, "")
+            self.found.to_fill_in += same_file(PLACEHOLDER, "")
         return self._place(call, readers.path_of(self.program, call, index))
 
     def _place(self, call: ast.Call, path: str | None) -> ast.expr | None:
@@ -269,7 +271,7 @@ class _Rewriter:
         if path.startswith("/"):
             return ast.Constant(path)
         place = ast.BinOp(ast.Name(PROJECT, ast.Load()), ast.Div(), ast.Constant(self.places.seen(path)))
-        is_text = last_name(call.func) == "glob"  # which takes no other paths
+        is_text = callee_name(call.func) == "glob"  # which takes no other paths
         return ast.Call(ast.Name("str", ast.Load()), [place], []) if is_text else place
 
     def _edit(self, index: int, node: ast.stmt) -> None:
@@ -295,12 +297,12 @@ class _Rewriter:
 
 
 def _is_path(call: ast.Call) -> bool:
-    return last_name(call.func) == "str"
+    return callee_name(call.func) == "str"
 
 
 def _split_in(statement: Statement) -> ast.Call | None:
     """Return the call of `train_test_split` that a statement unpacks."""
     value, target = statement.value, statement.target
-    if not isinstance(value, ast.Call) or last_name(value.func) != "train_test_split":
+    if not isinstance(value, ast.Call) or callee_name(value.func) != "train_test_split":
         return None
     return value if isinstance(target, ast.Tuple) and len(target.elts) == 2 * len(value.args) else None

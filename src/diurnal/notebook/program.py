@@ -13,14 +13,14 @@ from diurnal.notebook.effects import (
     FITTING,
     Definition,
     Effects,
-    called_on,
-    changed_parameters,
-    effects,
-    free_names,
-    global_names,
-    last_name,
-    reads,
-    root,
+    callee_name,
+    find_changed_parameters,
+    find_effects,
+    find_free_names,
+    find_global_names,
+    find_method_receivers,
+    reads_data,
+    root_name,
 )
 from diurnal.notebook.inlining import straightened
 from diurnal.notebook.script_options import without_command_line
@@ -73,7 +73,7 @@ class Statement:
     def folds(self) -> ast.Call | None:
         """The call of a splitter that it unpacks into row numbers."""
         calls = [] if self.value is None or not isinstance(self.target, ast.Tuple) else list(ast.walk(self.value))
-        splits = (part for part in calls if isinstance(part, ast.Call) and last_name(part.func) == "split")
+        splits = (part for part in calls if isinstance(part, ast.Call) and callee_name(part.func) == "split")
         return next((call for call in splits if call.args and not isinstance(call.args[0], ast.Constant)), None)
 
     @property
@@ -97,8 +97,8 @@ class Program:
         defined = [node for node in nodes if isinstance(node, ast.FunctionDef)]
         changed: dict[str, frozenset[int]] = {}
         for function in defined:
-            changed[function.name] = changed_parameters(function, changed)
-        self.statements = [_statement(node, effects(node, changed)) for node in nodes]
+            changed[function.name] = find_changed_parameters(function, changed)
+        self.statements = [_statement(node, find_effects(node, changed)) for node in nodes]
         self._own_code_changes(nodes)
         self._spread_changes()
         self._trace_data()
@@ -155,14 +155,14 @@ class Program:
         index = self.definition(name, before)
         return None if index is None else self[index].folds
 
-    def where(self, index: int) -> str:
+    def location(self, index: int) -> str:
         """Name the place of a statement."""
-        return self.document.where(self[index].node.lineno)
+        return self.document.location(self[index].node.lineno)
 
     def is_data(self, node: ast.AST, at: int) -> bool:
         """Return whether an expression depends on the data."""
         data = self[at].data if at < len(self) else self._data_at_end
-        return bool(free_names(node) & data) or reads(node)
+        return bool(find_free_names(node) & data) or reads_data(node)
 
     @cached_property
     def _bindings(self) -> dict[str, list[int]]:
@@ -174,7 +174,7 @@ class Program:
 
     def _own_code_changes(self, nodes: list[ast.stmt]) -> None:
         """Let calls of the notebook's own code change what they may change: global names, and its own objects."""
-        bound = {node.name: global_names(node) for node in nodes if isinstance(node, ast.FunctionDef)}
+        bound = {node.name: find_global_names(node) for node in nodes if isinstance(node, ast.FunctionDef)}
         bound = {name: names for name, names in bound.items() if names}
         classes = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
         objects: set[str] = set()
@@ -184,8 +184,8 @@ class Program:
             changed = {name for called in statement.uses & set(bound) for name in bound[called]}
             statement.uses |= changed
             statement.may_bind |= changed - statement.binds
-            statement.changes |= objects & set(called_on(statement.node))
-            is_object = isinstance(statement.value, ast.Call) and last_name(statement.value.func) in classes
+            statement.changes |= objects & set(find_method_receivers(statement.node))
+            is_object = isinstance(statement.value, ast.Call) and callee_name(statement.value.func) in classes
             objects = objects | statement.binds if is_object else objects - statement.binds
 
     def _spread_changes(self) -> None:
@@ -204,9 +204,9 @@ class Program:
             statement.data = frozenset(data)
             node = statement.node
             if statement.definition is not None or statement.is_import:
-                depends = statement.definition is not None and not isinstance(node, ast.ClassDef) and reads(node)
+                depends = statement.definition is not None and not isinstance(node, ast.ClassDef) and reads_data(node)
             else:
-                depends = bool(statement.uses & data) or reads(node)
+                depends = bool(statement.uses & data) or reads_data(node)
             touched = statement.binds | statement.may_bind | (statement.changes if depends else frozenset())
             data = data | touched if depends else data - statement.binds
         self._data_at_end = frozenset(data)
@@ -240,7 +240,7 @@ def is_structure(call: ast.Call) -> bool:
     >>> [is_structure(ast.parse(text, mode="eval").body) for text in ("SVC(C)", "make_pipeline(a)", "len(X)")]
     [True, True, False]
     """
-    name = last_name(call.func)
+    name = callee_name(call.func)
     return name[:1].isupper() or name.startswith("make_") or name in ("dict", "list", "tuple", "set", "range", "zip")
 
 
@@ -269,5 +269,5 @@ def _rebind(holds: dict[str, set[str]], statement: Statement) -> None:
         holds[target.id] = names | {other for name in names for other in holds.get(name, ())}
         if isinstance(value, ast.Name):  # two names of one object
             holds.setdefault(value.id, set()).add(target.id)
-    elif target is not None and value is not None and (changed := root(target)):
+    elif target is not None and value is not None and (changed := root_name(target)):
         holds.setdefault(changed, set()).update(held(value) - {changed})

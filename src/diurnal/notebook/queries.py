@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from diurnal.errors import ExperimentError
-from diurnal.notebook.constants import text
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.constants import evaluate_string
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.program import Program
 from diurnal.sources import Sql
 
@@ -50,10 +50,10 @@ def query_of(program: Program, call: ast.Call, at: int) -> Reading | None:
     asked = (
         call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in ("sql", "table_name")), None)
     )
-    query = text(program, _bare(asked), at)
+    query = evaluate_string(program, _bare(asked), at)
     if query is None:
         return None
-    if last_name(call.func) == "read_sql_table" or re.fullmatch(r"\s*[\w.]+\s*", query):
+    if callee_name(call.func) == "read_sql_table" or re.fullmatch(r"\s*[\w.]+\s*", query):
         query = f"select * from {query.strip()}"
     if not set("'\"") & set(query) and "--" not in query:
         query = " ".join(query.split())
@@ -72,7 +72,7 @@ def query_of(program: Program, call: ast.Call, at: int) -> Reading | None:
 
 def _bare(node: ast.expr | None) -> ast.expr | None:
     """Take SQLAlchemy's ``text(...)`` off a query."""
-    if isinstance(node, ast.Call) and last_name(node.func) == "text" and node.args:
+    if isinstance(node, ast.Call) and callee_name(node.func) == "text" and node.args:
         return node.args[0]
     return node
 
@@ -89,7 +89,7 @@ def _connection_name(program: Program, call: ast.Call, at: int) -> str:
                 given = given.func.value
             else:
                 given = given.args[0] if given.args else None
-    uri = text(program, given, at) or ""
+    uri = evaluate_string(program, given, at) or ""
     path = urlsplit(uri).path.strip("/") if "://" in uri else uri
     stem = PurePosixPath(path.split("?", maxsplit=1)[0]).stem
     name = re.sub(r"\W+", "_", stem).strip("_").lower()

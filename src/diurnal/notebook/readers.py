@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from diurnal.errors import ExperimentError
-from diurnal.notebook.constants import NotConstant, constant, text
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.constants import NotConstantError, evaluate_constant, evaluate_string
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.program import Program
 from diurnal.notebook.queries import QUERIES, Reading, query_of
-from diurnal.notebook.script_options import HOLE
+from diurnal.notebook.script_options import PLACEHOLDER
 from diurnal.sources import Files
 
 _TABLES = ("read_csv", "read_table", "read_parquet", "read_json", "read_excel", "read_feather", "read_orc")
@@ -100,7 +100,7 @@ def source_of(
     Reading or None
         None where no source of diurnal reads exactly what the call reads: then a function does.
     """
-    name = last_name(call.func)
+    name = callee_name(call.func)
     if not program.qualified(call.func, at).startswith("pandas."):
         return None
     if name in QUERIES:
@@ -110,25 +110,25 @@ def source_of(
 
 def path_of(program: Program, call: ast.Call, at: int) -> str | None:
     """Return the path that a call reads, where it is known."""
-    return text(program, _path_argument(call), at) if last_name(call.func) in _FILES else None
+    return evaluate_string(program, _path_argument(call), at) if callee_name(call.func) in _FILES else None
 
 
 def reads_hole(call: ast.Call) -> bool:
     """Return whether a call reads a file whose path is to be filled in."""
-    argument = _path_argument(call) if last_name(call.func) in _FILES else None
-    return isinstance(argument, ast.Name) and argument.id == HOLE
+    argument = _path_argument(call) if callee_name(call.func) in _FILES else None
+    return isinstance(argument, ast.Name) and argument.id == PLACEHOLDER
 
 
 def literal_path(call: ast.Call) -> ast.Constant | None:
     """Return the path that a call reads, where it is written in the call."""
-    argument = _path_argument(call) if last_name(call.func) in _FILES else None
+    argument = _path_argument(call) if callee_name(call.func) in _FILES else None
     return argument if isinstance(argument, ast.Constant) else None
 
 
 def _path_argument(call: ast.Call) -> ast.expr | None:
     """Return the argument that names the file; of ``io.BytesIO(uploaded["clients.csv"])`` the name within."""
     given = _first_argument(call)
-    if isinstance(given, ast.Call) and last_name(given.func) in ("BytesIO", "StringIO"):
+    if isinstance(given, ast.Call) and callee_name(given.func) in ("BytesIO", "StringIO"):
         named = (part for part in ast.walk(given) if isinstance(part, ast.Subscript))
         return next((part.slice for part in named if isinstance(part.slice, ast.Constant)), given)
     return given
@@ -151,7 +151,7 @@ def with_path(call: ast.Call, path: ast.expr) -> None:
 
 def _files(program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | None, places: Places) -> Reading | None:
     given = _keywords(call)
-    path = f"{HOLE}.csv" if reads_hole(call) else text(program, _path_argument(call), at)
+    path = f"{PLACEHOLDER}.csv" if reads_hole(call) else evaluate_string(program, _path_argument(call), at)
     if path is None or given is None or path.startswith(("http:", "https:", "ftp:")):
         return None
     options = _options(program, call, at, given)
@@ -195,13 +195,13 @@ def _options(
 ) -> tuple[dict[str, Any], list[str]] | None:
     """Return the arguments that `Files` takes, and those that move no value; None if there are others."""
     known, taken, left_out = _known(), dict[str, Any](), list[str]()
-    if last_name(call.func) == "read_table":
+    if callee_name(call.func) == "read_table":
         given = {"sep": ast.Constant("\t"), **given}
-    defaults = _defaults(last_name(call.func)) if given else {}
+    defaults = _defaults(callee_name(call.func)) if given else {}
     for name, node in given.items():
         try:
-            value = constant(program, node, at)
-        except NotConstant:
+            value = evaluate_constant(program, node, at)
+        except NotConstantError:
             return (taken, left_out) if name in _NO_NUMBERS else None
         if (name in defaults and defaults[name] == value) or _is_usual(name, value):
             continue
@@ -211,7 +211,7 @@ def _options(
             left_out.append(f"{name}={ast.unparse(node)}")
         else:
             return None
-    if "keep_default_na" in known and last_name(call.func) in _OF_TEXT and "keep_default_na" not in given:
+    if "keep_default_na" in known and callee_name(call.func) in _OF_TEXT and "keep_default_na" not in given:
         taken["keep_default_na"] = True  # pandas' default
     return taken, left_out
 
@@ -234,14 +234,16 @@ def _defaults(function: str) -> dict[str, Any]:
 
 def header_of(program: Program, call: ast.Call, at: int, places: Places) -> list[str] | None:
     """Return the names of the columns of a file that lies beside the notebook; nothing else of it is read."""
-    path, name = path_of(program, call, at), last_name(call.func)
+    path, name = path_of(program, call, at), callee_name(call.func)
     given = _keywords(call)
     if path is None or given is None or is_url(path) or not (places.notebook / path).is_file():
         return None
     try:
-        options = {name: constant(program, node, at) for name, node in given.items() if name not in _NO_NUMBERS}
+        options = {
+            name: evaluate_constant(program, node, at) for name, node in given.items() if name not in _NO_NUMBERS
+        }
         names = _header(places.notebook / path, name, options)
-    except (NotConstant, ValueError, TypeError, OSError):
+    except (NotConstantError, ValueError, TypeError, OSError):
         return None
     return names if names is not None and all(isinstance(name, str) for name in names) else None
 

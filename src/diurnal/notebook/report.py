@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from diurnal.notebook.cells import Document
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.inlining import CROSS_VALIDATING
 from diurnal.notebook.program import Program
 
@@ -108,7 +108,7 @@ def left_out(program: Program, taken: set[int], further: list[tuple[int, str, st
         if node.lineno in kept or (statement.definition is not None and _was_inlined(program, node)):
             continue
         found[node.lineno] = (node.end_lineno or node.lineno, _first(document, node), reason(node))
-    for magic in document.left:
+    for magic in document.skipped:
         found[magic.line] = (magic.line, magic.text, magic.reason)
     grouped = [_left(document, line, *rest) for line, rest in sorted(_merged(document, found))]
     return sorted([*grouped, *(_left(document, line, line, text, why) for line, text, why in further)], key=_place)
@@ -161,7 +161,7 @@ def reason(node: ast.stmt) -> str:
         return "an import that is not needed"
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return "not needed by the search"
-    names = {last_name(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
+    names = {callee_name(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
     names |= {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
     roots = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
     for why, words in _REASONS:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from diurnal.notebook.constants import NotConstant, constant
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.constants import NotConstantError, evaluate_constant
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.fits import constructor
 from diurnal.notebook.program import Program
 
@@ -13,8 +13,8 @@ from diurnal.notebook.program import Program
 def is_place(program: Program, node: ast.expr, at: int) -> bool:
     """Return whether an expression is a number of rows: a constant, or one computed from how many there are."""
     try:
-        return isinstance(constant(program, node, at), int)
-    except NotConstant:
+        return isinstance(evaluate_constant(program, node, at), int)
+    except NotConstantError:
         counted = _counted(program, node, at)
         return counted is not None
 
@@ -25,7 +25,7 @@ def _counted(program: Program, node: ast.expr, at: int) -> ast.expr | None:
         index = program.definition(node.id, at)
         value = None if index is None else program[index].value
         return None if value is None or index is None else _counted(program, value, index)
-    calls = any(isinstance(part, ast.Call) and last_name(part.func) == "len" for part in ast.walk(node))
+    calls = any(isinstance(part, ast.Call) and callee_name(part.func) == "len" for part in ast.walk(node))
     shapes = any(isinstance(part, ast.Attribute) and part.attr == "shape" for part in ast.walk(node))
     return node if calls or shapes else None
 

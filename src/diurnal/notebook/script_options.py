@@ -6,9 +6,9 @@ import ast
 import copy
 from collections.abc import Iterator
 
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.effects import callee_name
 
-HOLE = "FILL_IN"
+PLACEHOLDER = "FILL_IN"
 _USUAL = ("args", "opt", "opts", "options", "parsed", "flags")
 
 
@@ -59,20 +59,20 @@ def _without_default(given: dict[str | None, ast.expr], name: str) -> ast.expr:
     if action in ("store_true", "store_false"):
         return ast.Constant(action == "store_false")
     required = getattr(given.get("required"), "value", None) is True or not name.startswith("-")
-    return ast.Name(HOLE, ast.Load()) if required else ast.Constant(None)
+    return ast.Name(PLACEHOLDER, ast.Load()) if required else ast.Constant(None)
 
 
 def _parsed(nodes: list[ast.stmt]) -> Iterator[str]:
     """Return the names that hold the options."""
     for assign in (part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Assign)):
-        called = last_name(assign.value.func) if isinstance(assign.value, ast.Call) else ""
+        called = callee_name(assign.value.func) if isinstance(assign.value, ast.Call) else ""
         if called in ("parse_args", "parse_arguments", "get_args", "parse_cli"):
             yield from (target.id for target in assign.targets if isinstance(target, ast.Name))
 
 
 def _calls(nodes: list[ast.stmt], name: str) -> Iterator[ast.Call]:
     for node in nodes:
-        yield from (part for part in ast.walk(node) if isinstance(part, ast.Call) and last_name(part.func) == name)
+        yield from (part for part in ast.walk(node) if isinstance(part, ast.Call) and callee_name(part.func) == name)
 
 
 class _Replaced(ast.NodeTransformer):

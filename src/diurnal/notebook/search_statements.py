@@ -7,12 +7,12 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from diurnal.notebook.column_selectors import SELECTOR, Selectors
-from diurnal.notebook.data_free import Hollow, is_hole
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.column_selectors import SELECTOR, ColumnSelectors
+from diurnal.notebook.data_free import PlaceholderRewriter, is_placeholder
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.fits import Fit
 from diurnal.notebook.program import Program, Statement, without_fit
-from diurnal.notebook.script_options import HOLE
+from diurnal.notebook.script_options import PLACEHOLDER
 from diurnal.notebook.slices import backward
 
 _SETTINGS = ("enable_metadata_routing", "transform_output")  # of sklearn.set_config: what changes a model
@@ -43,7 +43,7 @@ class Search:
     unresolved: frozenset[str] = frozenset()
 
 
-def search_of(program: Program, fit: Fit, extra: list[tuple[ast.expr, int]], selectors: Selectors) -> Search:
+def search_of(program: Program, fit: Fit, extra: list[tuple[ast.expr, int]], selectors: ColumnSelectors) -> Search:
     """Collect the statements that a search is made of.
 
     Parameters
@@ -58,7 +58,7 @@ def search_of(program: Program, fit: Fit, extra: list[tuple[ast.expr, int]], sel
         Replaces lists of columns.
     """
     rewriter = _Rewriter(program, selectors, fit)
-    result = rewriter.hollow.of(fit.estimator, fit.index)
+    result = rewriter.placeholders.rewrite(fit.estimator, fit.index)
     rewriter.note(fit.index, result)
     nodes, unresolved = dict[int, ast.stmt](), set[str]()
     for node, at in [(result, fit.index), *extra]:
@@ -72,7 +72,7 @@ def search_of(program: Program, fit: Fit, extra: list[tuple[ast.expr, int]], sel
         result,
         rewriter.comments,
         sorted(rewriter.selected),
-        frozenset(unresolved - {HOLE, SELECTOR}),
+        frozenset(unresolved - {PLACEHOLDER, SELECTOR}),
     )
 
 
@@ -81,7 +81,7 @@ def _settings(program: Program, before: int) -> dict[int, ast.stmt]:
     found: dict[int, ast.stmt] = {}
     for index, statement in enumerate(program.statements[:before]):
         call = statement.node.value if isinstance(statement.node, ast.Expr) else None
-        is_one = isinstance(call, ast.Call) and last_name(call.func) == "set_config"
+        is_one = isinstance(call, ast.Call) and callee_name(call.func) == "set_config"
         if is_one and any(keyword.arg in _SETTINGS for keyword in call.keywords):  # type: ignore[union-attr]
             found |= {index: statement.node, **backward(program, statement.uses, index).nodes}
     return found
@@ -90,10 +90,10 @@ def _settings(program: Program, before: int) -> dict[int, ast.stmt]:
 class _Rewriter:
     """Rewrites the statements of a search that depend on the data."""
 
-    def __init__(self, program: Program, selectors: Selectors, fit: Fit) -> None:
+    def __init__(self, program: Program, selectors: ColumnSelectors, fit: Fit) -> None:
         self.program = program
         self.selectors = selectors
-        self.hollow = Hollow(program, selectors)
+        self.placeholders = PlaceholderRewriter(program, selectors)
         self.comments: dict[int, list[str]] = {}
         self.selected: set[tuple[int, str, str]] = set()
         self.later: dict[int, ast.AST] = {fit.index: fit.estimator}  # what uses the names that are met next
@@ -116,15 +116,17 @@ class _Rewriter:
 
     def note(self, index: int, node: ast.AST) -> None:
         """Keep what is said about the holes and the selectors of a statement."""
-        said = dict.fromkeys(part.said for part in ast.walk(node) if is_hole(part) and hasattr(part, "said"))
-        place = self.program.where(index) if index < len(self.program) else ""
+        said = dict.fromkeys(
+            part.replaced_source for part in ast.walk(node) if is_placeholder(part) and hasattr(part, "replaced_source")
+        )
+        place = self.program.location(index) if index < len(self.program) else ""
         self.comments[index] = [
             f"{text} ({place} of the notebook) depends on the data, which this function does not have" for text in said
         ]
         self.selected |= {
-            (index, part.said, ast.unparse(part))
+            (index, part.replaced_source, ast.unparse(part))
             for part in ast.walk(node)
-            if isinstance(part, ast.expr) and not is_hole(part) and hasattr(part, "said")
+            if isinstance(part, ast.expr) and not is_placeholder(part) and hasattr(part, "replaced_source")
         }
 
     def _own(self, index: int, statement: Statement) -> ast.stmt | None:
@@ -139,13 +141,13 @@ class _Rewriter:
         names = sorted((statement.binds | statement.may_bind | statement.changes) & wanted)
         text = ast.unparse(node).split("\n")[0]
         targets: list[ast.expr] = [ast.Name(name, ast.Store()) for name in names]
-        return _placed(ast.Assign(targets, self.hollow.hole(text)), node)
+        return _placed(ast.Assign(targets, self.placeholders.make_placeholder(text)), node)
 
     def _assigned(self, index: int, node: ast.Assign | ast.AnnAssign, value: ast.expr) -> ast.stmt:
         if without_fit(value) is value and not self.program.is_data(value, index):
             return node
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        new = self.hollow.of(value, index, columns=self._for_columns(targets))
+        new = self.placeholders.rewrite(value, index, columns=self._for_columns(targets))
         if new is value:
             return node
         changed = copy.copy(node)
@@ -160,11 +162,11 @@ class _Rewriter:
 
     def _called(self, index: int, node: ast.Expr, call: ast.Call) -> ast.stmt | None:
         """Rewrite ``grid.update(...)``, and leave out what only takes the target out of a list of columns."""
-        if self.selectors.removes(index):
+        if self.selectors.only_removes_non_features(index):
             return None
         changed = copy.copy(call)
-        changed.args = [self.hollow.of(argument, index) for argument in call.args]
-        changed.keywords = [ast.keyword(k.arg, self.hollow.of(k.value, index)) for k in call.keywords]
+        changed.args = [self.placeholders.rewrite(argument, index) for argument in call.args]
+        changed.keywords = [ast.keyword(k.arg, self.placeholders.rewrite(k.value, index)) for k in call.keywords]
         return _placed(ast.Expr(changed), node)
 
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable
 from pathlib import Path
 
-from diurnal.notebook.magics import parsed
+from diurnal.notebook.magics import parse_python
 
 
 def modules_of(nodes: Iterable[ast.stmt], notebook: Path) -> list[Path]:
@@ -37,7 +37,7 @@ def _imported(node: ast.AST) -> list[str]:
 
 def _imports_in(path: Path) -> list[ast.AST]:
     try:
-        tree = parsed(path.read_text(encoding="utf-8"))
+        tree = parse_python(path.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError):
         return []
     return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from diurnal.notebook.effects import free_names
+from diurnal.notebook.effects import find_free_names
 from diurnal.notebook.program import BUILTINS, Program, Statement
 
 Rewrite = Callable[[int, Statement], ast.stmt | None]
@@ -73,5 +73,5 @@ def backward(
         wanted -= statement.binds
         bound |= statement.may_bind
         if statement.definition is None:  # what a function needs is wanted where it is called
-            wanted |= expanded(statement.uses if node is statement.node else free_names(node), index)
+            wanted |= expanded(statement.uses if node is statement.node else find_free_names(node), index)
     return Slice(dict(sorted(nodes.items())), frozenset(wanted - bound - BUILTINS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from diurnal.notebook.effects import free_names
+from diurnal.notebook.effects import find_free_names
 from diurnal.notebook.fits import Fit
 from diurnal.notebook.frame_trail import follow
 from diurnal.notebook.preparation import prepared
@@ -18,7 +18,7 @@ def of_spark(program: Program, fit: Fit, features: ast.expr, search: Iterable[as
     """Return a function of the session, and the column that the labels of the search come from."""
     trail = follow(program, features, fit.index, steps=False)
     data = Data.of_function(
-        prepared(program, free_names(trail.node), trail.at, places, spark=True), ast.unparse(trail.node)
+        prepared(program, find_free_names(trail.node), trail.at, places, spark=True), ast.unparse(trail.node)
     )
     data.session, data.split = True, trail.split
     data.target = _label(list(_texts_given(search)))

@@ -76,13 +76,17 @@ class Summary:
         index = program.definition(fit.estimator.id, fit.index) if isinstance(fit.estimator, ast.Name) else fit.index
         made = fit.index - 1 if index is None else index
         first = program.document.lines[program[made].node.lineno - 1].strip()
-        yield {"what": "search" if fit.kind == "search" else "estimator", "text": first, "place": program.where(made)}
-        place = program.where(data.place) if data.place >= 0 else ""
+        yield {
+            "what": "search" if fit.kind == "search" else "estimator",
+            "text": first,
+            "place": program.location(made),
+        }
+        place = program.location(data.place) if data.place >= 0 else ""
         declared = {"source": data.source or "a function of its statements", "target": data.target or ""}
         declared |= {"drop": ", ".join(data.drop), **data.named}
         yield from ({"what": what, "text": text, "place": place} for what, text in declared.items() if text)
         if self.test_size is not None:
-            split = "" if data.split is None else program.document.where(data.split.lineno)
+            split = "" if data.split is None else program.document.location(data.split.lineno)
             yield {"what": "test_size", "text": str(self.test_size), "place": split}
 
     def _arguments(self) -> Iterator[tuple[int, str, str]]:
@@ -102,7 +106,7 @@ class Summary:
     def _notes_on_the_search(self) -> Iterator[str]:
         program, fit = self.program, self.fit
         if self.others:
-            listed = ", ".join(f"`{one.name}` ({program.where(one.index - (not one.by))})" for one in self.others)
+            listed = ", ".join(f"`{one.name}` ({program.location(one.index - (not one.by))})" for one in self.others)
             yield f"`{fit.name}` is taken; --search takes another one: {listed}"
         if not fit.by:
             yield f"the notebook never fits `{fit.name}`"
@@ -115,14 +119,16 @@ class Summary:
         for name, value in program.options.items():
             yield f"the option {name} of the command line is {value}"
         for index, old, new in self.search.selected:
-            yield f"{program.where(index)}: `{old[:80]}` is `{new}` now, which reads the data when it is fitted"
+            yield f"{program.location(index)}: `{old[:80]}` is `{new}` now, which reads the data when it is fitted"
         if self.named_functions:
             yield f"lambdas became functions, so that a model can be saved: {', '.join(self.named_functions)}"
 
     def _notes_on_the_rows(self) -> Iterator[str]:
         data = self.data
         if data.steps:
-            named = (f"`{ast.unparse(step.estimator)[:40]}` ({self.program.where(step.index)})" for step in data.steps)
+            named = (
+                f"`{ast.unparse(step.estimator)[:40]}` ({self.program.location(step.index)})" for step in data.steps
+            )
             yield (
                 f"fitted outside of the search, and now the first steps of a pipeline within it: {', '.join(named)}; "
                 "the parameters of the model are named model__..."

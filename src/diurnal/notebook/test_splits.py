@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import ast
 
-from diurnal.notebook.constants import NotConstant, constant
-from diurnal.notebook.effects import last_name
+from diurnal.notebook.constants import NotConstantError, evaluate_constant
+from diurnal.notebook.effects import callee_name
 from diurnal.notebook.program import Program
 
 
 def share(program: Program, call: ast.Call, at: int) -> float | None:
     """Return the share of rows that a split sets aside for testing; None where it is a number of rows, or not known."""
-    if last_name(call.func) == "randomSplit":
+    if callee_name(call.func) == "randomSplit":
         return _share_of_weights(program, call, at)
     given = {keyword.arg: keyword.value for keyword in call.keywords}
     named = next((name for name in ("test_size", "train_size") if not _is_none(given.get(name))), None)
     if named is None:
         return 0.25  # scikit-learn's default
     try:
-        value = constant(program, given[named], at)
-    except NotConstant:
+        value = evaluate_constant(program, given[named], at)
+    except NotConstantError:
         return None
     if not isinstance(value, float) or not 0 < value < 1:
         return None
@@ -32,8 +32,8 @@ def _is_none(node: ast.expr | None) -> bool:
 
 def _share_of_weights(program: Program, call: ast.Call, at: int) -> float | None:
     try:
-        weights = constant(program, call.args[0], at) if call.args else None
-    except NotConstant:
+        weights = evaluate_constant(program, call.args[0], at) if call.args else None
+    except NotConstantError:
         return None
     is_list = isinstance(weights, list) and len(weights) >= 2 and all(isinstance(w, int | float) for w in weights)
     return round(1 - weights[0] / sum(weights), 10) if is_list and weights is not None else None

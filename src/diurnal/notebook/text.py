@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from diurnal.notebook.script_options import HOLE
+from diurnal.notebook.script_options import PLACEHOLDER
 
 LONGEST = 120
 
@@ -20,7 +20,7 @@ def hole(said: str, indent: int) -> list[str]:
     >>> hole("name the column to predict", 0)
     ['# FILL_IN: name the column to predict']
     """
-    return _wrapped(f"{HOLE}: {said}", indent)
+    return _wrapped(f"{PLACEHOLDER}: {said}", indent)
 
 
 def comment(said: str, indent: int) -> list[str]:
@@ -50,7 +50,7 @@ def holes_in(text: str) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
-        start = re.match(rf"\s*# {HOLE}: (.*)", line)
+        start = re.match(rf"\s*# {PLACEHOLDER}: (.*)", line)
         if start:
             said, after = [start[1]], number
             while after < len(lines) and lines[after].lstrip().startswith("#     "):
