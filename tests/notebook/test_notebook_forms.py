@@ -8,8 +8,8 @@ import pytest
 
 import notebook_files
 from diurnal.errors import UsageError
-from diurnal.notebook import cells, draft
-from diurnal.notebook.inlining import straightened
+from diurnal.notebook import document, draft_experiment
+from diurnal.notebook.inlining import linearize_statements
 from diurnal.notebook.magics import parse_python, replace_magics
 
 HEAD = """
@@ -38,7 +38,9 @@ def take(tmp_path, monkeypatch):
     def taken(text, *, search=None, name="notebook.ipynb"):
         path = tmp_path / name
         path.write_text(notebook_files.notebook(f"# %%\n{text}") if path.suffix == ".ipynb" else text)
-        return draft(path, "taken", search=search, project=tmp_path, file=tmp_path / "experiments" / "taken.py")
+        return draft_experiment(
+            path, "taken", search=search, project=tmp_path, file=tmp_path / "experiments" / "taken.py"
+        )
 
     return taken
 
@@ -91,7 +93,7 @@ def test_notebook_of_version_3_is_read(take, tmp_path):
     ]
     content = {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": sheet}]}
     (tmp_path / "old.ipynb").write_text(json.dumps(content))
-    made = draft(tmp_path / "old.ipynb", "old", project=tmp_path, file=tmp_path / "experiments" / "old.py")
+    made = draft_experiment(tmp_path / "old.ipynb", "old", project=tmp_path, file=tmp_path / "experiments" / "old.py")
     assert made.text.startswith('"""Old, but good."""')
     assert "GridSearchCV(LogisticRegression()" in body(made)
 
@@ -116,7 +118,7 @@ def test_notebook_of_version_3_is_read(take, tmp_path):
 def test_what_is_no_notebook_is_refused(content, said, tmp_path):
     (tmp_path / "bad.ipynb").write_text(content)
     with pytest.raises(UsageError, match=said):
-        draft(tmp_path / "bad.ipynb", "bad", project=tmp_path, file=tmp_path / "bad.py")
+        draft_experiment(tmp_path / "bad.ipynb", "bad", project=tmp_path, file=tmp_path / "bad.py")
 
 
 @pytest.mark.parametrize(
@@ -135,14 +137,14 @@ def test_what_is_no_notebook_is_refused(content, said, tmp_path):
 def test_hostile_files_are_refused_in_a_line(name, content, said, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=said):
-        draft(tmp_path / name, "bad", project=tmp_path, file=tmp_path / "bad.py")
+        draft_experiment(tmp_path / name, "bad", project=tmp_path, file=tmp_path / "bad.py")
 
 
 def test_large_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(cells, "MAX_BYTES", 10)
+    monkeypatch.setattr(document, "MAX_BYTES", 10)
     (tmp_path / "large.ipynb").write_text(" " * 11)
     with pytest.raises(UsageError, match="clear its outputs"):
-        draft(tmp_path / "large.ipynb", "large", project=tmp_path, file=tmp_path / "large.py")
+        draft_experiment(tmp_path / "large.ipynb", "large", project=tmp_path, file=tmp_path / "large.py")
 
 
 def test_nothing_of_a_notebook_is_run(take, tmp_path):
@@ -156,7 +158,7 @@ def test_nothing_of_a_notebook_is_run(take, tmp_path):
 def test_cell_that_is_no_python_is_left_out(tmp_path):
     text = f"# %%\nprint 'Python 2'\n# %%{HEAD}{FITTED}"
     (tmp_path / "two.ipynb").write_text(notebook_files.notebook(text))
-    made = draft(tmp_path / "two.ipynb", "two", project=tmp_path, file=tmp_path / "two.py")
+    made = draft_experiment(tmp_path / "two.ipynb", "two", project=tmp_path, file=tmp_path / "two.py")
     left = made.report.left_out[0]
     assert (left.cell, left.line, left.text) == (1, 1, "print 'Python 2'")
     assert "cannot be parsed" in left.reason
@@ -258,7 +260,7 @@ with mlflow.start_run():
     except ValueError:
         c.fit(X, y)
 """
-    assert [node.value.func.value.id for node in straightened(parse_python(text).body)[1:]] == ["b"]
+    assert [node.value.func.value.id for node in linearize_statements(parse_python(text).body)[1:]] == ["b"]
 
 
 def test_functions_that_fit_are_put_in_line_with_names_of_their_own():
@@ -271,7 +273,7 @@ def train(model, X, depth=3):
 X = 1
 best = train(Tree, table, depth=X)
 """
-    lines = [ast.unparse(node) for node in straightened(parse_python(text).body)[1:]]
+    lines = [ast.unparse(node) for node in linearize_statements(parse_python(text).body)[1:]]
     assert lines == [
         "X = 1", "X_2 = table", "X_2 = X_2.copy()", "tree = Tree(X)", "tree.fit(X_2, y)", "best = tree"
     ]  # fmt: skip
@@ -279,7 +281,7 @@ best = train(Tree, table, depth=X)
 
 def test_functions_that_call_each_other_come_to_an_end():
     text = "def a(x):\n    b(x)\n    x.fit(X, y)\ndef b(x):\n    a(x)\n    a(x)\nfrom sklearn.svm import SVC\na(SVC())"
-    straightened(parse_python(text).body)
+    linearize_statements(parse_python(text).body)
 
 
 def test_last_function_is_read_where_nothing_calls_it(take):
@@ -494,7 +496,7 @@ def test_changes_after_the_split_are_said(take):
     )
     assert 'X_a = df.drop(columns="y")' in source(made)
     assert "X_b" not in source(made)
-    assert any("rows are changed after the split" in note for note in made.report.notes)
+    assert any("changes rows after the split" in note for note in made.report.notes)
 
 
 @pytest.mark.parametrize(
@@ -651,7 +653,7 @@ def test_what_a_source_learns_from_each_batch_is_said(take):
     notes = [note for note in made.report.notes if "depends on the rows of each batch" in note]
     assert [note.partition(":")[0] for note in notes] == ["cell 1, line 12", "cell 1, line 13"]
     made = take(HEAD + "df['w'] = df['w'].astype('category')\n" + FITTED)
-    assert any("keeps the type `category` as text" in note for note in made.report.notes)
+    assert any("stores the type `category` as text" in note for note in made.report.notes)
 
 
 def test_uploaded_file_is_read_by_its_name(take):

@@ -16,7 +16,7 @@ from diurnal.runtime import Settings
 from diurnal.runtime.project_files import FILE
 
 if TYPE_CHECKING:
-    from diurnal.notebook import Draft
+    from diurnal.notebook import ExperimentDraft
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ExtractedExperiment:
         The name of the experiment.
     notebook, experiment, project : Path
         The file that it was extracted from, its own file, and the folder of its project.
-    draft : Draft
+    draft : ExperimentDraft
         Its text, and the report of what was left out.
     written : list of Path
         The files that were written.
@@ -39,7 +39,7 @@ class ExtractedExperiment:
     notebook: Path
     experiment: Path
     project: Path
-    draft: Draft
+    draft: ExperimentDraft
     written: list[Path]
 
 
@@ -53,13 +53,13 @@ def extract_project(
     UsageError
         If the notebook has no search that can be extracted, or a file exists already, without `force`.
     """
-    from diurnal.notebook import draft
+    from diurnal.notebook import draft_experiment
 
     path = Path(notebook)
     name = init_project.experiment_name(str(path.with_suffix("")), name)
     settings = Settings.load(None if folder is None else Path(folder))
     home, file = settings.project, settings.experiments / f"{name}.py"
-    extracted = draft(path, name, search=search, project=home, file=file)
+    extracted = draft_experiment(path, name, search=search, project=home, file=file)
     texts = {file: extracted.text, home / "dags" / f"{name}.py": init_project.fill_template(init_project.DAG, name)}
     texts |= _missing_modules(extracted, path, home)
     if not (home / FILE).is_file():
@@ -72,7 +72,7 @@ def extract_project(
     return ExtractedExperiment(name, path, file, home, extracted, written)
 
 
-def _missing_modules(extracted: Draft, notebook: Path, home: Path) -> dict[Path, str]:
+def _missing_modules(extracted: ExperimentDraft, notebook: Path, home: Path) -> dict[Path, str]:
     """Return the modules of the notebook's folder that the project does not have yet, with their text."""
     texts = {}
     for module in extracted.modules:

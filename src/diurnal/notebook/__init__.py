@@ -1,13 +1,18 @@
-"""From a notebook to an experiment: reads a notebook or a script, without running it, and writes its search down.
+"""Conversion of a notebook or script into an experiment, without running it.
 
-The statements are put in one line (:mod:`~diurnal.notebook.inlining`), with what each does to names
-(:mod:`~diurnal.notebook.effects`, :mod:`~diurnal.notebook.program`). The search is the last one that is fitted
-(:mod:`~diurnal.notebook.fits`); what it is made of is a backward slice (:mod:`~diurnal.notebook.slices`) in which
-nothing may depend on the data (:mod:`~diurnal.notebook.search_statements`). What it is fitted on is followed back to
-the frame that it is taken from (:mod:`~diurnal.notebook.frame_trail`), and becomes a source
-(:mod:`~diurnal.notebook.fit_data`).
+1. :mod:`~diurnal.notebook.document` reads the cells; :mod:`~diurnal.notebook.inlining` puts the statements in the order
+   in which they run.
+2. :mod:`~diurnal.notebook.program` holds the statements with their effects on names
+   (:mod:`~diurnal.notebook.effects`): which names each of them uses, binds and changes.
+3. :mod:`~diurnal.notebook.fits` selects the search: the last one that the notebook fits.
+4. :mod:`~diurnal.notebook.search_statements` collects the statements that build the search, with a backward slice
+   (:mod:`~diurnal.notebook.backward_slice`), and replaces expressions that depend on the data.
+5. :mod:`~diurnal.notebook.provenance` traces the fitted features and target back to the frame that they come from, and
+   :mod:`~diurnal.notebook.fit_data` declares that frame as a source.
+6. :mod:`~diurnal.notebook.experiment_file` writes the experiment, and :mod:`~diurnal.notebook.report_builder` reports
+   what was taken and what was left out.
 """
 
-from diurnal.notebook.conversion import Draft, draft
+from diurnal.notebook.conversion import ExperimentDraft, draft_experiment
 
-__all__ = ["Draft", "draft"]
+__all__ = ["ExperimentDraft", "draft_experiment"]

@@ -6,9 +6,9 @@ import ast
 import re
 from dataclasses import dataclass
 
-from diurnal.notebook.effects import callee_name
-from diurnal.notebook.frame_trail import Trail
 from diurnal.notebook.program import Program
+from diurnal.notebook.provenance import Provenance
+from diurnal.notebook.syntax import callee_name
 from diurnal.sources.sklearn_dataset import DATASETS
 
 # Scores and estimators for which the classes must be numbers, as in the notebook, and not names as in SklearnDataset.
@@ -44,9 +44,9 @@ class DatasetPart:
         return name if name in DATASETS and not keywords and not self.call.args else None
 
 
-def find_dataset_part(program: Program, trail: Trail) -> DatasetPart | None:
+def find_dataset_part(program: Program, provenance: Provenance) -> DatasetPart | None:
     """Return which part of which data set a trail leads to, if to one."""
-    node, at = trail.node, trail.at
+    node, at = provenance.node, provenance.at
     for _ in range(10):
         if isinstance(node, ast.Attribute | ast.Subscript):
             name = node.attr if isinstance(node, ast.Attribute) else getattr(node.slice, "value", None)
@@ -84,7 +84,7 @@ def _find_loader_call(program: Program, node: ast.expr, at: int) -> ast.Call | N
         if index is None or value is None or program.changes(node.id, index, at):
             return None
         node, at = value, index
-    if not isinstance(node, ast.Call) or not program.qualified(node.func, at).startswith("sklearn.datasets."):
+    if not isinstance(node, ast.Call) or not program.qualified_name(node.func, at).startswith("sklearn.datasets."):
         return None
     return node if callee_name(node.func).startswith(("load_", "fetch_")) else None
 

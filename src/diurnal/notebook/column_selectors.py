@@ -6,10 +6,10 @@ import ast
 import re
 
 from diurnal.notebook.constants import evaluate_strings
-from diurnal.notebook.effects import callee_name
-from diurnal.notebook.frame_columns import all_but
-from diurnal.notebook.frame_trail import Trail, follow
+from diurnal.notebook.frame_columns import parse_excluded_columns
 from diurnal.notebook.program import Program
+from diurnal.notebook.provenance import Provenance, trace_provenance
+from diurnal.notebook.syntax import callee_name
 
 SELECTOR = "make_column_selector"
 _NUMERIC_DTYPES = ("number", "bool")  # what pandas' is_numeric_dtype says yes to
@@ -28,7 +28,7 @@ class ColumnSelectors:
         Columns of that frame that are no features, the target among them.
     """
 
-    def __init__(self, program: Program, features: Trail | None, others: frozenset[str]) -> None:
+    def __init__(self, program: Program, features: Provenance | None, others: frozenset[str]) -> None:
         self.program = program
         self.features = features
         self.others = others
@@ -48,8 +48,8 @@ class ColumnSelectors:
         """Return whether an expression is the frame that is fitted, or one that it is taken from."""
         if self.features is None:
             return False
-        found = follow(self.program, node, at, steps=True)
-        return found.version(self.program) == self.features.version(self.program)
+        found = trace_provenance(self.program, node, at, steps=True)
+        return found.frame_state(self.program) == self.features.frame_state(self.program)
 
     def _strip_wrappers(self, node: ast.expr, at: int) -> tuple[ast.expr, int]:
         """Take off what only lists columns, or takes out those that are no features."""
@@ -100,8 +100,8 @@ class ColumnSelectors:
         """Return the features that a frame lacks; None where it is another frame than the one that is fitted."""
         if self.features is None or not isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call):
             return None
-        found = follow(self.program, node, at, steps=True)
-        same = found.version(self.program) == self.features.version(self.program)
+        found = trace_provenance(self.program, node, at, steps=True)
+        same = found.frame_state(self.program) == self.features.frame_state(self.program)
         if not same or found.keep != self.features.keep or found.column is not None or found.positions is not None:
             return None
         return set(found.drop) - self.others
@@ -110,7 +110,7 @@ class ColumnSelectors:
         """Read ``X.columns``, and lists of all columns but some."""
         frame = _frame_of(node)
         lacks = None if frame is None else self._missing_features(frame, at)
-        left_out = None if frame is None else all_but(self.program, node, frame, at)
+        left_out = None if frame is None else parse_excluded_columns(self.program, node, frame, at)
         if lacks is None or left_out is None or self.features is None:
             return None
         others = lacks | (set(left_out) - self.others)
@@ -125,7 +125,11 @@ class ColumnSelectors:
         lacks = self._missing_features(node.func.value, at)
         arguments = dict(zip(("include", "exclude"), node.args, strict=False))
         arguments |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
-        if lacks is None or not arguments or any(self.program.is_data(value, at) for value in arguments.values()):
+        if (
+            lacks is None
+            or not arguments
+            or any(self.program.depends_on_data(value, at) for value in arguments.values())
+        ):
             return None
         return _build_selector({f"dtype_{name}": value for name, value in arguments.items()}, lacks)
 

@@ -7,8 +7,8 @@ import posixpath
 from pathlib import PurePosixPath
 from typing import Any
 
-from diurnal.notebook.effects import callee_name
 from diurnal.notebook.program import Program
+from diurnal.notebook.syntax import callee_name
 
 _MAX_DEPTH = 30
 
@@ -163,7 +163,7 @@ def _evaluate_call(program: Program, node: ast.Call, at: int, depth: int) -> Any
 
 def _evaluate_class_attribute(program: Program, node: ast.Attribute, at: int, depth: int) -> Any:
     """Return a constant of a class: ``CFG.target``."""
-    definition = program.function(node.value.id, at) if isinstance(node.value, ast.Name) else None
+    definition = program.resolve_definition(node.value.id, at) if isinstance(node.value, ast.Name) else None
     if isinstance(definition, ast.ClassDef):
         for part in reversed(definition.body):
             targets = part.targets if isinstance(part, ast.Assign) else []

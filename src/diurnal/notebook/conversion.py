@@ -7,27 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diurnal.errors import UsageError
-from diurnal.notebook import cells
 from diurnal.notebook.column_selectors import ColumnSelectors
+from diurnal.notebook.data_declaration import DataDeclaration
+from diurnal.notebook.document import read_document
 from diurnal.notebook.effects import find_global_names
-from diurnal.notebook.experiment_file import Declaration, ExperimentFile
-from diurnal.notebook.fit_data import data_of
-from diurnal.notebook.fits import Fit, choose
-from diurnal.notebook.frame_trail import follow
-from diurnal.notebook.imports import needed
-from diurnal.notebook.pipeline_steps import around, grid_of
+from diurnal.notebook.experiment_file import ExperimentDeclaration, ExperimentFile
+from diurnal.notebook.fit_data import find_data
+from diurnal.notebook.fits import Fit, choose_fit
+from diurnal.notebook.imports import find_imports
+from diurnal.notebook.pipeline_steps import find_grid_attribute, wrap_search
 from diurnal.notebook.program import Program
-from diurnal.notebook.readers import Places
+from diurnal.notebook.provenance import trace_provenance
+from diurnal.notebook.readers import ProjectPaths
 from diurnal.notebook.report import Report
-from diurnal.notebook.row_declaration import Data
-from diurnal.notebook.search_statements import Search, search_of
-from diurnal.notebook.sibling_modules import modules_of
-from diurnal.notebook.summary import Summary
-from diurnal.notebook.test_splits import share
+from diurnal.notebook.report_builder import ReportBuilder
+from diurnal.notebook.search_statements import SearchStatements, collect_search
+from diurnal.notebook.sibling_modules import find_sibling_modules
+from diurnal.notebook.test_fraction import read_test_fraction
 
 
 @dataclass(frozen=True)
-class Draft:
+class ExperimentDraft:
     """An experiment that was taken from a notebook.
 
     Attributes
@@ -45,7 +45,7 @@ class Draft:
     modules: tuple[Path, ...]
 
 
-def draft(path: Path, name: str, *, search: str | None = None, project: Path, file: Path) -> Draft:
+def draft_experiment(path: Path, name: str, *, search: str | None = None, project: Path, file: Path) -> ExperimentDraft:
     """Take the search of a notebook or script, and what it is made of. Nothing of it is run.
 
     Parameters
@@ -67,46 +67,46 @@ def draft(path: Path, name: str, *, search: str | None = None, project: Path, fi
         If it cannot be read, or fits neither a search nor an estimator.
     """
     try:
-        return _drafted(path, name, search, Places(path.resolve().parent, project.resolve(), file))
+        return _convert(path, name, search, ProjectPaths(path.resolve().parent, project.resolve(), file))
     except (RecursionError, MemoryError):
         raise UsageError(
             f"{path} is nested too deeply to be read", hint="take the search out into a smaller script"
         ) from None
 
 
-def _drafted(path: Path, name: str, wanted: str | None, places: Places) -> Draft:
-    program = Program(cells.read_document(path))
-    fit, others = choose(program, wanted)
-    search = _search(program, fit)
-    data = data_of(program, fit, [*search.nodes.values(), ast.Expr(search.result)], places)
-    data.to_fill_in += _undefined(program, search, data)
-    test_size = data.share if data.split is None else share(program, data.split, fit.index)
-    ending = around(program, search.result, data, fit.kind, grid_of(program, fit))
-    declaration = Declaration(name, search, ending, data, test_size, places.expression())
+def _convert(path: Path, name: str, search_name: str | None, paths: ProjectPaths) -> ExperimentDraft:
+    program = Program(read_document(path))
+    fit, others = choose_fit(program, search_name)
+    search = _collect_search(program, fit)
+    data = find_data(program, fit, [*search.nodes.values(), ast.Expr(search.result)], paths)
+    data.to_fill_in += _describe_undefined(program, search, data)
+    test_size = data.test_fraction if data.split is None else read_test_fraction(program, data.split, fit.index)
+    wrapped = wrap_search(program, search.result, data, fit.estimator_type, find_grid_attribute(program, fit))
+    declaration = ExperimentDeclaration(name, search, wrapped, data, test_size, paths.project_expression())
     file = ExperimentFile(program, declaration)
     text = file.text()
-    report = Summary(program, fit, others, search, data, test_size, file.named_functions).report(text)
+    report = ReportBuilder(program, fit, others, search, data, test_size, file.named_functions).build(text)
     used = [*search.nodes.values(), *data.preparation.nodes.values()]
-    return Draft(text, report, tuple(modules_of(used, path)))
+    return ExperimentDraft(text, report, tuple(find_sibling_modules(used, path)))
 
 
-def _search(program: Program, fit: Fit) -> Search:
+def _collect_search(program: Program, fit: Fit) -> SearchStatements:
     """Take the search, with what is fitted before it."""
     if fit.features is None:
-        return search_of(program, fit, [], ColumnSelectors(program, None, frozenset()))
-    features = follow(program, fit.features, fit.index, steps=True)
+        return collect_search(program, fit, [], ColumnSelectors(program, None, frozenset()))
+    features = trace_provenance(program, fit.features, fit.index, steps=True)
     others = set(features.drop)
     if fit.target is not None:
-        others |= {follow(program, fit.target, fit.index, steps=False).column or ""}
+        others |= {trace_provenance(program, fit.target, fit.index, steps=False).column or ""}
     before = [(step.estimator, step.index) for step in features.steps]
-    return search_of(program, fit, before, ColumnSelectors(program, features, frozenset(others)))
+    return collect_search(program, fit, before, ColumnSelectors(program, features, frozenset(others)))
 
 
-def _undefined(program: Program, search: Search, data: Data) -> list[str]:
+def _describe_undefined(program: Program, search: SearchStatements, data: DataDeclaration) -> list[str]:
     """Name what the notebook uses and never defines, but for what ``import *`` gives."""
     nodes = {**search.nodes, **data.preparation.nodes}
     binding = [node.name for node in nodes.values() if isinstance(node, ast.FunctionDef) and find_global_names(node)]
-    said = [f"`{name}` binds global names; let it return what it makes" for name in binding]
+    messages = [f"`{name}` binds global names; let it return what it makes" for name in binding]
     unresolved = search.unresolved | data.preparation.unresolved
-    names = [name for name in sorted(unresolved) if not needed(program, {}, [name], len(program))]
-    return [*said, *(f"`{name}` is used, and the notebook does not define it" for name in names)]
+    names = [name for name in sorted(unresolved) if not find_imports(program, {}, [name], len(program))]
+    return [*messages, *(f"`{name}` is used, and the notebook does not define it" for name in names)]

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from diurnal.notebook.syntax import callee_name, root_name
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -107,26 +109,6 @@ def find_free_names(node: ast.AST) -> frozenset[str]:
     return _names_of_statement(statement)[0]
 
 
-def root_name(node: ast.AST) -> str | None:
-    """Return the name that a chain of attributes and subscripts begins with.
-
-    Examples
-    --------
-    >>> root(ast.parse("df.loc[0].values", mode="eval").body)
-    'df'
-    """
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else None
-
-
-def callee_name(function: ast.AST) -> str:
-    """Return the last part of what is called: ``read_csv`` of ``pd.read_csv``."""
-    if isinstance(function, ast.Attribute):
-        return function.attr
-    return function.id if isinstance(function, ast.Name) else ""
-
-
 def reads_data(node: ast.AST) -> bool:
     """Return whether an expression or a statement reads data, by the names of what it calls."""
     return any(isinstance(part, ast.Call) and _READING.fullmatch(callee_name(part.func)) for part in ast.walk(node))
@@ -191,9 +173,9 @@ class _ComprehensionScopes(ast.NodeTransformer):
             for name in _names_in_target(loop.target)
             if _binds_name(loop.target, name)
         }
-        given = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
         tests = [test for loop in node.generators for test in loop.ifs]
-        inner = ast.Tuple([*given, *tests, *(loop.iter for loop in others)], ast.Load())
+        inner = ast.Tuple([*parts, *tests, *(loop.iter for loop in others)], ast.Load())
         arguments = ast.arguments([], [ast.arg(name) for name in bound], None, [], [], None, [])
         return ast.Tuple([first.iter, ast.Lambda(arguments, inner)], ast.Load())
 

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diurnal.errors import UsageError, did_you_mean
-from diurnal.notebook.effects import callee_name
-from diurnal.notebook.inlining import CROSS_VALIDATING, fits
-from diurnal.notebook.program import Program, without_fit
+from diurnal.notebook.inlining import CROSS_VALIDATING, contains_fit
+from diurnal.notebook.program import Program, strip_fit_call
+from diurnal.notebook.syntax import callee_name
 
 _SEARCH = re.compile(r"\w*SearchCV|CrossValidator|TrainValidationSplit|TuneSearch\w*")
 _ESTIMATOR = re.compile(
     r"\w*(Classifier|Regressor|Regression|RegressionCV|SVC|SVR|NB|CV|Pipeline|Ridge|Lasso|ElasticNet|Perceptron|GLM\w*)"
     r"|make_pipeline|tabular_pipeline|LinearDiscriminantAnalysis|QuadraticDiscriminantAnalysis|XGB\w*|LGBM\w*|CatBoost\w*"
 )
-_NETWORKS = ("keras", "tensorflow", "torch", "fastai", "pytorch_lightning", "lightning")
-_NEEDS = "an experiment returns a search or an estimator in scikit-learn's conventions"
+_NETWORK_PACKAGES = ("keras", "tensorflow", "torch", "fastai", "pytorch_lightning", "lightning")
+_REQUIREMENT = "an experiment returns a search or an estimator in scikit-learn's conventions"
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Fit:
         What it is fitted on.
     keywords : dict of str to ast.expr
         Further arguments of the fit.
-    kind : {"search", "estimator", "unknown"}
+    estimator_type : {"search", "estimator", "unknown"}
         What it is, as far as its name says.
-    by : str
+    fit_function : str
         What fits it: ``"fit"``, ``"cross_val_score"``, or nothing.
     """
 
@@ -46,8 +46,8 @@ class Fit:
     features: ast.expr | None
     target: ast.expr | None
     keywords: dict[str, ast.expr]
-    kind: str
-    by: str
+    estimator_type: str
+    fit_function: str
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class Fit:
         return ast.unparse(self.estimator)[:60]
 
 
-def choose(program: Program, name: str | None) -> tuple[Fit, list[Fit]]:
+def choose_fit(program: Program, name: str | None) -> tuple[Fit, list[Fit]]:
     """Choose the search of a notebook: the last one that is fitted, or else the last estimator.
 
     Parameters
@@ -77,157 +77,179 @@ def choose(program: Program, name: str | None) -> tuple[Fit, list[Fit]]:
     UsageError
         If there is none.
     """
-    fitted = [fit for fit in _fits(program) if _is_wanted(program, fit)]
-    searches = [*(fit for fit in fitted if fit.kind == "search"), *_unfitted(program, fitted)]
+    candidates = [fit for fit in _iter_fits(program) if _is_candidate(program, fit)]
+    searches = [
+        *(fit for fit in candidates if fit.estimator_type == "search"),
+        *_unfitted_searches(program, candidates),
+    ]
     if name is not None:
-        return _named(program, [*fitted, *searches], name), []
+        return _find_named_fit(program, [*candidates, *searches], name), []
     if searches:
-        used = [fit for fit in searches if fit.by] or searches
-        return used[-1], [fit for fit in _distinct(searches) if fit.name != used[-1].name]
-    estimators = [fit for fit in fitted if fit.kind == "estimator"] or fitted
+        used = [fit for fit in searches if fit.fit_function] or searches
+        return used[-1], [fit for fit in _latest_per_name(searches) if fit.name != used[-1].name]
+    estimators = [fit for fit in candidates if fit.estimator_type == "estimator"] or candidates
     if not estimators:
-        raise _nothing(program)
-    return estimators[-1], [fit for fit in _distinct(estimators) if fit.name != estimators[-1].name]
+        raise _no_search_error(program)
+    return estimators[-1], [fit for fit in _latest_per_name(estimators) if fit.name != estimators[-1].name]
 
 
-def constructor(program: Program, node: ast.expr, at: int, depth: int = 0) -> ast.Call | None:
+def find_constructor(program: Program, node: ast.expr, at: int, depth: int = 0) -> ast.Call | None:
     """Return the call that made what an expression stands for, as far as assignments lead to it."""
-    node = without_fit(node)
+    node = strip_fit_call(node)
     if isinstance(node, ast.Call):
-        function = program.function(node.func.id, at) if isinstance(node.func, ast.Name) else None
+        function = program.resolve_definition(node.func.id, at) if isinstance(node.func, ast.Name) else None
         if isinstance(function, ast.FunctionDef) and depth < 10:
-            return _returned(function) or node
+            return _returned_call(function) or node
         return node
     if isinstance(node, ast.Name) and depth < 10:
         index = program.definition(node.id, at)
         value = None if index is None else program[index].value
         if index is not None and value is not None:
-            return constructor(program, value, index, depth + 1)
+            return find_constructor(program, value, index, depth + 1)
     return None
 
 
-def _returned(function: ast.FunctionDef) -> ast.Call | None:
+def _returned_call(function: ast.FunctionDef) -> ast.Call | None:
     """Return the call whose result a function returns."""
     returns = [part.value for part in ast.walk(function) if isinstance(part, ast.Return) and part.value is not None]
     if not returns:
         return None
-    value = without_fit(returns[-1])
+    value = strip_fit_call(returns[-1])
     for node in reversed(function.body):
         targets = node.targets if isinstance(node, ast.Assign) and isinstance(value, ast.Name) else []
         if any(isinstance(target, ast.Name) and target.id == value.id for target in targets):  # type: ignore[attr-defined]
-            value = without_fit(node.value)  # type: ignore[attr-defined]
+            value = strip_fit_call(node.value)  # type: ignore[attr-defined]
     return value if isinstance(value, ast.Call) else None
 
 
-def kind(program: Program, node: ast.expr, at: int) -> str:
+def classify_estimator(program: Program, node: ast.expr, at: int) -> str:
     """Describe what an expression is by the name of what made it: a search, an estimator, a network or unknown."""
-    call = constructor(program, node, at)
+    call = find_constructor(program, node, at)
     if call is None:
         return "unknown"
-    names = {callee_name(call.func), *_bases(program, callee_name(call.func), at)}
+    names = {callee_name(call.func), *_base_class_names(program, callee_name(call.func), at)}
     if any(_SEARCH.fullmatch(name) for name in names):
         return "search"
-    if program.qualified(call.func, at).split(".")[0] in _NETWORKS:
+    if program.qualified_name(call.func, at).split(".")[0] in _NETWORK_PACKAGES:
         return "network"
     return "estimator" if any(_ESTIMATOR.fullmatch(name) for name in names) else "unknown"
 
 
-def _bases(program: Program, name: str, at: int) -> Iterator[str]:
+def _base_class_names(program: Program, name: str, at: int) -> Iterator[str]:
     """Return the names of the classes that a class of the notebook is made from."""
-    definition = program.function(name, at)
+    definition = program.resolve_definition(name, at)
     if isinstance(definition, ast.ClassDef):
         for base in definition.bases:
             yield callee_name(base)
 
 
-def _fits(program: Program) -> Iterator[Fit]:
+def _iter_fits(program: Program) -> Iterator[Fit]:
     for index, statement in enumerate(program.statements):
         if statement.definition is None and not isinstance(statement.node, ast.For | ast.While):
-            for call in _outermost(statement.node):
-                yield from _fit(program, index, call)
+            for call in _iter_calls(statement.node):
+                yield from _parse_fit(program, index, call)
 
 
-def _outermost(node: ast.AST) -> Iterator[ast.Call]:
+def _iter_calls(node: ast.AST) -> Iterator[ast.Call]:
     """Return the calls of a statement, inner ones first."""
     for child in ast.iter_child_nodes(node):
-        yield from _outermost(child)
+        yield from _iter_calls(child)
     if isinstance(node, ast.Call):
         yield node
 
 
-def _fit(program: Program, index: int, call: ast.Call) -> Iterator[Fit]:
+def _parse_fit(program: Program, index: int, call: ast.Call) -> Iterator[Fit]:
     keywords = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-    given, by = list(call.args), callee_name(call.func)
+    arguments, by = list(call.args), callee_name(call.func)
     estimator: ast.expr | None = None
-    if isinstance(call.func, ast.Attribute) and by == "fit" and (given or keywords):
+    if isinstance(call.func, ast.Attribute) and by == "fit" and (arguments or keywords):
         estimator = call.func.value
     elif by in CROSS_VALIDATING:
-        estimator = given.pop(0) if given else keywords.pop("estimator", None)
+        estimator = arguments.pop(0) if arguments else keywords.pop("estimator", None)
     if estimator is not None:
         named = keywords.pop("X", None) or keywords.pop("dataset", None)
-        features = given[0] if given else named
-        target = given[1] if len(given) > 1 else keywords.pop("y", None)
-        yield Fit(index, without_fit(estimator), features, target, keywords, kind(program, estimator, index), by)
+        features = arguments[0] if arguments else named
+        target = arguments[1] if len(arguments) > 1 else keywords.pop("y", None)
+        yield Fit(
+            index,
+            strip_fit_call(estimator),
+            features,
+            target,
+            keywords,
+            classify_estimator(program, estimator, index),
+            by,
+        )
 
 
-def _is_wanted(program: Program, fit: Fit) -> bool:
+def _is_candidate(program: Program, fit: Fit) -> bool:
     """Leave out transformers, and what is made of the result of a search."""
-    if fit.kind == "network":
+    if fit.estimator_type == "network":
         return False
-    made = constructor(program, fit.estimator, fit.index)
-    if made is None or any(isinstance(part, ast.Attribute) and part.attr.endswith("_") for part in ast.walk(made)):
-        return made is None and fit.target is not None and isinstance(fit.estimator, ast.Name)
-    return fit.kind == "search" or (fit.target is not None and (fit.kind == "estimator" or _predicts(program, fit)))
+    constructor = find_constructor(program, fit.estimator, fit.index)
+    if constructor is None or any(
+        isinstance(part, ast.Attribute) and part.attr.endswith("_") for part in ast.walk(constructor)
+    ):
+        return constructor is None and fit.target is not None and isinstance(fit.estimator, ast.Name)
+    return fit.estimator_type == "search" or (
+        fit.target is not None and (fit.estimator_type == "estimator" or _is_used_as_estimator(program, fit))
+    )
 
 
-def _predicts(program: Program, fit: Fit) -> bool:
+def _is_used_as_estimator(program: Program, fit: Fit) -> bool:
     """Return whether what is fitted also predicts or is scored, as an estimator is and a transformer is not."""
-    if fit.by != "fit" or not isinstance(fit.estimator, ast.Name):
+    if fit.fit_function != "fit" or not isinstance(fit.estimator, ast.Name):
         return True
     name, later = fit.estimator.id, program.statements[fit.index :]
     parts = (part for statement in later for part in ast.walk(statement.node) if isinstance(part, ast.Attribute))
-    asked = {part.attr for part in parts if isinstance(part.value, ast.Name) and part.value.id == name}
-    predicts = asked & {"predict", "predict_proba", "decision_function", "score", "best_params_", "best_estimator_"}
-    return bool(predicts) or not any(name.endswith("transform") for name in asked)
+    attributes = {part.attr for part in parts if isinstance(part.value, ast.Name) and part.value.id == name}
+    predicts = attributes & {
+        "predict",
+        "predict_proba",
+        "decision_function",
+        "score",
+        "best_params_",
+        "best_estimator_",
+    }
+    return bool(predicts) or not any(name.endswith("transform") for name in attributes)
 
 
-def _unfitted(program: Program, fitted: list[Fit]) -> Iterator[Fit]:
+def _unfitted_searches(program: Program, candidates: list[Fit]) -> Iterator[Fit]:
     """Return the searches that are made and never fitted."""
-    names = {fit.name for fit in fitted}
+    names = {fit.name for fit in candidates}
     for index, statement in enumerate(program.statements):
         target, value = statement.target, statement.value
         if not isinstance(target, ast.Name) or not isinstance(value, ast.Call) or target.id in names:
             continue
-        if not fits(statement.node) and kind(program, value, index) == "search":
+        if not contains_fit(statement.node) and classify_estimator(program, value, index) == "search":
             yield Fit(index + 1, target, None, None, {}, "search", "")
 
 
-def _distinct(found: list[Fit]) -> list[Fit]:
+def _latest_per_name(found: list[Fit]) -> list[Fit]:
     return list({fit.name: fit for fit in found}.values())
 
 
-def _named(program: Program, found: list[Fit], name: str) -> Fit:
-    fits_of_it = [fit for fit in found if fit.name == name]
-    if fits_of_it:
-        return fits_of_it[-1]
+def _find_named_fit(program: Program, found: list[Fit], name: str) -> Fit:
+    matches = [fit for fit in found if fit.name == name]
+    if matches:
+        return matches[-1]
     index = program.definition(name, len(program))
     if index is None or program[index].value is None:
-        known = dict.fromkeys(fit.name for fit in found)
+        names = dict.fromkeys(fit.name for fit in found)
         raise UsageError(
-            f"{program.document.path} has no search named {name!r}; it has {', '.join(known) or 'none'}"
-            f"{did_you_mean(name, known)}",
+            f"{program.document.path} has no search named {name!r}; it has {', '.join(names) or 'none'}"
+            f"{did_you_mean(name, names)}",
             hint="give the name of a variable that holds a search or an estimator",
         )
     node = ast.Name(name, ast.Load())
-    return Fit(index + 1, node, None, None, {}, kind(program, node, index + 1), "")
+    return Fit(index + 1, node, None, None, {}, classify_estimator(program, node, index + 1), "")
 
 
-def _nothing(program: Program) -> UsageError:
+def _no_search_error(program: Program) -> UsageError:
     """Explain why there is nothing to take."""
     path, reasons = program.document.path, []
     for index, statement in enumerate(program.statements):
         node = statement.node
-        if not fits(node):
+        if not contains_fit(node):
             continue
         if isinstance(node, ast.For | ast.While):
             reasons.append(f"{program.location(index)}: the fit is in a loop over several estimators")
@@ -237,12 +259,12 @@ def _nothing(program: Program) -> UsageError:
             reasons.append(
                 f"{program.location(index)}: the fit is in the function {node.name}, which cannot be followed"
             )
-    networks = [fit for fit in _fits(program) if fit.kind == "network"]
+    networks = [fit for fit in _iter_fits(program) if fit.estimator_type == "network"]
     reasons += [f"{program.location(fit.index)}: {fit.name} is a neural network of another library" for fit in networks]
-    clusters = [fit for fit in _fits(program) if fit.kind != "network" and fit.target is None]
+    clusters = [fit for fit in _iter_fits(program) if fit.estimator_type != "network" and fit.target is None]
     reasons += [f"{program.location(fit.index)}: {fit.name} is fitted without a target" for fit in clusters]
     listed = "".join(f"\n  {reason}" for reason in reasons[:10])
     return UsageError(
-        f"{path} fits no search and no estimator that could be taken; {_NEEDS}{listed}",
+        f"{path} fits no search and no estimator that could be taken; {_REQUIREMENT}{listed}",
         hint="assign the search to a variable and fit it outside of loops and classes: search.fit(X, y)",
     )

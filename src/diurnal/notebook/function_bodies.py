@@ -7,34 +7,39 @@ import copy
 from collections.abc import Mapping
 
 from diurnal.notebook.effects import find_effects
+from diurnal.notebook.syntax import choose_unused_name
 
 
-def bound_by(node: ast.stmt) -> set[str]:
+def find_bound_names(node: ast.stmt) -> set[str]:
     """Return the names that a statement binds anywhere outside of its functions."""
     found = find_effects(node, {})
     return set(found.binds | found.may_bind)
 
 
-def bodied(function: ast.FunctionDef, call: ast.Call, taken: frozenset[str]) -> tuple[list[ast.stmt], ast.expr | None]:
+def inline_body(
+    function: ast.FunctionDef, call: ast.Call, used_names: frozenset[str]
+) -> tuple[list[ast.stmt], ast.expr | None]:
     """Return the body of a function with the arguments of a call in place, and what it returns."""
-    given = _arguments(function, call)
-    is_said = ast.get_docstring(function, clean=False) is not None
-    body = [copy.deepcopy(node) for node in function.body[is_said:]] or [ast.Pass()]
-    bound = {name for node in body for name in bound_by(node)}
+    arguments_by_name = _bind_arguments(function, call)
+    has_docstring = ast.get_docstring(function, clean=False) is not None
+    body = [copy.deepcopy(node) for node in function.body[has_docstring:]] or [ast.Pass()]
+    bound = {name for node in body for name in find_bound_names(node)}
     names: dict[str, str] = {}
     assigned: list[ast.stmt] = []
-    for parameter, value in given.items():
+    for parameter, value in arguments_by_name.items():
         if isinstance(value, ast.Name) and parameter not in bound:
             names[parameter] = value.id
             continue
-        names |= {parameter: _fresh(parameter, taken)} if parameter in taken else {}
+        names |= {parameter: choose_unused_name(parameter, used_names)} if parameter in used_names else {}
         if value is not None:
             target = ast.Name(parameter, ast.Store())
             assigned.append(ast.copy_location(ast.Assign([target], value), call))
-    names |= {name: _fresh(name, taken) for name in bound - set(given) if name in taken}
-    renamed = [_Renamed(names).visit(node) for node in body]
+    names |= {
+        name: choose_unused_name(name, used_names) for name in bound - set(arguments_by_name) if name in used_names
+    }
+    renamed = [_NameReplacer(names).visit(node) for node in body]
     for node in assigned:
-        node.targets = [_Renamed(names).visit(target) for target in node.targets]  # type: ignore[attr-defined]
+        node.targets = [_NameReplacer(names).visit(target) for target in node.targets]  # type: ignore[attr-defined]
     result = renamed.pop().value if isinstance(renamed[-1], ast.Return) else None
     whole = [*assigned, *renamed]
     for node in whole:
@@ -42,28 +47,23 @@ def bodied(function: ast.FunctionDef, call: ast.Call, taken: frozenset[str]) -> 
     return whole, result
 
 
-def _arguments(function: ast.FunctionDef, call: ast.Call) -> dict[str, ast.expr | None]:
+def _bind_arguments(function: ast.FunctionDef, call: ast.Call) -> dict[str, ast.expr | None]:
     """Return the value of each parameter; None where there is none."""
     arguments = function.args
-    places = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
-    given: dict[str, ast.expr | None] = dict.fromkeys(places)
-    given |= dict(zip(places[len(places) - len(arguments.defaults) :], arguments.defaults, strict=True))
-    given |= {
+    positional = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
+    arguments_by_name: dict[str, ast.expr | None] = dict.fromkeys(positional)
+    arguments_by_name |= dict(
+        zip(positional[len(positional) - len(arguments.defaults) :], arguments.defaults, strict=True)
+    )
+    arguments_by_name |= {
         argument.arg: default for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     }
-    given |= dict(zip(places, call.args, strict=False))
-    given |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg in given}
-    return given
+    arguments_by_name |= dict(zip(positional, call.args, strict=False))
+    arguments_by_name |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg in arguments_by_name}
+    return arguments_by_name
 
 
-def _fresh(name: str, taken: frozenset[str]) -> str:
-    number = 2
-    while f"{name}_{number}" in taken:
-        number += 1
-    return f"{name}_{number}"
-
-
-class _Renamed(ast.NodeTransformer):
+class _NameReplacer(ast.NodeTransformer):
     """Return names other names."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
@@ -83,7 +83,7 @@ class _Renamed(ast.NodeTransformer):
         return node
 
 
-def with_result(node: ast.stmt, call: ast.Call, result: ast.expr | None) -> ast.stmt | None:
+def substitute_result(node: ast.stmt, call: ast.Call, result: ast.expr | None) -> ast.stmt | None:
     """Return a statement with the result of a call in its place; None where nothing is left of it."""
     if isinstance(node, ast.Expr) and node.value is call:
         return None
@@ -93,10 +93,10 @@ def with_result(node: ast.stmt, call: ast.Call, result: ast.expr | None) -> ast.
         def visit_Call(self, other: ast.Call) -> ast.AST:
             return value if other is call else self.generic_visit(other)
 
-    changed: ast.stmt = _Replaced().visit(_shallow(node, call))
+    changed: ast.stmt = _Replaced().visit(_copy_around(node, call))
     return ast.fix_missing_locations(changed)
 
 
-def _shallow(node: ast.stmt, call: ast.Call) -> ast.stmt:
+def _copy_around(node: ast.stmt, call: ast.Call) -> ast.stmt:
     """Copy a statement, but not one of its calls, so that it can be found in the copy."""
     return copy.deepcopy(node, {id(call): call})

@@ -6,14 +6,15 @@ import ast
 import copy
 from collections.abc import Iterable
 
-from diurnal.notebook.effects import callee_name, find_free_names
+from diurnal.notebook.effects import find_free_names
 from diurnal.notebook.program import Program
+from diurnal.notebook.syntax import callee_name, choose_unused_name, is_definition, is_import
 
-_TAKES_FUNCTIONS = ("make_scorer", "make_column_transformer", "make_pipeline", "make_union", "dict")
+_STORES_FUNCTIONS = ("make_scorer", "make_column_transformer", "make_pipeline", "make_union", "dict")
 
 
-def with_named_lambdas(
-    nodes: dict[int, ast.stmt], taken: set[str]
+def name_lambdas(
+    nodes: dict[int, ast.stmt], used_names: set[str]
 ) -> tuple[dict[int, ast.stmt], dict[int, list[ast.FunctionDef]]]:
     """Replace the lambdas that become parts of a model by functions of the module: only these can be saved.
 
@@ -36,68 +37,67 @@ def with_named_lambdas(
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
             target = node.targets[0]
             if len(node.targets) == 1 and isinstance(target, ast.Name):
-                changed[index] = _function(target.id, node.value)
+                changed[index] = _function_from_lambda(target.id, node.value)
                 continue
-        lambdas = [] if isinstance(node, ast.FunctionDef | ast.ClassDef) else list(_kept(node))
+        lambdas = [] if isinstance(node, ast.FunctionDef | ast.ClassDef) else list(_stored_lambdas(node))
         if not lambdas:
             changed[index] = node
             continue
         copied = copy.deepcopy(node, {id(part): part for part in lambdas})
-        names = {id(part): _fresh(_name_for(node, part), taken) for part in lambdas}
-        changed[index] = ast.fix_missing_locations(_Named(names).visit(copied))
-        functions[index] = [_function(names[id(part)], part) for part in lambdas]
+        names = dict[int, str]()
+        for part in lambdas:
+            names[id(part)] = choose_unused_name(_function_name(node, part), used_names)
+            used_names.add(names[id(part)])
+        changed[index] = ast.fix_missing_locations(_LambdaReplacer(names).visit(copied))
+        functions[index] = [_function_from_lambda(names[id(part)], part) for part in lambdas]
     return changed, functions
 
 
-def _kept(node: ast.AST, *, kept: bool = True) -> Iterable[ast.Lambda]:
+def _stored_lambdas(node: ast.AST, *, is_stored: bool = True) -> Iterable[ast.Lambda]:
     """Return the lambdas of a statement that an object keeps, and not those that a call uses up, such as a sort key."""
     if isinstance(node, ast.Lambda):
-        yield from [node] if kept else []
+        yield from [node] if is_stored else []
         return
     if isinstance(node, ast.ListComp | ast.DictComp | ast.SetComp | ast.GeneratorExp):
         return
     if isinstance(node, ast.Call):
         name = callee_name(node.func)
-        kept = name[:1].isupper() or name in _TAKES_FUNCTIONS or name.startswith("set_")
+        is_stored = name[:1].isupper() or name in _STORES_FUNCTIONS or name.startswith("set_")
     for child in ast.iter_child_nodes(node):
-        yield from _kept(child, kept=kept)
+        yield from _stored_lambdas(child, is_stored=is_stored)
 
 
-def _name_for(node: ast.stmt, function: ast.Lambda) -> str:
+def _function_name(node: ast.stmt, function: ast.Lambda) -> str:
     """Name a function after the pipeline step or the variable that it belongs to."""
     for part in ast.walk(node):
-        named, made = part.elts[:2] if isinstance(part, ast.Tuple) and len(part.elts) > 1 else (None, None)
-        name = named.value if isinstance(named, ast.Constant) and made is not None else None
-        if isinstance(name, str) and name.isidentifier() and any(inner is function for inner in _outer(made)):
+        named, function_nodes = part.elts[:2] if isinstance(part, ast.Tuple) and len(part.elts) > 1 else (None, None)
+        name = named.value if isinstance(named, ast.Constant) and function_nodes is not None else None
+        if (
+            isinstance(name, str)
+            and name.isidentifier()
+            and any(inner is function for inner in _walk_outside_tuples(function_nodes))
+        ):
             return name
     target = node.targets[0] if isinstance(node, ast.Assign) else None
     return f"{target.id}_function" if isinstance(target, ast.Name) else "function"
 
 
-def _outer(node: ast.AST | None) -> Iterable[ast.AST]:
+def _walk_outside_tuples(node: ast.AST | None) -> Iterable[ast.AST]:
     """Walk through an expression, but not into tuples, which name what they hold themselves."""
     if node is None:
         return
     yield node
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.Tuple):
-            yield from _outer(child)
+            yield from _walk_outside_tuples(child)
 
 
-def _fresh(name: str, taken: set[str]) -> str:
-    found, number = name, 2
-    while found in taken:
-        found, number = f"{name}_{number}", number + 1
-    taken.add(found)
-    return found
-
-
-def _function(name: str, node: ast.Lambda) -> ast.FunctionDef:
+def _function_from_lambda(name: str, node: ast.Lambda) -> ast.FunctionDef:
     function = ast.FunctionDef(name, node.args, [ast.Return(node.body)], [], None)
     return ast.fix_missing_locations(ast.copy_location(function, node))
 
 
-class _Named(ast.NodeTransformer):
+class _LambdaReplacer(ast.NodeTransformer):
     def __init__(self, names: dict[int, str]) -> None:
         self.names = names
 
@@ -105,7 +105,7 @@ class _Named(ast.NodeTransformer):
         return ast.Name(self.names[id(node)], ast.Load()) if id(node) in self.names else node
 
 
-def of_the_module(
+def select_module_statements(
     program: Program, nodes: dict[int, ast.stmt], functions: dict[int, list[ast.FunctionDef]]
 ) -> dict[int, ast.stmt]:
     """Return the statements that belong beside the experiment: functions, classes, and the constants that they use.
@@ -119,39 +119,33 @@ def of_the_module(
     functions : dict of int to list of ast.FunctionDef
         Functions that were made of lambdas.
     """
-    defined = {index: node for index, node in nodes.items() if _is_definition(node)}
-    wanted = {name for node in defined.values() for name in find_free_names(node)}
-    wanted |= {name for made in functions.values() for node in made for name in find_free_names(node)}
+    defined = {index: node for index, node in nodes.items() if is_definition(node)}
+    needed = {name for node in defined.values() for name in find_free_names(node)}
+    needed |= {
+        name for function_nodes in functions.values() for node in function_nodes for name in find_free_names(node)
+    }
     moved = dict(defined)
     while True:
         more = {
             index: node
             for index, node in nodes.items()
             if index not in moved
-            and not _is_import(node)
-            and not program.is_data(node, index)
-            and _binds(program, index) & wanted
+            and not is_import(node)
+            and not program.depends_on_data(node, index)
+            and _defined_names(program, index) & needed
         }
         if not more:
             return dict(sorted(moved.items()))
         moved |= more
-        wanted |= {name for node in more.values() for name in find_free_names(node)}
+        needed |= {name for node in more.values() for name in find_free_names(node)}
 
 
-def _binds(program: Program, index: int) -> frozenset[str]:
+def _defined_names(program: Program, index: int) -> frozenset[str]:
     statement = program[index]
     return statement.binds | statement.may_bind | statement.changes
 
 
-def _is_definition(node: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-
-
-def _is_import(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Import | ast.ImportFrom)
-
-
-def names_when_defined(node: ast.stmt) -> frozenset[str]:
+def find_definition_names(node: ast.stmt) -> frozenset[str]:
     """Return the names that a function needs when it is defined: decorators, defaults and annotations."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return find_free_names(node)

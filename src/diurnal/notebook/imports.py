@@ -15,7 +15,7 @@ from diurnal.notebook.effects import find_free_names
 from diurnal.notebook.magics import parse_python
 from diurnal.notebook.program import Program
 
-_LONGEST = 120
+_MAX_LINE = 120
 _EXPERIMENTAL = {
     "HalvingGridSearchCV": "enable_halving_search_cv",
     "HalvingRandomSearchCV": "enable_halving_search_cv",
@@ -51,7 +51,7 @@ class Import(NamedTuple):
         return (self.module or self.name).split(".")[0]
 
 
-def needed(program: Program, nodes: dict[int, ast.stmt], names: Iterable[str] = (), at: int = 0) -> set[Import]:
+def find_imports(program: Program, nodes: dict[int, ast.stmt], names: Iterable[str] = (), at: int = 0) -> set[Import]:
     """Return what some statements import.
 
     Parameters
@@ -65,19 +65,21 @@ def needed(program: Program, nodes: dict[int, ast.stmt], names: Iterable[str] = 
     at : int
         The index of the statement that needs these.
     """
-    asked = [(name, index) for index, node in nodes.items() for name in find_free_names(node)]
-    asked += [(name, at) for name in names]
-    found = {made for name, index in asked for made in _made(program, name, index)}
+    names_at = [(name, index) for index, node in nodes.items() for name in find_free_names(node)]
+    names_at += [(name, at) for name in names]
+    found = {import_ for name, index in names_at for import_ in _imports_of_name(program, name, index)}
     return found | {
-        Import("sklearn.experimental", _EXPERIMENTAL[one.name]) for one in found if one.name in _EXPERIMENTAL
+        Import("sklearn.experimental", _EXPERIMENTAL[import_.name])
+        for import_ in found
+        if import_.name in _EXPERIMENTAL
     }
 
 
-def _made(program: Program, name: str, at: int) -> Iterable[Import]:
+def _imports_of_name(program: Program, name: str, at: int) -> Iterable[Import]:
     """Return the import that binds a name; none where something else does."""
     index = program.definition(name, at)
     if index is None:
-        yield from _of_star(program, name, at)
+        yield from _imports_from_star(program, name, at)
         return
     node = program[index].node
     if isinstance(node, ast.ImportFrom):
@@ -87,17 +89,17 @@ def _made(program: Program, name: str, at: int) -> Iterable[Import]:
         yield from (Import("", a.name, a.asname) for a in node.names if Import("", a.name, a.asname).bound == name)
 
 
-def _of_star(program: Program, name: str, at: int) -> Iterable[Import]:
+def _imports_from_star(program: Program, name: str, at: int) -> Iterable[Import]:
     """Find the ``from module import *`` that gives a name."""
     for statement in reversed(program.statements[:at]):
         node = statement.node
         module = node.module if isinstance(node, ast.ImportFrom) and node.names[0].name == "*" else None
-        if module and name in _names_of_module(module, program.document.path.parent):
+        if module and name in _module_names(module, program.document.path.parent):
             yield Import(module, name)
             return
 
 
-def _names_of_module(module: str, folder: Path) -> set[str]:
+def _module_names(module: str, folder: Path) -> set[str]:
     """Return the names of a module: read off a file of the notebook's folder, or asked of an installed package."""
     path = folder.joinpath(*module.split(".")).with_suffix(".py")
     if path.is_file():
@@ -105,11 +107,11 @@ def _names_of_module(module: str, folder: Path) -> set[str]:
             tree = parse_python(path.read_text(encoding="utf-8"))
         except (SyntaxError, UnicodeDecodeError):
             return set()
-        return {name for node in tree.body for name in names_bound(node)}
-    return _names_installed(module) if _is_installed(module.split(".", maxsplit=1)[0]) else set()
+        return {name for node in tree.body for name in _names_bound_by(node)}
+    return _installed_module_names(module) if _is_installed(module.split(".", maxsplit=1)[0]) else set()
 
 
-def names_bound(node: ast.stmt) -> Iterable[str]:
+def _names_bound_by(node: ast.stmt) -> Iterable[str]:
     """Return the names that a statement of a module binds."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
@@ -124,12 +126,12 @@ def _is_installed(package: str) -> bool:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         return False
-    homes = [sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")]
+    roots = [sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")]
     origin = spec.origin if spec is not None else None
-    return origin in ("built-in", "frozen") or bool(origin and any(Path(origin).is_relative_to(home) for home in homes))
+    return origin in ("built-in", "frozen") or bool(origin and any(Path(origin).is_relative_to(home) for home in roots))
 
 
-def _names_installed(module: str) -> set[str]:
+def _installed_module_names(module: str) -> set[str]:
     try:
         found = importlib.import_module(module)
     except Exception:  # noqa: BLE001 - whatever a package does when it is imported, the name stays unknown
@@ -137,40 +139,55 @@ def _names_installed(module: str) -> set[str]:
     return set(getattr(found, "__all__", None) or (name for name in dir(found) if not name.startswith("_")))
 
 
-def lines_of(imports: Iterable[Import], indent: int = 0) -> list[str]:
+def format_imports(imports: Iterable[Import], indent: int = 0) -> list[str]:
     """Write imports in the order that formatters put them: sections, then modules, then names."""
     sections: dict[int, list[Import]] = {}
-    for one in set(imports):
-        section = 0 if one.top == "__future__" else 1 if one.top in sys.stdlib_module_names else 2 if one.top else 3
-        sections.setdefault(section, []).append(one)
+    for import_ in set(imports):
+        section = (
+            0
+            if import_.top == "__future__"
+            else 1
+            if import_.top in sys.stdlib_module_names
+            else 2
+            if import_.top
+            else 3
+        )
+        sections.setdefault(section, []).append(import_)
     lines: list[str] = []
     for section in sorted(sections):
-        lines += [""] * bool(lines) + _section(sections[section], indent)
+        lines += [""] * bool(lines) + _format_section(sections[section], indent)
     return lines
 
 
-def _section(imports: list[Import], indent: int) -> list[str]:
-    plain = sorted(f"import {one.name}{_as(one)}" for one in imports if not one.module)
-    modules = sorted({one.module for one in imports if one.module}, key=str.lower)
-    return plain + [line for module in modules for line in _from(module, imports, indent)]
+def _format_section(imports: list[Import], indent: int) -> list[str]:
+    plain = sorted(f"import {import_.name}{_alias_suffix(import_)}" for import_ in imports if not import_.module)
+    modules = sorted({import_.module for import_ in imports if import_.module}, key=str.lower)
+    return plain + [line for module in modules for line in _format_from_imports(module, imports, indent)]
 
 
-def _as(one: Import) -> str:
-    return f" as {one.alias}" if one.alias and one.alias != one.name else ""
+def _alias_suffix(import_: Import) -> str:
+    return f" as {import_.alias}" if import_.alias and import_.alias != import_.name else ""
 
 
-def _from(module: str, imports: list[Import], indent: int) -> list[str]:
-    names = sorted({one for one in imports if one.module == module}, key=_order)
-    plain = [one.name for one in names if not _as(one)]
+def _format_from_imports(module: str, imports: list[Import], indent: int) -> list[str]:
+    names = sorted({import_ for import_ in imports if import_.module == module}, key=_sort_key)
+    plain = [import_.name for import_ in names if not _alias_suffix(import_)]
     unused = "  # noqa: F401" if module == "sklearn.experimental" else ""  # importing them is what they are for
     line = f"from {module} import {', '.join(plain)}{unused}"
     lines = [line] if plain else []
-    if len(line) + indent > _LONGEST:
+    if len(line) + indent > _MAX_LINE:
         lines = [f"from {module} import (", *(f"    {name}," for name in plain), ")"]
-    return [*lines, *(f"from {module} import {one.name}{_as(one)}" for one in names if _as(one))]
+    return [
+        *lines,
+        *(
+            f"from {module} import {import_.name}{_alias_suffix(import_)}"
+            for import_ in names
+            if _alias_suffix(import_)
+        ),
+    ]
 
 
-def _order(one: Import) -> tuple[int, str]:
+def _sort_key(import_: Import) -> tuple[int, str]:
     """Put constants before classes before functions, as isort does."""
-    rank = 0 if one.name.isupper() and len(one.name) > 1 else 1 if one.name[:1].isupper() else 2
-    return rank, one.name.lower()
+    rank = 0 if import_.name.isupper() and len(import_.name) > 1 else 1 if import_.name[:1].isupper() else 2
+    return rank, import_.name.lower()

@@ -5,17 +5,18 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 
-from diurnal.notebook.effects import FITTING, Function, callee_name, find_free_names, reads_data
-from diurnal.notebook.function_bodies import bodied, bound_by, with_result
+from diurnal.notebook.effects import FITTING, Function, find_free_names, reads_data
+from diurnal.notebook.function_bodies import find_bound_names, inline_body, substitute_result
 from diurnal.notebook.magics import parse_python
+from diurnal.notebook.syntax import callee_name, is_definition
 
 CROSS_VALIDATING = frozenset({"cross_val_score", "cross_validate", "cross_val_predict"})
-_MAKING = ("Transformer", "Pipeline", "SearchCV", "make_pipeline", "make_column_transformer", "Union")
-_DEEPEST = 6
-_MOST = 20_000  # statements; functions that call each other twice grow without end
+_ESTIMATOR_SUFFIXES = ("Transformer", "Pipeline", "SearchCV", "make_pipeline", "make_column_transformer", "Union")
+_MAX_DEPTH = 6
+_MAX_STATEMENTS = 20_000  # statements; functions that call each other twice grow without end
 
 
-def fits(node: ast.AST) -> bool:
+def contains_fit(node: ast.AST) -> bool:
     """Return whether something is fitted within a statement."""
     return any(
         isinstance(part, ast.Call)
@@ -27,7 +28,7 @@ def fits(node: ast.AST) -> bool:
     )
 
 
-def straightened(nodes: list[ast.stmt]) -> list[ast.stmt]:
+def linearize_statements(nodes: list[ast.stmt]) -> list[ast.stmt]:
     r"""Return the statements in the order in which they run, as far as something is fitted in them.
 
     ``if __name__ == "__main__":``, contexts, branches and functions around a fit are replaced by their bodies; a loop
@@ -47,45 +48,45 @@ def straightened(nodes: list[ast.stmt]) -> list[ast.stmt]:
     model.fit(table, y)
     best = model
     """
-    flat = list(_flat(nodes, _constants(nodes)))
-    line = _Line(flat)
-    done = list(line.inlined(flat, frozenset(line.names), 0))
-    if not any(fits(node) for node in done if not _is_definition(node)):
-        done += line.last_function()  # of a script that another program calls
-    return done
+    flat = list(_flatten(nodes, _literal_assignments(nodes)))
+    inliner = _Inliner(flat)
+    inlined = list(inliner.inline_calls(flat, frozenset(inliner.names), 0))
+    if not any(contains_fit(node) for node in inlined if not is_definition(node)):
+        inlined += inliner.last_uncalled_function()  # of a script that another program calls
+    return inlined
 
 
-def _flat(nodes: Iterable[ast.stmt], constants: Mapping[str, object]) -> Iterator[ast.stmt]:
+def _flatten(nodes: Iterable[ast.stmt], constants: Mapping[str, object]) -> Iterator[ast.stmt]:
     for node in nodes:
-        body = _body(node, constants)
+        body = _replacement_body(node, constants)
         if body is None:
             yield node
         else:
-            yield from _flat(body, constants)
+            yield from _flatten(body, constants)
 
 
-def _body(node: ast.stmt, constants: Mapping[str, object]) -> list[ast.stmt] | None:
+def _replacement_body(node: ast.stmt, constants: Mapping[str, object]) -> list[ast.stmt] | None:
     """Return what stands for a statement, or None for the statement itself."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        return _cell_magic(node.value)
+        return _cell_magic_body(node.value)
     if isinstance(node, ast.If) and _is_main_guard(node.test):
         return node.body
-    if isinstance(node, ast.For) and is_over_folds(node):
+    if isinstance(node, ast.For) and loops_over_folds(node):
         folds = ast.fix_missing_locations(ast.copy_location(ast.Assign([node.target], node.iter), node))
         return [folds, *node.body]
-    return _body_that_fits(node, constants) if fits(node) else None
+    return _body_with_fit(node, constants) if contains_fit(node) else None
 
 
-def _body_that_fits(node: ast.stmt, constants: Mapping[str, object]) -> list[ast.stmt] | None:
+def _body_with_fit(node: ast.stmt, constants: Mapping[str, object]) -> list[ast.stmt] | None:
     if isinstance(node, ast.If):
-        chosen = [node.body, node.orelse] if _truth(node.test, constants) else [node.orelse]
-        return next((body for body in chosen if any(map(fits, body))), [])
+        chosen = [node.body, node.orelse] if _branch_is_taken(node.test, constants) else [node.orelse]
+        return next((body for body in chosen if any(map(contains_fit, body))), [])
     if isinstance(node, ast.Try):
         return [*node.body, *node.orelse, *node.finalbody]
     return node.body if isinstance(node, ast.With) else None
 
 
-def is_over_folds(node: ast.For) -> bool:
+def loops_over_folds(node: ast.For) -> bool:
     """Return whether a loop goes over the folds of a splitter, as ``for train, test in folds.split(X)`` does."""
     calls = (part for part in ast.walk(node.iter) if isinstance(part, ast.Call) and callee_name(part.func) == "split")
     return isinstance(node.target, ast.Tuple) and any(
@@ -97,7 +98,7 @@ def _is_main_guard(test: ast.expr) -> bool:
     return isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
 
 
-def _cell_magic(call: ast.Call) -> list[ast.stmt] | None:
+def _cell_magic_body(call: ast.Call) -> list[ast.stmt] | None:
     """Return the code of ``get_ipython().run_cell_magic("time", "", code)``, which nbconvert writes."""
     if callee_name(call.func) not in ("run_cell_magic", "run_line_magic") or len(call.args) < 2:
         return None
@@ -110,7 +111,7 @@ def _cell_magic(call: ast.Call) -> list[ast.stmt] | None:
         return None
 
 
-def _constants(nodes: list[ast.stmt]) -> dict[str, object]:
+def _literal_assignments(nodes: list[ast.stmt]) -> dict[str, object]:
     """Return the names that are assigned one literal, such as ``TUNE = False``."""
     found: dict[str, object] = {}
     for node in nodes:
@@ -119,90 +120,94 @@ def _constants(nodes: list[ast.stmt]) -> dict[str, object]:
     return found
 
 
-def _truth(test: ast.expr, constants: Mapping[str, object]) -> bool:
+def _branch_is_taken(test: ast.expr, constants: Mapping[str, object]) -> bool:
     """Return whether a branch is taken, as far as it can be known; else it is."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        return not _truth(test.operand, constants) if isinstance(test.operand, ast.Name) else True
+        return not _branch_is_taken(test.operand, constants) if isinstance(test.operand, ast.Name) else True
     if isinstance(test, ast.Name):
         return bool(constants.get(test.id, True))
     return bool(test.value) if isinstance(test, ast.Constant) else True
 
 
-def _is_definition(node: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-
-
-class _Line:
+class _Inliner:
     """The functions of a notebook, and the names that are taken."""
 
     def __init__(self, nodes: list[ast.stmt]) -> None:
         self.functions = {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
-        self.names = {name for node in nodes for name in bound_by(node)}
+        self.names = {name for node in nodes for name in find_bound_names(node)}
         self.used: set[str] = set()
         self.count = 0
 
-    def inlined(self, nodes: Iterable[ast.stmt], taken: frozenset[str], depth: int) -> Iterator[ast.stmt]:
+    def inline_calls(self, nodes: Iterable[ast.stmt], used_names: frozenset[str], depth: int) -> Iterator[ast.stmt]:
         for node in nodes:
-            call = self._call(node) if depth < _DEEPEST and self.count < _MOST else None
+            call = self._find_call(node) if depth < _MAX_DEPTH and self.count < _MAX_STATEMENTS else None
             if call is None:
                 self.count += 1
                 yield node
                 continue
             function = self.functions[callee_name(call.func)]
             self.used.add(function.name)
-            body, result = bodied(function, call, taken)
-            locals_ = frozenset(name for part in body for name in bound_by(part))
-            yield from self.inlined(body, taken | locals_, depth + 1)
-            rest = with_result(node, call, result)
+            body, result = inline_body(function, call, used_names)
+            local_names = frozenset(name for part in body for name in find_bound_names(part))
+            yield from self.inline_calls(body, used_names | local_names, depth + 1)
+            rest = substitute_result(node, call, result)
             if rest is not None:
-                yield from self.inlined([rest], taken, depth + 1)
+                yield from self.inline_calls([rest], used_names, depth + 1)
 
-    def last_function(self) -> list[ast.stmt]:
+    def last_uncalled_function(self) -> list[ast.stmt]:
         """Return the body of the last function that fits something and that nothing calls."""
         for function in reversed(self.functions.values()):
-            if fits(function) and function.name not in self.used and _can_be_inlined(function):
+            if contains_fit(function) and function.name not in self.used and _can_be_inlined(function):
                 call = ast.Call(ast.Name(function.name, ast.Load()), [], [])
-                body, _ = bodied(function, call, frozenset())
-                flat = list(_flat(body, {}))
-                return list(self.inlined(flat, frozenset(name for part in flat for name in bound_by(part)), 1))
+                body, _ = inline_body(function, call, frozenset())
+                flat = list(_flatten(body, {}))
+                return list(
+                    self.inline_calls(flat, frozenset(name for part in flat for name in find_bound_names(part)), 1)
+                )
         return []
 
-    def _call(self, node: ast.stmt) -> ast.Call | None:
+    def _find_call(self, node: ast.stmt) -> ast.Call | None:
         """Find the call of a function that is worth to be put in line."""
         if not isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return):
             return None
-        return next((call for call in _calls(node) if self._is_worth(call)), None)
+        return next((call for call in _calls_inner_first(node) if self._should_inline(call)), None)
 
-    def _is_worth(self, call: ast.Call) -> bool:
+    def _should_inline(self, call: ast.Call) -> bool:
         function = self.functions.get(call.func.id) if isinstance(call.func, ast.Name) else None
         return (
             function is not None
-            and (self._fits(function, 0) or reads_data(function) or _looks_at_columns(function))
+            and (self._contains_fit(function, 0) or reads_data(function) or _builds_estimator_from_columns(function))
             and _can_be_inlined(function)
             and not any(isinstance(argument, ast.Starred) for argument in call.args)
             and all(keyword.arg for keyword in call.keywords)
             and len(call.args) <= len(function.args.posonlyargs) + len(function.args.args)
         )
 
-    def _fits(self, function: ast.FunctionDef, depth: int) -> bool:
+    def _contains_fit(self, function: ast.FunctionDef, depth: int) -> bool:
         """Return whether a function fits something, by itself or by what it calls."""
-        if fits(function):
+        if contains_fit(function):
             return True
         called = [self.functions[name] for name in find_free_names(function) if name in self.functions]
-        return depth < _DEEPEST and any(self._fits(other, depth + 1) for other in called if other is not function)
+        return depth < _MAX_DEPTH and any(
+            self._contains_fit(other, depth + 1) for other in called if other is not function
+        )
 
 
-def _looks_at_columns(function: ast.FunctionDef) -> bool:
+def _builds_estimator_from_columns(function: ast.FunctionDef) -> bool:
     """Return whether a function makes an estimator for the columns of a frame that it is given."""
-    given = {argument.arg for argument in function.args.args}
-    asked = {"columns", "select_dtypes", "dtypes", "shape"}
+    parameters = {argument.arg for argument in function.args.args}
+    column_attributes = {"columns", "select_dtypes", "dtypes", "shape"}
     parts = [part for node in function.body for part in ast.walk(node)]
-    looks = (part for part in parts if isinstance(part, ast.Attribute) and part.attr in asked)
-    makes = (part for part in parts if isinstance(part, ast.Call) and callee_name(part.func).endswith(_MAKING))
-    return any(isinstance(part.value, ast.Name) and part.value.id in given for part in looks) and any(makes)
+    column_reads = (part for part in parts if isinstance(part, ast.Attribute) and part.attr in column_attributes)
+    estimator_calls = (
+        part for part in parts if isinstance(part, ast.Call) and callee_name(part.func).endswith(_ESTIMATOR_SUFFIXES)
+    )
+    return any(isinstance(part.value, ast.Name) and part.value.id in parameters for part in column_reads) and any(
+        estimator_calls
+    )
 
 
-def _is_straight(function: Function) -> bool:
+def _returns_only_at_end(function: Function) -> bool:
     """Return whether a function has one return at most, at its end."""
     returns = [part for part in ast.walk(function) if isinstance(part, ast.Return)]
     nested = [part for node in function.body for part in ast.walk(node) if _is_definition_or_lambda(part)]
@@ -211,11 +216,11 @@ def _is_straight(function: Function) -> bool:
 
 
 def _can_be_inlined(function: ast.FunctionDef) -> bool:
-    odd = (ast.Yield, ast.YieldFrom, ast.Global, ast.Nonlocal, ast.Await)
+    unsupported = (ast.Yield, ast.YieldFrom, ast.Global, ast.Nonlocal, ast.Await)
     arguments = function.args
     return (
-        _is_straight(function)
-        and not any(isinstance(part, odd) for part in ast.walk(function))
+        _returns_only_at_end(function)
+        and not any(isinstance(part, unsupported) for part in ast.walk(function))
         and not (arguments.vararg or arguments.kwarg)
         and function.name not in find_free_names(function)
     )
@@ -225,10 +230,10 @@ def _is_definition_or_lambda(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda)
 
 
-def _calls(node: ast.AST) -> Iterator[ast.Call]:
+def _calls_inner_first(node: ast.AST) -> Iterator[ast.Call]:
     """Return the calls of a statement, inner ones first, but for those in comprehensions and lambdas."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-            yield from _calls(child)
+            yield from _calls_inner_first(child)
     if isinstance(node, ast.Call):
         yield node

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from diurnal.notebook.magics import parse_python
 
-LONGEST = 120
+MAX_LINE = 120
 _LITERAL = re.compile(r"""[rRuU]?("([^"\\]|\\.)*"|'([^'\\]|\\.)*')""")
 _BRACKETS = {ast.List: "[]", ast.Tuple: "()", ast.Set: "{}", ast.Dict: "{}"}
 
@@ -30,7 +30,7 @@ class Layout:
         self.lines = lines
         self.edits = edits or {}
 
-    def statement(self, node: ast.stmt, indent: int = 0) -> list[str]:
+    def format_statement(self, node: ast.stmt, indent: int = 0) -> list[str]:
         """Write a statement.
 
         Parameters
@@ -42,53 +42,57 @@ class Layout:
         """
         is_definition = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         is_compound = hasattr(node, "body") or isinstance(node, ast.Match)
-        copied = self._copied(node, indent, at_any_rate=is_definition)
-        written = [" " * indent + line if line else "" for line in self._flat(node).split("\n")] if is_compound else []
+        copied = self._copy_source(node, indent, always=is_definition)
+        written = (
+            [" " * indent + line if line else "" for line in self._unparse(node).split("\n")] if is_compound else []
+        )
         if copied is not None or not is_compound:
-            return copied or self._simple(node, indent)
-        if max(map(len, written)) > LONGEST:
-            return self._copied(node, indent, at_any_rate=True) or written
+            return copied or self._format_simple(node, indent)
+        if max(map(len, written)) > MAX_LINE:
+            return self._copy_source(node, indent, always=True) or written
         return written
 
-    def _copied(self, node: ast.stmt, indent: int, *, at_any_rate: bool) -> list[str] | None:
+    def _copy_source(self, node: ast.stmt, indent: int, *, always: bool) -> list[str] | None:
         """Copy a statement that has comments, or at any rate; None where it was rewritten."""
-        source = self.segment(node)
-        if source is None or not (at_any_rate or "#" in source) or not _is_same(source, node):
+        source = self.source_lines(node)
+        if source is None or not (always or "#" in source) or not _is_unchanged(source, node):
             return None
-        edited = "\n".join(self._edited(number) for number in range(_first_line(node), (node.end_lineno or 0) + 1))
-        copied = [" " * indent + line if line.strip() else "" for line in _dedented(edited, node)]
-        return None if max(map(len, copied)) > LONGEST or _moves_strings(node, indent) else copied
+        edited = "\n".join(
+            self._edit_line(number) for number in range(_first_line_number(node), (node.end_lineno or 0) + 1)
+        )
+        copied = [" " * indent + line if line.strip() else "" for line in _dedented_lines(edited, node)]
+        return None if max(map(len, copied)) > MAX_LINE or _changes_multiline_strings(node, indent) else copied
 
     def comments_above(self, node: ast.stmt) -> list[str]:
         """Return the comments that stand directly above a statement, but for code that was commented out."""
         found: list[str] = []
-        line = _first_line(node) - 2
+        line = _first_line_number(node) - 2
         while 0 <= line < len(self.lines) and self.lines[line].strip().startswith("#"):
-            if _is_marker(self.lines[line].strip()):
+            if _is_cell_marker(self.lines[line].strip()):
                 break
             found.insert(0, self.lines[line].strip())
             line -= 1
-        return [] if any(map(_is_code, found)) else found
+        return [] if any(map(_is_commented_code, found)) else found
 
-    def segment(self, node: ast.stmt) -> str | None:
+    def source_lines(self, node: ast.stmt) -> str | None:
         """Return the lines of a statement, where it has lines of its own."""
-        first, last = _first_line(node), node.end_lineno
+        first, last = _first_line_number(node), node.end_lineno
         if last is None or not 1 <= first <= last <= len(self.lines):
             return None
         return "\n".join(self.lines[first - 1 : last])
 
-    def _edited(self, number: int) -> str:
+    def _edit_line(self, number: int) -> str:
         """Return a line with its literals replaced."""
         line = self.lines[number - 1].encode()
-        for (place, column), text in sorted(self.edits.items(), reverse=True):
-            if place == number:
+        for (edit_line, column), text in sorted(self.edits.items(), reverse=True):
+            if edit_line == number:
                 rest = line[column:].decode()
                 old = _LITERAL.match(rest)
                 line = line[:column] + (text + rest[old.end() :] if old else rest).encode()
         return line.decode()
 
-    def _flat(self, node: ast.AST) -> str:
-        return ast.unparse(ast.fix_missing_locations(_Literals(self).visit(copy.deepcopy(node))))
+    def _unparse(self, node: ast.AST) -> str:
+        return ast.unparse(ast.fix_missing_locations(_LiteralRestorer(self).visit(copy.deepcopy(node))))
 
     def literal(self, node: ast.AST) -> str | None:
         """Return a literal as it is written in the notebook."""
@@ -98,24 +102,24 @@ class Layout:
         text = self.lines[line - 1].encode()[node.col_offset : node.end_col_offset]  # type: ignore[attr-defined]
         return text.decode(errors="replace")
 
-    def _simple(self, node: ast.stmt, indent: int) -> list[str]:
-        flat = self._flat(node)
+    def _format_simple(self, node: ast.stmt, indent: int) -> list[str]:
+        flat = self._unparse(node)
         value = getattr(node, "value", None)
         if isinstance(value, ast.Tuple) and value.elts and flat.endswith(")"):  # a, b = 1, 2
-            written = self._flat(value)
+            written = self._unparse(value)
             flat = flat.removesuffix(written) + written[1:-1]
-        if "\n" in flat or indent + len(flat) <= LONGEST:
+        if "\n" in flat or indent + len(flat) <= MAX_LINE:
             return [" " * indent + flat]
-        flat = self._flat(node)
+        flat = self._unparse(node)
         if not isinstance(value, ast.expr):
             return [" " * indent + flat]
-        written = self._flat(value)
+        written = self._unparse(value)
         prefix = flat.removesuffix(written)
         if prefix == flat:
             return [" " * indent + flat]
-        return self.wrapped(value, prefix, "", indent)
+        return self.format_expression(value, prefix, "", indent)
 
-    def wrapped(self, node: ast.expr, prefix: str = "", suffix: str = "", indent: int = 0) -> list[str]:
+    def format_expression(self, node: ast.expr, prefix: str = "", suffix: str = "", indent: int = 0) -> list[str]:
         """Write an expression between a prefix and a suffix, over several lines if need be.
 
         Parameters
@@ -127,32 +131,32 @@ class Layout:
         indent : int
             How many spaces stand before the first line.
         """
-        flat = self._flat(node)
+        flat = self._unparse(node)
         margin = " " * indent
-        if "\n" in flat or indent + len(prefix) + len(flat) + len(suffix) <= LONGEST:
+        if "\n" in flat or indent + len(prefix) + len(flat) + len(suffix) <= MAX_LINE:
             return [f"{margin}{prefix}{flat}{suffix}"]
-        opening, items, closing = self._bracketed(node)
+        opening, items, closing = self._split_brackets(node)
         if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp):
             return [f"{margin}{prefix}{flat[0]}", f"{margin}    {flat[1:-1]}", f"{margin}{flat[-1]}{suffix}"]
         if not items:
             return [f"{margin}{prefix}{flat}{suffix}"]
-        inner = ", ".join(f"{head}{self._flat(item)}" for head, item in items)
-        if "\n" not in inner and indent + 4 + len(inner) <= LONGEST:
+        inner = ", ".join(f"{head}{self._unparse(item)}" for head, item in items)
+        if "\n" not in inner and indent + 4 + len(inner) <= MAX_LINE:
             middle = [f"{margin}    {inner}"]
         else:
             comma = "," if len(items) > 1 or isinstance(node, ast.Tuple) else ""
-            middle = [line for head, item in items for line in self.wrapped(item, head, comma, indent + 4)]
+            middle = [line for head, item in items for line in self.format_expression(item, head, comma, indent + 4)]
         return [f"{margin}{prefix}{opening}", *middle, f"{margin}{closing}{suffix}"]
 
-    def _bracketed(self, node: ast.expr) -> tuple[str, list[tuple[str, ast.expr]], str]:
+    def _split_brackets(self, node: ast.expr) -> tuple[str, list[tuple[str, ast.expr]], str]:
         """Take an expression apart into what stands before, within and behind its last brackets."""
         if isinstance(node, ast.Call):
             positional = [("", argument) for argument in node.args]
             named = [(f"{k.arg}=" if k.arg else "**", k.value) for k in node.keywords]
-            return f"{self._flat(node.func)}(", [*positional, *named], ")"
+            return f"{self._unparse(node.func)}(", [*positional, *named], ")"
         if isinstance(node, ast.Dict):
             pairs = [
-                (f"{self._flat(key)}: " if key else "**", value)
+                (f"{self._unparse(key)}: " if key else "**", value)
                 for key, value in zip(node.keys, node.values, strict=True)
             ]
             return "{", pairs, "}"
@@ -162,7 +166,7 @@ class Layout:
         return brackets[0], [("", element) for element in node.elts], brackets[1]
 
 
-class _Literals(ast.NodeTransformer):
+class _LiteralRestorer(ast.NodeTransformer):
     """Put literals in place as they are written: ``1e-3`` and not ``0.001``."""
 
     def __init__(self, layout: Layout) -> None:
@@ -179,11 +183,11 @@ class _Literals(ast.NodeTransformer):
             is_same = False
         if text is None or not is_same or type(node.value) is bool:
             text = repr(node.value)
-        return ast.Name(_quoted(text) if isinstance(node.value, str) else _numeral(text), ast.Load())
+        return ast.Name(_double_quoted(text) if isinstance(node.value, str) else _normalized_number(text), ast.Load())
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
         text = self.layout.literal(node)
-        if text is None or not _reads_as(text, node):
+        if text is None or not _parses_to(text, node):
             text = ast.unparse(node)
         if text[:2] == "f'" and text[:4] != "f'''" and not set('"\\') & set(text):
             text = f'f"{text[2:-1]}"'
@@ -198,19 +202,19 @@ class _Literals(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def _quoted(text: str) -> str:
+def _double_quoted(text: str) -> str:
     """Write a text in double quotes, where that needs no further escapes."""
     is_plain = text[:1] == "'" and text[:3] != "'''" and '"' not in text and "\\'" not in text
     return f'"{text[1:-1]}"' if is_plain else text
 
 
-def _numeral(text: str) -> str:
+def _normalized_number(text: str) -> str:
     """Write a number as formatters do: 0.1 for .1, and 1.0 for 1. before anything else."""
     text = re.sub(r"^\.(?=\d)", "0.", text)
     return re.sub(r"(?<=\d)\.(?=$|[eEjJ])", ".0", text)
 
 
-def _reads_as(text: str, node: ast.expr) -> bool:
+def _parses_to(text: str, node: ast.expr) -> bool:
     """Return whether a text is an expression."""
     try:
         return ast.dump(ast.parse(text, mode="eval").body) == ast.dump(node)
@@ -218,41 +222,41 @@ def _reads_as(text: str, node: ast.expr) -> bool:
         return False
 
 
-def _first_line(node: ast.stmt) -> int:
+def _first_line_number(node: ast.stmt) -> int:
     decorators: list[ast.expr] = getattr(node, "decorator_list", None) or []
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
-def _dedented(source: str, node: ast.stmt) -> list[str]:
+def _dedented_lines(source: str, node: ast.stmt) -> list[str]:
     lines = textwrap.dedent(source).rstrip().split("\n")
     return lines if lines[0][:1].strip() else [line[node.col_offset :] for line in lines]
 
 
-def _is_same(source: str, node: ast.stmt) -> bool:
+def _is_unchanged(source: str, node: ast.stmt) -> bool:
     """Return whether a text is a statement as it is now: names may have changed since it was read."""
     try:
-        read = parse_python(textwrap.dedent(source))
+        module = parse_python(textwrap.dedent(source))
     except SyntaxError:
         return False
-    return len(read.body) == 1 and ast.dump(read.body[0]) == ast.dump(node)
+    return len(module.body) == 1 and ast.dump(module.body[0]) == ast.dump(node)
 
 
-def _moves_strings(node: ast.stmt, indent: int) -> bool:
+def _changes_multiline_strings(node: ast.stmt, indent: int) -> bool:
     """Return whether a string that goes over several lines would change, because its lines get another indent."""
     return indent != node.col_offset and any(
         isinstance(part, ast.Constant | ast.JoinedStr) and part.lineno != part.end_lineno for part in ast.walk(node)
     )
 
 
-def _is_code(comment: str) -> bool:
+def _is_commented_code(comment: str) -> bool:
     """Return whether a comment is code that was commented out."""
     try:
         body = parse_python(comment.lstrip("# ")).body
     except SyntaxError:
         return False
-    words = (ast.Name, ast.Constant, ast.BinOp, ast.Tuple)
-    return not all(isinstance(node, ast.Expr) and isinstance(node.value, words) for node in body)
+    prose_nodes = (ast.Name, ast.Constant, ast.BinOp, ast.Tuple)
+    return not all(isinstance(node, ast.Expr) and isinstance(node.value, prose_nodes) for node in body)
 
 
-def _is_marker(comment: str) -> bool:
+def _is_cell_marker(comment: str) -> bool:
     return comment.startswith(("# %%", "#%%", "# In[", "#!", "# -*-", "# +", "# -"))

@@ -9,17 +9,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from diurnal.notebook import readers
-from diurnal.notebook.effects import callee_name, find_free_names, root_name
+from diurnal.notebook.backward_slice import slice_backward
+from diurnal.notebook.effects import find_free_names
 from diurnal.notebook.program import Program, Statement
-from diurnal.notebook.queries import query_of
-from diurnal.notebook.readers import Places
-from diurnal.notebook.row_slices import share_of_folds
+from diurnal.notebook.queries import find_query
+from diurnal.notebook.readers import ProjectPaths
+from diurnal.notebook.row_slices import read_splitter_fraction
 from diurnal.notebook.script_options import PLACEHOLDER
-from diurnal.notebook.slices import backward
+from diurnal.notebook.syntax import callee_name, root_name
 
 PROJECT = "PROJECT"
 _PATH = re.compile(r"(?!/)[\w .*/-]+\.(csv|tsv|txt|parquet|feather|json|jsonl|xlsx?|pkl|pickle|npy|npz|h5|db)(\.\w+)?")
-_OWN_NAMES = {PROJECT, PLACEHOLDER, "pa", "self", "interval", "connections"}
+_GENERATED_NAMES = {PROJECT, PLACEHOLDER, "pa", "self", "interval", "connections"}
 
 
 @dataclass
@@ -49,14 +50,14 @@ class Preparation:
     nodes: dict[int, ast.stmt] = field(default_factory=dict)
     unresolved: frozenset[str] = frozenset()
     split: ast.Call | None = None
-    split_at: int = -1
-    share: float | None = None
+    split_index: int = -1
+    test_fraction: float | None = None
     queries: dict[str, str] = field(default_factory=dict)
     to_fill_in: list[str] = field(default_factory=list)
     edits: dict[tuple[int, int], str] = field(default_factory=dict)
 
     @property
-    def place(self) -> int:
+    def first_index(self) -> int:
         """The index of its first statement."""
         return next((i for i, node in self.nodes.items() if not isinstance(node, ast.Import | ast.ImportFrom)), -1)
 
@@ -66,15 +67,17 @@ class Preparation:
             dict(sorted({**self.nodes, **other.nodes}.items())),
             self.unresolved | other.unresolved,
             self.split or other.split,
-            max(self.split_at, other.split_at),
-            self.share or other.share,
+            max(self.split_index, other.split_index),
+            self.test_fraction or other.test_fraction,
             {**self.queries, **other.queries},
             list(dict.fromkeys([*self.to_fill_in, *other.to_fill_in])),
             {**self.edits, **other.edits},
         )
 
 
-def prepared(program: Program, names: Iterable[str], at: int, places: Places, *, spark: bool = False) -> Preparation:
+def collect_preparation(
+    program: Program, names: Iterable[str], at: int, paths: ProjectPaths, *, spark: bool = False
+) -> Preparation:
     """Collect the statements that some names are made of, with paths that begin at the project.
 
     Parameters
@@ -91,17 +94,17 @@ def prepared(program: Program, names: Iterable[str], at: int, places: Places, *,
         Whether the session is given to the function.
     """
     names, found = frozenset(names), Preparation()
-    rewriter = _Rewriter(program, found, places, spark=spark)
-    sliced = backward(program, names, at, fits=True, rewrite=rewriter.node)
-    nodes = _without_unused_parts(program, sliced.nodes, names)
-    found.nodes = dict(sorted({**_seeds(program, nodes, at), **nodes}.items()))
-    found.unresolved = sliced.unresolved - _OWN_NAMES - ({"spark"} if spark else set())
+    rewriter = _SourceRewriter(program, found, paths, spark=spark)
+    sliced = slice_backward(program, names, at, fits=True, rewrite=rewriter.node)
+    nodes = _drop_unused_parts(program, sliced.nodes, names)
+    found.nodes = dict(sorted({**_seed_statements(program, nodes, at), **nodes}.items()))
+    found.unresolved = sliced.unresolved - _GENERATED_NAMES - ({"spark"} if spark else set())
     found.to_fill_in.reverse()
-    found.to_fill_in += _relative_paths(found)
+    found.to_fill_in += _describe_relative_paths(found)
     return found
 
 
-def _relative_paths(found: Preparation) -> list[str]:
+def _describe_relative_paths(found: Preparation) -> list[str]:
     """Name the paths that depend on the folder which the process runs in."""
     texts: dict[str, None] = {}
     for node in found.nodes.values():
@@ -116,47 +119,47 @@ def _relative_paths(found: Preparation) -> list[str]:
     return [f"the path {text!r} begins at the folder that the process runs in; begin it at PROJECT" for text in texts]
 
 
-def rewritten(program: Program, node: ast.expr, at: int, places: Places) -> tuple[ast.expr, Preparation]:
+def rewrite_paths(program: Program, node: ast.expr, at: int, paths: ProjectPaths) -> tuple[ast.expr, Preparation]:
     """Return an expression with paths that begin at the project, and what is to be said about them."""
     found = Preparation()
-    changed = _Rewriter(program, found, places, spark=False).with_paths(at, ast.Expr(node))
+    changed = _SourceRewriter(program, found, paths, spark=False).rewrite_reads(at, ast.Expr(node))
     return (changed.value if isinstance(changed, ast.Expr) else node), found
 
 
-def _without_unused_parts(program: Program, nodes: dict[int, ast.stmt], names: frozenset[str]) -> dict[int, ast.stmt]:
+def _drop_unused_parts(program: Program, nodes: dict[int, ast.stmt], names: frozenset[str]) -> dict[int, ast.stmt]:
     """Leave out the parts of a split that nothing uses, such as those for testing."""
-    kept: dict[int, ast.stmt] = {}
-    wanted, changed = set(names), set[str]()
+    retained: dict[int, ast.stmt] = {}
+    needed, changed = set(names), set[str]()
     for index, node in sorted(nodes.items(), reverse=True):
-        kept[index] = _with_targets(node, wanted, changed) if hasattr(node, "was_split") else node
-        wanted |= find_free_names(kept[index])
+        retained[index] = _keep_targets(node, needed, changed) if hasattr(node, "was_split") else node
+        needed |= find_free_names(retained[index])
         changed |= program[index].changes
-    return kept
+    return retained
 
 
-def _with_targets(node: ast.stmt, wanted: set[str], changed: set[str]) -> ast.stmt:
+def _keep_targets(node: ast.stmt, needed: set[str], changed: set[str]) -> ast.stmt:
     """Keep the parts of a split that are wanted; those that are changed later are copies, as those of a split are."""
     if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Tuple):
         return node
     pairs = list(zip(node.targets[0].elts, node.value.elts, strict=True))  # type: ignore[attr-defined]
     pairs = [
-        (target, _copy(value) if target.id in changed and isinstance(value, ast.Name) else value)
+        (target, _copy_call(value) if target.id in changed and isinstance(value, ast.Name) else value)
         for target, value in pairs
-        if isinstance(target, ast.Name) and target.id in wanted
+        if isinstance(target, ast.Name) and target.id in needed
     ]
     if len(pairs) == 1:
-        made = ast.Assign([pairs[0][0]], pairs[0][1])
+        assigned = ast.Assign([pairs[0][0]], pairs[0][1])
     else:
         both = [target for target, _ in pairs], [value for _, value in pairs]
-        made = ast.Assign([ast.Tuple(both[0], ast.Store())], ast.Tuple(both[1], ast.Load()))
-    return ast.fix_missing_locations(ast.copy_location(made, node))
+        assigned = ast.Assign([ast.Tuple(both[0], ast.Store())], ast.Tuple(both[1], ast.Load()))
+    return ast.fix_missing_locations(ast.copy_location(assigned, node))
 
 
-def _copy(node: ast.expr) -> ast.expr:
+def _copy_call(node: ast.expr) -> ast.expr:
     return ast.Call(ast.Attribute(node, "copy", ast.Load()), [], [])
 
 
-def _all_rows(node: ast.stmt, folds: frozenset[str]) -> ast.stmt:
+def _select_all_rows(node: ast.stmt, folds: frozenset[str]) -> ast.stmt:
     """Take all rows instead of those of a fold: ``housing.copy()`` for ``housing.loc[train_index]``."""
 
     class Folds(ast.NodeTransformer):
@@ -165,13 +168,13 @@ def _all_rows(node: ast.stmt, folds: frozenset[str]) -> ast.stmt:
             if not isinstance(part.slice, ast.Name) or part.slice.id not in folds or isinstance(part.ctx, ast.Store):
                 return part
             is_indexer = isinstance(part.value, ast.Attribute) and part.value.attr in ("loc", "iloc")
-            return _copy(part.value.value if is_indexer else part.value)  # type: ignore[attr-defined]
+            return _copy_call(part.value.value if is_indexer else part.value)  # type: ignore[attr-defined]
 
     changed: ast.stmt = Folds().visit(copy.deepcopy(node))
     return ast.fix_missing_locations(changed)
 
 
-def same_file(path: str | None, date: str) -> list[str]:
+def describe_undated_file(path: str | None, date: str) -> list[str]:
     """Warn that a file without a date in its name is the same one in every data interval."""
     if path is None:
         return []
@@ -183,7 +186,7 @@ def same_file(path: str | None, date: str) -> list[str]:
     ]
 
 
-def _seeds(program: Program, nodes: dict[int, ast.stmt], at: int) -> dict[int, ast.stmt]:
+def _seed_statements(program: Program, nodes: dict[int, ast.stmt], at: int) -> dict[int, ast.stmt]:
     """Return the statements that seed the random numbers which some others take."""
     if not any("random." in ast.unparse(node) for node in nodes.values()):
         return {}
@@ -191,17 +194,17 @@ def _seeds(program: Program, nodes: dict[int, ast.stmt], at: int) -> dict[int, a
     for index, statement in enumerate(program.statements[:at]):
         call = statement.node.value if isinstance(statement.node, ast.Expr) else None
         if isinstance(call, ast.Call) and callee_name(call.func) == "seed":
-            found |= {**backward(program, statement.uses, index).nodes, index: statement.node}
+            found |= {**slice_backward(program, statement.uses, index).nodes, index: statement.node}
     return found
 
 
-class _Rewriter:
+class _SourceRewriter:
     """Rewrites the statements of a source function."""
 
-    def __init__(self, program: Program, found: Preparation, places: Places, *, spark: bool) -> None:
+    def __init__(self, program: Program, found: Preparation, paths: ProjectPaths, *, spark: bool) -> None:
         self.program = program
         self.found = found
-        self.places = places
+        self.paths = paths
         self.spark = spark
 
     def node(self, index: int, statement: Statement) -> ast.stmt | None:
@@ -209,98 +212,108 @@ class _Rewriter:
         if statement.is_import:
             return statement.node
         if statement.definition is not None:
-            self._edit(index, statement.node)
+            self._edit_literals(index, statement.node)
             return statement.node
-        if statement.folds is not None or (self.spark and "spark" in statement.binds):
+        if statement.splitter_call is not None or (self.spark and "spark" in statement.binds):
             return None
-        call = _split_in(statement)
+        call = _find_split(statement)
         if call is not None:
-            return self._without_split(index, statement, call)
-        return self.with_paths(index, statement.node)
+            return self._replace_split(index, statement, call)
+        return self.rewrite_reads(index, statement.node)
 
-    def _without_split(self, index: int, statement: Statement, call: ast.Call) -> ast.stmt:
+    def _replace_split(self, index: int, statement: Statement, call: ast.Call) -> ast.stmt:
         """Let both parts of a split be all rows: which of them train is decided by a hash."""
         self.found.split = call
         targets = statement.target.elts if isinstance(statement.target, ast.Tuple) else []
-        values = [copy.deepcopy(call.args[place // 2]) for place in range(len(targets))]
+        values = [copy.deepcopy(call.args[position // 2]) for position in range(len(targets))]
         node = ast.Assign([ast.Tuple(targets, ast.Store())], ast.Tuple(values, ast.Load()))
         node.was_split = True  # type: ignore[attr-defined]
-        self.found.split_at = max(self.found.split_at, index)
+        self.found.split_index = max(self.found.split_index, index)
         return ast.fix_missing_locations(ast.copy_location(node, statement.node))
 
-    def with_paths(self, index: int, node: ast.stmt) -> ast.stmt:
+    def rewrite_reads(self, index: int, node: ast.stmt) -> ast.stmt:
         """Rewrite what a statement reads, and let the rows of a fold be all rows."""
-        changed = self._with_paths(index, node)
+        changed = self._replace_calls(index, node)
         names = {
             part.slice.id
             for part in ast.walk(node)
             if isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Name)
         }
-        folds = {name: call for name in names if (call := self.program.folds(name, index)) is not None}
+        folds = {name: call for name in names if (call := self.program.splitter_call(name, index)) is not None}
         for call in folds.values():
-            self.found.share = share_of_folds(self.program, call, index)
-        return _all_rows(changed, frozenset(folds)) if folds else changed
+            self.found.test_fraction = read_splitter_fraction(self.program, call, index)
+        return _select_all_rows(changed, frozenset(folds)) if folds else changed
 
-    def _with_paths(self, index: int, node: ast.stmt) -> ast.stmt:
+    def _replace_calls(self, index: int, node: ast.stmt) -> ast.stmt:
         """Let relative paths begin at the project, wherever the process runs, and queries ask a connection."""
         calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
-        changes = {place: change for place, call in enumerate(calls) if (change := self._changed(index, call))}
+        changes = {
+            position: change for position, call in enumerate(calls) if (change := self._replacement_for(index, call))
+        }
         if not changes:
             return node
         changed = copy.deepcopy(node)
-        again = [part for part in ast.walk(changed) if isinstance(part, ast.Call)]
-        for place, value in changes.items():
-            if isinstance(value, ast.Call) and value.keywords is not None and not _is_path(value):
-                again[place].func, again[place].args, again[place].keywords = value.func, value.args, value.keywords
+        copied_calls = [part for part in ast.walk(changed) if isinstance(part, ast.Call)]
+        for position, value in changes.items():
+            if isinstance(value, ast.Call) and value.keywords is not None and not _is_path_call(value):
+                copied_calls[position].func, copied_calls[position].args, copied_calls[position].keywords = (
+                    value.func,
+                    value.args,
+                    value.keywords,
+                )
             else:
-                readers.with_path(again[place], value)
+                readers.replace_path(copied_calls[position], value)
         return ast.fix_missing_locations(changed)
 
-    def _changed(self, index: int, call: ast.Call) -> ast.expr | None:
+    def _replacement_for(self, index: int, call: ast.Call) -> ast.expr | None:
         """Return another path for a call that reads a file, or another call for one that asks a database."""
         if callee_name(call.func).startswith("read_sql"):
-            return self._query(index, call)
-        if readers.reads_hole(call):
-            self.found.to_fill_in += same_file(PLACEHOLDER, "")
-        return self._place(call, readers.path_of(self.program, call, index))
+            return self._query_call(index, call)
+        if readers.reads_placeholder(call):
+            self.found.to_fill_in += describe_undated_file(PLACEHOLDER, "")
+        return self._path_expression(call, readers.find_path(self.program, call, index))
 
-    def _place(self, call: ast.Call, path: str | None) -> ast.expr | None:
+    def _path_expression(self, call: ast.Call, path: str | None) -> ast.expr | None:
         if path is None or readers.is_url(path):
             return None
-        self.found.to_fill_in += same_file(path, "{interval.start:%Y-%m-%d} in an f-string")
+        self.found.to_fill_in += describe_undated_file(path, "{interval.start:%Y-%m-%d} in an f-string")
         if path.startswith("/"):
             return ast.Constant(path)
-        place = ast.BinOp(ast.Name(PROJECT, ast.Load()), ast.Div(), ast.Constant(self.places.seen(path)))
+        position = ast.BinOp(
+            ast.Name(PROJECT, ast.Load()), ast.Div(), ast.Constant(self.paths.relative_to_project(path))
+        )
         is_text = callee_name(call.func) == "glob"  # which takes no other paths
-        return ast.Call(ast.Name("str", ast.Load()), [place], []) if is_text else place
+        return ast.Call(ast.Name("str", ast.Load()), [position], []) if is_text else position
 
-    def _edit(self, index: int, node: ast.stmt) -> None:
+    def _edit_literals(self, index: int, node: ast.stmt) -> None:
         """Let the paths within a function begin at the project, where they are literals."""
         for call in (part for part in ast.walk(node) if isinstance(part, ast.Call)):
-            literal = readers.literal_path(call)
-            place = None if literal is None else self._place(call, readers.path_of(self.program, call, index))
-            if place is not None and literal is not None:
-                self.found.edits[literal.lineno, literal.col_offset] = ast.unparse(place).replace("'", '"')
+            literal = readers.find_path_literal(call)
+            position = (
+                None if literal is None else self._path_expression(call, readers.find_path(self.program, call, index))
+            )
+            if position is not None and literal is not None:
+                self.found.edits[literal.lineno, literal.col_offset] = ast.unparse(position).replace("'", '"')
 
-    def _query(self, index: int, call: ast.Call) -> ast.Call | None:
+    def _query_call(self, index: int, call: ast.Call) -> ast.Call | None:
         """Ask the query of a connection that the deployment knows, and not of one that the notebook makes."""
-        reading = query_of(self.program, call, index)
-        if reading is None:
+        detected = find_query(self.program, call, index)
+        if detected is None:
             return None
-        name = next((n for n, source in self.found.queries.items() if source == reading.source), None)
+        name = next((n for n, source in self.found.queries.items() if source == detected.source), None)
         name = name or f"query{len(self.found.queries) + 1 if self.found.queries else ''}"
-        self.found.queries[name] = reading.source
-        self.found.to_fill_in += reading.to_fill_in
+        self.found.queries[name] = detected.source
+        self.found.to_fill_in += detected.to_fill_in
         text = f"pa.Table.from_batches(self.{name}.read(interval, connections)).to_pandas()"
-        made = ast.parse(text, mode="eval").body
-        return made if isinstance(made, ast.Call) else None
+        assigned = ast.parse(text, mode="eval").body
+        return assigned if isinstance(assigned, ast.Call) else None
 
 
-def _is_path(call: ast.Call) -> bool:
+def _is_path_call(call: ast.Call) -> bool:
     return callee_name(call.func) == "str"
 
 
-def _split_in(statement: Statement) -> ast.Call | None:
+def _find_split(statement: Statement) -> ast.Call | None:
     """Return the call of `train_test_split` that a statement unpacks."""
     value, target = statement.value, statement.target
     if not isinstance(value, ast.Call) or callee_name(value.func) != "train_test_split":

@@ -8,22 +8,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from diurnal.notebook.cells import Document
+from diurnal.notebook.document import Document
 from diurnal.notebook.effects import (
     FITTING,
     Definition,
     Effects,
-    callee_name,
     find_changed_parameters,
     find_effects,
     find_free_names,
     find_global_names,
     find_method_receivers,
     reads_data,
-    root_name,
 )
-from diurnal.notebook.inlining import straightened
-from diurnal.notebook.script_options import without_command_line
+from diurnal.notebook.inlining import linearize_statements
+from diurnal.notebook.script_options import substitute_options
+from diurnal.notebook.syntax import callee_name, root_name
 
 BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__", "display", "get_ipython"}
 _CONTAINERS = (ast.List, ast.Tuple, ast.Set, ast.Dict)
@@ -70,7 +69,7 @@ class Statement:
         return self.node if is_one else None  # type: ignore[return-value]
 
     @property
-    def folds(self) -> ast.Call | None:
+    def splitter_call(self) -> ast.Call | None:
         """The call of a splitter that it unpacks into row numbers."""
         calls = [] if self.value is None or not isinstance(self.target, ast.Tuple) else list(ast.walk(self.value))
         splits = (part for part in calls if isinstance(part, ast.Call) and callee_name(part.func) == "split")
@@ -93,14 +92,14 @@ class Program:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        nodes, self.options = without_command_line(straightened(document.nodes))
+        nodes, self.options = substitute_options(linearize_statements(document.nodes))
         defined = [node for node in nodes if isinstance(node, ast.FunctionDef)]
         changed: dict[str, frozenset[int]] = {}
         for function in defined:
             changed[function.name] = find_changed_parameters(function, changed)
-        self.statements = [_statement(node, find_effects(node, changed)) for node in nodes]
-        self._own_code_changes(nodes)
-        self._spread_changes()
+        self.statements = [_build_statement(node, find_effects(node, changed)) for node in nodes]
+        self._apply_own_code_changes(nodes)
+        self._propagate_changes()
         self._trace_data()
 
     def __len__(self) -> int:
@@ -111,14 +110,14 @@ class Program:
 
     def definition(self, name: str, before: int) -> int | None:
         """Return the index of the last statement before another one that may bind a name."""
-        places = self._bindings.get(name, [])
-        return next((index for index in reversed(places) if index < before), None)
+        indexes = self._bindings.get(name, [])
+        return next((index for index in reversed(indexes) if index < before), None)
 
     def changes(self, name: str, after: int, before: int) -> list[int]:
         """Return the indexes of the statements between two others that change the object of a name in place."""
         return [index for index in range(after + 1, before) if name in self[index].changes]
 
-    def expanded(self, names: Iterable[str], before: int) -> set[str]:
+    def expand_names(self, names: Iterable[str], before: int) -> set[str]:
         """Add the names that functions and classes among some names need when they are called."""
         found, more = set[str](), set(names)
         while more:
@@ -129,15 +128,15 @@ class Program:
                 more |= self[index].uses - found
         return found
 
-    def function(self, name: str, before: int) -> Definition | None:
+    def resolve_definition(self, name: str, before: int) -> Definition | None:
         """Return the function or class that a name stands for."""
         index = self.definition(name, before)
         return None if index is None else self[index].definition
 
-    def qualified(self, function: ast.AST, before: int) -> str:
+    def qualified_name(self, function: ast.AST, before: int) -> str:
         """Return the full name of what is called, as far as imports tell it: ``sklearn.svm.SVC``."""
         if isinstance(function, ast.Attribute):
-            return f"{self.qualified(function.value, before)}.{function.attr}"
+            return f"{self.qualified_name(function.value, before)}.{function.attr}"
         if not isinstance(function, ast.Name):
             return ""
         index = self.definition(function.id, before)
@@ -150,29 +149,29 @@ class Program:
             return alias.name if alias else function.id
         return function.id
 
-    def folds(self, name: str, before: int) -> ast.Call | None:
+    def splitter_call(self, name: str, before: int) -> ast.Call | None:
         """Return the call of a splitter whose row numbers a name stands for: ``for train, test in folds.split(X)``."""
         index = self.definition(name, before)
-        return None if index is None else self[index].folds
+        return None if index is None else self[index].splitter_call
 
     def location(self, index: int) -> str:
         """Name the place of a statement."""
         return self.document.location(self[index].node.lineno)
 
-    def is_data(self, node: ast.AST, at: int) -> bool:
+    def depends_on_data(self, node: ast.AST, at: int) -> bool:
         """Return whether an expression depends on the data."""
         data = self[at].data if at < len(self) else self._data_at_end
         return bool(find_free_names(node) & data) or reads_data(node)
 
     @cached_property
     def _bindings(self) -> dict[str, list[int]]:
-        places: dict[str, list[int]] = {}
+        indexes: dict[str, list[int]] = {}
         for index, statement in enumerate(self.statements):
             for name in statement.binds | statement.may_bind:
-                places.setdefault(name, []).append(index)
-        return places
+                indexes.setdefault(name, []).append(index)
+        return indexes
 
-    def _own_code_changes(self, nodes: list[ast.stmt]) -> None:
+    def _apply_own_code_changes(self, nodes: list[ast.stmt]) -> None:
         """Let calls of the notebook's own code change what they may change: global names, and its own objects."""
         bound = {node.name: find_global_names(node) for node in nodes if isinstance(node, ast.FunctionDef)}
         bound = {name: names for name, names in bound.items() if names}
@@ -188,14 +187,14 @@ class Program:
             is_object = isinstance(statement.value, ast.Call) and callee_name(statement.value.func) in classes
             objects = objects | statement.binds if is_object else objects - statement.binds
 
-    def _spread_changes(self) -> None:
+    def _propagate_changes(self) -> None:
         """Let a change of an object be a change of everything that holds it."""
         holds: dict[str, set[str]] = {}
         for statement in self.statements:
-            touched = set(statement.changes) | _looped_over(statement, holds)
-            spread = {name for name, held in holds.items() if held & touched}
+            touched = set(statement.changes) | _names_changed_through_list(statement, holds)
+            spread = {name for name, find_held_names in holds.items() if find_held_names & touched}
             statement.changes = frozenset(touched | spread)
-            _rebind(holds, statement)
+            _update_held_names(holds, statement)
 
     def _trace_data(self) -> None:
         """Find for each statement the names whose values come from the data by then."""
@@ -212,27 +211,27 @@ class Program:
         self._data_at_end = frozenset(data)
 
 
-def without_fit(node: ast.expr) -> ast.expr:
+def strip_fit_call(node: ast.expr) -> ast.expr:
     """Take the fit off ``SVC().fit(X, y)``: what is fitted is the estimator itself."""
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in FITTING:
         node = node.func.value
     return node
 
 
-def held(value: ast.AST | None) -> set[str]:
+def find_held_names(value: ast.AST | None) -> set[str]:
     """Return the names whose objects are held by what an expression makes, such as an estimator by a search."""
     if isinstance(value, ast.Name):
         return {value.id}
     if isinstance(value, _CONTAINERS):
-        return {name for child in ast.iter_child_nodes(value) for name in held(child)}
+        return {name for child in ast.iter_child_nodes(value) for name in find_held_names(child)}
     if isinstance(value, ast.Starred | ast.keyword):
-        return held(value.value)
-    if isinstance(value, ast.Call) and is_structure(value):
-        return {name for part in (*value.args, *value.keywords) for name in held(part)}
+        return find_held_names(value.value)
+    if isinstance(value, ast.Call) and is_constructor_call(value):
+        return {name for part in (*value.args, *value.keywords) for name in find_held_names(part)}
     return set()
 
 
-def is_structure(call: ast.Call) -> bool:
+def is_constructor_call(call: ast.Call) -> bool:
     """Return whether a call makes an object of its arguments: an estimator, a pipeline, a dictionary.
 
     Examples
@@ -244,7 +243,7 @@ def is_structure(call: ast.Call) -> bool:
     return name[:1].isupper() or name.startswith("make_") or name in ("dict", "list", "tuple", "set", "range", "zip")
 
 
-def _looped_over(statement: Statement, holds: Mapping[str, set[str]]) -> set[str]:
+def _names_changed_through_list(statement: Statement, holds: Mapping[str, set[str]]) -> set[str]:
     """Return the names that a loop changes through a list of them: ``for frame in frames: frame["a"] = ...``."""
     node = statement.node
     is_one = isinstance(node, ast.For) and isinstance(node.target, ast.Name) and isinstance(node.iter, ast.Name)
@@ -253,11 +252,11 @@ def _looped_over(statement: Statement, holds: Mapping[str, set[str]]) -> set[str
     return {node.iter.id, *holds.get(node.iter.id, ())}  # type: ignore[attr-defined]
 
 
-def _statement(node: ast.stmt, found: Effects) -> Statement:
+def _build_statement(node: ast.stmt, found: Effects) -> Statement:
     return Statement(node, found.uses, found.binds, found.may_bind, found.changes, found.fits)
 
 
-def _rebind(holds: dict[str, set[str]], statement: Statement) -> None:
+def _update_held_names(holds: dict[str, set[str]], statement: Statement) -> None:
     """Note what the names that a statement binds hold from then on."""
     for name in statement.binds:
         holds.pop(name, None)
@@ -265,9 +264,9 @@ def _rebind(holds: dict[str, set[str]], statement: Statement) -> None:
             held_by.discard(name)
     target, value = statement.target, statement.value
     if isinstance(target, ast.Name):
-        names = held(value) - {target.id}
+        names = find_held_names(value) - {target.id}
         holds[target.id] = names | {other for name in names for other in holds.get(name, ())}
         if isinstance(value, ast.Name):  # two names of one object
             holds.setdefault(value.id, set()).add(target.id)
     elif target is not None and value is not None and (changed := root_name(target)):
-        holds.setdefault(changed, set()).update(held(value) - {changed})
+        holds.setdefault(changed, set()).update(find_held_names(value) - {changed})

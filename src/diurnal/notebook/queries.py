@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 
 from diurnal.errors import ExperimentError
 from diurnal.notebook.constants import evaluate_string
-from diurnal.notebook.effects import callee_name
 from diurnal.notebook.program import Program
+from diurnal.notebook.syntax import callee_name
 from diurnal.sources import Sql
 
-QUERIES = ("read_sql", "read_sql_query", "read_sql_table")
+QUERY_READERS = ("read_sql", "read_sql_query", "read_sql_table")
 
 
 @dataclass
-class Reading:
+class DetectedSource:
     """A source for what a call reads.
 
     Attributes
@@ -45,12 +45,12 @@ class Reading:
     notes: list[str] = field(default_factory=list)
 
 
-def query_of(program: Program, call: ast.Call, at: int) -> Reading | None:
+def find_query(program: Program, call: ast.Call, at: int) -> DetectedSource | None:
     """Return the source for a call of `read_sql`: the query, and a connection whose URI the deployment knows."""
-    asked = (
+    query_argument = (
         call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in ("sql", "table_name")), None)
     )
-    query = evaluate_string(program, _bare(asked), at)
+    query = evaluate_string(program, _strip_text_call(query_argument), at)
     if query is None:
         return None
     if callee_name(call.func) == "read_sql_table" or re.fullmatch(r"\s*[\w.]+\s*", query):
@@ -67,10 +67,10 @@ def query_of(program: Program, call: ast.Call, at: int) -> Reading | None:
         "for the rows of one data interval alone, ask for ... >= :start and ... < :end"
     )
     left_out = [f"{k.arg}={ast.unparse(k.value)}" for k in call.keywords if k.arg not in ("sql", "con", "table_name")]
-    return Reading(f'Sql({query!r}, connection="{name}")', ("Sql",), None, [hint], left_out)
+    return DetectedSource(f'Sql({query!r}, connection="{name}")', ("Sql",), None, [hint], left_out)
 
 
-def _bare(node: ast.expr | None) -> ast.expr | None:
+def _strip_text_call(node: ast.expr | None) -> ast.expr | None:
     """Take SQLAlchemy's ``text(...)`` off a query."""
     if isinstance(node, ast.Call) and callee_name(node.func) == "text" and node.args:
         return node.args[0]
@@ -79,17 +79,17 @@ def _bare(node: ast.expr | None) -> ast.expr | None:
 
 def _connection_name(program: Program, call: ast.Call, at: int) -> str:
     """Name the connection by the database of its URI; the URI itself may hold a password, and is not taken."""
-    given = call.args[1] if len(call.args) > 1 else next((k.value for k in call.keywords if k.arg == "con"), None)
+    connection = call.args[1] if len(call.args) > 1 else next((k.value for k in call.keywords if k.arg == "con"), None)
     for _ in range(3):
-        if isinstance(given, ast.Name):
-            index = program.definition(given.id, at)
-            given, at = (None, at) if index is None else (program[index].value, index)
-        elif isinstance(given, ast.Call):
-            if isinstance(given.func, ast.Attribute) and given.func.attr == "connect" and not given.args:
-                given = given.func.value
+        if isinstance(connection, ast.Name):
+            index = program.definition(connection.id, at)
+            connection, at = (None, at) if index is None else (program[index].value, index)
+        elif isinstance(connection, ast.Call):
+            if isinstance(connection.func, ast.Attribute) and connection.func.attr == "connect" and not connection.args:
+                connection = connection.func.value
             else:
-                given = given.args[0] if given.args else None
-    uri = evaluate_string(program, given, at) or ""
+                connection = connection.args[0] if connection.args else None
+    uri = evaluate_string(program, connection, at) or ""
     path = urlsplit(uri).path.strip("/") if "://" in uri else uri
     stem = PurePosixPath(path.split("?", maxsplit=1)[0]).stem
     name = re.sub(r"\W+", "_", stem).strip("_").lower()

@@ -12,38 +12,30 @@ from typing import Any
 
 from diurnal.errors import ExperimentError
 from diurnal.notebook.constants import NotConstantError, evaluate_constant, evaluate_string
-from diurnal.notebook.effects import callee_name
 from diurnal.notebook.program import Program
-from diurnal.notebook.queries import QUERIES, Reading, query_of
+from diurnal.notebook.queries import QUERY_READERS, DetectedSource, find_query
 from diurnal.notebook.script_options import PLACEHOLDER
+from diurnal.notebook.syntax import callee_name
 from diurnal.sources import Files
 
-_TABLES = ("read_csv", "read_table", "read_parquet", "read_json", "read_excel", "read_feather", "read_orc")
-_OF_TEXT = ("read_csv", "read_table", "read_excel")
-_FILES = (*_TABLES, "read_pickle", "read_hdf", "read_fwf", "read_xml", "read_stata", "read_sas", "read_spss", "loadtxt",
-          "genfromtxt", "load", "open", "fromfile", "read_html", "glob")  # fmt: skip
-_NO_NUMBERS = frozenset(
+_TABLE_READERS = ("read_csv", "read_table", "read_parquet", "read_json", "read_excel", "read_feather", "read_orc")
+_TEXT_READERS = ("read_csv", "read_table", "read_excel")
+_FILE_READERS = (
+    *_TABLE_READERS, "read_pickle", "read_hdf", "read_fwf", "read_xml", "read_stata", "read_sas", "read_spss",
+    "loadtxt", "genfromtxt", "load", "open", "fromfile", "read_html", "glob",
+)  # fmt: skip
+_NEUTRAL_OPTIONS = frozenset(
     [
-        "engine",
-        "low_memory",
-        "memory_map",
-        "verbose",
-        "infer_datetime_format",
-        "cache_dates",
-        "float_precision",
-        "dtype_backend",
-        "error_bad_lines",
-        "warn_bad_lines",
-        "encoding_errors",
-        "storage_options",
+        "engine", "low_memory", "memory_map", "verbose", "infer_datetime_format", "cache_dates", "float_precision",
+        "dtype_backend", "error_bad_lines", "warn_bad_lines", "encoding_errors", "storage_options",
         "use_nullable_dtypes",
     ]
-)
-_SAME = {"sep": "delimiter", "columns": "usecols"}  # pandas' word, and another one that Files may have for it
+)  # fmt: skip
+_SYNONYMS = {"sep": "delimiter", "columns": "usecols"}  # pandas' word, and another one that Files may have for it
 
 
 @dataclass(frozen=True)
-class Places:
+class ProjectPaths:
     """Where the notebook lies and where its project will.
 
     Attributes
@@ -58,14 +50,14 @@ class Places:
     project: Path
     file: Path
 
-    def expression(self) -> str:
+    def project_expression(self) -> str:
         """Return the expression for the project's folder in the experiment's file."""
         folder = self.file.resolve().parent
         if folder.is_relative_to(self.project):
             return f"Path(__file__).parents[{len(folder.relative_to(self.project).parts)}]"
         return f"Path({str(self.project)!r})"
 
-    def seen(self, path: str) -> str:
+    def relative_to_project(self, path: str) -> str:
         """Return a path of the notebook as it is seen from the project, where the file is there."""
         if is_url(path) or PurePosixPath(path).is_absolute() or not (self.notebook / path).exists():
             return path
@@ -77,9 +69,9 @@ def is_url(path: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]*:", path) is not None and not re.match(r"[a-zA-Z]:[\\/]", path)
 
 
-def source_of(
-    program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | None, places: Places
-) -> Reading | None:
+def find_source(
+    program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | None, paths: ProjectPaths
+) -> DetectedSource | None:
     """Return the source for a call of `read_csv` and its like.
 
     Parameters
@@ -101,37 +93,37 @@ def source_of(
         None where no source of diurnal reads exactly what the call reads: then a function does.
     """
     name = callee_name(call.func)
-    if not program.qualified(call.func, at).startswith("pandas."):
+    if not program.qualified_name(call.func, at).startswith("pandas."):
         return None
-    if name in QUERIES:
-        return query_of(program, call, at) if keep is None else None
-    return _files(program, call, at, keep, places) if name in _TABLES else None
+    if name in QUERY_READERS:
+        return find_query(program, call, at) if keep is None else None
+    return _find_files_source(program, call, at, keep, paths) if name in _TABLE_READERS else None
 
 
-def path_of(program: Program, call: ast.Call, at: int) -> str | None:
+def find_path(program: Program, call: ast.Call, at: int) -> str | None:
     """Return the path that a call reads, where it is known."""
-    return evaluate_string(program, _path_argument(call), at) if callee_name(call.func) in _FILES else None
+    return evaluate_string(program, _path_argument(call), at) if callee_name(call.func) in _FILE_READERS else None
 
 
-def reads_hole(call: ast.Call) -> bool:
+def reads_placeholder(call: ast.Call) -> bool:
     """Return whether a call reads a file whose path is to be filled in."""
-    argument = _path_argument(call) if callee_name(call.func) in _FILES else None
+    argument = _path_argument(call) if callee_name(call.func) in _FILE_READERS else None
     return isinstance(argument, ast.Name) and argument.id == PLACEHOLDER
 
 
-def literal_path(call: ast.Call) -> ast.Constant | None:
+def find_path_literal(call: ast.Call) -> ast.Constant | None:
     """Return the path that a call reads, where it is written in the call."""
-    argument = _path_argument(call) if callee_name(call.func) in _FILES else None
+    argument = _path_argument(call) if callee_name(call.func) in _FILE_READERS else None
     return argument if isinstance(argument, ast.Constant) else None
 
 
 def _path_argument(call: ast.Call) -> ast.expr | None:
     """Return the argument that names the file; of ``io.BytesIO(uploaded["clients.csv"])`` the name within."""
-    given = _first_argument(call)
-    if isinstance(given, ast.Call) and callee_name(given.func) in ("BytesIO", "StringIO"):
-        named = (part for part in ast.walk(given) if isinstance(part, ast.Subscript))
-        return next((part.slice for part in named if isinstance(part.slice, ast.Constant)), given)
-    return given
+    arguments = _first_argument(call)
+    if isinstance(arguments, ast.Call) and callee_name(arguments.func) in ("BytesIO", "StringIO"):
+        named = (part for part in ast.walk(arguments) if isinstance(part, ast.Subscript))
+        return next((part.slice for part in named if isinstance(part.slice, ast.Constant)), arguments)
+    return arguments
 
 
 def _first_argument(call: ast.Call) -> ast.expr | None:
@@ -139,7 +131,7 @@ def _first_argument(call: ast.Call) -> ast.expr | None:
     return call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in named), None)
 
 
-def with_path(call: ast.Call, path: ast.expr) -> None:
+def replace_path(call: ast.Call, path: ast.expr) -> None:
     """Put another path into a call that reads."""
     if call.args:
         call.args[0] = path
@@ -149,81 +141,84 @@ def with_path(call: ast.Call, path: ast.expr) -> None:
         keyword.value = path if keyword.value is old else keyword.value
 
 
-def _files(program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | None, places: Places) -> Reading | None:
-    given = _keywords(call)
-    path = f"{PLACEHOLDER}.csv" if reads_hole(call) else evaluate_string(program, _path_argument(call), at)
-    if path is None or given is None or path.startswith(("http:", "https:", "ftp:")):
+def _find_files_source(
+    program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | None, paths: ProjectPaths
+) -> DetectedSource | None:
+    arguments = _named_arguments(call)
+    path = f"{PLACEHOLDER}.csv" if reads_placeholder(call) else evaluate_string(program, _path_argument(call), at)
+    if path is None or arguments is None or path.startswith(("http:", "https:", "ftp:")):
         return None
-    options = _options(program, call, at, given)
-    if options is None:
+    translated = _files_options(program, call, at, arguments)
+    if translated is None:
         return None
-    taken, left_out = options
+    options, left_out = translated
     notes: list[str] = []
     if keep is not None:
-        header = header_of(program, call, at, places)
+        header = read_header(program, call, at, paths)
         is_other = header is not None and [name for name in header if name in keep] != list(keep)
-        if "usecols" not in _known() or "usecols" in taken or is_other:
+        if "usecols" not in _files_parameters() or "usecols" in options or is_other:
             return None
-        taken["usecols"] = list(keep)
+        options["usecols"] = list(keep)
         notes += ["the features are in the order of the file, and not of the list that chooses them"] * (header is None)
-    pattern = re.sub(r"([*?\[])", r"[\1]", places.seen(path).replace("{", "{{").replace("}", "}}"))
+    pattern = re.sub(r"([*?\[])", r"[\1]", paths.relative_to_project(path).replace("{", "{{").replace("}", "}}"))
     try:
-        Files(pattern, **taken)
+        Files(pattern, **options)
     except (ExperimentError, TypeError, ValueError):
         return None
-    shown = "".join(f", {name}={value!r}" for name, value in taken.items())
-    return Reading(f"Files({pattern!r}{shown})", ("Files",), path, left_out=left_out, notes=notes)
+    options_text = "".join(f", {name}={value!r}" for name, value in options.items())
+    return DetectedSource(f"Files({pattern!r}{options_text})", ("Files",), path, left_out=left_out, notes=notes)
 
 
-def _known() -> set[str]:
+def _files_parameters() -> set[str]:
     return {field.name for field in fields(Files)}
 
 
-def _keywords(call: ast.Call) -> dict[str, ast.expr] | None:
+def _named_arguments(call: ast.Call) -> dict[str, ast.expr] | None:
     """Return all arguments but the path by name."""
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    if None in given or len(call.args) > 2:
+    arguments = {keyword.arg: keyword.value for keyword in call.keywords}
+    if None in arguments or len(call.args) > 2:
         return None
     if len(call.args) == 2:
-        given["sep"] = call.args[1]
+        arguments["sep"] = call.args[1]
     path = _first_argument(call)
-    return {name: value for name, value in given.items() if value is not path and name is not None}
+    return {name: value for name, value in arguments.items() if value is not path and name is not None}
 
 
-def _options(
-    program: Program, call: ast.Call, at: int, given: dict[str, ast.expr]
+def _files_options(
+    program: Program, call: ast.Call, at: int, arguments: dict[str, ast.expr]
 ) -> tuple[dict[str, Any], list[str]] | None:
     """Return the arguments that `Files` takes, and those that move no value; None if there are others."""
-    known, taken, left_out = _known(), dict[str, Any](), list[str]()
+    parameters, options, left_out = _files_parameters(), dict[str, Any](), list[str]()
     if callee_name(call.func) == "read_table":
-        given = {"sep": ast.Constant("\t"), **given}
-    defaults = _defaults(callee_name(call.func)) if given else {}
-    for name, node in given.items():
+        arguments = {"sep": ast.Constant("\t"), **arguments}
+    defaults = _reader_defaults(callee_name(call.func)) if arguments else {}
+    for name, node in arguments.items():
         try:
             value = evaluate_constant(program, node, at)
         except NotConstantError:
-            return (taken, left_out) if name in _NO_NUMBERS else None
-        if (name in defaults and defaults[name] == value) or _is_usual(name, value):
+            return (options, left_out) if name in _NEUTRAL_OPTIONS else None
+        if (name in defaults and defaults[name] == value) or _is_default(name, value):
             continue
-        if name in known or _SAME.get(name) in known:
-            taken[name if name in known else _SAME[name]] = value
-        elif name in _NO_NUMBERS:
+        if name in parameters or _SYNONYMS.get(name) in parameters:
+            options[name if name in parameters else _SYNONYMS[name]] = value
+        elif name in _NEUTRAL_OPTIONS:
             left_out.append(f"{name}={ast.unparse(node)}")
         else:
             return None
-    if "keep_default_na" in known and callee_name(call.func) in _OF_TEXT and "keep_default_na" not in given:
-        taken["keep_default_na"] = True  # pandas' default
-    return taken, left_out
+    is_text = callee_name(call.func) in _TEXT_READERS
+    if "keep_default_na" in parameters and is_text and "keep_default_na" not in arguments:
+        options["keep_default_na"] = True  # pandas' default
+    return options, left_out
 
 
-def _is_usual(name: str, value: Any) -> bool:
+def _is_default(name: str, value: Any) -> bool:
     """Return whether a value says what holds anyway."""
     if name == "encoding":
         return str(value).lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
     return name == "compression" and value in ("infer", "gzip")
 
 
-def _defaults(function: str) -> dict[str, Any]:
+def _reader_defaults(function: str) -> dict[str, Any]:
     """Return the default values of one of pandas' readers."""
     import pandas as pd
 
@@ -232,23 +227,25 @@ def _defaults(function: str) -> dict[str, Any]:
     return {"sep": ",", "header": 0, **defaults} if function == "read_csv" else defaults
 
 
-def header_of(program: Program, call: ast.Call, at: int, places: Places) -> list[str] | None:
+def read_header(program: Program, call: ast.Call, at: int, paths: ProjectPaths) -> list[str] | None:
     """Return the names of the columns of a file that lies beside the notebook; nothing else of it is read."""
-    path, name = path_of(program, call, at), callee_name(call.func)
-    given = _keywords(call)
-    if path is None or given is None or is_url(path) or not (places.notebook / path).is_file():
+    path, name = find_path(program, call, at), callee_name(call.func)
+    arguments = _named_arguments(call)
+    if path is None or arguments is None or is_url(path) or not (paths.notebook / path).is_file():
         return None
     try:
         options = {
-            name: evaluate_constant(program, node, at) for name, node in given.items() if name not in _NO_NUMBERS
+            name: evaluate_constant(program, node, at)
+            for name, node in arguments.items()
+            if name not in _NEUTRAL_OPTIONS
         }
-        names = _header(places.notebook / path, name, options)
+        names = _read_column_names(paths.notebook / path, name, options)
     except (NotConstantError, ValueError, TypeError, OSError):
         return None
     return names if names is not None and all(isinstance(name, str) for name in names) else None
 
 
-def _header(path: Path, reader: str, options: dict[str, Any]) -> list[str] | None:
+def _read_column_names(path: Path, reader: str, options: dict[str, Any]) -> list[str] | None:
     import pandas as pd
     import pyarrow.parquet as pq
 

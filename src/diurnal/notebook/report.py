@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from diurnal.notebook.cells import Document
-from diurnal.notebook.effects import callee_name
+from diurnal.notebook.document import Document
 from diurnal.notebook.inlining import CROSS_VALIDATING
 from diurnal.notebook.program import Program
+from diurnal.notebook.syntax import callee_name
 
-_PLOTS = re.compile("plt|sns|seaborn|px|go|fig|ax|axes|axs|alt|ggplot|matplotlib|plotly|wandb")
+_PLOT_MODULES = re.compile("plt|sns|seaborn|px|go|fig|ax|axes|axs|alt|ggplot|matplotlib|plotly|wandb")
 _REASONS = [
-    (why, re.compile(words))
-    for why, words in (
+    (why, re.compile(pattern))
+    for why, pattern in (
         ("a split: a hash of each row decides for life whether it trains or tests", "train_test_split|randomSplit"),
         ("fits: a run does", f"fit|fit_predict|{'|'.join(sorted(CROSS_VALIDATING))}"),
         ("plots", r"plot\w*|hist|boxplot|scatter|heatmap|show|savefig|from_estimator|set_style|scatter_matrix"),
@@ -40,7 +40,7 @@ _REASONS = [
 
 
 @dataclass(frozen=True)
-class Left:
+class LeftOutLines:
     """Lines that were left out.
 
     Attributes
@@ -79,7 +79,7 @@ class Report:
     """
 
     taken: list[dict[str, str]] = field(default_factory=list)
-    left_out: list[Left] = field(default_factory=list)
+    left_out: list[LeftOutLines] = field(default_factory=list)
     to_fill_in: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -88,7 +88,7 @@ class Report:
         return asdict(self)
 
 
-def left_out(program: Program, taken: set[int], further: list[tuple[int, str, str]]) -> list[Left]:
+def list_left_out(program: Program, used: set[int], further: list[tuple[int, str, str]]) -> list[LeftOutLines]:
     """List the lines of a notebook that were not taken, with a reason each.
 
     Parameters
@@ -101,24 +101,30 @@ def left_out(program: Program, taken: set[int], further: list[tuple[int, str, st
         Lines, texts and reasons that are listed in any case, such as arguments that were left out.
     """
     document = program.document
-    kept = {line for index in taken for line in _lines(program[index].node)}
+    kept = {line for index in used for line in _line_numbers(program[index].node)}
     found: dict[int, tuple[int, str, str]] = {}
     for statement in program.statements:
         node = statement.node
         if node.lineno in kept or (statement.definition is not None and _was_inlined(program, node)):
             continue
-        found[node.lineno] = (node.end_lineno or node.lineno, _first(document, node), reason(node))
+        found[node.lineno] = (
+            node.end_lineno or node.lineno,
+            _first_source_line(document, node),
+            explain_omission(node),
+        )
     for magic in document.skipped:
         found[magic.line] = (magic.line, magic.text, magic.reason)
-    grouped = [_left(document, line, *rest) for line, rest in sorted(_merged(document, found))]
-    return sorted([*grouped, *(_left(document, line, line, text, why) for line, text, why in further)], key=_place)
+    grouped = [_left_out_lines(document, line, *rest) for line, rest in sorted(_merge_neighbors(document, found))]
+    return sorted(
+        [*grouped, *(_left_out_lines(document, line, line, text, why) for line, text, why in further)], key=_position
+    )
 
 
-def _place(left: Left) -> tuple[int, int]:
+def _position(left: LeftOutLines) -> tuple[int, int]:
     return left.cell or 0, left.line
 
 
-def _lines(node: ast.stmt) -> Iterator[int]:
+def _line_numbers(node: ast.stmt) -> Iterator[int]:
     return iter(range(node.lineno, (node.end_lineno or node.lineno) + 1))
 
 
@@ -128,16 +134,18 @@ def _was_inlined(program: Program, node: ast.stmt) -> bool:
     return any(other.node.lineno in inner for other in program.statements if other.node is not node)
 
 
-def _first(document: Document, node: ast.stmt) -> str:
+def _first_source_line(document: Document, node: ast.stmt) -> str:
     return document.lines[node.lineno - 1].strip()[:100] if node.lineno <= len(document.lines) else ""
 
 
-def _left(document: Document, line: int, last: int, text: str, why: str) -> Left:
+def _left_out_lines(document: Document, line: int, last: int, text: str, why: str) -> LeftOutLines:
     first = line if document.is_script else document.line_in_cell(line)
-    return Left(document.cell(line), first, first + last - line, text, why)
+    return LeftOutLines(document.cell(line), first, first + last - line, text, why)
 
 
-def _merged(document: Document, found: dict[int, tuple[int, str, str]]) -> Iterator[tuple[int, tuple[int, str, str]]]:
+def _merge_neighbors(
+    document: Document, found: dict[int, tuple[int, str, str]]
+) -> Iterator[tuple[int, tuple[int, str, str]]]:
     """Put neighbours with the same reason together."""
     current: tuple[int, tuple[int, str, str]] | None = None
     for line, (last, text, why) in sorted(found.items()):
@@ -155,7 +163,7 @@ def _merged(document: Document, found: dict[int, tuple[int, str, str]]) -> Itera
         yield current
 
 
-def reason(node: ast.stmt) -> str:
+def explain_omission(node: ast.stmt) -> str:
     """Explain why a statement is no part of an experiment."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         return "an import that is not needed"
@@ -164,7 +172,9 @@ def reason(node: ast.stmt) -> str:
     names = {callee_name(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
     names |= {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
     roots = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-    for why, words in _REASONS:
-        if any(words.fullmatch(name) for name in names) or (why == "plots" and any(map(_PLOTS.fullmatch, roots))):
+    for why, pattern in _REASONS:
+        if any(pattern.fullmatch(name) for name in names) or (
+            why == "plots" and any(map(_PLOT_MODULES.fullmatch, roots))
+        ):
             return why
     return "looks at the data" if isinstance(node, ast.Expr) else "not needed by the search"

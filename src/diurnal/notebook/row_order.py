@@ -6,22 +6,22 @@ import ast
 from collections.abc import Iterable
 
 from diurnal.notebook.constants import evaluate_strings
-from diurnal.notebook.effects import callee_name
 from diurnal.notebook.program import Program
+from diurnal.notebook.syntax import callee_name
 
 
-def goes_by_order(search: Iterable[ast.AST]) -> bool:
+def depends_on_row_order(search: Iterable[ast.AST]) -> bool:
     """Return whether a search splits by the order of rows, as `TimeSeriesSplit` does."""
     calls = (part for node in search for part in ast.walk(node) if isinstance(part, ast.Call))
     return any("timeseries" in callee_name(call.func).lower() for call in calls)
 
 
-def sorted_by(program: Program, before: int) -> str | None:
+def find_sort_column(program: Program, before: int) -> str | None:
     """Return the column that a notebook sorts its rows by, the last time before a statement."""
     for index in reversed(range(before)):
         for call in (part for part in ast.walk(program[index].node) if isinstance(part, ast.Call)):
             if callee_name(call.func) == "sort_values":
-                given = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg == "by"), None)
-                names = evaluate_strings(program, given, index)
+                argument = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg == "by"), None)
+                names = evaluate_strings(program, argument, index)
                 return names[0] if names else None
     return None

@@ -5,42 +5,44 @@ from __future__ import annotations
 import ast
 
 from diurnal.notebook.constants import NotConstantError, evaluate_constant
-from diurnal.notebook.effects import callee_name
-from diurnal.notebook.fits import constructor
+from diurnal.notebook.fits import find_constructor
 from diurnal.notebook.program import Program
+from diurnal.notebook.syntax import callee_name
 
 
-def is_place(program: Program, node: ast.expr, at: int) -> bool:
+def is_row_position(program: Program, node: ast.expr, at: int) -> bool:
     """Return whether an expression is a number of rows: a constant, or one computed from how many there are."""
     try:
         return isinstance(evaluate_constant(program, node, at), int)
     except NotConstantError:
-        counted = _counted(program, node, at)
+        counted = _find_row_count(program, node, at)
         return counted is not None
 
 
-def _counted(program: Program, node: ast.expr, at: int) -> ast.expr | None:
+def _find_row_count(program: Program, node: ast.expr, at: int) -> ast.expr | None:
     """Return the expression that computes a number of rows: ``int(0.8 * len(df))``."""
     if isinstance(node, ast.Name):
         index = program.definition(node.id, at)
         value = None if index is None else program[index].value
-        return None if value is None or index is None else _counted(program, value, index)
+        return None if value is None or index is None else _find_row_count(program, value, index)
     calls = any(isinstance(part, ast.Call) and callee_name(part.func) == "len" for part in ast.walk(node))
     shapes = any(isinstance(part, ast.Attribute) and part.attr == "shape" for part in ast.walk(node))
     return node if calls or shapes else None
 
 
-def share_after(program: Program, node: ast.expr, at: int) -> float | None:
+def fraction_after_position(program: Program, node: ast.expr, at: int) -> float | None:
     """Return the share of rows that is left behind a number such as ``int(0.8 * len(df))``."""
-    counted = _counted(program, node, at)
+    counted = _find_row_count(program, node, at)
     parts = [] if counted is None else [part.value for part in ast.walk(counted) if isinstance(part, ast.Constant)]
-    shares = [part for part in parts if isinstance(part, float) and 0 < part < 1]
-    return round(1 - shares[0], 10) if len(shares) == 1 else None
+    fractions = [part for part in parts if isinstance(part, float) and 0 < part < 1]
+    return round(1 - fractions[0], 10) if len(fractions) == 1 else None
 
 
-def share_of_folds(program: Program, folds: ast.Call, at: int) -> float | None:
+def read_splitter_fraction(program: Program, folds: ast.Call, at: int) -> float | None:
     """Return the share for testing of ``StratifiedShuffleSplit(test_size=0.2).split(X, y)``."""
-    made = constructor(program, folds.func.value, at) if isinstance(folds.func, ast.Attribute) else None
-    given = next((k.value for k in made.keywords if k.arg == "test_size"), None) if made is not None else None
-    value = getattr(given, "value", None)
+    splitter = find_constructor(program, folds.func.value, at) if isinstance(folds.func, ast.Attribute) else None
+    argument = (
+        next((k.value for k in splitter.keywords if k.arg == "test_size"), None) if splitter is not None else None
+    )
+    value = getattr(argument, "value", None)
     return value if isinstance(value, float) and 0 < value < 1 else None

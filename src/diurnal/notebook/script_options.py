@@ -6,13 +6,13 @@ import ast
 import copy
 from collections.abc import Iterator
 
-from diurnal.notebook.effects import callee_name
+from diurnal.notebook.syntax import callee_name
 
 PLACEHOLDER = "FILL_IN"
-_USUAL = ("args", "opt", "opts", "options", "parsed", "flags")
+_USUAL_HOLDERS = ("args", "opt", "opts", "options", "parsed", "flags")
 
 
-def without_command_line(nodes: list[ast.stmt]) -> tuple[list[ast.stmt], dict[str, str]]:
+def substitute_options(nodes: list[ast.stmt]) -> tuple[list[ast.stmt], dict[str, str]]:
     """Replace the options that `argparse` gives by their default values.
 
     Returns
@@ -34,48 +34,48 @@ def without_command_line(nodes: list[ast.stmt]) -> tuple[list[ast.stmt], dict[st
     >>> print(ast.unparse(nodes[-1]), used)
     model = fit(FILL_IN, 200) {'file': 'FILL_IN', 'max_iter': '200'}
     """
-    defaults = dict(_defaults(nodes))
+    defaults = dict(_option_defaults(nodes))
     if not defaults:
         return nodes, {}
-    replaced = _Replaced(defaults, {*_USUAL, *_parsed(nodes)})
-    return [ast.fix_missing_locations(replaced.visit(node)) for node in nodes], replaced.used
+    replacer = _OptionReplacer(defaults, {*_USUAL_HOLDERS, *_option_holders(nodes)})
+    return [ast.fix_missing_locations(replacer.visit(node)) for node in nodes], replacer.used
 
 
-def _defaults(nodes: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
-    for call in _calls(nodes, "add_argument"):
+def _option_defaults(nodes: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    for call in _calls_of(nodes, "add_argument"):
         names = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
-        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        arguments = {keyword.arg: keyword.value for keyword in call.keywords}
         texts = [name for name in names if isinstance(name, str)]
         if not texts:
             continue
         long = next((name for name in texts if name.startswith("--")), texts[0])
-        named = getattr(given.get("dest"), "value", None)
+        named = getattr(arguments.get("dest"), "value", None)
         name = named if isinstance(named, str) else long.lstrip("-").replace("-", "_")
-        yield name, given.get("default", _without_default(given, long))
+        yield name, arguments.get("default", _implicit_default(arguments, long))
 
 
-def _without_default(given: dict[str | None, ast.expr], name: str) -> ast.expr:
-    action = getattr(given.get("action"), "value", None)
+def _implicit_default(arguments: dict[str | None, ast.expr], name: str) -> ast.expr:
+    action = getattr(arguments.get("action"), "value", None)
     if action in ("store_true", "store_false"):
         return ast.Constant(action == "store_false")
-    required = getattr(given.get("required"), "value", None) is True or not name.startswith("-")
+    required = getattr(arguments.get("required"), "value", None) is True or not name.startswith("-")
     return ast.Name(PLACEHOLDER, ast.Load()) if required else ast.Constant(None)
 
 
-def _parsed(nodes: list[ast.stmt]) -> Iterator[str]:
+def _option_holders(nodes: list[ast.stmt]) -> Iterator[str]:
     """Return the names that hold the options."""
     for assign in (part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Assign)):
-        called = callee_name(assign.value.func) if isinstance(assign.value, ast.Call) else ""
-        if called in ("parse_args", "parse_arguments", "get_args", "parse_cli"):
+        callee = callee_name(assign.value.func) if isinstance(assign.value, ast.Call) else ""
+        if callee in ("parse_args", "parse_arguments", "get_args", "parse_cli"):
             yield from (target.id for target in assign.targets if isinstance(target, ast.Name))
 
 
-def _calls(nodes: list[ast.stmt], name: str) -> Iterator[ast.Call]:
+def _calls_of(nodes: list[ast.stmt], name: str) -> Iterator[ast.Call]:
     for node in nodes:
         yield from (part for part in ast.walk(node) if isinstance(part, ast.Call) and callee_name(part.func) == name)
 
 
-class _Replaced(ast.NodeTransformer):
+class _OptionReplacer(ast.NodeTransformer):
     def __init__(self, defaults: dict[str, ast.expr], holders: set[str]) -> None:
         self.defaults = defaults
         self.holders = holders

@@ -7,19 +7,19 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from diurnal.notebook.backward_slice import slice_backward
 from diurnal.notebook.column_selectors import SELECTOR, ColumnSelectors
-from diurnal.notebook.data_free import PlaceholderRewriter, is_placeholder
-from diurnal.notebook.effects import callee_name
 from diurnal.notebook.fits import Fit
-from diurnal.notebook.program import Program, Statement, without_fit
+from diurnal.notebook.placeholders import PlaceholderRewriter, is_placeholder
+from diurnal.notebook.program import Program, Statement, strip_fit_call
 from diurnal.notebook.script_options import PLACEHOLDER
-from diurnal.notebook.slices import backward
+from diurnal.notebook.syntax import callee_name
 
-_SETTINGS = ("enable_metadata_routing", "transform_output")  # of sklearn.set_config: what changes a model
+_MODEL_SETTINGS = ("enable_metadata_routing", "transform_output")  # of sklearn.set_config: what changes a model
 
 
 @dataclass
-class Search:
+class SearchStatements:
     """What a search is made of.
 
     Attributes
@@ -43,7 +43,9 @@ class Search:
     unresolved: frozenset[str] = frozenset()
 
 
-def search_of(program: Program, fit: Fit, extra: list[tuple[ast.expr, int]], selectors: ColumnSelectors) -> Search:
+def collect_search(
+    program: Program, fit: Fit, estimators_before: list[tuple[ast.expr, int]], selectors: ColumnSelectors
+) -> SearchStatements:
     """Collect the statements that a search is made of.
 
     Parameters
@@ -57,17 +59,17 @@ def search_of(program: Program, fit: Fit, extra: list[tuple[ast.expr, int]], sel
     selectors : Selectors
         Replaces lists of columns.
     """
-    rewriter = _Rewriter(program, selectors, fit)
+    rewriter = _SearchRewriter(program, selectors, fit)
     result = rewriter.placeholders.rewrite(fit.estimator, fit.index)
-    rewriter.note(fit.index, result)
+    rewriter.record_comments(fit.index, result)
     nodes, unresolved = dict[int, ast.stmt](), set[str]()
-    for node, at in [(result, fit.index), *extra]:
+    for node, at in [(result, fit.index), *estimators_before]:
         names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-        found = backward(program, names, at, rewrite=rewriter.node, keep=rewriter.is_kept)
+        found = slice_backward(program, names, at, rewrite=rewriter.node, keep=rewriter.is_followed)
         nodes |= found.nodes
         unresolved |= found.unresolved
-    nodes |= _settings(program, fit.index)
-    return Search(
+    nodes |= _config_calls(program, fit.index)
+    return SearchStatements(
         dict(sorted(nodes.items())),
         result,
         rewriter.comments,
@@ -76,18 +78,18 @@ def search_of(program: Program, fit: Fit, extra: list[tuple[ast.expr, int]], sel
     )
 
 
-def _settings(program: Program, before: int) -> dict[int, ast.stmt]:
+def _config_calls(program: Program, before: int) -> dict[int, ast.stmt]:
     """Return the calls of `set_config` that change what a model is, and their imports."""
     found: dict[int, ast.stmt] = {}
     for index, statement in enumerate(program.statements[:before]):
         call = statement.node.value if isinstance(statement.node, ast.Expr) else None
         is_one = isinstance(call, ast.Call) and callee_name(call.func) == "set_config"
-        if is_one and any(keyword.arg in _SETTINGS for keyword in call.keywords):  # type: ignore[union-attr]
-            found |= {index: statement.node, **backward(program, statement.uses, index).nodes}
+        if is_one and any(keyword.arg in _MODEL_SETTINGS for keyword in call.keywords):  # type: ignore[union-attr]
+            found |= {index: statement.node, **slice_backward(program, statement.uses, index).nodes}
     return found
 
 
-class _Rewriter:
+class _SearchRewriter:
     """Rewrites the statements of a search that depend on the data."""
 
     def __init__(self, program: Program, selectors: ColumnSelectors, fit: Fit) -> None:
@@ -96,9 +98,9 @@ class _Rewriter:
         self.placeholders = PlaceholderRewriter(program, selectors)
         self.comments: dict[int, list[str]] = {}
         self.selected: set[tuple[int, str, str]] = set()
-        self.later: dict[int, ast.AST] = {fit.index: fit.estimator}  # what uses the names that are met next
+        self.later_nodes: dict[int, ast.AST] = {fit.index: fit.estimator}  # what uses the names that are met next
 
-    def is_kept(self, name: str, at: int) -> bool:
+    def is_followed(self, name: str, at: int) -> bool:
         """Return whether a name that a function needs is followed: the data are not."""
         index = self.program.definition(name, at)
         is_data = at < len(self.program) and name in self.program[at].data
@@ -108,20 +110,21 @@ class _Rewriter:
         """Return what stands for a statement."""
         node: ast.stmt | None = statement.node
         if statement.definition is None and not statement.is_import:
-            node = self._own(index, statement)
+            node = self._rewrite_statement(index, statement)
         if node is not None:
-            self.later[index] = node
-            self.note(index, node)
+            self.later_nodes[index] = node
+            self.record_comments(index, node)
         return node
 
-    def note(self, index: int, node: ast.AST) -> None:
+    def record_comments(self, index: int, node: ast.AST) -> None:
         """Keep what is said about the holes and the selectors of a statement."""
-        said = dict.fromkeys(
+        sources = dict.fromkeys(
             part.replaced_source for part in ast.walk(node) if is_placeholder(part) and hasattr(part, "replaced_source")
         )
-        place = self.program.location(index) if index < len(self.program) else ""
+        location = self.program.location(index) if index < len(self.program) else ""
         self.comments[index] = [
-            f"{text} ({place} of the notebook) depends on the data, which this function does not have" for text in said
+            f"{text} ({location} of the notebook) depends on the data, which this function does not have"
+            for text in sources
         ]
         self.selected |= {
             (index, part.replaced_source, ast.unparse(part))
@@ -129,52 +132,57 @@ class _Rewriter:
             if isinstance(part, ast.expr) and not is_placeholder(part) and hasattr(part, "replaced_source")
         }
 
-    def _own(self, index: int, statement: Statement) -> ast.stmt | None:
+    def _rewrite_statement(self, index: int, statement: Statement) -> ast.stmt | None:
         node = statement.node
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            return self._assigned(index, node, node.value)
-        if not self.program.is_data(node, index):
+            return self._rewrite_assignment(index, node, node.value)
+        if not self.program.depends_on_data(node, index):
             return node
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            return self._called(index, node, node.value)
-        wanted = {part.id for later in self.later.values() for part in ast.walk(later) if isinstance(part, ast.Name)}
-        names = sorted((statement.binds | statement.may_bind | statement.changes) & wanted)
+            return self._rewrite_call(index, node, node.value)
+        used_names = {
+            part.id
+            for later_nodes in self.later_nodes.values()
+            for part in ast.walk(later_nodes)
+            if isinstance(part, ast.Name)
+        }
+        names = sorted((statement.binds | statement.may_bind | statement.changes) & used_names)
         text = ast.unparse(node).split("\n")[0]
         targets: list[ast.expr] = [ast.Name(name, ast.Store()) for name in names]
-        return _placed(ast.Assign(targets, self.placeholders.make_placeholder(text)), node)
+        return _at_location_of(ast.Assign(targets, self.placeholders.make_placeholder(text)), node)
 
-    def _assigned(self, index: int, node: ast.Assign | ast.AnnAssign, value: ast.expr) -> ast.stmt:
-        if without_fit(value) is value and not self.program.is_data(value, index):
+    def _rewrite_assignment(self, index: int, node: ast.Assign | ast.AnnAssign, value: ast.expr) -> ast.stmt:
+        if strip_fit_call(value) is value and not self.program.depends_on_data(value, index):
             return node
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        new = self.placeholders.rewrite(value, index, columns=self._for_columns(targets))
+        new = self.placeholders.rewrite(value, index, columns=self._is_only_used_as_columns(targets))
         if new is value:
             return node
         changed = copy.copy(node)
         changed.value = new
         return ast.fix_missing_locations(changed)
 
-    def _for_columns(self, targets: Sequence[ast.expr]) -> bool:
+    def _is_only_used_as_columns(self, targets: Sequence[ast.expr]) -> bool:
         """Return whether a variable is used as the columns of a transformer, and for nothing else."""
         names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
-        uses = [use for node in self.later.values() for name in names for use in _uses(node, name)]
+        uses = [use for node in self.later_nodes.values() for name in names for use in _uses_as_columns(node, name)]
         return bool(uses) and all(uses)
 
-    def _called(self, index: int, node: ast.Expr, call: ast.Call) -> ast.stmt | None:
+    def _rewrite_call(self, index: int, node: ast.Expr, call: ast.Call) -> ast.stmt | None:
         """Rewrite ``grid.update(...)``, and leave out what only takes the target out of a list of columns."""
         if self.selectors.only_removes_non_features(index):
             return None
         changed = copy.copy(call)
         changed.args = [self.placeholders.rewrite(argument, index) for argument in call.args]
         changed.keywords = [ast.keyword(k.arg, self.placeholders.rewrite(k.value, index)) for k in call.keywords]
-        return _placed(ast.Expr(changed), node)
+        return _at_location_of(ast.Expr(changed), node)
 
 
-def _placed(node: ast.stmt, like: ast.stmt) -> ast.stmt:
+def _at_location_of(node: ast.stmt, like: ast.stmt) -> ast.stmt:
     return ast.fix_missing_locations(ast.copy_location(node, like))
 
 
-def _uses(node: ast.AST, name: str) -> list[bool]:
+def _uses_as_columns(node: ast.AST, name: str) -> list[bool]:
     """Return for each use of a name whether it stands at the end of a tuple, where columns stand."""
     at_end = {id(part.elts[-1]) for part in ast.walk(node) if isinstance(part, ast.Tuple) and part.elts}
     reads = [part for part in ast.walk(node) if isinstance(part, ast.Name) and part.id == name]

@@ -9,7 +9,7 @@ from pathlib import Path
 from diurnal.notebook.magics import parse_python
 
 
-def modules_of(nodes: Iterable[ast.stmt], notebook: Path) -> list[Path]:
+def find_sibling_modules(nodes: Iterable[ast.stmt], notebook: Path) -> list[Path]:
     """Return the files beside a notebook that some statements import, and those that these import.
 
     Parameters
@@ -20,22 +20,22 @@ def modules_of(nodes: Iterable[ast.stmt], notebook: Path) -> list[Path]:
         The notebook.
     """
     own, found = notebook.resolve(), list[Path]()
-    waiting = [name for node in nodes for name in _imported(node)]
-    while waiting:
-        path = own.parent.joinpath(*waiting.pop().split(".")).with_suffix(".py")
+    pending = [name for node in nodes for name in _imported_modules(node)]
+    while pending:
+        path = own.parent.joinpath(*pending.pop().split(".")).with_suffix(".py")
         if path.is_file() and path not in (own, *found):
             found.append(path)
-            waiting += [name for node in _imports_in(path) for name in _imported(node)]
+            pending += [name for node in _import_statements(path) for name in _imported_modules(node)]
     return found
 
 
-def _imported(node: ast.AST) -> list[str]:
+def _imported_modules(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom):
         return [node.module] if node.module else [alias.name for alias in node.names]
     return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
 
 
-def _imports_in(path: Path) -> list[ast.AST]:
+def _import_statements(path: Path) -> list[ast.AST]:
     try:
         tree = parse_python(path.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError):

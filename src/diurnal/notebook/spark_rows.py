@@ -5,34 +5,39 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
+from diurnal.notebook.data_declaration import DataDeclaration
 from diurnal.notebook.effects import find_free_names
 from diurnal.notebook.fits import Fit
-from diurnal.notebook.frame_trail import follow
-from diurnal.notebook.preparation import prepared
+from diurnal.notebook.preparation import collect_preparation
 from diurnal.notebook.program import Program
-from diurnal.notebook.readers import Places
-from diurnal.notebook.row_declaration import Data
+from diurnal.notebook.provenance import trace_provenance
+from diurnal.notebook.readers import ProjectPaths
 
 
-def of_spark(program: Program, fit: Fit, features: ast.expr, search: Iterable[ast.AST], places: Places) -> Data:
+def find_spark_data(
+    program: Program, fit: Fit, features: ast.expr, search: Iterable[ast.AST], paths: ProjectPaths
+) -> DataDeclaration:
     """Return a function of the session, and the column that the labels of the search come from."""
-    trail = follow(program, features, fit.index, steps=False)
-    data = Data.of_function(
-        prepared(program, find_free_names(trail.node), trail.at, places, spark=True), ast.unparse(trail.node)
+    provenance = trace_provenance(program, features, fit.index, steps=False)
+    data = DataDeclaration.from_function(
+        collect_preparation(program, find_free_names(provenance.node), provenance.at, paths, spark=True),
+        ast.unparse(provenance.node),
     )
-    data.session, data.split = True, trail.split
-    data.target = _label(list(_texts_given(search)))
+    data.needs_session, data.split = True, provenance.split
+    data.target = _label_column(list(_string_arguments(search)))
     return data
 
 
-def _label(given: list[dict[str, str]]) -> str:
+def _label_column(string_arguments: list[dict[str, str]]) -> str:
     """Return the column of the labels, or the one that a stage makes it of."""
-    label = next((names["labelCol"] for names in reversed(given) if "labelCol" in names), "label")
-    made = {names["outputCol"]: names["inputCol"] for names in given if {"inputCol", "outputCol"} <= set(names)}
-    return made.get(label, label)
+    label = next((names["labelCol"] for names in reversed(string_arguments) if "labelCol" in names), "label")
+    input_columns = {
+        names["outputCol"]: names["inputCol"] for names in string_arguments if {"inputCol", "outputCol"} <= set(names)
+    }
+    return input_columns.get(label, label)
 
 
-def _texts_given(nodes: Iterable[ast.AST]) -> Iterator[dict[str, str]]:
+def _string_arguments(nodes: Iterable[ast.AST]) -> Iterator[dict[str, str]]:
     """Return the arguments of each call that are texts."""
     for node in nodes:
         for call in (part for part in ast.walk(node) if isinstance(part, ast.Call)):

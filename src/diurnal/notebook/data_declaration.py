@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
-from diurnal.notebook.frame_trail import Step
 from diurnal.notebook.preparation import Preparation
+from diurnal.notebook.provenance import PreprocessingStep
 
 
 @dataclass
-class Data:
+class DataDeclaration:
     """What an experiment declares about its rows.
 
     Attributes
@@ -54,24 +54,27 @@ class Data:
     preparation: Preparation = field(default_factory=Preparation)
     result: str = ""
     modules: tuple[str, ...] = ()
-    session: bool = False
+    needs_session: bool = False
     target: str | None = None
     drop: tuple[str, ...] = ()
-    named: dict[str, str] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
+    column_arguments: dict[str, str] = field(default_factory=dict)
+    steps: list[PreprocessingStep] = field(default_factory=list)
     column: str | None = None
-    place: int = -1
+    read_index: int = -1
     split: ast.Call | None = None
-    share: float | None = None
+    test_fraction: float | None = None
     to_fill_in: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left_out: list[tuple[int, str]] = field(default_factory=list)
 
     @classmethod
-    def of_function(cls, preparation: Preparation, result: str) -> Data:
+    def from_function(cls, preparation: Preparation, result: str) -> DataDeclaration:
         """Make one whose source is a function."""
         return cls(
-            preparation=preparation, result=result, place=preparation.place, to_fill_in=list(preparation.to_fill_in),
+            preparation=preparation,
+            result=result,
+            read_index=preparation.first_index,
+            to_fill_in=list(preparation.to_fill_in),
             split=preparation.split,
-            share=preparation.share,
-        )  # fmt: skip
+            test_fraction=preparation.test_fraction,
+        )

@@ -14,7 +14,7 @@ Rewrite = Callable[[int, Statement], ast.stmt | None]
 
 
 @dataclass(frozen=True)
-class Slice:
+class BackwardSlice:
     """The statements that some names need.
 
     Attributes
@@ -29,7 +29,7 @@ class Slice:
     unresolved: frozenset[str]
 
 
-def backward(
+def slice_backward(
     program: Program,
     names: Iterable[str],
     before: int,
@@ -37,7 +37,7 @@ def backward(
     fits: bool = False,
     rewrite: Rewrite | None = None,
     keep: Callable[[str, int], bool] = lambda _name, _at: True,
-) -> Slice:
+) -> BackwardSlice:
     """Collect the statements before one that its names are made of.
 
     Parameters
@@ -56,22 +56,24 @@ def backward(
         Whether a name that a function needs is followed.
     """
 
-    def expanded(needed: Iterable[str], at: int) -> set[str]:
+    def with_dependencies(needed: Iterable[str], at: int) -> set[str]:
         needed = set(needed)
-        return {name for name in program.expanded(needed, at) if name in needed or keep(name, at)}
+        return {name for name in program.expand_names(needed, at) if name in needed or keep(name, at)}
 
-    wanted, nodes, bound = expanded(names, before), dict[int, ast.stmt](), set[str]()
+    needed_names, nodes, bound = with_dependencies(names, before), dict[int, ast.stmt](), set[str]()
     for index in reversed(range(before)):
         statement = program[index]
-        touched = statement.binds | statement.may_bind | statement.changes | (statement.fits if fits else frozenset())
-        if not touched & wanted:
+        defined = statement.binds | statement.may_bind | statement.changes | (statement.fits if fits else frozenset())
+        if not defined & needed_names:
             continue
         node = rewrite(index, statement) if rewrite else statement.node
         if node is None:
             continue
         nodes[index] = node
-        wanted -= statement.binds
+        needed_names -= statement.binds
         bound |= statement.may_bind
         if statement.definition is None:  # what a function needs is wanted where it is called
-            wanted |= expanded(statement.uses if node is statement.node else find_free_names(node), index)
-    return Slice(dict(sorted(nodes.items())), frozenset(wanted - bound - BUILTINS))
+            needed_names |= with_dependencies(
+                statement.uses if node is statement.node else find_free_names(node), index
+            )
+    return BackwardSlice(dict(sorted(nodes.items())), frozenset(needed_names - bound - BUILTINS))

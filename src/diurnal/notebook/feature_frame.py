@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 
-from diurnal.notebook.effects import callee_name
 from diurnal.notebook.program import Program
+from diurnal.notebook.syntax import callee_name
 
-_DEEPEST = 20
+_MAX_DEPTH = 20
 
 
-def framed(
+def format_frame(
     program: Program, features: ast.expr, at: int, column: str | None, columns: dict[str, ast.expr]
 ) -> tuple[str, tuple[str, ...]]:
     """Write the frame of some features and of further columns.
@@ -40,29 +40,29 @@ def framed(
         text, modules = f"pd.DataFrame({{{column!r}: {text}}})", ["numpy", "pandas"]
     elif is_array(program, features, at):
         text, modules = f'pd.DataFrame({text}).add_prefix("x")', ["numpy", "pandas"]
-    raveled = {name: f"np.ravel({ast.unparse(value)})" for name, value in columns.items()}
-    if all(name.isidentifier() for name in raveled):
-        given = ", ".join(f"{name}={value}" for name, value in raveled.items())
+    flattened = {name: f"np.ravel({ast.unparse(value)})" for name, value in columns.items()}
+    if all(name.isidentifier() for name in flattened):
+        arguments = ", ".join(f"{name}={value}" for name, value in flattened.items())
     else:
-        given = "**{" + ", ".join(f"{name!r}: {value}" for name, value in raveled.items()) + "}"
-    return f"{text}.assign({given})", tuple(modules)
+        arguments = "**{" + ", ".join(f"{name!r}: {value}" for name, value in flattened.items()) + "}"
+    return f"{text}.assign({arguments})", tuple(modules)
 
 
 def is_array(program: Program, node: ast.expr, at: int, depth: int = 0) -> bool:
     """Return whether an expression gives an array or a list, which has no names of columns."""
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         return False
     if isinstance(node, ast.Name):
-        return _named(program, node, at, depth + 1)
+        return _is_array_name(program, node, at, depth + 1)
     if isinstance(node, ast.BinOp | ast.Subscript):
         return is_array(program, node.left if isinstance(node, ast.BinOp) else node.value, at, depth + 1)
     if isinstance(node, ast.Attribute):
         return node.attr == "values" or (node.attr == "data" and not _asks_for_frame(program, node.value, at))
-    is_numpy = isinstance(node, ast.Call) and program.qualified(node.func, at).startswith("numpy.")
+    is_numpy = isinstance(node, ast.Call) and program.qualified_name(node.func, at).startswith("numpy.")
     return is_numpy or (isinstance(node, ast.Call) and callee_name(node.func) in ("to_numpy", "tolist", "reshape"))
 
 
-def _named(program: Program, node: ast.Name, at: int, depth: int) -> bool:
+def _is_array_name(program: Program, node: ast.Name, at: int, depth: int) -> bool:
     index = program.definition(node.id, at)
     value = None if index is None else program[index].value
     if index is None or value is None:
@@ -73,7 +73,7 @@ def _named(program: Program, node: ast.Name, at: int, depth: int) -> bool:
         return False
     if callee_name(value.func) == "train_test_split" and value.args:
         return is_array(program, value.args[0], index, depth)
-    is_loaded = program.qualified(value.func, index).startswith("sklearn.datasets.")
+    is_loaded = program.qualified_name(value.func, index).startswith("sklearn.datasets.")
     return is_loaded and "as_frame" not in {keyword.arg for keyword in value.keywords}
 
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from diurnal.notebook.script_options import PLACEHOLDER
 
-LONGEST = 120
+MAX_LINE = 120
 
 
-def hole(said: str, indent: int) -> list[str]:
+def format_placeholder(message: str, indent: int) -> list[str]:
     """Write what is to be filled in as comments.
 
     Examples
@@ -20,18 +20,18 @@ def hole(said: str, indent: int) -> list[str]:
     >>> hole("name the column to predict", 0)
     ['# FILL_IN: name the column to predict']
     """
-    return _wrapped(f"{PLACEHOLDER}: {said}", indent)
+    return _wrap_comment(f"{PLACEHOLDER}: {message}", indent)
 
 
-def comment(said: str, indent: int) -> list[str]:
+def format_comment(message: str, indent: int) -> list[str]:
     """Write a comment."""
-    return _wrapped(said, indent)
+    return _wrap_comment(message, indent)
 
 
-def _wrapped(said: str, indent: int) -> list[str]:
+def _wrap_comment(message: str, indent: int) -> list[str]:
     return textwrap.wrap(
-        " ".join(said.split()),
-        LONGEST - indent,
+        " ".join(message.split()),
+        MAX_LINE - indent,
         initial_indent="# ",
         subsequent_indent="#     ",
         break_long_words=False,
@@ -39,7 +39,7 @@ def _wrapped(said: str, indent: int) -> list[str]:
     )
 
 
-def holes_in(text: str) -> list[dict[str, object]]:
+def find_placeholders(text: str) -> list[dict[str, object]]:
     r"""List what is to be filled in, with the lines where it stands.
 
     Examples
@@ -52,15 +52,15 @@ def holes_in(text: str) -> list[dict[str, object]]:
     for number, line in enumerate(lines, 1):
         start = re.match(rf"\s*# {PLACEHOLDER}: (.*)", line)
         if start:
-            said, after = [start[1]], number
+            message, after = [start[1]], number
             while after < len(lines) and lines[after].lstrip().startswith("#     "):
-                said.append(lines[after].lstrip("# "))
+                message.append(lines[after].lstrip("# "))
                 after += 1
-            found.append({"line": number, "what": " ".join(said)})
+            found.append({"line": number, "what": " ".join(message)})
     return found
 
 
-def docstring(said: str) -> str:
+def format_docstring(message: str) -> str:
     """Write a title as a docstring.
 
     Examples
@@ -68,12 +68,12 @@ def docstring(said: str) -> str:
     >>> print(docstring('Who "survives"'))
     \"\"\"Who "survives".\"\"\"
     """
-    said = said.replace("\\", "\\\\").replace('"""', "'''").strip()
-    ends = said[-1:] in (".", "!", "?")
-    return f'"""{said}"""' if ends else f'"""{said}."""'
+    message = message.replace("\\", "\\\\").replace('"""', "'''").strip()
+    ends = message[-1:] in (".", "!", "?")
+    return f'"""{message}"""' if ends else f'"""{message}."""'
 
 
-def quoted(text: str) -> str:
+def quote_string(text: str) -> str:
     """Write a literal of text in double quotes, where that needs no escapes."""
     return f'"{text}"' if text.isprintable() and not set('"\\') & set(text) else repr(text)
 
@@ -85,7 +85,7 @@ class Block(NamedTuple):
     is_definition: bool = False
 
 
-def joined(blocks: Iterable[Block]) -> str:
+def join_blocks(blocks: Iterable[Block]) -> str:
     r"""Put blocks together: two empty lines around definitions, one between others.
 
     Examples

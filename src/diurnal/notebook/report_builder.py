@@ -6,19 +6,19 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from diurnal.notebook.backward_slice import slice_backward
+from diurnal.notebook.data_declaration import DataDeclaration
 from diurnal.notebook.fits import Fit
 from diurnal.notebook.program import Program
-from diurnal.notebook.report import Report, left_out
-from diurnal.notebook.row_declaration import Data
-from diurnal.notebook.search_statements import Search
-from diurnal.notebook.slices import backward
-from diurnal.notebook.text import holes_in
+from diurnal.notebook.report import Report, list_left_out
+from diurnal.notebook.search_statements import SearchStatements
+from diurnal.notebook.source_text import find_placeholders
 
-_OF_SPLITS = ("stratify", "random_state", "shuffle", "seed")
+_SPLIT_ARGUMENTS = ("stratify", "random_state", "shuffle", "seed")
 
 
 @dataclass(frozen=True)
-class Summary:
+class ReportBuilder:
     """Makes the report.
 
     Attributes
@@ -42,78 +42,82 @@ class Summary:
     program: Program
     fit: Fit
     others: list[Fit]
-    search: Search
-    data: Data
+    search: SearchStatements
+    data: DataDeclaration
     test_size: float | None
     named_functions: list[str]
 
-    def report(self, text: str) -> Report:
+    def build(self, text: str) -> Report:
         """Make the report on an experiment's file."""
-        kept = {*self.search.nodes, *self.data.preparation.nodes, *self._chain(), self.data.place} - {-1}
+        used = {*self.search.nodes, *self.data.preparation.nodes, *self._statements_to_fit(), self.data.read_index} - {
+            -1
+        }
         return Report(
-            taken=[*self._taken()],
-            left_out=left_out(self.program, kept, [*self._arguments()]),
-            to_fill_in=holes_in(text),
+            taken=[*self._describe_taken()],
+            left_out=list_left_out(self.program, used, [*self._left_out_arguments()]),
+            to_fill_in=find_placeholders(text),
             notes=[
-                *self._notes_on_the_search(),
-                *self._notes_on_the_rows(),
+                *self._search_notes(),
+                *self._row_notes(),
                 *self.data.notes,
-                *self._notes_on_the_split(),
+                *self._split_notes(),
             ],
         )
 
-    def _chain(self) -> set[int]:
+    def _statements_to_fit(self) -> set[int]:
         """Return the statements between the data and the fit that became arguments of the experiment."""
         fit, found = self.fit, {self.fit.index}
         for node in (fit.features, fit.target, *fit.keywords.values()):
             if node is not None:
                 names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-                found |= set(backward(self.program, names, fit.index, fits=True).nodes)
+                found |= set(slice_backward(self.program, names, fit.index, fits=True).nodes)
         return {i for i in found if i < len(self.program) and not self.program[i].is_import}
 
-    def _taken(self) -> Iterator[dict[str, str]]:
+    def _describe_taken(self) -> Iterator[dict[str, str]]:
         program, data, fit = self.program, self.data, self.fit
         index = program.definition(fit.estimator.id, fit.index) if isinstance(fit.estimator, ast.Name) else fit.index
-        made = fit.index - 1 if index is None else index
-        first = program.document.lines[program[made].node.lineno - 1].strip()
+        defined_at = fit.index - 1 if index is None else index
+        first = program.document.lines[program[defined_at].node.lineno - 1].strip()
         yield {
-            "what": "search" if fit.kind == "search" else "estimator",
+            "what": "search" if fit.estimator_type == "search" else "estimator",
             "text": first,
-            "place": program.location(made),
+            "place": program.location(defined_at),
         }
-        place = program.location(data.place) if data.place >= 0 else ""
+        place = program.location(data.read_index) if data.read_index >= 0 else ""
         declared = {"source": data.source or "a function of its statements", "target": data.target or ""}
-        declared |= {"drop": ", ".join(data.drop), **data.named}
+        declared |= {"drop": ", ".join(data.drop), **data.column_arguments}
         yield from ({"what": what, "text": text, "place": place} for what, text in declared.items() if text)
         if self.test_size is not None:
             split = "" if data.split is None else program.document.location(data.split.lineno)
             yield {"what": "test_size", "text": str(self.test_size), "place": split}
 
-    def _arguments(self) -> Iterator[tuple[int, str, str]]:
+    def _left_out_arguments(self) -> Iterator[tuple[int, str, str]]:
         """Return the arguments that were left out of calls that were taken."""
         program, data = self.program, self.data
         for index, text in data.left_out:
             yield program[index].node.lineno, text, "moves no value"
         for keyword in data.split.keywords if data.split is not None else []:
-            if keyword.arg in _OF_SPLITS and data.split is not None:
+            if keyword.arg in _SPLIT_ARGUMENTS and data.split is not None:
                 text = f"{keyword.arg}={ast.unparse(keyword.value)}"
                 yield data.split.lineno, text, "a hash of each row decides for life whether it trains or tests"
-        for name, node in self.fit.keywords.items() if self.fit.by == "fit" else []:
-            if name not in data.named:
+        for name, node in self.fit.keywords.items() if self.fit.fit_function == "fit" else []:
+            if name not in data.column_arguments:
                 line = program[self.fit.index].node.lineno
                 yield line, f"{name}={ast.unparse(node)[:60]}", "an argument of the fit"
 
-    def _notes_on_the_search(self) -> Iterator[str]:
+    def _search_notes(self) -> Iterator[str]:
         program, fit = self.program, self.fit
         if self.others:
-            listed = ", ".join(f"`{one.name}` ({program.location(one.index - (not one.by))})" for one in self.others)
+            listed = ", ".join(
+                f"`{other.name}` ({program.location(other.index - (not other.fit_function))})" for other in self.others
+            )
             yield f"`{fit.name}` is taken; --search takes another one: {listed}"
-        if not fit.by:
+        if not fit.fit_function:
             yield f"the notebook never fits `{fit.name}`"
-        if fit.kind != "search":
+        if fit.estimator_type != "search":
             yield f"`{fit.name}` is an estimator and no search: nothing is tuned"
-        if fit.by not in ("", "fit"):
-            yield f"`{fit.by}` only scores: an experiment cross-validates what it tunes, in a search"
+        if fit.fit_function not in ("", "fit"):
+            yield f"`{fit.fit_function}` only scores: an experiment cross-validates what it tunes, in a search"
         if program.document.out_of_order:
             yield "cells were run in another order than the one that they stand in, which is the one that counts"
         for name, value in program.options.items():
@@ -123,7 +127,7 @@ class Summary:
         if self.named_functions:
             yield f"lambdas became functions, so that a model can be saved: {', '.join(self.named_functions)}"
 
-    def _notes_on_the_rows(self) -> Iterator[str]:
+    def _row_notes(self) -> Iterator[str]:
         data = self.data
         if data.steps:
             named = (
@@ -136,7 +140,7 @@ class Summary:
         if data.column is not None:
             yield f"the notebook fits on the column {data.column!r} alone: the first step of the pipeline selects it"
 
-    def _notes_on_the_split(self) -> Iterator[str]:
+    def _split_notes(self) -> Iterator[str]:
         if self.test_size is not None or self.fit.features is None:
             return
         if self.data.split is None:

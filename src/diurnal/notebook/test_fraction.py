@@ -5,20 +5,20 @@ from __future__ import annotations
 import ast
 
 from diurnal.notebook.constants import NotConstantError, evaluate_constant
-from diurnal.notebook.effects import callee_name
 from diurnal.notebook.program import Program
+from diurnal.notebook.syntax import callee_name
 
 
-def share(program: Program, call: ast.Call, at: int) -> float | None:
+def read_test_fraction(program: Program, call: ast.Call, at: int) -> float | None:
     """Return the share of rows that a split sets aside for testing; None where it is a number of rows, or not known."""
     if callee_name(call.func) == "randomSplit":
-        return _share_of_weights(program, call, at)
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    named = next((name for name in ("test_size", "train_size") if not _is_none(given.get(name))), None)
+        return _fraction_from_weights(program, call, at)
+    arguments = {keyword.arg: keyword.value for keyword in call.keywords}
+    named = next((name for name in ("test_size", "train_size") if not _is_missing(arguments.get(name))), None)
     if named is None:
         return 0.25  # scikit-learn's default
     try:
-        value = evaluate_constant(program, given[named], at)
+        value = evaluate_constant(program, arguments[named], at)
     except NotConstantError:
         return None
     if not isinstance(value, float) or not 0 < value < 1:
@@ -26,11 +26,11 @@ def share(program: Program, call: ast.Call, at: int) -> float | None:
     return value if named == "test_size" else round(1 - value, 10)
 
 
-def _is_none(node: ast.expr | None) -> bool:
+def _is_missing(node: ast.expr | None) -> bool:
     return node is None or (isinstance(node, ast.Constant) and node.value is None)
 
 
-def _share_of_weights(program: Program, call: ast.Call, at: int) -> float | None:
+def _fraction_from_weights(program: Program, call: ast.Call, at: int) -> float | None:
     try:
         weights = evaluate_constant(program, call.args[0], at) if call.args else None
     except NotConstantError:

@@ -6,9 +6,10 @@ import ast
 import copy
 
 from diurnal.notebook.column_selectors import ColumnSelectors
-from diurnal.notebook.effects import callee_name, reads_data
-from diurnal.notebook.program import Program, is_structure, without_fit
+from diurnal.notebook.effects import reads_data
+from diurnal.notebook.program import Program, is_constructor_call, strip_fit_call
 from diurnal.notebook.script_options import PLACEHOLDER
+from diurnal.notebook.syntax import callee_name
 
 _TRANSFORMERS = ("ColumnTransformer", "make_column_transformer")
 
@@ -44,13 +45,13 @@ class PlaceholderRewriter:
         columns : bool
             Whether it stands where a transformer takes its columns.
         """
-        node = without_fit(node)
-        if not self.program.is_data(node, at):
+        node = strip_fit_call(node)
+        if not self.program.depends_on_data(node, at):
             return node
         equivalent = self._find_equivalent(node, at, columns=columns)
         if equivalent is not None:
             return _with_source(equivalent, ast.unparse(node))
-        if isinstance(node, ast.Call) and is_structure(node) and not reads_data(ast.Call(node.func, [], [])):
+        if isinstance(node, ast.Call) and is_constructor_call(node) and not reads_data(ast.Call(node.func, [], [])):
             return self._rewrite_call(node, at)
         if isinstance(node, ast.List | ast.Tuple | ast.Dict | ast.Set | ast.Starred):
             return self._rewrite_container(node, at, columns=columns)
@@ -73,7 +74,7 @@ class PlaceholderRewriter:
         if not isinstance(inner, ast.Call) or not isinstance(inner.func, ast.Attribute) or inner.func.attr != "split":
             return None
         splitter = inner.func.value
-        return None if not inner.args or self.program.is_data(splitter, at) else splitter
+        return None if not inner.args or self.program.depends_on_data(splitter, at) else splitter
 
     def _reads_data_itself(self, node: ast.expr, at: int) -> bool:
         """Return whether an expression reads the data itself, and not only names that are filled in elsewhere."""
