@@ -88,7 +88,7 @@ def find_effects(node: ast.stmt, changed: Mapping[str, frozenset[int]]) -> Effec
     Examples
     --------
     >>> node = ast.parse("df['ratio'] = scale(df.a / df.b)").body[0]
-    >>> found = effects(node, {})
+    >>> found = find_effects(node, {})
     >>> sorted(found.uses), sorted(found.binds), sorted(found.changes)
     (['df', 'scale'], [], ['df'])
     """

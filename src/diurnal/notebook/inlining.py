@@ -43,7 +43,7 @@ def linearize_statements(nodes: list[ast.stmt]) -> list[ast.stmt]:
     ... if __name__ == "__main__":
     ...     best = train(SVC(), table)
     ... ''').body
-    >>> print(*map(ast.unparse, straightened(nodes)[1:]), sep="\n")
+    >>> print(*map(ast.unparse, linearize_statements(nodes)[1:]), sep="\n")
     model = SVC()
     model.fit(table, y)
     best = model

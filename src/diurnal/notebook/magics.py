@@ -49,7 +49,7 @@ def replace_magics(text: str) -> tuple[str, list[Magic]]:
 
     Examples
     --------
-    >>> text, magics = without_magics("%matplotlib inline\nif gpu:\n    !pip install cupy\n%time model.fit(X, y)")
+    >>> text, magics = replace_magics("%matplotlib inline\nif gpu:\n    !pip install cupy\n%time model.fit(X, y)")
     >>> print(text)
     pass
     if gpu:

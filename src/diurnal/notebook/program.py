@@ -236,7 +236,7 @@ def is_constructor_call(call: ast.Call) -> bool:
 
     Examples
     --------
-    >>> [is_structure(ast.parse(text, mode="eval").body) for text in ("SVC(C)", "make_pipeline(a)", "len(X)")]
+    >>> [is_constructor_call(ast.parse(text, mode="eval").body) for text in ("SVC(C)", "make_pipeline(a)", "len(X)")]
     [True, True, False]
     """
     name = callee_name(call.func)

@@ -30,7 +30,7 @@ def substitute_options(nodes: list[ast.stmt]) -> tuple[list[ast.stmt], dict[str,
     ... args = parser.parse_args()
     ... model = fit(args.file, args.max_iter)
     ... ''').body
-    >>> nodes, used = without_command_line(nodes)
+    >>> nodes, used = substitute_options(nodes)
     >>> print(ast.unparse(nodes[-1]), used)
     model = fit(FILL_IN, 200) {'file': 'FILL_IN', 'max_iter': '200'}
     """

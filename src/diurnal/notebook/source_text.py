@@ -17,7 +17,7 @@ def format_placeholder(message: str, indent: int) -> list[str]:
 
     Examples
     --------
-    >>> hole("name the column to predict", 0)
+    >>> format_placeholder("name the column to predict", 0)
     ['# FILL_IN: name the column to predict']
     """
     return _wrap_comment(f"{PLACEHOLDER}: {message}", indent)
@@ -44,7 +44,7 @@ def find_placeholders(text: str) -> list[dict[str, object]]:
 
     Examples
     --------
-    >>> holes_in("x = 1\n# FILL_IN: first\n#     and more\n")
+    >>> find_placeholders("x = 1\n# FILL_IN: first\n#     and more\n")
     [{'line': 2, 'what': 'first and more'}]
     """
     found: list[dict[str, object]] = []
@@ -65,7 +65,7 @@ def format_docstring(message: str) -> str:
 
     Examples
     --------
-    >>> print(docstring('Who "survives"'))
+    >>> print(format_docstring('Who "survives"'))
     \"\"\"Who "survives".\"\"\"
     """
     message = message.replace("\\", "\\\\").replace('"""', "'''").strip()
@@ -90,7 +90,7 @@ def join_blocks(blocks: Iterable[Block]) -> str:
 
     Examples
     --------
-    >>> joined([Block(["import re"]), Block([]), Block(["def f():", "    pass"], True)])
+    >>> join_blocks([Block(["import re"]), Block([]), Block(["def f():", "    pass"], True)])
     'import re\n\n\ndef f():\n    pass\n'
     """
     lines: list[str] = []

@@ -11,7 +11,7 @@ def root_name(node: ast.AST) -> str | None:
 
     Examples
     --------
-    >>> root(ast.parse("df.loc[0].values", mode="eval").body)
+    >>> root_name(ast.parse("df.loc[0].values", mode="eval").body)
     'df'
     """
     while isinstance(node, ast.Attribute | ast.Subscript):
