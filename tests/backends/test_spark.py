@@ -643,24 +643,23 @@ def test_damaged_package_is_refused(opened, tmp_path, warehouse_url):
 
 
 def test_model_file_is_refused_before_spark_sees_it(tmp_path):
-    from diurnal.storage import models
-    from diurnal.storage.models.spark.spark_format import _LONGEST_NAME, _NAMES
-    from diurnal.storage.models.zip_archive import members, pack
+    from diurnal.storage.models.spark.spark_format import _MAX_NAME_LENGTH, _NAMES, FORMAT
+    from diurnal.storage.models.zip_archive import read_archive, write_archive
 
     rows, _ = frame_and_schema(60)
     model = search_of(made(tmp_path, "unused")).getEstimator().fit(rows.frame)
-    data, _ = models.dump_and_read_back(model)
-    files = members(data, _NAMES, longest_name=_LONGEST_NAME)
+    data, _ = FORMAT.dump_and_reload(model)
+    files = read_archive(data, _NAMES, max_name_length=_MAX_NAME_LENGTH)
     path = min(files, key=len)
     document = json.loads(files[path])
     for strange in ("org.apache.spark.ml.feature.SQLTransformer", "java.lang.Runtime", "os.system"):
         changed = {**files, path: json.dumps({**document, "class": strange}).encode()}
-        with pytest.raises(InvalidModelError, match="does not trust"):
-            models.loads(pack(changed), form="spark.zip")
-    with pytest.raises(InvalidModelError, match="none that a model has"):
-        models.loads(pack({**files, "../part-00000.txt": b"{}"}), form="spark.zip")
+        with pytest.raises(InvalidModelError, match="types that are not allowed"):
+            FORMAT.loads(write_archive(changed))
+    with pytest.raises(InvalidModelError, match="a name that no member of a model has"):
+        FORMAT.loads(write_archive({**files, "../part-00000.txt": b"{}"}))
     with pytest.raises(InvalidModelError):
-        models.loads(data[:-7], form="spark.zip")
+        FORMAT.loads(data[:-7])
 
 
 def test_what_cannot_be_is_said_when_it_is_checked(tmp_path):

@@ -165,7 +165,7 @@ def published(tmp_path, warehouse, warehouse_url):
     import pandas as pd
     from sklearn.dummy import DummyRegressor
 
-    from diurnal.storage.models import Models, library_versions, signature
+    from diurnal.storage.models import Models, library_versions, make_signature
 
     write(tmp_path, f'[diurnal]\nwarehouse = "{warehouse_url}"\n')
     models = Models(str(tmp_path / "models"))
@@ -177,7 +177,7 @@ def published(tmp_path, warehouse, warehouse_url):
         run = Run(f"toy-{number}", "toy", interval, epoch, "b", "b", "c")
         warehouse.record_run(run, ROW)
         fitted = DummyRegressor(strategy="constant", constant=float(number)).fit(X, [0.0, 1.0])
-        described = signature(fitted, X, target="y", schema_columns=columns)
+        described = make_signature(fitted, X, target="y", schema_columns=columns)
         file = ModelFile(run, *models.save("toy", interval, fitted, described), described, library_versions())
         warehouse.publish(run, file)
     warehouse.set_champion("toy", 2, requested_by="test", reason="test")

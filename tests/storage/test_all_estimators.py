@@ -20,7 +20,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.discovery import all_estimators
 
 from diurnal.errors import InvalidModelError
-from diurnal.storage.models import dumps, loads
+from diurnal.storage.models.skops_format import FORMAT
 
 # What cannot be saved, and why.
 UNSAVED = {
@@ -162,15 +162,15 @@ def test_an_estimator_is_saved_and_loaded(name, kind):
         model.fit(rows, target(name, model))
         if name in UNSAVED:
             with pytest.raises(InvalidModelError, match="cannot be saved"):
-                dumps(model)
+                FORMAT.dumps(model)
             return
-        data = dumps(model)
-        again = loads(data)
+        data = FORMAT.dumps(model)
+        again = FORMAT.loads(data)
         said = answers(model, rows)
         assert said, "a model says something"
         for now, then in zip(answers(again, rows), said, strict=True):
             np.testing.assert_array_equal(np.asarray(now), np.asarray(then))
-        assert dumps(again) == data
+        assert FORMAT.dumps(again) == data
 
 
 def test_what_is_listed_as_unsaved_is_there():
@@ -187,4 +187,4 @@ def test_what_is_listed_as_unsaved_is_there():
 )
 def test_what_is_fitted_within_is_kept(estimator):
     model = clone(estimator).fit(X, Y)
-    assert loads(dumps(model)).predict(X).tolist() == model.predict(X).tolist()
+    assert FORMAT.loads(FORMAT.dumps(model)).predict(X).tolist() == model.predict(X).tolist()

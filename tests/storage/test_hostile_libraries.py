@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from diurnal.errors import InvalidModelError
-from diurnal.storage.models import dumps, loads
-from diurnal.storage.models.states import KINDS, state_for
-from diurnal.storage.models.zip_archive import pack, unpack
+from diurnal.storage.models.skops_format import FORMAT
+from diurnal.storage.models.states import STATE_NAMES, find_state
+from diurnal.storage.models.zip_archive import read_model_archive, write_archive
 
 rng = np.random.default_rng(2)
 X = pd.DataFrame(rng.normal(size=(60, 3)), columns=list("abc"))
@@ -45,7 +45,7 @@ def table(**content):
 
 
 def read(root, **members):
-    return loads(pack({"schema.json": json.dumps(root | {"protocol": 2}).encode()} | members))
+    return FORMAT.loads(write_archive({"schema.json": json.dumps(root | {"protocol": 2}).encode()} | members))
 
 
 BOOSTERS = ("xgboost.core.Booster", "lightgbm.basic.Booster", "catboost.core.CatBoostClassifier")
@@ -148,13 +148,13 @@ def test_loads_refuses_a_dict_that_calls_what_the_file_names(root):
 
 
 def test_a_state_is_read_by_our_reader_only():
-    data = dumps(make_pipeline(FunctionTransformer(kw_args={"rows": X}), LogisticRegression()))
-    with pytest.raises(TypeError, match="read by diurnal"):
+    data = FORMAT.dumps(make_pipeline(FunctionTransformer(kw_args={"rows": X}), LogisticRegression()))
+    with pytest.raises(TypeError, match="can read this file"):
         skops.io.loads(data)
 
 
 def test_what_others_write_with_skops_is_as_ever():
-    dumps(LogisticRegression())  # our states are known to skops from here on
+    FORMAT.dumps(LogisticRegression())  # our states are known to skops from here on
     given = {"a": {True: "y"}, "b": {"x": 1}}
     assert b"StateNode" not in skops.io.dumps(given)
 
@@ -184,11 +184,11 @@ BROKEN = {
 @pytest.mark.parametrize(("kind", "state"), [(kind, state) for kind, states in BROKEN.items() for state in states])
 def test_a_broken_state_is_refused(kind, state):
     with pytest.raises((InvalidModelError, ValueError)):
-        state_for(kind).make(state)
+        find_state(kind).from_state(state)
 
 
 def test_every_kind_of_state_is_tried_here():
-    assert KINDS - BROKEN.keys() == {
+    assert STATE_NAMES - BROKEN.keys() == {
         "catboost.CatBoostClassifier",
         "catboost.CatBoostRegressor",
         "lightgbm.Booster",
@@ -205,7 +205,7 @@ def xgboost_state():
 
     model = xgboost.XGBClassifier(n_estimators=2, max_depth=2, n_jobs=1, enable_categorical=True, max_cat_to_onehot=2)
     return json.loads(
-        state_for("xgboost.Booster").take(model.fit(CODED, CODED["size"].cat.codes % 2).get_booster())["json"]
+        find_state("xgboost.Booster").to_state(model.fit(CODED, CODED["size"].cat.codes % 2).get_booster())["json"]
     )
 
 
@@ -241,8 +241,8 @@ XGBOOST = {
 def test_a_crafted_model_of_xgboost_is_refused(name, xgboost_state):
     document = json.loads(json.dumps(xgboost_state))
     XGBOOST[name](document)
-    with pytest.raises(InvalidModelError, match="the model is broken"):
-        state_for("xgboost.Booster").make({"json": json.dumps(document).encode()})
+    with pytest.raises(InvalidModelError, match="the model is invalid"):
+        find_state("xgboost.Booster").from_state({"json": json.dumps(document).encode()})
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +252,7 @@ def lightgbm_state():
     words = {"n_estimators": 2, "num_leaves": 4, "min_child_samples": 2, "max_cat_to_onehot": 2, "verbose": -1}
     words |= {"min_data_per_group": 1, "cat_smooth": 0.0}
     model = lightgbm.LGBMClassifier(**words).fit(CODED, CODED["size"].cat.codes % 2)
-    return state_for("lightgbm.Booster").take(model.booster_)
+    return find_state("lightgbm.Booster").to_state(model.booster_)
 
 
 LIGHTGBM = {
@@ -275,15 +275,15 @@ def test_a_crafted_model_of_lightgbm_is_refused(name, lightgbm_state):
     before, after = LIGHTGBM[name]
     changed = lightgbm_state["text"].decode().replace(before, after, 1)
     assert changed != lightgbm_state["text"].decode()
-    with pytest.raises(InvalidModelError, match="the model is broken"):
-        state_for("lightgbm.Booster").make(lightgbm_state | {"text": changed.encode()})
+    with pytest.raises(InvalidModelError, match="the model is invalid"):
+        find_state("lightgbm.Booster").from_state(lightgbm_state | {"text": changed.encode()})
 
 
 def test_lightgbm_is_given_the_true_sizes_of_its_trees(lightgbm_state):
     """It goes by them through the text; what a file says of them is not looked at."""
     lied = lightgbm_state["text"].replace(b"tree_sizes=", b"tree_sizes=99999999 ", 1)
-    booster = state_for("lightgbm.Booster").make(lightgbm_state | {"text": lied})
-    honest = state_for("lightgbm.Booster").make(lightgbm_state)
+    booster = find_state("lightgbm.Booster").from_state(lightgbm_state | {"text": lied})
+    honest = find_state("lightgbm.Booster").from_state(lightgbm_state)
     assert booster.model_to_string() == honest.model_to_string()
 
 
@@ -293,7 +293,7 @@ def catboost_state():
 
     words = {"n_estimators": 2, "depth": 2, "verbose": 0, "allow_writing_files": False, "cat_features": ["city"]}
     rows = X.assign(city=np.array(["Rome", "Oslo", "Bern"])[np.arange(60) % 3])
-    state = state_for("catboost.CatBoostClassifier").take(catboost.CatBoostClassifier(**words).fit(rows, Y))
+    state = find_state("catboost.CatBoostClassifier").to_state(catboost.CatBoostClassifier(**words).fit(rows, Y))
     return json.loads(state["json"])
 
 
@@ -314,8 +314,8 @@ CATBOOST = {
 def test_a_crafted_model_of_catboost_is_refused(name, catboost_state):
     document = json.loads(json.dumps(catboost_state))
     CATBOOST[name](document)
-    with pytest.raises((InvalidModelError, ValueError), match=r"the model is broken|not JSON compliant"):
-        state_for("catboost.CatBoostClassifier").make({"json": json.dumps(document).encode(), "params": {}})
+    with pytest.raises((InvalidModelError, ValueError), match=r"the model is invalid|not JSON compliant"):
+        find_state("catboost.CatBoostClassifier").from_state({"json": json.dumps(document).encode(), "params": {}})
 
 
 def test_a_model_of_catboost_is_refused_whole(catboost_state):
@@ -323,12 +323,12 @@ def test_a_model_of_catboost_is_refused_whole(catboost_state):
 
     rows = X.assign(city="Rome")
     words = {"n_estimators": 2, "verbose": 0, "allow_writing_files": False, "cat_features": ["city"]}
-    members = unpack(dumps(catboost.CatBoostClassifier(**words).fit(rows, Y)))
+    members = read_model_archive(FORMAT.dumps(catboost.CatBoostClassifier(**words).fit(rows, Y)))
     name = next(
         name for name, content in members.items() if content.startswith(b'{"ctr_data') or b"oblivious" in content
     )
-    with pytest.raises(InvalidModelError, match=r"JSONDecodeError|the model is broken"):
-        loads(pack(members | {name: members[name][:-40]}))
+    with pytest.raises(InvalidModelError, match=r"JSONDecodeError|the model is invalid"):
+        FORMAT.loads(write_archive(members | {name: members[name][:-40]}))
 
 
 def test_hostile_models_do_not_crash_the_process():
@@ -346,11 +346,11 @@ def test_names_that_pandas_would_call_are_refused():
     def model(func):
         return make_pipeline(MathFeatures(variables=["a", "b"], func=func), LogisticRegression())
 
-    assert loads(dumps(model("mean").fit(X, Y))).predict(X).shape == (60,)
+    assert FORMAT.loads(FORMAT.dumps(model("mean").fit(X, Y))).predict(X).shape == (60,)
     hostile = model("mean").fit(X, Y)
     hostile[0].func = ["sum", "to_clipboard"]
     with pytest.raises(InvalidModelError, match="MathFeatures aggregates by 'to_clipboard'; allowed are count"):
-        dumps(hostile)
+        FORMAT.dumps(hostile)
 
 
 def test_a_million_workers_are_refused():
@@ -359,9 +359,9 @@ def test_a_million_workers_are_refused():
     hostile = make_pipeline(HashingEncoder(cols=["a"]), LogisticRegression())
     hostile[0].max_process = 10**6
     with pytest.raises(InvalidModelError, match=r"1000000 workers \(max_process\)"):
-        dumps(hostile)
+        FORMAT.dumps(hostile)
     with pytest.raises(InvalidModelError, match=r"workers \(n_jobs\)"):
-        dumps(LogisticRegression(n_jobs=10**6))
+        FORMAT.dumps(LogisticRegression(n_jobs=10**6))
 
 
 def test_what_is_not_installed_is_said():

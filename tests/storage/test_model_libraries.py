@@ -22,7 +22,8 @@ from sklearn.tree import DecisionTreeClassifier
 from diurnal.backends.sklearn import scorer, task, tune
 from diurnal.backends.sklearn.tuning import fresh
 from diurnal.errors import ExperimentError
-from diurnal.storage.models import dumps, library_versions, loads
+from diurnal.storage.models import library_versions
+from diurnal.storage.models.skops_format import FORMAT
 from projects import Project, patients
 from searching import same
 
@@ -47,15 +48,15 @@ def kept(model, X, y, *, exact=True, seeded=False):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(X, y)
-        data = dumps(model)
-        again = loads(data)
+        data = FORMAT.dumps(model)
+        again = FORMAT.loads(data)
         for method in ("predict", "predict_proba", "transform"):
             if hasattr(model, method):
                 given, before = getattr(again, method)(X.copy()), getattr(model, method)(X.copy())
                 pd.testing.assert_frame_equal(_frame(given), _frame(before), check_exact=True)
         if exact:
-            assert dumps(again) == data
-        assert not seeded or dumps(fresh(model).fit(X, y)) == data, "the same fit gives the same bytes"
+            assert FORMAT.dumps(again) == data
+        assert not seeded or FORMAT.dumps(fresh(model).fit(X, y)) == data, "the same fit gives the same bytes"
 
 
 def _frame(given):
@@ -137,7 +138,7 @@ def test_catboost(name):
     )
     # CatBoost gives the parameters of the training back with fewer digits, so a model read and saved is another file
     kept(model, X, y, exact=False, seeded=True)
-    again = loads(dumps(model))
+    again = FORMAT.loads(FORMAT.dumps(model))
     assert again.get_params() == model.get_params()
     assert again.n_features_in_ == X.shape[1]
     assert list(again.classes_) == list(model.classes_)
@@ -150,7 +151,7 @@ def test_catboost_says_that_texts_are_kept_by_its_binary_form_only():
     words = {"n_estimators": 2, "verbose": 0, "allow_writing_files": False, "text_features": ["said"]}
     model = catboost.CatBoostClassifier(**words).fit(X, YES)
     with pytest.raises(Exception, match=r"a CatBoostClassifier cannot be saved: .*text features only in cbm"):
-        dumps(model)
+        FORMAT.dumps(model)
 
 
 def imbalanced():
@@ -291,7 +292,7 @@ def test_requests_for_metadata_are_kept():
         asked = LogisticRegression().set_fit_request(sample_weight=True).set_score_request(sample_weight="weight")
         model = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), asked)
         kept(model, NUMBERS, YES)
-        again = loads(dumps(model))
+        again = FORMAT.loads(FORMAT.dumps(model))
         for one, other in zip(again, model, strict=True):
             assert str(one.get_metadata_routing()) == str(other.get_metadata_routing())
             assert repr(one._metadata_request) == repr(other._metadata_request)
@@ -372,7 +373,7 @@ def test_another_library_s_search_is_one(make):
     assert tuned.mean == alone.best_score_
     assert (tuned.n_candidates, tuned.n_folds) == (3, getattr(alone, "n_splits_", 0))
     assert tuned.table.num_rows == 3
-    again = loads(dumps(tuned.twin))
+    again = FORMAT.loads(FORMAT.dumps(tuned.twin))
     assert again.predict(NUMBERS).tolist() == alone.best_estimator_.predict(NUMBERS).tolist()
 
 

@@ -35,8 +35,9 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from diurnal.errors import ConfigurationError, InvalidModelError, PermissionDeniedError, TransientError, UsageError
-from diurnal.storage.models import Models, dumps, library_versions, loads, signature
-from diurnal.storage.models.golden_rows import refuse_other_answers
+from diurnal.storage.models import Models, library_versions, make_signature
+from diurnal.storage.models.golden_rows import check_golden_rows
+from diurnal.storage.models.skops_format import FORMAT
 from diurnal.types import DataInterval
 
 DAY = DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
@@ -57,7 +58,7 @@ def fitted():
 
 
 def signed(estimator, X):
-    return signature(estimator, X, target="label", schema_columns=COLUMNS)
+    return make_signature(estimator, X, target="label", schema_columns=COLUMNS)
 
 
 ESTIMATORS = {
@@ -89,10 +90,10 @@ def test_load_gives_what_was_dumped(name):
     X["age"] = np.arange(len(X)) % 5
     numbers = name in ("hist", "splines", "gaussian")
     estimator = clone(ESTIMATORS[name]).fit(X, (y == "up").astype(float) if numbers else y)
-    data = dumps(estimator)
-    again = loads(data)
+    data = FORMAT.dumps(estimator)
+    again = FORMAT.loads(data)
     np.testing.assert_array_equal(again.predict(X), estimator.predict(X))
-    assert dumps(again) == data, "the form does not depend on where in memory the objects lie"
+    assert FORMAT.dumps(again) == data, "the form does not depend on where in memory the objects lie"
 
 
 STABLE = """
@@ -102,7 +103,7 @@ import numpy as np
 from test_models import ESTIMATORS, samples
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import FunctionTransformer
-from diurnal.storage.models import dumps
+from diurnal.storage.models.skops_format import FORMAT
 X, y = samples()
 X["age"] = np.arange(len(X)) % 5
 models = [ESTIMATORS[name].fit(X, (y == "up").astype(float)) for name in ("hist", "splines", "gaussian")]
@@ -111,7 +112,7 @@ models += [ESTIMATORS[name].fit(X, y) for name in names]
 models.append(CountVectorizer(stop_words=["of", "the"]).fit(["age of the width", "width"]))
 texts = ["of", "the", "a", "an"]
 models.append(FunctionTransformer(kw_args=dict(a=set(texts), b=frozenset(texts))))
-print([hashlib.sha256(dumps(model)).hexdigest() for model in models])
+print([hashlib.sha256(FORMAT.dumps(model)).hexdigest() for model in models])
 """
 
 
@@ -130,33 +131,35 @@ def test_dumps_gives_the_same_bytes_in_any_process():
 def test_dumps_zeroes_the_padding_of_trees_from_elsewhere():
     X, y = samples()
     tree = DecisionTreeClassifier(random_state=0).fit(X, y)
-    data = dumps(tree)
+    data = FORMAT.dumps(tree)
     rubble = [np.full(10_000, 255, np.uint8) for _ in range(50)]
     del rubble
-    assert dumps(loads(data)) == data
+    assert FORMAT.dumps(FORMAT.loads(data)) == data
 
 
 def test_dumps_names_the_type_and_how_to_trust_it():
     X, y = samples()
     model = make_pipeline(FunctionTransformer(np.real_if_close), LogisticRegression()).fit(X, y)
     with pytest.raises(InvalidModelError, match="real_if_close") as refused:
-        dumps(model)
+        FORMAT.dumps(model)
     named = refused.value.message.split("not allowed: ")[1].split(";")[0]
     assert f'trusted_types=("{named}",)' in refused.value.hint
-    assert loads(dumps(model, trusted=(named,)), (named,)).predict(X).tolist() == model.predict(X).tolist()
+    assert (
+        FORMAT.loads(FORMAT.dumps(model, trusted=(named,)), (named,)).predict(X).tolist() == model.predict(X).tolist()
+    )
 
 
 def test_dumps_says_that_a_lambda_needs_a_name():
     with pytest.raises(InvalidModelError) as refused:
-        dumps(FunctionTransformer(lambda X: X).fit([[1.0]]))
+        FORMAT.dumps(FunctionTransformer(lambda X: X).fit([[1.0]]))
     assert "under a name of its own" in refused.value.hint
 
 
 def test_dumps_refuses_what_cannot_be_saved():
     with pytest.raises(InvalidModelError, match="a generator cannot be saved"):
-        dumps(x for x in ())
+        FORMAT.dumps(x for x in ())
     with pytest.raises(UsageError, match="a collection of full names"):
-        dumps(fitted()[0], trusted="package.module.Type")
+        FORMAT.dumps(fitted()[0], trusted="package.module.Type")
 
 
 def test_save_and_load(tmp_path):
@@ -223,7 +226,7 @@ def test_list_and_delete(tmp_path):
     (tmp_path / "flowers" / "notes.txt").write_text("not a model")
     assert list(models.list()) == [path]
     assert models.modified(path).tzinfo is not None
-    with pytest.raises(UsageError, match="no path of a model"):
+    with pytest.raises(UsageError, match="is not the path of a model"):
         models.delete("flowers/..")
     models.delete(path)
     assert list(models.list()) == []
@@ -329,13 +332,13 @@ def test_signature_of_mixed_columns_survives_json():
         LogisticRegression(),
     ).fit(X, np.arange(n) % 3)
     columns = [{"name": name, "kind": kind} for name, kind in kinds.items()]
-    described = signature(model, X, target="label", schema_columns=columns)
+    described = make_signature(model, X, target="label", schema_columns=columns)
     assert json.loads(json.dumps(described, allow_nan=False)) == described
     assert described["classes"] == [0, 1, 2]
     assert described["golden"]["rows"][0][2] == "2026-01-02T00:00:00+00:00"
-    refuse_other_answers(loads(dumps(model)), json.loads(json.dumps(described)))
+    check_golden_rows(FORMAT.loads(FORMAT.dumps(model)), json.loads(json.dumps(described)))
     with pytest.raises(UsageError, match="have the columns"):
-        signature(model, X[["big", "size"]], target="label", schema_columns=columns)
+        make_signature(model, X[["big", "size"]], target="label", schema_columns=columns)
 
 
 def test_golden_numbers_may_differ_in_the_last_digits_only():
@@ -344,7 +347,7 @@ def test_golden_numbers_may_differ_in_the_last_digits_only():
     described = signed(model, X)
     assert described["classes"] is described["golden"]["probabilities"] is None
     model.coef_ = model.coef_ * (1 + 1e-12)
-    refuse_other_answers(model, described)
+    check_golden_rows(model, described)
     model.coef_ = model.coef_ * (1 + 1e-7)
     with pytest.raises(InvalidModelError, match="its predictions are"):
-        refuse_other_answers(model, described)
+        check_golden_rows(model, described)

@@ -21,8 +21,9 @@ from diurnal.experiment import find
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline.dry_run import dry_run
 from diurnal.runtime.project_files import Codebase
-from diurnal.storage.models import dumps, loads, own_names, refuse_untrusted
-from diurnal.storage.models.zip_archive import pack, unpack
+from diurnal.storage.models import find_project_objects
+from diurnal.storage.models.skops_format import FORMAT
+from diurnal.storage.models.zip_archive import read_model_archive, write_archive
 from projects import Project, day
 
 HELPERS = '''
@@ -172,13 +173,13 @@ def test_a_class_has_one_name_however_its_file_was_imported(project, name):
     code = Codebase.of([project, project / "experiments"])
     file = project / "experiments" / "helpers.py"
     model = fitted(imported(file, name).Ratio)
-    assert own_names(model, code) == ["experiments.helpers.Ratio"]
-    data = dumps(model, code=code)
+    assert find_project_objects(model, code) == ["experiments.helpers.Ratio"]
+    data = FORMAT.dumps(model, code=code)
     assert b"unusual_prefix" not in data
     assert b'"experiments.helpers"' in data
-    assert loads(data, code=code).predict(ROWS).tolist() == model.predict(ROWS).tolist()
+    assert FORMAT.loads(data, code=code).predict(ROWS).tolist() == model.predict(ROWS).tolist()
     del sys.modules[name]  # as in the next process
-    again = loads(data, code=code)
+    again = FORMAT.loads(data, code=code)
     assert again.predict(ROWS).tolist() == model.predict(ROWS).tolist()
     assert Path(sys.modules[type(again[0]).__module__].__file__) == file
 
@@ -191,9 +192,10 @@ def test_two_projects_in_one_process_have_each_its_own(project, tmp_path_factory
     datas, codes = [], [Codebase.of([folder, folder / "experiments"]) for folder in (project, other)]
     for code in codes:
         model = fitted(code.load_module("experiments.helpers").Ratio)
-        datas.append(dumps(model, code=code))
+        datas.append(FORMAT.dumps(model, code=code))
     ratios = [
-        loads(data, code=code)[0].transform(ROWS)["ratio"].tolist() for data, code in zip(datas, codes, strict=True)
+        FORMAT.loads(data, code=code)[0].transform(ROWS)["ratio"].tolist()
+        for data, code in zip(datas, codes, strict=True)
     ]
     assert ratios == [[1.0, 1.0, 3.0, 2.0], [0.5, 2 / 3, 1.5, 4 / 3]]
 
@@ -202,15 +204,15 @@ def test_a_model_may_hold_what_its_row_names_of_own_code_and_nothing_else(projec
     (project / "experiments" / "helpers.py").write_text(HELPERS + "\n\ndef remove_all(X):\n    raise SystemExit(3)\n")
     code = Codebase.of([project, project / "experiments"])
     model = fitted(code.load_module("experiments.helpers").Ratio)
-    data = dumps(model, code=code)
-    known = code.restrict_to(own_names(model, code))
-    assert loads(data, code=known)[0].n_features_in_ == 2
-    members = unpack(data)
+    data = FORMAT.dumps(model, code=code)
+    known = code.restrict_to(find_project_objects(model, code))
+    assert FORMAT.loads(data, code=known)[0].n_features_in_ == 2
+    members = read_model_archive(data)
     schema = members["schema.json"].replace(b'"__class__":"Ratio"', b'"__class__":"remove_all"')
     with pytest.raises(InvalidModelError, match=r"experiments\.helpers\.remove_all"):
-        loads(pack(members | {"schema.json": schema}), code=known)
+        FORMAT.loads(write_archive(members | {"schema.json": schema}), code=known)
     with pytest.raises(InvalidModelError, match=r"experiments\.helpers\.Ratio"):
-        loads(data)
+        FORMAT.loads(data)
 
 
 @pytest.mark.parametrize("loader", ["ConstructorFromReduceNode", "ListNode", "LossNode", "SetNode", "TupleNode"])
@@ -222,7 +224,7 @@ def test_own_code_is_not_called_while_a_file_is_read(project, loader):
     if loader in ("ConstructorFromReduceNode", "LossNode"):
         node |= {"content": empty, "__reduce__": {"args": empty}}
     with pytest.raises(InvalidModelError, match=r"not allowed: experiments\.helpers\.stop"):
-        loads(pack({"schema.json": json.dumps(node | {"protocol": 2}).encode()}), code=code)
+        FORMAT.loads(write_archive({"schema.json": json.dumps(node | {"protocol": 2}).encode()}), code=code)
 
 
 @pytest.mark.parametrize("place", ["data/evil.py", "models/evil.py", ".venv/evil.py", "env/lib/site-packages/evil.py"])
@@ -285,12 +287,12 @@ outside = np.vectorize(outside)  # what is found under the name is another thing
         (FunctionTransformer(inner()[0]), "hidden is defined inside of inner() and cannot be imported"),
         (inner()[1](), "Hidden is defined inside of inner() and cannot be imported"),
         (Outer.Inner(), "Outer.Inner is defined inside of a class"),
-        (FunctionTransformer(renamed), "outside is not what is found under that name"),
+        (FunctionTransformer(renamed), "outside is another object than the one in the model"),
     ],
 )
 def test_what_could_not_be_found_again_is_said_with_its_cure(part, said):
     with pytest.raises(InvalidModelError) as refused:
-        refuse_untrusted(make_pipeline(part, LogisticRegression()), code=Codebase.around(__file__))
+        FORMAT.check_types(make_pipeline(part, LogisticRegression()), code=Codebase.around(__file__))
     assert said in refused.value.message
     assert "at the top level of the experiment's file" in refused.value.hint
 
@@ -298,15 +300,15 @@ def test_what_could_not_be_found_again_is_said_with_its_cure(part, said):
 def test_every_reason_is_said_at_once():
     parts = [FunctionTransformer(lambda X: X), FunctionTransformer(inner()[0]), Outer.Inner()]
     with pytest.raises(InvalidModelError) as refused:
-        refuse_untrusted(make_pipeline(*parts))
+        FORMAT.check_types(make_pipeline(*parts))
     assert refused.value.message.count("\n  - ") == 3
     more = [FunctionTransformer(np.load), FunctionTransformer(np.save), LogisticRegression(C=(c for c in ()))]
     with pytest.raises(InvalidModelError) as refused:
-        refuse_untrusted(make_pipeline(*parts, *more))
+        FORMAT.check_types(make_pipeline(*parts, *more))
     assert refused.value.message.count("\n  - ") == 4
     assert "a generator cannot be saved" in refused.value.message
     with pytest.raises(InvalidModelError) as refused:
-        refuse_untrusted(make_pipeline(parts[0], *more[:2]))
+        FORMAT.check_types(make_pipeline(parts[0], *more[:2]))
     assert refused.value.message.count("\n  - ") == 2
     assert "numpy.load, numpy.save" in refused.value.message
 

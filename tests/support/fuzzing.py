@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from diurnal.errors import InvalidModelError
-from diurnal.storage.models.states import state_for
+from diurnal.storage.models.states import find_state
 
 rng = np.random.default_rng(0)
 NUMBERS = pd.DataFrame(rng.normal(size=(120, 3)), columns=list("abc"))
@@ -107,14 +107,14 @@ def changed_text(text, chance):
 
 
 def attempt(name, booster, ask, chance):
-    kind = state_for(name)
-    state = kind.take(booster)
+    kind = find_state(name)
+    state = kind.to_state(booster)
     if "text" in state:
         state["text"] = changed_text(state["text"].decode(), chance).encode()
     else:
         state["json"] = json.dumps(changed(json.loads(state["json"]), chance)).encode()
     try:
-        again = kind.make(state)
+        again = kind.from_state(state)
     except InvalidModelError:
         return "refused"
     except Exception:  # the reader refuses the file on any

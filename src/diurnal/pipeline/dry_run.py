@@ -19,7 +19,7 @@ from diurnal.errors import BatchRejectedError, DiurnalError
 from diurnal.pipeline import accept_command, ingest
 from diurnal.pipeline.error_context import error_context
 from diurnal.storage.lake import Lake
-from diurnal.storage.models import Models, library_versions, with_own_names
+from diurnal.storage.models import Models, add_project_objects, library_versions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -167,7 +167,7 @@ def _save_and_load(
 ) -> tuple[Any, dict[str, Any]]:
     """Save a model and load it again, as another program does."""
     trusted = dry.experiment.trusted_types
-    signature = with_own_names(backend.signature(model, data, schema), model, dry.code)
+    signature = add_project_objects(backend.signature(model, data, schema), model, dry.code)
     path, digest = dry.stores.models.save(
         dry.experiment.name,
         dry.interval,

@@ -22,7 +22,7 @@ from diurnal.experiment.run_context import RunContext, Window
 from diurnal.pipeline import tuning_shards, window_split
 from diurnal.runtime import project_files
 from diurnal.runtime.environment import describe_environment
-from diurnal.storage.models import Models, dump_and_read_back, library_versions, with_own_names
+from diurnal.storage.models import Models, add_project_objects, format_of, library_versions
 from diurnal.types import DataInterval, Package, Run, TrainTestSplit
 from diurnal.types.results import finite_or_none
 
@@ -138,17 +138,15 @@ def _refit_version(context: RunContext, row: Mapping[str, Any]) -> dict[str, Any
     samples = TrainTestSplit(run, window, *window_split.split_window(context, window, schema))
     backend, search, data = tuning_shards.load_training_data(context, samples)
     tuned = backend.tune(search, data, progress=context.progress)
-    _, twin = dump_and_read_back(
-        tuned.twin, context.experiment.trusted_types, code=context.code, scratch=context.temp_url
-    )
+    trusted = context.experiment.trusted_types
+    _, twin = format_of(tuned.twin).dump_and_reload(tuned.twin, trusted, context.code, scratch=context.temp_url)
     scores = backend.score(search, twin, backend.read_evaluation_data(SampleReader(context, schema), samples.test))
     packages = [package for _, package in window]
     everything = backend.read_training_data(
         SampleReader(context, schema), packages, fraction=context.sampling_fraction(packages)
     )
     fitted = backend.refit(search, lambda: twin, tuned.best_params, everything)
-    signature = with_own_names(backend.signature(fitted, everything, schema), fitted, context.code)
-    trusted = context.experiment.trusted_types
+    signature = add_project_objects(backend.signature(fitted, everything, schema), fitted, context.code)
     _, digest = context.stores.models.save(
         context.experiment.name, context.interval, fitted, signature, trusted=trusted, code=context.code
     )

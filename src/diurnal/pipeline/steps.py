@@ -143,7 +143,7 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
             *tuned.warnings,
         ),
         seconds={**samples.seconds, "tune": time.perf_counter() - started},
-        own_code=tuple(models.own_names(tuned.twin, context.code)),
+        own_code=tuple(models.find_project_objects(tuned.twin, context.code)),
         environment=describe_environment(),
     )
 
@@ -226,7 +226,7 @@ def refit(context: RunContext, samples: TrainTestSplit, search: SearchResult) ->
     """Fit the best candidate on all rows of the window, and save it; it is visible once it is published."""
     from diurnal.backends import get_backend
     from diurnal.runtime.environment import describe_environment
-    from diurnal.storage.models import library_versions, with_own_names
+    from diurnal.storage.models import library_versions, add_project_objects
 
     if (recorded := recorded_results.recorded_model(context, samples.run)) is not None:
         return recorded
@@ -237,7 +237,7 @@ def refit(context: RunContext, samples: TrainTestSplit, search: SearchResult) ->
         SampleReader(context, schema), packages, fraction=context.sampling_fraction(packages)
     )
     fitted = backend.refit(estimator, lambda: load_twin(context, search), search.best_params, data)
-    signature = with_own_names(backend.signature(fitted, data, schema), fitted, context.code)
+    signature = add_project_objects(backend.signature(fitted, data, schema), fitted, context.code)
     path, digest = context.stores.models.save(
         context.experiment.name,
         context.interval,

@@ -16,11 +16,11 @@ def save_twin(context: RunContext, twin: Any) -> tuple[str, str]:
     """Save a twin in the lake; return its path and its digest."""
     from diurnal.storage import models
 
-    data, _ = models.dump_and_read_back(
-        twin, context.experiment.trusted_types, code=context.code, scratch=context.temp_url
-    )
+    model_format = models.format_of(twin)
+    trusted = context.experiment.trusted_types
+    data, _ = model_format.dump_and_reload(twin, trusted, context.code, scratch=context.temp_url)
     digest = hashlib.sha256(data).hexdigest()
-    path = f"{context.experiment.name}/twins/{context.interval.key}/{digest}.{models.form_of(twin)}"
+    path = f"{context.experiment.name}/twins/{context.interval.key}/{digest}.{model_format.suffix}"
     return context.stores.lake.write_immutable(path, data), digest
 
 
@@ -40,6 +40,7 @@ def load_twin(context: RunContext, search: SearchResult) -> Any:
             f"the twin {search.twin} does not have the digest {search.twin_digest[:12]} of its search",
             hint="run the data interval again",
         )
-    form = search.twin.rpartition("/")[2].partition(".")[2]
+    suffix = search.twin.rpartition("/")[2].partition(".")[2]
     code = context.code.restrict_to(search.own_code)
-    return models.loads(data, context.experiment.trusted_types, code=code, form=form, scratch=context.temp_url)
+    trusted = context.experiment.trusted_types
+    return models.get_format(suffix).loads(data, trusted, code, scratch=context.temp_url)

@@ -59,7 +59,7 @@ def _learners(made: Any) -> list[Any]:
         inner = [getattr(one, name, None) for name in ("estimator", "base_estimator", "classifier")]
         waiting += [part for part in inner if hasattr(part, "fit")]
         grids = [getattr(one, name, None) for name in ("param_grid", "param_distributions")]
-        waiting += [part for grid in grids if grid for part in object_graph.parts(grid) if hasattr(part, "fit")]
+        waiting += [part for grid in grids if grid for part in object_graph.iter_parts(grid) if hasattr(part, "fit")]
     return found
 
 

@@ -75,7 +75,7 @@ class SklearnBackend:
                     f"{inner} has no parameter {name!r} to tune{did_you_mean(name, known)}",
                     hint=f"it takes those of {inner}(...).get_params(); in a pipeline as step__parameter",
                 )
-        models.refuse_untrusted(_to_save(made), trusted, code)
+        models.get_format("skops").check_types(_to_save(made), trusted, code)
 
     def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
         """Refuse weights that reach no fit; warn of folds without groups and scores without weights."""
@@ -201,7 +201,7 @@ class SklearnBackend:
     def signature(self, model: Any, data: InMemoryData, schema: Schema) -> dict[str, Any]:
         """Describe what a fitted estimator takes and gives."""
         columns = [column for column in schema.to_dict()["columns"] if column["name"] in schema.features]
-        return models.signature(model, data.X, target=schema.target, schema_columns=columns)
+        return models.make_signature(model, data.X, target=schema.target, schema_columns=columns)
 
     def predict(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
         """Predict rows that are here."""

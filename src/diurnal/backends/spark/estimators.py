@@ -16,7 +16,7 @@ from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
 from diurnal.backends.protocol import Task
 from diurnal.errors import ExperimentError
-from diurnal.storage.models.spark import predictor, stages
+from diurnal.storage.models.spark import find_predictor, iter_stages
 
 if TYPE_CHECKING:
     from diurnal.data import Metadata
@@ -48,7 +48,7 @@ def last_predictor(made: Any) -> Any:
         If there is none.
     """
     estimator = estimator_of(made)
-    found = predictor(estimator)
+    found = find_predictor(estimator)
     if found is None:
         raise ExperimentError(
             f"{type(estimator).__name__} has no stage that predicts a label",
@@ -131,7 +131,7 @@ def score_name(made: Any) -> str:
 
 def unseeded(made: Any) -> Iterator[str]:
     """Name the stages that draw random numbers without a seed; pyspark's own default changes with each process."""
-    for stage in stages(estimator_of(made)):
+    for stage in iter_stages(estimator_of(made)):
         if isinstance(stage, HasSeed) and not stage.isSet("seed"):
             yield type(stage).__name__
 
@@ -168,7 +168,7 @@ def refuse_unknown_parameters(made: Any) -> None:
 def parts(estimator: Any) -> list[Any]:
     """Give all that may have parameters: the stages, and the estimators that they hold."""
     found = [estimator]
-    for stage in stages(estimator):
+    for stage in iter_stages(estimator):
         found.append(stage)
         if stage.hasParam("classifier") and stage.isDefined("classifier"):
             found += parts(stage.getClassifier())

@@ -16,7 +16,7 @@ from diurnal.backends.spark.job_errors import blaming
 from diurnal.backends.spark.lake_frames import SparkData
 from diurnal.errors import BatchRejectedError, ExperimentError, Problem
 from diurnal.storage import models
-from diurnal.storage.models import spark as kept
+from diurnal.storage.models.spark import predict_rows
 
 if TYPE_CHECKING:
     from diurnal.backends.sample_reader import SampleReader
@@ -46,15 +46,11 @@ class SparkBackend:
         """Warn of stages without a seed."""
         return [f"seed is not set in {name}: its numbers change from run to run" for name in estimators.unseeded(made)]
 
-    def validate(self, made: Any, trusted: Collection[str], code: Codebase) -> None:  # noqa: ARG002
+    def validate(self, made: Any, trusted: Collection[str], code: Codebase) -> None:
         """Refuse a grid for stages that are not there, and stages that a model of it could not be loaded with."""
         estimators.last_predictor(made)
         estimators.refuse_unknown_parameters(made)
-        named = (
-            {"class": f"{type(one).__module__}.{type(one).__qualname__}"}
-            for one in kept.stages(estimators.estimator_of(made))
-        )
-        kept.refuse_untrusted(named, trusted)
+        models.get_format("spark.zip").check_types(estimators.estimator_of(made), trusted, code)
 
     def check_source(self, source: Any) -> None:
         """Accept any source: Spark reads it, or its rows stream through this process."""
@@ -136,13 +132,13 @@ class SparkBackend:
         columns = [column for column in schema.to_dict()["columns"] if column["name"] in schema.features]
         X = matrix(lake_frames.head(data, N_GOLDEN), list(schema.features))
         with blaming("the golden rows"):
-            return models.signature(model, X, target=schema.target, schema_columns=columns)
+            return models.make_signature(model, X, target=schema.target, schema_columns=columns)
 
     def predict(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
         """Predict rows that are here; a row that the model refuses is the batch's fault."""
         try:
             with blaming("the prediction"):
-                given = kept.answers(model, rows, signature["target"])
+                given = predict_rows(model, rows, signature["target"])
         except ExperimentError as error:
             raise BatchRejectedError([Problem("not-predictable", error.message)], hint=error.hint) from error
         columns: dict[str, Any] = {"prediction": given.predictions}

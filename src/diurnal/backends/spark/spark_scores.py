@@ -23,7 +23,7 @@ from diurnal.backends.sklearn.sample_losses import LOSSES
 from diurnal.backends.spark import estimators
 from diurnal.backends.spark.job_errors import blaming
 from diurnal.backends.spark.lake_frames import SparkData, column, columns, hashed
-from diurnal.storage.models.spark import predictor
+from diurnal.storage.models.spark import find_predictor
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,7 +93,7 @@ def _by_counts(twin: Any, champion: Any, rows: SparkData) -> Paired:
 
 def _answered(model: Any, frame: DataFrame, who: str, answer: Callable[[Any], Column]) -> DataFrame:
     """Add the label of each row and what a model says of it; each model knows labels by its own numbers."""
-    last: Any = predictor(model)
+    last: Any = find_predictor(model)
     kept, label = columns(frame.columns), column(last.getLabelCol()).cast("double")
     added = label.alias(f"__{who}_label"), answer(last).alias(f"__{who}_answer")
     return model.transform(frame).select(*kept, *added)  # type: ignore[no-any-return]

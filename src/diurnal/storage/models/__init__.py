@@ -1,73 +1,53 @@
-"""Models: a safe file format, the reader that trusts nothing but itself, and the store.
+"""Models: a file format without code, the checks before a file is read, and the store.
 
-A model is kept as one file in skops' format, which names types and holds arrays, and holds no code. What makes
-reading one safe is not the format but the order of the reader (:mod:`~diurnal.storage.models.skops_format`, and
-:class:`Models` around it):
+A model is stored as one file in skops' format, which contains names of types, and arrays, but no code. The format alone
+does not make reading safe. The order of the checks does (:mod:`~diurnal.storage.models.skops_format`, and
+:class:`Models`):
 
-1. a cap on the file's size, and its SHA-256 against the digest in the warehouse, in constant time: before that,
-   not a byte is parsed. What follows is for the day on which somebody could write to the warehouse too, or
-   hands over a file of theirs;
-2. the form of the file (:mod:`~diurnal.storage.models.zip_archive`): a zip archive of stored, uncompressed, adjacent
-   members with plain names, as :func:`dumps` writes it. So nothing can inflate, overlap or point elsewhere, and each
-   array is exactly as long as its header says. A pickle, joblib or cloudpickle file is refused unread;
-3. skops' current protocol only: older ones are read by older, laxer code;
-4. types (:mod:`~diurnal.storage.models.skops_nodes`): lists that live here, with the reader, of what each name may be
-   used for. A list that travels with the file is the sender's list. Beside scikit-learn's own types there are those
-   of a few well-known libraries (:mod:`~diurnal.storage.models.library_types`), and the project's own classes and
-   functions that the version's row names (:mod:`~diurnal.runtime.project_files`); others are named by the experiment,
-   in code. Boosters and tables of pandas are kept as plain data that is checked before a library sees it
-   (:mod:`~diurnal.storage.models.states`);
-5. structure (:mod:`~diurnal.storage.models.tree_checks`): trees hold raw indices that compiled code follows without a
-   look; they are checked here, which is why this reader may trust trees and skops by itself does not;
-6. golden rows (:mod:`~diurnal.storage.models.golden_rows`): five rows and their predictions, kept in the warehouse.
+1. The maximum size of the file, and its SHA-256 against the digest in the warehouse, in constant time. Nothing is
+   parsed before that. The further checks protect against an attacker who can write to the warehouse too, and against
+   files of other origin.
+2. The form of the file (:mod:`~diurnal.storage.models.zip_archive`): a zip archive of stored, uncompressed, adjacent
+   members with plain names. Nothing can expand, overlap or refer to another path, and the size of each array equals the
+   one in its header. A pickle, joblib or cloudpickle file is rejected without being read.
+3. The current protocol of skops: code for older protocols checks less.
+4. Types (:mod:`~diurnal.storage.models.skops_nodes`): lists of the names that are allowed, for each use. The lists are
+   part of the reader; a list in the file would be the attacker's. Allowed are types of scikit-learn, types of a few
+   well-known libraries (:mod:`~diurnal.storage.models.library_types`), and the project's own classes and functions that
+   the version's row names (:mod:`~diurnal.runtime.project_files`). The experiment may trust further types. Boosters and
+   tables of pandas are stored as plain data, which is checked before their library reads it
+   (:mod:`~diurnal.storage.models.states`).
+5. Structure (:mod:`~diurnal.storage.models.tree_checks`): compiled code follows the indices in trees without a bounds
+   check. They are checked here, which is why trees are allowed, although skops by itself does not trust them.
+6. Golden rows (:mod:`~diurnal.storage.models.golden_rows`): five rows and their predictions, from the warehouse.
 
-What step 5 does not do is check every array of every estimator against every other. A crafted model whose
-arrays contradict each other can still make compiled code read beyond them, if its digest is in the warehouse.
+Step 5 does not check every array of every estimator against every other one. A crafted model with contradictory arrays
+can still make compiled code read outside of them, if its digest is in the warehouse.
 
-Models of pyspark.ml are kept in Spark's own format, under the same order of checks
-(:mod:`~diurnal.storage.models.spark`): a cap, the digest, the form of the file, classes, golden rows.
+Models of pyspark.ml are stored in Spark's own format, with the same order of checks
+(:mod:`~diurnal.storage.models.spark`): maximum size, digest, form of the file, classes, golden rows.
 
-A digest needs one form for one model: skops names members and objects by their memory addresses, and zip files
-carry dates. :mod:`~diurnal.storage.models.canonical_skops` replaces both, so that the same fit gives the same bytes in
-any process.
+A digest requires a canonical form: skops names members and objects by their memory addresses, and zip files contain
+dates. :mod:`~diurnal.storage.models.canonical_skops` replaces both, so that the same fit gives the same bytes in any
+process.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from diurnal.storage.models.formats import dump_and_read_back, form_of, is_of_spark, loads
-from diurnal.storage.models.golden_rows import signature
+from diurnal.storage.models.formats import format_of, get_format, is_spark_model
+from diurnal.storage.models.golden_rows import make_signature
 from diurnal.storage.models.library_versions import library_versions
-from diurnal.storage.models.model_store import Models, rehearse
-from diurnal.storage.models.project_objects import OWN, own_names, with_own_names
-from diurnal.storage.models.zip_archive import MAX_BYTES
-
-if TYPE_CHECKING:
-    from diurnal.storage.models.skops_format import dumps, refuse_untrusted
+from diurnal.storage.models.model_store import Models
+from diurnal.storage.models.project_objects import PROJECT_OBJECTS, add_project_objects, find_project_objects
 
 __all__ = [
-    "MAX_BYTES",
-    "OWN",
+    "PROJECT_OBJECTS",
     "Models",
-    "dump_and_read_back",
-    "dumps",
-    "form_of",
-    "is_of_spark",
+    "add_project_objects",
+    "find_project_objects",
+    "format_of",
+    "get_format",
+    "is_spark_model",
     "library_versions",
-    "loads",
-    "own_names",
-    "refuse_untrusted",
-    "rehearse",
-    "signature",
-    "with_own_names",
+    "make_signature",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import skops when it is needed: it takes two seconds, and most commands neither read nor write a model."""
-    if name in ("dumps", "refuse_untrusted"):
-        from diurnal.storage.models import skops_format
-
-        return getattr(skops_format, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

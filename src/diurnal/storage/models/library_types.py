@@ -1,15 +1,15 @@
-"""Types of other libraries that a model may hold: lists that were read through, class by class.
+"""Types of other libraries that a model may contain. The code of each class on these lists was reviewed.
 
-What was read: what ``__setstate__`` and ``predict`` of each class do with attributes that an attacker has chosen
-(``docs/models.md`` has the findings). A class is on the list by its own name, and where the library keeps it is found
-by walking the library as it is installed; so a class that a later release adds is not trusted before it has been read.
+The review asked what ``__setstate__`` and ``predict`` of each class do with attributes that an attacker chooses
+(``docs/models.md`` has the findings). A class is listed by its name, and its module is looked up in the installed
+library. A class that a later release adds is therefore not allowed before it has been reviewed.
 
-These types are only ever made without a call, by ``__new__`` and their attributes. Their constructors, which may open
-files, are out of reach. Left out are those whose attributes can do more than compute:
+Objects of these types are created without a call, by ``__new__`` and their attributes. Their constructors, which may
+open files, are never called. Classes whose attributes can do more than compute are not listed:
 
 - ``skrub``: data ops and learners (they evaluate expressions), ``LLMEncoder`` and ``TextEncoder`` (they load a model
-  by its name), joiners (they keep whole tables);
-- ``feature_engine``: nothing. Those that hand names to ``DataFrame.agg`` are checked in
+  by its name), joiners (they store whole tables);
+- ``feature_engine``: all are listed. Those that pass names to ``DataFrame.agg`` are checked in
   :mod:`~diurnal.storage.models.tree_checks`;
 - ``imblearn``: samplers for Keras and TensorFlow.
 """
@@ -60,7 +60,7 @@ _CLASSES = {
     "xgboost": "XGBClassifier XGBRFClassifier XGBRFRegressor XGBRegressor",
 }
 
-# The modules whose import makes all of a library's listed classes known, beside the library itself.
+# The modules that define the listed classes, beside the library itself.
 _MODULES = {
     "category_encoders": "wrapper",
     "feature_engine": """
@@ -72,7 +72,7 @@ _MODULES = {
     "xgboost": "sklearn",
 }
 
-# What is no estimator: selectors of columns, of which skrub's are trees, and dicts of its own.
+# Types that are not estimators: skrub's column selectors, which are trees, and its dicts.
 _PARTS = {
     "skrub": """
         skrub._table_vectorizer.ShortReprDict skrub._utils.LRUDict skrub.selectors._base.All skrub.selectors._base.And
@@ -81,7 +81,7 @@ _PARTS = {
     """,
 }
 
-# Pure functions of a column or its name, by which skrub's selectors choose.
+# Pure functions of a column or its name, which skrub's selectors call.
 _FUNCTIONS = {
     "skrub": """
         fnmatch.fnmatchcase skrub._dataframe._common.is_any_date skrub._dataframe._common.is_bool
@@ -94,22 +94,24 @@ _FUNCTIONS = {
 }
 
 LIBRARIES = frozenset(_CLASSES)
-KNOWN = LIBRARIES | {"catboost"}  # of which only states are kept
+KNOWN = LIBRARIES | {"catboost"}  # whose models are stored as states only
 
 
-def mentioned(names: Iterable[str]) -> frozenset[str]:
-    """Return the libraries of the lists that some full names are of."""
+def libraries_of(names: Iterable[str]) -> frozenset[str]:
+    """Return the listed libraries to which some full names belong."""
     return LIBRARIES & {name.partition(".")[0] for name in names}
 
 
 def is_installed(name: str) -> bool:
-    """Return whether a library of the lists is installed; of another one, nothing is asked."""
+    """Return whether a known library is installed; for any other name, return True."""
     return name not in KNOWN or find_spec(name) is not None
 
 
 def types_of(libraries: Iterable[str]) -> frozenset[str]:
-    """Return the full names of all listed types of some libraries; of one that is not installed there are none."""
-    return frozenset(name for library in libraries for name in (*_listed(library), *_PARTS.get(library, "").split()))
+    """Return the full names of all listed types of some libraries; one that is not installed has none."""
+    return frozenset(
+        name for library in libraries for name in (*_listed_classes(library), *_PARTS.get(library, "").split())
+    )
 
 
 def functions_of(libraries: Iterable[str]) -> frozenset[str]:
@@ -118,7 +120,7 @@ def functions_of(libraries: Iterable[str]) -> frozenset[str]:
 
 
 @functools.cache
-def _listed(library: str) -> frozenset[str]:
+def _listed_classes(library: str) -> frozenset[str]:
     from sklearn.base import BaseEstimator
 
     try:
@@ -126,22 +128,23 @@ def _listed(library: str) -> frozenset[str]:
             import_module(f"{library}.{module}".rstrip("."))
     except ImportError:
         return frozenset()
-    _import_lazily(library)
-    wanted = set(_CLASSES[library].split())
-    found = {cls for cls in _descendants(BaseEstimator) if cls.__name__ in wanted}
+    _load_lazy_names(library)
+    names = set(_CLASSES[library].split())
+    classes = {cls for cls in iter_subclasses(BaseEstimator) if cls.__name__ in names}
     return frozenset(
-        f"{cls.__module__}.{cls.__qualname__}" for cls in found if f"{cls.__module__}.".startswith(f"{library}.")
+        f"{cls.__module__}.{cls.__qualname__}" for cls in classes if f"{cls.__module__}.".startswith(f"{library}.")
     )
 
 
-def _import_lazily(library: str) -> None:
-    """Ask a library for its listed names: some import what they are asked for, and no more."""
+def _load_lazy_names(library: str) -> None:
+    """Access the listed names of a library: some import a class when it is accessed."""
     package = import_module(library)
     for name in _CLASSES[library].split():
         getattr(package, name, None)
 
 
-def _descendants(cls: Any) -> Iterator[Any]:
+def iter_subclasses(cls: Any) -> Iterator[Any]:
+    """Yield a class and all its direct and indirect subclasses."""
     yield cls
     for child in cls.__subclasses__():
-        yield from _descendants(child)
+        yield from iter_subclasses(child)

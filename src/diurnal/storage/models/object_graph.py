@@ -1,4 +1,4 @@
-"""The parts of a model: every object within it."""
+"""The parts of a model: every object in it."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from typing import Any
 
 import numpy as np
 
-# What has no parts and is none that anything is asked of.
-_PLAIN = (str, bytes, bytearray, int, float, complex, type(None), types.ModuleType, np.generic)
-# What is given as it is: a model holds it and does not own it.
-_GIVEN = (type, types.FunctionType, types.BuiltinFunctionType, np.ufunc)
+# Objects without parts that no check is about.
+_SKIPPED = (str, bytes, bytearray, int, float, complex, type(None), types.ModuleType, np.generic)
+# Objects that a model refers to and does not own: they are parts, and their own content is not.
+_REFERENCED = (type, types.FunctionType, types.BuiltinFunctionType, np.ufunc)
 
 
-def parts(root: Any) -> Iterator[Any]:
-    """Return every object within a model once, functions and types that it holds among them."""
-    seen: dict[int, Any] = {}
-    waiting = [root]
-    while waiting:
-        part = waiting.pop()
-        if id(part) in seen or isinstance(part, _PLAIN):
+def iter_parts(root: Any) -> Iterator[Any]:
+    """Yield every object in a model once, including functions and types that it refers to."""
+    seen: dict[int, Any] = {}  # the values keep objects alive, so that no id is used again
+    pending = [root]
+    while pending:
+        part = pending.pop()
+        if id(part) in seen or isinstance(part, _SKIPPED):
             continue
         seen[id(part)] = part
         yield part
-        if not isinstance(part, _GIVEN):
-            waiting += within(part)
+        if not isinstance(part, _REFERENCED):
+            pending += direct_parts(part)
 
 
-def within(part: Any) -> list[Any]:
-    """Return the objects right within one."""
-    found: list[Any] = []
+def direct_parts(part: Any) -> list[Any]:
+    """Return the objects that an object contains directly."""
     if type(part).__module__.partition(".")[0] == "pandas":
-        return _cells(part)
+        return _pandas_cells(part)
+    children: list[Any] = []
     if isinstance(part, dict):
-        found += [*part.keys(), *part.values()]
+        children += [*part.keys(), *part.values()]
     elif isinstance(part, list | tuple | set | frozenset):
-        found += part
+        children += part
     elif isinstance(part, np.ndarray):
-        found += part.ravel().tolist() if part.dtype.hasobject else []
+        children += part.ravel().tolist() if part.dtype.hasobject else []
     if isinstance(part, functools.partial):
-        found += [part.func, part.args, part.keywords]
+        children += [part.func, part.args, part.keywords]
     if isinstance(part, types.MethodType):
-        found.append(part.__self__)
-    return found + [value for name, value in getattr(part, "__dict__", {}).items() if name != "__wrapped__"]
+        children.append(part.__self__)
+    return children + [value for name, value in getattr(part, "__dict__", {}).items() if name != "__wrapped__"]
 
 
-def _cells(part: Any) -> list[Any]:
+def _pandas_cells(part: Any) -> list[Any]:
     """Return the Python objects in a table, a column or an index of pandas."""
     import pandas as pd
 

@@ -1,16 +1,15 @@
-"""Nodes: what a file asks the reader to do with a name, and which names it may do that with.
+"""Nodes of a skops file: the names that a file contains, and the uses that are allowed for each.
 
-A skops file is a tree of nodes. Each names a loader (make an object, give a function, call a constructor, ...) and the
-type or function that it does it with. skops checks the names, and not the use: whatever is trusted may be called, by
-one loader or another. Here each use has a list of its own, and the whole file is held against them before skops sees
-it:
+A skops file is a tree of nodes. Each node names a loader (create an object, refer to a function, call a constructor,
+...) and the type or function that the loader uses. skops checks the name and not the use, so one loader or another may
+call any trusted name. Here each loader has a list of its own, and the whole file is checked before skops reads it:
 
-- an object is made of a listed estimator or helper type, by ``__new__`` and its state, without a call;
-- a function or a type is given as it is, and called by the estimator that holds it, on data;
+- an object is created from a listed estimator or helper type by ``__new__`` and its state, without a call;
+- a function or a type is referenced as it is, and called by the estimator that contains it, on data;
 - a constructor is called for a dozen plain types only (dates, ranges, frozen sets);
-- a table of pandas, a booster and the like have states that :mod:`~diurnal.storage.models.states` reads and checks.
+- a table of pandas, a booster and similar objects have states, which :mod:`~diurnal.storage.models.states` checks.
 
-What the experiment itself trusts by name may be used in every way.
+All uses are allowed for the names that the experiment trusts.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any
 
 from diurnal.errors import InvalidModelError
 from diurnal.storage.models import library_types
-from diurnal.storage.models.states import KINDS, LOADER
+from diurnal.storage.models.states import LOADER, STATE_NAMES
 from diurnal.storage.models.trusted_types import allowed_types
 
 _CONSTRUCTED = {
@@ -40,7 +39,7 @@ _DICTS = {
     "collections.OrderedDict",
     "sklearn.utils._bunch.Bunch",
 }
-# Types that a model holds as they are: dtypes that a selector or an encoder is given.
+# Types that a model refers to: dtypes that are parameters of a selector or an encoder.
 _VALUES = {
     "builtins.bytes",
     "builtins.complex",
@@ -54,13 +53,13 @@ _VALUES = {
     "datetime.timedelta",
     "decimal.Decimal",
     *(
-        f"numpy.{kind}"
-        for kind in ["character", "flexible", "floating", "generic", "inexact", "integer", "number", "signedinteger"]
+        f"numpy.{name}"
+        for name in ["character", "flexible", "floating", "generic", "inexact", "integer", "number", "signedinteger"]
     ),
     "numpy.complexfloating",
     "numpy.unsignedinteger",
 }
-_FACTORIES = {f"builtins.{kind}" for kind in ("dict", "float", "int", "list", "set", "str")} | {
+_FACTORIES = {f"builtins.{name}" for name in ("dict", "float", "int", "list", "set", "str")} | {
     "collections.OrderedDict"
 }
 _LOSSES = ("sklearn._loss._loss.", "sklearn.linear_model._sgd_fast.")
@@ -68,62 +67,63 @@ _LOSSES = ("sklearn._loss._loss.", "sklearn.linear_model._sgd_fast.")
 Names = Collection[str]
 
 
-def nodes(value: Any) -> Iterator[dict[str, Any]]:
-    """Return each node of a schema, from the outside in, in the order in which the reader meets them."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            # a dict of the user's own may have a key of this name; what is under it is then a node, not a string
-            if isinstance(one.get("__loader__"), str):
-                yield one
-            waiting += reversed(one.values())
-        elif isinstance(one, list):
-            waiting += reversed(one)
+def iter_nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield each node of a schema, from the outside in, in the order in which skops reads them."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            # a dict in the model may have a key of this name; its value in the schema is a node then, not a string
+            if isinstance(item.get("__loader__"), str):
+                yield item
+            pending += reversed(item.values())
+        elif isinstance(item, list):
+            pending += reversed(item)
 
 
-def name_of(node: Mapping[str, Any]) -> str:
-    """Return the full name of the type or function that a node is about."""
+def qualified_name(node: Mapping[str, Any]) -> str:
+    """Return the full name of the type or function that a node names."""
     return f"{node.get('__module__')}.{node.get('__class__')}"
 
 
-def strange(schema: Any, trusted: Names, own: Callable[[str], bool] = lambda _: False) -> list[str]:
-    """Return the names that a schema uses and may not, in order; all of them.
+def find_disallowed(schema: Any, trusted: Names, is_project: Callable[[str], bool] = lambda _: False) -> list[str]:
+    """Return all names that a schema uses in a way that is not allowed, in order.
 
     Parameters
     ----------
     schema : object
-        A model file's ``schema.json``, read.
+        The parsed ``schema.json`` of a model file.
     trusted : collection of str
         Names that the experiment trusts.
-    own : callable
-        Returns whether a name is of the project's own code.
+    is_project : callable
+        Returns whether a name is one of the project's own code.
     """
     used: dict[str, set[str]] = {}
-    for node in nodes(schema):
-        used.setdefault(node["__loader__"], set()).add(name_of(node))
-    _refuse_strange_keys(schema, trusted)
-    known = library_types.mentioned(name for names in used.values() for name in names)
-    found = set()
+    for node in iter_nodes(schema):
+        used.setdefault(node["__loader__"], set()).add(qualified_name(node))
+    _check_dict_keys(schema, trusted)
+    libraries = library_types.libraries_of(name for names in used.values() for name in names)
+    disallowed = set()
     for loader, names in used.items():
-        allowed = _allowed(loader, known)
-        found |= {name for name in names if name not in allowed and name not in trusted and not (
-            loader in _OWN and own(name)
+        allowed = _allowed_names(loader, libraries)
+        disallowed |= {name for name in names if name not in allowed and name not in trusted and not (
+            loader in _PROJECT_LOADERS and is_project(name)
         )}  # fmt: skip
-    return sorted(found)
+    return sorted(disallowed)
 
 
-_OWN = {"FunctionNode", "ObjectNode", "TypeNode"}  # the project's own code is given, never called, while a file is read
+# The loaders for the project's own code: reading a file refers to it and never calls it.
+_PROJECT_LOADERS = {"FunctionNode", "ObjectNode", "TypeNode"}
 
 
 @functools.cache
-def _allowed(loader: str, known: frozenset[str]) -> frozenset[str]:
-    """Return the names that a loader may be used with, where some libraries are known."""
+def _allowed_names(loader: str, libraries: frozenset[str]) -> frozenset[str]:
+    """Return the names that are allowed for a loader in a file that contains types of some libraries."""
     from skops.io import _trusted_types as skops
 
     plain = {*skops.PRIMITIVE_TYPE_NAMES, *skops.CONTAINER_TYPE_NAMES, *skops.NUMPY_DTYPE_TYPE_NAMES}
     lists: dict[str, Callable[[], Collection[str]]] = {
-        LOADER: lambda: KINDS,
+        LOADER: lambda: STATE_NAMES,
         "BytearrayNode": lambda: ["builtins.bytearray"],
         "BytesNode": lambda: ["builtins.bytes"],
         "ConstructorFromReduceNode": lambda: _CONSTRUCTED,
@@ -134,7 +134,7 @@ def _allowed(loader: str, known: frozenset[str]) -> frozenset[str]:
             *allowed_types(),
             *skops.NUMPY_UFUNC_TYPE_NAMES,
             *skops.SCIPY_UFUNC_TYPE_NAMES,
-            *library_types.functions_of(known),
+            *library_types.functions_of(libraries),
         },
         "JsonNode": lambda: ["builtins.str"],
         "ListNode": lambda: ["builtins.list"],
@@ -144,7 +144,7 @@ def _allowed(loader: str, known: frozenset[str]) -> frozenset[str]:
         "ObjectNode": lambda: {
             *allowed_types(),
             *skops.SKLEARN_INTERNAL_TYPE_NAMES,
-            *library_types.types_of(known),
+            *library_types.types_of(libraries),
         },
         "PartialNode": lambda: ["functools.partial"],
         "RandomGeneratorNode": lambda: ["numpy.random._generator.Generator"],
@@ -165,22 +165,23 @@ def _skops_losses() -> set[str]:
     return {f"{loss.__module__}.{loss.__name__}" for loss in ALLOWED_LOSSES}
 
 
-def _refuse_strange_keys(schema: Any, trusted: Names) -> None:
-    """Refuse a dict that has something called on its keys, or on nothing: skops calls what the file names there."""
-    for node in nodes(schema):
+def _check_dict_keys(schema: Any, trusted: Names) -> None:
+    """Check the types of dict keys and the factories of default dicts: skops calls whatever the file names there."""
+    for node in iter_nodes(schema):
         if node["__loader__"] == "DictNode":
-            kinds = node.get("key_types")
-            listed = isinstance(kinds, dict) and kinds.get("__loader__") == "ListNode"
-            types: list[Any] = kinds["content"] if listed and kinds else [{}]
+            key_types = node.get("key_types")
+            is_list = isinstance(key_types, dict) and key_types.get("__loader__") == "ListNode"
+            types: list[Any] = key_types["content"] if is_list and key_types else [{}]  # {} is rejected below
         elif node["__loader__"] == "DefaultDictNode":
             types = [node["content"]["default_factory"]]
             types = [] if types[0].get("content") == "null" else types
         else:
             continue
-        plain = _FACTORIES if node["__loader__"] == "DefaultDictNode" else _allowed("TypeNode", frozenset())
-        for kind in types:
-            if kind.get("__loader__") != "TypeNode" or (name_of(kind) not in plain and name_of(kind) not in trusted):
+        allowed = _FACTORIES if node["__loader__"] == "DefaultDictNode" else _allowed_names("TypeNode", frozenset())
+        for called in types:
+            name = qualified_name(called)
+            if called.get("__loader__") != "TypeNode" or (name not in allowed and name not in trusted):
                 raise InvalidModelError(
-                    f"the model contains a dict that calls {name_of(kind)} for its keys or values",
-                    hint="no fit gives such a model: find out who wrote the file, and run its data interval again",
+                    f"the model contains a dict that calls {name} for its keys or values",
+                    hint="no fit creates such a model: find out who wrote the file, and run its data interval again",
                 )

@@ -1,25 +1,25 @@
-"""The reader's own list of types that an honest scikit-learn model is made of.
+"""The list of types that a scikit-learn model may contain.
 
-A file may ask for any listed type to be made with any state, and for any listed function to be called on plain data. So
-what is on it does nothing but compute: estimators (their constructors store, their state is a dict), kernels, losses,
-splitters, and named pure functions that scikit-learn takes as parameters. What reads, writes, imports or evaluates is
-not. ``FunctionTransformer`` is; its function must be a ufunc (which skops knows), the project's own, or named by the
-experiment.
+A file can create an object of any listed type with any state, and have any listed function called on plain data. The
+list therefore contains only types and functions that compute: estimators (their constructors store parameters, their
+state is a dict), kernels, losses, splitters, and named pure functions that are parameters of scikit-learn. It excludes
+everything that reads, writes, imports or evaluates. ``FunctionTransformer`` is listed; its function must be a ufunc
+(which skops knows), one of the project's own, or trusted by the experiment.
 
-The list is made by walking the classes of the installed scikit-learn by family, not by the names in the file,
-so that no file decides what is imported. Other libraries have lists of their own
-(:mod:`~diurnal.storage.models.library_types`), and how each name may be used is in
+The list is built from the classes of the installed scikit-learn, by base class, and not from the names in the file, so
+that no file decides what is imported. Other libraries have lists of their own
+(:mod:`~diurnal.storage.models.library_types`). The uses that are allowed for each name are in
 :mod:`~diurnal.storage.models.skops_nodes`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from typing import Any
 
-# Compiled or helper types without a family. Trees of all kinds are here because structure.py checks them.
-_SINGLE = {
+from diurnal.storage.models.library_types import iter_subclasses
+
+# Compiled or helper types without a common base class. Trees are listed because tree_checks.py checks them.
+_SINGLE_TYPES = {
     "builtins.frozenset",
     "builtins.range",
     "datetime.date",
@@ -50,7 +50,7 @@ _SINGLE = {
     "zoneinfo.ZoneInfo",
 }
 
-# Pure functions that estimators take as parameters, or keep from their fit.
+# Pure functions that are parameters of estimators, or that a fit stores.
 _FUNCTIONS = {
     *(f"numpy.{name}" for name in ("clip", "max", "mean", "median", "min", "nan_to_num", "round", "std", "sum", "var")),
     *(f"numpy.{name}" for name in ("nanmax", "nanmean", "nanmedian", "nanmin", "nanstd", "nansum", "nanvar")),
@@ -69,13 +69,13 @@ _FUNCTIONS = {
 
 @functools.cache
 def allowed_types() -> frozenset[str]:
-    """Give the full names of all types and functions that a model may hold without being asked about."""
-    classes = {f"{cls.__module__}.{cls.__qualname__}" for family in _families() for cls in _descendants(family)}
-    own = {name for name in classes if name.startswith("sklearn.") and ".tests." not in name}
-    return frozenset(own | _SINGLE | _FUNCTIONS | _sparse() | _scored())
+    """Return the full names of all types and functions that a model may contain."""
+    classes = {f"{cls.__module__}.{cls.__qualname__}" for base in _base_classes() for cls in iter_subclasses(base)}
+    sklearn = {name for name in classes if name.startswith("sklearn.") and ".tests." not in name}
+    return frozenset(sklearn | _SINGLE_TYPES | _FUNCTIONS | _sparse_types() | _scorer_metrics())
 
 
-def _families() -> list[type]:
+def _base_classes() -> list[type]:
     from sklearn._loss.loss import BaseLoss
     from sklearn.base import BaseEstimator
     from sklearn.gaussian_process.kernels import Kernel
@@ -84,7 +84,7 @@ def _families() -> list[type]:
     from sklearn.neural_network._stochastic_optimizers import BaseOptimizer
     from sklearn.utils import all_estimators
 
-    all_estimators()  # imports every module of scikit-learn, so that each family is complete
+    all_estimators()  # imports every module of scikit-learn, so that all subclasses are known
     return [
         BaseEstimator,
         BaseLoss,
@@ -97,21 +97,15 @@ def _families() -> list[type]:
     ]
 
 
-def _descendants(cls: Any) -> Iterator[Any]:
-    yield cls
-    for child in cls.__subclasses__():
-        yield from _descendants(child)
-
-
-def _sparse() -> set[str]:
+def _sparse_types() -> set[str]:
     import scipy.sparse
 
-    kinds = [getattr(scipy.sparse, f"{form}_{kind}") for form in ("csr", "csc") for kind in ("matrix", "array")]
-    return {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds}
+    types = [getattr(scipy.sparse, f"{form}_{shape}") for form in ("csr", "csc") for shape in ("matrix", "array")]
+    return {f"{cls.__module__}.{cls.__qualname__}" for cls in types}
 
 
-def _scored() -> set[str]:
-    """Give the metrics behind scikit-learn's named scorers: a search inside a model keeps them."""
+def _scorer_metrics() -> set[str]:
+    """Return the metrics of scikit-learn's named scorers, which a search in a model stores."""
     from sklearn.metrics import get_scorer, get_scorer_names
 
     metrics = [get_scorer(name)._score_func for name in get_scorer_names()]

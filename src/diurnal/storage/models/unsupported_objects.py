@@ -1,4 +1,4 @@
-"""Why an estimator cannot be saved: every reason at once, each with its cure."""
+"""The reasons why an estimator cannot be saved: all of them at once, each with a hint."""
 
 from __future__ import annotations
 
@@ -8,87 +8,94 @@ from types import FunctionType
 from typing import Any
 
 from diurnal.storage.models import object_graph
-from diurnal.storage.models.states import imported
+from diurnal.storage.models.states import states_of_imported_libraries
 
-Reason = tuple[str, str]  # what is wrong, and what to do
+Reason = tuple[str, str]  # what is wrong, and a hint
 
 MODULE_LEVEL = "write it at the top level of the experiment's file, or of a module beside it, under a name of its own"
 NO_PICKLE = "use an estimator, or a part of it, that skops can save; pickle is not supported"
 
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: the flag of types that a class statement made
 
-def lost(estimator: Any, name_of: Callable[[str], str | None] = lambda _: None) -> dict[str, Reason]:
-    """Return a reason for each function and class that could not be found again by its name; by that name.
+
+def unimportable_objects(estimator: Any, name_of: Callable[[str], str | None] = lambda _: None) -> dict[str, Reason]:
+    """Return a reason for each function and class that cannot be imported by its name when the model is read.
 
     Parameters
     ----------
     estimator : object
-        What is to be saved.
+        The estimator to save.
     name_of : callable
-        Returns the one name of a module of the project's own code, and None for any other module.
+        Returns the stored name of a module of the project's own code, and None for any other module.
+
+    Returns
+    -------
+    dict
+        The reasons by the full name of the object.
 
     Examples
     --------
-    >>> for what, _ in lost([lambda x: x, len]).values():
-    ...     print(what)  # doctest: +ELLIPSIS
-    a lambda (line 1 of ...) has no name by which it can be found again
+    >>> for message, _ in unimportable_objects([lambda x: x, len]).values():
+    ...     print(message)  # doctest: +ELLIPSIS
+    a lambda (line 1 of ...) has no name by which it can be imported
     """
-    found: dict[str, Reason] = {}
-    for part in object_graph.parts(estimator):
-        for given in (part, type(part)) if isinstance(part, FunctionType | type) else (type(part),):
-            if what := _lost(given):
-                module = name_of(given.__module__) or given.__module__
-                found[f"{module}.{given.__name__}"] = (what, MODULE_LEVEL)
-    return found
+    reasons: dict[str, Reason] = {}
+    for part in object_graph.iter_parts(estimator):
+        for definition in (part, type(part)) if isinstance(part, FunctionType | type) else (type(part),):
+            if message := _why_unimportable(definition):
+                module = name_of(definition.__module__) or definition.__module__
+                reasons[f"{module}.{definition.__name__}"] = (message, MODULE_LEVEL)
+    return reasons
 
 
-def _lost(given: Any) -> str | None:
-    module, name = given.__module__, given.__qualname__
-    own = isinstance(given, FunctionType) or given.__flags__ & _HEAP
+def _why_unimportable(definition: Any) -> str | None:
+    module, name = definition.__module__, definition.__qualname__
+    is_python = isinstance(definition, FunctionType) or definition.__flags__ & _HEAP_TYPE
     if name.endswith("<lambda>"):
-        where = f"line {given.__code__.co_firstlineno} of {given.__code__.co_filename}"
-        return f"a lambda ({where}) has no name by which it can be found again"
+        location = f"line {definition.__code__.co_firstlineno} of {definition.__code__.co_filename}"
+        return f"a lambda ({location}) has no name by which it can be imported"
     if "<locals>" in name:
         outer, _, inner = name.rpartition(".<locals>.")
         return f"{inner} is defined inside of {outer}() and cannot be imported"
     if module == "__main__" and not getattr(sys.modules["__main__"], "__file__", None):
         return f"{name} is defined in a notebook or at a prompt and cannot be imported"
-    if own and "." in name:
+    if is_python and "." in name:
         return f"{module}.{name} is defined inside of a class and cannot be imported by its name"
-    if own and _here(module, name) is not given:
-        return f"{module}.{name} is not what is found under that name: it was decorated or defined again"
+    if is_python and getattr(sys.modules.get(module), name, None) is not definition:
+        return f"{module}.{name} is another object than the one in the model: it was decorated or defined again"
     return None
 
 
-_HEAP = 1 << 9  # of a type that was made by a class statement
+def unsavable_parts(estimator: Any, save: Callable[[Any], object]) -> list[Reason]:
+    """Return a reason for each innermost part that cannot be saved.
 
-
-def _here(module: str, name: str) -> Any:
-    return getattr(sys.modules.get(module), name, None)
-
-
-def unsaved(estimator: Any, save: Callable[[Any], object]) -> list[Reason]:
-    """Return a reason for each innermost part that cannot be saved."""
-    whole = {kind for state in imported() for kind in state.types}  # they are saved, or not, as one
+    A part fails if any of its parts fails. Only those without a failing part are the cause: in a pipeline with a step
+    that holds a generator, the pipeline, its list of steps and the step fail too, and the generator is reported.
+    """
+    # objects with a state are saved, or not, as a whole: what is in them is no cause of its own
+    with_state = {cls for state in states_of_imported_libraries() for cls in state.types}
     failing: dict[int, tuple[Any, str]] = {}
-    below: set[int] = set()
-    for part in object_graph.parts(estimator):
-        below |= {id(one) for one in object_graph.within(part)} if type(part) in whole else set()
+    hidden: set[int] = set()
+    for part in object_graph.iter_parts(estimator):
+        hidden |= {id(child) for child in object_graph.direct_parts(part)} if type(part) in with_state else set()
         try:
             save(part)
-        except Exception as error:  # noqa: BLE001 - skops calls the object's own methods: anything may come of it
+        except Exception as error:  # noqa: BLE001 - skops calls the object's own methods, which raise anything
             failing[id(part)] = (part, getattr(error, "message", str(error)))
-    known = failing.keys() - below
-    inner = [
-        (part, said)
-        for part, said in failing.values()
-        if id(part) in known and not any(id(one) in known for one in object_graph.within(part))
+    candidates = failing.keys() - hidden
+    innermost = [
+        (part, message)
+        for part, message in failing.values()
+        if id(part) in candidates and not any(id(child) in candidates for child in object_graph.direct_parts(part))
     ]
-    told = dict.fromkeys(f"a {type(part).__name__} cannot be saved: {said.rstrip('.')}" for part, said in inner)
-    return [(what, NO_PICKLE) for what in told]
+    messages = dict.fromkeys(
+        f"a {type(part).__name__} cannot be saved: {message.rstrip('.')}" for part, message in innermost
+    )
+    return [(message, NO_PICKLE) for message in messages]
 
 
-def joined(reasons: Collection[Reason]) -> tuple[str, str]:
-    """Put reasons into one message, a line for each, and their cures into one advice."""
-    whats = [what for what, _ in reasons]
-    text = whats[0] if len(whats) == 1 else "".join(f"\n  - {what}" for what in whats)
-    return text, ". ".join(dict.fromkeys(cure for _, cure in reasons))
+def join_reasons(reasons: Collection[Reason]) -> tuple[str, str]:
+    """Join reasons into one message, with a line for each, and their hints into one hint."""
+    messages = [message for message, _ in reasons]
+    text = messages[0] if len(messages) == 1 else "".join(f"\n  - {message}" for message in messages)
+    return text, ". ".join(dict.fromkeys(hint for _, hint in reasons))

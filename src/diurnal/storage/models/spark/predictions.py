@@ -1,4 +1,4 @@
-"""What a model of Spark predicts for rows that are here, not in Spark."""
+"""Predictions of a Spark model for rows in this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import InvalidModelError
 from diurnal.runtime import spark
-from diurnal.storage.models.spark.pipeline_stages import labels, predictor
+from diurnal.storage.models.spark.pipeline_stages import find_predictor, target_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """Predictions, in the order of the rows.
 
     Attributes
     ----------
     predictions : numpy.ndarray, shape (n_rows,)
-        Texts where the model's StringIndexer made numbers of them, else what the model predicts.
+        Labels where the model has a StringIndexer for the target, and otherwise the numbers that it predicts.
     probabilities : numpy.ndarray or None, shape (n_rows, n_classes)
         For each class, in the order of `classes`.
     classes : list or None
-        None for a regression, or where the model does not tell.
+        None for a regression.
     """
 
     predictions: npt.NDArray[np.generic]
@@ -34,46 +34,48 @@ class Answers:
     classes: list[Any] | None
 
 
-def classes_of(model: Any, target: str) -> list[Any] | None:
-    """Give the classes that a model tells apart, in the order of its probabilities; None for a regression."""
-    last = predictor(model)
-    if last is None or not type(last).__module__.endswith(".classification"):
+def predicted_classes(model: Any, target: str) -> list[Any] | None:
+    """Return the classes of a model, in the order of its probabilities; None for a regression."""
+    predictor = find_predictor(model)
+    if predictor is None or not type(predictor).__module__.endswith(".classification"):
         return None
-    n_classes = len(last.models) if hasattr(last, "models") else int(last.numClasses)
-    return labels(model, target) or list(range(n_classes))
+    n_classes = len(predictor.models) if hasattr(predictor, "models") else int(predictor.numClasses)
+    return target_labels(model, target) or list(range(n_classes))
 
 
-def answers(model: Any, rows: pa.Table, target: str) -> Answers:
-    """Predict.
+def predict_rows(model: Any, rows: pa.Table, target: str) -> Predictions:
+    """Predict rows.
 
     Parameters
     ----------
     model : pyspark.ml.Transformer
-        Fitted.
+        A fitted model.
     rows : pyarrow.Table
         Its features, in the contract's types.
     target : str
-        The column that it predicts.
+        The column to predict.
     """
     import numpy as np
 
-    last = predictor(model)
-    if last is None:
+    predictor = find_predictor(model)
+    if predictor is None:
         raise InvalidModelError(
             f"a {type(model).__name__} has no stage that predicts",
             hint="end the pipeline with an estimator that does",
         )
-    classes = classes_of(model, target)
-    wanted = [last.getPredictionCol()]
-    made = model.transform(spark.get_session().createDataFrame(rows))
-    if classes is not None and hasattr(last, "getProbabilityCol") and last.getProbabilityCol() in made.columns:
+    classes = predicted_classes(model, target)
+    columns = [predictor.getPredictionCol()]
+    transformed = model.transform(spark.get_session().createDataFrame(rows))
+    probability: Any = predictor.getProbabilityCol() if hasattr(predictor, "getProbabilityCol") else None
+    if classes is not None and probability in transformed.columns:
         from pyspark.ml.functions import vector_to_array
 
-        made = made.withColumn(last.getProbabilityCol(), vector_to_array(last.getProbabilityCol()))
-        wanted.append(last.getProbabilityCol())
-    table = made.select(*wanted).toArrow()
+        transformed = transformed.withColumn(probability, vector_to_array(probability))
+        columns.append(probability)
+    table = transformed.select(*columns).toArrow()
     predicted = table.column(0).combine_chunks().to_numpy(zero_copy_only=False)
     if classes is not None:
         predicted = np.asarray(classes)[predicted.astype(np.int64)]
-    given = np.array(table.column(1).to_pylist(), dtype=float).reshape(rows.num_rows, -1) if len(wanted) > 1 else None
-    return Answers(predicted, given, classes)
+    has_probabilities = len(columns) > 1
+    values = np.array(table.column(1).to_pylist(), dtype=float) if has_probabilities else None
+    return Predictions(predicted, None if values is None else values.reshape(rows.num_rows, -1), classes)

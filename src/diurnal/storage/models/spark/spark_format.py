@@ -1,4 +1,4 @@
-"""Models of Spark to bytes and back."""
+"""The format of pyspark.ml models: the folder that Spark writes, in one canonical form, as an archive."""
 
 from __future__ import annotations
 
@@ -16,93 +16,81 @@ import fsspec
 
 from diurnal.errors import DiurnalError, InvalidModelError
 from diurnal.runtime import spark
-from diurnal.storage.models.spark.canonical_folder import canonical, documents, user_types
-from diurnal.storage.models.spark.spark_types import python_name, refuse_strange_types, refuse_untrusted
-from diurnal.storage.models.zip_archive import MAX_BYTES, members, pack
+from diurnal.runtime.project_files import Codebase
+from diurnal.storage.models.formats import ModelFormat
+from diurnal.storage.models.spark.canonical_folder import canonicalize_folder, read_metadata, read_user_types
+from diurnal.storage.models.spark.pipeline_stages import iter_stages
+from diurnal.storage.models.spark.spark_types import check_classes, check_data_types, python_class_name
+from diurnal.storage.models.zip_archive import read_archive, write_archive
 
 _NAMES = re.compile(r"(?:\w[\w-]{0,99}/){1,12}part-\d{5}\.(?:txt|parquet)", re.ASCII)
-_LONGEST_NAME = 400
+_MAX_NAME_LENGTH = 400
 
 
-def dump_and_read_back(model: Any, trusted: Collection[str] = (), *, scratch: str | None = None) -> tuple[bytes, Any]:
-    """Give the bytes of a fitted model, the same ones for the same fit, and what they give when read.
+class SparkFormat(ModelFormat):
+    """Models that can be saved by ``model.save()``."""
 
-    Parameters
-    ----------
-    model : pyspark.ml.Model or Transformer
-        What can be saved by ``model.save()``.
-    trusted : collection of str
-        Full names of further classes that it may hold.
-    scratch : str, optional
-        The URL of a folder that executors elsewhere reach, too; a local one where all are in this process.
+    suffix = "spark.zip"
+    library = "pyspark"
+    _reported_errors = (DiurnalError,)  # a session that does not start is no fault of the model
 
-    Raises
-    ------
-    InvalidModelError
-        If it cannot be saved, or holds classes that the reader does not trust.
-    """
-    with _folder(scratch) as url:
-        try:
-            model.write().overwrite().save(spark.to_spark_url(url))
-        except DiurnalError:
-            raise
-        except Exception as error:  # a stage's own code writes it: anything may come of it
-            raise InvalidModelError(
-                f"a {type(model).__name__} cannot be saved: {_first(error)}",
-                hint="use stages that Spark can save (those with .save())",
-            ) from error
-        data = pack(canonical(_read(url)))
-    return data, loads(data, trusted, scratch=scratch)
+    def check_types(self, estimator: Any, trusted: Collection[str] = (), code: Codebase | None = None) -> None:  # noqa: ARG002
+        """Reject stages whose classes are not allowed."""
+        classes = (type(stage) for stage in iter_stages(estimator))
+        check_classes(({"class": f"{cls.__module__}.{cls.__qualname__}"} for cls in classes), trusted)
 
+    def _dump(self, estimator: Any, trusted: Collection[str], code: Codebase, scratch: str | None) -> bytes:  # noqa: ARG002
+        with _temporary_folder(scratch) as url:
+            try:
+                estimator.write().overwrite().save(spark.to_spark_url(url))
+            except DiurnalError:
+                raise
+            except Exception as error:  # a stage's own code writes it, which raises anything
+                raise InvalidModelError(
+                    f"a {type(estimator).__name__} cannot be saved: {self._shorten(str(error))}",
+                    hint="use stages that Spark can save (those with .save())",
+                ) from error
+            return write_archive(canonicalize_folder(_read_folder(url)))
 
-def loads(data: bytes, trusted: Collection[str] = (), *, max_bytes: int = MAX_BYTES, scratch: str | None = None) -> Any:
-    """Read a model from bytes whose origin is known: form and classes are checked before Spark sees them.
-
-    Raises
-    ------
-    InvalidModelError
-        If anything is not as :func:`dump_and_read_back` would have written it, or of a class that is not trusted.
-    """
-    if len(data) > max_bytes:
-        raise InvalidModelError(
-            f"the model takes {len(data)} bytes; up to {max_bytes} are allowed", hint="fit a smaller one"
-        )
-    try:
-        files = members(data, _NAMES, longest_name=_LONGEST_NAME)
-        found = list(documents(files))
-        refuse_untrusted(found, trusted)
-        refuse_strange_types(user_types(files))
-        reader = _class(python_name(found[0]["class"]))
+    def _load(self, data: bytes, trusted: Collection[str], code: Codebase, scratch: str | None) -> Any:  # noqa: ARG002
+        """Check the form of the file and its classes before Spark reads it."""
+        files = read_archive(data, _NAMES, max_name_length=_MAX_NAME_LENGTH)
+        metadata = list(read_metadata(files))
+        check_classes(metadata, trusted)
+        check_data_types(read_user_types(files))
+        reader = _import_class(python_class_name(metadata[0]["class"]))
         spark.get_session()
-        with _folder(scratch) as url:
+        with _temporary_folder(scratch) as url:
             fs, root = fsspec.core.url_to_fs(url)
             for path, content in files.items():
                 fs.makedirs(f"{root}/{path.rpartition('/')[0]}", exist_ok=True)
                 fs.pipe_file(f"{root}/{path}", content)
             return reader.load(spark.to_spark_url(url))
-    except DiurnalError:
-        raise
-    except Exception as error:  # whatever a crafted file makes a reader raise, the file is refused
-        raise InvalidModelError(
-            f"the model cannot be read: {type(error).__name__}: {_first(error)}",
-            hint="restore the file from a backup, or run its data interval again",
-        ) from error
+
+    def _can_read(self, fitted: str, installed: str) -> bool:
+        return fitted.partition(".")[0] == installed.partition(".")[0]
+
+    def _shorten(self, message: str) -> str:
+        return (message.strip().splitlines() or [""])[0][:500]  # the other lines are the stack of the JVM
 
 
-def _class(name: str) -> Any:
+FORMAT = SparkFormat()
+
+
+def _import_class(name: str) -> Any:
     module, _, cls = name.rpartition(".")
     return getattr(importlib.import_module(module), cls)
 
 
 @contextmanager
-def _folder(scratch: str | None) -> Iterator[str]:
-    """Give the URL of a new folder, and remove it at the end."""
+def _temporary_folder(scratch: str | None) -> Iterator[str]:
+    """Yield the URL of a new folder, and remove it at the end."""
     if scratch is None or spark.is_session_local():
-        made = tempfile.mkdtemp(prefix="diurnal-model-")
+        folder = tempfile.mkdtemp(prefix="diurnal-model-")
         try:
-            yield f"{Path(made).as_uri()}/model"
+            yield f"{Path(folder).as_uri()}/model"
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
         return
     url = f"{scratch}/diurnal-{secrets.token_hex(8)}"
     fs, root = fsspec.core.url_to_fs(url)
@@ -113,11 +101,7 @@ def _folder(scratch: str | None) -> Iterator[str]:
             fs.rm(root, recursive=True)
 
 
-def _read(url: str) -> dict[str, bytes]:
+def _read_folder(url: str) -> dict[str, bytes]:
     fs, root = fsspec.core.url_to_fs(url)
     prefix = root.rstrip("/") + "/"
     return {str(path).removeprefix(prefix): fs.cat_file(path) for path in fs.find(root)}
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:500]

@@ -1,7 +1,7 @@
-"""Which classes the metadata of a model may name: to be named is to be loaded, in Java or in Python.
+"""The classes that the metadata of a model may name: naming a class loads it, in Java or in Python.
 
-The list lives here, with the reader. All of Spark's own stages are on it but for those that run what they are told
-(:class:`SQLTransformer` runs any query); these, and a user's own, are named by the experiment, in code.
+All of Spark's own stages are allowed, except for those that execute their parameters (:class:`SQLTransformer` runs any
+query). These, and a user's own stages, must be trusted by the experiment.
 """
 
 from __future__ import annotations
@@ -13,46 +13,46 @@ from typing import Any
 from diurnal.errors import InvalidModelError
 
 _PACKAGES = "classification|regression|clustering|feature|recommendation|fpm|tuning|evaluation|pipeline"
-_OWN = re.compile(rf"(org\.apache\.spark|pyspark)\.ml\.(?:(?:{_PACKAGES})\.)?[A-Z]\w*", re.ASCII)
-_TOLD = ("SQLTransformer",)
-_TYPES = ("org.apache.spark.ml.linalg.VectorUDT", "org.apache.spark.ml.linalg.MatrixUDT")
+_SPARK_CLASS = re.compile(rf"(org\.apache\.spark|pyspark)\.ml\.(?:(?:{_PACKAGES})\.)?[A-Z]\w*", re.ASCII)
+_EXECUTING = ("SQLTransformer",)
+_DATA_TYPES = ("org.apache.spark.ml.linalg.VectorUDT", "org.apache.spark.ml.linalg.MatrixUDT")
 
 
-def refuse_untrusted(documents: Iterable[dict[str, Any]], trusted: Collection[str]) -> None:
-    """Refuse metadata that name a class which is neither Spark's own nor the experiment's."""
-    named = {python_name(str(document.get("class"))) for document in documents}
-    strange = sorted(named - set(trusted) - {name for name in named if _is_own(name)})
-    if strange:
-        listed = ", ".join(f'"{name}"' for name in strange)
+def check_classes(metadata: Iterable[dict[str, Any]], trusted: Collection[str]) -> None:
+    """Reject metadata that name a class which is neither Spark's own nor trusted by the experiment."""
+    names = {python_class_name(str(stage.get("class"))) for stage in metadata}
+    disallowed = sorted(name for name in names - set(trusted) if not _is_allowed(name))
+    if disallowed:
+        quoted = ", ".join(f'"{name}"' for name in disallowed)
         raise InvalidModelError(
-            f"the model holds what the reader does not trust: {', '.join(strange)}; allowed are the stages of "
-            "pyspark.ml, and those that the experiment names",
+            f"the model contains types that are not allowed: {', '.join(disallowed)}; allowed are the stages of "
+            "pyspark.ml, and the types that the experiment trusts",
             hint="read their code first; then name them in the experiment: "
-            f"@experiment(..., trusted_types=({listed},))",
+            f"@experiment(..., trusted_types=({quoted},))",
         )
 
 
-def refuse_strange_types(types: Iterable[dict[str, Any]]) -> None:
-    """Refuse data of other types than Spark's vectors and matrices: reading one calls the class that it names."""
-    for one in types:
-        if one.get("class") not in _TYPES or "serializedClass" in one:
+def check_data_types(types: Iterable[dict[str, Any]]) -> None:
+    """Reject data of other types than Spark's vectors and matrices: reading a value calls the class of its type."""
+    for data_type in types:
+        if data_type.get("class") not in _DATA_TYPES or "serializedClass" in data_type:
             raise InvalidModelError(
-                f"the model's data are of the type {str(one.get('class'))[:200]!r}; allowed are Spark's vectors and "
-                "matrices",
+                f"the model's data have the type {str(data_type.get('class'))[:200]!r}; allowed are Spark's vectors "
+                "and matrices",
                 hint="restore the file from a backup, or run its data interval again",
             )
 
 
-def python_name(name: str) -> str:
-    """Give the name that Python has for one of Spark's classes.
+def python_class_name(name: str) -> str:
+    """Return the Python name of one of Spark's classes.
 
     Examples
     --------
-    >>> python_name("org.apache.spark.ml.feature.PCAModel")
+    >>> python_class_name("org.apache.spark.ml.feature.PCAModel")
     'pyspark.ml.feature.PCAModel'
     """
     return re.sub(r"^org\.apache\.spark\.ml\.", "pyspark.ml.", name)
 
 
-def _is_own(name: str) -> bool:
-    return bool(_OWN.fullmatch(name)) and name.rpartition(".")[2] not in _TOLD
+def _is_allowed(name: str) -> bool:
+    return bool(_SPARK_CLASS.fullmatch(name)) and name.rpartition(".")[2] not in _EXECUTING

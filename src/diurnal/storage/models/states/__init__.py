@@ -1,9 +1,9 @@
-"""States: what is kept of objects that skops cannot save, or would hand to compiled code as they come.
+"""States of objects that skops cannot save, or would pass to compiled code unchecked.
 
-Each kind of object has two functions: ``take`` gives its state in plain values (numbers, texts, lists, dicts, arrays),
-and ``make`` checks such a state and gives the object again. So what a file holds of a booster or a pandas table is data
-that this package reads and checks; no ``__setstate__``, no ``__reduce__`` and no native loader of another library sees
-bytes of the file.
+Each type of object has two functions: ``to_state`` returns its state in plain values (numbers, strings, lists, dicts,
+arrays), and ``from_state`` checks such a state and creates the object. A file therefore contains a booster or a pandas
+table as data that this package reads and checks. No ``__setstate__``, no ``__reduce__`` and no native loader of another
+library reads bytes of the file.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ LOADER = "StateNode"
 
 @dataclass(frozen=True)
 class State:
-    """How objects of one kind are taken apart and made again.
+    """The conversion of objects of one type to a state and back.
 
     Attributes
     ----------
     name : str
-        What a file calls the kind.
+        The name of the type in a file.
     types : tuple of type
         The types that it covers, without their subclasses.
-    take, make : callable
-        From the object to its state, and back; `make` refuses what no `take` gives.
+    to_state, from_state : callable
+        From the object to its state, and back; `from_state` rejects any state that `to_state` never returns.
     """
 
     name: str
     types: tuple[type, ...]
-    take: Callable[[Any], Any]
-    make: Callable[[Any], Any]
+    to_state: Callable[[Any], Any]
+    from_state: Callable[[Any], Any]
 
 
-# From what a file calls a kind to the module here that knows it, and the library that the module imports.
-_KINDS = {
+# From the name in a file to the module here that defines the state, and the library that the module imports.
+_MODULES = {
     "builtins.dict": ("dict_states", "builtins"),
     "catboost.CatBoostClassifier": ("catboost", "catboost"),
     "catboost.CatBoostRegressor": ("catboost", "catboost"),
@@ -55,21 +55,21 @@ _KINDS = {
     "sklearn.MetadataRequest": ("sklearn_requests", "sklearn"),
     "xgboost.Booster": ("xgboost", "xgboost"),
 }
-KINDS = frozenset(_KINDS)
+STATE_NAMES = frozenset(_MODULES)
 
 
-def state_for(name: str) -> State:
-    """Return the functions of a kind, by what a file calls it."""
-    return {state.name: state for state in _states(_KINDS[name][0])}[name]
+def find_state(name: str) -> State:
+    """Return the state with a name."""
+    return {state.name: state for state in _load_states(_MODULES[name][0])}[name]
 
 
-def imported() -> Iterator[State]:
-    """Return the kinds whose library is imported: an object of another one cannot be here."""
-    for module, library in dict.fromkeys(_KINDS.values()):
+def states_of_imported_libraries() -> Iterator[State]:
+    """Yield the states whose library is imported: without the import, no object of the library can exist."""
+    for module, library in dict.fromkeys(_MODULES.values()):
         if library in sys.modules:
-            yield from _states(module)
+            yield from _load_states(module)
 
 
-def _states(module: str) -> tuple[State, ...]:
+def _load_states(module: str) -> tuple[State, ...]:
     states: tuple[State, ...] = import_module(f"{__name__}.{module}").STATES
     return states

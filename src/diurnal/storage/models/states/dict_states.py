@@ -1,4 +1,4 @@
-"""Dicts whose keys JSON cannot hold: truth values, nothing, dates, tuples, or two keys of one text."""
+"""Dicts with keys that JSON does not have: booleans, None, dates, tuples, or two keys with the same string form."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any
 import numpy as np
 
 from diurnal.storage.models.states import State
-from diurnal.storage.models.states.state_checks import fields, require
+from diurnal.storage.models.states.state_checks import check_fields, check_that
 
-_PLAIN = (str, int, float, np.integer, np.floating)
-
-
-def is_odd(given: dict[Any, Any]) -> bool:
-    """Return whether skops would not give a dict back as it was."""
-    plain = all(isinstance(key, _PLAIN) and not isinstance(key, bool) for key in given)
-    return not plain or len({str(key) for key in given}) < len(given)
+_PLAIN_KEYS = (str, int, float, np.integer, np.floating)
 
 
-def _take(given: dict[Any, Any]) -> dict[str, Any]:
-    return {"keys": list(given), "values": list(given.values())}
+def needs_state(items: dict[Any, Any]) -> bool:
+    """Return whether skops would read a dict as another one than it wrote."""
+    plain = all(isinstance(key, _PLAIN_KEYS) and not isinstance(key, bool) for key in items)
+    return not plain or len({str(key) for key in items}) < len(items)
 
 
-def _make(state: Any) -> dict[Any, Any]:
-    given = fields(state, ("keys", "values"), "dict")
-    require(isinstance(given["keys"], list) and isinstance(given["values"], list), "a dict has no keys")
-    return dict(zip(given["keys"], given["values"], strict=True))
+def _dict_to_state(items: dict[Any, Any]) -> dict[str, Any]:
+    return {"keys": list(items), "values": list(items.values())}
 
 
-STATES = (State("builtins.dict", (), _take, _make),)
+def _dict_from_state(state: Any) -> dict[Any, Any]:
+    content = check_fields(state, ("keys", "values"), "dict")
+    check_that(isinstance(content["keys"], list) and isinstance(content["values"], list), "a dict has no keys")
+    return dict(zip(content["keys"], content["values"], strict=True))
+
+
+STATES = (State("builtins.dict", (), _dict_to_state, _dict_from_state),)

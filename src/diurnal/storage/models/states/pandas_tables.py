@@ -1,4 +1,4 @@
-"""Tables, columns and indexes of pandas, which encoders keep from their fit."""
+"""Tables, columns and indexes of pandas, which fitted encoders contain."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from diurnal.storage.models.states import State
-from diurnal.storage.models.states.pandas_times import zone_of, zone_state
-from diurnal.storage.models.states.state_checks import fields, require
+from diurnal.storage.models.states.pandas_times import zone_from_state, zone_to_state
+from diurnal.storage.models.states.state_checks import check_fields, check_that
 
 _MASKED: dict[str, Callable[..., Any]] = {
     "BooleanArray": pd.arrays.BooleanArray,
@@ -24,15 +24,15 @@ _DTYPES = re.compile(
 )
 
 
-def _take_values(values: Any) -> dict[str, Any]:
-    """Return the cells of a column by the kind of array that holds them."""
+def _array_to_state(values: Any) -> dict[str, Any]:
+    """Return the cells of a column, in a form that depends on the type of its array."""
     if isinstance(values, np.ndarray):
         return {"cells": values}
     if isinstance(values, pd.Categorical):
         return {"categories": values.categories, "codes": np.asarray(values.codes), "ordered": bool(values.ordered)}
     if isinstance(values, pd.arrays.DatetimeArray | pd.arrays.TimedeltaArray):
         zone = getattr(values, "tz", None)
-        return {"cells": np.asarray(values.astype("int64")), "unit": values.unit, "zone": zone_state(zone)} | {
+        return {"cells": np.asarray(values.astype("int64")), "unit": values.unit, "zone": zone_to_state(zone)} | {
             "kind": type(values).__name__
         }
     if type(values).__name__ in _MASKED:
@@ -42,102 +42,104 @@ def _take_values(values: Any) -> dict[str, Any]:
     raise TypeError(f"a column of {values.dtype} is not supported")
 
 
-def _make_values(state: Any) -> Any:
-    require(isinstance(state, dict), "a column is kept without cells")
+def _array_from_state(state: Any) -> Any:
+    check_that(isinstance(state, dict), "the state of a column is not a dict")
     if set(state) == {"cells"}:
-        require(isinstance(state["cells"], np.ndarray) and state["cells"].ndim == 1, "a column has no cells")
+        check_that(isinstance(state["cells"], np.ndarray) and state["cells"].ndim == 1, "a column has no cells")
         return state["cells"]
     if "categories" in state:
         dtype = pd.CategoricalDtype(state["categories"], ordered=state["ordered"])
         return pd.Categorical.from_codes(state["codes"], dtype=dtype)
     if "mask" in state:
-        require(state.get("kind") in _MASKED, "a column with a mask is of no known kind")
+        check_that(state.get("kind") in _MASKED, "a column with a mask is of an unknown type")
         return _MASKED[state["kind"]](state["cells"], state["mask"])
     if "unit" in state:
-        return _make_moments(state)
-    require(set(state) == {"cells", "dtype"} and state["dtype"] in ("str", "string"), "a column is of no known kind")
+        return _moments_from_state(state)
+    check_that(
+        set(state) == {"cells", "dtype"} and state["dtype"] in ("str", "string"), "a column is of an unknown type"
+    )
     return pd.array(state["cells"], dtype=state["dtype"])
 
 
-def _make_moments(state: dict[str, Any]) -> Any:
-    require(state["unit"] in ("s", "ms", "us", "ns"), "moments are counted in no known unit")
-    kind = {"DatetimeArray": "datetime64", "TimedeltaArray": "timedelta64"}.get(state.get("kind", ""))
-    require(kind and state["cells"].dtype == np.int64, "moments are not counted")
-    moments = pd.Series(state["cells"].view(f"{kind}[{state['unit']}]"))
-    zone = zone_of(state["zone"])
+def _moments_from_state(state: dict[str, Any]) -> Any:
+    check_that(state["unit"] in ("s", "ms", "us", "ns"), "timestamps have an unknown unit")
+    dtype = {"DatetimeArray": "datetime64", "TimedeltaArray": "timedelta64"}.get(state.get("kind", ""))
+    check_that(dtype and state["cells"].dtype == np.int64, "timestamps are not 64-bit integers")
+    moments = pd.Series(state["cells"].view(f"{dtype}[{state['unit']}]"))
+    zone = zone_from_state(state["zone"])
     return (moments if zone is None else moments.dt.tz_localize("UTC").dt.tz_convert(zone)).array
 
 
-def _plain_values(held: Any) -> Any:
-    """Return what a column or an index holds: NumPy's array where pandas only wraps one."""
-    array = held.array
+def _unwrapped_array(values: Any) -> Any:
+    """Return the array of a column or an index: NumPy's array where pandas only wraps one."""
+    array = values.array
     return array.to_numpy() if isinstance(array, pd.arrays.NumpyExtensionArray) else array
 
 
-def _take_series(series: pd.Series) -> dict[str, Any]:
-    return {"values": _take_values(_plain_values(series)), "index": series.index, "name": series.name}
+def _series_to_state(series: pd.Series) -> dict[str, Any]:
+    return {"values": _array_to_state(_unwrapped_array(series)), "index": series.index, "name": series.name}
 
 
-def _make_series(state: Any) -> pd.Series:
-    given = fields(state, ("values", "index", "name"), "column")
-    return pd.Series(_make_values(given["values"]), index=_index(given["index"]), name=given["name"])
+def _series_from_state(state: Any) -> pd.Series:
+    content = check_fields(state, ("values", "index", "name"), "column")
+    return pd.Series(_array_from_state(content["values"]), index=_check_index(content["index"]), name=content["name"])
 
 
-def _take_frame(frame: pd.DataFrame) -> dict[str, Any]:
-    columns = [_take_values(_plain_values(frame.iloc[:, i])) for i in range(frame.shape[1])]
+def _frame_to_state(frame: pd.DataFrame) -> dict[str, Any]:
+    columns = [_array_to_state(_unwrapped_array(frame.iloc[:, i])) for i in range(frame.shape[1])]
     return {"columns": frame.columns, "index": frame.index, "values": columns}
 
 
-def _make_frame(state: Any) -> pd.DataFrame:
-    given = fields(state, ("columns", "index", "values"), "table")
-    names, index = _index(given["columns"]), _index(given["index"])
-    require(len(names) == len(given["values"]), "a table has other columns than names")
-    columns = {i: pd.Series(_make_values(one), index=index) for i, one in enumerate(given["values"])}
+def _frame_from_state(state: Any) -> pd.DataFrame:
+    content = check_fields(state, ("columns", "index", "values"), "table")
+    names, index = _check_index(content["columns"]), _check_index(content["index"])
+    check_that(len(names) == len(content["values"]), "the number of a table's columns is not that of its names")
+    columns = {i: pd.Series(_array_from_state(values), index=index) for i, values in enumerate(content["values"])}
     frame = pd.DataFrame(columns, index=index)
     frame.columns = names
     return frame
 
 
-def _take_index(index: pd.Index) -> dict[str, Any]:
+def _index_to_state(index: pd.Index) -> dict[str, Any]:
     if isinstance(index, pd.RangeIndex):
         return {"range": [index.start, index.stop, index.step], "name": index.name}
     if isinstance(index, pd.MultiIndex):
         codes = [np.asarray(code) for code in index.codes]
         return {"levels": list(index.levels), "codes": codes, "names": list(index.names)}
-    return {"values": _take_values(_plain_values(index)), "name": index.name}
+    return {"values": _array_to_state(_unwrapped_array(index)), "name": index.name}
 
 
-def _make_index(state: Any) -> pd.Index:
-    require(isinstance(state, dict), "an index is kept without values")
+def _index_from_state(state: Any) -> pd.Index:
+    check_that(isinstance(state, dict), "the state of an index is not a dict")
     if "range" in state:
         start, stop, step = state["range"]
-        require(all(type(n) is int for n in (start, stop, step)) and step, "an index has no bounds")
+        check_that(all(type(n) is int for n in (start, stop, step)) and step, "an index has no bounds")
         return pd.RangeIndex(start, stop, step, name=state["name"])
     if "levels" in state:
-        levels: Any = [_index(level) for level in state["levels"]]
+        levels: Any = [_check_index(level) for level in state["levels"]]
         return pd.MultiIndex(levels, state["codes"], names=state["names"], verify_integrity=True)
-    given = fields(state, ("values", "name"), "index")
-    made: pd.Index = pd.Index(_make_values(given["values"]), name=given["name"])
-    return made
-
-
-def _index(given: Any) -> pd.Index:
-    require(isinstance(given, pd.Index), "rows have no index")
-    index: pd.Index = given
+    content = check_fields(state, ("values", "name"), "index")
+    index: pd.Index = pd.Index(_array_from_state(content["values"]), name=content["name"])
     return index
 
 
-def _take_categories(dtype: pd.CategoricalDtype) -> dict[str, Any]:
+def _check_index(value: Any) -> pd.Index:
+    check_that(isinstance(value, pd.Index), "rows have no index")
+    index: pd.Index = value
+    return index
+
+
+def _categories_to_state(dtype: pd.CategoricalDtype) -> dict[str, Any]:
     return {"categories": dtype.categories, "ordered": bool(dtype.ordered)}
 
 
-def _make_categories(state: Any) -> pd.CategoricalDtype:
-    given = fields(state, ("categories", "ordered"), "type of categories")
-    return pd.CategoricalDtype(given["categories"], ordered=given["ordered"])
+def _categories_from_state(state: Any) -> pd.CategoricalDtype:
+    content = check_fields(state, ("categories", "ordered"), "type of categories")
+    return pd.CategoricalDtype(content["categories"], ordered=content["ordered"])
 
 
-def _make_dtype(state: Any) -> Any:
-    require(isinstance(state, str) and _DTYPES.fullmatch(state), "a type of pandas has no known name")
+def _dtype_from_state(state: Any) -> Any:
+    check_that(isinstance(state, str) and _DTYPES.fullmatch(state), "a type of pandas has an unknown name")
     return pd.api.types.pandas_dtype(state)
 
 
@@ -148,9 +150,9 @@ _EXTENSIONS = (
 )  # fmt: skip
 
 STATES = (
-    State("pandas.Series", (pd.Series,), _take_series, _make_series),
-    State("pandas.DataFrame", (pd.DataFrame,), _take_frame, _make_frame),
-    State("pandas.Index", _INDEXES, _take_index, _make_index),
-    State("pandas.CategoricalDtype", (pd.CategoricalDtype,), _take_categories, _make_categories),
-    State("pandas.ExtensionDtype", _EXTENSIONS, str, _make_dtype),
+    State("pandas.Series", (pd.Series,), _series_to_state, _series_from_state),
+    State("pandas.DataFrame", (pd.DataFrame,), _frame_to_state, _frame_from_state),
+    State("pandas.Index", _INDEXES, _index_to_state, _index_from_state),
+    State("pandas.CategoricalDtype", (pd.CategoricalDtype,), _categories_to_state, _categories_from_state),
+    State("pandas.ExtensionDtype", _EXTENSIONS, str, _dtype_from_state),
 )

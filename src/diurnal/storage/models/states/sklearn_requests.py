@@ -1,4 +1,4 @@
-"""Metadata requests of scikit-learn: what ``set_fit_request`` and the like say. They refer back to their estimator."""
+"""Metadata requests of scikit-learn, set by ``set_fit_request`` and similar methods. They refer to their estimator."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ from typing import Any
 from sklearn.utils._metadata_requests import SIMPLE_METHODS, MetadataRequest
 
 from diurnal.storage.models.states import State
-from diurnal.storage.models.states.state_checks import fields, require
+from diurnal.storage.models.states.state_checks import check_fields, check_that
 
 _FIELDS = ("owner", "requests")
 
 
-def _take(request: MetadataRequest) -> dict[str, Any]:
+def _request_to_state(request: MetadataRequest) -> dict[str, Any]:
     owner = request.owner
-    asked = {method: dict(getattr(request, method).requests) for method in SIMPLE_METHODS}
-    return {"owner": owner if isinstance(owner, str) else type(owner).__name__, "requests": asked}
+    requests = {method: dict(getattr(request, method).requests) for method in SIMPLE_METHODS}
+    return {"owner": owner if isinstance(owner, str) else type(owner).__name__, "requests": requests}
 
 
-def _make(state: Any) -> MetadataRequest:
-    given = fields(state, _FIELDS, "metadata request")
-    require(isinstance(given["owner"], str), "a metadata request is of nothing that has a name")
-    request = MetadataRequest(owner=given["owner"])  # for messages only
-    require(set(given["requests"]) <= set(SIMPLE_METHODS), "a metadata request is for a method that is not there")
-    for method, asked in given["requests"].items():
-        for name, value in asked.items():
-            require(isinstance(value, bool | str | None), "a metadata request is neither yes, no nor a name")
+def _request_from_state(state: Any) -> MetadataRequest:
+    content = check_fields(state, _FIELDS, "metadata request")
+    check_that(isinstance(content["owner"], str), "a metadata request has no name of an owner")
+    request = MetadataRequest(owner=content["owner"])  # only messages use it
+    check_that(
+        set(content["requests"]) <= set(SIMPLE_METHODS), "a metadata request is for a method that does not exist"
+    )
+    for method, values in content["requests"].items():
+        for name, value in values.items():
+            check_that(
+                isinstance(value, bool | str | None), "the value of a metadata request is not a boolean, None or a name"
+            )
             getattr(request, method)._requests[name] = value
     return request
 
 
-STATES = (State("sklearn.MetadataRequest", (MetadataRequest,), _take, _make),)
+STATES = (State("sklearn.MetadataRequest", (MetadataRequest,), _request_to_state, _request_from_state),)

@@ -1,4 +1,4 @@
-"""Checks that states have in common."""
+"""Checks that several states use."""
 
 from __future__ import annotations
 
@@ -10,53 +10,53 @@ import numpy as np
 from diurnal.errors import InvalidModelError
 
 
-def require(ok: Any, what: str) -> None:
-    """Refuse a state that no `take` gives.
+def check_that(condition: Any, problem: str) -> None:
+    """Reject a state that `to_state` never returns.
 
     Raises
     ------
     InvalidModelError
-        If `ok` is false; `what` says what is wrong.
+        If `condition` is false; `problem` describes what is wrong.
     """
-    if not ok:
+    if not condition:
         raise InvalidModelError(
-            f"the model is broken: {what}",
+            f"the model is invalid: {problem}",
             hint="restore the file from a backup, or run its data interval again",
         )
 
 
-def fields(state: Any, names: Collection[str], kind: str) -> dict[str, Any]:
-    """Return a state that is a dict of just these fields."""
-    require(isinstance(state, dict) and set(state) == set(names), f"a {kind} is kept without its {', '.join(names)}")
-    given: dict[str, Any] = state
-    return given
+def check_fields(state: Any, names: Collection[str], subject: str) -> dict[str, Any]:
+    """Return a state that is a dict with exactly these fields."""
+    valid = isinstance(state, dict) and set(state) == set(names)
+    check_that(valid, f"the state of a {subject} does not have exactly the fields {', '.join(names)}")
+    content: dict[str, Any] = state
+    return content
 
 
-def integers(values: Any, what: str, *, length: int | None = None) -> np.ndarray:
-    """Return a list of whole numbers as an array, of a certain length."""
-    require(
-        isinstance(values, Sequence) and all(type(value) is int for value in values), f"{what} are not whole numbers"
-    )
-    require(length is None or len(values) == length, f"{what} are {len(values)}, and should be {length}")
-    require(all(-(2**63) <= value < 2**63 for value in values), f"{what} are too large")
+def check_integers(values: Any, subject: str, *, length: int | None = None) -> np.ndarray:
+    """Return a list of integers, with a given length, as an array."""
+    is_list = isinstance(values, Sequence) and all(type(value) is int for value in values)
+    check_that(is_list, f"{subject} are not integers")
+    check_that(length is None or len(values) == length, f"{subject} are {len(values)} and should be {length}")
+    check_that(all(-(2**63) <= value < 2**63 for value in values), f"{subject} are too large")
     return np.array(values, dtype=np.int64)
 
 
-def numbers(values: Any, what: str, *, length: int | None = None) -> np.ndarray:
-    """Return a list of numbers as an array, of a certain length."""
-    require(
-        isinstance(values, Sequence) and all(type(value) in (int, float) for value in values), f"{what} are no numbers"
-    )
-    require(length is None or len(values) == length, f"{what} are {len(values)}, and should be {length}")
+def check_numbers(values: Any, subject: str, *, length: int | None = None) -> np.ndarray:
+    """Return a list of numbers, with a given length, as an array."""
+    is_list = isinstance(values, Sequence) and all(type(value) in (int, float) for value in values)
+    check_that(is_list, f"{subject} are not numbers")
+    check_that(length is None or len(values) == length, f"{subject} are {len(values)} and should be {length}")
     return np.array(values, dtype=np.float64)
 
 
-def within(values: Any, low: int, high: int, what: str) -> None:
-    """Refuse numbers outside of ``[low, high)``."""
-    require(bool(np.all((np.asarray(values) >= low) & (np.asarray(values) < high))), f"{what} are out of bounds")
+def check_range(values: Any, low: int, high: int, subject: str) -> None:
+    """Reject numbers outside of ``[low, high)``."""
+    array = np.asarray(values)
+    check_that(bool(np.all((array >= low) & (array < high))), f"{subject} are out of bounds")
 
 
-def later_children(children: np.ndarray, inner: np.ndarray, what: str) -> None:
-    """Refuse a tree in which a child does not come after its parent, or has two parents: it has a cycle."""
-    at = np.flatnonzero(inner)
-    require(bool(np.all(children[at] > at)), f"{what} has a child that is not after its parent")
+def check_child_order(children: np.ndarray, inner: np.ndarray, subject: str) -> None:
+    """Reject a tree in which the child of an inner node does not come after it, as in every cycle."""
+    index = np.flatnonzero(inner)
+    check_that(bool(np.all(children[index] > index)), f"{subject} has a child that is not after its parent")

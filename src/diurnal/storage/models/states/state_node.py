@@ -1,4 +1,4 @@
-"""States as nodes of skops' format: how its writer and its reader come to know them."""
+"""States as nodes of a skops file: extensions of the writer and the reader of skops."""
 
 from __future__ import annotations
 
@@ -12,67 +12,76 @@ from skops.io._audit import NODE_TYPE_MAPPING, Node, get_tree
 from skops.io._protocol import PROTOCOL
 from skops.io._utils import LoadContext, SaveContext, _get_state, get_state
 
-from diurnal.storage.models.states import KINDS, LOADER, State, dict_states, imported, state_for
+from diurnal.storage.models.states import (
+    LOADER,
+    STATE_NAMES,
+    State,
+    dict_states,
+    find_state,
+    states_of_imported_libraries,
+)
 
-_ours: ContextVar[bool] = ContextVar("_ours", default=False)
-_known: set[type] = set()
+_enabled: ContextVar[bool] = ContextVar("_enabled", default=False)
+_registered: set[type] = set()
 
 
 @contextmanager
-def states_known() -> Iterator[None]:
-    """Let skops write and read states, here: what other code of this process does with skops stays as it is."""
-    for state in imported():
-        for kind in state.types:
-            _register(kind, state)
-    if dict not in _known:
-        _known.add(dict)
-        _get_state.register(dict)(_take_dict)
+def enable_states() -> Iterator[None]:
+    """Make skops write and read states in this context; its other uses in this process do not change."""
+    for state in states_of_imported_libraries():
+        for cls in state.types:
+            _register(cls, state)
+    if dict not in _registered:
+        _registered.add(dict)
+        _get_state.register(dict)(_write_dict)
     NODE_TYPE_MAPPING[LOADER, PROTOCOL] = StateNode
-    token = _ours.set(True)
+    token = _enabled.set(True)
     try:
         yield
     finally:
-        _ours.reset(token)
+        _enabled.reset(token)
 
 
-def _register(kind: type, state: State) -> None:
-    if kind in _known:
+def _register(cls: type, state: State) -> None:
+    """Register a writer with skops that falls back to its own one outside of :func:`enable_states`."""
+    if cls in _registered:
         return
-    usual: Callable[[Any, SaveContext], dict[str, Any]] = _get_state.dispatch(kind)
+    default: Callable[[Any, SaveContext], dict[str, Any]] = _get_state.dispatch(cls)
 
-    def written(obj: Any, save_context: SaveContext) -> dict[str, Any]:
-        return _write(obj, state, save_context) if _ours.get() and type(obj) is kind else usual(obj, save_context)
+    def write(obj: Any, save_context: SaveContext) -> dict[str, Any]:
+        is_enabled = _enabled.get() and type(obj) is cls
+        return _write_state(obj, state, save_context) if is_enabled else default(obj, save_context)
 
-    _known.add(kind)
-    _get_state.register(kind)(written)
-
-
-def _take_dict(given: Any, save_context: SaveContext) -> dict[str, Any]:
-    if _ours.get() and type(given) is dict and dict_states.is_odd(given):
-        return _write(given, dict_states.STATES[0], save_context)
-    written: dict[str, Any] = general.dict_get_state(given, save_context)
-    return written
+    _registered.add(cls)
+    _get_state.register(cls)(write)
 
 
-def _write(obj: Any, state: State, save_context: SaveContext) -> dict[str, Any]:
+def _write_dict(obj: Any, save_context: SaveContext) -> dict[str, Any]:
+    if _enabled.get() and type(obj) is dict and dict_states.needs_state(obj):
+        return _write_state(obj, dict_states.STATES[0], save_context)
+    node: dict[str, Any] = general.dict_get_state(obj, save_context)
+    return node
+
+
+def _write_state(obj: Any, state: State, save_context: SaveContext) -> dict[str, Any]:
     module, _, name = state.name.rpartition(".")
-    content = get_state(state.take(obj), save_context)
+    content = get_state(state.to_state(obj), save_context)
     return {"__class__": name, "__module__": module, "__loader__": LOADER, "content": content}
 
 
 class StateNode(Node):  # type: ignore[misc] # skops has no types
-    """An object whose state is read and checked by :mod:`diurnal.storage.models.states`."""
+    """A node of an object with a state (:mod:`diurnal.storage.models.states`)."""
 
     def __init__(self, state: dict[str, Any], load_context: LoadContext, trusted: Any = None) -> None:
         super().__init__(state, load_context, trusted)
-        if not _ours.get():
-            raise TypeError("this file is read by diurnal.load_model only")
+        if not _enabled.get():
+            raise TypeError("only diurnal.load_model can read this file")
         self.content = get_tree(state["content"], load_context, trusted=trusted)
         self.children = {"content": self.content}
 
     def is_self_safe(self) -> bool:
-        """Return whether the kind is one that has a state."""
-        return f"{self.module_name}.{self.class_name}" in KINDS
+        """Return whether the type has a state."""
+        return f"{self.module_name}.{self.class_name}" in STATE_NAMES
 
     def _construct(self) -> Any:
-        return state_for(f"{self.module_name}.{self.class_name}").make(self.content.construct())
+        return find_state(f"{self.module_name}.{self.class_name}").from_state(self.content.construct())
