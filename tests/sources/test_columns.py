@@ -19,7 +19,7 @@ from diurnal.pipeline import local_run
 from diurnal.pipeline.predict import predict_batches
 from diurnal.pipeline.verify import verify_stores
 from diurnal.storage.lake import PackageKey
-from diurnal.storage.warehouse.column_layout import OTHERS, Layout, sql_names
+from diurnal.storage.warehouse.column_layout import OTHERS, ColumnLayout, sql_names
 from diurnal.types import Package, Run
 from projects import Project, day
 
@@ -183,7 +183,7 @@ def test_more_columns_than_postgresql_takes_come_in(stores, warehouse_url):
 @pytest.mark.parametrize("kind", [pa.float64(), pa.string(), pa.bool_(), pa.timestamp("us", "UTC")])
 def test_as_many_columns_as_are_laid_out_fit_into_a_row(warehouse, kind):
     schema = pa.schema([(f"c{i}", kind) for i in range(1_700)])
-    layout = Layout.new(schema)
+    layout = ColumnLayout.new(schema)
     cells = {"string": "x" * 200, "double": 0.1, "bool": True}.get(str(kind), 0)
     array = (
         pa.array([cells] * 3).cast(kind) if str(kind) in ("string", "double", "bool") else pa.array([0] * 3).cast(kind)

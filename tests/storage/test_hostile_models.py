@@ -103,7 +103,7 @@ FORMS = {
     ),
     "objects": (
         lambda: write_archive({"schema.json": b"{}", "1.npy": npy(np.array([[]], dtype=object))}),
-        "only plain arrays",
+        "only arrays of numbers",
     ),
 }
 

@@ -120,6 +120,6 @@ def describe_warehouse(settings: Settings) -> str:
 
 def _redact_url(url: str) -> str:
     """Return the URL of a warehouse without secrets."""
-    from diurnal.storage.warehouse.url import Address
+    from diurnal.storage.warehouse.url import WarehouseUrl
 
-    return str(Address.of(url))
+    return str(WarehouseUrl.parse(url))

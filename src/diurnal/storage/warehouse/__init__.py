@@ -1,23 +1,23 @@
-"""The warehouse: SQL tables in PostgreSQL that say what is true; whatever else is kept is named by them.
+"""The warehouse: SQL tables in PostgreSQL, the source of truth; they refer to all files in the lake and the models.
 
-Each method is one transaction. Those that write for a run are fenced: they lock the row of its data interval
-and are refused when a newer attempt has claimed it. Data is loaded beside what is shown and shown by moving a
-pointer, so that no reader ever sees a half-written batch. Only this package imports SQLAlchemy.
+Each method is one transaction. Methods that write for a run are fenced: they lock the row of its data interval and are
+rejected if a newer attempt has claimed it. A batch is copied to rows that no view shows, and then a pointer is moved to
+them, so that no reader sees a part of a batch. Only this package imports SQLAlchemy.
 """
 
 from __future__ import annotations
 
-from diurnal.storage.warehouse.batch_copies import Loads
-from diurnal.storage.warehouse.batch_queries import Batches
-from diurnal.storage.warehouse.contract_queries import Contracts
-from diurnal.storage.warehouse.model_versions import Versions
-from diurnal.storage.warehouse.run_queries import Runs
+from diurnal.storage.warehouse.batch_copies import LoadQueries
+from diurnal.storage.warehouse.batch_queries import BatchQueries
+from diurnal.storage.warehouse.contract_queries import ContractQueries
+from diurnal.storage.warehouse.model_versions import VersionQueries
+from diurnal.storage.warehouse.run_queries import RunQueries
 
 __all__ = ["Warehouse"]
 
 
-class Warehouse(Batches, Contracts, Loads, Runs, Versions):
-    """A warehouse, connected and brought to the newest version of its tables.
+class Warehouse(BatchQueries, ContractQueries, LoadQueries, RunQueries, VersionQueries):
+    """A connected warehouse, whose tables are migrated to the newest version.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ class Warehouse(Batches, Contracts, Loads, Runs, Versions):
     TransientError
         If it cannot be reached now.
     ConfigurationError
-        If the login is refused, the database is missing, or its tables are newer than this code.
+        If the login fails, the database is missing, or its tables are newer than this code.
     PermissionDeniedError
-        If the role may not do it.
+        If the role has not the necessary privileges.
     """
 
     def __enter__(self) -> Warehouse:

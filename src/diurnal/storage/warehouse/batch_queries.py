@@ -1,4 +1,4 @@
-"""Data intervals and their batches: who works on one, which package is its batch, how it was cut."""
+"""Data intervals: the attempt that works on each, its batch, and the split of the batch into train and test."""
 
 from __future__ import annotations
 
@@ -8,56 +8,56 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import array, insert
 
 from diurnal.errors import UsageError
-from diurnal.storage.warehouse.connection import Connected, Row
+from diurnal.storage.warehouse.connection import Row, WarehouseConnection
 from diurnal.storage.warehouse.tables import heads, packages, splits
 from diurnal.types import DataInterval, Package
 
 
-class Batches(Connected):
+class BatchQueries(WarehouseConnection):
     """The tables `heads`, `packages` and `splits`."""
 
     def claim_interval(self, experiment: str, interval: DataInterval, *, requested_by: str) -> int:
-        """Begin an attempt on a data interval; every earlier attempt is superseded from now on.
+        """Begin an attempt on a data interval, which supersedes all earlier attempts.
 
         Parameters
         ----------
         experiment : str
             Name of the experiment.
         interval : DataInterval
-            What the attempt is about.
+            The data interval.
         requested_by : str
             The user or run that claims it, for display.
 
         Returns
         -------
         int
-            The epoch: the fence that the attempt's writes carry.
+            The epoch, the fencing token that each write of the attempt passes.
 
         Raises
         ------
         UsageError
-            If it has no batch yet, and another data interval that has one overlaps it: rows would count twice.
+            If it has no batch and overlaps a data interval with one: rows would be used twice.
         """
-        first = insert(heads).values(
+        new = insert(heads).values(
             experiment=experiment,
             data_interval_start=interval.start,
             data_interval_end=interval.end,
             epoch=1,
             claimed_by=requested_by,
         )
-        claimed = first.on_conflict_do_update(
+        claim = new.on_conflict_do_update(
             index_elements=[heads.c.experiment, heads.c.data_interval_start],
             set_={"epoch": heads.c.epoch + 1, "claimed_by": requested_by, "claimed_at": sa.func.clock_timestamp()},
-        ).returning(heads.c.epoch, heads.c.batch_digest, _nearest(experiment, interval))
+        ).returning(heads.c.epoch, heads.c.batch_digest, _latest_before_end(experiment, interval))
         with self.transaction("claim_interval", experiment) as connection:
-            epoch, batch, did_you_mean = connection.execute(claimed).one()
-            begin, end = did_you_mean or (interval.start, interval.start)
+            epoch, batch, other = connection.execute(claim).one()
+            begin, end = other or (interval.start, interval.start)
             if batch is None and end > interval.start:
-                raise _overlapping(experiment, interval, DataInterval(begin, end, interval.timezone))
+                raise _overlap_error(experiment, interval, DataInterval(begin, end, interval.timezone))
             return int(epoch)
 
     def set_batch(self, experiment: str, interval: DataInterval, epoch: int, package: Package) -> None:
-        """Make a package the batch of a data interval. One that was its batch before is kept, but no longer pointed at.
+        """Make a package the batch of a data interval. The package of a previous batch stays in the lake.
 
         Raises
         ------
@@ -65,12 +65,12 @@ class Batches(Connected):
             If a newer attempt has claimed the interval.
         """
         with self.fenced_transaction("set_batch", experiment, interval.start, epoch) as connection:
-            _register(connection, experiment, interval, {"batch": package})
-            moved = sa.update(heads).where(_is_head(experiment, interval.start))
-            connection.execute(moved.values(batch_digest=package.digest, data_interval_end=interval.end, lacking=None))
+            _insert_packages(connection, experiment, interval, {"batch": package})
+            head = sa.update(heads).where(_is_head(experiment, interval.start))
+            connection.execute(head.values(batch_digest=package.digest, data_interval_end=interval.end, lacking=None))
 
     def mark_insufficient(self, experiment: str, interval: DataInterval, reason: str) -> None:
-        """Keep why the batch of a data interval gave no result: its window holds too little. A new batch clears it."""
+        """Store why the batch of a data interval has no result: too little training data. A new batch clears it."""
         head = sa.update(heads).where(_is_head(experiment, interval.start))
         with self.transaction("mark_insufficient", experiment) as connection:
             connection.execute(head.values(lacking=reason))
@@ -78,7 +78,7 @@ class Batches(Connected):
     def window(
         self, experiment: str, until: DataInterval, *, last: int | None = None, since: datetime | None = None
     ) -> list[tuple[DataInterval, Package]]:
-        """Give the batches that are pointed at, oldest first.
+        """Return the current batches of a window, oldest first.
 
         Parameters
         ----------
@@ -87,7 +87,7 @@ class Batches(Connected):
         until : DataInterval
             The newest interval to return; later ones are left out, whenever they were stored.
         last : int, optional
-            At most so many, the newest ones.
+            The maximum number of batches; the newest ones are returned.
         since : datetime, optional
             Only intervals that start then or later.
         """
@@ -111,33 +111,33 @@ class Batches(Connected):
         if since is not None:
             query = query.where(heads.c.data_interval_start >= since)
         with self.transaction() as connection:
-            found = connection.execute(query).all()
-        return [(DataInterval(start, end), Package(*package)) for start, end, *package in reversed(found)]
+            rows = connection.execute(query).all()
+        return [(DataInterval(start, end), Package(*package)) for start, end, *package in reversed(rows)]
 
     def newest_batch(self, experiment: str) -> datetime | None:
-        """Give the start of the newest data interval that has a batch."""
+        """Return the start of the newest data interval that has a batch."""
         query = sa.select(sa.func.max(heads.c.data_interval_start)).where(
             heads.c.experiment == experiment, heads.c.batch_digest.is_not(None)
         )
         with self.transaction() as connection:
-            found: datetime | None = connection.execute(query).scalar_one()
-        return found
+            start: datetime | None = connection.execute(query).scalar_one()
+        return start
 
     def find_split(
         self, experiment: str, interval: DataInterval, batch_digest: str, test_size: float
     ) -> tuple[Package, Package] | None:
-        """Give the train and the test package into which a batch was cut before, if it was."""
-        cut = sa.select(splits.c.train_digest, splits.c.test_digest).where(
+        """Return the train and the test package of a batch; None if it has not been split."""
+        split = sa.select(splits.c.train_digest, splits.c.test_digest).where(
             splits.c.experiment == experiment,
             splits.c.data_interval_start == interval.start,
             splits.c.batch_digest == batch_digest,
             splits.c.test_size == test_size,
         )
         with self.transaction() as connection:
-            if (digests := connection.execute(cut).one_or_none()) is None:
+            if (digests := connection.execute(split).one_or_none()) is None:
                 return None
             train, test = (
-                _package(connection, experiment, interval, role, digest)
+                _select_package(connection, experiment, interval, role, digest)
                 for role, digest in zip(("train", "test"), digests, strict=True)
             )
             return train, test
@@ -151,8 +151,8 @@ class Batches(Connected):
         train: Package,
         test: Package,
     ) -> None:
-        """Keep into which packages a batch was cut; an earlier answer for the same batch and `test_size` stays."""
-        cut = insert(splits).values(
+        """Store the train and the test package of a batch; an earlier split with the same `test_size` stays."""
+        split = insert(splits).values(
             experiment=experiment,
             data_interval_start=interval.start,
             batch_digest=batch_digest,
@@ -161,11 +161,11 @@ class Batches(Connected):
             test_digest=test.digest,
         )
         with self.transaction("save_split", experiment) as connection:
-            _register(connection, experiment, interval, {"train": train, "test": test})
-            connection.execute(cut.on_conflict_do_nothing())
+            _insert_packages(connection, experiment, interval, {"train": train, "test": test})
+            connection.execute(split.on_conflict_do_nothing())
 
     def packages(self) -> list[Row]:
-        """Give every package that is known, with the columns of the table."""
+        """Return all packages, with the columns of the table."""
         return self.rows(sa.select(packages).order_by(*packages.c[:4]))
 
 
@@ -173,32 +173,35 @@ def _is_head(experiment: str, start: datetime) -> sa.ColumnElement[bool]:
     return (heads.c.experiment == experiment) & (heads.c.data_interval_start == start)
 
 
-def _nearest(experiment: str, interval: DataInterval) -> sa.ScalarSelect[list[datetime]]:
-    """Give both ends of the newest other data interval that begins before this one ends, and has a batch.
+def _latest_before_end(experiment: str, interval: DataInterval) -> sa.ScalarSelect[list[datetime]]:
+    """Select both ends of the newest other data interval that begins before this one ends, and has a batch.
 
-    As those that have one do not overlap each other, it is the only one to look at.
+    Intervals with a batch do not overlap each other. If any of them overlaps this one, the newest of those that begin
+    before its end does, so no other one needs to be compared.
     """
     other = heads.alias()
     ends = sa.select(array([other.c.data_interval_start, other.c.data_interval_end]))
-    begun = ends.where(
+    candidates = ends.where(
         other.c.experiment == experiment,
         other.c.data_interval_start < interval.end,
         other.c.data_interval_start != interval.start,
         other.c.batch_digest.is_not(None),
     )
-    return begun.order_by(other.c.data_interval_start.desc()).limit(1).scalar_subquery()
+    return candidates.order_by(other.c.data_interval_start.desc()).limit(1).scalar_subquery()
 
 
-def _overlapping(experiment: str, interval: DataInterval, other: DataInterval) -> UsageError:
+def _overlap_error(experiment: str, interval: DataInterval, other: DataInterval) -> UsageError:
     return UsageError(
-        f"the data interval {interval} overlaps {other}, which has a batch: the rows of both would count twice. "
+        f"the data interval {interval} overlaps {other}, which has a batch: the common rows would be used twice. "
         f"The schedule or the timezone of {experiment} was changed",
-        hint=f"go on behind the old ones, as `diurnal run {experiment} --next` does, or begin anew: give the "
-        "experiment another name",
+        hint=f"continue after the existing ones, as `diurnal run {experiment} --next` does, or start again under "
+        "another name of the experiment",
     )
 
 
-def _register(connection: sa.Connection, experiment: str, interval: DataInterval, roles: dict[str, Package]) -> None:
+def _insert_packages(
+    connection: sa.Connection, experiment: str, interval: DataInterval, roles: dict[str, Package]
+) -> None:
     rows = [
         {
             "experiment": experiment,
@@ -213,7 +216,9 @@ def _register(connection: sa.Connection, experiment: str, interval: DataInterval
     connection.execute(insert(packages).on_conflict_do_nothing(), rows)
 
 
-def _package(connection: sa.Connection, experiment: str, interval: DataInterval, role: str, digest: str) -> Package:
+def _select_package(
+    connection: sa.Connection, experiment: str, interval: DataInterval, role: str, digest: str
+) -> Package:
     query = sa.select(packages.c.path, packages.c.digest, packages.c.n_rows).where(
         packages.c.experiment == experiment,
         packages.c.data_interval_start == interval.start,

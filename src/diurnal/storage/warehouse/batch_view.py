@@ -1,8 +1,8 @@
-"""The table of an experiment's rows and the view of what is shown, kept up with the versions of its contract.
+"""The table of an experiment's rows and the view of its current rows, which follow the versions of its contract.
 
-A column of the table never changes: what was loaded stays as it was. A column of the contract that has become wider
-has a further column in the table, and the view shows whichever of them has a value, in the newest kind. A new column is
-null in old loads; one that is gone stays in the view and is null in new loads; one that was renamed has its new name.
+A column of the table never changes, so existing loads stay as they are. If the type of a column of the contract becomes
+wider, the table gets a further column, and the view selects the one that is not null, in the newest type. A new column
+is null in old loads. A removed column stays in the view and is null in new loads. A renamed column has its new name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from diurnal.storage.warehouse.column_layout import MOST_COLUMNS, OTHERS, Layout, sql_names, sql_type, typed_name
+from diurnal.storage.warehouse.column_layout import MAX_COLUMNS, OTHERS, ColumnLayout, sql_names, sql_type, typed_name
 from diurnal.storage.warehouse.tables import batch_data, batch_rows
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ Types = dict[str, str]
 """The type of each column of a table or view, by its name."""
 
 
-def prepared(
+def prepare_table(
     connection: sa.Connection, experiment: str, columns: pa.Schema, leading: Collection[str], contract: Schema | None
-) -> Layout:
-    """Give where the columns of a package are in the experiment's table; the table and its view are made as needed.
+) -> ColumnLayout:
+    """Create or extend the experiment's table and its view; return the layout of a package's columns.
 
     Parameters
     ----------
@@ -36,139 +36,146 @@ def prepared(
     experiment : str
         Name of the experiment.
     columns : pyarrow.Schema
-        Of the package.
+        The schema of the package.
     leading : collection of str
-        The columns that are columns of the table even where these are more than PostgreSQL takes.
+        The columns that become columns of the table where PostgreSQL does not allow so many.
     contract : Schema, optional
         The newest version of the contract.
     """
     rows, view = batch_rows(experiment), batch_data(experiment)
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(rows, 0))))
     if connection.execute(sa.select(sa.func.to_regclass(view))).scalar_one() is None:
-        _make(connection, experiment, Layout.new(_by_roots(columns, contract), leading))
-    existing = types_of(connection, rows)
+        _create_table(connection, experiment, ColumnLayout.new(_rename_to_roots(columns, contract), leading))
+    existing = column_types(connection, rows)
     if contract is None or not contract.has_changed:
-        return Layout.existing(columns, existing)
-    added = dict(_lacking(columns, contract, existing))
-    for name, kind in added.items():
-        connection.exec_driver_sql(f"ALTER TABLE {rows} ADD COLUMN {_quote(connection, name)} {kind}")
-    _follow(connection, experiment, contract, existing | added, replace=bool(added))
-    return placed(columns, contract, existing | added)
+        return ColumnLayout.existing(columns, existing)
+    added = dict(_missing_columns(columns, contract, existing))
+    for name, column_type in added.items():
+        connection.exec_driver_sql(f"ALTER TABLE {rows} ADD COLUMN {_quote(connection, name)} {column_type}")
+    _update_view(connection, experiment, contract, existing | added, replace=bool(added))
+    return find_layout(columns, contract, existing | added)
 
 
-def placed(columns: pa.Schema, contract: Schema | None, existing: Types) -> Layout:
-    """Give where the columns of a package of any version are in a table."""
+def find_layout(columns: pa.Schema, contract: Schema | None, existing: Types) -> ColumnLayout:
+    """Return the layout in a table of the columns of a package, of any version of the contract."""
     if contract is None or not contract.has_changed:
-        return Layout.existing(columns, existing)
-    roots = _roots(contract)
-    places = {}
+        return ColumnLayout.existing(columns, existing)
+    roots = _root_names(contract)
+    names = {}
     for field in columns:
-        root, kind = roots.get(field.name, field.name), sql_type(field.type)
-        name = next((name for name in _names(root, kind) if existing.get(name) == kind), None)
+        root, column_type = roots.get(field.name, field.name), sql_type(field.type)
+        name = next((name for name in _possible_names(root, column_type) if existing.get(name) == column_type), None)
         if name is not None:
-            places[field.name] = name
-    return Layout(columns, places, tuple(name for name in columns.names if name not in places))
+            names[field.name] = name
+    return ColumnLayout(columns, names, tuple(name for name in columns.names if name not in names))
 
 
-def _roots(contract: Schema) -> dict[str, str]:
-    """Give the first name of each column, by all names that it has had."""
+def _root_names(contract: Schema) -> dict[str, str]:
+    """Return the first name of each column, by all names that it has had."""
     return {name: column.root for column in contract.all_columns for name in column.names}
 
 
-def _by_roots(columns: pa.Schema, contract: Schema | None) -> pa.Schema:
-    """Give columns under their first names: a table that is made late is like one that was there from the beginning."""
+def _rename_to_roots(columns: pa.Schema, contract: Schema | None) -> pa.Schema:
+    """Return columns with their first names: a table that is created late equals one that was created at first."""
     if contract is None or not contract.has_changed:
         return columns
     import pyarrow as pa
 
-    roots = _roots(contract)
+    roots = _root_names(contract)
     return pa.schema([pa.field(roots.get(field.name, field.name), field.type) for field in columns])
 
 
-def _names(root: str, kind: str) -> tuple[str, str]:
-    """Give the names that a column may have in the table: its own, or one that says its type as well."""
-    return sql_names([root])[root], typed_name(root, kind)
+def _possible_names(root: str, column_type: str) -> tuple[str, str]:
+    """Return the two names that a column may have in the table: its own, and one that depends on its type."""
+    return sql_names([root])[root], typed_name(root, column_type)
 
 
-def _lacking(columns: pa.Schema, contract: Schema, existing: Types) -> Iterator[tuple[str, str]]:
-    """Give the name and the type of each column that the table lacks; a full one has them in one object."""
-    layout, roots, n_columns = placed(columns, contract, existing), _roots(contract), len(existing)
+def _missing_columns(columns: pa.Schema, contract: Schema, existing: Types) -> Iterator[tuple[str, str]]:
+    """Yield the name and the type of each column to add to the table; a full table gets one JSON column."""
+    layout, roots, n_columns = find_layout(columns, contract, existing), _root_names(contract), len(existing)
     for field in (columns.field(name) for name in layout.others):
-        root, kind = roots.get(field.name, field.name), sql_type(field.type)
-        own, typed = _names(root, kind)
-        if n_columns < MOST_COLUMNS and (own in existing or OTHERS not in existing):
+        root, column_type = roots.get(field.name, field.name), sql_type(field.type)
+        own, typed = _possible_names(root, column_type)
+        if n_columns < MAX_COLUMNS and (own in existing or OTHERS not in existing):
             n_columns += 1
-            yield (typed if own in existing else own), kind
+            yield (typed if own in existing else own), column_type
         elif OTHERS not in existing:
             yield OTHERS, "jsonb"
             return
 
 
-def _follow(connection: sa.Connection, experiment: str, contract: Schema, table: Types, *, replace: bool) -> None:
-    """Let the view show the columns of the newest version of the contract, beside those that are gone."""
+def _update_view(connection: sa.Connection, experiment: str, contract: Schema, table: Types, *, replace: bool) -> None:
+    """Make the view select the columns of the newest version of the contract, and those that were removed."""
     view = batch_data(experiment)
-    shown = types_of(connection, view)
+    shown = column_types(connection, view)
     del shown["data_interval_start"]
     aliases = sql_names([column.name for column in contract.all_columns])
     for column in contract.all_columns:
         alias = aliases[column.name]
-        before = [sql_names([name])[name] for name in column.names[1:]]
-        former = next((name for name in before if name in shown), None)
+        former_names = [sql_names([name])[name] for name in column.names[1:]]
+        former = next((name for name in former_names if name in shown), None)
         if former is not None and alias not in shown:
             old, new = _quote(connection, former), _quote(connection, alias)
             connection.exec_driver_sql(f"ALTER VIEW {view} RENAME COLUMN {old} TO {new}")
-            shown = {alias if name == former else name: kind for name, kind in shown.items()}
-    wanted: dict[str, tuple[str, str]] = {}
+            shown = {alias if name == former else name: column_type for name, column_type in shown.items()}
+    expected: dict[str, tuple[str, str]] = {}
     for column in contract.all_columns:
-        found = _expression(connection, column, table)
-        if found is not None:
-            wanted[aliases[column.name]] = found
+        expression = _column_expression(connection, column, table)
+        if expression is not None:
+            expected[aliases[column.name]] = expression
     if OTHERS in table:
-        wanted[OTHERS] = f"r.{OTHERS}", "jsonb"
-    types = {name: kind for name, (_, kind) in wanted.items()}
+        expected[OTHERS] = f"r.{OTHERS}", "jsonb"
+    types = {name: column_type for name, (_, column_type) in expected.items()}
     if types == shown and not replace:
         return
-    ordered = {name: wanted[name] for name in (*shown, *wanted) if name in wanted}
-    query = _query(experiment, {_quote(connection, name): text for name, (text, _) in ordered.items()})
-    if all(types.get(name) == kind for name, kind in shown.items()):
+    # CREATE OR REPLACE VIEW requires the existing columns first, in their order
+    ordered = {name: expected[name] for name in (*shown, *expected) if name in expected}
+    query = _view_query(experiment, {_quote(connection, name): text for name, (text, _) in ordered.items()})
+    if all(types.get(name) == column_type for name, column_type in shown.items()):
         connection.exec_driver_sql(f"CREATE OR REPLACE VIEW {view} AS {query}")
-    else:  # PostgreSQL replaces no view whose columns have other types
-        _make_anew(connection, view, query)
-    _comment(connection, view, {alias: name for name, alias in aliases.items() if alias != name and alias in wanted})
+    else:  # PostgreSQL does not replace a view if a column gets another type
+        _recreate_view(connection, view, query)
+    _comment_columns(
+        connection, view, {alias: name for name, alias in aliases.items() if alias != name and alias in expected}
+    )
 
 
-def _expression(connection: sa.Connection, column: Column, table: Types) -> tuple[str, str] | None:
-    """Give what shows a column in its newest kind, and its type; None where it is a cell of the one object."""
+def _column_expression(connection: sa.Connection, column: Column, table: Types) -> tuple[str, str] | None:
+    """Return the SQL of a column in its newest type, and the type; None if it is a cell of the JSON column.
+
+    A column ``size`` that was a bigint and has become double precision is
+    ``coalesce(r."size"::double precision, r."size_1f0c9a1e")``.
+    """
     from diurnal.data.schema import arrow_type
 
-    wanted = sql_type(arrow_type(column.kind))
-    own, typed = sql_names([column.root])[column.root], {typed_name(column.root, kind): kind for kind in _ALL_TYPES}
-    places = [name for name in (own, *typed) if name in table]
-    if not places:
-        return None if OTHERS in table else (f"NULL::{wanted}", wanted)
-    cells = [f"r.{_quote(connection, name)}" + ("" if table[name] == wanted else f"::{wanted}") for name in places]
-    return (cells[0] if len(cells) == 1 else f"coalesce({', '.join(cells)})"), wanted
+    newest = sql_type(arrow_type(column.kind))
+    own, typed = sql_names([column.root])[column.root], [typed_name(column.root, name) for name in _ALL_TYPES]
+    names = [name for name in (own, *typed) if name in table]
+    if not names:
+        return None if OTHERS in table else (f"NULL::{newest}", newest)
+    cells = [f"r.{_quote(connection, name)}" + ("" if table[name] == newest else f"::{newest}") for name in names]
+    return (cells[0] if len(cells) == 1 else f"coalesce({', '.join(cells)})"), newest
 
 
 _ALL_TYPES = ("bigint", "double precision", "boolean", "text", "date", "timestamptz", "timestamp")
 
 
-def _make(connection: sa.Connection, experiment: str, layout: Layout) -> None:
+def _create_table(connection: sa.Connection, experiment: str, layout: ColumnLayout) -> None:
     rows, view = batch_rows(experiment), batch_data(experiment)
-    typed = ", ".join(f"{_quote(connection, name)} {kind}" for name, kind in layout.types().items())
+    typed = ", ".join(f"{_quote(connection, name)} {column_type}" for name, column_type in layout.types().items())
     shown = {_quote(connection, name): f"r.{_quote(connection, name)}" for name in layout.types()}
     for statement in (
         f"CREATE TABLE {rows} (load_id bigint NOT NULL, {typed})",
         f"CREATE INDEX batch_load_{experiment} ON {rows} USING brin (load_id)",
-        f"CREATE VIEW {view} AS {_query(experiment, shown)}",
+        f"CREATE VIEW {view} AS {_view_query(experiment, shown)}",
         f"COMMENT ON TABLE {rows} IS 'All rows that were ever loaded; read the view {view.strip(chr(34))} instead'",
     ):
         connection.exec_driver_sql(statement)
     for relation in (rows, view):
-        _comment(connection, relation, layout.comments())
+        _comment_columns(connection, relation, layout.comments())
 
 
-def _query(experiment: str, shown: Mapping[str, str]) -> str:
+def _view_query(experiment: str, shown: Mapping[str, str]) -> str:
     listed = ", ".join(f"{text} AS {name}" for name, text in shown.items())
     return (
         f"SELECT h.data_interval_start, {listed} FROM heads h JOIN {batch_rows(experiment)} r USING (load_id)"
@@ -176,27 +183,27 @@ def _query(experiment: str, shown: Mapping[str, str]) -> str:
     )
 
 
-def _make_anew(connection: sa.Connection, view: str, query: str) -> None:
-    """Replace a view whose columns have other types, and grant what was granted on it."""
-    granted = (
+def _recreate_view(connection: sa.Connection, view: str, query: str) -> None:
+    """Drop and create a view whose columns get other types, and restore its grants."""
+    grants_query = (
         "SELECT privilege_type, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END"
         " FROM pg_class, aclexplode(relacl) WHERE oid = to_regclass(:view) AND grantee <> relowner"
     )
-    grants = connection.execute(sa.text(granted), {"view": view}).all()
+    grants = connection.execute(sa.text(grants_query), {"view": view}).all()
     connection.exec_driver_sql(f"DROP VIEW {view}")
     connection.exec_driver_sql(f"CREATE VIEW {view} AS {query}")
     for privilege, grantee in grants:
         connection.exec_driver_sql(f"GRANT {privilege} ON {view} TO {grantee}")
 
 
-def _comment(connection: sa.Connection, relation: str, comments: Mapping[str, str]) -> None:
+def _comment_columns(connection: sa.Connection, relation: str, comments: Mapping[str, str]) -> None:
     for short, name in comments.items():
         full = sa.literal(name).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
         connection.exec_driver_sql(f"COMMENT ON COLUMN {relation}.{_quote(connection, short)} IS {full}")
 
 
-def types_of(connection: sa.Connection, relation: str) -> Types:
-    """Give the type of each column of a table or view, in order."""
+def column_types(connection: sa.Connection, relation: str) -> Types:
+    """Return the type of each column of a table or view, in order."""
     query = (
         "SELECT attname, CASE format_type(atttypid, NULL) WHEN 'timestamp with time zone' THEN 'timestamptz'"
         " WHEN 'timestamp without time zone' THEN 'timestamp' ELSE format_type(atttypid, NULL) END AS kind"
@@ -206,4 +213,6 @@ def types_of(connection: sa.Connection, relation: str) -> Types:
 
 
 def _quote(connection: sa.Connection, name: str) -> str:
-    return str(connection.dialect.identifier_preparer.quote_identifier(name))  # the driver's: it doubles % as well
+    return str(
+        connection.dialect.identifier_preparer.quote_identifier(name)
+    )  # quotes as the driver requires, with % doubled

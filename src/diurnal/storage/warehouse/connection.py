@@ -1,4 +1,4 @@
-"""A warehouse that is connected: transactions with their settings, their fence and their named fault points."""
+"""The connection to a warehouse: transactions with their settings, fencing and fault points."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ import sqlalchemy as sa
 
 from diurnal.errors import SupersededError
 from diurnal.runtime.fault_injection import fault_point
-from diurnal.storage.warehouse.db_errors import translated
-from diurnal.storage.warehouse.migrate import migrate
+from diurnal.storage.warehouse.db_errors import translate_db_errors
+from diurnal.storage.warehouse.migrate import migrate_tables
 from diurnal.storage.warehouse.tables import heads, identity
-from diurnal.storage.warehouse.url import Address
+from diurnal.storage.warehouse.url import WarehouseUrl
 from diurnal.types import Run
 from diurnal.types.json_values import encode_non_finite
 
 Row = dict[str, Any]
 
 
-class Connected:
-    """What the groups of tables share."""
+class WarehouseConnection:
+    """The base class of the queries."""
 
     def __init__(self, url: str) -> None:
-        self.address = Address.of(url)
+        self.address = WarehouseUrl.parse(url)
         self._engine = sa.create_engine(
             "postgresql+psycopg://",
-            connect_args=self.address.settings(),  # not in the URL: SQLAlchemy would read it in its own way
+            connect_args=self.address.settings(),  # not in the URL, which SQLAlchemy parses in another way than libpq
             json_serializer=_to_json,
             pool_size=1,
-            max_overflow=-1,  # a thread never waits for another one's connection
-            pool_pre_ping=True,  # one that died while it was idle is replaced
+            max_overflow=-1,  # a thread never waits for the connection of another one
+            pool_pre_ping=True,  # a connection that was lost while idle is replaced
         )
         self._process = os.getpid()
         try:
-            with translated(self.address):
-                migrate(self._engine)
+            with translate_db_errors(self.address):
+                migrate_tables(self._engine)
         except BaseException:
             self.close()
             raise
@@ -50,59 +50,62 @@ class Connected:
         self._engine.dispose()
 
     @contextmanager
-    def transaction(self, verb: str | None = None, experiment: str | None = None) -> Iterator[sa.Connection]:
-        """Open a transaction, commit it at the end; any error rolls it back.
+    def transaction(self, name: str | None = None, experiment: str | None = None) -> Iterator[sa.Connection]:
+        """Open a transaction and commit it at the end; an error rolls it back.
 
         Parameters
         ----------
-        verb : str, optional
-            Its name among the fault points.
+        name : str, optional
+            The name of its fault points.
         experiment : str, optional
-            What it is about, for whoever looks at the sessions of the server.
+            The experiment, for the application name of the session.
         """
-        if verb:
-            fault_point(f"warehouse.{verb}:entry")
-        if self._process != os.getpid():  # forked: the connections are the parent's
+        if name:
+            fault_point(f"warehouse.{name}:entry")
+        if self._process != os.getpid():  # after a fork: the connections belong to the parent
             self._engine.dispose(close=False)
             self._process = os.getpid()
-        with translated(self.address), self._engine.connect() as connection:
+        with translate_db_errors(self.address), self._engine.connect() as connection:
             if experiment:
-                named = sa.func.set_config("application_name", f"diurnal {experiment}", True)
-                connection.execute(sa.select(named))
+                set_name = sa.func.set_config("application_name", f"diurnal {experiment}", True)
+                connection.execute(sa.select(set_name))
             yield connection
-            if verb:
-                fault_point(f"warehouse.{verb}:before")
+            if name:
+                fault_point(f"warehouse.{name}:before")
             connection.commit()
-            if verb:
-                fault_point(f"warehouse.{verb}:after")
+            if name:
+                fault_point(f"warehouse.{name}:after")
 
     @contextmanager
     def fenced_transaction(
-        self, verb: str | None, experiment: str, start: datetime, epoch: int
+        self, name: str | None, experiment: str, start: datetime, epoch: int
     ) -> Iterator[sa.Connection]:
-        """Open a transaction that holds the data interval's row and belongs to the newest attempt on it.
+        """Open a transaction that locks the row of a data interval, if the attempt is the newest one on it.
+
+        Each claim of the interval increments its epoch. An attempt that was paused, and resumes after another one has
+        claimed the interval, has an older epoch, so none of its writes succeeds.
 
         Raises
         ------
         SupersededError
             If a newer attempt has claimed the interval, or none ever did.
         """
-        with self.transaction(verb, experiment) as connection:
-            mine = (heads.c.experiment == experiment) & (heads.c.data_interval_start == start)
-            query = sa.select(heads.c.epoch, heads.c.claimed_by).where(mine).with_for_update()
+        with self.transaction(name, experiment) as connection:
+            is_head = (heads.c.experiment == experiment) & (heads.c.data_interval_start == start)
+            query = sa.select(heads.c.epoch, heads.c.claimed_by).where(is_head).with_for_update()
             head = connection.execute(query).one_or_none()
             if head is None or head.epoch != epoch:
-                now = f"attempt {head.epoch}, by {head.claimed_by}, has it" if head else "nobody has claimed it"
-                raise SupersededError(f"attempt {epoch} on {experiment} {start.isoformat()} is superseded: {now}")
+                reason = f"attempt {head.epoch}, by {head.claimed_by}, has claimed it" if head else "it is not claimed"
+                raise SupersededError(f"attempt {epoch} on {experiment} {start.isoformat()} is superseded: {reason}")
             yield connection
 
-    def fenced_transaction_for(self, verb: str | None, run: Run) -> Any:
+    def fenced_transaction_for(self, name: str | None, run: Run) -> Any:
         """Open a fenced transaction for a run."""
-        return self.fenced_transaction(verb, run.experiment, run.interval.start, run.epoch)
+        return self.fenced_transaction(name, run.experiment, run.interval.start, run.epoch)
 
     @cached_property
     def identity(self) -> str:
-        """Which warehouse this is: made once, with its tables, and kept by a dump and restore."""
+        """The id of this warehouse, which was created with its tables; a dump and restore preserves it."""
         with self.transaction() as connection:
             return str(connection.execute(sa.select(identity.c.warehouse_id)).scalar_one())
 
@@ -112,13 +115,13 @@ class Connected:
             return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def one(row: Mapping[Any, Any] | None) -> Row | None:
-    """Make a dictionary of a row that may be missing."""
+def row_to_dict(row: Mapping[Any, Any] | None) -> Row | None:
+    """Return a row as a dictionary; None if there is no row."""
     return None if row is None else dict(row)
 
 
 def _to_json(value: object) -> str:
     try:
         return json.dumps(value, allow_nan=False)
-    except ValueError:  # JSON, and so PostgreSQL, has no NaN: its name keeps what a missing value would lose
+    except ValueError:  # PostgreSQL's JSON has no NaN or infinity; a string preserves them, which null would not
         return json.dumps(encode_non_finite(value), allow_nan=False)

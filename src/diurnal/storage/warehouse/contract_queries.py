@@ -1,4 +1,4 @@
-"""The versions of each experiment's contract: append-only, the newest one holds."""
+"""The versions of each experiment's contract: append-only; the newest one applies."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from diurnal.storage.warehouse.connection import Connected, Row
+from diurnal.storage.warehouse.connection import Row, WarehouseConnection
 from diurnal.storage.warehouse.tables import contracts
 
 
-class Contracts(Connected):
+class ContractQueries(WarehouseConnection):
     """The table `contracts`."""
 
     def schema(self, experiment: str, version: int | None = None) -> Row | None:
-        """Give a version of the contract of an experiment's batches, the newest unless told; None: there is none."""
+        """Return a version of an experiment's contract, by default the newest one; None if there is none."""
         query = sa.select(contracts.c.columns).where(contracts.c.experiment == experiment)
         if version is not None:
             query = query.where(contracts.c.version == version)
         with self.transaction() as connection:
-            found: Row | None = connection.execute(
+            columns: Row | None = connection.execute(
                 query.order_by(contracts.c.version.desc()).limit(1)
             ).scalar_one_or_none()
-        return found
+        return columns
 
     def contracts(self, experiment: str) -> list[Row]:
-        """Give all versions of the contract of an experiment, oldest first, with the columns of the table."""
+        """Return all versions of an experiment's contract, oldest first, with the columns of the table."""
         query = sa.select(contracts).where(contracts.c.experiment == experiment)
         return self.rows(query.order_by(contracts.c.version))
 
     def create_contract(
         self, experiment: str, columns: Mapping[str, Any], batch_digest: str, *, requested_by: str = "diurnal"
     ) -> Row:
-        """Fix the first version of the contract of an experiment's batches.
+        """Store the first version of an experiment's contract, unless there is one.
 
         Parameters
         ----------
@@ -44,14 +44,14 @@ class Contracts(Connected):
         columns : Mapping of str to Any
             The contract, in JSON's types.
         batch_digest : str
-            Digest of the batch that it was read from.
+            The digest of the batch from which it was inferred.
         requested_by : str
             The user or run that ingested the first batch.
 
         Returns
         -------
         dict
-            What is stored: an earlier contract stays.
+            The stored contract, which may be an earlier one.
         """
         new = insert(contracts).values(
             experiment=experiment, version=1, columns=columns, batch_digest=batch_digest, accepted_by=requested_by
@@ -81,22 +81,22 @@ class Contracts(Connected):
         experiment : str
             Name of the experiment.
         version : int
-            The number of the new version: one more than that of the version that it was made from.
+            The number of the new version: one more than that of the version on which it is based.
         columns : Mapping of str to Any
             The contract, in JSON's types.
         since : datetime, optional
-            The start of the data interval whose batch it was accepted for.
+            The start of the data interval for whose batch it is accepted.
         requested_by, why : str
             User and reason, for the history.
         changes : sequence of Mapping
-            What differs from the version before.
+            The differences from the previous version.
         batch_digest : str
-            Digest of the batch that it was read from, where that is known.
+            The digest of the batch from which it was inferred, if known.
 
         Returns
         -------
         bool
-            False if another version has that number by now: nothing was written.
+            False if a version with that number exists by now, in which case nothing is written.
         """
         new = insert(contracts).values(
             experiment=experiment,
@@ -109,5 +109,5 @@ class Contracts(Connected):
             changes=list(changes),
         )
         with self.transaction("add_contract_version", experiment) as connection:
-            made = connection.execute(new.on_conflict_do_nothing().returning(contracts.c.version))
-            return made.scalar_one_or_none() is not None
+            inserted = connection.execute(new.on_conflict_do_nothing().returning(contracts.c.version))
+            return inserted.scalar_one_or_none() is not None

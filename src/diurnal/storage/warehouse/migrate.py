@@ -1,4 +1,4 @@
-"""Bringing a warehouse to the newest version: by itself, once, under a lock, in one transaction."""
+"""Migrates a warehouse to the newest version of its tables: automatically, under a lock, in one transaction."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ import sqlalchemy.exc
 
 from diurnal.errors import ConfigurationError
 
-VERSIONS = ("0001", "0002", "0003", "0004")  # oldest first, as in migrations/versions: known without importing Alembic
+# Oldest first, as in migrations/versions. The list here spares the import of Alembic.
+VERSIONS = ("0001", "0002", "0003", "0004")
 VERSION_TABLE = "diurnal_version"
-_LOCK = 0x6469_7572_6E61_6C  # "diurnal", as the number of an advisory lock
+_LOCK = 0x6469_7572_6E61_6C  # the bytes of "diurnal" as the key of an advisory lock
 
 
-def migrate(engine: sa.Engine) -> None:
-    """Bring the warehouse to the newest version. Whoever comes second waits for the first.
+def migrate_tables(engine: sa.Engine) -> None:
+    """Migrate the warehouse to the newest version. Concurrent migrations wait for each other.
 
     Raises
     ------
     ConfigurationError
         If the warehouse is newer than this code.
     """
-    found = _version(engine)
-    if found == VERSIONS[-1]:
+    version = _read_version(engine)
+    if version == VERSIONS[-1]:
         return
-    if found is not None and found not in VERSIONS:
-        message = f"the warehouse has version {found}, which is newer than this diurnal knows ({VERSIONS[-1]})"
+    if version is not None and version not in VERSIONS:
+        message = f"the warehouse has version {version}, which is newer than this diurnal knows ({VERSIONS[-1]})"
         raise ConfigurationError(message, hint="upgrade diurnal here: pip install --upgrade diurnal")
     with engine.begin() as connection:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        _upgrade(connection)
+        _run_migrations(connection)
 
 
-def _version(engine: sa.Engine) -> str | None:
+def _read_version(engine: sa.Engine) -> str | None:
     query = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")
     try:
         with engine.connect() as connection:
@@ -45,7 +46,7 @@ def _version(engine: sa.Engine) -> str | None:
         raise
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def _run_migrations(connection: sa.Connection) -> None:
     from alembic import command
     from alembic.config import Config
 

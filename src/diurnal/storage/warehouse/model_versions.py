@@ -1,4 +1,4 @@
-"""Model versions and promotions: published in one transaction, promoted in one, and never forgotten."""
+"""Model versions and promotions: each is stored in one transaction and never deleted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from diurnal.errors import NotFoundError, UsageError, did_you_mean
-from diurnal.storage.warehouse.connection import Connected, Row, one
+from diurnal.storage.warehouse.connection import Row, WarehouseConnection, row_to_dict
 from diurnal.storage.warehouse.tables import experiments, model_versions, promotions
 from diurnal.types import DataInterval, Decision, ModelFile, ModelVersion, Run
 
-_VERSION = (
+_VERSION_COLUMNS = (
     model_versions.c.experiment,
     model_versions.c.version,
     model_versions.c.run_id,
@@ -24,20 +24,20 @@ _VERSION = (
 )
 
 
-class Versions(Connected):
+class VersionQueries(WarehouseConnection):
     """The tables `model_versions` and `promotions`, and the decision in `experiments`."""
 
     def publish(self, run: Run, model: ModelFile, *, trusted: Collection[str] = ()) -> ModelVersion:
-        """Give a saved model the next number of its experiment; the same run gets the same number again.
+        """Publish a stored model as the next version of its experiment; the same run gets the same version again.
 
         Parameters
         ----------
         run : Run
-            Who made it; it must have been recorded.
+            The run of the model, which must be recorded.
         model : ModelFile
-            Where it is, its digest, its signature, and what it was fitted with.
+            Its path, digest and signature, and the library versions of its fit.
         trusted : collection of str
-            Full names of further types that it may hold.
+            Full names of further types that it may contain.
 
         Raises
         ------
@@ -46,9 +46,9 @@ class Versions(Connected):
         """
         numbers = sa.select(sa.func.coalesce(sa.func.max(model_versions.c.version), 0) + 1)
         with self.fenced_transaction_for("publish", run) as connection:
-            _lock(connection, run.experiment)
-            if (found := _found(connection, model_versions.c.run_id == run.run_id)) is not None:
-                return found
+            _lock_versions(connection, run.experiment)
+            if (existing := _select_version(connection, model_versions.c.run_id == run.run_id)) is not None:
+                return existing
             new = sa.insert(model_versions).values(
                 experiment=run.experiment,
                 version=numbers.where(model_versions.c.experiment == run.experiment).scalar_subquery(),
@@ -62,9 +62,9 @@ class Versions(Connected):
                 trusted=sorted(trusted),
                 environment=dict(model.environment),
             )
-            published = _model_version(connection.execute(new.returning(*_VERSION)).one())
-            of_run = sa.update(experiments).where(experiments.c.run_id == run.run_id)
-            connection.execute(of_run.values(model_version=published.version))
+            published = _to_model_version(connection.execute(new.returning(*_VERSION_COLUMNS)).one())
+            recorded = sa.update(experiments).where(experiments.c.run_id == run.run_id)
+            connection.execute(recorded.values(model_version=published.version))
             return published
 
     def promote(
@@ -76,43 +76,43 @@ class Versions(Connected):
         requested_by: str,
         evidence: Mapping[str, Any],
     ) -> Decision:
-        """Decide whether a version becomes the champion, and finish its run; a decision that was made stays.
+        """Decide whether a version becomes the champion, and finish its run; an earlier decision stays.
 
         Parameters
         ----------
         run : Run
-            Whose model it is.
+            The run of the model.
         version : ModelVersion
             The challenger.
         decide : callable
-            Takes the champion, or None, and gives the decision. No other promotion happens meanwhile.
+            Takes the champion, or None, and returns the decision. No other promotion can happen meanwhile.
         requested_by : str
             The user or run that promotes it, for display.
         evidence : Mapping of str to Any
-            What the decision rests on, in JSON's types.
+            The reasons for the decision, in JSON's types.
 
         Raises
         ------
         SupersededError
             If a newer attempt has claimed the data interval.
         """
-        decided = experiments.c.run_id == run.run_id
-        query = sa.select(experiments.c.promoted, experiments.c.reason).where(decided)
+        is_run = experiments.c.run_id == run.run_id
+        query = sa.select(experiments.c.promoted, experiments.c.reason).where(is_run)
         with self.fenced_transaction_for("promote", run) as connection:
-            _lock(connection, run.experiment)
+            _lock_versions(connection, run.experiment)
             earlier = connection.execute(query).one_or_none()
             if earlier is None:
-                message = f"run {run.run_id} is not recorded, so nothing can be decided about it"
+                message = f"run {run.run_id} is not recorded, so its model cannot be promoted"
                 raise UsageError(message, hint="record it first")
             if earlier.promoted is not None:
                 return Decision(earlier.promoted, earlier.reason)
-            champion = _champion(connection, run.experiment)
+            champion = _select_champion(connection, run.experiment)
             decision = decide(champion)
             if decision.promoted and (champion is None or champion.version != version.version):
-                _append(
+                _append_promotion(
                     connection, version.experiment, version.version, "promote", requested_by, decision.reason, evidence
                 )
-            finished = sa.update(experiments).where(decided)
+            finished = sa.update(experiments).where(is_run)
             connection.execute(
                 finished.values(
                     decided_at=sa.func.clock_timestamp(), promoted=decision.promoted, reason=decision.reason
@@ -123,7 +123,7 @@ class Versions(Connected):
     def set_champion(
         self, experiment: str, version: int, *, requested_by: str, reason: str, action: str = "promote"
     ) -> Row:
-        """Make a version the champion by hand.
+        """Make a version the champion manually.
 
         Parameters
         ----------
@@ -149,34 +149,32 @@ class Versions(Connected):
             If it is the champion already.
         """
         if action not in {"promote", "rollback"}:
-            raise UsageError(f"action is {action!r}; allowed are 'promote' and 'rollback'", hint="give one of them")
+            raise UsageError(f"action is {action!r}; allowed are 'promote' and 'rollback'", hint="pass one of them")
         with self.transaction("set_champion", experiment) as connection:
-            _lock(connection, experiment)
-            _need(connection, experiment, version)
-            champion = _champion(connection, experiment)
+            _lock_versions(connection, experiment)
+            _select_version_row(connection, experiment, version)
+            champion = _select_champion(connection, experiment)
             if champion is not None and champion.version == version:
-                message = f"version {version} of {experiment} is the champion already"
-                raise UsageError(
-                    message, hint=f"nothing is to be done; see the others with: diurnal models {experiment}"
-                )
-            return _append(connection, experiment, version, action, requested_by, reason, {})
+                message = f"version {version} of {experiment} is already the champion"
+                raise UsageError(message, hint=f"nothing to do; list the others with: diurnal models {experiment}")
+            return _append_promotion(connection, experiment, version, action, requested_by, reason, {})
 
     def champion(self, experiment: str, at: datetime | None = None) -> ModelVersion | None:
-        """Give the version in use, now or at a moment of the past; None before the first promotion."""
+        """Return the champion, now or at a time in the past; None before the first promotion."""
         with self.transaction() as connection:
-            return _champion(connection, experiment, at)
+            return _select_champion(connection, experiment, at)
 
     def newest_version(self, experiment: str) -> ModelVersion | None:
-        """Give the version of the newest data interval, of several the last one; None before the first."""
-        query = sa.select(*_VERSION).where(model_versions.c.experiment == experiment)
+        """Return the last version of the newest data interval; None before the first one."""
+        query = sa.select(*_VERSION_COLUMNS).where(model_versions.c.experiment == experiment)
         newest = query.order_by(model_versions.c.data_interval_end.desc(), model_versions.c.version.desc()).limit(1)
         with self.transaction() as connection:
             row = connection.execute(newest).one_or_none()
-        return None if row is None else _model_version(row)
+        return None if row is None else _to_model_version(row)
 
     def newest_promotion(self, experiment: str) -> Row | None:
-        """Give the promotion that made the champion, with its version's run, data interval and digest; None before."""
-        same = (model_versions.c.experiment == promotions.c.experiment) & (
+        """Return the last promotion, with its version's run, data interval and digest; None before the first one."""
+        same_version = (model_versions.c.experiment == promotions.c.experiment) & (
             model_versions.c.version == promotions.c.version
         )
         query = (
@@ -184,7 +182,7 @@ class Versions(Connected):
                 promotions,
                 *(model_versions.c[name] for name in ("run_id", "digest", "data_interval_start", "data_interval_end")),
             )
-            .join(model_versions, same)
+            .join(model_versions, same_version)
             .where(promotions.c.experiment == experiment)
             .order_by(promotions.c.seq.desc())
             .limit(1)
@@ -192,18 +190,18 @@ class Versions(Connected):
         return next(iter(self.rows(query)), None)
 
     def version(self, experiment: str, version: int) -> Row:
-        """Give the row of a version, with the columns of the table.
+        """Return the row of a version, with the columns of the table.
 
         Raises
         ------
         NotFoundError
-            If there is no such version; the message says which there are.
+            If there is no such version; the message lists the existing ones.
         """
         with self.transaction() as connection:
-            return _need(connection, experiment, version)
+            return _select_version_row(connection, experiment, version)
 
     def versions(self, experiment: str | None = None) -> list[Row]:
-        """Give the rows of all versions, of one experiment or of all, newest first, and `champion`: whether it is."""
+        """Return the rows of all versions, of one experiment or of all, newest first, with the boolean `champion`."""
         champions = sa.table("champions", sa.column("experiment"), sa.column("version"))
         is_champion = sa.exists().where(
             champions.c.experiment == model_versions.c.experiment, champions.c.version == model_versions.c.version
@@ -214,28 +212,28 @@ class Versions(Connected):
         return self.rows(query if experiment is None else query.where(model_versions.c.experiment == experiment))
 
     def promotions(self, experiment: str | None = None) -> list[Row]:
-        """Give the history of the champions, of one experiment or of all, newest first."""
+        """Return the promotions, of one experiment or of all, newest first."""
         query = sa.select(promotions).order_by(promotions.c.experiment, promotions.c.seq.desc())
         return self.rows(query if experiment is None else query.where(promotions.c.experiment == experiment))
 
 
-def _lock(connection: sa.Connection, experiment: str) -> None:
-    """Let no other transaction number or promote versions of the experiment until this one ends."""
+def _lock_versions(connection: sa.Connection, experiment: str) -> None:
+    """Prevent other transactions from publishing or promoting versions of the experiment until this one ends."""
     key = sa.func.hashtextextended(f"versions of {experiment}", 0)
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
-def _champion(connection: sa.Connection, experiment: str, at: datetime | None = None) -> ModelVersion | None:
-    of_it = promotions.c.experiment == experiment
-    newest = sa.select(sa.func.max(promotions.c.seq)).where(of_it)
+def _select_champion(connection: sa.Connection, experiment: str, at: datetime | None = None) -> ModelVersion | None:
+    of_experiment = promotions.c.experiment == experiment
+    newest = sa.select(sa.func.max(promotions.c.seq)).where(of_experiment)
     if at is not None:
         newest = newest.where(promotions.c.promoted_at <= at)
-    version = sa.select(promotions.c.version).where(of_it, promotions.c.seq == newest.scalar_subquery())
-    is_it = (model_versions.c.experiment == experiment) & (model_versions.c.version == version.scalar_subquery())
-    return _found(connection, is_it)
+    version = sa.select(promotions.c.version).where(of_experiment, promotions.c.seq == newest.scalar_subquery())
+    is_champion = (model_versions.c.experiment == experiment) & (model_versions.c.version == version.scalar_subquery())
+    return _select_version(connection, is_champion)
 
 
-def _append(
+def _append_promotion(
     connection: sa.Connection,
     experiment: str,
     version: int,
@@ -254,29 +252,33 @@ def _append(
         reason=reason,
         evidence=dict(evidence),
     )
-    return one(connection.execute(new.returning(promotions)).mappings().one()) or {}
+    return row_to_dict(connection.execute(new.returning(promotions)).mappings().one()) or {}
 
 
-def _need(connection: sa.Connection, experiment: str, version: int) -> Row:
-    of_it = model_versions.c.experiment == experiment
-    query = sa.select(model_versions).where(of_it, model_versions.c.version == version)
-    if (found := one(connection.execute(query).mappings().one_or_none())) is not None:
-        return found
-    numbers = connection.execute(sa.select(model_versions.c.version).where(of_it).order_by("version")).scalars().all()
+def _select_version_row(connection: sa.Connection, experiment: str, version: int) -> Row:
+    of_experiment = model_versions.c.experiment == experiment
+    query = sa.select(model_versions).where(of_experiment, model_versions.c.version == version)
+    if (row := row_to_dict(connection.execute(query).mappings().one_or_none())) is not None:
+        return row
+    numbers = (
+        connection.execute(sa.select(model_versions.c.version).where(of_experiment).order_by("version")).scalars().all()
+    )
     if numbers:
-        known = ", ".join(map(str, numbers if len(numbers) <= 5 else [numbers[0], "...", *numbers[-3:]]))
-        message = f"{experiment} has no version {version}; there are {known}"
-        raise NotFoundError(message, hint=f"see them with: diurnal models {experiment}")
+        existing = ", ".join(map(str, numbers if len(numbers) <= 5 else [numbers[0], "...", *numbers[-3:]]))
+        message = f"{experiment} has no version {version}; there are {existing}"
+        raise NotFoundError(message, hint=f"list them with: diurnal models {experiment}")
     others = connection.execute(sa.select(model_versions.c.experiment).distinct()).scalars().all()
-    near = did_you_mean(experiment, others)
-    raise NotFoundError(f"{experiment} has no published version{near}", hint="publish one first: diurnal run NAME")
+    suggestion = did_you_mean(experiment, others)
+    raise NotFoundError(
+        f"{experiment} has no published version{suggestion}", hint="publish one first: diurnal run NAME"
+    )
 
 
-def _found(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> ModelVersion | None:
-    row = connection.execute(sa.select(*_VERSION).where(condition)).one_or_none()
-    return None if row is None else _model_version(row)
+def _select_version(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> ModelVersion | None:
+    row = connection.execute(sa.select(*_VERSION_COLUMNS).where(condition)).one_or_none()
+    return None if row is None else _to_model_version(row)
 
 
-def _model_version(row: Any) -> ModelVersion:
+def _to_model_version(row: Any) -> ModelVersion:
     interval = DataInterval(row.data_interval_start, row.data_interval_end)
     return ModelVersion(row.experiment, row.version, row.run_id, interval, row.path, row.digest)

@@ -1,4 +1,4 @@
-"""The address of a warehouse: a libpq URL, its settings made safe, and never shown with its password."""
+"""The URL of a warehouse: parsed by libpq, with safe connection settings, and displayed without its password."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from diurnal.errors import ConfigurationError
 
-_MINUTES = 60_000  # PostgreSQL counts in milliseconds
+_MINUTES = 60_000  # in milliseconds, the unit of PostgreSQL
 _SETTINGS = {"connect_timeout": "10", "application_name": "diurnal", "client_encoding": "UTF8"} | {
     "keepalives": "1",
     "keepalives_idle": "30",
@@ -24,91 +24,93 @@ _BINDING = "-c timezone=UTC -c search_path=public"
 
 
 @dataclass(frozen=True)
-class Address:
-    """Where a warehouse is.
+class WarehouseUrl:
+    """The location of a warehouse.
 
     Attributes
     ----------
     parameters : Mapping of str to str
-        What the URL says, by libpq's keywords; the password among them.
+        The parameters of the URL, by libpq's keywords, including the password.
     """
 
     parameters: Mapping[str, str] = field(repr=False)
 
     @classmethod
-    def of(cls, url: str) -> Address:
-        """Read a URL.
+    def parse(cls, url: str) -> WarehouseUrl:
+        """Parse a URL.
 
         Parameters
         ----------
         url : str
-            Such as ``postgresql://user:password@host:5432/warehouse``, or anything else that libpq reads.
+            Such as ``postgresql://user:password@host:5432/warehouse``, or another form that libpq accepts.
 
         Raises
         ------
         ConfigurationError
-            If it is not one. The message never shows it: a password may be anywhere in what is misread.
+            If it cannot be parsed. The message does not contain it: any part may be a password.
 
         Examples
         --------
-        >>> print(Address.of("postgresql://ada:secret@db.example/warehouse"))
+        >>> print(WarehouseUrl.parse("postgresql://ada:secret@db.example/warehouse"))
         database 'warehouse' on db.example port 5432 as ada
         """
         try:
-            given = conninfo_to_dict(url)
+            parsed = conninfo_to_dict(url)
         except psycopg.Error:
-            given = {}
-        parameters = {key: str(value) for key, value in given.items() if value is not None}
+            parsed = {}
+        parameters = {key: str(value) for key, value in parsed.items() if value is not None}
         ports = parameters.get("port", "5432").split(",")
-        misread = "@" in parameters.get("host", "") + parameters.get("dbname", "") or _splits_a_password(url)
-        if not given or misread or not all(port == "" or port.isdecimal() for port in ports):
-            message = "the URL of the warehouse is not one of PostgreSQL, postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        ambiguous = "@" in parameters.get("host", "") + parameters.get("dbname", "") or _has_unescaped_password(url)
+        if not parsed or ambiguous or not all(port == "" or port.isdecimal() for port in ports):
+            message = (
+                "the URL of the warehouse is invalid; it has the form postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+            )
             hint = "correct DIURNAL_WAREHOUSE; in a password, write @ as %40, / as %2F, : as %3A, # as %23, ? as %3F"
             raise ConfigurationError(message, hint=hint)
         return cls(parameters)
 
-    def settings(self, *, unhurried: bool = False) -> dict[str, str]:
-        """Give libpq's keywords to connect with; a statement may take 5 minutes, or any time if `unhurried`."""
-        limit = f"-c statement_timeout={0 if unhurried else 5 * _MINUTES}"
+    def settings(self, *, no_timeout: bool = False) -> dict[str, str]:
+        """Return the keywords of a libpq connection; statements time out after 5 minutes unless `no_timeout`."""
+        limit = f"-c statement_timeout={0 if no_timeout else 5 * _MINUTES}"
         options = f"{_OPTIONS} {limit} {self.parameters.get('options', '')} {_BINDING}"
         return {**_SETTINGS, **self.parameters, "options": options}
 
-    def conninfo(self, *, unhurried: bool = False) -> str:
-        """Give the settings as one string."""
-        return make_conninfo(**self.settings(unhurried=unhurried))
+    def conninfo(self, *, no_timeout: bool = False) -> str:
+        """Return the settings as one string."""
+        return make_conninfo(**self.settings(no_timeout=no_timeout))
 
-    def hidden(self, text: str) -> str:
-        """Take the passwords out of a text that others wrote."""
+    def redact(self, text: str) -> str:
+        """Return a text with the passwords replaced."""
         for secret in filter(None, (self.password, self.parameters.get("sslpassword"))):
             text = text.replace(secret, "***")
         return text
 
     @cached_property
     def password(self) -> str:
-        """The password, or nothing."""
+        """The password, or an empty string."""
         return self.parameters.get("password", "")
 
     @property
     def url(self) -> str:
-        """The URL, password and all, that another process is to be told.
+        """The URL with its password, for another process.
 
         Examples
         --------
-        >>> Address.of("postgresql://ada:p%40ss@db.example/warehouse").url
+        >>> WarehouseUrl.parse("postgresql://ada:p%40ss@db.example/warehouse").url
         'postgresql://?user=ada&password=p%40ss&dbname=warehouse&host=db.example'
         """
         return f"postgresql://?{urlencode(self.parameters, quote_via=quote)}"
 
     def __str__(self) -> str:
         host = self.parameters.get("host", self.parameters.get("hostaddr", "this machine"))
-        where = (
+        location = (
             f"the socket in {host}" if host.startswith("/") else f"{host} port {self.parameters.get('port', '5432')}"
         )
         user = f" as {self.parameters['user']}" if "user" in self.parameters else ""
-        return f"database {self.parameters.get('dbname', '(default)')!r} on {where}{user}"
+        return f"database {self.parameters.get('dbname', '(default)')!r} on {location}{user}"
 
 
-def _splits_a_password(url: str) -> bool:
-    """Tell whether an @ follows what ends the host: then a part of a password is taken for the host or database."""
+def _has_unescaped_password(url: str) -> bool:
+    """Return whether a password has characters that end the host: libpq would take a part of it for the host."""
     login = url.partition("://")[2].rpartition("@")[0]
     return any(mark in login for mark in "@/?#")

@@ -179,6 +179,6 @@ ORDER BY p.experiment, p.seq DESC""",
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     for statement in STATEMENTS:
         op.get_bind().exec_driver_sql(statement)

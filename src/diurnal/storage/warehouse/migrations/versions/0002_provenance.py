@@ -1,4 +1,4 @@
-"""Where the numbers of a run come from: its code as text, its environment, its twin and its model version."""
+"""The provenance of a run: its code as text, its environment, its twin and its model version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contracts have versions."""
+"""Versions of contracts."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON contracts
 
 
 def upgrade() -> None:
-    """Let contracts have versions."""
+    """Convert the table of schemas to one of contracts with versions."""
     for statement in STATEMENTS:
         op.get_bind().exec_driver_sql(statement)

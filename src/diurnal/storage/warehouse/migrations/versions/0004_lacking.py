@@ -1,4 +1,4 @@
-"""Why the batch of a data interval gave no result: its window holds too little to learn from."""
+"""The reason why the batch of a data interval has no result: its window has too little training data."""
 
 from __future__ import annotations
 
