@@ -226,7 +226,7 @@ def refit(context: RunContext, samples: TrainTestSplit, search: SearchResult) ->
     """Fit the best candidate on all rows of the window, and save it; it is visible once it is published."""
     from diurnal.backends import get_backend
     from diurnal.runtime.environment import describe_environment
-    from diurnal.storage.models import library_versions, add_project_objects
+    from diurnal.storage.models import add_project_objects, library_versions
 
     if (recorded := recorded_results.recorded_model(context, samples.run)) is not None:
         return recorded

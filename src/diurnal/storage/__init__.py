@@ -1,1 +1,1 @@
-"""Where results are kept: datasets in the lake, rows in the warehouse, model files."""
+"""The stores: packages in the lake, rows in the warehouse, and model files."""

@@ -1,4 +1,4 @@
-"""The stores of a deployment: the lake, the warehouse and the models that its settings name."""
+"""The stores of a deployment: the lake, the warehouse and the models of its settings."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stores:
-    """Where everything is kept: the deployment's, never the experiment's.
+    """The stores of a deployment, which all its experiments share.
 
     Attributes
     ----------
     lake, warehouse, models
         The three stores.
     connections : Mapping of str to str
-        From the id of a connection to its URI, for sources.
+        The URIs of connections by their id, for sources.
     code : Codebase
-        The code of the project that they are of.
+        The code of the project.
     """
 
     lake: Lake
@@ -41,26 +41,26 @@ class Stores:
 
 
 def open_stores(settings: Settings, *, create: bool = True) -> Stores:
-    """Open the lake, the warehouse and the models; an embedded warehouse is started if it does not run.
+    """Open the lake, the warehouse and the models; start an embedded warehouse that does not run.
 
     Parameters
     ----------
     settings : Settings
-        Where they are.
+        The settings with their locations.
     create : bool
-        Whether the lake's folder and an embedded warehouse are made where there are none. If not, a warehouse without
-        contracts stands for it.
+        Whether to create the lake's folder and an embedded warehouse that do not exist. If false, a
+        :class:`NoWarehouse` replaces such a warehouse.
 
     Raises
     ------
     TransientError, ConfigurationError, PermissionDeniedError
-        If a store cannot be reached, is set wrong, or refuses this user.
+        If a store cannot be reached, its setting is invalid, or this user has no access to it.
     """
     from diurnal.runtime import spark
     from diurnal.storage.lake import Lake
 
     spark.configure_session(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
-    with _naming("lake", settings.lake, settings):
+    with _name_setting_in_errors("lake", settings.lake, settings):
         lake = Lake(settings.lake, create=create)
     models = open_models(settings)
     return Stores(
@@ -73,13 +73,13 @@ def open_stores(settings: Settings, *, create: bool = True) -> Stores:
 
 
 class NoWarehouse:
-    """Stands for a warehouse that is not made yet: no experiment has a contract."""
+    """Replaces a warehouse that does not exist yet: no experiment has a contract."""
 
     def schema(self, experiment: str) -> None:
-        """Give no contract."""
+        """Return no contract."""
 
     def close(self) -> None:
-        """Close nothing."""
+        """Do nothing."""
 
 
 def _has_warehouse(settings: Settings) -> bool:
@@ -88,35 +88,35 @@ def _has_warehouse(settings: Settings) -> bool:
 
 
 def project_code(settings: Settings) -> Codebase:
-    """Return the project's own code: its folder and that of its experiments, less what data lie in."""
-    data = [root for root in (settings.lake, settings.models) if "://" not in root]
-    return Codebase.of([settings.project, settings.experiments], data)
+    """Return the project's own code: its folder and that of its experiments, without the folders of data."""
+    data_folders = [root for root in (settings.lake, settings.models) if "://" not in root]
+    return Codebase.of([settings.project, settings.experiments], data_folders)
 
 
 def open_models(settings: Settings) -> Models:
-    """Open the store of models alone."""
+    """Open the store of models only."""
     from diurnal.storage.models import Models
 
-    with _naming("models", settings.models, settings):
+    with _name_setting_in_errors("models", settings.models, settings):
         return Models(settings.models)
 
 
 @contextmanager
-def _naming(key: str, root: str, settings: Settings) -> Iterator[None]:
-    """Say which setting names a store that fsspec does not know, or lacks a library for; a URL may hold a secret."""
+def _name_setting_in_errors(key: str, root: str, settings: Settings) -> Iterator[None]:
+    """Name the setting of a store that fsspec cannot open, and not its URL, which may contain a secret."""
     try:
         yield
     except (ImportError, ValueError) as error:
         protocol = root.partition("://")[0]
-        cure = "install diurnal[s3]" if protocol in ("s3", "s3a") else "install the library that reaches it"
+        hint = "install diurnal[s3]" if protocol in ("s3", "s3a") else "install fsspec's library for it"
         raise ConfigurationError(
             f"{key} ({settings.origins[key]}) is on {protocol}://, which cannot be opened here: {error}",
-            hint=f"{cure}, or name a folder or another URL of fsspec",
+            hint=f"{hint}, or use a folder or another URL of fsspec",
         ) from None
 
 
 def open_warehouse(settings: Settings) -> Warehouse:
-    """Open the warehouse alone."""
+    """Open the warehouse only."""
     from diurnal.storage.warehouse import Warehouse
 
     server = embedded_server(settings)
@@ -124,9 +124,9 @@ def open_warehouse(settings: Settings) -> Warehouse:
 
 
 def embedded_server(settings: Settings) -> EmbeddedServer | None:
-    """Give the server of the embedded warehouse, not started yet; None where the warehouse is another one.
+    """Return the server of the embedded warehouse without starting it; None if the warehouse is another server.
 
-    Its data lie in the lake's folder, or in the project if the lake is remote.
+    Its data are in the lake's folder, or in the project if the lake is remote.
     """
     if settings.warehouse != "embedded":
         return None

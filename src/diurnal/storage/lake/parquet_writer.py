@@ -15,7 +15,7 @@ CELLS_PER_GROUP = 2**24
 
 
 def row_group_size(n_columns: int) -> int:
-    """Return the number of rows of a row group; wide rows have smaller groups, as a writer and a reader hold one.
+    """Return the number of rows of a row group; wide rows have smaller groups, which fit in memory.
 
     Examples
     --------
