@@ -131,7 +131,7 @@ def test_load_keeps_every_kind_bit_exact(warehouse):
 
 
 def test_load_with_another_number_of_rows_is_refused(warehouse, warehouse_url):
-    with pytest.raises(CorruptPackageError, match=r"gives 2 rows.* with 3"):
+    with pytest.raises(CorruptPackageError, match=r"has 2 rows.* has 3"):
         warehouse.load(claimed(warehouse), package(n_rows=3), COLUMNS, rows(2))
     assert harbours(warehouse_url) == []
 
