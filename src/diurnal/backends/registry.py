@@ -6,7 +6,7 @@ from typing import Any
 
 from diurnal.backends.protocol import Backend
 from diurnal.errors import ExperimentError
-from diurnal.storage.models import is_of_spark
+from diurnal.storage.models import is_spark_model
 
 
 def get_backend(estimator: Any) -> Backend:
@@ -17,7 +17,7 @@ def get_backend(estimator: Any) -> Backend:
     ExperimentError
         If it is an object of pyspark that is neither an estimator nor a model.
     """
-    return _spark_backend(estimator) if is_of_spark(estimator) else _sklearn_backend()
+    return _spark_backend(estimator) if is_spark_model(estimator) else _sklearn_backend()
 
 
 def _sklearn_backend() -> Backend:
