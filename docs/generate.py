@@ -139,7 +139,7 @@ def api_page() -> str:
 
     parts = [API]
     for module, names in (
-        (diurnal, ["load_model", "DataInterval", "Limits"]),
+        (diurnal, ["load_model", "runs", "versions", "promotions", "candidates", "DataInterval", "Limits"]),
         (diurnal.sources, diurnal.sources.__all__),
         (diurnal.airflow, diurnal.airflow.__all__),
         (diurnal.search, diurnal.search.__all__),

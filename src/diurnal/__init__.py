@@ -1,6 +1,6 @@
-"""From the search object at the end of a notebook to a daily retraining service.
+"""Turn a scikit-learn search into a daily retraining service.
 
-What we promise is what ``__all__`` names; anything else may change.
+The names in ``__all__`` are the public API; other names may change.
 """
 
 from __future__ import annotations
@@ -15,18 +15,35 @@ from diurnal.types import DataInterval, Limits
 
 if TYPE_CHECKING:
     from diurnal.pipeline.predict import load_model
+    from diurnal.pipeline.result_frames import candidates, promotions, runs, versions
 
     __version__: str
 
-__all__ = ["DataInterval", "DiurnalError", "Limits", "experiment", "load_model"]
+__all__ = [
+    "DataInterval",
+    "DiurnalError",
+    "Limits",
+    "candidates",
+    "experiment",
+    "load_model",
+    "promotions",
+    "runs",
+    "versions",
+]
+
+_FRAMES = ("candidates", "promotions", "runs", "versions")
 
 
 def __getattr__(name: str) -> Any:
-    """Import what only few need (PEP 562)."""
+    """Import the functions that a Dag file does not need when they are first used (PEP 562)."""
     if name == "load_model":
         from diurnal.pipeline.predict import load_model
 
         return load_model
+    if name in _FRAMES:
+        from diurnal.pipeline import result_frames
+
+        return getattr(result_frames, name)
     if name == "__version__":
         from importlib.metadata import version
 
@@ -35,4 +52,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), "load_model", "__version__"]
+    return [*globals(), *_FRAMES, "load_model", "__version__"]

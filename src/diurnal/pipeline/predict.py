@@ -63,17 +63,29 @@ def load_model(reference: str, *, project: str | Path | None = None, trusted: st
     from diurnal.runtime import spark
     from diurnal.storage.stores import open_models, open_warehouse, project_code
 
-    settings = Settings.load(None if project is None else Path(project))
-    if not settings.is_project:  # a reader must not create an empty warehouse in an arbitrary folder
-        raise ConfigurationError(
-            f"no project found: there is no {FILE} in {settings.project} or a folder above it, and there are no data",
-            hint="set DIURNAL_PROJECT to the folder of the project, or run in it",
-        )
+    settings = project_settings(project)
     spark.configure_session(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
     models = open_models(settings)
     with open_warehouse(settings) as warehouse:
         row = resolve_reference(warehouse, reference)
     return load_version(models, row, project_code(settings), (trusted,) if isinstance(trusted, str) else trusted)
+
+
+def project_settings(project: str | Path | None) -> Settings:
+    """Return the settings of an existing project: a reader must not create a warehouse in an arbitrary folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If no project is found.
+    """
+    settings = Settings.load(None if project is None else Path(project))
+    if not settings.is_project:
+        raise ConfigurationError(
+            f"no project found: there is no {FILE} in {settings.project} or a folder above it, and there are no data",
+            hint="set DIURNAL_PROJECT to the folder of the project, or run in it",
+        )
+    return settings
 
 
 def resolve_reference(warehouse: Warehouse, reference: str) -> dict[str, Any]:

@@ -1,0 +1,198 @@
+"""Recorded results as pandas frames, for notebooks and reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from diurnal.errors import NotFoundError, UsageError, did_you_mean
+from diurnal.pipeline.predict import project_settings, resolve_reference
+from diurnal.types import Package
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from diurnal.storage.stores import Stores
+
+_EXPANDED = {"best_params": "param_", "test_scores": "test_", "comparison": "comparison_"}
+
+
+def runs(experiment: str, *, project: str | Path | None = None) -> pd.DataFrame:
+    """Return the runs of an experiment, one row for each, in the order of their data intervals.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_runs, n_columns)
+        The columns of the table `experiments`. Best parameters are columns ``param_<name>``, as in scikit-learn's
+        ``cv_results_``; scores on the test set are ``test_<scorer>``, and the comparison with the champion is
+        ``comparison_<value>``. Times are in UTC.
+
+    Raises
+    ------
+    NotFoundError
+        If the experiment has no run.
+    ConfigurationError
+        If no project is found.
+
+    Examples
+    --------
+    >>> frame = diurnal.runs("breast_cancer")  # doctest: +SKIP
+    >>> frame.plot("data_interval_start", ["cv_score_mean", "test_score"])  # doctest: +SKIP
+    """
+    with _open_stores(project) as stores:
+        rows = stores.warehouse.runs(_check_name(stores, experiment))
+    return _sorted_frame(map(_expand, rows), ["data_interval_start", "recorded_at"])
+
+
+def versions(experiment: str, *, project: str | Path | None = None) -> pd.DataFrame:
+    """Return the published model versions of an experiment, one row for each, in their order.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_versions, n_columns)
+        The columns of the table `model_versions`. Times are in UTC.
+
+    Raises
+    ------
+    NotFoundError
+        If the experiment has no run.
+    ConfigurationError
+        If no project is found.
+    """
+    with _open_stores(project) as stores:
+        rows = stores.warehouse.versions(_check_name(stores, experiment))
+    return _sorted_frame(rows, ["version"])
+
+
+def promotions(experiment: str, *, project: str | Path | None = None) -> pd.DataFrame:
+    """Return the promotions and rollbacks of an experiment, one row for each, in their order.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_promotions, n_columns)
+        The columns of the table `promotions`: the version, when, by whom, why, and the evidence. Times are in UTC.
+
+    Raises
+    ------
+    NotFoundError
+        If the experiment has no run.
+    ConfigurationError
+        If no project is found.
+    """
+    with _open_stores(project) as stores:
+        rows = stores.warehouse.promotions(_check_name(stores, experiment))
+    return _sorted_frame(rows, ["promoted_at"])
+
+
+def candidates(reference: str, *, project: str | Path | None = None) -> pd.DataFrame:
+    """Return the candidates that the search of a model version tried, as scikit-learn's ``cv_results_``.
+
+    Parameters
+    ----------
+    reference : str
+        The model version, as for :func:`diurnal.load_model`: ``"name"``, ``"name@3"``, ``"name@2026-11-23"``.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_candidates, n_columns)
+        ``param_<name>``, ``mean_test_<scorer>``, ``split0_test_<scorer>``, ``rank_test_<scorer>`` and so on.
+
+    Raises
+    ------
+    UsageError
+        If the experiment returns an estimator in place of a search, so that there are no candidates.
+    NotFoundError
+        If the experiment, version or champion does not exist.
+    ConfigurationError
+        If no project is found.
+    """
+    with _open_stores(project) as stores:
+        version = resolve_reference(stores.warehouse, reference)
+        run = stores.warehouse.run(version["run_id"]) or {}
+        path = run.get("candidates")
+        if path is None:
+            raise UsageError(
+                f"version {version['version']} of {version['experiment']} was fitted without a search",
+                hint="return a search such as GridSearchCV from the experiment",
+            )
+        frame: pd.DataFrame = stores.lake.read(Package(path, PurePosixPath(path).stem, 0)).to_pandas()
+    parameters = [json.loads(text) for text in frame.pop("params")]
+    for i, name in enumerate(dict.fromkeys(name for one in parameters for name in one)):
+        frame.insert(i, f"param_{name}", [one.get(name) for one in parameters])
+    return frame
+
+
+@contextmanager
+def _open_stores(project: str | Path | None) -> Iterator[Stores]:
+    from diurnal.storage.stores import open_stores
+
+    stores = open_stores(project_settings(project), create=False)
+    try:
+        yield stores
+    finally:
+        stores.warehouse.close()
+
+
+def _check_name(stores: Stores, experiment: str) -> str:
+    """Return the name of an experiment that has a batch in the warehouse."""
+    existing = {row["experiment"] for row in stores.warehouse.packages()}
+    if experiment not in existing:
+        raise NotFoundError(
+            f"the warehouse has no experiment {experiment!r}{did_you_mean(experiment, existing)}\n"
+            f"there are: {', '.join(sorted(existing)) or 'none'}",
+            hint=f"run it first: diurnal run {experiment}",
+        )
+    return experiment
+
+
+def _expand(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace a dict of scores or parameters by one column for each of its items.
+
+    Examples
+    --------
+    >>> _expand({"run_id": "a", "best_params": {"C": 1.0}, "comparison": None})
+    {'run_id': 'a', 'param_C': 1.0}
+    """
+    expanded: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in _EXPANDED:
+            expanded |= {f"{_EXPANDED[name]}{key}": item for key, item in (value or {}).items()}
+        else:
+            expanded[name] = value
+    return expanded
+
+
+def _sorted_frame(rows: Iterable[Mapping[str, Any]], order: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame(list(rows))
+    for name in frame.columns:
+        if name.endswith(("_at", "_start", "_end")):
+            frame[name] = pd.to_datetime(frame[name], utc=True)
+    return frame.sort_values(order, ignore_index=True) if len(frame) else frame
