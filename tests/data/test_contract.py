@@ -157,7 +157,7 @@ def test_read_warns_of_what_is_odd_but_allowed():
     _, warnings = read(schema, batch, limits=Limits(extra="ignore"))
     assert warnings == [
         "the column 'z' is not in the schema; it is ignored",
-        "a has categories not seen before in 2 rows, such as 'r', 's'",
+        "a has new categories in 2 rows, such as 'r', 's'",
         "b has the same value in every row",
     ]
 

@@ -310,4 +310,4 @@ def test_command_line_says_what_lacks_and_ends_well(tmp_path, warehouse_url):
     assert "2026-11-03" in forward.stdout
     filled = project.command("backfill", "clinic", "--from", "2026-11-01", "--to", "2026-11-03")
     assert filled.returncode == 0, filled.stdout + filled.stderr
-    assert "1 already done, 0 refused, 2 not enough data" in filled.stdout
+    assert "1 already done, 0 rejected, 2 not enough data" in filled.stdout

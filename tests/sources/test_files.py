@@ -21,7 +21,7 @@ from diurnal.data import BatchValidator, infer_schema
 from diurnal.errors import BatchRejectedError, ExperimentError, TransientError
 from diurnal.runtime import Settings
 from diurnal.sources import Files, Sql, record_batches
-from diurnal.sources.encoding_guess import guess
+from diurnal.sources.encoding_guess import guess_encoding
 from diurnal.types import DataInterval, Limits
 from projects import Project, patients
 from tables import RandomTable
@@ -290,7 +290,7 @@ def test_the_guessed_encoding_reads_the_file(tmp_path, written, guessed, text):
 
 
 def test_no_encoding_is_guessed_where_none_is_likely(tmp_path):
-    assert guess(bytes(range(128, 256)) * 4) is None
+    assert guess_encoding(bytes(range(128, 256)) * 4) is None
     assert "looks like" not in str(refusal(tmp_path / "x.csv", b"a\n" + bytes(range(128, 256)) * 4 + b"\n"))
 
 

@@ -108,7 +108,7 @@ def test_bad_dates_are_refused_with_the_form_wanted(text, said):
 
 
 def test_between_refuses_dates_the_wrong_way_round():
-    with pytest.raises(UsageError, match="comes before the first"):
+    with pytest.raises(UsageError, match="is before the first"):
         Calendar("@daily").intervals_between("2026-11-24", "2026-11-23")
 
 

@@ -1,20 +1,19 @@
-"""The batch contract: what a batch must be like before anything of it is stored as good.
+"""The contract of batches: schema, inference, validation, casts, hashes of rows, deduplication and merge.
 
 The first batch of an experiment fixes its :class:`Schema`: the columns in their order, a kind for each, the classes
 of the target and the categories of its features of text (:func:`infer_schema`). Every batch, the first too, is then
 validated by a :class:`BatchValidator`, which casts as it reads and rejects the batch with *all* problems that it found,
 row numbers and nearest names included.
 
-There are seven kinds, each with one Arrow type. An ``instant`` is a point in time; a ``timestamp`` is what a clock
-without a timezone shows, and a column is the one or the other for life. A cast is made only where
-it loses nothing: ``12.0`` becomes an int, ``12.5`` does not; an int beyond 2**53 does not become a float. NaN is a
-null, since both say that nothing is known, and only one of them can be counted. What is *absent* is never guessed
-from words: ``NA``, ``null`` and ``None`` are text.
+There are seven kinds, each with one Arrow type. An ``instant`` is a point in time. A ``timestamp`` is a local date and
+time without a timezone. A column keeps its kind. A cast is allowed only if it loses nothing: ``12.0`` becomes an int,
+``12.5`` does not; an int beyond 2**53 does not become a float. NaN becomes null, so that missing values have one form.
+A text is never interpreted as missing: ``NA``, ``null`` and ``None`` are texts.
 
-A source of text, such as CSV, knows no types. It marks its Arrow schema with :data:`UNTYPED`, and the kinds are then
-the narrowest that fit the whole first batch.
+A source of text, such as CSV, has no types. It marks its Arrow schema with :data:`UNTYPED`. The kind of a column is
+then the narrowest one that fits all cells of the first batch.
 
-Importing this package is cheap; what needs pyarrow is imported at its first use.
+The import of this package is cheap: modules that need pyarrow are imported on first use.
 """
 
 from __future__ import annotations

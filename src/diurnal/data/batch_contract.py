@@ -1,4 +1,4 @@
-"""What a batch is held against: which columns it is kept in, and what it adds to the contract by itself."""
+"""The contract of one batch: the columns in which it is stored, and its own changes to the contract."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ UNATTENDED = "new_columns='accept'"
 
 @dataclass(frozen=True)
 class BatchContract:
-    """What one batch is held against.
+    """The contract of one batch.
 
     Attributes
     ----------
     newest : Schema
-        The contract from now on: what rows are read through.
+        The newest schema, in whose columns rows are read.
     layouts : tuple of Schema
-        What the batch may be kept as, the first that fits: the columns and kinds that were in force in its data
-        interval, then the same columns in the newest kinds.
+        The schemas in which the batch may be stored; the first that fits is used. The first has the columns and kinds
+        of the data interval, the second the same columns with the newest kinds.
     changes : tuple of Change
-        What the batch adds to the contract by itself.
+        The changes that the batch makes to the contract without a decision by a user.
     """
 
     newest: Schema
@@ -43,12 +43,12 @@ class BatchContract:
 
     @property
     def reason(self) -> str:
-        """Why the contract changes, for its history."""
+        """The reason of the changes, for the history of the contract."""
         return UNATTENDED if any(change.change == "new-column" for change in self.changes) else COMPLETED
 
     @property
     def warnings(self) -> list[str]:
-        """What is to be said of the changes."""
+        """The warnings about the changes."""
         return [f"{change}: accepted by {UNATTENDED}" for change in self.changes if change.change == "new-column"]
 
 
@@ -61,22 +61,22 @@ def resolve_batch_contract(
     *,
     is_newest: Callable[[], bool],
 ) -> BatchContract:
-    """Say what a batch is held against.
+    """Return the contract of a batch.
 
     Parameters
     ----------
     contract : Contract, optional
         None before the first batch.
     declared : Experiment
-        What the experiment declares of columns.
+        The experiment, which declares the roles of columns.
     start : datetime
-        Of the batch's data interval.
+        Start of the data interval of the batch.
     header : collection of str
-        The columns that came.
+        The columns of the batch.
     infer : callable
-        Finds the schema that the batch by itself would fix; the roles of columns are those of the given one.
+        Infers the schema from the batch alone; the roles of columns are those of its argument.
     is_newest : callable
-        Tells whether no later data interval has a batch: only then the batch may add columns.
+        Returns whether no later data interval has a batch. Only the newest batch may add columns.
     """
     if contract is None:
         schema = infer(None)
@@ -89,7 +89,7 @@ def resolve_batch_contract(
         changes += changing.rename_to_newest(list(changing.class_changes(layout, found)), newest, layout)
     if declared.new_columns == "accept" and changing.find_new_columns(newest, header) and is_newest():
         found = found or infer(layout)
-        changes += _new_columns(newest, found)
+        changes += _accept_new_columns(newest, found)
         layout = newest
     if found is not None and changes:
         before, newest = newest, changing.apply_changes(newest, changes, found)
@@ -99,7 +99,7 @@ def resolve_batch_contract(
     return BatchContract(newest, (kept,) if wide == kept else (kept, wide), tuple(changes))
 
 
-def _new_columns(newest: Schema, found: Schema) -> list[Change]:
+def _accept_new_columns(newest: Schema, found: Schema) -> list[Change]:
     new = [change for change in changing.column_changes(newest, found, {}) if change.change == "new-column"]
     problems = list(changing.column_change_problems(newest, new))
     if problems:
@@ -108,7 +108,7 @@ def _new_columns(newest: Schema, found: Schema) -> list[Change]:
 
 
 def apply_declared_roles(layout: Schema, newest: Schema, declared: Any) -> Schema:
-    """Give the layout of an earlier version with the roles of columns that are declared now."""
+    """Return the layout of an earlier version with the presently declared roles of columns."""
     if layout.names == newest.names:
         return replace(layout, drop=newest.drop, metadata=newest.metadata)
 
@@ -129,7 +129,7 @@ def apply_declared_roles(layout: Schema, newest: Schema, declared: Any) -> Schem
 
 
 def limits_for_layout(limits: Limits, layout: Schema, newest: Schema) -> Limits:
-    """Give limits whose ranges name columns as a layout does; those that it does not have are left out."""
+    """Return limits whose ranges have the names of columns in a layout; missing columns are left out."""
     if layout.names == newest.names:
         return limits
     named = {newest.find_name(name, layout.names): bounds for name, bounds in limits.ranges.items()}
@@ -139,7 +139,7 @@ def limits_for_layout(limits: Limits, layout: Schema, newest: Schema) -> Limits:
 def run_checks_in_newest_schema(
     batches: Iterable[pa.RecordBatch], checks: Any, layout: Schema, newest: Schema
 ) -> Iterator[pa.RecordBatch]:
-    """Hold rows against the experiment's own checks, which know the names and kinds of the newest version."""
+    """Run the checks of the experiment, which have the names and kinds of the newest version."""
     from diurnal.data import custom_checks
 
     if checks is None or (layout.names == newest.names and layout.columns == newest.columns):

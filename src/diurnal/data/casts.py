@@ -1,4 +1,4 @@
-"""From what a source gives to the six kinds: casts that lose nothing, and the cells that no cast can save."""
+"""Casts of columns to the seven kinds. A cast loses nothing; cells that cannot be cast are reported with their rows."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[np.intp]
 
-EXACT = 2**53  # beyond it not every int is a float
+EXACT = 2**53  # not every int beyond it has an exact float
 
-_FIRST_YEAR, _LAST_YEAR = 1678, 2261  # what fits in nanoseconds since 1970, which is what pandas and NumPy count in
+_FIRST_YEAR, _LAST_YEAR = 1678, 2261  # the range of int64 nanoseconds since 1970, as in pandas and NumPy
 
 TIMEZONE_HINT = (
     "give them one: Files(timezone='Europe/Berlin'), column.dt.tz_localize('Europe/Berlin'), AT TIME ZONE in SQL"
@@ -32,24 +32,26 @@ TIMEZONE_HINT = (
 
 @dataclass
 class CastResult:
-    """A column in its kind, and the cells that were lost: code, what is wrong, rows. Lost cells are null.
+    """A column in its kind, and the cells that cannot be cast: code, message, rows. These cells are null.
 
-    A column that cannot be of the kind at all has no `values`.
+    `values` is None if the type of the whole column cannot be cast to the kind.
     """
 
     values: Any  # a pyarrow.Array, or None
     lost: list[tuple[str, str, Rows]] = field(default_factory=list)
 
-    def lose(self, code: str, what: str, mask: npt.NDArray[np.bool_]) -> None:
-        """Make cells null, and say why; ``{}`` in `what` stands for the first of them."""
+    def lose(self, code: str, message: str, mask: npt.NDArray[np.bool_]) -> None:
+        """Set cells to null and record the reason; ``{}`` in `message` stands for the first of these cells."""
         if mask.any() and self.values is not None:
             rows = np.flatnonzero(mask)
-            self.lost.append((code, what.format(_first(self.values, rows)) if "{}" in what else what, rows))
+            self.lost.append(
+                (code, message.format(_format_first(self.values, rows)) if "{}" in message else message, rows)
+            )
             self.values = pc.if_else(pa.array(mask), pa.scalar(None, self.values.type), self.values)
 
 
-def kind_of_arrow_type(given: pa.DataType) -> Kind | None:
-    """Give the kind that a column of an Arrow type has, if any.
+def kind_of_arrow_type(data_type: pa.DataType) -> Kind | None:
+    """Return the kind of a column of an Arrow type; None if the type is not supported.
 
     Examples
     --------
@@ -57,8 +59,8 @@ def kind_of_arrow_type(given: pa.DataType) -> Kind | None:
     >>> [kind_of_arrow_type(type_) for type_ in (pa.int8(), pa.decimal128(9, 2), pa.list_(pa.int8()))]
     ['int', 'float', None]
     """
-    if pt.is_dictionary(given):
-        return kind_of_arrow_type(given.value_type)
+    if pt.is_dictionary(data_type):
+        return kind_of_arrow_type(data_type.value_type)
     tests: tuple[tuple[Kind, Callable[[Any], bool]], ...] = (
         ("int", pt.is_integer),
         ("float", pt.is_floating),
@@ -69,22 +71,22 @@ def kind_of_arrow_type(given: pa.DataType) -> Kind | None:
         ("instant", lambda t: pt.is_timestamp(t) and t.tz is not None),
         ("timestamp", pt.is_timestamp),
     )
-    return next((kind for kind, test in tests if test(given)), None)
+    return next((kind for kind, test in tests if test(data_type)), None)
 
 
-def unsupported_type_problem(given: pa.DataType) -> tuple[str, str]:
-    """Say why a column of an Arrow type without a kind is refused."""
-    if pt.is_nested(given):
-        cure = "spread it over columns in the source, or leave it out by drop= or usecols="
-        return "nested-type", f"is nested ({given}); a cell is one value: {cure}"
+def unsupported_type_problem(data_type: pa.DataType) -> tuple[str, str]:
+    """Return the code and the message of the problem that an Arrow type is not supported."""
+    if pt.is_nested(data_type):
+        hint = "spread it over columns in the source, or leave it out by drop= or usecols="
+        return "nested-type", f"is nested ({data_type}); a cell is one value: {hint}"
     return (
         "unsupported-type",
-        f"is of the type {given}; allowed are numbers, booleans, text, dates and timestamps",
+        f"is of the type {data_type}; allowed are numbers, booleans, text, dates and timestamps",
     )
 
 
 def decode_dictionary(column: pa.Array) -> pa.Array:
-    """Decode a dictionary; its texts may be views, which Arrow itself cannot take from."""
+    """Decode a dictionary column. Arrow cannot take from string views: these are cast first."""
     if not pt.is_dictionary(column.type):
         return column
     values = column.dictionary
@@ -94,35 +96,35 @@ def decode_dictionary(column: pa.Array) -> pa.Array:
 def cast_column(
     column: pa.Array, kind: Kind, *, untyped: bool, max_cell_bytes: int, notation: Notation | None = None
 ) -> CastResult:
-    """Turn a column into a kind.
+    """Cast a column to a kind.
 
     Parameters
     ----------
     column : pyarrow.Array
-        As it came.
+        The column of the source.
     kind : str
-        What the schema says.
+        The kind in the schema.
     untyped : bool
-        Whether it is text for want of types, to be parsed.
+        Whether the source has no types, so that text is parsed.
     max_cell_bytes : int
-        The longest cell of text.
+        Maximum length of a text, in bytes.
     notation : Notation, optional
-        How numbers and clocks are written where it is untyped.
+        Notation of numbers and times in an untyped source.
     """
     column = decode_dictionary(column)
-    given = kind_of_arrow_type(column.type)
+    source_kind = kind_of_arrow_type(column.type)
     if pt.is_null(column.type):
         return CastResult(column.cast(arrow_type(kind)))
-    if given == "text":
-        sound = _sound_text(column, max_cell_bytes)
-        return _parsed(_plain(sound, kind, notation), kind) if untyped else _as_text(sound, kind)
-    converter = _CONVERTERS.get((given, kind))
-    return _bounded(converter(column)) if converter else CastResult(None)
+    if source_kind == "text":
+        sound = _valid_text(column, max_cell_bytes)
+        return _parse_column(_apply_notation(sound, kind, notation), kind) if untyped else _keep_text(sound, kind)
+    converter = _CONVERTERS.get((source_kind, kind))
+    return _reject_out_of_range(converter(column)) if converter else CastResult(None)
 
 
-def _sound_text(column: pa.Array, max_cell_bytes: int) -> CastResult:
-    """Give text without cells that no store can keep."""
-    if pt.is_string_view(column.type):  # its lengths are not to be had without a cast
+def _valid_text(column: pa.Array, max_cell_bytes: int) -> CastResult:
+    """Remove cells that cannot be stored: too long, not UTF-8, or with a NUL byte."""
+    if pt.is_string_view(column.type):  # Arrow has no lengths of views
         column = column.cast(pa.large_string())
     text = CastResult(column)
     text.lose(
@@ -154,19 +156,19 @@ def _is_utf8(cell: bytes) -> bool:
     return True
 
 
-def _plain(text: CastResult, kind: Kind, notation: Notation | None) -> CastResult:
-    """Read the cells in their notation."""
+def _apply_notation(text: CastResult, kind: Kind, notation: Notation | None) -> CastResult:
+    """Convert the cells to the default notation."""
     if notation is None:
         return text
     values, lost = notation.convert(text.values, kind)
-    for code, what, mask in lost:
-        text.lose(code, what, mask)
+    for code, message, mask in lost:
+        text.lose(code, message, mask)
     text.values = pc.if_else(pc.is_valid(text.values), values, None) if lost else values
     return text
 
 
-def _parsed(text: CastResult, kind: Kind) -> CastResult:
-    """Parse text of a source without types."""
+def _parse_column(text: CastResult, kind: Kind) -> CastResult:
+    """Parse the text of an untyped source."""
     values, unfit = parse_texts(text.values, kind)
     result = CastResult(values, text.lost)
     if kind == "text":
@@ -179,11 +181,11 @@ def _parsed(text: CastResult, kind: Kind) -> CastResult:
         inexact = np.zeros(len(values), dtype=bool)
         inexact[np.flatnonzero(suspects)] = [abs(int(cell)) > EXACT for cell in cells]
         _lose_inexact(result, inexact)
-    return _bounded(result)
+    return _reject_out_of_range(result)
 
 
-def _as_text(text: CastResult, kind: Kind) -> CastResult:
-    """Keep typed text where text is promised; else each cell is one too many."""
+def _keep_text(text: CastResult, kind: Kind) -> CastResult:
+    """Keep typed text if the kind is text; otherwise every cell is a problem."""
     if kind == "text":
         return text
     codes = {"int": "text-in-number", "float": "text-in-number", "bool": "not-a-bool", "date": "not-a-date"}
@@ -203,7 +205,7 @@ def _int_of_int(column: pa.Array) -> CastResult:
 
 def _int_of_float(column: pa.Array) -> CastResult:
     result = _then_cast(CastResult(column), pa.float64())
-    numbers = _numbers(result.values)
+    numbers = _to_floats(result.values)
     _lose_infinite(result, numbers)
     whole = np.isnan(numbers) | (numbers == np.floor(numbers))
     result.lose("fraction-in-int", "{} is no whole number", ~whole)
@@ -219,13 +221,13 @@ def _float_of_int(column: pa.Array) -> CastResult:
     return _then_cast(result, pa.float64())
 
 
-def _moment(column: pa.Array, kind: Kind) -> CastResult:
-    """Give an instant in UTC, or a timestamp without zone, in microseconds."""
+def _cast_timestamp(column: pa.Array, kind: Kind) -> CastResult:
+    """Cast to an instant in UTC, or to a timestamp without timezone, in microseconds."""
     result = CastResult(column.cast(pa.timestamp(column.type.unit, "UTC" if kind == "instant" else None)))
     if column.type.unit == "ns":
         fine = _mask(pc.not_equal(pc.nanosecond(column), 0))
         result.lose("too-fine-instant", "{} is finer than a microsecond; round it in the source", fine)
-    elif column.type.unit != "us":  # a second or millisecond may lie beyond what microseconds reach
+    elif column.type.unit != "us":  # seconds and milliseconds have a wider range than microseconds
         raw = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
         reach = 2**63 // (10**6 if column.type.unit == "s" else 10**3) - 1
         result.lose("date-out-of-range", "an instant lies beyond any calendar", (raw > reach) | (raw < -reach))
@@ -239,19 +241,19 @@ _CONVERTERS: dict[tuple[Kind | None, Kind], Callable[[pa.Array], CastResult]] = 
     ("float", "float"): lambda column: _then_cast(CastResult(column), pa.float64()),
     ("bool", "bool"): CastResult,
     ("date", "date"): lambda column: _then_cast(CastResult(column), pa.date32()),
-    ("instant", "instant"): lambda column: _moment(column, "instant"),
-    ("timestamp", "timestamp"): lambda column: _moment(column, "timestamp"),
+    ("instant", "instant"): lambda column: _cast_timestamp(column, "instant"),
+    ("timestamp", "timestamp"): lambda column: _cast_timestamp(column, "timestamp"),
     ("date", "timestamp"): lambda column: _then_cast(CastResult(column), arrow_type("timestamp")),
 }
 
 
-def _bounded(result: CastResult) -> CastResult:
-    """Lose what is infinite or out of the years that all libraries count; NaN becomes null."""
+def _reject_out_of_range(result: CastResult) -> CastResult:
+    """Reject infinite numbers and dates outside the years of all libraries; NaN becomes null."""
     values = result.values
     if values is None or not len(values):
         return result
     if pt.is_floating(values.type):
-        _lose_infinite(result, _numbers(values))
+        _lose_infinite(result, _to_floats(values))
         return _nan_as_null(result)
     if pt.is_date(values.type) or pt.is_timestamp(values.type):
         first: Any = date(_FIRST_YEAR, 1, 1)
@@ -273,8 +275,8 @@ def _lose_infinite(result: CastResult, numbers: npt.NDArray[np.float64]) -> None
 
 
 def _lose_inexact(result: CastResult, mask: npt.NDArray[np.bool_]) -> None:
-    what = "{} is beyond 2**53, where not every whole number is a float; keep an id as text"
-    result.lose("integer-not-exact", what, mask)
+    message = "{} is beyond 2**53, where not every whole number is a float; keep an id as text"
+    result.lose("integer-not-exact", message, mask)
 
 
 def _nan_as_null(result: CastResult) -> CastResult:
@@ -284,12 +286,12 @@ def _nan_as_null(result: CastResult) -> CastResult:
     return result
 
 
-def _then_cast(result: CastResult, wanted: pa.DataType) -> CastResult:
-    result.values = result.values.cast(wanted)
+def _then_cast(result: CastResult, target_type: pa.DataType) -> CastResult:
+    result.values = result.values.cast(target_type)
     return result
 
 
-def _numbers(values: Any) -> npt.NDArray[np.float64]:
+def _to_floats(values: Any) -> npt.NDArray[np.float64]:
     return np.asarray(pc.fill_null(values, 0.0).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
@@ -297,6 +299,6 @@ def _mask(found: Any) -> npt.NDArray[np.bool_]:
     return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _first(values: pa.Array, rows: Rows) -> str:
+def _format_first(values: pa.Array, rows: Rows) -> str:
     value = values[int(rows[0])]
     return str(value) if pt.is_temporal(value.type) else format_cell(value.as_py())

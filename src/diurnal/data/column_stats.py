@@ -1,4 +1,4 @@
-"""What is counted of a column while a batch streams by, in bounded memory."""
+"""Statistics of a column while a batch is streamed, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import pyarrow.types as pt
 
 @dataclass
 class ColumnStats:
-    """Counts of one column.
+    """Statistics of one column.
 
     Attributes
     ----------
     max_distinct : int
-        Beyond this many distinct values they are no longer counted.
+        The maximum number of distinct values that are counted.
     categories : pyarrow.Array, optional
-        The known ones of a feature of text.
+        The known categories of a feature of text.
     n_null : int
-        How many nulls came.
+        Number of nulls.
     n_new : int
-        In how many rows a category came that is not known.
+        Number of rows with an unknown category.
     new : list of str
-        The first three of these.
+        The first three unknown categories.
     """
 
     max_distinct: int
@@ -39,7 +39,7 @@ class ColumnStats:
     _distinct: set[int] = field(default_factory=set)
 
     def update(self, values: pa.Array, n_lost: int) -> None:
-        """Take a further piece; `n_lost` cells are null because they were refused, and are not counted as nulls."""
+        """Read the next cells; `n_lost` of them are null because they were rejected, and are not counted as nulls."""
         self.n_null += values.null_count - n_lost
         if values.null_count == len(values):
             return
@@ -52,10 +52,10 @@ class ColumnStats:
         self.high = high if self.high is None or high.as_py() > self.high.as_py() else self.high
 
     def merge(self, other: ColumnStats) -> None:
-        """Add what was counted of another piece of the column.
+        """Add the statistics of another part of the column.
 
-        Texts are known by their hash, which differs between processes unless these were started with the same
-        ``PYTHONHASHSEED``; Spark starts all of its workers so.
+        Distinct texts are stored as hashes, which are equal between processes only if these have the same
+        ``PYTHONHASHSEED``. Spark starts all of its workers with one seed.
         """
         self.n_null, self.n_new = self.n_null + other.n_null, self.n_new + other.n_new
         self.new = list(dict.fromkeys([*self.new, *other.new]))[:3]
@@ -75,21 +75,21 @@ class ColumnStats:
 
     @property
     def n_distinct(self) -> int:
-        """How many distinct values of text came, if not more than `max_distinct`."""
+        """Number of distinct texts, up to `max_distinct`."""
         return len(self._distinct)
 
     @property
     def is_constant(self) -> bool:
-        """Whether one value came, and no other."""
+        """Whether all values are equal."""
         if self.low is None:
             return len(self._distinct) == 1
         return bool(self.low.as_py() == self.high.as_py())
 
 
 def is_same(feature: pa.Array, target: pa.Array, where: pa.BooleanArray | None = None) -> bool:
-    """Tell whether a feature equals the target in every row; numbers of two kinds are compared as numbers.
+    """Return whether a feature equals the target in every row; numbers of different types are compared as floats.
 
-    With `where`, only the rows for which it is true count.
+    If `where` is given, only the rows for which it is true are compared.
     """
     if where is not None:
         feature, target = feature.filter(where), target.filter(where)
@@ -103,5 +103,5 @@ def is_same(feature: pa.Array, target: pa.Array, where: pa.BooleanArray | None =
     return bool(np.array_equal(first, second))
 
 
-def _is_number(given: pa.DataType) -> bool:
-    return bool(pt.is_integer(given) or pt.is_floating(given) or pt.is_boolean(given))
+def _is_number(data_type: pa.DataType) -> bool:
+    return bool(pt.is_integer(data_type) or pt.is_floating(data_type) or pt.is_boolean(data_type))

@@ -1,4 +1,4 @@
-"""Holding rows against an experiment's own checks."""
+"""Checks that an experiment declares: a pandera schema."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def run_custom_checks(batches: Iterable[pa.RecordBatch], checks: Any) -> Iterator[pa.RecordBatch]:
-    """Hold rows against the experiment's own checks, a pandera schema."""
+    """Validate rows with the checks of the experiment, a pandera schema."""
     for batch in batches:
         if checks is not None:
             try:
@@ -20,7 +20,7 @@ def run_custom_checks(batches: Iterable[pa.RecordBatch], checks: Any) -> Iterato
             except Exception as error:
                 if type(error).__name__ not in ("SchemaErrors", "SchemaError"):
                     raise
-                cases = error.failure_cases  # type: ignore[attr-defined]  # pandera's, which is optional
+                cases = error.failure_cases  # type: ignore[attr-defined]  # of pandera, an optional dependency
                 raise BatchRejectedError(
                     [
                         Problem("check-failed", f"{row['column']}: {row['check']} fails for {row['failure_case']!r}")

@@ -1,11 +1,15 @@
-"""Putting rows in the order of their hash, finding those that say the same and those that contradict.
+"""Deduplication of a batch: its rows are sorted by their hash, duplicates are dropped, conflicts are reported.
 
-Rows that agree on everything are one sample, seen twice: the first is kept, the others are counted. Rows that
-agree on the experiment's key and differ elsewhere contradict each other; inside a batch that refuses it, and
-across batches (:mod:`diurnal.data.merge`) the later one corrects the earlier.
+Rows that are equal in all columns are one sample: the first is kept, the others are counted. Rows with the same key and
+different values are a conflict. Within a batch, conflicts are an error; across batches the later row replaces the
+earlier one (:mod:`diurnal.data.merge`). If content does not identify a row (``duplicates="keep"``), all rows are kept;
+rows with the same hash are neighbours, in the order of a hash of all their columns.
 
-Where content does not identify a row, all rows are kept: those with one hash stand side by side, in the order of a hash
-of all their columns.
+A batch that fits in memory is sorted in memory. A larger one is partitioned into buckets, which are files on disk, by
+the leading bits of the hash. The buckets cover consecutive ranges of hashes: sorting each of them sorts the batch.
+For example, with 2 bits a hash that starts with ``01`` is in the second of four buckets. A bucket that is still too
+large is partitioned by the next bits. When all 64 bits are used, its rows have the same identity; they are then
+partitioned by a second hash, that of all columns. When these 64 bits are used as well, the rows are equal.
 """
 
 from __future__ import annotations
@@ -24,28 +28,28 @@ if TYPE_CHECKING:
     from diurnal.data.row_hash import Hasher, Hashes
 
 BUCKET_BYTES = 64 * 2**20
-GATHERED_BYTES = 32 * 2**20
-MOST_BITS = 8  # of one dealing: so many files are open at a time
-BITS = 64  # of a hash
-_HASH, _CONTENT = "\0hash", "\0content"  # beside the columns, in buckets: no column can be named so
+COALESCED_BYTES = 32 * 2**20
+MAX_PARTITION_BITS = 8  # of one partitioning: at most 2**8 files are open at the same time
+HASH_BITS = 64  # bits of a hash
+_HASH, _CONTENT = "\0hash", "\0content"  # further columns of a bucket; no column can have these names
 
 
 @dataclass
 class Deduplication:
-    """What the ordering of a batch found.
+    """Rules of the deduplication of a batch, and its counts.
 
     Attributes
     ----------
     key : tuple of str
         The columns that identify a sample; empty where its features do.
     keep_duplicates : bool
-        Whether rows that agree on everything are samples of their own.
+        Whether equal rows are different samples.
     n_duplicates : int
-        Rows that were dropped, as each said what another one said.
+        Number of rows that were dropped because they equal another one.
     conflicts : list of str
-        Keys (the first 20) whose rows contradict each other.
+        The first 20 keys whose rows are different.
     n_conflicts : int
-        How many such keys there are.
+        Number of these keys.
     """
 
     key: tuple[str, ...] = ()
@@ -55,7 +59,7 @@ class Deduplication:
     n_conflicts: int = 0
 
     def merge(self, other: Deduplication) -> None:
-        """Add what the ordering of other rows found."""
+        """Add the counts of other rows."""
         self.n_duplicates += other.n_duplicates
         self.n_conflicts += other.n_conflicts
         self.conflicts = [*self.conflicts, *other.conflicts][:20]
@@ -66,10 +70,10 @@ class Deduplication:
             listed = ", ".join(self.conflicts)
             more = f" and {self.n_conflicts - len(self.conflicts)} more" if self.n_conflicts > 20 else ""
             key = ", ".join(self.key)
-            what = f"{self.n_conflicts} values of the key {key!r} come with rows that differ: {listed}{more}"
+            message = f"{self.n_conflicts} values of the key {key!r} have rows that differ: {listed}{more}"
             raise BatchRejectedError(
-                [Problem("key-conflict", what, column=key, count=self.n_conflicts)],
-                hint="let the source give one row for each key, or declare a key that tells the rows apart",
+                [Problem("key-conflict", message, column=key, count=self.n_conflicts)],
+                hint="return one row for each key from the source, or declare a key that distinguishes the rows",
             )
 
 
@@ -77,13 +81,13 @@ def sort_by_hash(
     batches: Iterable[pa.RecordBatch],
     schema: pa.Schema,
     hasher: Hasher,
-    arrangement: Deduplication,
+    deduplication: Deduplication,
     folder: Path,
     n_bytes: int = 0,
     *,
     bucket_bytes: int = BUCKET_BYTES,
 ) -> Iterator[tuple[Hashes, pa.Table]]:
-    """Give the rows in the order of their hash, without repeated ones unless these are kept.
+    """Sort the rows of a batch by their hash, and drop duplicates unless they are kept.
 
     Parameters
     ----------
@@ -92,49 +96,49 @@ def sort_by_hash(
     schema : pyarrow.Schema
         Their types.
     hasher : callable
-        Gives the hashes of a record batch's rows.
+        Returns the hashes of the rows of a record batch.
     arrangement : Deduplication
-        Where to count what is found.
+        The rules; its counts are updated.
     folder : pathlib.Path
-        Where to keep buckets on disk.
+        Folder of the buckets.
     n_bytes : int
-        About how large the rows are.
+        Approximate size of the rows.
     bucket_bytes : int
-        What is ordered in memory at once; more is dealt into buckets on disk.
+        Size of the rows that are sorted in memory; larger batches are partitioned into buckets on disk.
 
     Yields
     ------
     numpy.ndarray of uint64, pyarrow.Table
-        Ordered rows and their hashes, bucket after bucket; one without rows if there are none.
+        The hashes and the sorted rows of each bucket; one table without rows if there are none.
     """
     import pyarrow as pa
 
-    bits = _bits(n_bytes, bucket_bytes)
+    bits = _partition_bits(n_bytes, bucket_bytes)
     if not bits:
         table = pa.Table.from_batches(batches, schema=schema)
-        yield sort_and_deduplicate(table, hasher(table), arrangement)
+        yield sort_and_deduplicate(table, hasher(table), deduplication)
         return
-    hashed = (batch.append_column(_HASH, pa.array(hasher(batch))) for batch in _gathered(batches, schema))
-    buckets = _buckets(hashed, folder, bucket_bytes, bits, arrangement)
+    hashed = (batch.append_column(_HASH, pa.array(hasher(batch))) for batch in _coalesce_batches(batches, schema))
+    buckets = _iter_buckets(hashed, folder, bucket_bytes, bits, deduplication)
     empty = True
-    while held := list(islice(buckets, 1)):  # and not a loop over them, whose name would hold one while it is written
+    while loaded := list(islice(buckets, 1)):  # a for loop would keep a bucket alive while the next one is read
         empty = False
-        yield _settled(held.pop(), schema, arrangement)
+        yield _sort_bucket(loaded.pop(), schema, deduplication)
     if empty:
         yield hasher(schema.empty_table()), schema.empty_table()
 
 
-def _settled(bucket: pa.Table, schema: pa.Schema, arrangement: Deduplication) -> tuple[Hashes, pa.Table]:
-    return sort_and_deduplicate(bucket.select(schema.names), bucket.column(_HASH).to_numpy(), arrangement)
+def _sort_bucket(bucket: pa.Table, schema: pa.Schema, deduplication: Deduplication) -> tuple[Hashes, pa.Table]:
+    return sort_and_deduplicate(bucket.select(schema.names), bucket.column(_HASH).to_numpy(), deduplication)
 
 
-def _bits(n_bytes: int, bucket_bytes: int) -> int:
-    """Give the number of leading bits that deal so many bytes into buckets of that size."""
-    return min(MOST_BITS, max(0, -(-n_bytes // bucket_bytes) - 1).bit_length())
+def _partition_bits(n_bytes: int, bucket_bytes: int) -> int:
+    """Return the number of bits that partition `n_bytes` into buckets of at most `bucket_bytes`."""
+    return min(MAX_PARTITION_BITS, max(0, -(-n_bytes // bucket_bytes) - 1).bit_length())
 
 
-def _gathered(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Put small batches together, so that each bucket gets more than a few rows at a time."""
+def _coalesce_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Concatenate small batches, so that each write to a bucket has more than a few rows."""
     import pyarrow as pa
 
     waiting: list[pa.RecordBatch] = []
@@ -142,115 +146,117 @@ def _gathered(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[
     for batch in batches:
         waiting.append(batch)
         n_bytes += batch.nbytes
-        if n_bytes >= GATHERED_BYTES:
+        if n_bytes >= COALESCED_BYTES:
             yield pa.Table.from_batches(waiting, schema=schema).combine_chunks().to_batches()[0]
             waiting, n_bytes = [], 0
     yield from waiting
 
 
-def _buckets(
+def _iter_buckets(
     batches: Iterable[pa.RecordBatch],
     folder: Path,
     bucket_bytes: int,
     bits: int,
-    arrangement: Deduplication,
+    deduplication: Deduplication,
     used: int = 0,
 ) -> Iterator[pa.Table]:
-    """Deal rows into files by the next `bits` of their hash, and give these one by one, in order.
+    """Partition rows into files by the next `bits` of their hash, and yield the files in order.
 
-    One that is still twice as large as it should be is dealt again, by further bits. Rows that agree on the whole hash
-    are dealt by the hash of all their columns; rows that agree on that one too are equal.
+    `used` is the number of bits by which the rows are partitioned already. A file of more than twice the size of a
+    bucket is partitioned again, by further bits. Bits 0 to 63 are those of the identity, 64 to 127 those of the hash
+    of all columns.
     """
     import pyarrow as pa
 
-    for path in _deal(batches, folder, bits, used):
-        more = _bits(path.stat().st_size // 2, bucket_bytes)
+    for path in _write_buckets(batches, folder, bits, used):
+        more = _partition_bits(path.stat().st_size // 2, bucket_bytes)
         with pa.OSFile(str(path)) as source:
             reader = pa.ipc.open_file(source)
             rows: Iterator[pa.RecordBatch] = (reader.get_batch(i) for i in range(reader.num_record_batches))
             end = used + bits
             if not more:
                 yield pa.Table.from_batches(rows, schema=reader.schema)
-            elif end == 2 * BITS:
-                yield from _equal(rows, arrangement)
+            elif end == 2 * HASH_BITS:
+                yield from _iter_equal_rows(rows, deduplication)
             else:
                 below = path.with_suffix("")
                 below.mkdir()
-                rows = map(_with_content, rows) if end == BITS else rows
-                more = min(more, -end % BITS or BITS)  # the bits of one hash are used up before those of the other
-                yield from _buckets(rows, below, bucket_bytes, more, arrangement, end)
+                rows = map(_append_content_hash, rows) if end == HASH_BITS else rows
+                more = min(more, -end % HASH_BITS or HASH_BITS)  # stop at the end of the first hash
+                yield from _iter_buckets(rows, below, bucket_bytes, more, deduplication, end)
         path.unlink()
 
 
-def _equal(batches: Iterable[pa.RecordBatch], arrangement: Deduplication) -> Iterator[pa.Table]:
-    """Give equal rows that are more than memory should hold: piece by piece, or one of them."""
+def _iter_equal_rows(batches: Iterable[pa.RecordBatch], deduplication: Deduplication) -> Iterator[pa.Table]:
+    """Yield equal rows that do not fit in memory: all batches if duplicates are kept, else one row."""
     import pyarrow as pa
 
     for i, batch in enumerate(batches):
         table = pa.Table.from_batches([batch])
-        if arrangement.keep_duplicates:
+        if deduplication.keep_duplicates:
             yield table
         elif i:
-            arrangement.n_duplicates += table.num_rows
+            deduplication.n_duplicates += table.num_rows
         else:
-            arrangement.n_duplicates += table.num_rows - 1
+            deduplication.n_duplicates += table.num_rows - 1
             yield table.slice(0, 1)
 
 
-def _with_content(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Add the hash of all columns."""
+def _append_content_hash(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Append a column with the hash of all columns."""
     import pyarrow as pa
 
-    return batch.append_column(_CONTENT, pa.array(_contents(batch, [n for n in batch.schema.names if n != _HASH])))
+    return batch.append_column(_CONTENT, pa.array(_hash_contents(batch, [n for n in batch.schema.names if n != _HASH])))
 
 
-def _contents(rows: pa.RecordBatch | pa.Table, columns: list[str]) -> Hashes:
-    """Hash all that rows say."""
+def _hash_contents(rows: pa.RecordBatch | pa.Table, columns: list[str]) -> Hashes:
+    """Return the hash of the given columns of each row."""
     from diurnal.data.row_hash import hash_rows
 
     return hash_rows(rows, columns, "row")
 
 
-def _deal(batches: Iterable[pa.RecordBatch], folder: Path, bits: int, used: int) -> list[Path]:
+def _write_buckets(batches: Iterable[pa.RecordBatch], folder: Path, bits: int, used: int) -> list[Path]:
     import numpy as np
     import pyarrow as pa
 
     writers: dict[int, Any] = {}
-    column = _HASH if used < BITS else _CONTENT
+    column = _HASH if used < HASH_BITS else _CONTENT
     for batch in batches:
         hashes = batch.column(column).to_numpy()
-        numbers = (hashes << np.uint64(used % BITS) >> np.uint64(BITS - bits)).astype(np.int64)
+        # The shift to the left drops the bits that are used already, the shift to the right keeps the next `bits`.
+        numbers = (hashes << np.uint64(used % HASH_BITS) >> np.uint64(HASH_BITS - bits)).astype(np.int64)
         order = np.argsort(numbers, kind="stable")
-        dealt = batch.take(pa.array(order))
+        sorted_rows = batch.take(pa.array(order))
         found, starts = np.unique(numbers[order], return_index=True)
         for number, start, end in zip(found.tolist(), starts, [*starts[1:], len(order)], strict=True):
             if number not in writers:
                 writers[number] = pa.ipc.new_file(folder / f"{number:03d}.arrow", batch.schema)
-            writers[number].write_batch(dealt.slice(start, end - start))
+            writers[number].write_batch(sorted_rows.slice(start, end - start))
     for writer in writers.values():
         writer.close()
-    pa.default_memory_pool().release_unused()  # hundreds of small pieces leave it in shreds
+    pa.default_memory_pool().release_unused()  # hundreds of small allocations fragment it
     return [folder / f"{number:03d}.arrow" for number in sorted(writers)]
 
 
-def sort_and_deduplicate(table: pa.Table, hashes: Hashes, arrangement: Deduplication) -> tuple[Hashes, pa.Table]:
-    """Order rows by hash, and those of one hash by a hash of all their columns.
+def sort_and_deduplicate(table: pa.Table, hashes: Hashes, deduplication: Deduplication) -> tuple[Hashes, pa.Table]:
+    """Sort rows by hash, and rows with the same hash by a hash of all their columns; drop duplicates.
 
-    Of rows that are equal one is kept, unless the arrangement says to keep them all.
+    Only rows that share a hash with another one ("tied" rows, which are few) are hashed a second time.
 
     Parameters
     ----------
     table : pyarrow.Table
-        All rows of some range of hashes.
+        All rows of a range of hashes.
     hashes : numpy.ndarray of uint64
-        Theirs.
+        The hashes of the rows.
     arrangement : Deduplication
-        Where to count what is found.
+        The rules; its counts are updated.
 
     Returns
     -------
     numpy.ndarray of uint64, pyarrow.Table
-        The hashes and the rows that are kept, in order.
+        The hashes and the rows that are kept, sorted.
     """
     import numpy as np
     import pyarrow as pa
@@ -262,21 +268,21 @@ def sort_and_deduplicate(table: pa.Table, hashes: Hashes, arrangement: Deduplica
         return ordered, table.take(pa.array(order))
     tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
     places = order[tied]
-    contents = _contents(table.take(pa.array(places)), table.column_names)
+    contents = _hash_contents(table.take(pa.array(places)), table.column_names)
     ranked = np.lexsort((contents, ordered[tied]))
     order[tied], contents = places[ranked], contents[ranked]
-    if arrangement.keep_duplicates:
+    if deduplication.keep_duplicates:
         return ordered, table.take(pa.array(order))
     repeated = (contents[1:] == contents[:-1]) & (ordered[tied][1:] == ordered[tied][:-1])
-    arrangement.n_duplicates += int(repeated.sum())
+    deduplication.n_duplicates += int(repeated.sum())
     kept = np.delete(order, tied[1:][repeated])
-    if arrangement.key:
-        _note_conflicts(table, hashes[kept], kept, arrangement)
+    if deduplication.key:
+        _record_conflicts(table, hashes[kept], kept, deduplication)
     return hashes[kept], table.take(pa.array(kept))
 
 
-def _ties(ordered: Hashes) -> Iterator[tuple[int, int]]:
-    """Give the runs of equal values, as half-open ranges of places."""
+def _runs_of_equal(ordered: Hashes) -> Iterator[tuple[int, int]]:
+    """Yield the runs of equal values, as half-open ranges of positions."""
     import numpy as np
 
     same = np.flatnonzero(ordered[1:] == ordered[:-1])
@@ -285,14 +291,14 @@ def _ties(ordered: Hashes) -> Iterator[tuple[int, int]]:
             yield int(run[0]), int(run[-1]) + 2
 
 
-def _note_conflicts(table: pa.Table, hashes: Hashes, places: Any, arrangement: Deduplication) -> None:
-    """Note the keys that still have several rows, which are few: equal ones are gone."""
+def _record_conflicts(table: pa.Table, hashes: Hashes, places: Any, deduplication: Deduplication) -> None:
+    """Record the keys that have several rows after the duplicates are dropped."""
     import pyarrow as pa
 
-    for start, end in _ties(hashes):
-        rows = table.select(list(arrangement.key)).take(pa.array(places[start:end])).to_pylist()
+    for start, end in _runs_of_equal(hashes):
+        rows = table.select(list(deduplication.key)).take(pa.array(places[start:end])).to_pylist()
         keys = [tuple(row.values()) for row in rows]
-        for key in {key for key in keys if keys.count(key) > 1}:  # two keys may share a hash
-            arrangement.n_conflicts += 1
-            if len(arrangement.conflicts) < 20:
-                arrangement.conflicts.append(repr(key[0] if len(key) == 1 else key))
+        for key in {key for key in keys if keys.count(key) > 1}:  # different keys may have the same hash
+            deduplication.n_conflicts += 1
+            if len(deduplication.conflicts) < 20:
+                deduplication.conflicts.append(repr(key[0] if len(key) == 1 else key))

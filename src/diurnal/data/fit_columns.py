@@ -1,4 +1,4 @@
-"""The columns that a fit needs beside features and target: groups, weights, and what orders rows."""
+"""The columns that a fit needs in addition to features and target: groups, sample weights, and the order of rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CODES = {"groups": "group", "sample_weight": "weight", "order_by": "order"}
 
 @dataclass(frozen=True)
 class Metadata:
-    """Which columns these are. None of them is a feature.
+    """The names of these columns. None of them is a feature.
 
     Attributes
     ----------
@@ -47,21 +47,21 @@ class Metadata:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Their names, each once."""
+        """The names without duplicates."""
         return tuple(dict.fromkeys(name for name in asdict(self).values() if name is not None))
 
     def find_problems(self, columns: Sequence[Column]) -> Iterator[Problem]:
-        """Find the columns that are missing or of a kind that they cannot be."""
+        """Yield the problems of columns that are missing or of a kind that is not allowed."""
         kinds = {column.name: column.kind for column in columns}
         for role, name in asdict(self).items():
             if name is not None and name not in kinds:
                 yield Problem("missing-column", f"there is no column {name} for {role}", name)
             elif name is not None and kinds[name] not in _ALLOWED.get(role, (kinds[name],)):
-                what = f"{role} {name} is {kinds[name]}; allowed is {', '.join(_ALLOWED[role])}"
-                yield Problem(f"{role.replace('_', '-')}-kind", what, name)
+                message = f"{role} {name} is {kinds[name]}; allowed is {', '.join(_ALLOWED[role])}"
+                yield Problem(f"{role.replace('_', '-')}-kind", message, name)
 
-    def check_rows(self, columns: Mapping[str, pa.Array], findings: ProblemCollector, n_before: int) -> None:
-        """Find the rows without a group, an order or a weight, and those whose weight is negative."""
+    def check_rows(self, columns: Mapping[str, pa.Array], collector: ProblemCollector, n_before: int) -> None:
+        """Collect the rows without a group, an order or a weight, and those with a negative weight."""
         import numpy as np
         import pyarrow.compute as pc
 
@@ -69,10 +69,10 @@ class Metadata:
             if name is None:
                 continue
             missing = np.flatnonzero(columns[name].is_null())
-            findings.add_rows(f"null-{_CODES[role]}", f"{role} {name} is null", name, missing, n_before)
+            collector.add_rows(f"null-{_CODES[role]}", f"{role} {name} is null", name, missing, n_before)
             if role == "sample_weight":
                 below = np.flatnonzero(pc.fill_null(pc.less(columns[name], 0), False))
-                findings.add_rows("negative-weight", f"{role} {name} is negative", name, below, n_before)
+                collector.add_rows("negative-weight", f"{role} {name} is negative", name, below, n_before)
 
 
 NO_METADATA = Metadata()

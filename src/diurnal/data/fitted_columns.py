@@ -1,4 +1,4 @@
-"""Which columns a model was fitted on, and what they are called and of what kind now."""
+"""The columns that a model was fitted on, and their present names and kinds."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class FittedColumns:
     Attributes
     ----------
     names : Mapping of str to str
-        From the name of each one at the time of the fit to its present name.
+        From the name of each column at the time of the fit to its present name.
     incompatibility : str
-        Why rows of the newest version cannot be given to the model; empty if they can.
+        The reasons why the model cannot read rows of the newest version; empty if it can.
     """
 
     names: Mapping[str, str]
@@ -26,12 +26,12 @@ class FittedColumns:
 
     @classmethod
     def from_schema(cls, schema: Schema) -> FittedColumns:
-        """Give those of a model that is fitted now."""
+        """Return the columns of a model that is fitted on the newest version."""
         return cls({name: name for name in schema.features})
 
     @classmethod
     def from_signature(cls, signature: Mapping[str, Any], schema: Schema) -> FittedColumns:
-        """Give those of a model by its signature."""
+        """Return the columns of a stored model, from its signature."""
         names, reasons = {}, []
         for column in signature["columns"]:
             name = schema.find_name(column["name"], schema.names)
@@ -44,11 +44,14 @@ class FittedColumns:
         return cls(names, "; ".join(reasons))
 
     def with_features(self, schema: Schema) -> Schema:
-        """Give the schema with what the model takes among its features, where that does not move the identity."""
+        """Return the schema with the columns of the model among its features.
+
+        Without a key and without origins, the features are the identity of a row: the schema is then returned as it is.
+        """
         if not (schema.key or schema.origins):
             return schema
         return replace(schema, drop=tuple(name for name in schema.drop if name not in self.names.values()))
 
 
 _SCORED_AS = {"int": ("float",)}
-"""For each kind that a model was fitted on the wider ones that it can be given as well."""
+"""For each kind of a column at the time of the fit, the wider kinds that the model accepts as well."""

@@ -1,6 +1,12 @@
-"""One row for each sample, out of the batches of a window: by what each batch promises, in the order of the hash.
+"""Merge of the batches of a window into one row for each sample, sorted by hash.
 
-Across batches rows that say the same are one sample. Of rows that agree on the experiment's key the newest is kept.
+Across batches, equal rows are one sample. Of rows with the same key, that of the newest batch is kept.
+
+The merge streams: each batch is sorted by the hash of its rows (:mod:`diurnal.data.deduplication`), and a cursor holds
+the rows of each batch that are read and not merged yet. All rows below the smallest last hash of the cursors are
+complete, as no batch can have further rows there; they are merged and yielded. For example, if one cursor holds the
+hashes 1, 4, 9 and another one 2, 5, the rows below 5 are merged: 1, 2, 4. The row with hash 5 waits, since the second
+batch may continue with another row of this hash.
 """
 
 from __future__ import annotations
@@ -22,12 +28,12 @@ def merge_tables(tables: Sequence[pa.Table], hasher: Hasher, *, keyed: bool) -> 
     Parameters
     ----------
     tables : sequence of pyarrow.Table
-        One for each data interval, each free of repeated rows.
+        One for each data interval, each without duplicates.
     hasher : callable
-        Gives the hashes of a table's rows.
+        Returns the hashes of the rows of a table.
     keyed : bool
-        Whether the experiment has a key. If so, the newest row of a key is kept; if not, rows that agree on
-        their features and differ elsewhere are different observations, and only repeated ones are dropped.
+        Whether the experiment has a key. If so, the newest row of a key is kept. If not, rows with equal features that
+        differ elsewhere are different observations, and only equal rows are dropped.
 
     Returns
     -------
@@ -44,91 +50,92 @@ def merge_tables(tables: Sequence[pa.Table], hasher: Hasher, *, keyed: bool) -> 
         return sort_and_deduplicate(table, hashes, Deduplication())[1]
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
+    # the sort is stable, so that the last row of a run of equal hashes is the newest
     last = np.append(ordered[1:] != ordered[:-1], True) if len(order) else np.zeros(0, dtype=bool)
     return table.take(order[last])
 
 
 def merge_streams(streams: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher, *, keyed: bool) -> Iterator[pa.Table]:
-    """Merge the batches of a window as :func:`merge_tables` does, in memory that holds a piece of each of them.
+    """Merge the batches of a window as :func:`merge_tables` does, with a part of each batch in memory.
 
     Parameters
     ----------
     streams : sequence of iterable of pyarrow.RecordBatch
-        One for each data interval, oldest first, each in the order of its hash and free of repeated rows.
+        One for each data interval, oldest first, each sorted by hash and without duplicates.
     hasher, keyed
         As for :func:`merge_tables`.
 
     Yields
     ------
     pyarrow.Table
-        One row for each sample, in the order of the hash.
+        One row for each sample, sorted by hash.
     """
     import pyarrow as pa
 
     if len(streams) == 1:
         yield from (pa.Table.from_batches([batch]) for batch in streams[0])
         return
-    heads = [_Head(stream, hasher) for stream in streams]
-    while any(len(head.hashes) for head in heads):
-        border = min((head.hashes[-1] for head in heads if not head.is_last), default=None)
-        table = merge_tables([head.below(border) for head in heads], hasher, keyed=keyed)
+    cursors = [_StreamCursor(stream, hasher) for stream in streams]
+    while any(len(cursor.hashes) for cursor in cursors):
+        border = min((cursor.hashes[-1] for cursor in cursors if not cursor.is_last), default=None)
+        table = merge_tables([cursor.take_below(border) for cursor in cursors], hasher, keyed=keyed)
         if table.num_rows:
             yield table
-        for head in heads:
-            if not head.is_last and (not len(head.hashes) or head.hashes[-1] == border):
-                head.read_on()
+        for cursor in cursors:
+            if not cursor.is_last and (not len(cursor.hashes) or cursor.hashes[-1] == border):
+                cursor.advance()
 
 
 def exclude_known(
     rows: Iterable[pa.RecordBatch | pa.Table], known: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher
 ) -> Iterator[pa.Table]:
-    """Leave out the rows of a batch whose hash is in one of some others, in memory that holds a piece of each.
+    """Exclude the rows whose hash is in other batches, with a part of each in memory.
 
     Parameters
     ----------
     rows : iterable of pyarrow.RecordBatch or pyarrow.Table
         In the order of their hash.
     known : sequence of iterable of pyarrow.RecordBatch
-        Each in the order of its hash; of them, only the identity is looked at.
+        Each sorted by hash; only their identity is read.
     hasher : callable
-        Gives the hashes of a table's rows.
+        Returns the hashes of the rows of a table.
 
     Yields
     ------
     pyarrow.Table
-        The rows that are left of each batch.
+        The remaining rows of each batch.
     """
     import numpy as np
     import pyarrow as pa
 
-    others = [_Known(stream, hasher) for stream in known]
+    others = [_HashWindow(stream, hasher) for stream in known]
     for batch in rows:
         hashes = hasher(batch)
-        seen = np.zeros(len(hashes), dtype=bool)
+        is_known = np.zeros(len(hashes), dtype=bool)
         if len(hashes):
             for other in others:
-                seen |= np.isin(hashes, other.between(hashes[0], hashes[-1]))
-        yield _as_table(batch).filter(pa.array(~seen))
+                is_known |= np.isin(hashes, other.between(hashes[0], hashes[-1]))
+        yield _as_table(batch).filter(pa.array(~is_known))
 
 
 def exclude_known_groups(
     rows: Iterable[pa.RecordBatch | pa.Table], known: Sequence[Iterable[pa.RecordBatch]], hasher: Hasher
 ) -> Iterator[pa.Table]:
-    """Leave out the rows of a batch whose group is in one of some others, in memory that holds a hash of each group.
+    """Exclude the rows whose group is in other batches, with a hash of each group in memory.
 
     Parameters
     ----------
     rows : iterable of pyarrow.RecordBatch or pyarrow.Table
         In any order.
     known : sequence of iterable of pyarrow.RecordBatch
-        In any order; of them, only the group is looked at.
+        In any order; only their group is read.
     hasher : callable
-        Gives the hashes of the groups of a table's rows.
+        Returns the hashes of the groups of the rows of a table.
 
     Yields
     ------
     pyarrow.Table
-        The rows that are left of each batch.
+        The remaining rows of each batch.
     """
     import numpy as np
     import pyarrow as pa
@@ -147,8 +154,8 @@ def _as_table(rows: pa.RecordBatch | pa.Table) -> pa.Table:
     return rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
 
 
-class _Known:
-    """The hashes of a stream, of which only those that may still be asked for are kept."""
+class _HashWindow:
+    """The hashes of a sorted stream; hashes below the last query are discarded."""
 
     def __init__(self, stream: Iterable[pa.RecordBatch], hasher: Hasher) -> None:
         import numpy as np
@@ -157,7 +164,7 @@ class _Known:
         self._kept = np.zeros(0, dtype=np.uint64)
 
     def between(self, first: Any, last: Any) -> Any:
-        """Give the hashes from the first to the last one; whoever asks again asks for later ones."""
+        """Return the hashes from `first` to `last` at least; `first` must not decrease between calls."""
         import numpy as np
 
         kept = [self._kept[np.searchsorted(self._kept, first) :]]
@@ -170,8 +177,8 @@ class _Known:
         return self._kept
 
 
-class _Head:
-    """What was read of one stream, and is not merged yet."""
+class _StreamCursor:
+    """The rows of one stream that are read and not merged yet."""
 
     def __init__(self, stream: Iterable[pa.RecordBatch], hasher: Hasher) -> None:
         import pyarrow as pa
@@ -181,10 +188,10 @@ class _Head:
         self._table, self.hashes = pa.Table.from_batches([first]), hasher(first)
         self.is_last = False
         if not len(self.hashes):
-            self.read_on()
+            self.advance()
 
-    def read_on(self) -> None:
-        """Read until further rows have come, or the end."""
+    def advance(self) -> None:
+        """Read the next rows, or reach the end."""
         import numpy as np
         import pyarrow as pa
 
@@ -195,8 +202,8 @@ class _Head:
         self._table = pa.concat_tables([self._table, pa.Table.from_batches([batch])])
         self.hashes = np.concatenate([self.hashes, self._hasher(batch)])
 
-    def below(self, border: Any) -> pa.Table:
-        """Take the rows whose hash is below the border: those of one hash are never torn apart. None: take all."""
+    def take_below(self, border: Any) -> pa.Table:
+        """Take the rows whose hash is below the border, so that rows of one hash stay together. None: take all."""
         import numpy as np
 
         end = len(self.hashes) if border is None else int(np.searchsorted(self.hashes, border))

@@ -1,4 +1,4 @@
-"""What is wrong with a batch, collected while it streams by. Light."""
+"""Collection of the problems of a batch while it is streamed. Imports no pyarrow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS_SHOWN = 20
 
 
 class ProblemCollector:
-    """Collects problems; what is wrong in many rows is one problem, with the first rows and their count."""
+    """Collects problems; the same problem in many rows is one problem, with the first rows and their count."""
 
     def __init__(self) -> None:
         self._problems: dict[tuple[str, str | None], Problem] = {}
@@ -24,29 +24,29 @@ class ProblemCollector:
         return bool(self._problems)
 
     def add(self, problems: Iterable[Problem]) -> None:
-        """Add problems that are of the whole batch."""
+        """Add problems of the whole batch."""
         for problem in problems:
             self._problems.setdefault((problem.code, problem.column), problem)
 
-    def add_rows(self, code: str, what: str, column: str, rows: npt.NDArray[np.intp], before: int) -> None:
-        """Add rows, counted from 0 in a piece of the batch that `before` rows came before."""
+    def add_rows(self, code: str, message: str, column: str, rows: npt.NDArray[np.intp], before: int) -> None:
+        """Add a problem of some rows; they count from 0 in a record batch, which `before` rows precede."""
         if not len(rows):
             return
-        found = self._problems.get((code, column), Problem(code, what, column))
+        found = self._problems.get((code, column), Problem(code, message, column))
         first = [int(row) + before + 1 for row in rows[: ROWS_SHOWN - len(found.rows)]]
         self._problems[code, column] = Problem(
             code, found.message, column, (*found.rows, *first), found.count + len(rows)
         )
 
     def merge(self, other: ProblemCollector) -> None:
-        """Add what was found in another piece: counts add up; rows, which were numbered in that piece, are dropped."""
-        for place, problem in other._problems.items():
-            found = self._problems.get(place)
+        """Add the problems of another part: counts are added; rows, which are numbered in that part, are dropped."""
+        for key, problem in other._problems.items():
+            found = self._problems.get(key)
             count = problem.count + (found.count if found else 0)
-            self._problems[place] = Problem(problem.code, (found or problem).message, problem.column, (), count)
+            self._problems[key] = Problem(problem.code, (found or problem).message, problem.column, (), count)
 
     def raise_if_any(self) -> None:
-        """Refuse the batch if anything was found."""
+        """Raise BatchRejectedError if there are problems."""
         if self._problems:
             raise BatchRejectedError(
                 list(self._problems.values()), hint="correct the source, and run the data interval again"

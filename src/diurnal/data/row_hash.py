@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 Scalar = int | float | bool | str | date | datetime | None
 
 _GOLDEN_RATIO = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: SplitMix64's increment
-ROWS_A_PIECE = 8_192  # are laid out as bytes at once
+ROWS_PER_CHUNK = 8_192  # are converted to bytes at a time
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -60,18 +60,18 @@ def hash_rows(batch: pa.RecordBatch | pa.Table, columns: Sequence[str], experime
     """
     import numpy as np
 
-    names, begun = sorted(columns), blake2b(experiment.encode() + b"\0", digest_size=8)
+    names, prefix = sorted(columns), blake2b(experiment.encode() + b"\0", digest_size=8)
     digests = []
-    for start in range(0, batch.num_rows, ROWS_A_PIECE):
-        for row in _rows(batch.slice(start, ROWS_A_PIECE), names):
-            digest = begun.copy()
+    for start in range(0, batch.num_rows, ROWS_PER_CHUNK):
+        for row in _canonical_rows(batch.slice(start, ROWS_PER_CHUNK), names):
+            digest = prefix.copy()
             digest.update(row)
             digests.append(digest.digest())
     return np.frombuffer(b"".join(digests), dtype="<u8")
 
 
 def mix_bits(values: Hashes) -> Hashes:
-    """Mix the bits of numbers, one to one, so that near numbers become far apart.
+    """Mix the bits of numbers, one to one, so that consecutive numbers become unrelated.
 
     The finaliser of SplitMix64 (G. L. Steele, D. Lea, C. H. Flood: "Fast splittable pseudorandom number generators",
     OOPSLA 2014).
@@ -84,7 +84,7 @@ def mix_bits(values: Hashes) -> Hashes:
 
 
 def number_hashes(hashes: Hashes, numbers: npt.NDArray[np.int64]) -> Hashes:
-    """Give the hashes of rows with equal content that are told apart by a number; number 0 keeps its hash.
+    """Return the hashes of rows with equal content and different numbers; number 0 keeps the hash.
 
     Examples
     --------
@@ -99,9 +99,9 @@ def number_hashes(hashes: Hashes, numbers: npt.NDArray[np.int64]) -> Hashes:
 
 
 def stable_permutation(n: int) -> npt.NDArray[np.intp]:
-    """Give an order of `n` rows that looks random and is always the same.
+    """Return a pseudorandom permutation of `n` rows that is always the same.
 
-    Rows with equal content lie side by side in a package. A fold, which is often a run of rows, must not get them all.
+    Rows with equal content are neighbours in a package. A fold, which is often a run of rows, must not hold them all.
     """
     import numpy as np
 
@@ -114,7 +114,7 @@ class NumberedHasher:
     Parameters
     ----------
     hasher : callable
-        Gives the hashes of the rows' content. Equal ones come one after the other, in one batch or several.
+        Returns the hashes of the content of rows. Equal hashes are consecutive, within a batch or across batches.
 
     Examples
     --------
@@ -128,11 +128,11 @@ class NumberedHasher:
 
     def __init__(self, hasher: Hasher) -> None:
         self._hasher = hasher
-        self._last: int | None = None  # hash of the last row so far, and how many rows have had it
+        self._last: int | None = None  # hash of the last row, and the number of rows with it so far
         self._n_last = 0
 
     def __call__(self, rows: pa.RecordBatch | pa.Table) -> Hashes:
-        """Give the hashes of further rows."""
+        """Return the hashes of the next rows."""
         import numpy as np
 
         hashes = self._hasher(rows)
@@ -148,7 +148,7 @@ class NumberedHasher:
 
 
 def canonical_bytes(value: Scalar) -> bytes:
-    """Give the canonical bytes of a cell."""
+    """Return the canonical bytes of a cell."""
     if value is None:
         return b"n" + bytes(8)
     if isinstance(value, str):
@@ -165,37 +165,40 @@ def canonical_bytes(value: Scalar) -> bytes:
     return (b"b" if isinstance(value, bool) else b"i") + struct.pack("<q", value)
 
 
-def _rows(batch: pa.RecordBatch | pa.Table, columns: Sequence[str]) -> list[bytes]:
-    """Give the canonical bytes of each row; runs of numeric columns are laid out by NumPy, not cell by cell."""
+def _canonical_rows(batch: pa.RecordBatch | pa.Table, columns: Sequence[str]) -> list[bytes]:
+    """Return the canonical bytes of each row.
+
+    Consecutive numeric columns are converted together by NumPy instead of cell by cell: their bytes have a fixed size.
+    """
     pieces: list[list[bytes]] = []
-    for kind, names in groupby(columns, key=lambda name: _layout(batch.schema.field(name).type)):
-        arrays = [_whole(batch.column(name)) for name in names]
+    for kind, names in groupby(columns, key=lambda name: _byte_layout(batch.schema.field(name).type)):
+        arrays = [_combine_chunks(batch.column(name)) for name in names]
         if kind == "numbers":
-            pieces.append(_numbers(arrays))
+            pieces.append(_number_bytes(arrays))
         else:
             pieces += [
-                piece for array in arrays for piece in (_texts(array) if kind == "text" else [array.to_pylist()])
+                piece for array in arrays for piece in (_text_bytes(array) if kind == "text" else [array.to_pylist()])
             ]
     return pieces[0] if len(pieces) == 1 else [b"".join(row) for row in zip(*pieces, strict=True)]
 
 
-def _layout(given: pa.DataType) -> str:
-    """Tell how cells are laid out as bytes; those of binary columns are canonical bytes already."""
+def _byte_layout(data_type: pa.DataType) -> str:
+    """Return the category of the byte layout of a type; the cells of binary columns are canonical bytes already."""
     import pyarrow as pa
 
-    if pa.types.is_binary(given):
+    if pa.types.is_binary(data_type):
         return "bytes"
-    return "text" if pa.types.is_string(given) else "numbers"
+    return "text" if pa.types.is_string(data_type) else "numbers"
 
 
-def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+def _combine_chunks(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     import pyarrow as pa
 
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _texts(column: pa.Array) -> tuple[list[bytes], list[bytes]]:
-    """Give the nine bytes before each text, and the texts."""
+def _text_bytes(column: pa.Array) -> tuple[list[bytes], list[bytes]]:
+    """Return the nine bytes that precede each text (kind and length), and the texts."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -207,15 +210,19 @@ def _texts(column: pa.Array) -> tuple[list[bytes], list[bytes]]:
     return heads.view("V9").tolist(), texts.to_pylist()
 
 
-def _numbers(columns: Sequence[pa.Array]) -> list[bytes]:
-    """Give the nine bytes of each number, one row's after the other."""
+def _number_bytes(columns: Sequence[pa.Array]) -> list[bytes]:
+    """Return the nine bytes (kind and value) of the numbers of each row, as one bytes object a row.
+
+    A structured dtype without padding has the canonical layout: for two columns, the fields ``kind0`` (one byte),
+    ``value0`` (eight bytes), ``kind1``, ``value1``. Its view as ``V18`` converts each row to 18 bytes.
+    """
     import numpy as np
 
     forms = [("<f8" if str(column.type) == "double" else "<i8") for column in columns]
     fields = [field for i, form in enumerate(forms) for field in ((f"kind{i}", "u1"), (f"value{i}", form))]
     cells = np.empty(len(columns[0]), dtype=fields)
     for i, column in enumerate(columns):
-        kind, values = _values(column)
+        kind, values = _number_values(column)
         cells[f"kind{i}"] = ord(kind)
         if column.null_count:
             cells[f"kind{i}"][column.is_null().to_numpy(zero_copy_only=False)] = ord("n")
@@ -223,8 +230,8 @@ def _numbers(columns: Sequence[pa.Array]) -> list[bytes]:
     return cells.view(f"V{9 * len(columns)}").tolist()
 
 
-def _values(column: pa.Array) -> tuple[str, npt.NDArray[Any]]:
-    """Give the byte of a column's kind, and its values as numbers of eight bytes, with 0 for null."""
+def _number_values(column: pa.Array) -> tuple[str, npt.NDArray[Any]]:
+    """Return the byte of the kind of a column, and its values as numbers of eight bytes, with 0 for null."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,8 +1,9 @@
-"""Hashing the identity of rows, which stays through all versions of a contract.
+"""Hash of the identity of rows, which stays the same through all versions of a contract.
 
-The role of a row is a hash of its key or, without one, of the features that the first batch had. Later versions of the
-contract rename columns, widen their kinds and drop some. A row is hashed as version 1 would have hashed it: a column
-goes by its first name, a cell that fits the first kind is written in it, and a column that is gone is null.
+The role of a row is a hash of its key or, without a key, of the features of the first batch. Later versions of the
+contract rename columns, widen their kinds and drop some. Every row is therefore hashed as version 1 hashes it: a column
+has its first name, a cell that fits the first kind is converted to it, and a dropped column is null. For example, a
+key that became text in version 2 hashes ``"7"`` as the int 7.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
 
 
 def identity_hasher(schema: Schema, salt: str, *, present_only: bool = False) -> Hasher:
-    """Give the function that hashes the identity of rows, whatever version of the contract they are of.
+    """Return the function that hashes the identity of rows of any version of the contract.
 
     Parameters
     ----------
     schema : Schema
         The newest version of the contract.
     salt : str
-        The name of the experiment, or what else tells this hash from another.
+        The name of the experiment, or any other text that makes this hash differ from others.
     present_only : bool
-        Whether columns that are gone are left out. Rows that differ only in these then have one hash.
+        Whether dropped columns are left out. Rows that differ only in these then have the same hash.
     """
     if not schema.has_changed:
         return lambda rows: hash_rows(rows, schema.identity, salt)
@@ -44,7 +45,8 @@ def identity_hasher(schema: Schema, salt: str, *, present_only: bool = False) ->
         import pyarrow as pa
 
         columns = {
-            root: _as_first(rows, schema.find_name(name, rows.schema.names), kind) for root, kind, name in origins
+            root: _as_in_first_version(rows, schema.find_name(name, rows.schema.names), kind)
+            for root, kind, name in origins
         }
         return hash_rows(pa.table(columns), list(columns), salt)
 
@@ -52,12 +54,12 @@ def identity_hasher(schema: Schema, salt: str, *, present_only: bool = False) ->
 
 
 def group_hasher(schema: Schema, column: str, salt: str) -> Hasher:
-    """Give the function that hashes the group of rows, whatever version of the contract they are of."""
+    """Return the function that hashes the group of rows of any version of the contract."""
     return lambda rows: hash_rows(rows, [schema.find_name(column, rows.schema.names) or column], salt)
 
 
-def _as_first(rows: pa.RecordBatch | pa.Table, name: str | None, kind: Kind) -> pa.Array:
-    """Give a column as version 1 would hash it: in the first kind, or as the bytes of its cells where kinds differ."""
+def _as_in_first_version(rows: pa.RecordBatch | pa.Table, name: str | None, kind: Kind) -> pa.Array:
+    """Return a column as version 1 hashes it: in its first kind, or as canonical bytes where the kinds differ."""
     import pyarrow as pa
 
     if name is None:
@@ -73,11 +75,15 @@ def _as_int(cell: Any) -> Any:
     if isinstance(cell, float):
         return int(cell) if cell.is_integer() and abs(cell) < 2**63 else cell
     if isinstance(cell, str):
-        return int(cell) if cell.removeprefix("-").isdecimal() and str(int(cell)) == cell and _fits(cell) else cell
+        return (
+            int(cell)
+            if cell.removeprefix("-").isdecimal() and str(int(cell)) == cell and _fits_in_int64(cell)
+            else cell
+        )
     return cell
 
 
-def _fits(cell: str) -> bool:
+def _fits_in_int64(cell: str) -> bool:
     return len(cell) < 20 and -(2**63) <= int(cell) < 2**63
 
 

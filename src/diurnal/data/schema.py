@@ -25,7 +25,7 @@ UNTYPED = {b"diurnal.untyped": b"1"}
 
 
 def arrow_type(kind: Kind) -> pa.DataType:
-    """Give the one Arrow type of a kind."""
+    """Return the Arrow type of a kind."""
     import pyarrow as pa
 
     types: dict[str, pa.DataType] = {
@@ -55,7 +55,7 @@ class Column:
     categories : tuple of str, optional
         The distinct values of a feature of text in the first batch, sorted; None where they were more than 1,000.
     null_share : float, optional
-        The share of nulls in the first batch, from 0 to 1; older contracts do not have it.
+        The fraction of nulls in the first batch, from 0 to 1; older contracts do not have it.
     former : tuple of str
         The names that it had in earlier versions of the contract, oldest first.
     """
@@ -80,7 +80,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of an experiment's batches, and what each is for.
+    """The columns of the batches of an experiment, and their roles.
 
     Attributes
     ----------
@@ -89,21 +89,21 @@ class Schema:
     target : str
         The column to predict.
     key, drop : tuple of str
-        The columns that identify a sample, and those that are kept and are no features.
+        The columns that identify a sample, and those that are stored and are no features.
     task : str
         ``"classification"`` or ``"regression"``.
     classes : tuple, optional
-        The labels of the first batch, sorted; None for a regression. A single one is completed by the first batch that
-        has another.
+        The labels of the first batch, sorted; None for a regression. A single label is completed by the first batch
+        with another one.
     duplicates : str
-        Without a key: ``"drop"`` where rows that agree on everything are one sample, ``"keep"`` where each row is one.
+        Without a key: ``"drop"`` if equal rows are one sample, ``"keep"`` if each row is a sample.
     metadata : Metadata
         The columns with groups, weights, and what orders rows.
     gone : tuple of Column
         Columns of earlier versions of the contract that batches no longer have.
     origins : tuple of (str, str)
-        Once columns have changed: the first name and the first kind of each column that says which sample a row is. The
-        role of a row is a hash of these, so that it stays through all versions.
+        After a change of columns: the first name and the first kind of each column that identifies a sample. The role
+        of a row is a hash of these columns, so that it stays the same through all versions.
 
     Examples
     --------
@@ -139,7 +139,7 @@ class Schema:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """The columns whose values say which sample a row is: the key, or the features that the first batch had."""
+        """The columns that identify a sample: the key, or the features of the first batch."""
         if not self.origins:
             return self.key or self.features
         now = {column.root: column.name for column in self.all_columns}
@@ -157,15 +157,15 @@ class Schema:
 
     @property
     def lacks_identity(self) -> bool:
-        """Whether a column that said which sample a row is, without a key, is gone."""
+        """Whether there is no key and a column that identifies a sample is dropped."""
         return not self.key and any(column.name in self.identity for column in self.gone)
 
     def column(self, name: str) -> Column:
-        """Give a column by its name, also one that is gone."""
+        """Return a column by its name; it may be a dropped one."""
         return next(column for column in self.all_columns if column.name == name)
 
     def find_name(self, name: str, among: Collection[str]) -> str | None:
-        """Give the name that a column has among those of a batch or package of any version; None: it is not there.
+        """Return the name of a column in a batch or package of any version; None if it has no such column.
 
         Examples
         --------
@@ -185,7 +185,7 @@ class Schema:
 
     @property
     def lacks_classes(self) -> bool:
-        """Whether further labels are to come: a classifier tells at least two classes apart."""
+        """Whether further labels are expected: a classifier needs at least two classes."""
         return self.classes is not None and len(self.classes) < 2
 
     @property
@@ -195,14 +195,14 @@ class Schema:
         return tuple(name for name in self.names if name not in others)
 
     def with_classes_of(self, other: Schema) -> Schema:
-        """Add the labels that another batch has; if they are of another kind, they are left to be refused."""
+        """Add the labels of another batch, unless they are of another kind, which the validation rejects."""
         kinds = [{column.name: column.kind for column in schema.columns}.get(self.target) for schema in (self, other)]
         if kinds[0] != kinds[1] or self.classes is None or other.classes is None:
             return self
         return replace(self, classes=tuple(sorted({*self.classes, *other.classes})))
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the schema in JSON's types."""
+        """Return the schema in JSON's types."""
         plain = asdict(self)
         for column in (*plain["columns"], *plain["gone"]):
             column["categories"] = None if column["categories"] is None else list(column["categories"])
@@ -220,9 +220,9 @@ class Schema:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Schema:
-        """Read what :meth:`to_dict` gave."""
+        """Create a schema from the result of :meth:`to_dict`."""
         return cls(
-            columns=_columns(plain["columns"]),
+            columns=_columns_from_dicts(plain["columns"]),
             target=plain["target"],
             key=tuple(plain["key"]),
             drop=tuple(plain["drop"]),
@@ -230,12 +230,12 @@ class Schema:
             classes=_tuple_or_none(plain["classes"]),
             duplicates=cast("Duplicates", plain.get("duplicates", "drop")),
             metadata=Metadata(**plain.get("metadata", {})),
-            gone=_columns(plain.get("gone", ())),
+            gone=_columns_from_dicts(plain.get("gone", ())),
             origins=tuple((root, kind) for root, kind in plain.get("origins", ())),
         )
 
 
-def _columns(plain: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
+def _columns_from_dicts(plain: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
     return tuple(
         Column(**{**one, "categories": _tuple_or_none(one["categories"]), "former": tuple(one.get("former", ()))})
         for one in plain

@@ -1,9 +1,8 @@
-"""The forms that cells of text have: how a source without types says an int, a float, a date.
+"""Formats of cells of text: regular expressions for ints, floats, dates in a source without types.
 
-Each form is a regular expression (RE2's, applied to whole columns at once). Some forms are not kinds, but what a
-column looks like that was *meant* to be of a kind: numbers with a comma, times with and without a zone, dates in more
-than one notation. A column of such a form is refused with its own code; as text it would become thousands
-of categories without a word.
+Each format is a regular expression of RE2, applied to whole columns. Some formats are no kinds. They detect a column
+that was *meant* to be of a kind: numbers with a comma, times with and without a timezone, dates in several notations.
+Such a column is rejected with a code of its own. As text, it would silently become thousands of categories.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ FORMS = {
     "moments": _CLOCK + _ZONE + "?",
     "dates": "|".join(_NOTATIONS),
 }
-"""From the narrowest to the widest; the first that fits a whole column is what the column is."""
+"""From the narrowest to the widest; the first one that matches a whole column is its format."""
 
 _WIDER = {
     "int": {"float", "comma"},
@@ -65,7 +64,7 @@ _EXACT = {
 
 _Refusal = tuple[str, str]
 
-_COMMA = "has a comma; say what it is: Files(..., decimal=',') or Files(..., thousands=',')"
+_COMMA = "has a comma; declare its meaning: Files(..., decimal=',') or Files(..., thousands=',')"
 
 _UNFIT: dict[str, tuple[tuple[str, _Refusal], ...]] = {
     "int": (
@@ -80,18 +79,18 @@ _UNFIT: dict[str, tuple[tuple[str, _Refusal], ...]] = {
     ),
     "bool": ((_ANY, ("not-a-bool", "is neither true nor false")),),
     "date": (
-        (_DATE, ("impossible-date", "is in no calendar")),
+        (_DATE, ("impossible-date", "is not a valid date")),
         (FORMS["dates"], ("mixed-dates", "is not written as YYYY-MM-DD, as others are")),
         (_ANY, ("not-a-date", "is no date as YYYY-MM-DD")),
     ),
     "instant": (
-        (FORMS["instant"], ("impossible-date", "is in no calendar")),
+        (FORMS["instant"], ("impossible-date", "is not a valid date")),
         (FORMS["moments"], ("naive-timestamp", "has no offset from UTC, and the column has one by the contract")),
         (FORMS["dates"], ("mixed-dates", "is not written as 2026-11-23T06:00:00Z, as others are")),
         (_ANY, ("not-an-instant", "is no instant as 2026-11-23T06:00:00Z")),
     ),
     "timestamp": (
-        (_EXACT["timestamp"], ("impossible-date", "is in no calendar")),
+        (_EXACT["timestamp"], ("impossible-date", "is not a valid date")),
         (FORMS["moments"], ("zoned-timestamp", "has an offset from UTC, and the column has none by the contract")),
         (FORMS["dates"], ("mixed-dates", "is not written as 2026-11-23 06:00:00, as others are")),
         (_ANY, ("not-a-timestamp", "is no time as 2026-11-23 06:00:00")),
@@ -100,25 +99,25 @@ _UNFIT: dict[str, tuple[tuple[str, _Refusal], ...]] = {
 
 
 def match_format(texts: pa.Array, form: str) -> npt.NDArray[np.bool_]:
-    """Tell which cells have a form, whole; a null has every form."""
+    """Return a mask of the cells that match a format as a whole; a null matches every format."""
     found = pc.match_substring_regex(texts, rf"^(?:{form})$")
     return pc.fill_null(found, True).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def parse_texts(texts: pa.Array, kind: Kind) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    """Turn cells of text into a kind.
+    """Parse cells of text as a kind.
 
     Returns
     -------
     pyarrow.Array, numpy.ndarray of bool
-        The values, and which cells do not fit; these are null.
+        The values, and a mask of the cells that cannot be parsed; these are null.
     """
     if kind == "text":
         return texts, np.zeros(len(texts), dtype=bool)
     kept = pc.if_else(pa.array(match_format(texts, _EXACT[kind])), texts, None)
     if kind == "int":
         kept = pc.replace_substring_regex(kept, r"\.0*$", "")
-    values = pc.equal(pc.ascii_lower(kept), "true") if kind == "bool" else _cast(kept, arrow_type(kind))
+    values = pc.equal(pc.ascii_lower(kept), "true") if kind == "bool" else _cast_valid(kept, arrow_type(kind))
     unfit = pc.and_(pc.is_valid(texts), pc.is_null(values))
     return values, unfit.to_numpy(zero_copy_only=False)
 
@@ -126,42 +125,42 @@ def parse_texts(texts: pa.Array, kind: Kind) -> tuple[pa.Array, npt.NDArray[np.b
 def describe_unparsable(
     texts: pa.Array, kind: Kind, unfit: npt.NDArray[np.intp]
 ) -> list[tuple[str, str, npt.NDArray[np.intp]]]:
-    """Sort the cells that do not fit a kind: code, what is wrong, and their rows."""
+    """Group the cells that cannot be parsed by their problem: code, message and rows."""
     found = []
-    for form, (code, what) in _UNFIT[kind]:
+    for form, (code, message) in _UNFIT[kind]:
         cells = texts.take(pa.array(unfit))
         mask = match_format(cells, form)
         if mask.any():
-            found.append((code, f"{format_cell(cells.filter(pa.array(mask))[0].as_py())} {what}", unfit[mask]))
+            found.append((code, f"{format_cell(cells.filter(pa.array(mask))[0].as_py())} {message}", unfit[mask]))
         unfit = unfit[~mask]
     return found
 
 
 def format_cell(value: Any) -> str:
-    """Show a cell in a message, in ASCII and cut to forty characters."""
+    """Format a cell for a message, in ASCII and cut to forty characters."""
     text = ascii(value)
     return text if len(text) <= 42 else f"{text[:38]}..."
 
 
-def _cast(texts: pa.Array, wanted: pa.DataType) -> pa.Array:
-    """Cast; what has the form and is still no value (30 February, 10**30) becomes null."""
+def _cast_valid(texts: pa.Array, expected: pa.DataType) -> pa.Array:
+    """Cast; a text that matches the format and has no value (30 February, 10**30) becomes null."""
     try:
-        return texts.cast(wanted)
+        return texts.cast(expected)
     except pa.ArrowInvalid:
-        good = [text for text in pc.unique(texts).to_pylist() if text is not None and _castable(text, wanted)]
-        return pc.if_else(pc.is_in(texts, pa.array(good, pa.string())), texts, None).cast(wanted)
+        good = [text for text in pc.unique(texts).to_pylist() if text is not None and _is_castable(text, expected)]
+        return pc.if_else(pc.is_in(texts, pa.array(good, pa.string())), texts, None).cast(expected)
 
 
-def _castable(text: str, wanted: pa.DataType) -> bool:
+def _is_castable(text: str, expected: pa.DataType) -> bool:
     try:
-        pa.scalar(text).cast(wanted)
+        pa.scalar(text).cast(expected)
     except pa.ArrowInvalid:
         return False
     return True
 
 
 class TextTypeInference:
-    """Finds the narrowest form that all cells of a column have."""
+    """Infers the kind of a column of text: that of the narrowest format that all cells match."""
 
     def __init__(self) -> None:
         self._possible = list(FORMS)
@@ -169,7 +168,7 @@ class TextTypeInference:
         self.empty = True
 
     def update(self, texts: pa.Array) -> None:
-        """Take a further piece of the column."""
+        """Read the next cells of the column."""
         texts = texts.drop_null()
         if not len(texts) or not self._possible:
             self.empty = self.empty and not len(texts)
@@ -187,12 +186,12 @@ class TextTypeInference:
         return self._possible[0] if self._possible and not self.empty else "text"
 
     def infer_kind(self) -> Kind:
-        """Give the kind of the column; a form that is no kind gives text (see :meth:`find_problem`)."""
+        """Return the kind of the column; text if the format is no kind (see :meth:`find_problem`)."""
         first = self._form()
         return next((kind for kind in KINDS if kind == first), "text")
 
     def find_problem(self) -> _Refusal | None:
-        """Say why the form of the column is refused, if it is."""
+        """Return the code and message if the format of the column is rejected."""
         first = self._form()
         if first == "comma":
             return "decimal-comma", f"has numbers with commas: it {_COMMA}"

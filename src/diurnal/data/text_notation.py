@@ -61,15 +61,15 @@ class Notation:
     def from_schema(cls, schema: pa.Schema) -> Notation:
         """Read the notation from a schema."""
         marks = schema.metadata or {}
-        keys = {word: (_PREFIX + word).encode() for word in ("decimal", "thousands", "timezone")}
-        return cls(**{word: marks[key].decode() for word, key in keys.items() if key in marks})
+        keys = {name: (_PREFIX + name).encode() for name in ("decimal", "thousands", "timezone")}
+        return cls(**{name: marks[key].decode() for name, key in keys.items() if key in marks})
 
     @property
     def metadata(self) -> dict[bytes, bytes]:
         """The metadata of a schema with this notation."""
         said = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
-        changed = {word: value for word, (value, usual) in said.items() if value != usual}
-        return {**UNTYPED, **{(_PREFIX + word).encode(): value.encode() for word, value in changed.items()}}
+        changed = {name: value for name, (value, usual) in said.items() if value != usual}
+        return {**UNTYPED, **{(_PREFIX + name).encode(): value.encode() for name, value in changed.items()}}
 
     def normalize(self, texts: pa.Array) -> pa.Array:
         """Convert numbers and times to the default notation, to infer the kind of a column."""
@@ -102,7 +102,7 @@ class Notation:
         return pc.if_else(written, plain, pc.if_else(foreign, marked, texts))
 
     def normalize_times(self, texts: pa.Array, form: str = _CLOCK) -> tuple[pa.Array, list[Lost]]:
-        """Convert times without offset to instants; also return the ambiguous and nonexistent ones."""
+        """Convert times without offset to instants; also return the ambiguous and nonexistent times."""
         if self.timezone is None:
             return texts, []
         import pyarrow as pa
@@ -114,8 +114,8 @@ class Notation:
         cells = pc.if_else(bare, texts, None)
         try:
             times = cells.cast(pa.timestamp("us"))
-        except pa.ArrowInvalid:  # 30 February, say: it stays as it is, and is refused as an impossible date
-            times = _possible(cells).cast(pa.timestamp("us"))
+        except pa.ArrowInvalid:  # such as 30 February: it is not converted, and is rejected as an impossible date
+            times = _keep_valid_dates(cells).cast(pa.timestamp("us"))
         found, lost = localize_timestamps(times, self.timezone)
         return pc.coalesce(found.cast(pa.string()), texts), lost
 
@@ -128,7 +128,7 @@ class Notation:
         return f"^(?:-?({digits}({point}[0-9]*)?|{point}[0-9]+)([eE][+-]?[0-9]+)?|{_WORDS})$"
 
 
-def _possible(cells: pa.Array) -> pa.Array:
+def _keep_valid_dates(cells: pa.Array) -> pa.Array:
     """Keep the cells that are valid dates."""
     import pandas as pd
     import pyarrow as pa

@@ -30,18 +30,18 @@ Role = Literal["train", "test"]
 
 
 def assign_role(values: Sequence[Scalar], experiment: str, test_size: float, number: int = 0) -> Role:
-    """Tell the role of one sample.
+    """Return the role of a sample.
 
     Parameters
     ----------
     values : sequence
-        Its key, or its features where the experiment has no key, in the order of the columns' names.
+        Its key, or its features if the experiment has no key, in the order of the names of columns.
     experiment : str
         Name of the experiment.
     test_size : float
-        Share of samples that are for testing, between 0 and 1.
+        Fraction of test samples, between 0 and 1.
     number : int
-        Its number among the equal rows of its batch, where content does not identify a row.
+        Its number among the equal rows of its batch, if content does not identify a row.
 
     Returns
     -------
@@ -63,24 +63,24 @@ def assign_role(values: Sequence[Scalar], experiment: str, test_size: float, num
 
 
 def hash_threshold(test_size: float) -> int:
-    """Give the hash from which on a sample is for training."""
+    """Return the smallest hash of a training sample."""
     return math.floor(test_size * 2**64)
 
 
 @dataclass(frozen=True)
 class TrainTestRoles:
-    """Tells which rows of a package are for training and which for testing.
+    """Assigns the rows of a package to train and test.
 
     Attributes
     ----------
     make_hasher : callable
-        Gives, for each package anew, the function that hashes the identity of its rows.
+        Returns, for each package, a new function that hashes the identity of its rows.
     test_size : float
         Share of samples that are for testing.
     target : str
         The column to predict; a row without it has no role.
     is_hash_ordered : bool
-        Whether rows in the order of a package are in the order of these hashes, so that the test rows come first.
+        Whether the rows of a package are sorted by these hashes, so that the test rows come first.
     """
 
     make_hasher: Callable[[], Hasher]
@@ -89,7 +89,7 @@ class TrainTestRoles:
     is_hash_ordered: bool = True
 
     def make_masks(self) -> Callable[[pa.RecordBatch], tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
-        """Give the function that tells, of the rows of one package in order, which train and which test."""
+        """Return the function that returns the masks of train and test rows of consecutive batches of one package."""
         hasher = self.make_hasher()
 
         def of(rows: pa.RecordBatch) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -101,21 +101,21 @@ class TrainTestRoles:
 
 
 def select_test(hashes: Hashes, test_size: float) -> npt.NDArray[np.bool_]:
-    """Tell which rows are for testing."""
+    """Return the mask of the test rows."""
     import numpy as np
 
     return hashes < np.uint64(hash_threshold(test_size))
 
 
 def sample_hasher(columns: Sequence[str], experiment: str) -> Hasher:
-    """Give the function whose hashes, below a share (:func:`select_test`), are a sample of all rows.
+    """Return the function whose hashes below a fraction (:func:`select_test`) select a random sample of all rows.
 
-    The hash is another one than the role's, so that a sample holds train and test rows as there are. A row that is in
-    the sample of some share is in that of every larger one, for life.
+    The hash differs from that of the role, so that a sample has train and test rows in their usual proportion. A row in
+    the sample of some fraction is in the sample of every larger fraction.
     """
     return lambda rows: hash_rows(rows, columns, sample_salt(experiment))
 
 
 def sample_salt(experiment: str) -> str:
-    """Give what tells the hash of a sample from that of a role."""
+    """Return the salt that makes the hash of a sample differ from the hash of a role."""
     return f"{experiment}\0sample"

@@ -1,4 +1,4 @@
-"""Hold one batch against the schema, and cast it on the way."""
+"""Validation of one batch against its schema, with the cast to the types of the schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diurnal.data import column_names
-from diurnal.data.batch_checks import BatchStats, problems, warnings
+from diurnal.data.batch_checks import BatchStats, find_batch_problems, find_batch_warnings
 from diurnal.data.casts import TIMEZONE_HINT, cast_column, kind_of_arrow_type, unsupported_type_problem
 from diurnal.data.column_stats import ColumnStats, is_same
 from diurnal.data.problems import ProblemCollector
@@ -25,31 +25,31 @@ if TYPE_CHECKING:
 
 
 class BatchValidator:
-    """One reading of one batch.
+    """Validates one batch, in one pass.
 
     Parameters
     ----------
     schema : Schema
-        What the first batch fixed.
+        The schema of the contract.
     limits : Limits
-        What else a batch may be like.
+        The limits of a batch.
     is_only_batch : bool
-        Whether a model learns from this batch only, so that its target must be fit to be learnt.
+        Whether the model is trained on this batch only; its target must then have at least two values.
     training : bool
-        False for rows to predict: only features are needed (the target is left out, a key or dropped column passes
-        if it came), and what is true of a batch as a whole (its size, its nulls, its constants) is not asked.
+        False for rows to predict: only features are required (the target is left out, a key or dropped column is
+        optional), and the checks of the batch as a whole (size, nulls, constants) are skipped.
 
     Attributes
     ----------
     warnings : list of str
-        After the reading: what was odd but allowed.
+        After the validation: what is unusual and allowed.
     n_rows : int
-        After the reading: how many rows came.
+        After the validation: number of rows.
 
     Raises
     ------
     ExperimentError
-        If `limits` give a range to what is no numeric column.
+        If `limits` have a range for a column that is not numeric.
 
     Examples
     --------
@@ -66,54 +66,54 @@ class BatchValidator:
         self.warnings: list[str] = []
         self.n_rows = 0
         self._n_bytes = 0
-        self._findings = ProblemCollector()
+        self._collector = ProblemCollector()
         self._features = frozenset(schema.features)
-        self._tallies = {column.name: self._tally(column) for column in schema.columns}
+        self._stats = {column.name: self._new_stats(column) for column in schema.columns}
         self._leaks = set(self._features) if training else set()
-        self._lost: dict[str, npt.NDArray[np.intp]] = {}  # of the current piece: cells that are already refused
+        self._lost: dict[str, npt.NDArray[np.intp]] = {}  # of the current record batch: rows that are rejected already
         self._header: list[str] | None = None
         numeric = [column.name for column in schema.columns if column.kind in ("int", "float")]
         for name in limits.ranges:
             if name not in numeric:
                 near = did_you_mean(name, numeric)
                 raise ExperimentError(
-                    f"limits give a range to {name!r}; numeric columns are {column_names.format_names(numeric)}{near}",
+                    f"limits have a range for {name!r}; numeric columns are {column_names.format_names(numeric)}{near}",
                     hint="name a numeric column in Limits(ranges=...)",
                 )
 
     def validate(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Stream a batch in the schema's types.
+        """Stream the batch in the types of the schema.
 
         Parameters
         ----------
         batches : iterable of pyarrow.RecordBatch
-            As they came.
+            The batch of the source.
 
         Yields
         ------
         pyarrow.RecordBatch
-            In the types and the order of the schema; none any more once something is wrong.
+            In the types and the order of the schema; nothing after the first problem.
 
         Raises
         ------
         BatchRejectedError
-            After the last one, with all that was found.
+            After the last record batch, with all problems.
         """
         yield from self.validate_part(batches)
         self.finish()
 
     def validate_part(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Stream a piece of a batch, and leave the judgement to whoever has all pieces."""
+        """Stream a part of a batch; :meth:`finish` is called after all parts are merged."""
         for batch in batches:
             checked = self._checked(batch)
-            if checked.num_rows and not self._findings:
+            if checked.num_rows and not self._collector:
                 yield checked
 
     def merge(self, other: BatchValidator) -> None:
-        """Add what the inspection of another piece found; which rows it found it in is known within that piece only."""
-        self._findings.merge(other._findings)
-        for name, tally in other._tallies.items():
-            self._tallies[name].merge(tally)
+        """Add the problems and statistics of another part; row numbers, which count within that part, are dropped."""
+        self._collector.merge(other._collector)
+        for name, tally in other._stats.items():
+            self._stats[name].merge(tally)
         if other.n_rows:
             self._leaks &= other._leaks
         self.n_rows += other.n_rows
@@ -121,24 +121,24 @@ class BatchValidator:
         self.warnings += [warning for warning in other.warnings if warning not in self.warnings]
 
     def add_problems(self, refusal: BatchRejectedError) -> None:
-        """Add what something else refuses the piece for."""
-        self._findings.add(refusal.problems)
+        """Add the problems of another check."""
+        self._collector.add(refusal.problems)
 
     def finish(self) -> None:
-        """Judge the batch as a whole.
+        """Check the batch as a whole.
 
         Raises
         ------
         BatchRejectedError
-            With all that was found.
+            With all problems.
         """
         counts = BatchStats(
-            self.n_rows, self._n_bytes, self._tallies, frozenset(self._leaks) if self.n_rows else frozenset()
+            self.n_rows, self._n_bytes, self._stats, frozenset(self._leaks) if self.n_rows else frozenset()
         )
         if self.training:
-            self._findings.add(problems(self.schema, self.limits, counts, is_only_batch=self.is_only_batch))
-        self.warnings += warnings(self.schema, counts, training=self.training)
-        self._findings.raise_if_any()
+            self._collector.add(find_batch_problems(self.schema, self.limits, counts, is_only_batch=self.is_only_batch))
+        self.warnings += find_batch_warnings(self.schema, counts, training=self.training)
+        self._collector.raise_if_any()
 
     def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         self._check_header(batch.schema)
@@ -152,44 +152,48 @@ class BatchValidator:
             self._check_target(columns)
             for name in self.schema.key:
                 nulls = np.flatnonzero(columns[name].is_null())
-                self._findings.add_rows("null-key", f"the key {name} is null", name, nulls, self.n_rows)
-            self.schema.metadata.check_rows(columns, self._findings, self.n_rows)
+                self._collector.add_rows("null-key", f"the key {name} is null", name, nulls, self.n_rows)
+            self.schema.metadata.check_rows(columns, self._collector, self.n_rows)
         self.n_rows += batch.num_rows
         self._n_bytes += batch.nbytes
         return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
     def _check_header(self, header: pa.Schema) -> None:
-        """Check the names once a header; without all columns there is nothing more to see."""
-        came = list(header.names)
-        if came == self._header:
+        """Check the names of columns, once for each header; raise at once if columns are missing or duplicate."""
+        received = list(header.names)
+        if received == self._header:
             return
-        self._header = came
-        wanted = self.schema.names if self.training else self.schema.features
-        fatal = column_names.duplicate_name_problems(came) + column_names.missing_column_problems(wanted, came)
-        strangers = column_names.extra_column_problems(
-            self.schema.names, [name for name in came if name not in self.schema.drop]
+        self._header = received
+        expected = self.schema.names if self.training else self.schema.features
+        fatal = column_names.duplicate_name_problems(received) + column_names.missing_column_problems(
+            expected, received
+        )
+        extra = column_names.extra_column_problems(
+            self.schema.names, [name for name in received if name not in self.schema.drop]
         )
         if self.limits.extra == "ignore":
-            self.warnings += [f"{problem.message}; it is ignored" for problem in strangers]
+            self.warnings += [f"{problem.message}; it is ignored" for problem in extra]
         else:
-            self._findings.add(strangers)
-        self._findings.add(fatal)
+            self._collector.add(extra)
+        self._collector.add(fatal)
         if fatal:
-            self._findings.raise_if_any()
+            self._collector.raise_if_any()
 
-    def _cast(self, column: Column, came: pa.Array, notation: Notation | None) -> pa.Array:
+    def _cast(self, column: Column, received: pa.Array, notation: Notation | None) -> pa.Array:
         name, longest = column.name, self.limits.max_cell_bytes
-        result = cast_column(came, column.kind, untyped=notation is not None, max_cell_bytes=longest, notation=notation)
+        result = cast_column(
+            received, column.kind, untyped=notation is not None, max_cell_bytes=longest, notation=notation
+        )
         self._lost[name] = np.concatenate([np.zeros(0, dtype=np.intp), *(rows for _, _, rows in result.lost)])
-        for code, what, rows in result.lost:
-            self._findings.add_rows(code, f"{name} ({column.kind}): {what}", name, rows, self.n_rows)
+        for code, message, rows in result.lost:
+            self._collector.add_rows(code, f"{name} ({column.kind}): {message}", name, rows, self.n_rows)
         if result.values is None:
-            self._findings.add([_other_type(column, came.type)])
-            result.values = pa.nulls(len(came), arrow_type(column.kind))
+            self._collector.add([_type_problem(column, received.type)])
+            result.values = pa.nulls(len(received), arrow_type(column.kind))
             return result.values
         if name in self.limits.ranges:
             self._check_range(name, result.values)
-        self._tallies[name].update(result.values, len(self._lost[name]))
+        self._stats[name].update(result.values, len(self._lost[name]))
         return result.values
 
     def _check_range(self, name: str, values: pa.Array) -> None:
@@ -199,8 +203,8 @@ class BatchValidator:
             if bound is not None:
                 rows = np.flatnonzero(pc.fill_null(beyond(values, bound), False))
                 first = values[int(rows[0])] if len(rows) else None
-                what = f"{name}: {first} is {word} {bound}, the end of its range"
-                self._findings.add_rows(f"{word}-range", what, name, rows, self.n_rows)
+                message = f"{name}: {first} is {word} {bound}, the limit of its range"
+                self._collector.add_rows(f"{word}-range", message, name, rows, self.n_rows)
 
     def _check_target(self, columns: dict[str, pa.Array]) -> None:
         name, values = self.schema.target, columns[self.schema.target]
@@ -208,32 +212,34 @@ class BatchValidator:
             known = pc.is_in(values, pa.array(self.schema.classes, values.type))
             rows = np.flatnonzero(pc.and_(pc.is_valid(values), pc.invert(known)))
             label = format_cell(values[int(rows[0])].as_py()) if len(rows) else ""
-            what = f"the label {label} of {name} is new; the first batch fixed {_listed(self.schema.classes)}"
-            self._findings.add_rows("unseen-label", what, name, rows, self.n_rows)
+            message = (
+                f"the label {label} of {name} is new; the first batch fixed {_format_classes(self.schema.classes)}"
+            )
+            self._collector.add_rows("unseen-label", message, name, rows, self.n_rows)
         labelled = values.is_valid() if values.null_count else None
         self._leaks = {feature for feature in self._leaks if is_same(columns[feature], values, labelled)}
 
-    def _tally(self, column: Column) -> ColumnStats:
+    def _new_stats(self, column: Column) -> ColumnStats:
         known = None if column.categories is None else pa.array(column.categories, pa.string())
         return ColumnStats(self.limits.max_cardinality, known if column.name in self._features else None)
 
 
-def _other_type(column: Column, came: pa.DataType) -> Problem:
-    """Say that a whole column came in a type that cannot be its kind."""
+def _type_problem(column: Column, received: pa.DataType) -> Problem:
+    """Return the problem that the type of a whole column cannot be cast to its kind."""
     name = column.name
-    if kind_of_arrow_type(came) is None:
-        code, what = unsupported_type_problem(came)
-        return Problem(code, f"{name} {what}", name)
-    if column.kind == "instant" and kind_of_arrow_type(came) == "timestamp":
+    if kind_of_arrow_type(received) is None:
+        code, message = unsupported_type_problem(received)
+        return Problem(code, f"{name} {message}", name)
+    if column.kind == "instant" and kind_of_arrow_type(received) == "timestamp":
         return Problem(
             "naive-timestamp", f"{name} has times without a timezone, and had one before; {TIMEZONE_HINT}", name
         )
-    if column.kind == "timestamp" and kind_of_arrow_type(came) == "instant":
-        what = f"{name} has times with a timezone ({came}), and had none before; take it away in the source"
-        return Problem("zoned-timestamp", what, name)
-    return Problem("other-type", f"{name} is {column.kind} by the schema, and came as {came}", name)
+    if column.kind == "timestamp" and kind_of_arrow_type(received) == "instant":
+        message = f"{name} has times with a timezone ({received}), and had none before; remove it in the source"
+        return Problem("zoned-timestamp", message, name)
+    return Problem("other-type", f"{name} is {column.kind} in the schema, and {received} in the batch", name)
 
 
-def _listed(classes: tuple[Any, ...]) -> str:
+def _format_classes(classes: tuple[Any, ...]) -> str:
     more = f" and {len(classes) - 20} more" if len(classes) > 20 else ""
     return ", ".join(map(format_cell, classes[:20])) + more

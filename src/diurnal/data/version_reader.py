@@ -1,7 +1,7 @@
-"""Reading packages of earlier versions through the newest version of a contract.
+"""Read access to packages of earlier versions of a contract in the columns of the newest version.
 
-Packages stay as they are. A column that a package does not have is null, a column that was renamed has its present
-name, and a column whose kind became wider is cast.
+Packages are not rewritten. A column that a package lacks is null, a renamed column has its present name, and a column
+whose kind became wider is cast.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 WIDER: dict[Kind, tuple[Kind, ...]] = {"int": ("float", "text"), "date": ("timestamp", "text")}
-"""For each kind the kinds that it may become: each of its values has one writing in them."""
+"""For each kind the wider kinds: each value has exactly one representation in them."""
 
 
 def stored_names(schema: Schema, columns: Sequence[str], present: Sequence[str]) -> list[str]:
-    """Give the names in a package of some columns of the contract; those that it does not have are left out."""
+    """Return the names that columns of the contract have in a package; missing columns are left out."""
     found = (schema.find_name(name, present) for name in columns)
     return [name for name in found if name is not None]
 
@@ -27,7 +27,7 @@ def stored_names(schema: Schema, columns: Sequence[str], present: Sequence[str])
 def read_in_newest_schema(
     batches: Iterable[pa.RecordBatch], schema: Schema, columns: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    """Give rows of any version of a contract in the names and kinds of the newest one.
+    """Convert rows of any version of a contract to the names and kinds of the newest one.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def read_in_newest_schema(
     schema : Schema
         The newest version of the contract.
     columns : sequence of str
-        Which of its columns are wanted; those that are gone may be among them.
+        The columns to read; dropped columns are allowed.
 
     Examples
     --------
@@ -49,17 +49,17 @@ def read_in_newest_schema(
     """
     import pyarrow as pa
 
-    wanted = [schema.column(name) for name in columns]
+    expected = [schema.column(name) for name in columns]
     for batch in batches:
-        arrays = [_column(batch, schema, column) for column in wanted]
+        arrays = [_read_column(batch, schema, column) for column in expected]
         yield pa.RecordBatch.from_arrays(arrays, names=list(columns)) if arrays else batch.select([])
 
 
-def _column(batch: pa.RecordBatch, schema: Schema, column: Column) -> pa.Array:
+def _read_column(batch: pa.RecordBatch, schema: Schema, column: Column) -> pa.Array:
     import pyarrow as pa
 
-    name, wanted = schema.find_name(column.name, batch.schema.names), arrow_type(column.kind)
+    name, expected = schema.find_name(column.name, batch.schema.names), arrow_type(column.kind)
     if name is None:
-        return pa.nulls(batch.num_rows, wanted)
-    # an int beyond 2**53 is rounded, as scikit-learn would
-    return batch.column(name) if batch.column(name).type == wanted else batch.column(name).cast(wanted, safe=False)
+        return pa.nulls(batch.num_rows, expected)
+    # an int beyond 2**53 is rounded, as in scikit-learn
+    return batch.column(name) if batch.column(name).type == expected else batch.column(name).cast(expected, safe=False)

@@ -14,7 +14,7 @@ from typing import Any
 from diurnal.data.column_names import is_legal_name
 from diurnal.errors import ExperimentError, UsageError, did_you_mean
 from diurnal.experiment.row_arguments import SPLITS, refuse_contradictions
-from diurnal.sources.files_arguments import zone
+from diurnal.sources.files_arguments import check_timezone
 from diurnal.sources.spark_table import takes_session
 from diurnal.types import Limits, ticks, timezones
 from diurnal.types.calendar import parse_date_or_instant
@@ -171,7 +171,7 @@ def _schedule(name: str, value: Any) -> Any:  # noqa: ARG001 - all rules are cal
 
 
 def _timezone(name: str, value: Any) -> str:
-    known = zone(name, "UTC" if value is None else value, "@experiment") or "UTC"
+    known = check_timezone(name, "UTC" if value is None else value, "@experiment") or "UTC"
     return "UTC" if known in _NAMES_OF_UTC else known
 
 

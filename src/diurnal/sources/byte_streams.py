@@ -8,8 +8,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from diurnal.sources.decompression import CHUNK, Capped, codec_of, opened_raw, refused, unpacked
-from diurnal.sources.encoding_guess import guess
+from diurnal.sources.decompression import (
+    CHUNK,
+    SizeLimitedReader,
+    detect_codec,
+    file_error,
+    open_decompressed,
+    open_raw_file,
+)
+from diurnal.sources.encoding_guess import guess_encoding
 
 if TYPE_CHECKING:
     from diurnal.sources.files import Files
@@ -24,83 +31,87 @@ _UTF8_BOM = codecs.BOM_UTF8
 
 
 @contextmanager
-def opened(fs: Any, path: str, files: Files) -> Iterator[Capped]:
+def open_text_file(fs: Any, path: str, files: Files) -> Iterator[SizeLimitedReader]:
     """Open a file of text; it is decompressed if its first bytes are those of an expected codec."""
-    with opened_raw(fs, path) as raw:
-        found = codec_of(raw.read(6))
+    with open_raw_file(fs, path) as raw:
+        found = detect_codec(raw.read(6))
         raw.seek(0)
-        _refuse_codec(found, files)
+        _check_codec(found, files)
         if found is None:
-            yield Capped(raw, files.max_bytes)
+            yield SizeLimitedReader(raw, files.max_bytes)
         else:
-            with unpacked(raw, found) as stream:
-                yield Capped(stream, files.max_bytes)
+            with open_decompressed(raw, found) as stream:
+                yield SizeLimitedReader(stream, files.max_bytes)
 
 
-def _refuse_codec(found: str | None, files: Files) -> None:
+def _check_codec(found: str | None, files: Files) -> None:
     """Refuse an unexpected codec, and an uncompressed file where `compression` declares a codec."""
     wanted = files.codec
     if found not in (None, "gzip", wanted) or (found == "gzip" and files.compression not in ("infer", "gzip")):
-        code, what = ("zip-file", "a zip archive") if found == "zip" else ("unknown-codec", f"compressed with {found}")
-        said = "its name does not say" if files.compression == "infer" else f"compression={files.compression!r} denies"
-        raise refused(code, f"is {what}, which {said}", f"say Files(..., compression={found!r})")
+        code, message = (
+            ("zip-file", "a zip archive") if found == "zip" else ("unknown-codec", f"compressed with {found}")
+        )
+        reason = (
+            "its name does not say" if files.compression == "infer" else f"compression={files.compression!r} denies"
+        )
+        raise file_error(code, f"is {message}, which {reason}", f"say Files(..., compression={found!r})")
     if found is None and files.compression not in ("infer", None):
-        raise refused("damaged-file", f"is not compressed with {files.compression}", "leave compression= out")
+        raise file_error("damaged-file", f"is not compressed with {files.compression}", "leave compression= out")
 
 
-def text_of(stream: Capped, files: Files) -> Iterator[bytes]:
+def decode_text(stream: SizeLimitedReader, files: Files) -> Iterator[bytes]:
     """Stream chunks of UTF-8 without a byte order mark; other content is refused with its position."""
     chunks = iter(partial(stream.read, CHUNK), b"")
     last = b""
     for chunk in (
-        _utf8(chunks, stream)
+        _check_utf8(chunks, stream)
         if files.encoding is None and files.encoding_errors == "strict"
-        else _recoded(chunks, stream, files)
+        else _transcode(chunks, stream, files)
     ):
         if not last:
-            _refuse_html(chunk)
+            _check_not_html(chunk)
         last = chunk[-1:] or last
         yield chunk
     if not last:
-        raise refused("no-bytes", "has no bytes")
+        raise file_error("no-bytes", "has no bytes")
     if files.complete and files.format != "json" and last not in b"\r\n":
-        raise refused(
+        raise file_error(
             "cut-file",
             "has no line end after its last line, so it may have been cut",
             "send the file again; if its writer never ends the last line, say Files(..., complete=False)",
         )
 
 
-def _utf8(chunks: Iterator[bytes], stream: Capped) -> Iterator[bytes]:
+def _check_utf8(chunks: Iterator[bytes], stream: SizeLimitedReader) -> Iterator[bytes]:
     """Check UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     for chunk in chunks:
         before = stream.n_bytes - len(chunk)
         if not before:
-            _refuse_foreign(chunk)
-        _refuse_other_encoding(chunk, before, decoder)
+            _check_not_binary(chunk)
+        _check_chunk_is_utf8(chunk, before, decoder)
         yield chunk.removeprefix(_UTF8_BOM) if not before else chunk
     if decoder.getstate()[0]:
-        raise refused("cut-file", f"ends in the middle of a character, at byte {stream.n_bytes}")
+        raise file_error("cut-file", f"ends in the middle of a character, at byte {stream.n_bytes}")
 
 
-def _recoded(chunks: Iterator[bytes], stream: Capped, files: Files) -> Iterator[bytes]:
+def _transcode(chunks: Iterator[bytes], stream: SizeLimitedReader, files: Files) -> Iterator[bytes]:
     """Convert text of another encoding to UTF-8."""
     decoder = codecs.getincrementaldecoder(files.encoding or "utf-8")(files.encoding_errors)
     first = True
     for chunk in chunks:
         before = stream.n_bytes - len(chunk)
         if not before:
-            _refuse_foreign(chunk)
-        text = _decoded(decoder, chunk, before, files)
+            _check_not_binary(chunk)
+        text = _decode_chunk(decoder, chunk, before, files)
         if "\0" in text:
-            raise refused("nul-byte", f"holds a NUL character behind byte {before}", f"is it {files.encoding}?")
+            raise file_error("nul-byte", f"holds a NUL character behind byte {before}", f"is it {files.encoding}?")
         yield (text.removeprefix("\ufeff") if first else text).encode("utf-8", "replace")
         first = first and not text
-    _decoded(decoder, b"", stream.n_bytes, files, final=True)
+    _decode_chunk(decoder, b"", stream.n_bytes, files, final=True)
 
 
-def _decoded(
+def _decode_chunk(
     decoder: codecs.IncrementalDecoder, chunk: bytes, before: int, files: Files, *, final: bool = False
 ) -> str:
     try:
@@ -109,41 +120,43 @@ def _decoded(
         where = f"behind byte {before}"
         if isinstance(error, UnicodeDecodeError):
             where = f"near byte {before + error.start}"
-        what = f"is not {files.encoding} ({where}: {getattr(error, 'reason', error)})"
-        raise refused("other-encoding", what, "declare another encoding=") from None
+        message = f"is not {files.encoding} ({where}: {getattr(error, 'reason', error)})"
+        raise file_error("other-encoding", message, "declare another encoding=") from None
 
 
-def _refuse_foreign(first: bytes) -> None:
-    for magic, code, what in _FOREIGN:
+def _check_not_binary(first: bytes) -> None:
+    for magic, code, message in _FOREIGN:
         if first.startswith(magic):
-            raise refused(code, what)
+            raise file_error(code, message)
 
 
-def _refuse_html(first: bytes) -> None:
+def _check_not_html(first: bytes) -> None:
     head = first[:512].lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
-        raise refused("html-page", "got text/html or XML, not data: perhaps an error page or a login form")
+        raise file_error("html-page", "got text/html or XML, not data: perhaps an error page or a login form")
 
 
-def _refuse_other_encoding(chunk: bytes, before: int, decoder: codecs.IncrementalDecoder) -> None:
+def _check_chunk_is_utf8(chunk: bytes, before: int, decoder: codecs.IncrementalDecoder) -> None:
     pending = decoder.getstate()[0]
     try:
         decoder.decode(chunk)
     except UnicodeDecodeError as error:
         where = before - len(pending) + error.start
-        what = f"is not UTF-8 (byte {where} is 0x{error.object[error.start]:02x})"
-        raise _other_encoding(what, pending + chunk) from None
+        message = f"is not UTF-8 (byte {where} is 0x{error.object[error.start]:02x})"
+        raise _encoding_error(message, pending + chunk) from None
     nul = chunk.find(b"\0")
     if nul >= 0:
         if not before and chunk[:400].count(b"\0") > len(chunk[:400]) // 4:
-            raise _other_encoding("is not UTF-8", chunk)
-        raise refused("nul-byte", f"holds a NUL byte at byte {before + nul}")
+            raise _encoding_error("is not UTF-8", chunk)
+        raise file_error("nul-byte", f"holds a NUL byte at byte {before + nul}")
 
 
-def _other_encoding(what: str, text: bytes) -> Exception:
-    found = guess(text)
+def _encoding_error(message: str, text: bytes) -> Exception:
+    found = guess_encoding(text)
     if found is None:
-        return refused("not-utf8", what, "say Files(..., encoding=...) if you know it, or write the file as UTF-8")
-    return refused(
-        "not-utf8", f"{what}; it looks like {found}", f"say Files(..., encoding={found!r}), or write it as UTF-8"
+        return file_error(
+            "not-utf8", message, "say Files(..., encoding=...) if you know it, or write the file as UTF-8"
+        )
+    return file_error(
+        "not-utf8", f"{message}; it looks like {found}", f"say Files(..., encoding={found!r}), or write it as UTF-8"
     )

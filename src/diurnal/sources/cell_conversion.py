@@ -16,11 +16,11 @@ from diurnal.data.problems import ProblemCollector
 from diurnal.data.schema import Kind, arrow_type
 from diurnal.data.text_notation import TYPED, Notation
 from diurnal.errors import BatchRejectedError, Problem
-from diurnal.sources.date_columns import Dates
-from diurnal.sources.file_columns import places_of
+from diurnal.sources.date_columns import DateConverter
+from diurnal.sources.file_columns import find_positions
 from diurnal.sources.files_arguments import DEFAULT_NA
 from diurnal.sources.record_batches import with_warnings
-from diurnal.sources.timezone_columns import is_naive, localized
+from diurnal.sources.timezone_columns import is_naive_type, localize_column
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _ANY_LENGTH = 2**31 - 1  # how long a cell may be is for the contract to judge
 
 
-class Cells:
+class CellConverter:
     """Converts the cells of one file, batch by batch.
 
     Parameters
@@ -55,9 +55,9 @@ class Cells:
     def __init__(self, files: Files, names: Sequence[str], *, untyped: bool, warnings: Sequence[str] = ()) -> None:
         self._untyped, self._warnings = untyped, list(warnings)
         self._notation = Notation(files.decimal, files.thousands, files.timezone)
-        self._missing = {name: Missing(files, name) for name in names if untyped}
-        places = sorted(places_of("parse_dates", files.parse_dates, names))
-        self._dates = {names[i]: Dates(names[i], files) for i in places}
+        self._missing = {name: MissingValues(files, name) for name in names if untyped}
+        places = sorted(find_positions("parse_dates", files.parse_dates, names))
+        self._dates = {names[i]: DateConverter(names[i], files) for i in places}
         kinds = files.dtype if isinstance(files.dtype, dict) else dict.fromkeys(names, files.dtype)
         self._kinds = {name: kind for name, kind in kinds.items() if kind and name not in self._dates}
         self._is_open = untyped or bool(self._dates)
@@ -71,12 +71,13 @@ class Cells:
         BatchRejectedError
             If cells cannot be converted; with their rows, counted in the file.
         """
-        findings = ProblemCollector()
+        collector = ProblemCollector()
         columns = [
-            self._column(name, values, findings) for name, values in zip(batch.schema.names, batch.columns, strict=True)
+            self._column(name, values, collector)
+            for name, values in zip(batch.schema.names, batch.columns, strict=True)
         ]
-        if findings:
-            _refuse(findings)
+        if collector:
+            _raise_problems(collector)
         fields = [
             pa.field(name, values.type, metadata=None if is_open or not self._is_open else TYPED)
             for name, (values, is_open) in zip(batch.schema.names, columns, strict=True)
@@ -87,7 +88,7 @@ class Cells:
         self.n_rows += batch.num_rows
         return pa.RecordBatch.from_arrays([values for values, _ in columns], schema=pa.schema(fields, metadata=marks))
 
-    def _column(self, name: str, values: pa.Array, findings: ProblemCollector) -> tuple[pa.Array, bool]:
+    def _column(self, name: str, values: pa.Array, collector: ProblemCollector) -> tuple[pa.Array, bool]:
         """Convert a column; also return whether its kind is to be inferred from its text."""
         if name in self._missing:
             values = self._missing[name].as_null(values)
@@ -96,30 +97,30 @@ class Cells:
             values, lost = self._dates[name].read(values.cast(pa.string()))
         elif name in self._kinds:
             values, lost = self._cast(values, self._kinds[name])
-        elif self._notation.timezone and is_naive(values.type):
-            values, lost = localized(values, self._notation.timezone)
-        for code, what, rows in lost:
-            findings.add_rows(code, f"{name}: {what}", name, rows, self.n_rows)
+        elif self._notation.timezone and is_naive_type(values.type):
+            values, lost = localize_column(values, self._notation.timezone)
+        for code, message, rows in lost:
+            collector.add_rows(code, f"{name}: {message}", name, rows, self.n_rows)
         return values, pt.is_string(values.type) and (
             name in self._dates or (self._untyped and name not in self._kinds)
         )
 
     def _cast(self, values: pa.Array, kind: Kind) -> tuple[pa.Array, Lost]:
         if kind == "text" and not self._untyped:
-            return _written(values), []
+            return _to_text(values), []
         result = cast_column(values, kind, untyped=self._untyped, max_cell_bytes=_ANY_LENGTH, notation=self._notation)
         if result.values is None:
-            what = f"came as {values.type}, and dtype= says {kind}"
-            return pa.nulls(len(values), arrow_type(kind)), [("other-type", what, np.arange(len(values)))]
+            message = f"came as {values.type}, and dtype= says {kind}"
+            return pa.nulls(len(values), arrow_type(kind)), [("other-type", message, np.arange(len(values)))]
         return result.values, result.lost
 
 
-class Missing:
+class MissingValues:
     """Missing values of a column: exact texts, and numbers in each of their spellings."""
 
     def __init__(self, files: Files, name: str) -> None:
-        said = files.na_values.get(name, ()) if isinstance(files.na_values, dict) else files.na_values or ()
-        self._texts = {*map(str, said), *(DEFAULT_NA if files.keep_default_na else ())}
+        declared = files.na_values.get(name, ()) if isinstance(files.na_values, dict) else files.na_values or ()
+        self._texts = {*map(str, declared), *(DEFAULT_NA if files.keep_default_na else ())}
         numbers = [form for text in self._texts if (form := _number_form(text, files.decimal))]
         self._numbers = f"^(?:{'|'.join(numbers)})$" if numbers else None
 
@@ -142,7 +143,7 @@ def _number_form(text: str, decimal: str) -> str | None:
     return f"{whole}{point}{fraction}0*" if fraction else f"{whole}({point}0*)?"
 
 
-def _written(values: pa.Array) -> pa.Array:
+def _to_text(values: pa.Array) -> pa.Array:
     """Convert values to text, as Python does."""
     if pt.is_boolean(values.type):
         return pc.if_else(values, "True", "False")
@@ -151,9 +152,9 @@ def _written(values: pa.Array) -> pa.Array:
     return values.cast(pa.string())
 
 
-def _refuse(findings: ProblemCollector) -> None:
+def _raise_problems(collector: ProblemCollector) -> None:
     try:
-        findings.raise_if_any()
+        collector.raise_if_any()
     except BatchRejectedError as refusal:
         problems: tuple[Problem, ...] = refusal.problems
         raise BatchRejectedError(problems, hint="correct the file, or what Files(...) says of its columns") from None

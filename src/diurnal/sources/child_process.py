@@ -18,18 +18,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diurnal.sources.decompression import CHUNK, Capped, opened_raw, refused
+from diurnal.sources.decompression import CHUNK, SizeLimitedReader, file_error, open_raw_file
 
 if TYPE_CHECKING:
     from diurnal.sources.files import Files
 
-MOST_MEMORY = 4 * 2**30
+MAX_MEMORY = 4 * 2**30
 
 _READER = Path(__file__).parent / "child_process_script.py"
 
 
 @contextmanager
-def confined(fs: Any, path: str, files: Files, words: Mapping[str, Any]) -> Iterator[Capped]:
+def read_in_child_process(
+    fs: Any, path: str, files: Files, arguments: Mapping[str, Any]
+) -> Iterator[SizeLimitedReader]:
     """Open the output of a child process that reads a file.
 
     Parameters
@@ -41,18 +43,18 @@ def confined(fs: Any, path: str, files: Files, words: Mapping[str, Any]) -> Iter
     words : Mapping of str to Any
         Arguments of the child process, in JSON's types.
     """
-    with _local(fs, path, files) as local, tempfile.TemporaryFile() as said:
-        told = json.dumps({**words, "path": local, "most_memory": MOST_MEMORY})
+    with _local_copy(fs, path, files) as local, tempfile.TemporaryFile() as stderr:
+        argument_json = json.dumps({**arguments, "path": local, "most_memory": MAX_MEMORY})
         environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "RUST_BACKTRACE": "0"}
         with subprocess.Popen(  # noqa: S603 - our own script, by this interpreter
-            [sys.executable, "-P", "-W", "ignore", str(_READER), told],
+            [sys.executable, "-P", "-W", "ignore", str(_READER), argument_json],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=stderr,
             env=environment,
         ) as process:
             try:
-                stream = Capped(_Told(process, said), files.max_bytes)
+                stream = SizeLimitedReader(_ChildOutput(process, stderr), files.max_bytes)
                 yield stream
                 while stream.read(CHUNK):  # an Arrow stream may end before the child process fails
                     pass
@@ -60,11 +62,11 @@ def confined(fs: Any, path: str, files: Files, words: Mapping[str, Any]) -> Iter
                 process.kill()
 
 
-class _Told(io.RawIOBase):
+class _ChildOutput(io.RawIOBase):
     """Output of a child process; at its end, the exit status is checked."""
 
-    def __init__(self, process: subprocess.Popen[bytes], said: Any) -> None:
-        self._process, self._said = process, said
+    def __init__(self, process: subprocess.Popen[bytes], stderr: Any) -> None:
+        self._process, self._stderr = process, stderr
 
     def read(self, size: int = -1) -> bytes:
         """Read at most `size` bytes."""
@@ -74,29 +76,29 @@ class _Told(io.RawIOBase):
         return data
 
     def _refuse(self) -> None:
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").splitlines() or [""]
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").splitlines() or [""]
         try:
             found = json.loads(lines[-1])
             problem = {name: str(found[name]) for name in ("code", "message", "hint")}
         except (ValueError, KeyError, TypeError):
             status = self._process.returncode
             if status < 0 or "memory" in lines[0].lower():
-                what = f"cannot be read within {MOST_MEMORY >> 30} GiB of memory, or is damaged ({lines[0][:200]})"
-                raise refused("damaged-file", what, "export it as CSV or Parquet") from None
-            raise refused("damaged-file", f"cannot be read: {lines[-1][:300]}", "write the file again") from None
-        raise refused(problem["code"], problem["message"], problem["hint"])
+                message = f"cannot be read within {MAX_MEMORY >> 30} GiB of memory, or is damaged ({lines[0][:200]})"
+                raise file_error("damaged-file", message, "export it as CSV or Parquet") from None
+            raise file_error("damaged-file", f"cannot be read: {lines[-1][:300]}", "write the file again") from None
+        raise file_error(problem["code"], problem["message"], problem["hint"])
 
 
 @contextmanager
-def _local(fs: Any, path: str, files: Files) -> Iterator[str]:
+def _local_copy(fs: Any, path: str, files: Files) -> Iterator[str]:
     """Return the path of a local file; a remote file is copied."""
     if "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
         yield path
         return
     with tempfile.NamedTemporaryFile(prefix="diurnal-", suffix=Path(path).suffix) as copy:
-        with opened_raw(fs, path) as stream:
-            capped = Capped(stream, files.max_bytes)
+        with open_raw_file(fs, path) as stream:
+            capped = SizeLimitedReader(stream, files.max_bytes)
             while chunk := capped.read(CHUNK):
                 copy.write(chunk)
         copy.flush()

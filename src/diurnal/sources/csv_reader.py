@@ -18,17 +18,17 @@ import pyarrow as pa
 import pyarrow.csv
 
 from diurnal.errors import BatchRejectedError, Problem
-from diurnal.sources.byte_streams import text_of
-from diurnal.sources.cell_conversion import Cells
-from diurnal.sources.decompression import CHUNK, Capped, refused
-from diurnal.sources.file_columns import Columns, columns_of, titled
-from diurnal.sources.line_filters import LONGEST, SEPARATOR, Quoting, edited, line_ends, quoting_of
+from diurnal.sources.byte_streams import decode_text
+from diurnal.sources.cell_conversion import CellConverter
+from diurnal.sources.decompression import CHUNK, SizeLimitedReader, file_error
+from diurnal.sources.file_columns import FileColumns, name_columns, select_columns
+from diurnal.sources.line_filters import LONGEST, SEPARATOR, Quoting, edit_lines, get_quoting, line_ends
 
 if TYPE_CHECKING:
     from diurnal.sources.files import Files
 
 
-class _Quotes:
+class _QuoteChecker:
     """Tells whether the quotes of a text, as it streams by, open and close whole cells.
 
     The first quote opens, the second closes, and so on: a doubled one within a cell closes and opens at once. Where
@@ -57,11 +57,11 @@ class _Quotes:
         self.is_odd = self.is_odd or not np.isin(neighbours, self._edges).all() or (not chunk and self._n % 2 == 1)
 
 
-class _Watched(io.RawIOBase):
+class _CheckedStream(io.RawIOBase):
     """Chunks of text as a file for the parser, which watches the quotes as they pass."""
 
     def __init__(self, chunks: Iterator[bytes], dialect: Dialect) -> None:
-        self.quotes = _Quotes(dialect.delimiter, dialect.quote)
+        self.quotes = _QuoteChecker(dialect.delimiter, dialect.quote)
         self._chunks, self._rest, self._quoting = chunks, b"", dialect.quoting
 
     def readable(self) -> bool:
@@ -77,13 +77,13 @@ class _Watched(io.RawIOBase):
                 line, self._rest = self._rest[: ends[0]], self._rest[ends[0] :]
                 return line
             if len(self._rest) > LONGEST:
-                raise refused("long-line", f"begins with a line longer than {LONGEST} bytes; is it CSV?")
+                raise file_error("long-line", f"begins with a line longer than {LONGEST} bytes; is it CSV?")
             if not self._fill():
                 line, self._rest = self._rest, b""
                 return line
 
     def put_back(self, line: bytes) -> None:
-        """Give a line that was taken to whoever reads next."""
+        """Return a line that was taken to whoever reads next."""
         self._rest = line + self._rest
 
     def readinto(self, buffer: Any) -> int:
@@ -107,7 +107,7 @@ class Dialect:
 
     def __init__(self, files: Files) -> None:
         self.delimiter: str = SEPARATOR if files.is_split else files.delimiter
-        self.quoting: Quoting = quoting_of(files)
+        self.quoting: Quoting = get_quoting(files)
         self.quote = self.quoting.quote.decode()
         self._doubled, self._escape = files.doublequote, self.quoting.escape.decode()
 
@@ -129,7 +129,7 @@ class Dialect:
         )
 
 
-class _Oddities:
+class _ParserFaults:
     """Faults found by Arrow's parser, for which the file is read again."""
 
     def __init__(self) -> None:
@@ -141,7 +141,9 @@ class _Oddities:
         return "skip"
 
 
-def read_csv(opening: Callable[[], AbstractContextManager[Capped]], files: Files) -> Iterator[pa.RecordBatch]:
+def read_csv(
+    opening: Callable[[], AbstractContextManager[SizeLimitedReader]], files: Files
+) -> Iterator[pa.RecordBatch]:
     """Stream CSV, all cells as text; an empty cell is null.
 
     Parameters
@@ -151,48 +153,50 @@ def read_csv(opening: Callable[[], AbstractContextManager[Capped]], files: Files
     files : Files
         The declaration.
     """
-    dialect, odd = Dialect(files), _Oddities()
+    dialect, faults = Dialect(files), _ParserFaults()
     with opening() as stream:
-        watched = _Watched(edited(text_of(stream, files), files), dialect)
-        columns = _columns(watched, dialect, files)
-        cells = Cells(files, columns.names, untyped=True, warnings=columns.warnings)
-        for batch in _parsed(watched, columns, dialect, odd):
+        watched = _CheckedStream(edit_lines(decode_text(stream, files), files), dialect)
+        columns = _read_header(watched, dialect, files)
+        cells = CellConverter(files, columns.names, untyped=True, warnings=columns.warnings)
+        for batch in _parse_rows(watched, columns, dialect, faults):
             yield cells.read(batch)
-    if odd.fault or odd.n_bad or watched.quotes.is_odd:
+    if faults.fault or faults.n_bad or watched.quotes.is_odd:
         with opening() as stream:
-            problems = _scan(_Watched(edited(text_of(stream, files), files), dialect), columns.width, dialect, files)
-        if odd.fault and not problems:
-            problems = [Problem("damaged-csv", f"cannot be read as CSV: {odd.fault}")]
+            problems = _locate_faults(
+                _CheckedStream(edit_lines(decode_text(stream, files), files), dialect), columns.width, dialect, files
+            )
+        if faults.fault and not problems:
+            problems = [Problem("damaged-csv", f"cannot be read as CSV: {faults.fault}")]
         if problems:
             raise BatchRejectedError(problems, hint="write it again; quote cells with delimiters, quotes or line ends")
 
 
-def _columns(stream: _Watched, dialect: Dialect, files: Files) -> Columns:
+def _read_header(stream: _CheckedStream, dialect: Dialect, files: Files) -> FileColumns:
     """Read the header; without a header, count the cells of the first row."""
     for _ in range(files.header_row or 0):
         stream.line()
     line = stream.line()
     if not line:
-        raise refused(
+        raise file_error(
             "no-header", f"has no line for {'a row' if files.header_row is None else 'a header'}: all are blank"
         )
     try:
         cells: list[str] = next(dialect.rows(io.StringIO(line.decode(), newline="")), [])
     except csv.Error as error:
-        raise refused("unclosed-quote", f"has a quote in its header that is not closed ({error})") from None
+        raise file_error("unclosed-quote", f"has a quote in its header that is not closed ({error})") from None
     if files.header_row is None:
         stream.put_back(line)
-        return columns_of(_given(files, len(cells)) or list(map(str, range(len(cells)))), files)
-    _refuse_other_delimiter(cells, files)
-    names, warnings = titled(cells)
-    given = _given(files, len(cells))
-    if given and len(given) != len(cells):
-        what = f"has a header of {len(cells)} cells, and names= gives {len(given)}"
-        raise refused("row-length", what, "name all columns; usecols= says which are read")
-    return columns_of(given or names, files, () if given else warnings)
+        return select_columns(_declared_names(files, len(cells)) or list(map(str, range(len(cells)))), files)
+    _check_delimiter_in_header(cells, files)
+    names, warnings = name_columns(cells)
+    declared = _declared_names(files, len(cells))
+    if declared and len(declared) != len(cells):
+        message = f"has a header of {len(cells)} cells, and names= gives {len(declared)}"
+        raise file_error("row-length", message, "name all columns; usecols= says which are read")
+    return select_columns(declared or names, files, () if declared else warnings)
 
 
-def _given(files: Files, width: int) -> list[str]:
+def _declared_names(files: Files, width: int) -> list[str]:
     """Return the declared names; they may be those of the positions of `usecols` only."""
     names = list(files.names or ())
     counted = (
@@ -206,19 +210,21 @@ def _given(files: Files, width: int) -> list[str]:
     return [named.get(i, f"Unnamed: {i}") for i in range(width)]
 
 
-def _refuse_other_delimiter(cells: list[str], files: Files) -> None:
+def _check_delimiter_in_header(cells: list[str], files: Files) -> None:
     if len(cells) != 1 or files.is_split:
         return
     other = next((mark for mark in ";\t|," if mark != files.delimiter and mark in cells[0]), None)
     if other:
-        what = f"has a header without the delimiter {files.delimiter!r}: {cells[0][:200]!a}"
-        raise refused("delimiter", what, f"say Files(..., delimiter={other!r})")
+        message = f"has a header without the delimiter {files.delimiter!r}: {cells[0][:200]!a}"
+        raise file_error("delimiter", message, f"say Files(..., delimiter={other!r})")
 
 
-def _parsed(stream: _Watched, columns: Columns, dialect: Dialect, odd: _Oddities) -> Iterator[pa.RecordBatch]:
+def _parse_rows(
+    stream: _CheckedStream, columns: FileColumns, dialect: Dialect, faults: _ParserFaults
+) -> Iterator[pa.RecordBatch]:
     """Parse rows; an error of the parser is recorded and ends them."""
-    wanted = [str(place) for place in columns.places]
-    types = pa.schema([(place, pa.string()) for place in wanted])
+    wanted = [str(position) for position in columns.positions]
+    types = pa.schema([(position, pa.string()) for position in wanted])
     empty = True
     try:
         reader = pa.csv.open_csv(
@@ -226,7 +232,7 @@ def _parsed(stream: _Watched, columns: Columns, dialect: Dialect, odd: _Oddities
             pa.csv.ReadOptions(
                 use_threads=False, block_size=LONGEST, column_names=list(map(str, range(columns.width)))
             ),
-            dialect.options(odd.skip),
+            dialect.options(faults.skip),
             pa.csv.ConvertOptions(
                 column_types=types, include_columns=wanted, null_values=[""], strings_can_be_null=True
             ),
@@ -235,39 +241,39 @@ def _parsed(stream: _Watched, columns: Columns, dialect: Dialect, odd: _Oddities
             empty = False
             yield batch.rename_columns(columns.names)
     except pa.ArrowInvalid as error:
-        odd.fault = "" if "Empty CSV" in str(error) else str(error)
+        faults.fault = "" if "Empty CSV" in str(error) else str(error)
     if empty:
         yield pa.RecordBatch.from_pylist([], schema=types).rename_columns(columns.names)
 
 
-def _scan(stream: _Watched, width: int, dialect: Dialect, files: Files) -> list[Problem]:
+def _locate_faults(stream: _CheckedStream, width: int, dialect: Dialect, files: Files) -> list[Problem]:
     """Say where rows are short or long, or where a quote is not closed."""
     lines = io.TextIOWrapper(io.BufferedReader(stream, CHUNK), "utf-8", newline="")
     rows = dialect.rows(lines)
     n_header = 0 if files.header_row is None else files.header_row + 1
-    odd: list[tuple[int, int]] = []
+    faults: list[tuple[int, int]] = []
     n_odd = 0
     while True:
         line = rows.line_num + 1
         try:
             cells = next(rows)
         except StopIteration:
-            return _odd_rows(odd, n_odd, width)
+            return _row_length_problems(faults, n_odd, width)
         except csv.Error as error:
-            what = f"has a quote in line {line} that is not closed, or a stray one ({error})"
-            return [*_odd_rows(odd, n_odd, width), Problem("unclosed-quote", what)]
+            message = f"has a quote in line {line} that is not closed, or a stray one ({error})"
+            return [*_row_length_problems(faults, n_odd, width), Problem("unclosed-quote", message)]
         if cells and n_header:
             n_header -= 1
         elif cells and len(cells) != width:
             n_odd += 1
-            odd += [(line, len(cells))] if len(odd) < 20 else []
+            faults += [(line, len(cells))] if len(faults) < 20 else []
 
 
-def _odd_rows(odd: list[tuple[int, int]], n_odd: int, width: int) -> list[Problem]:
-    if not odd:
+def _row_length_problems(faults: list[tuple[int, int]], n_odd: int, width: int) -> list[Problem]:
+    if not faults:
         return []
-    lines = ", ".join(f"line {line} has {n}" for line, n in odd)
-    more = f" and {n_odd - len(odd)} more" if n_odd > len(odd) else ""
+    lines = ", ".join(f"line {line} has {n}" for line, n in faults)
+    more = f" and {n_odd - len(faults)} more" if n_odd > len(faults) else ""
     return [
         Problem("row-length", f"has rows of other lengths than the header's {width} cells: {lines}{more}", count=n_odd)
     ]

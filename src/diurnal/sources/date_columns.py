@@ -25,7 +25,7 @@ _CLOCK = re.compile("%[HIMSfpXcrTR]")
 _NOON = (" %I:%M %p", " %I:%M:%S %p")
 
 
-class Dates:
+class DateConverter:
     """Converts a column of dates. Its format is `date_format`, or the format of the first cell of the file.
 
     `dayfirst` alone decides the order of day and month. The cells never do: on the 5th of a month they would suggest
@@ -48,14 +48,14 @@ class Dates:
         if form == "ISO8601":
             found = pa.nulls(len(texts), pa.string())
         else:
-            found = _parsed(pc.if_else(pa.array(is_iso), None, texts), form)
+            found = _parse_with_format(pc.if_else(pa.array(is_iso), None, texts), form)
         dates = pc.if_else(pa.array(is_iso), texts, found)
         rows = np.flatnonzero(_mask(pc.is_valid(texts)) & ~_mask(pc.is_valid(dates)))
         if not len(rows):
             return dates, []
         first = texts[int(rows[0])].as_py()[:40]
-        what = f"{first!a} is not a date in the format {form}; declare another one by date_format="
-        return dates, [("not-a-date", what, rows)]
+        message = f"{first!a} is not a date in the format {form}; declare another one by date_format="
+        return dates, [("not-a-date", message, rows)]
 
     def _found(self, first: str) -> str:
         """Return the format of a cell."""
@@ -70,10 +70,10 @@ class Dates:
             )
         is_dayfirst = "%m" in form and form.find("%d") < form.find("%m") and not form.startswith("%Y")
         if "%m" in form and "%d" in form and not form.startswith("%Y") and is_dayfirst != self._dayfirst:
-            cure = f"declare dayfirst={is_dayfirst}, or date_format={form!r}"
+            hint = f"declare dayfirst={is_dayfirst}, or date_format={form!r}"
             order = "day" if self._dayfirst else "month"
             raise self._refusal(
-                f"the date {first[:40]!a} does not begin with the {order}, and dayfirst={self._dayfirst}", cure
+                f"the date {first[:40]!a} does not begin with the {order}, and dayfirst={self._dayfirst}", hint
             )
         return form
 
@@ -81,13 +81,13 @@ class Dates:
         """Try the formats with AM and PM, which pandas does not infer."""
         days = ("%d/%m/%Y" if self._dayfirst else "%m/%d/%Y", "%Y-%m-%d")
         forms = [day + clock for day in days for clock in _NOON]
-        return next((form for form in forms if _parsed(pa.array([first]), form)[0].is_valid), None)
+        return next((form for form in forms if _parse_with_format(pa.array([first]), form)[0].is_valid), None)
 
-    def _refusal(self, what: str, cure: str) -> BatchRejectedError:
-        return BatchRejectedError([Problem("date-format", f"{self._name}: {what}", self._name)], hint=cure)
+    def _refusal(self, message: str, hint: str) -> BatchRejectedError:
+        return BatchRejectedError([Problem("date-format", f"{self._name}: {message}", self._name)], hint=hint)
 
 
-def _parsed(texts: pa.Array, form: str) -> pa.Array:
+def _parse_with_format(texts: pa.Array, form: str) -> pa.Array:
     """Return the cells in ISO 8601; null where they are not in the format."""
     import pandas as pd
 

@@ -30,12 +30,12 @@ _MAGIC = (
 _DAMAGED = (zlib.error, lzma.LZMAError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError)
 
 
-def refused(code: str, what: str, hint: str | None = None) -> BatchRejectedError:
+def file_error(code: str, message: str, hint: str | None = None) -> BatchRejectedError:
     """Return the refusal of a file; its name is added later."""
-    return BatchRejectedError([Problem(code, what)], hint=hint or "write or send the file again")
+    return BatchRejectedError([Problem(code, message)], hint=hint or "write or send the file again")
 
 
-class Capped(io.RawIOBase):
+class SizeLimitedReader(io.RawIOBase):
     """Reads a stream up to a number of bytes; a file that holds more is refused, and not read on."""
 
     def __init__(self, stream: Any, max_bytes: int) -> None:
@@ -57,27 +57,27 @@ class Capped(io.RawIOBase):
         try:
             data: bytes = self._stream.read(size)
         except EOFError:
-            raise refused("cut-file", f"ends in the middle, after {self.n_bytes} decompressed bytes") from None
+            raise file_error("cut-file", f"ends in the middle, after {self.n_bytes} decompressed bytes") from None
         except _DAMAGED as error:
             raise self._damaged(error) from None
         except RuntimeError as error:
-            raise _encrypted(error) from None
+            raise _unpack_error(error) from None
         except OSError as error:
             if error.errno is None and type(error) in (OSError, gzip.BadGzipFile):  # a codec's, and no system's
                 raise self._damaged(error) from None
             raise
         self.n_bytes += len(data)
         if self.n_bytes > self._max_bytes:
-            raise refused("too-many-bytes", f"holds more than max_bytes={self._max_bytes} once decompressed")
+            raise file_error("too-many-bytes", f"holds more than max_bytes={self._max_bytes} once decompressed")
         return data
 
     def _damaged(self, error: Exception) -> BatchRejectedError:
         if "Truncated" in str(error):
-            return refused("cut-file", f"ends in the middle, after {self.n_bytes} decompressed bytes")
-        return refused("damaged-file", f"cannot be decompressed beyond byte {self.n_bytes}: {error}")
+            return file_error("cut-file", f"ends in the middle, after {self.n_bytes} decompressed bytes")
+        return file_error("damaged-file", f"cannot be decompressed beyond byte {self.n_bytes}: {error}")
 
 
-class _Decompressing(io.RawIOBase):
+class _MultiStreamReader(io.RawIOBase):
     """Reads a file of one or more streams of bzip2 or xz, at most `size` decompressed bytes at a time."""
 
     def __init__(self, stream: Any, make: Callable[[], Any]) -> None:
@@ -101,21 +101,21 @@ class _Decompressing(io.RawIOBase):
                 return data
 
 
-def opened_raw(fs: Any, path: str) -> Any:
+def open_raw_file(fs: Any, path: str) -> Any:
     """Open the bytes of a file, which may be the member of an archive (``zip://train.csv::archive.zip``)."""
     try:
         return fs.open(path, "rb")
     except (*_DAMAGED, RuntimeError) as error:
-        raise _encrypted(error) from None
+        raise _unpack_error(error) from None
 
 
-def codec_of(magic: bytes) -> str | None:
+def detect_codec(magic: bytes) -> str | None:
     """Return the codec of the first bytes of a file."""
     return next((codec for first, codec in _MAGIC if magic.startswith(first)), None)
 
 
 @contextmanager
-def unpacked(raw: Any, codec: str) -> Iterator[Any]:
+def open_decompressed(raw: Any, codec: str) -> Iterator[Any]:
     """Open a compressed file."""
     if codec == "gzip":
         with gzip.GzipFile(fileobj=raw) as stream:
@@ -125,30 +125,30 @@ def unpacked(raw: Any, codec: str) -> Iterator[Any]:
 
         yield pa.CompressedInputStream(raw, "zstd")
     elif codec == "zip":
-        with _member(raw) as stream:
+        with _open_member(raw) as stream:
             yield stream
     else:
-        make = bz2.BZ2Decompressor if codec == "bz2" else _xz
-        yield _Decompressing(raw, make)
+        make = bz2.BZ2Decompressor if codec == "bz2" else _xz_decompressor
+        yield _MultiStreamReader(raw, make)
 
 
-def _xz() -> lzma.LZMADecompressor:
+def _xz_decompressor() -> lzma.LZMADecompressor:
     return lzma.LZMADecompressor(memlimit=_MOST_DICTIONARY)
 
 
 @contextmanager
-def _member(raw: Any) -> Iterator[Any]:
+def _open_member(raw: Any) -> Iterator[Any]:
     """Open the one file of a zip archive."""
     try:
         archive = zipfile.ZipFile(raw)
     except (*_DAMAGED, EOFError) as error:
-        raise refused("damaged-file", f"is no zip archive that can be read: {error}") from None
+        raise file_error("damaged-file", f"is no zip archive that can be read: {error}") from None
     with archive:
         members = [m for m in archive.infolist() if not m.is_dir() and not _is_litter(m.filename)]
         if len(members) != 1:
             listed = ", ".join(ascii(m.filename) for m in members[:10]) or "none"
             more = f" and {len(members) - 10} more" if len(members) > 10 else ""
-            raise refused(
+            raise file_error(
                 "zip-file",
                 f"is a zip archive of {len(members)} files: {listed}{more}",
                 "name one, as in Files('zip://train.csv::folder/archive.zip'), or pack one file in each archive",
@@ -156,15 +156,15 @@ def _member(raw: Any) -> Iterator[Any]:
         try:
             stream = archive.open(members[0])
         except (*_DAMAGED, RuntimeError) as error:
-            raise _encrypted(error) from None
+            raise _unpack_error(error) from None
         with stream:
             yield stream
 
 
-def _encrypted(error: Exception) -> BatchRejectedError:
+def _unpack_error(error: Exception) -> BatchRejectedError:
     if "password" in str(error) or "encrypted" in str(error):
-        return refused("encrypted-file", f"is encrypted: {error}", "pack it without a password")
-    return refused("damaged-file", f"cannot be decompressed: {error}")
+        return file_error("encrypted-file", f"is encrypted: {error}", "pack it without a password")
+    return file_error("damaged-file", f"cannot be decompressed: {error}")
 
 
 def _is_litter(name: str) -> bool:

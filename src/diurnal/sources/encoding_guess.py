@@ -26,20 +26,20 @@ _WESTERN = frozenset(
 _WORD = re.compile(r"\w+")
 
 
-def guess(text: bytes) -> str | None:
+def guess_encoding(text: bytes) -> str | None:
     r"""Return the most likely encoding of a text among the usual ones, or None.
 
     Examples
     --------
-    >>> guess("Straße;Größe\nMüller;3\n".encode("latin-1")), guess("a,b\n1,2\n".encode("utf-16"))
+    >>> guess_encoding("Straße;Größe\nMüller;3\n".encode("latin-1")), guess_encoding("a,b\n1,2\n".encode("utf-16"))
     ('cp1252', 'utf-16')
-    >>> guess(bytes(range(128, 256))) is None
+    >>> guess_encoding(bytes(range(128, 256))) is None
     True
     """
     sample = text[:65_536]
     marked = next((name for bom, name in _BOMS if sample.startswith(bom)), None)
     if marked or b"\0" in sample:
-        return marked or _wide(sample)
+        return marked or _guess_utf16(sample)
     if _is_western(sample):
         return "cp1252"
     from charset_normalizer import from_bytes
@@ -48,7 +48,7 @@ def guess(text: bytes) -> str | None:
     return best.encoding if best is not None and best.encoding in _USUAL else None
 
 
-def _wide(sample: bytes) -> str | None:
+def _guess_utf16(sample: bytes) -> str | None:
     """Recognise UTF-16 without a byte order mark by the zero bytes of ASCII characters."""
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     if max(even, odd) <= len(sample) // 4:

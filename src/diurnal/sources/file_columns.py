@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from diurnal.data.column_names import duplicate_name_problems, format_names
 from diurnal.errors import BatchRejectedError, Problem, did_you_mean
-from diurnal.sources.decompression import refused
+from diurnal.sources.decompression import file_error
 
 if TYPE_CHECKING:
     from diurnal.sources.files import Files
@@ -19,7 +19,7 @@ SAVED_INDEX = (
 
 
 @dataclass(frozen=True)
-class Columns:
+class FileColumns:
     """The columns of one file.
 
     Attributes
@@ -35,23 +35,23 @@ class Columns:
     """
 
     names: tuple[str, ...]
-    places: tuple[int, ...]
+    positions: tuple[int, ...]
     width: int
     warnings: tuple[str, ...] = ()
 
 
-def titled(cells: Sequence[str]) -> tuple[list[str], list[str]]:
+def name_columns(cells: Sequence[str]) -> tuple[list[str], list[str]]:
     """Name columns without a name as pandas does; also return warnings.
 
     Examples
     --------
-    >>> titled(["", "a", "", "Unnamed: 0"])[0]
+    >>> name_columns(["", "a", "", "Unnamed: 0"])[0]
     ['Unnamed: 0.1', 'a', 'Unnamed: 2', 'Unnamed: 0']
     """
     taken = set(cells)
     names = list(cells)
     for i in (i for i, cell in enumerate(cells) if not cell):
-        names[i] = next(name for name in _candidates(f"Unnamed: {i}") if name not in taken)
+        names[i] = next(name for name in _candidate_names(f"Unnamed: {i}") if name not in taken)
         taken.add(names[i])
     unnamed = [name for name, cell in zip(names, cells, strict=True) if not cell]
     warnings = [SAVED_INDEX.format(unnamed.pop(0))] if cells and not cells[0] else []
@@ -60,7 +60,7 @@ def titled(cells: Sequence[str]) -> tuple[list[str], list[str]]:
     return names, warnings
 
 
-def _candidates(name: str) -> Iterator[str]:
+def _candidate_names(name: str) -> Iterator[str]:
     yield name
     n = 0
     while True:
@@ -68,7 +68,7 @@ def _candidates(name: str) -> Iterator[str]:
         yield f"{name}.{n}"
 
 
-def columns_of(names: Sequence[str], files: Files, warnings: Sequence[str] = ()) -> Columns:
+def select_columns(names: Sequence[str], files: Files, warnings: Sequence[str] = ()) -> FileColumns:
     """Select the columns to read.
 
     Raises
@@ -76,81 +76,85 @@ def columns_of(names: Sequence[str], files: Files, warnings: Sequence[str] = ())
     BatchRejectedError
         If a column of `usecols` or `index_col` is missing, or two columns to read have the same name.
     """
-    places = chosen(names, files)
-    kept = tuple(names[i] for i in places)
+    positions = select_positions(names, files)
+    kept = tuple(names[i] for i in positions)
     twice = duplicate_name_problems(kept)
     if twice:
         raise BatchRejectedError(
             twice, hint="rename the columns where the file is written, or by names=[...] and header=0"
         )
-    said = [warning for warning in warnings if any(repr(name) in warning for name in kept)]
-    return Columns(kept, tuple(places), len(names), (*said, *_strangers(kept, files)))
+    relevant = [warning for warning in warnings if any(repr(name) in warning for name in kept)]
+    return FileColumns(kept, tuple(positions), len(names), (*relevant, *_unknown_column_warnings(kept, files)))
 
 
-def chosen(names: Sequence[str], files: Files) -> list[int]:
+def select_positions(names: Sequence[str], files: Files) -> list[int]:
     """Return the positions of the columns to read, in the order of the file."""
-    wanted = list(range(len(names)))
+    selected = list(range(len(names)))
     if callable(files.usecols):
-        wanted = [i for i in wanted if files.usecols(names[i])]
+        selected = [i for i in selected if files.usecols(names[i])]
     elif files.usecols is not None:
-        wanted = sorted(places_of("usecols", _spelt(files.usecols), names))
-    left_out = () if files.index_col is None else _index(files.index_col, wanted, names)
-    kept = [i for i in wanted if i not in left_out]
+        selected = sorted(find_positions("usecols", _spreadsheet_positions(files.usecols), names))
+    left_out = () if files.index_col is None else _index_positions(files.index_col, selected, names)
+    kept = [i for i in selected if i not in left_out]
     if not kept:
-        raise refused("no-columns", "has no column to read", f"its columns are {format_names(list(names))}")
+        raise file_error("no-columns", "has no column to read", f"its columns are {format_names(list(names))}")
     return kept
 
 
-def _index(index: Sequence[str | int], wanted: Sequence[int], names: Sequence[str]) -> set[int]:
+def _index_positions(index: Sequence[str | int], selected: Sequence[int], names: Sequence[str]) -> set[int]:
     """Return the positions of `index_col`; a number counts the columns to read, as in pandas."""
-    among = [names[i] for i in wanted]
-    return {wanted[i] for i in places_of("index_col", index, among)}
+    among = [names[i] for i in selected]
+    return {selected[i] for i in find_positions("index_col", index, among)}
 
 
-def places_of(word: str, columns: Sequence[str | int], names: Sequence[str]) -> set[int]:
+def find_positions(argument: str, columns: Sequence[str | int], names: Sequence[str]) -> set[int]:
     """Return the positions of the columns of an argument."""
     missing = [c for c in columns if (c not in names if isinstance(c, str) else c >= len(names))]
     if missing:
         problems = [
             Problem(
                 "missing-column",
-                f"{word} asks for the column {column!r}, which is not there; what came is {format_names(list(names))}"
+                f"{argument} names the column {column!r}, which is missing; the columns are {format_names(list(names))}"
                 f"{did_you_mean(column, names) if isinstance(column, str) else ''}",
                 str(column),
             )
             for column in missing
         ]
-        raise BatchRejectedError(problems, hint=f"correct {word}=, or the file")
+        raise BatchRejectedError(problems, hint=f"correct {argument}=, or the file")
     return {names.index(column) if isinstance(column, str) else column for column in columns}
 
 
-def _spelt(usecols: Sequence[str | int] | str) -> Sequence[str | int]:
+def _spreadsheet_positions(usecols: Sequence[str | int] | str) -> Sequence[str | int]:
     """Return the positions of a spreadsheet's letters, as in ``"A:C,F"``."""
     if not isinstance(usecols, str):
         return usecols
-    places: list[int] = []
+    positions: list[int] = []
     for part in usecols.split(","):
         first, _, last = part.strip().upper().partition(":")
-        places += range(_place(first), _place(last or first) + 1)
-    return places
+        positions += range(_letters_to_position(first), _letters_to_position(last or first) + 1)
+    return positions
 
 
-def _place(letters: str) -> int:
-    place = 0
+def _letters_to_position(letters: str) -> int:
+    position = 0
     for letter in letters:
-        place = place * 26 + ord(letter) - ord("A") + 1
-    return place - 1
+        position = position * 26 + ord(letter) - ord("A") + 1
+    return position - 1
 
 
-def _strangers(names: Sequence[str], files: Files) -> list[str]:
+def _unknown_column_warnings(names: Sequence[str], files: Files) -> list[str]:
     """Warn of columns of arguments that are missing; pandas ignores them."""
     spoken = {
-        word: [column for column in value if isinstance(column, str) and column not in names]
-        for word, value in (("dtype", files.dtype), ("na_values", files.na_values), ("date_format", files.date_format))
+        argument: [column for column in value if isinstance(column, str) and column not in names]
+        for argument, value in (
+            ("dtype", files.dtype),
+            ("na_values", files.na_values),
+            ("date_format", files.date_format),
+        )
         if isinstance(value, dict)
     }
     return [
-        f"{word} names {column!r}, which is no column{did_you_mean(column, names)}"
-        for word, columns in spoken.items()
+        f"{argument} names {column!r}, which is no column{did_you_mean(column, names)}"
+        for argument, columns in spoken.items()
         for column in columns
     ]

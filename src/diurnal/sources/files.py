@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import BatchRejectedError, DiurnalError, ExperimentError, Problem, did_you_mean
 from diurnal.sources import path_patterns
-from diurnal.sources.files_arguments import RULES, refuse_clashes
-from diurnal.sources.pandas_arguments import refuse_misplaced, takes_words
+from diurnal.sources.files_arguments import RULES, check_clashes
+from diurnal.sources.pandas_arguments import accept_pandas_arguments, check_format_arguments
 from diurnal.sources.source import MOST_BYTES, Connections
 from diurnal.types import DataInterval
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@takes_words
+@accept_pandas_arguments
 @dataclass(frozen=True, repr=False)
 class Files:
     r"""The files of a data interval, read with the arguments of ``pandas.read_csv`` and their meaning in pandas.
@@ -151,8 +151,8 @@ class Files:
         self._settle("sep", None)
         if isinstance(self.usecols, str) and self.format != "excel":
             self._settle("usecols", (self.usecols,))
-        refuse_misplaced(self._changed, str(self.format))
-        refuse_clashes(self)
+        check_format_arguments(self._changed, str(self.format))
+        check_clashes(self)
 
     def _settle(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -164,10 +164,10 @@ class Files:
         return [name for name in list(usual)[2:] if getattr(self, name) != usual[name]]
 
     def __repr__(self) -> str:
-        """Give the call that made it: the same in every process, since it is part of an experiment's identity."""
+        """Return the call that made it: the same in every process, since it is part of an experiment's identity."""
         shown = {name: getattr(self, name) for name in ("format", *self._changed)}
-        listed = ", ".join(f"{name}={_shown(name, value)}" for name, value in shown.items())
-        return f"Files({path_patterns.public(self.pattern)!r}, {listed})"
+        listed = ", ".join(f"{name}={_format_argument(name, value)}" for name, value in shown.items())
+        return f"Files({path_patterns.hide_login(self.pattern)!r}, {listed})"
 
     @property
     def header_row(self) -> int | None:
@@ -184,7 +184,7 @@ class Files:
     @property
     def codec(self) -> str | None:
         """The codec that the name of the files or the declaration says."""
-        return path_patterns.suffixes(self.pattern)[1] if self.compression == "infer" else self.compression
+        return path_patterns.split_suffixes(self.pattern)[1] if self.compression == "infer" else self.compression
 
     @property
     def is_as_kept(self) -> bool:
@@ -201,7 +201,7 @@ class Files:
         return replace(self, pattern=pattern, complete=False, usecols=wanted, compression="infer")
 
     def resolve(self, interval: DataInterval) -> str:
-        """Give the pattern of one data interval."""
+        """Return the pattern of one data interval."""
         return self.pattern.format(start=interval.start, end=interval.end)
 
     def read(self, interval: DataInterval, connections: Connections) -> Iterator[pa.RecordBatch]:
@@ -220,18 +220,18 @@ class Files:
                 for batch in self._batches(fs, path):
                     yield self._renamed(batch)
             except BatchRejectedError as refusal:
-                raise _named(refusal, path, local="file" in _protocols(fs)) from refusal.__cause__
+                raise _add_file_name(refusal, path, local="file" in _protocols_of(fs)) from refusal.__cause__
             except DiurnalError:
                 raise
             except OSError as error:
-                raise path_patterns.unreachable(self.resolve(interval), error) from error
+                raise path_patterns.storage_error(self.resolve(interval), error) from error
 
     def _batches(self, fs: Any, path: str) -> Iterator[pa.RecordBatch]:
         if self.format == "csv":
-            from diurnal.sources.byte_streams import opened
+            from diurnal.sources.byte_streams import open_text_file
             from diurnal.sources.csv_reader import read_csv
 
-            return read_csv(partial(opened, fs, path, self), self)
+            return read_csv(partial(open_text_file, fs, path, self), self)
         if self.format == "excel":
             from diurnal.sources.excel_reader import read_excel
 
@@ -249,17 +249,17 @@ class Files:
         return read_parquet(fs, path, self)
 
     def found(self, interval: DataInterval, connections: Connections) -> tuple[Any, list[str]]:
-        """Give the file system and the paths of the files of an interval.
+        """Return the file system and the paths of the files of an interval.
 
         Raises
         ------
         TransientError
             If there is none yet.
         """
-        return path_patterns.matches(self.resolve(interval), connections)
+        return path_patterns.find_files(self.resolve(interval), connections)
 
     def renamed(self, names: Sequence[str]) -> list[str]:
-        """Give the batch's names of columns for those in the files."""
+        """Return the batch's names of columns for those in the files."""
         if self.rename is None:
             return list(names)
         rename = self.rename if callable(self.rename) else lambda name: self.rename.get(name, name)
@@ -269,26 +269,26 @@ class Files:
         return batch if self.rename is None else batch.rename_columns(self.renamed(batch.schema.names))
 
 
-def _named(refusal: BatchRejectedError, path: str, *, local: bool) -> BatchRejectedError:
+def _add_file_name(refusal: BatchRejectedError, path: str, *, local: bool) -> BatchRejectedError:
     """Say in each problem which file it is about."""
     name = PurePosixPath(path).name
     problems = [Problem(p.code, f"{name}: {p.message}", p.column, p.rows, p.count) for p in refusal.problems]
     return BatchRejectedError(problems, evidence=[path] if local else [], hint=refusal.hint)
 
 
-def _protocols(fs: Any) -> tuple[str, ...]:
+def _protocols_of(fs: Any) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
 
-def _shown(name: str, value: Any) -> str:
+def _format_argument(name: str, value: Any) -> str:
     """Show an argument the same in every process; of a lambda, whose name says nothing, by what it does."""
     if not hasattr(value, "__qualname__"):
         return repr(value)
     shown = f"{value.__module__}.{value.__qualname__}"
-    return shown if name == "rename" or "<lambda>" not in shown else f"{shown} {_digest(value)}"
+    return shown if name == "rename" or "<lambda>" not in shown else f"{shown} {_function_digest(value)}"
 
 
-def _digest(function: Any) -> str:
+def _function_digest(function: Any) -> str:
     import hashlib
 
     code = function.__code__

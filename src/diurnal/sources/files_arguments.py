@@ -28,7 +28,7 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
 )
 
 
-def refuse(name: str, value: object, allowed: str, hint: str) -> ExperimentError:
+def argument_error(name: str, value: object, allowed: str, hint: str) -> ExperimentError:
     """Return the error of an argument that is not allowed."""
     return ExperimentError(f"Files(..., {name}={value!r}) is not allowed; {name} is {allowed}", hint=hint)
 
@@ -47,16 +47,18 @@ def kind_of_dtype(value: Any) -> Kind:
         if re.fullmatch(form, str(name), re.IGNORECASE):
             return kind
     if str(name).startswith(("datetime", "date", "timestamp", "period")):
-        raise refuse("dtype", value, "no type of dates", "name the columns of dates in parse_dates=[...]")
-    raise refuse("dtype", value, "int, float, bool, str, or a name of these in pandas or NumPy", "use one of these")
+        raise argument_error("dtype", value, "no type of dates", "name the columns of dates in parse_dates=[...]")
+    raise argument_error(
+        "dtype", value, "int, float, bool, str, or a name of these in pandas or NumPy", "use one of these"
+    )
 
 
-def _delimiter(name: str, value: Any) -> Any:
+def _check_delimiter(name: str, value: Any) -> Any:
     if value is None:
         return None
     allowed = "one character, or a regular expression for more than one"
     if not isinstance(value, str) or not value or value in ('"', "\r", "\n", "\r\n"):
-        raise refuse(name, value, allowed, r'use ",", ";", "\t" or r"\s+"')
+        raise argument_error(name, value, allowed, r'use ",", ";", "\t" or r"\s+"')
     if value == r"\t":
         return "\t"
     if len(value) == 1:
@@ -64,45 +66,51 @@ def _delimiter(name: str, value: Any) -> Any:
     try:
         re.compile(value)
     except re.error as error:
-        raise refuse(name, value, f"{allowed}, and this is none: {error}", r'use ",", ";", "\t" or r"\s+"') from None
+        raise argument_error(
+            name, value, f"{allowed}, and this is none: {error}", r'use ",", ";", "\t" or r"\s+"'
+        ) from None
     return value
 
 
-def _header(name: str, value: Any) -> Any:
+def _check_header(name: str, value: Any) -> Any:
     if value in ("infer", None) or (type(value) is int and value >= 0):
         return value
-    raise refuse(name, value, "the number of a row from 0, or None where there is no header", "a header is one row")
+    raise argument_error(
+        name, value, "the number of a row from 0, or None where there is no header", "a header is one row"
+    )
 
 
-def _names(name: str, value: Any) -> Any:
+def _check_names(name: str, value: Any) -> Any:
     if value is None:
         return None
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise refuse(name, value, "a list of the columns' names", 'write names=["age", "class"]')
+        raise argument_error(name, value, "a list of the columns' names", 'write names=["age", "class"]')
     names = tuple(map(str, value))
     twice = sorted({one for one in names if names.count(one) > 1})
     if twice or not names:
-        raise refuse(name, value, "a list of different names", f"rename {', '.join(twice)}" if twice else "name all")
+        raise argument_error(
+            name, value, "a list of different names", f"rename {', '.join(twice)}" if twice else "name all"
+        )
     return names
 
 
-def _columns(name: str, value: Any) -> tuple[str | int, ...]:
+def _check_columns(name: str, value: Any) -> tuple[str | int, ...]:
     """Names or positions; a single one is a list of one."""
     one = isinstance(value, str) or type(value) is int
     listed = (value,) if one else tuple(value) if isinstance(value, Iterable) else (None,)
     listed = tuple(column.item() if hasattr(column, "item") else column for column in listed)  # NumPy's own integers
     if isinstance(value, Mapping) or not all(isinstance(c, str) or (type(c) is int and c >= 0) for c in listed):
-        raise refuse(
+        raise argument_error(
             name, value, "a list of columns, by their names or by their positions from 0", f'{name}=["a", "b"]'
         )
     return tuple(sorted(listed, key=str)) if isinstance(value, set | frozenset) else listed
 
 
-def _index_col(name: str, value: Any) -> Any:
-    return None if value is None or value is False else _columns(name, value)
+def _check_index_col(name: str, value: Any) -> Any:
+    return None if value is None or value is False else _check_columns(name, value)
 
 
-def _usecols(name: str, value: Any) -> Any:
+def _check_usecols(name: str, value: Any) -> Any:
     if value is None or callable(value):
         return value
     if isinstance(value, str):
@@ -111,80 +119,84 @@ def _usecols(name: str, value: Any) -> Any:
             if re.fullmatch(r"[A-Za-z]{1,3}(:[A-Za-z]{1,3})?(,\s*[A-Za-z]{1,3}(:[A-Za-z]{1,3})?)*", value)
             else (value,)
         )
-    columns = _columns(name, value)
+    columns = _check_columns(name, value)
     if len({type(column) for column in columns}) > 1 or not columns:
-        raise refuse(name, value, "a list of names, a list of positions, or a function of a name", "use one kind")
+        raise argument_error(
+            name, value, "a list of names, a list of positions, or a function of a name", "use one kind"
+        )
     return columns
 
 
-def _dtype(name: str, value: Any) -> Any:  # noqa: ARG001 - all rules are called alike
+def _check_dtype(name: str, value: Any) -> Any:  # noqa: ARG001 - all rules are called alike
     if isinstance(value, Mapping):
         return {column: kind_of_dtype(dtype) for column, dtype in value.items()}
     return None if value is None else kind_of_dtype(value)
 
 
-def _na_values(name: str, value: Any) -> Any:
+def _check_na_values(name: str, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {column: _cells(name, cells) for column, cells in value.items()}
-    return None if value is None else _cells(name, value)
+        return {column: _check_cells(name, cells) for column, cells in value.items()}
+    return None if value is None else _check_cells(name, value)
 
 
-def _cells(name: str, value: Any) -> tuple[str | int | float, ...]:
+def _check_cells(name: str, value: Any) -> tuple[str | int | float, ...]:
     listed = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
     listed = [cell.item() if hasattr(cell, "item") else cell for cell in listed]
     if not all(isinstance(cell, str | int | float) for cell in listed):
-        raise refuse(name, value, "a text or a number, a list of these, or a mapping from columns to them", "use these")
+        raise argument_error(
+            name, value, "a text or a number, a list of these, or a mapping from columns to them", "use these"
+        )
     return tuple(sorted(listed, key=str)) if isinstance(value, set | frozenset) else tuple(listed)
 
 
-def _skiprows(name: str, value: Any) -> Any:
+def _check_skiprows(name: str, value: Any) -> Any:
     if value is None or callable(value) or (type(value) is int and value >= 0):
         return value or None
     if isinstance(value, Iterable) and not isinstance(value, str):
         lines = [line.item() if hasattr(line, "item") else line for line in value]
         if all(type(line) is int and line >= 0 for line in lines):
             return tuple(sorted(set(lines))) or None
-    raise refuse(
+    raise argument_error(
         name, value, "a number of lines, a list of lines from 0, or a function of a line's number", "use these"
     )
 
 
-def _skipfooter(name: str, value: Any) -> Any:
+def _check_skipfooter(name: str, value: Any) -> Any:
     if type(value) is int and value >= 0:
         return value
-    raise refuse(name, value, "a number of lines", "write skipfooter=1")
+    raise argument_error(name, value, "a number of lines", "write skipfooter=1")
 
 
-def _character(name: str, value: Any) -> Any:
+def _check_character(name: str, value: Any) -> Any:
     if value is None or (isinstance(value, str) and len(value) == 1 and value.isascii() and value not in "\r\n"):
         return value
-    raise refuse(name, value, "one ASCII character", f'write {name}="#"' if name == "comment" else "use one")
+    raise argument_error(name, value, "one ASCII character", f'write {name}="#"' if name == "comment" else "use one")
 
 
-def _mark(name: str, value: Any) -> Any:
+def _check_mark(name: str, value: Any) -> Any:
     if (value is None and name == "thousands") or (isinstance(value, str) and len(value) == 1 and not value.isdigit()):
         return value
-    raise refuse(name, value, "one character", f'write {name}=","')
+    raise argument_error(name, value, "one character", f'write {name}=","')
 
 
-def _quoting(name: str, value: Any) -> Any:
+def _check_quoting(name: str, value: Any) -> Any:
     if value in (0, 1, 3):
         return 3 if value == 3 else 0
-    raise refuse(name, value, "csv.QUOTE_MINIMAL (0), QUOTE_ALL (1) or QUOTE_NONE (3)", "leave it out")
+    raise argument_error(name, value, "csv.QUOTE_MINIMAL (0), QUOTE_ALL (1) or QUOTE_NONE (3)", "leave it out")
 
 
-def _parse_dates(name: str, value: Any) -> Any:
-    return () if value is None or isinstance(value, bool) else _columns(name, value)
+def _check_parse_dates(name: str, value: Any) -> Any:
+    return () if value is None or isinstance(value, bool) else _check_columns(name, value)
 
 
-def _date_format(name: str, value: Any) -> Any:
-    said = list(value.values()) if isinstance(value, Mapping) else [value]
-    if value is None or all(isinstance(form, str) and form != "mixed" for form in said):
+def _check_date_format(name: str, value: Any) -> Any:
+    formats = list(value.values()) if isinstance(value, Mapping) else [value]
+    if value is None or all(isinstance(form, str) and form != "mixed" for form in formats):
         return dict(value) if isinstance(value, Mapping) else value
-    raise refuse(name, value, 'a form as in "%d.%m.%Y", or a mapping from columns to forms', "write one form")
+    raise argument_error(name, value, 'a form as in "%d.%m.%Y", or a mapping from columns to forms', "write one form")
 
 
-def zone(name: str, value: Any, of: str = "Files") -> str | None:
+def check_timezone(name: str, value: Any, of: str = "Files") -> str | None:
     """Return the name of a timezone."""
     if value is None:
         return None
@@ -202,7 +214,7 @@ def zone(name: str, value: Any, of: str = "Files") -> str | None:
     return key
 
 
-def _encoding(name: str, value: Any) -> Any:
+def _check_encoding(name: str, value: Any) -> Any:
     if value is None:
         return None
     try:
@@ -210,72 +222,74 @@ def _encoding(name: str, value: Any) -> Any:
     except (LookupError, TypeError):
         known = ("utf-8", "utf-16", "latin-1", "cp1252", "cp1250", "cp1251", "shift_jis", "gb18030", "mac_roman")
         near = did_you_mean(str(value), known)
-        raise refuse(name, value, f"the name of an encoding{near}", f"use {', '.join(known)}, ...") from None
+        raise argument_error(name, value, f"the name of an encoding{near}", f"use {', '.join(known)}, ...") from None
     if not getattr(found, "_is_text_encoding", True):
-        raise refuse(name, value, "an encoding of text", 'for compressed files say compression="gzip"')
+        raise argument_error(name, value, "an encoding of text", 'for compressed files say compression="gzip"')
     return None if found.name in ("utf-8", "utf-8-sig", "ascii") else found.name
 
 
-def _encoding_errors(name: str, value: Any) -> Any:
+def _check_encoding_errors(name: str, value: Any) -> Any:
     try:
         codecs.lookup_error(value)
     except (LookupError, TypeError):
-        raise refuse(name, value, '"strict", "replace", "ignore" or "backslashreplace"', "use one of these") from None
+        raise argument_error(
+            name, value, '"strict", "replace", "ignore" or "backslashreplace"', "use one of these"
+        ) from None
     return value
 
 
-def _compression(name: str, value: Any) -> Any:
+def _check_compression(name: str, value: Any) -> Any:
     method = value.get("method") if isinstance(value, Mapping) else value
     if method in (None, "infer", *CODECS):
         return method
     near = did_you_mean(str(method), CODECS)
-    raise refuse(name, value, f'"infer", None, or one of {", ".join(CODECS)}{near}', "use one of these")
+    raise argument_error(name, value, f'"infer", None, or one of {", ".join(CODECS)}{near}', "use one of these")
 
 
-def _sheet_name(name: str, value: Any) -> Any:
+def _check_sheet_name(name: str, value: Any) -> Any:
     if isinstance(value, str) or (type(value) is int and value >= 0):
         return value
-    raise refuse(name, value, "the name of one sheet, or its position from 0", 'write sheet_name="Data"')
+    raise argument_error(name, value, "the name of one sheet, or its position from 0", 'write sheet_name="Data"')
 
 
-def _flag(name: str, value: Any) -> Any:
+def _check_flag(name: str, value: Any) -> Any:
     if isinstance(value, bool):
         return value
-    raise refuse(name, value, "True or False", "use one of these")
+    raise argument_error(name, value, "True or False", "use one of these")
 
 
 RULES: dict[str, Callable[[str, Any], Any]] = {
-    "delimiter": _delimiter,
-    "sep": _delimiter,
-    "header": _header,
-    "names": _names,
-    "index_col": _index_col,
-    "usecols": _usecols,
-    "dtype": _dtype,
-    "na_values": _na_values,
-    "keep_default_na": _flag,
-    "skiprows": _skiprows,
-    "skipfooter": _skipfooter,
-    "comment": _character,
-    "decimal": _mark,
-    "thousands": _mark,
-    "quotechar": _character,
-    "quoting": _quoting,
-    "doublequote": _flag,
-    "escapechar": _character,
-    "skipinitialspace": _flag,
-    "parse_dates": _parse_dates,
-    "dayfirst": _flag,
-    "date_format": _date_format,
-    "timezone": zone,
-    "encoding": _encoding,
-    "encoding_errors": _encoding_errors,
-    "compression": _compression,
-    "sheet_name": _sheet_name,
+    "delimiter": _check_delimiter,
+    "sep": _check_delimiter,
+    "header": _check_header,
+    "names": _check_names,
+    "index_col": _check_index_col,
+    "usecols": _check_usecols,
+    "dtype": _check_dtype,
+    "na_values": _check_na_values,
+    "keep_default_na": _check_flag,
+    "skiprows": _check_skiprows,
+    "skipfooter": _check_skipfooter,
+    "comment": _check_character,
+    "decimal": _check_mark,
+    "thousands": _check_mark,
+    "quotechar": _check_character,
+    "quoting": _check_quoting,
+    "doublequote": _check_flag,
+    "escapechar": _check_character,
+    "skipinitialspace": _check_flag,
+    "parse_dates": _check_parse_dates,
+    "dayfirst": _check_flag,
+    "date_format": _check_date_format,
+    "timezone": check_timezone,
+    "encoding": _check_encoding,
+    "encoding_errors": _check_encoding_errors,
+    "compression": _check_compression,
+    "sheet_name": _check_sheet_name,
 }
 
 
-def refuse_clashes(files: Files) -> None:
+def check_clashes(files: Files) -> None:
     """Refuse arguments that contradict each other."""
     clashes = (
         ("decimal", "delimiter", files.format == "csv"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diurnal.sources.decompression import refused
+from diurnal.sources.decompression import file_error
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -37,7 +37,7 @@ _LF, _CR = ord("\n"), ord("\r")
 
 
 @dataclass
-class Piece:
+class LineBlock:
     """Complete lines: their bytes, and the position behind each."""
 
     text: bytes
@@ -48,14 +48,14 @@ class Piece:
         """Position of the first byte of each line."""
         return np.concatenate([[0], self.ends[:-1]]).astype(np.intp)
 
-    def without(self, begins: Places, stops: Places) -> Piece:
+    def without(self, begins: Places, stops: Places) -> LineBlock:
         """Remove spans, except for their line ends."""
         data = np.frombuffer(self.text, np.uint8)
         depth = np.zeros(len(data) + 1, np.int32)
         np.add.at(depth, begins, 1)
         np.add.at(depth, stops, -1)
         kept = (np.cumsum(depth)[:-1] == 0) | (data == _LF) | (data == _CR)
-        return Piece(data[kept].tobytes(), np.cumsum(kept)[self.ends - 1])
+        return LineBlock(data[kept].tobytes(), np.cumsum(kept)[self.ends - 1])
 
 
 @dataclass
@@ -135,7 +135,7 @@ class Quoting:
         return bool(np.isin(neighbours, edges).all())
 
 
-def pieces(chunks: Iterator[bytes], quoting: Quoting) -> Iterator[Piece]:
+def split_into_lines(chunks: Iterator[bytes], quoting: Quoting) -> Iterator[LineBlock]:
     """Cut chunks into complete lines."""
     rest = b""
     for chunk in chunks:
@@ -143,14 +143,14 @@ def pieces(chunks: Iterator[bytes], quoting: Quoting) -> Iterator[Piece]:
         ends = line_ends(text, quoting)
         cut = int(ends[-1]) if len(ends) else 0
         if cut:
-            yield Piece(text[:cut], ends)
+            yield LineBlock(text[:cut], ends)
         rest = text[cut:]
         if len(rest) > LONGEST:
-            raise refused("long-line", f"has a line longer than {LONGEST} bytes; is a quote not closed in it?")
+            raise file_error("long-line", f"has a line longer than {LONGEST} bytes; is a quote not closed in it?")
     if rest:
         ends = line_ends(rest + b"\n", quoting)
         ends = ends[ends < len(rest)]
-        yield Piece(rest, np.append(ends, len(rest)).astype(np.intp))
+        yield LineBlock(rest, np.append(ends, len(rest)).astype(np.intp))
 
 
 def line_ends(text: bytes, quoting: Quoting) -> Places:
@@ -163,25 +163,25 @@ def line_ends(text: bytes, quoting: Quoting) -> Places:
     return np.flatnonzero(ends if inside is None else ends & ~inside) + 1
 
 
-def edited(chunks: Iterator[bytes], files: Files) -> Iterator[bytes]:
+def edit_lines(chunks: Iterator[bytes], files: Files) -> Iterator[bytes]:
     """Apply the arguments of `files` that concern lines."""
     if not (files.skiprows or files.skipfooter or files.comment or files.skipinitialspace or files.is_split):
         return chunks
-    quoting = quoting_of(files)
-    stream = pieces(chunks, quoting)
+    quoting = get_quoting(files)
+    stream = split_into_lines(chunks, quoting)
     if files.skiprows:
-        stream = _skipped(stream, files.skiprows)
+        stream = _skip_lines(stream, files.skiprows)
     if files.skipfooter:
         stream = _without_footer(stream, files.skipfooter)
     if files.comment:
-        stream = map(partial(_uncommented, mark=files.comment.encode(), quoting=quoting), stream)
+        stream = map(partial(_remove_comments, mark=files.comment.encode(), quoting=quoting), stream)
     texts = (piece.text for piece in stream)
     if files.is_split:
-        return map(_splitter(files.delimiter, quoting), texts)
-    return map(partial(_stripped, quoting=quoting), texts) if files.skipinitialspace else texts
+        return map(_make_splitter(files.delimiter, quoting), texts)
+    return map(partial(_strip_leading_spaces, quoting=quoting), texts) if files.skipinitialspace else texts
 
 
-def quoting_of(files: Files) -> Quoting:
+def get_quoting(files: Files) -> Quoting:
     """Return the rules of quotes; with a regular expression as separator there are none, as in pandas."""
     delimiter = b" \t" if files.is_split else files.delimiter.encode()
     if files.quoting == csv.QUOTE_NONE or not files.quotechar or (files.is_split and files.delimiter != BLANKS):
@@ -191,21 +191,23 @@ def quoting_of(files: Files) -> Quoting:
     return Quoting(delimiter, files.quotechar.encode(), escape, comment, is_spaced=files.skipinitialspace)
 
 
-def _skipped(stream: Iterator[Piece], skip: int | tuple[int, ...] | Callable[[int], bool]) -> Iterator[Piece]:
+def _skip_lines(
+    stream: Iterator[LineBlock], skip: int | tuple[int, ...] | Callable[[int], bool]
+) -> Iterator[LineBlock]:
     number = 0
     last = skip if isinstance(skip, int) else skip[-1] + 1 if isinstance(skip, tuple) else None
     for piece in stream:
         n_lines = len(piece.ends)
         if last is None or number < last:
             numbers = np.arange(number, number + n_lines)
-            chosen = _chosen(numbers, skip)
+            chosen = _skip_mask(numbers, skip)
             yield piece.without(piece.starts[chosen], piece.ends[chosen])
         else:
             yield piece
         number += n_lines
 
 
-def _chosen(numbers: Places, skip: int | tuple[int, ...] | Callable[[int], bool]) -> Mask:
+def _skip_mask(numbers: Places, skip: int | tuple[int, ...] | Callable[[int], bool]) -> Mask:
     if isinstance(skip, int):
         return numbers < skip
     if isinstance(skip, tuple):
@@ -213,24 +215,24 @@ def _chosen(numbers: Places, skip: int | tuple[int, ...] | Callable[[int], bool]
     return np.array([bool(skip(int(number))) for number in numbers])
 
 
-def _without_footer(stream: Iterator[Piece], n_lines: int) -> Iterator[Piece]:
+def _without_footer(stream: Iterator[LineBlock], n_lines: int) -> Iterator[LineBlock]:
     """Remove the last lines; as many are held back until the end is known."""
-    held: deque[Piece] = deque()
-    n_held = 0
+    pending: deque[LineBlock] = deque()
+    n_pending = 0
     for piece in stream:
-        held.append(piece)
-        n_held += len(piece.ends)
-        while n_held - len(held[0].ends) >= n_lines:
-            n_held -= len(held[0].ends)
-            yield held.popleft()
-    n_kept = max(0, n_held - n_lines)
-    for piece in held:
+        pending.append(piece)
+        n_pending += len(piece.ends)
+        while n_pending - len(pending[0].ends) >= n_lines:
+            n_pending -= len(pending[0].ends)
+            yield pending.popleft()
+    n_kept = max(0, n_pending - n_lines)
+    for piece in pending:
         gone = np.arange(len(piece.ends)) >= n_kept
         yield piece.without(piece.starts[gone], piece.ends[gone])
         n_kept = max(0, n_kept - len(piece.ends))
 
 
-def _uncommented(piece: Piece, mark: bytes, quoting: Quoting) -> Piece:
+def _remove_comments(piece: LineBlock, mark: bytes, quoting: Quoting) -> LineBlock:
     """Remove comments."""
     if mark not in piece.text:
         return piece
@@ -241,7 +243,7 @@ def _uncommented(piece: Piece, mark: bytes, quoting: Quoting) -> Piece:
     return piece.without(at[first], piece.ends[line])
 
 
-def _stripped(text: bytes, quoting: Quoting) -> bytes:
+def _strip_leading_spaces(text: bytes, quoting: Quoting) -> bytes:
     """Remove leading spaces of cells."""
     edge = rb"(\A|[\r\n" + re.escape(quoting.delimiter) + rb"])"
     if not re.search(edge + rb" ", text):
@@ -251,7 +253,7 @@ def _stripped(text: bytes, quoting: Quoting) -> bytes:
     return re.sub(edge + rb" *(" + quoting.quoted + rb")?", lambda found: found[1] + (found[2] or b""), text)
 
 
-def _splitter(delimiter: str, quoting: Quoting) -> Callable[[bytes], bytes]:
+def _make_splitter(delimiter: str, quoting: Quoting) -> Callable[[bytes], bytes]:
     """Return the function that replaces separators in complete lines."""
     if delimiter == BLANKS:
         return partial(_split_at_blanks, quoting=quoting)
@@ -260,7 +262,7 @@ def _splitter(delimiter: str, quoting: Quoting) -> Callable[[bytes], bytes]:
 
 def _split_at(text: bytes, pattern: re.Pattern[str]) -> bytes:
     """Split each line by a regular expression, as pandas does."""
-    lines = re.split(r"(\r\n|\r|\n)", _checked(text).decode())
+    lines = re.split(r"(\r\n|\r|\n)", _reject_separator(text).decode())
     lines[::2] = [SEPARATOR.join(cell or "" for cell in pattern.split(line.strip())) for line in lines[::2]]
     return "".join(lines).encode()
 
@@ -268,14 +270,14 @@ def _split_at(text: bytes, pattern: re.Pattern[str]) -> bytes:
 def _split_at_blanks(text: bytes, quoting: Quoting) -> bytes:
     """Split at spaces and tabs outside of quotes."""
     separator = SEPARATOR.encode()
-    text = re.sub(rb"(?:\A|(?<=[\r\n]))[ \t]+|[ \t]+(?=[\r\n]|\Z)", b"", _checked(text))
+    text = re.sub(rb"(?:\A|(?<=[\r\n]))[ \t]+|[ \t]+(?=[\r\n]|\Z)", b"", _reject_separator(text))
     if not quoting.quote or quoting.quote not in text:
         return re.sub(rb"[ \t]+", separator, text)
     cell = rb"((?:\A|(?<=[" + quoting.edges + rb"]))" + quoting.quoted + rb")|[ \t]+"
     return re.sub(cell, lambda found: found[1] or separator, text)
 
 
-def _checked(text: bytes) -> bytes:
+def _reject_separator(text: bytes) -> bytes:
     if SEPARATOR.encode() in text:
-        raise refused("control-character", "holds the control character 0x1f", "use a separator of one character")
+        raise file_error("control-character", "holds the control character 0x1f", "use a separator of one character")
     return text

@@ -69,38 +69,38 @@ _FORMATS = {
 }
 
 
-def takes_words(made: type) -> type:
+def accept_pandas_arguments(class_: type) -> type:
     """Let a dataclass ignore arguments of pandas without effect, and refuse unknown arguments."""
-    construct = made.__init__  # type: ignore[misc]  # the decorated class' own
-    known = made.__dataclass_fields__  # type: ignore[attr-defined]
+    construct = class_.__init__  # type: ignore[misc]  # the decorated class' own
+    known = class_.__dataclass_fields__  # type: ignore[attr-defined]
 
     @functools.wraps(construct)
-    def init(self: Any, *given: Any, **words: Any) -> None:
-        refuse_unknown({name: value for name, value in words.items() if name not in known}, known)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        check_unknown_arguments({name: value for name, value in kwargs.items() if name not in known}, known)
         try:
-            construct(self, *given, **{name: value for name, value in words.items() if name in known})
+            construct(self, *args, **{name: value for name, value in kwargs.items() if name in known})
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is not None:  # not of the call itself
                 raise
-            raise ExperimentError(f"{made.__name__}(...): {error}", hint="correct the call") from None
+            raise ExperimentError(f"{class_.__name__}(...): {error}", hint="correct the call") from None
 
-    made.__init__ = init  # type: ignore[misc]
-    return made
+    class_.__init__ = init  # type: ignore[misc]
+    return class_
 
 
-def refuse_unknown(words: Mapping[str, Any], known: Iterable[str]) -> None:
+def check_unknown_arguments(kwargs: Mapping[str, Any], known: Iterable[str]) -> None:
     """Refuse unknown arguments, except for those of pandas without effect.
 
     Examples
     --------
-    >>> refuse_unknown({"engine": "python", "nrows": None}, known=["usecols"])
-    >>> refuse_unknown({"use_cols": ["a"]}, known=["usecols"])
+    >>> check_unknown_arguments({"engine": "python", "nrows": None}, known=["usecols"])
+    >>> check_unknown_arguments({"use_cols": ["a"]}, known=["usecols"])
     Traceback (most recent call last):
     diurnal.errors.ExperimentError: Files has no argument 'use_cols'; did you mean 'usecols'?
     hint: it takes usecols
     """
     known = list(known)
-    for name, value in words.items():
+    for name, value in kwargs.items():
         usual = _USUAL.get(name, (None, False))
         if name in _NO_EFFECT or (name in _INSTEAD and any(value is one or value == one for one in usual)):
             continue
@@ -111,9 +111,9 @@ def refuse_unknown(words: Mapping[str, Any], known: Iterable[str]) -> None:
         )
 
 
-def refuse_misplaced(given: Iterable[str], form: str) -> None:
+def check_format_arguments(names: Iterable[str], form: str) -> None:
     """Refuse arguments without meaning for a format."""
-    for name in given:
+    for name in names:
         allowed = _FORMATS.get(name)
         if allowed and form not in allowed:
             raise ExperimentError(

@@ -18,7 +18,7 @@ from diurnal.errors import (
     TransientError,
     did_you_mean,
 )
-from diurnal.sources.decompression import refused
+from diurnal.sources.decompression import file_error
 from diurnal.sources.source import Connections
 
 SUFFIXES = {
@@ -45,18 +45,20 @@ def check_pattern(pattern: str) -> None:
     except (ValueError, IndexError, TypeError) as error:
         fault = str(error)
     raise ExperimentError(
-        f"the pattern {public(pattern)!r} cannot be read: {fault}",
+        f"the pattern {hide_login(pattern)!r} cannot be read: {fault}",
         hint="write the interval as {start:%Y-%m-%d} or {end:...}",
     )
 
 
-def suffixes(pattern: str) -> tuple[str, str | None]:
+def split_suffixes(pattern: str) -> tuple[str, str | None]:
     """Return the suffix of the format, and the codec of the suffix behind it.
 
     Examples
     --------
-    >>> suffixes("s3://shop/{start:%Y-%m-%d}.csv.gz"), suffixes("zip://adult.data::uci/adult.zip")
-    (('.csv', 'gzip'), ('.data', None))
+    >>> split_suffixes("s3://shop/{start:%Y-%m-%d}.csv.gz")
+    ('.csv', 'gzip')
+    >>> split_suffixes("zip://adult.data::uci/adult.zip")
+    ('.data', None)
     """
     first = pattern.split("::", maxsplit=1)[0]
     name = PurePosixPath(first.split("?", maxsplit=1)[0] if "://" in first else first).name.lower()
@@ -67,10 +69,10 @@ def suffixes(pattern: str) -> tuple[str, str | None]:
 
 def format_of(pattern: str) -> str:
     """Return the format of the suffix."""
-    suffix, _ = suffixes(pattern)
+    suffix, _ = split_suffixes(pattern)
     if suffix not in SUFFIXES:
         raise ExperimentError(
-            f"the suffix {suffix!r} of {public(pattern)!r} says no format; there are {', '.join(SUFFIXES)}, and "
+            f"the suffix {suffix!r} of {hide_login(pattern)!r} says no format; there are {', '.join(SUFFIXES)}, and "
             f"behind these of text {', '.join(CODEC_SUFFIXES)}",
             hint=f"say it: format={' or '.join(map(repr, FORMATS))}",
         )
@@ -79,62 +81,64 @@ def format_of(pattern: str) -> str:
 
 def delimiter_of(pattern: str) -> str:
     """Return the default separator of the suffix."""
-    return "\t" if suffixes(pattern)[0] in (".tsv", ".tab") else ","
+    return "\t" if split_suffixes(pattern)[0] in (".tsv", ".tab") else ","
 
 
-def placed(pattern: str, connections: Connections) -> str:
+def resolve_project_path(pattern: str, connections: Connections) -> str:
     """Resolve a relative path against the project's folder, which is an attribute of the connections.
 
     Examples
     --------
-    >>> placed("in/[ab].csv", {}), placed("s3://shop/in.csv", {}), placed("/in/a.csv", {})
-    ('in/[ab].csv', 's3://shop/in.csv', '/in/a.csv')
+    >>> [resolve_project_path(path, {}) for path in ("in/[ab].csv", "s3://shop/in.csv", "/in/a.csv")]
+    ['in/[ab].csv', 's3://shop/in.csv', '/in/a.csv']
     """
-    *outer, place = pattern.rsplit("::", maxsplit=1)
+    *outer, location = pattern.rsplit("::", maxsplit=1)
     project: Path | None = getattr(connections, "project", None)
-    if project is not None and "://" not in place and not place.startswith(("/", "~")):
-        folder = glob.escape(str(project)) if _is_wild(place) else str(project)
-        place = f"{folder}/{place}"
-    return "::".join([*outer, place])
+    if project is not None and "://" not in location and not location.startswith(("/", "~")):
+        folder = glob.escape(str(project)) if _is_wild(location) else str(project)
+        location = f"{folder}/{location}"
+    return "::".join([*outer, location])
 
 
 def _is_wild(pattern: str) -> bool:
     return any(mark in pattern for mark in "*?[")
 
 
-def matches(pattern: str, connections: Connections) -> tuple[Any, list[str]]:
+def find_files(pattern: str, connections: Connections) -> tuple[Any, list[str]]:
     """Find the files, sorted; none is not an error of the pattern: they may not have come yet."""
     import fsspec
 
-    url = placed(pattern, connections)
+    url = resolve_project_path(pattern, connections)
     try:
         fs, path = fsspec.core.url_to_fs(url)
         found = sorted(fs.glob(path)) if _is_wild(pattern) else [path] * bool(fs.exists(path))
     except (ImportError, ValueError) as error:
         raise ConfigurationError(
-            f"{public(pattern)} cannot be opened: {public(str(error))}",
+            f"{hide_login(pattern)} cannot be opened: {hide_login(str(error))}",
             hint="check the URL, or install what it needs: diurnal[s3] for S3",
         ) from error
     except OSError as error:
-        raise unreachable(pattern, error) from error
+        raise storage_error(pattern, error) from error
     except zipfile.BadZipFile as error:
-        raise refused("damaged-file", f"{public(url)} is no zip archive that can be read: {error}") from None
+        raise file_error("damaged-file", f"{hide_login(url)} is no zip archive that can be read: {error}") from None
     if not found:
         raise TransientError(
-            f"there is no file {public(url)} yet", hint="wait for it, or correct the pattern of Files(...)"
+            f"there is no file {hide_login(url)} yet", hint="wait for it, or correct the pattern of Files(...)"
         )
     return fs, found
 
 
-def unreachable(pattern: str, error: OSError) -> DiurnalError:
+def storage_error(pattern: str, error: OSError) -> DiurnalError:
     """Translate an error of a file system: permission denied, or a temporary failure."""
-    place, said = public(pattern), public(str(error))
+    location, message = hide_login(pattern), hide_login(str(error))
     if isinstance(error, PermissionError):
-        return PermissionDeniedError(f"{place} may not be read: {said}", hint="give this user the right to read it")
-    return TransientError(f"{place} cannot be read for now: {said}", hint="run it again when it can be reached")
+        return PermissionDeniedError(
+            f"{location} may not be read: {message}", hint="give this user the right to read it"
+        )
+    return TransientError(f"{location} cannot be read for now: {message}", hint="run it again when it can be reached")
 
 
-def public(text: str) -> str:
+def hide_login(text: str) -> str:
     """Take the login out of the URLs of a text.
 
     Behind a colon that begins no port everything up to the last @ may be a password, whatever it holds.

@@ -57,18 +57,18 @@ def record_batches(
     BatchRejectedError
         If what it gives cannot be Arrow, changes its columns on the way, or is larger than `max_bytes`.
     """
-    given = source.read(interval, connections) if isinstance(source, Source) else source(interval)
+    source_output = source.read(interval, connections) if isinstance(source, Source) else source(interval)
     schema: pa.Schema | None = None
     n_bytes = 0
     warned: set[str] = set()
-    for came in _pieces(given):
-        for warning in warnings_of(came.schema):
+    for received in _iter_batches(source_output):
+        for warning in warnings_of(received.schema):
             if warning not in warned:
                 warned.add(warning)
                 warn(warning)
-        batch = _plain(came)
+        batch = _without_metadata(received)
         schema = schema or batch.schema
-        batch = batch if batch.schema.equals(schema, check_metadata=True) else _as_before(batch, schema)
+        batch = batch if batch.schema.equals(schema, check_metadata=True) else _conform_to_schema(batch, schema)
         n_bytes += batch.nbytes
         if max_bytes is not None and n_bytes > max_bytes:
             raise BatchRejectedError([Problem("too-many-bytes", f"the source gives more than max_bytes={max_bytes}")])
@@ -87,41 +87,41 @@ def warnings_of(schema: pa.Schema) -> list[str]:
     return [str(warning) for warning in json.loads((schema.metadata or {}).get(_WARNINGS, b"[]"))]
 
 
-def _pieces(given: Any) -> Iterator[pa.RecordBatch]:
+def _iter_batches(source_output: Any) -> Iterator[pa.RecordBatch]:
     """Take apart whatever was given."""
     import pyarrow as pa
 
-    if isinstance(given, pa.RecordBatch):
-        yield given
-    elif type(given).__module__.split(".")[0] == "pandas":
-        yield from _of_table(_of_pandas(given))
-    elif isinstance(given, pa.Table):
-        yield from _of_table(given)
-    elif hasattr(given, "collect") and type(given).__module__.split(".")[0] == "polars":
-        yield from _pieces(given.collect())
-    elif hasattr(given, "__arrow_c_stream__"):
-        yield from _of_reader(_reader(given))
-    elif isinstance(given, Iterable) and not isinstance(given, str | bytes | dict):
-        yield from _of_iterable(given)
+    if isinstance(source_output, pa.RecordBatch):
+        yield source_output
+    elif type(source_output).__module__.split(".")[0] == "pandas":
+        yield from _table_batches(_table_from_pandas(source_output))
+    elif isinstance(source_output, pa.Table):
+        yield from _table_batches(source_output)
+    elif hasattr(source_output, "collect") and type(source_output).__module__.split(".")[0] == "polars":
+        yield from _iter_batches(source_output.collect())
+    elif hasattr(source_output, "__arrow_c_stream__"):
+        yield from _reader_batches(_open_reader(source_output))
+    elif isinstance(source_output, Iterable) and not isinstance(source_output, str | bytes | dict):
+        yield from _iterable_batches(source_output)
     else:
-        raise _not_rows(given)
+        raise _unsupported_rows_error(source_output)
 
 
-def _reader(given: Any) -> pa.RecordBatchReader:
+def _open_reader(source_output: Any) -> pa.RecordBatchReader:
     import pyarrow as pa
 
     try:
-        return pa.RecordBatchReader.from_stream(given)
+        return pa.RecordBatchReader.from_stream(source_output)
     except pa.ArrowException as error:  # a type that Arrow in Python lacks, such as integers of 128 bits
-        what = f"a column has a type that cannot be read: {error}"
-        raise BatchRejectedError([Problem("unsupported-type", what)], hint="cast it in the source") from None
+        message = f"a column has a type that cannot be read: {error}"
+        raise BatchRejectedError([Problem("unsupported-type", message)], hint="cast it in the source") from None
 
 
-def _of_table(table: pa.Table) -> Iterator[pa.RecordBatch]:
-    yield from _of_reader(table.to_reader(ROWS_A_BATCH))
+def _table_batches(table: pa.Table) -> Iterator[pa.RecordBatch]:
+    yield from _reader_batches(table.to_reader(ROWS_A_BATCH))
 
 
-def _of_reader(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+def _reader_batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     empty = True
@@ -132,27 +132,27 @@ def _of_reader(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in reader.schema], schema=reader.schema)
 
 
-def _of_iterable(given: Iterable[Any]) -> Iterator[pa.RecordBatch]:
+def _iterable_batches(source_output: Iterable[Any]) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    for piece in given:
+    for piece in source_output:
         if isinstance(piece, pa.RecordBatch):
             yield piece
         elif isinstance(piece, pa.Table):
-            yield from _of_table(piece)
+            yield from _table_batches(piece)
         else:
-            raise _not_rows(piece, " in a stream")
+            raise _unsupported_rows_error(piece, " in a stream")
 
 
-def _not_rows(given: Any, where: str = "") -> ExperimentError:
-    forgot = "; did you forget `return`?" if given is None else ""
-    name = "None" if given is None else f"{type(given).__module__}.{type(given).__qualname__}"
+def _unsupported_rows_error(source_output: Any, where: str = "") -> ExperimentError:
+    forgot = "; did you forget `return`?" if source_output is None else ""
+    name = "None" if source_output is None else f"{type(source_output).__module__}.{type(source_output).__qualname__}"
     return ExperimentError(
         f"the source gave {name}{where}; allowed is {_ALLOWED}{forgot}", hint="give the rows as one of these"
     )
 
 
-def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _without_metadata(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Decode dictionaries, and drop metadata, which differ from piece to piece; only our own marks stay."""
     import pyarrow as pa
 
@@ -169,13 +169,13 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=marks))
 
 
-def _as_before(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def _conform_to_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Bring the columns of a later piece into the order of the first, or refuse it."""
-    came, before = (dict(zip(s.names, s.types, strict=True)) for s in (batch.schema, schema))
-    names = [name for name in {**before, **came} if came.get(name) != before.get(name)]
+    received, before = (dict(zip(s.names, s.types, strict=True)) for s in (batch.schema, schema))
+    names = [name for name in {**before, **received} if received.get(name) != before.get(name)]
     if names or batch.schema.metadata != schema.metadata:
         listed = "; ".join(
-            f"{n!a} was {before.get(n, 'not there')} and then is {came.get(n, 'not there')}" for n in names[:10]
+            f"{n!a} was {before.get(n, 'not there')} and then is {received.get(n, 'not there')}" for n in names[:10]
         )
         raise BatchRejectedError(
             [Problem("changing-columns", f"the columns change within the batch: {listed or 'typed and untyped'}")],
@@ -184,12 +184,12 @@ def _as_before(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     return batch.select(schema.names)
 
 
-def _of_pandas(frame: Any) -> pa.Table:
+def _table_from_pandas(frame: Any) -> pa.Table:
     import pandas as pd
     import pyarrow as pa
 
     if not isinstance(frame, pd.DataFrame):
-        raise _not_rows(frame)
+        raise _unsupported_rows_error(frame)
     twice = duplicate_name_problems([str(name) for name in frame.columns])
     if twice:
         raise BatchRejectedError(twice, hint="rename the columns in the source")
@@ -197,30 +197,30 @@ def _of_pandas(frame: Any) -> pa.Table:
     try:
         return pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError):
-        problems = [problem for name in frame.columns for problem in _unreadable(str(name), frame[name])]
+        problems = [problem for name in frame.columns for problem in _column_problems(str(name), frame[name])]
         if not problems:
             raise
         raise BatchRejectedError(problems, hint="give each column one type in the source") from None
 
 
-def _unreadable(name: str, column: pd.Series[Any]) -> list[Problem]:
+def _column_problems(name: str, column: pd.Series[Any]) -> list[Problem]:
     """Say why a column of objects cannot be Arrow, and in which rows."""
     import pyarrow as pa
 
     try:
         pa.Array.from_pandas(column)
     except UnicodeError:
-        rows = [i for i, cell in enumerate(column, 1) if isinstance(cell, str) and not _encodable(cell)]
-        what = f"{name} holds text that is not valid Unicode (half of a surrogate pair)"
-        return [Problem("invalid-utf8", what, name, tuple(rows[:20]), len(rows))]
+        rows = [i for i, cell in enumerate(column, 1) if isinstance(cell, str) and not _is_encodable(cell)]
+        message = f"{name} holds text that is not valid Unicode (half of a surrogate pair)"
+        return [Problem("invalid-utf8", message, name, tuple(rows[:20]), len(rows))]
     except OverflowError:
         return [Problem("integer-too-large", f"{name} holds whole numbers that do not fit in 64 bits", name)]
     except (pa.ArrowException, TypeError, ValueError) as error:
-        return [mixed_types(name, list(column)) or Problem("unsupported-type", f"{name}: {error}", name)]
+        return [mixed_types_problem(name, list(column)) or Problem("unsupported-type", f"{name}: {error}", name)]
     return []
 
 
-def mixed_types(name: str, cells: list[Any]) -> Problem | None:
+def mixed_types_problem(name: str, cells: list[Any]) -> Problem | None:
     """Say in which rows the cells of a column are of another type than most are, if there are such."""
     types = [type(cell).__name__ for cell in cells]
     absent = [cell is None or cell != cell for cell in cells]  # noqa: PLR0124 - NaN alone differs from itself
@@ -233,7 +233,7 @@ def mixed_types(name: str, cells: list[Any]) -> Problem | None:
     return Problem("mixed-types", f"{name} mixes types: {listed}", name, tuple(rows[:20]), len(rows))
 
 
-def _encodable(text: str) -> bool:
+def _is_encodable(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -58,7 +58,7 @@ class SklearnDataset:
             )
 
     def read(self, interval: DataInterval, connections: Connections) -> pd.DataFrame:  # noqa: ARG002 - a source's shape
-        """Give all rows, whatever the interval."""
+        """Return all rows, whatever the interval."""
         from sklearn import datasets
 
         bunch = getattr(datasets, f"load_{self.name}")(as_frame=True)

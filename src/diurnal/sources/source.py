@@ -42,7 +42,7 @@ class Source(Protocol):
     """
 
     def read(self, interval: DataInterval, connections: Connections) -> Any:
-        """Give the rows of an interval.
+        """Return the rows of an interval.
 
         Parameters
         ----------

@@ -63,13 +63,13 @@ class SparkTable:
                 )
 
     def condition(self, interval: DataInterval) -> str | None:
-        """Give the condition of one data interval."""
+        """Return the condition of one data interval."""
         if self.where is None:
             return None
-        return self.where.format(start=_Instant(interval.start), end=_Instant(interval.end))
+        return self.where.format(start=_SqlTimestamp(interval.start), end=_SqlTimestamp(interval.end))
 
     def frame(self, session: SparkSession, interval: DataInterval) -> DataFrame:
-        """Give the rows of an interval, as a frame of Spark."""
+        """Return the rows of an interval, as a frame of Spark."""
         rows = session.table(self.table)
         condition = self.condition(interval)
         return rows if condition is None else rows.where(condition)
@@ -83,7 +83,7 @@ class SparkTable:
 
 
 @dataclass(frozen=True)
-class _Instant:
+class _SqlTimestamp:
     """Writes an instant into a condition: as one of SQL, or as text in the form that is asked for."""
 
     moment: datetime
@@ -93,7 +93,7 @@ class _Instant:
 
 
 def takes_session(source: Any) -> bool:
-    """Tell whether a source is a function of a session and an interval, the first named ``session`` or ``spark``.
+    """Return whether a source is a function of a session and an interval, the first named ``session`` or ``spark``.
 
     Examples
     --------
@@ -106,8 +106,8 @@ def takes_session(source: Any) -> bool:
     return len(needed) == 2 and needed[0].name in ("session", "spark")
 
 
-def as_function(source: Any) -> Callable[[SparkSession, DataInterval], DataFrame] | None:
-    """Give what makes a frame of Spark of a source's rows, where it is one for Spark."""
+def to_frame_function(source: Any) -> Callable[[SparkSession, DataInterval], DataFrame] | None:
+    """Return what makes a frame of Spark of a source's rows, where it is one for Spark."""
     if isinstance(source, SparkTable):
         return source.frame
     return source if takes_session(source) else None

@@ -26,7 +26,7 @@ from diurnal.errors import (
     TransientError,
     did_you_mean,
 )
-from diurnal.sources.files_arguments import zone
+from diurnal.sources.files_arguments import check_timezone
 from diurnal.sources.source import ROWS_A_BATCH, Connections
 from diurnal.types import DataInterval
 
@@ -78,12 +78,12 @@ class Sql:
     timezone: str | None = None
 
     def __repr__(self) -> str:
-        """Give the call that made it, which is part of an experiment's identity."""
-        said = "" if self.timezone is None else f", timezone={self.timezone!r}"
-        return f"Sql(query={self.query!r}, connection={self.connection!r}{said})"
+        """Return the call that made it, which is part of an experiment's identity."""
+        timezone = "" if self.timezone is None else f", timezone={self.timezone!r}"
+        return f"Sql(query={self.query!r}, connection={self.connection!r}{timezone})"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "timezone", zone("timezone", self.timezone, "Sql"))
+        object.__setattr__(self, "timezone", check_timezone("timezone", self.timezone, "Sql"))
         for token in _TOKENS.finditer(self.query):
             name = token["name"]
             if name and name not in _NAMES:
@@ -107,7 +107,7 @@ class Sql:
             If a local time is ambiguous or does not exist in the timezone.
         """
         found = self._found(interval, connections)
-        return found if self.timezone is None else _localised(found, self.timezone)
+        return found if self.timezone is None else _localize_batches(found, self.timezone)
 
     def _found(self, interval: DataInterval, connections: Connections) -> Iterator[pa.RecordBatch]:
         uri = connections[self.connection]
@@ -119,7 +119,7 @@ class Sql:
         import adbc_driver_manager
         import adbc_driver_postgresql.dbapi as adbc
 
-        query = _bound(self.query, lambda name: f"current_setting('diurnal.interval_{name}')::timestamptz")
+        query = _bind_names(self.query, lambda name: f"current_setting('diurnal.interval_{name}')::timestamptz")
         try:
             connection = adbc.connect(_with_timeout(uri))
         except adbc_driver_manager.Error as error:
@@ -136,7 +136,7 @@ class Sql:
                 for batch in reader:
                     yield _without_numerics(batch)
                 if batch is None:
-                    yield _without_numerics(_empty(reader.schema))
+                    yield _without_numerics(_empty_batch(reader.schema))
         except adbc_driver_manager.Error as error:
             raise self._refused(uri, str(error), error.sqlstate) from None
         except OSError as error:  # from the middle of the stream, where Arrow passes the words on and no SQLSTATE
@@ -146,15 +146,15 @@ class Sql:
     def _any_other(self, uri: str, interval: DataInterval) -> Iterator[pa.RecordBatch]:
         import sqlalchemy as sa
 
-        from diurnal.sources.python_rows import batches_of
+        from diurnal.sources.python_rows import build_batches
 
-        moments = [_moment(uri, n, getattr(interval, n)) for n in _NAMES if self._uses(n)]
-        query = sa.text(_bound(self.query, lambda name: f":{name}", escape="\\")).bindparams(*moments)
+        moments = [_interval_parameter(uri, n, getattr(interval, n)) for n in _NAMES if self._uses(n)]
+        query = sa.text(_bind_names(self.query, lambda name: f":{name}", escape="\\")).bindparams(*moments)
         try:
             engine = sa.create_engine(uri)
         except (sa.exc.ArgumentError, ImportError) as error:
             raise ConfigurationError(
-                f"the connection {self.connection!r} cannot be used: {_scrubbed(str(error), uri)}",
+                f"the connection {self.connection!r} cannot be used: {_hide_password(str(error), uri)}",
                 hint="correct its URI, or install the driver that it names",
             ) from None
         try:
@@ -165,7 +165,7 @@ class Sql:
         try:
             with connection:
                 result = connection.execution_options(yield_per=ROWS_A_BATCH).execute(query)
-                yield from batches_of(_chunks(result))
+                yield from build_batches(_result_chunks(result))
         except sa.exc.DBAPIError as error:
             raise self._refused(uri, str(error.orig), "08000" if error.connection_invalidated else None) from None
         finally:
@@ -175,7 +175,7 @@ class Sql:
         return any(token["name"] == name for token in _TOKENS.finditer(self.query))
 
     def _no_connection(self, uri: str, message: str) -> DiurnalError:
-        message = _scrubbed(message, uri)
+        message = _hide_password(message, uri)
         if any(words in message for words in _DENIED):
             return ConfigurationError(
                 f"the connection {self.connection!r} is refused: {message}",
@@ -188,7 +188,7 @@ class Sql:
 
     def _refused(self, uri: str, message: str, sqlstate: str | None) -> DiurnalError:
         """Sort the database's answer by its SQLSTATE: a moment's trouble, a right that lacks, or a wrong query."""
-        message, state = _scrubbed(message, uri), sqlstate or ""
+        message, state = _hide_password(message, uri), sqlstate or ""
         if state == "42501":
             return PermissionDeniedError(
                 f"{self.connection!r} may not read: {message}", hint="grant its user the right to"
@@ -200,18 +200,18 @@ class Sql:
         )
 
 
-def _localised(batches: Iterator[pa.RecordBatch], timezone: str) -> Iterator[pa.RecordBatch]:
+def _localize_batches(batches: Iterator[pa.RecordBatch], timezone: str) -> Iterator[pa.RecordBatch]:
     from diurnal.sources.timezone_columns import Localizer
 
     return map(Localizer(timezone).read, batches)
 
 
-def _bound(query: str, place: Any, escape: str = "") -> str:
+def _bind_names(query: str, replacement: Any, escape: str = "") -> str:
     """Put what stands for a name in its place; colons that are no names are escaped."""
 
     def replaced(token: re.Match[str]) -> str:
         text: str = token[0]
-        return place(token["name"]) if token["name"] else text.replace(":", escape + ":")
+        return replacement(token["name"]) if token["name"] else text.replace(":", escape + ":")
 
     return _TOKENS.sub(replaced, query)
 
@@ -223,7 +223,7 @@ def _with_timeout(uri: str) -> str:
     return f"{uri}{'&' if '?' in uri else '?'}connect_timeout={_CONNECT_SECONDS}"
 
 
-def _scrubbed(message: str, uri: str) -> str:
+def _hide_password(message: str, uri: str) -> str:
     """Take the password out of a message."""
     password = urlsplit(uri).password
     for secret in {password, unquote(password)} if password else ():
@@ -231,7 +231,7 @@ def _scrubbed(message: str, uri: str) -> str:
     return " ".join(message.replace(uri, f"{urlsplit(uri).scheme}://...").split())
 
 
-def _empty(schema: pa.Schema) -> pa.RecordBatch:
+def _empty_batch(schema: pa.Schema) -> pa.RecordBatch:
     import pyarrow as pa
 
     return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
@@ -254,7 +254,7 @@ def _without_numerics(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
-def _chunks(result: Any) -> Iterator[dict[str, list[Any]]]:
+def _result_chunks(result: Any) -> Iterator[dict[str, list[Any]]]:
     """Turn rows into chunks of columns; at least one comes, if only for its names."""
     names = list(result.keys())
     empty = True
@@ -265,7 +265,7 @@ def _chunks(result: Any) -> Iterator[dict[str, list[Any]]]:
         yield {name: [] for name in names}
 
 
-def _moment(uri: str, name: str, moment: datetime) -> Any:
+def _interval_parameter(uri: str, name: str, moment: datetime) -> Any:
     """Bind an end of the interval; SQLite has no instants, and compares text as it is usually written there."""
     import sqlalchemy as sa
 

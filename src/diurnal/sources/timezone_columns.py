@@ -38,25 +38,25 @@ class Localizer:
         BatchRejectedError
             If a local time is ambiguous or does not exist in the timezone; with all such rows.
         """
-        findings = ProblemCollector()
+        collector = ProblemCollector()
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         for name, values in columns.items():
-            if is_naive(values.type):
-                columns[name], lost = localized(values, self._timezone)
-                for code, what, rows in lost:
-                    findings.add_rows(code, f"{name}: {what}", name, rows, self._n_rows)
-        findings.raise_if_any()
+            if is_naive_type(values.type):
+                columns[name], lost = localize_column(values, self._timezone)
+                for code, message, rows in lost:
+                    collector.add_rows(code, f"{name}: {message}", name, rows, self._n_rows)
+        collector.raise_if_any()
         self._n_rows += batch.num_rows
         return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
-def is_naive(given: pa.DataType) -> bool:
+def is_naive_type(data_type: pa.DataType) -> bool:
     """Return whether a type is a timestamp without timezone."""
-    return bool(pt.is_timestamp(given) and given.tz is None)
+    return bool(pt.is_timestamp(data_type) and data_type.tz is None)
 
 
-def localized(times: pa.Array, timezone: str) -> tuple[pa.Array, list[tuple[str, str, np.ndarray]]]:
+def localize_column(times: pa.Array, timezone: str) -> tuple[pa.Array, list[tuple[str, str, np.ndarray]]]:
     """Convert naive timestamps; also return the faulty ones: code, message, rows."""
     values, lost = localize_timestamps(times, timezone)
-    found = [(code, what, np.flatnonzero(mask)) for code, what, mask in lost]
-    return values, [(code, what.format(times[int(rows[0])].as_py()), rows) for code, what, rows in found]
+    found = [(code, message, np.flatnonzero(mask)) for code, message, mask in lost]
+    return values, [(code, message.format(times[int(rows[0])].as_py()), rows) for code, message, rows in found]

@@ -1,15 +1,15 @@
-"""From a schedule to data intervals: which span of data a date, an instant or a backfill means.
+"""The calendar of a schedule: the data interval of a date or an instant, and the data intervals of a backfill.
 
-A schedule's ticks cut time into half-open data intervals without gaps, as Airflow's
+The ticks of a schedule divide time into half-open data intervals without gaps, as Airflow's
 ``CronDataIntervalTimetable`` and ``DeltaDataIntervalTimetable`` do: the run of an interval starts when it ends.
 Days begin at midnight in the experiment's timezone, UTC unless declared; where clocks change they have 23 or 25 hours.
 A schedule is
 
 - a preset (``"@daily"``, ...) or a cron expression of five fields;
 - a :class:`~datetime.timedelta`, counted from an anchor (the experiment's start date, else 1970-01-01 in UTC);
-- None: nothing starts by itself, and a data interval is a calendar day.
+- None: no run is scheduled, and a data interval is a calendar day.
 
-Nothing here reads the clock: whoever asks for the last complete interval says what time it is.
+This module does not read the clock: the present time is an argument of :meth:`Calendar.last_complete_interval`.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from diurnal.types import DataInterval, ticks, timezones
 from diurnal.types.schedule import Schedule
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_YEARS = range(1678, 2262)  # those that a timestamp of a batch can have; a year outside is a slip of the hand
+_YEARS = range(1678, 2262)  # the years of timestamps in batches; other years are typing errors
 
 
 @dataclass(frozen=True)
 class Calendar:
-    """Cuts time into data intervals.
+    """Divides time into data intervals.
 
     Parameters
     ----------
     schedule : str, timedelta or None
-        See the head of this module.
+        See the docstring of this module.
     anchor : datetime, optional
-        Where a timedelta counts from.
+        The origin of a timedelta.
     timezone : str
-        Where days begin, and what a date means; a name in the tz database.
+        The timezone of days and dates; a name in the tz database.
 
     Examples
     --------
@@ -54,7 +54,7 @@ class Calendar:
     timezone: str = "UTC"
 
     def interval_containing(self, moment: datetime) -> DataInterval:
-        """Give the data interval that a moment lies in, which must be timezone-aware.
+        """Return the data interval that contains a timezone-aware moment.
 
         Examples
         --------
@@ -62,10 +62,12 @@ class Calendar:
         >>> print(Calendar("@weekly").interval_containing(datetime(2026, 11, 25, 9, tzinfo=timezone.utc)))
         2026-11-22/2026-11-29
         """
-        return self._beginning(ticks.last_tick(self.schedule, _aware(moment), self.anchor, self.timezone))
+        return self._interval_from_tick(
+            ticks.last_tick(self.schedule, _require_timezone(moment), self.anchor, self.timezone)
+        )
 
     def interval_on(self, text: str) -> DataInterval:
-        """Give the data interval that a user means by a date or an instant.
+        """Return the data interval of a date or an instant, as users write them.
 
         Parameters
         ----------
@@ -89,7 +91,7 @@ class Calendar:
         return later if later and later.start < end else first
 
     def next_interval(self, interval: DataInterval) -> DataInterval:
-        """Give the first data interval that starts at or after the end of another one.
+        """Return the first data interval that starts at or after the end of another one.
 
         Examples
         --------
@@ -97,21 +99,23 @@ class Calendar:
         >>> print(months.next_interval(months.interval_on("2026-12-01")))
         2027-01-01/2027-02-01
         """
-        return self.first_interval_from(interval.end)  # which is its own, unless it was cut by another schedule
+        return self.first_interval_from(interval.end)  # the next tick, unless another schedule cut the interval
 
     def first_interval_from(self, moment: datetime) -> DataInterval:
-        """Give the first data interval that starts at or after a moment, as Airflow does after a start date.
+        """Return the first data interval that starts at or after a moment, as Airflow does after a start date.
 
         Examples
         --------
         >>> print(Calendar("0 6 * * *").first_interval_from(datetime(2026, 1, 1, tzinfo=UTC)))
         2026-01-01T06:00:00Z/2026-01-02T06:00:00Z
         """
-        start = ticks.last_tick(self.schedule, _aware(moment), self.anchor, self.timezone)
-        return self._beginning(start if start >= moment else ticks.next_tick(self.schedule, start, self.timezone))
+        start = ticks.last_tick(self.schedule, _require_timezone(moment), self.anchor, self.timezone)
+        return self._interval_from_tick(
+            start if start >= moment else ticks.next_tick(self.schedule, start, self.timezone)
+        )
 
     def intervals_between(self, first: str, last: str) -> list[DataInterval]:
-        """Give the data intervals of a backfill, oldest first; both ends are included.
+        """Return the data intervals of a backfill, oldest first; both ends are included.
 
         Parameters
         ----------
@@ -121,7 +125,7 @@ class Calendar:
         Raises
         ------
         UsageError
-            If one is no date, or `last` comes before `first`.
+            If one is not a date, or `last` is before `first`.
 
         Examples
         --------
@@ -131,13 +135,13 @@ class Calendar:
         (begin, _), (newest, end) = self._span(first), self._span(last)
         before = max(end, newest + timedelta(microseconds=1))
         if before <= begin:
-            raise UsageError(f"the last date, {last}, comes before the first, {first}", hint="swap them")
+            raise UsageError(f"the last date, {last}, is before the first, {first}", hint="swap them")
         oldest = self.interval_on(first)
-        rest = takewhile(lambda interval: interval.start < before, self._from(oldest))
+        rest = takewhile(lambda interval: interval.start < before, self._iterate_from(oldest))
         return list(rest) or [oldest]
 
     def last_complete_interval(self, now: datetime) -> DataInterval:
-        """Give the newest data interval that has ended by now.
+        """Return the newest data interval that has ended.
 
         Examples
         --------
@@ -145,16 +149,16 @@ class Calendar:
         >>> print(Calendar("@daily").last_complete_interval(datetime(2026, 11, 24, tzinfo=timezone.utc)))
         2026-11-23
         """
-        end = ticks.last_tick(self.schedule, _aware(now), self.anchor, self.timezone)
+        end = ticks.last_tick(self.schedule, _require_timezone(now), self.anchor, self.timezone)
         return self.interval_containing(end - timedelta(microseconds=1))
 
     def window_start(self, interval: DataInterval, duration: timedelta) -> datetime:
-        """Give the instant a duration before the end of an interval: whole days are days of the calendar.
+        """Return the instant that is a duration before the end of an interval; whole days are calendar days.
 
         Examples
         --------
         >>> days = Calendar("@daily", timezone="America/New_York")
-        >>> print(days.window_start(days.interval_on("2026-03-09"), timedelta(days=2)))  # one of them has 23 hours
+        >>> print(days.window_start(days.interval_on("2026-03-09"), timedelta(days=2)))  # one of the days has 23 hours
         2026-03-08 05:00:00+00:00
         """
         if duration % timedelta(days=1):
@@ -163,24 +167,24 @@ class Calendar:
             timezones.instant_to_local(interval.end, self.timezone) - duration, self.timezone
         )
 
-    def _beginning(self, start: datetime) -> DataInterval:
+    def _interval_from_tick(self, start: datetime) -> DataInterval:
         return DataInterval(start, ticks.next_tick(self.schedule, start, self.timezone), self.timezone)
 
-    def _from(self, interval: DataInterval) -> Iterator[DataInterval]:
-        """Give this interval and all that follow."""
+    def _iterate_from(self, interval: DataInterval) -> Iterator[DataInterval]:
+        """Yield this interval and all later ones."""
         while True:
             yield interval
             interval = self.next_interval(interval)
 
     def _span(self, text: str) -> tuple[datetime, datetime]:
-        """Give the ends of a date's day; of an instant, itself twice."""
+        """Return the start and the end of the day of a date; of an instant, the instant twice."""
         begin, is_date = parse_date_or_instant(text, self.timezone)
         if not is_date:
             return begin, begin
         return begin, timezones.midnight_of(date.fromisoformat(text) + timedelta(days=1), self.timezone)
 
 
-def _aware(moment: datetime) -> datetime:
+def _require_timezone(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise UsageError(
             f"{moment.isoformat()} has no timezone", hint="add one, as in datetime(2026, 11, 23, tzinfo=timezone.utc)"
@@ -189,12 +193,12 @@ def _aware(moment: datetime) -> datetime:
 
 
 def parse_date_or_instant(text: str, timezone: str = "UTC") -> tuple[datetime, bool]:
-    """Read a date (as its midnight in a timezone) or an instant; say whether it was a date.
+    """Parse a date (as its midnight in a timezone) or an instant; also return whether it is a date.
 
     Raises
     ------
     UsageError
-        If it is neither, has no timezone or lies outside the years that a batch can have.
+        If it is neither, has no timezone or is outside the years of batches.
     """
     problem = "is neither a date nor an instant"
     try:
@@ -203,7 +207,7 @@ def parse_date_or_instant(text: str, timezone: str = "UTC") -> tuple[datetime, b
         if moment.tzinfo is None:
             problem = "has no timezone"
         elif moment.year not in _YEARS:
-            problem = f"lies outside the years {_YEARS[0]} to {_YEARS[-1]}"
+            problem = f"is outside the years {_YEARS[0]} to {_YEARS[-1]}"
         else:
             return moment.astimezone(UTC), is_date
     except (ValueError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""The data interval: whose rows a batch holds."""
+"""The data interval of a run and its batch."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from diurnal.types import timezones
 
 @dataclass(frozen=True, order=True)
 class DataInterval:
-    """The span of data that a run is about: half-open, ``[start, end)``.
+    """The time span of the data of a run: half-open, ``[start, end)``.
 
-    Two intervals are equal if their instants are, whatever their timezone.
+    Two intervals are equal if their instants are equal; the timezone is not compared.
 
     Parameters
     ----------
     start, end : datetime
-        Timezone-aware; they are turned to UTC.
+        Timezone-aware; they are converted to UTC.
     timezone : str
-        Whose days it counts: its names and :attr:`local` follow the clocks of this timezone.
+        The timezone of days; names and :attr:`local` are in it.
 
     Raises
     ------
@@ -55,10 +55,10 @@ class DataInterval:
 
     @property
     def local(self) -> DataInterval:
-        """The same interval as a source is given it: `start` and `end` are on the clocks of the timezone.
+        """The same interval with `start` and `end` in its timezone, as sources receive it.
 
-        The length of the interval is the difference of its own ends. Of two times of one timezone, Python subtracts
-        what clocks show, which is 24 hours on a day of 23.
+        The duration of the interval is the difference of its ends in UTC. Python subtracts two times of one timezone as
+        local times, which gives 24 hours on a day of 23.
 
         Examples
         --------
@@ -70,12 +70,12 @@ class DataInterval:
         return self if self.timezone == "UTC" else _Local(self.start, self.end, self.timezone)
 
     def in_timezone(self, timezone: str) -> DataInterval:
-        """Give the same interval in another timezone."""
+        """Return the same interval in another timezone."""
         return replace(self, timezone=timezone)
 
     @property
     def key(self) -> str:
-        """The start as a name for folders, free of colons; sortable within a day of 24 hours.
+        """The start as a name for folders, without colons; sortable within a day of 24 hours.
 
         Examples
         --------
@@ -99,7 +99,7 @@ class DataInterval:
 
 
 class _Local(DataInterval):
-    """A data interval whose times are on the clocks of its timezone."""
+    """A data interval whose times are in its timezone."""
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):
@@ -107,7 +107,7 @@ class _Local(DataInterval):
 
 
 def format_instant(moment: datetime, timezone: str) -> str:
-    """Name an instant, to the second, as the clocks of a timezone show it.
+    """Format an instant in a timezone, to the second.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from diurnal.types.interval import DataInterval
 
 
 def finite_or_none(score: float) -> float | None:
-    """Give a score, or None where it is undefined: neither JSON nor a comparison has a place for NaN.
+    """Return a score, or None where it is undefined: neither JSON nor a comparison has a place for NaN.
 
     Examples
     --------

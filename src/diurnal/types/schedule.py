@@ -61,7 +61,7 @@ def check_schedule(schedule: Schedule) -> None:
 
 @lru_cache(maxsize=256)
 def cron_expression(schedule: str) -> str:
-    """Give the five fields of a preset or an expression, checked."""
+    """Return the five fields of a preset or an expression, checked."""
     if schedule.startswith("@"):
         if schedule not in PRESETS:
             raise ExperimentError(f"schedule={schedule!r} is no preset{did_you_mean(schedule, PRESETS)}", hint=_ADVICE)
@@ -73,7 +73,7 @@ def cron_expression(schedule: str) -> str:
             f"schedule={schedule!r}: a cron expression has 5 fields, not {len(fields)}{near}", hint=_ADVICE
         )
     try:
-        _, _, days, months, _ = (_values(text, *field) for text, field in zip(fields, _FIELDS, strict=True))
+        _, _, days, months, _ = (_parse_field(text, *field) for text, field in zip(fields, _FIELDS, strict=True))
     except ValueError as error:
         raise ExperimentError(f"schedule={schedule!r}: {error}", hint=_ADVICE) from None
     if fields[-1] == "*" and min(days) > max(_LONGEST[month] for month in months):
@@ -81,8 +81,8 @@ def cron_expression(schedule: str) -> str:
     return schedule
 
 
-def _values(text: str, name: str, low: int, high: int, names: dict[str, int]) -> set[int]:
-    """Give the numbers that one field of a cron expression stands for."""
+def _parse_field(text: str, name: str, low: int, high: int, names: dict[str, int]) -> set[int]:
+    """Return the numbers that one field of a cron expression stands for."""
     if text == "L" and name == "day of the month":
         return {28}  # the last day: every month has one
     chosen: set[int] = set()
@@ -91,19 +91,19 @@ def _values(text: str, name: str, low: int, high: int, names: dict[str, int]) ->
         if not match:
             raise ValueError(f"the {name}, {text!r}, is neither *, a number, a range, a step nor a list of them")
         first, last, step = match["first"], match["last"], int(match["step"] or 1)
-        begin = low if first == "*" else _number(first, name, low, high, names)
+        begin = low if first == "*" else _parse_number(first, name, low, high, names)
         # Only "*" and "5/10" reach up to the highest value; "5" is 5.
         open_ended = first == "*" or match["step"]
-        end = _number(last, name, low, high, names) if last else high if open_ended else begin
+        end = _parse_number(last, name, low, high, names) if last else high if open_ended else begin
         if not 1 <= step <= high or end < begin or (last and first == "*"):
             raise ValueError(f"the {name}, {text!r}, holds a range or a step that selects nothing")
         chosen.update(range(begin, end + 1, step))
     return chosen
 
 
-def _number(text: str, name: str, low: int, high: int, names: dict[str, int]) -> int:
+def _parse_number(text: str, name: str, low: int, high: int, names: dict[str, int]) -> int:
     number = names.get(text, int(text) if text.isdecimal() else -1)
     if not low <= number <= high:
-        words = f" or {', '.join(names)}" if names else ""
-        raise ValueError(f"the {name} is {low} to {high}{words}, not {text!r}")
+        names_hint = f" or {', '.join(names)}" if names else ""
+        raise ValueError(f"the {name} is {low} to {high}{names_hint}, not {text!r}")
     return number

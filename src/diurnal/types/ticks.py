@@ -25,29 +25,29 @@ _ADVICE = 'declare timezone="UTC", or a schedule of every hour of every day, or 
 
 
 def last_tick(schedule: Schedule, moment: datetime, anchor: datetime | None, timezone: str) -> datetime:
-    """Give the last tick that is not after a moment, in UTC."""
+    """Return the last tick that is not after a moment, in UTC."""
     if isinstance(schedule, timedelta):
         origin = anchor or _EPOCH
         return origin + (moment - origin) // schedule * schedule
     # croniter looks strictly before, and ticks are whole minutes
     minute = moment.replace(second=0, microsecond=0) + _MINUTE
-    return _look(_cron(schedule), minute, timezone, "get_prev")
+    return _adjacent_tick(_cron_of_schedule(schedule), minute, timezone, "get_prev")
 
 
 def next_tick(schedule: Schedule, tick: datetime, timezone: str) -> datetime:
-    """Give the tick that comes after another one, in UTC."""
+    """Return the tick that comes after another one, in UTC."""
     if isinstance(schedule, timedelta):
         return tick + schedule
-    return _look(_cron(schedule), tick, timezone, "get_next")
+    return _adjacent_tick(_cron_of_schedule(schedule), tick, timezone, "get_next")
 
 
-def _cron(schedule: str | None) -> str:
-    """Give the five fields of a schedule; without one, a data interval is a calendar day."""
+def _cron_of_schedule(schedule: str | None) -> str:
+    """Return the five fields of a schedule; without one, a data interval is a calendar day."""
     return cron_expression(schedule or PRESETS["@daily"])
 
 
-def _look(cron: str, moment: datetime, timezone: str, direction: Literal["get_prev", "get_next"]) -> datetime:
-    """Give the tick of an expression that is strictly before or after a moment."""
+def _adjacent_tick(cron: str, moment: datetime, timezone: str, direction: Literal["get_prev", "get_next"]) -> datetime:
+    """Return the tick of an expression that is strictly before or after a moment."""
     if timezone == "UTC":
         return next(_local_ticks(cron, timezones.instant_to_local(moment, timezone), direction)).replace(tzinfo=UTC)
     if _is_hourly(cron):
@@ -62,26 +62,26 @@ def _look(cron: str, moment: datetime, timezone: str, direction: Literal["get_pr
 
 
 def _local_ticks(cron: str, begin: datetime, direction: Literal["get_prev", "get_next"]) -> Iterator[datetime]:
-    """Give the ticks before or after a local time, nearest first."""
-    ticks = _parsed(cron, begin)
+    """Yield the ticks before or after a local time, nearest first."""
+    ticks = _start_croniter(cron, begin)
     while True:
         yield getattr(ticks, direction)()
 
 
-def _parsed(cron: str, begin: datetime) -> croniter:
+def _start_croniter(cron: str, begin: datetime) -> croniter:
     from croniter import croniter
 
     return croniter(cron, start_time=begin, ret_type=datetime)
 
 
 @lru_cache(maxsize=256)
-def _fields(cron: str) -> tuple[frozenset[object], ...]:
-    return tuple(map(frozenset, _parsed(cron, datetime(2000, 1, 1)).expanded))  # noqa: DTZ001 - only its fields count
+def _expanded_fields(cron: str) -> tuple[frozenset[object], ...]:
+    return tuple(map(frozenset, _start_croniter(cron, datetime(2000, 1, 1)).expanded))  # noqa: DTZ001 - only its fields count
 
 
 def _is_hourly(cron: str) -> bool:
-    """Tell whether an expression ticks in every hour of its days; Airflow asks the same of croniter."""
-    return _fields(cron)[1] == {"*"}
+    """Return whether an expression ticks in every hour of its days; Airflow asks the same of croniter."""
+    return _expanded_fields(cron)[1] == {"*"}
 
 
 @lru_cache(maxsize=256)
@@ -95,7 +95,7 @@ def check_clock_changes(schedule: Schedule, timezone: str) -> None:
     """
     if isinstance(schedule, timedelta) or timezone == "UTC":
         return
-    cron = _cron(schedule)
+    cron = _cron_of_schedule(schedule)
     is_lost = _is_lost_hourly if _is_hourly(cron) else _is_lost
     lost = [change for change in timezones.offset_changes(timezone) if is_lost(cron, change)]
     if lost:
@@ -108,8 +108,8 @@ def check_clock_changes(schedule: Schedule, timezone: str) -> None:
 
 
 def _is_lost_hourly(cron: str, change: timezones.OffsetChange) -> bool:
-    """Tell whether a change moves the minutes of an hourly schedule, or lies in a pause of it."""
-    minutes = _fields(cron)[0]
+    """Return whether a change moves the minutes of an hourly schedule, or lies in a pause of it."""
+    minutes = _expanded_fields(cron)[0]
     moved = (change.after - change.before) // _MINUTE % 60
     if minutes != {"*"} and {(cast("int", minute) + moved) % 60 for minute in minutes} != minutes:
         return True
@@ -119,7 +119,7 @@ def _is_lost_hourly(cron: str, change: timezones.OffsetChange) -> bool:
 
 
 def _is_lost(cron: str, change: timezones.OffsetChange) -> bool:
-    """Tell whether clocks skip a tick, and another one comes before the skipped one is made up for."""
+    """Return whether clocks skip a tick, and another one comes before the skipped one is made up for."""
     gap = change.after - change.before
     shown = (change.instant + change.before).replace(tzinfo=None)
     ticks = _local_ticks(cron, shown - _MINUTE, "get_next")

@@ -27,12 +27,12 @@ class OffsetChange(NamedTuple):
 
 @lru_cache(maxsize=64)
 def get_timezone(timezone: str) -> tzinfo:
-    """Give a timezone by its name in the tz database."""
+    """Return a timezone by its name in the tz database."""
     return UTC if timezone == "UTC" else ZoneInfo(timezone)
 
 
 def local_to_instant(local: datetime, timezone: str) -> datetime:
-    """Give the instant that a time on the clocks of a timezone means.
+    """Return the instant that a time on the clocks of a timezone means.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def local_to_instant(local: datetime, timezone: str) -> datetime:
 
 
 def midnight_of(day: date, timezone: str) -> datetime:
-    """Give the instant at which a day begins.
+    """Return the instant at which a day begins.
 
     Examples
     --------
@@ -71,12 +71,12 @@ def midnight_of(day: date, timezone: str) -> datetime:
 
 
 def instant_to_local(moment: datetime, timezone: str) -> datetime:
-    """Give what the clocks of a timezone show at an instant, without timezone."""
+    """Return what the clocks of a timezone show at an instant, without timezone."""
     return moment.astimezone(get_timezone(timezone)).replace(tzinfo=None, fold=0)
 
 
 def utc_offset(moment: datetime, timezone: str) -> timedelta:
-    """Give the offset from UTC at an instant.
+    """Return the offset from UTC at an instant.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def utc_offset(moment: datetime, timezone: str) -> timedelta:
 
 @lru_cache(maxsize=64)
 def offset_changes(timezone: str) -> tuple[OffsetChange, ...]:
-    """Give the changes of a timezone's offset from 2024 to 2037.
+    """Return the changes of a timezone's offset from 2024 to 2037.
 
     Examples
     --------
@@ -100,10 +100,10 @@ def offset_changes(timezone: str) -> tuple[OffsetChange, ...]:
     begin, end = (datetime(year, 1, 1, tzinfo=UTC) for year in _YEARS)
     weeks = [begin + i * _WEEK for i in range((end - begin) // _WEEK)]
     changed = [week for week in weeks if utc_offset(week, timezone) != utc_offset(week + _WEEK, timezone)]
-    return tuple(_within(week, week + _WEEK, timezone) for week in changed)
+    return tuple(_locate_change(week, week + _WEEK, timezone) for week in changed)
 
 
-def _within(begin: datetime, end: datetime, timezone: str) -> OffsetChange:
+def _locate_change(begin: datetime, end: datetime, timezone: str) -> OffsetChange:
     """Find the one change between two instants."""
     before, after = utc_offset(begin, timezone), utc_offset(end, timezone)
     while end - begin > timedelta(seconds=1):

@@ -10,8 +10,8 @@ from diurnal.backends.spark.lake_frames import column
 from diurnal.errors import BatchRejectedError, ExperimentError, Problem
 from diurnal.runtime import spark
 from diurnal.sources import Connections, Files
-from diurnal.sources.file_columns import chosen
-from diurnal.sources.spark_table import as_function
+from diurnal.sources.file_columns import select_positions
+from diurnal.sources.spark_table import to_frame_function
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +25,7 @@ def reads_source(source: Any) -> bool:
     Text files are not read by Spark: the type of a column depends on all of its cells, by rules that are not Spark's.
     Neither are Parquet files whose cells the declaration changes.
     """
-    return as_function(source) is not None or _is_plain_parquet(source)
+    return to_frame_function(source) is not None or _is_plain_parquet(source)
 
 
 def read_source_frame(source: Any, interval: DataInterval, connections: Connections) -> DataFrame:
@@ -38,7 +38,7 @@ def read_source_frame(source: Any, interval: DataInterval, connections: Connecti
     BatchRejectedError
         If the columns of Parquet files differ; Spark itself would ignore that.
     """
-    function = as_function(source)
+    function = to_frame_function(source)
     if function is None:
         return _read_parquet(source, interval, connections)
     frame = function(spark.get_session(), interval)
@@ -61,7 +61,7 @@ def _read_parquet(source: Files, interval: DataInterval, connections: Connection
     urls = [spark.to_spark_url(str(fs.unstrip_protocol(path))) for path in paths]
     rows = spark.get_session_for_columns(schemas[0].names).read.parquet(*urls)
     if source.usecols is not None:
-        rows = rows.select(*(column(rows.columns[i]) for i in chosen(rows.columns, source)))
+        rows = rows.select(*(column(rows.columns[i]) for i in select_positions(rows.columns, source)))
     return rows.toDF(*source.renamed(rows.columns))
 
 
