@@ -122,7 +122,7 @@ def test_hole_is_an_error_of_the_check_with_its_line(folder, call):
     made = json.loads(call("init", "--from", "unfitted.ipynb", "--json")[1])
     status, _, err = call("check", "unfitted")
     assert status == 2
-    assert f"unfitted.py:{made['to_fill_in'][0]['line'] + 1}: importing it fails with NameError: name 'FILL_IN'" in err
+    assert f"unfitted.py:{made['to_fill_in'][0]['line'] + 1}: the import fails with NameError: name 'FILL_IN'" in err
 
 
 def test_data_beside_the_notebook_are_found_from_the_project(folder, call, monkeypatch):

@@ -66,7 +66,7 @@ def test_a_start_date_may_be_written_in_several_ways(start):
         ({"test_size": float("nan")}, "between 0 and 1"),
         ({"test_size": "0.3"}, "a str"),
         ({"sample": 1}, "write sample=1.0 for all rows"),
-        ({"sample": 0}, "a share of the rows, above 0 and at most 1.0, or a number of rows"),
+        ({"sample": 0}, "a fraction of the rows, above 0 and at most 1.0, or a number of rows"),
         ({"sample": 1.5}, "at most 1.0"),
         ({"sample": True}, "a bool"),
         ({"sample": float("nan")}, "above 0"),
@@ -160,7 +160,7 @@ def Upper():  # noqa: N802 - that is the test
         (asynchronous, "is async"),
         (generating, "yields"),
         (rows, "takes arguments"),
-        (Upper, "no name"),
+        (Upper, "not a valid name"),
         (int, "a type"),
     ],
 )
@@ -359,7 +359,7 @@ def test_a_broken_file_does_not_hide_the_others(tmp_path):
         assert where in said
     with pytest.raises(ExperimentError, match="SyntaxError"):
         find("syntax", folder)
-    with pytest.raises(NotFoundError, match=r"Could not be looked into: .*syntax.py:1"):
+    with pytest.raises(NotFoundError, match=r"Not searched: .*syntax.py:1"):
         find("nothing", folder)
 
 

@@ -78,14 +78,14 @@ class Wrapped(OneFold):
     [
         ({"groups": 3}, "groups=3 .* is not allowed"),
         ({"groups": ("a", "b")}, "the name of a column"),
-        ({"groups": "y"}, "the target 'y' is given as groups too"),
-        ({"sample_weight": "y"}, "the target 'y' is given as sample_weight too"),
-        ({"order_by": "y"}, "the target 'y' is given as order_by too"),
+        ({"groups": "y"}, "the target 'y' is also the column of groups"),
+        ({"sample_weight": "y"}, "the target 'y' is also the column of sample_weight"),
+        ({"order_by": "y"}, "the target 'y' is also the column of order_by"),
         ({"split": "tiem"}, "one of 'hash', 'time'; did you mean 'time'"),
         ({"split": None}, "one of 'hash', 'time'"),
-        ({"split": "time"}, "window=1 holds one"),
-        ({"split": "time", "window": "24h"}, "window='24h' holds one"),
-        ({"split": "time", "window": "36h", "schedule": timedelta(hours=20)}, "window='36h' holds one"),
+        ({"split": "time"}, "window=1 has one interval"),
+        ({"split": "time", "window": "24h"}, "window='24h' has one interval"),
+        ({"split": "time", "window": "36h", "schedule": timedelta(hours=20)}, "window='36h' has one interval"),
         ({"split": "time", "window": 7, "groups": "g"}, "decides the role of a row by its interval"),
         ({"split": "time", "window": 7, "test_size": 0.2}, "test_size=0.2 has no meaning"),
         ({"group": "g"}, "did you mean 'groups'"),
@@ -193,7 +193,7 @@ def test_a_split_by_groups_is_refused_without_groups_and_built_with_them(splitte
 
 def test_blocks_of_rows_over_time_need_an_order():
     made = GridSearchCV(Ridge(), {}, cv=KFold(3))
-    with pytest.raises(ExperimentError, match="makes blocks of rows that follow each other"):
+    with pytest.raises(ExperimentError, match="makes blocks of consecutive rows"):
         declare(made, split="time", window=7).build()
     assert declare(made, split="time", window=7, order_by="at").build() is made
     shuffled = GridSearchCV(Ridge(), {}, cv=KFold(3, shuffle=True, random_state=0))

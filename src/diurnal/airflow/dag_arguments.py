@@ -75,7 +75,7 @@ def _validate_dag_kwargs(dag_kwargs: Mapping[str, Any], experiment: Experiment) 
         if name in dag_kwargs:
             raise ExperimentError(
                 f"{name} defines the data intervals, so it belongs to the experiment, not to its Dag",
-                hint=f"write @experiment({name}=...) in {experiment.place}",
+                hint=f"write @experiment({name}=...) in {experiment.location}",
             )
 
 

@@ -1,13 +1,13 @@
-"""The digest of an experiment's code: equal where the numbers must be equal, whatever was tidied up in between.
+"""The digest of an experiment's code: equal if the numbers must be equal, even if the code was reformatted.
 
-It is taken over the experiment's file as Python reads it: comments, formatting and docstrings do not count, and neither
-do the other experiments of the file nor the arguments of ``@experiment`` that move no number (schedule, retries,
-promotion). A helper function or a constant beside the experiment counts, and so do the project's own modules that the
-file imports and uses (:mod:`diurnal.experiment.helper_modules`); of a source function that comes from one, its own
-code. Values that the function closes over count by their ``repr``.
+The digest is computed from the parsed file of the experiment. Comments, formatting, docstrings, the other experiments
+of the file and the arguments of ``@experiment`` that affect no number (schedule, retries, promotion) do not count.
+Helper functions and constants in the file count, and so do the project's modules that the file imports and uses
+(:mod:`diurnal.experiment.helper_modules`); of a source function from such a module, its own code counts. Values that
+the function closes over count by their ``repr``.
 
-A function from a notebook has no file: its own source counts, without what stands in other cells. One without any
-source (typed at a prompt) counts by its bytecode and constants, and then another Python gives another digest.
+A function from a notebook has no file: its own source counts, other cells do not. A function without any source (typed
+at a prompt) counts by its bytecode and constants, so that another version of Python gives another digest.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from diurnal.experiment.code import Code
-from diurnal.experiment.helper_modules import helper_texts, place_of
+from diurnal.experiment.helper_modules import helper_texts, path_in_project
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def source_text(function: FunctionType) -> str:
-    """Give the text of the file or notebook cell that a function stands in; empty where there is none."""
+    """Return the text of the file or notebook cell that contains a function; empty if there is none."""
     linecache.checkcache(function.__code__.co_filename)
     return "".join(linecache.getlines(function.__code__.co_filename, function.__globals__))
 
 
-def code_of(
+def compute_code(
     function: FunctionType,
     text: str,
     *,
@@ -46,31 +46,31 @@ def code_of(
     Parameters
     ----------
     function : function
-        The experiment's own.
+        The function of the experiment.
     text : str
-        What :func:`source_text` gave when the experiment was declared.
+        The result of :func:`source_text` at the declaration of the experiment.
     source : Any
-        Where the batches come from.
+        The source of the batches.
     others : collection of int
-        Lines on which other experiments of the same file begin.
+        The first lines of the other experiments of the same file.
     declared : Mapping of str to Any
-        The arguments that move numbers, in JSON's types.
+        The arguments that affect numbers, in JSON's types.
     """
     import hashlib
     import json
 
     path = Path(function.__code__.co_filename)
     in_file = bool(text) and path.is_file()
-    tree = _counted(function, text, others) if in_file else None
-    counted = ast.unparse(tree) if tree else _own_code(function, text)
+    tree = _counted_tree(function, text, others) if in_file else None
+    counted = ast.unparse(tree) if tree else _function_code(function, text)
     helpers = helper_texts(tree, path) if tree else {}
-    place = place_of(path) if in_file else path.name
+    place = path_in_project(path) if in_file else path.name
     parts = {
         place: counted,
-        "values from outside the function": _closure(function),
+        "values from outside the function": _closure_text(function),
         "source": _source_identity(source, function),
         "declared": json.dumps(declared, sort_keys=True),
-    } | {helper: f"{helper}\n{_helper_code(text)}" for helper, text in helpers.items()}
+    } | {helper: f"{helper}\n{_normalize_helper(text)}" for helper, text in helpers.items()}
     return Code(
         digest=hashlib.sha256("\0".join(parts.values()).encode()).hexdigest(),
         name=function.__name__,
@@ -80,20 +80,23 @@ def code_of(
     )
 
 
-def files_of(function: FunctionType, text: str) -> dict[str, str]:
-    """Return the text of an experiment's file and of the project's modules that it imports, by place in the project."""
+def collect_files(function: FunctionType, text: str) -> dict[str, str]:
+    """Return the text of an experiment's file and of the project's modules that it imports, by path in the project."""
     path = Path(function.__code__.co_filename)
     if not (text and path.is_file()):
         return {path.name: text}
-    return {place_of(path): text, **helper_texts(ast.parse(text), path, unused=True)}
+    return {path_in_project(path): text, **helper_texts(ast.parse(text), path, unused=True)}
 
 
-def _helper_code(text: str) -> str:
-    return ast.unparse(_Reader(0, ()).visit(ast.parse(text)))
+def _normalize_helper(text: str) -> str:
+    return ast.unparse(_CountedCode(0, ()).visit(ast.parse(text)))
 
 
-class _Reader(ast.NodeTransformer):
-    """Keep what moves numbers: no docstrings, no other experiments, not the experiment's own decorator."""
+class _CountedCode(ast.NodeTransformer):
+    """Keep the code that affects numbers: no docstrings, no other experiments, not the decorator of the experiment.
+
+    For example, ``@experiment(...)`` above ``def churn(): "Doc."; return SVC()`` becomes ``def churn(): return SVC()``.
+    """
 
     def __init__(self, own: int, others: Collection[int], used: Collection[str] = ()) -> None:
         self.own = own
@@ -110,11 +113,13 @@ class _Reader(ast.NodeTransformer):
         return self._without_docstring(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
-        begins = _first_line(node)
-        if begins in self.others and node.name not in self.used:
+        line = _first_line(node)
+        if line in self.others and node.name not in self.used:
             return None
-        if begins == self.own or begins in self.others:
-            del node.decorator_list[:1]  # @experiment stands first: below another, that one would be the experiment
+        if line == self.own or line in self.others:
+            del node.decorator_list[
+                :1
+            ]  # @experiment is the first decorator: below another one, it would get another line
         return self._without_docstring(node)
 
     def _without_docstring(self, node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
@@ -124,22 +129,22 @@ class _Reader(ast.NodeTransformer):
 
 
 def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
-    """Give the line that ``co_firstlineno`` names: the first decorator's, where there is one."""
+    """Return the line in ``co_firstlineno``: that of the first decorator if there is one."""
     decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
     return decorators[0].lineno if decorators else node.lineno
 
 
-def _counted(function: FunctionType, text: str, others: Collection[int]) -> ast.AST:
-    """Give a file as read, less what does not count for one of its experiments."""
+def _counted_tree(function: FunctionType, text: str, others: Collection[int]) -> ast.AST:
+    """Return the parsed file, without the parts that do not count for one of its experiments."""
     tree, own = ast.parse(text), function.__code__.co_firstlineno
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and _first_line(node) == own]
     used = {name.id for node in functions for name in ast.walk(node) if isinstance(name, ast.Name)}
-    counted: ast.AST = _Reader(own, others, used).visit(tree)
+    counted: ast.AST = _CountedCode(own, others, used).visit(tree)
     return counted
 
 
-def _own_code(function: FunctionType, text: str) -> str:
-    """Give the code of one function or lambda, or what it was compiled to where its text cannot be had."""
+def _function_code(function: FunctionType, text: str) -> str:
+    """Return the code of one function or lambda, or its bytecode if its text is not available."""
     line = function.__code__.co_firstlineno
     nodes = [
         node
@@ -147,34 +152,36 @@ def _own_code(function: FunctionType, text: str) -> str:
         if isinstance(node, (ast.FunctionDef, ast.Lambda)) and _first_line(node) == line
     ]
     if nodes:
-        return "\n".join(ast.unparse(_Reader(line, ()).visit(node)) for node in nodes)
-    return _bytecode(function.__code__)
+        return "\n".join(ast.unparse(_CountedCode(line, ()).visit(node)) for node in nodes)
+    return _bytecode_text(function.__code__)
 
 
-def _bytecode(code: CodeType) -> str:
-    constants = [_bytecode(value) if isinstance(value, CodeType) else _stable_repr(value) for value in code.co_consts]
+def _bytecode_text(code: CodeType) -> str:
+    constants = [
+        _bytecode_text(value) if isinstance(value, CodeType) else _stable_repr(value) for value in code.co_consts
+    ]
     return repr((code.co_code.hex(), code.co_names, code.co_varnames, constants))
 
 
-def _closure(function: FunctionType) -> str:
+def _closure_text(function: FunctionType) -> str:
     closed = inspect.getclosurevars(function).nonlocals
     return repr(sorted((name, _stable_repr(value)) for name, value in closed.items()))
 
 
 def _source_identity(source: Any, beside: FunctionType) -> str:
-    """Name a source: by its repr, or by its code where that does not stand beside the experiment already."""
+    """Return the identity of a source: its repr, or its code unless the file of the experiment contains it."""
     if not isinstance(source, FunctionType):
         return f"{type(source).__qualname__} {_stable_repr(source)}"
     same_file = (
         source.__code__.co_filename == beside.__code__.co_filename and Path(beside.__code__.co_filename).is_file()
     )
-    if same_file and source.__name__ != "<lambda>":  # a lambda stands in the decorator, which does not count
+    if same_file and source.__name__ != "<lambda>":  # a lambda is part of the decorator, which does not count
         return source.__qualname__
-    return _own_code(source, source_text(source)) + _closure(source)
+    return _function_code(source, source_text(source)) + _closure_text(source)
 
 
 def _stable_repr(value: object) -> str:
-    """Give a repr that is the same in every process: no addresses, sets in order."""
+    """Return a repr that is equal in every process: no addresses, sets in order."""
     if isinstance(value, (set, frozenset)):
         return repr(sorted(map(_stable_repr, value)))
     return _ADDRESS.sub("", repr(value))

@@ -1,4 +1,4 @@
-"""What an experiment declares of columns, and what its contract has fixed: the two must agree."""
+"""Agreement of the columns that an experiment declares with those of its contract."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from diurnal.data import Schema
 
 
-def agreed(experiment: Experiment, schema: Schema) -> Schema:
+def apply_declaration(experiment: Experiment, schema: Schema) -> Schema:
     """Return the schema with the columns to drop and the metadata that the experiment declares now.
 
     Parameters
@@ -29,18 +29,19 @@ def agreed(experiment: Experiment, schema: Schema) -> Schema:
         declared: they decide which samples are for testing.
     """
     name = experiment.name
-    for argument, declared, fixed in (
+    for argument, declared, contracted in (
         ("target", experiment.target, schema.target),
         ("key", experiment.key, schema.key),
         ("duplicates", experiment.duplicates or schema.duplicates, schema.duplicates),
         ("groups", experiment.groups, schema.metadata.groups),
     ):
-        if declared != fixed:
-            by = "contract has" if schema.has_changed else "first batch fixed"
+        if declared != contracted:
+            owner = "contract has" if schema.has_changed else "first batch fixed"
             raise ExperimentError(
-                f"{name} declares the {argument} {declared!r}; its {by} {fixed!r}",
-                hint=f"declare {argument}={fixed!r}, or make it an experiment of its own, under another name; a new "
-                f"name is accepted first: diurnal contract {name} accept --date DATE --rename OLD=NEW --why TEXT",
+                f"{name} declares the {argument} {declared!r}; its {owner} {contracted!r}",
+                hint=f"declare {argument}={contracted!r}, or declare an experiment under another name; a new "
+                f"column name is accepted first: "
+                f"diurnal contract {name} accept --date DATE --rename OLD=NEW --why TEXT",
             )
     if experiment.drop != schema.drop and not schema.key and not schema.has_changed:
         raise ExperimentError(
@@ -48,11 +49,11 @@ def agreed(experiment: Experiment, schema: Schema) -> Schema:
             "features say which samples are for testing",
             hint=f"declare drop={schema.drop!r}, or a key and another name",
         )
-    return _as_declared(experiment, schema)
+    return _with_declared_roles(experiment, schema)
 
 
-def _as_declared(experiment: Experiment, schema: Schema) -> Schema:
-    """Return the schema with what may be declared anew; without a key, it must leave the features as they are."""
+def _with_declared_roles(experiment: Experiment, schema: Schema) -> Schema:
+    """Return the schema with the roles that may change; without a key, the features must stay the same."""
     declared = replace(schema, drop=experiment.drop, metadata=experiment.metadata)
     for problem in declared.metadata.find_problems(declared.columns):
         raise ExperimentError(f"{experiment.name}: {problem.message}", hint="name a column of the batches")

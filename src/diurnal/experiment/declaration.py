@@ -18,8 +18,8 @@ from diurnal.errors import DiurnalError, ExperimentError
 from diurnal.experiment import row_arguments
 from diurnal.experiment.arguments import REQUIRED, rename_deprecated, validate_arguments
 from diurnal.experiment.code import Code
-from diurnal.experiment.code_digest import code_of, files_of, source_text
-from diurnal.experiment.splitters import refuse_unmet
+from diurnal.experiment.code_digest import collect_files, compute_code, source_text
+from diurnal.experiment.splitters import check_splitters
 from diurnal.runtime import spark
 from diurnal.runtime.project_files import Codebase, extend_sys_path
 from diurnal.types import Limits
@@ -31,24 +31,24 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Experiment:
-    """What ``@experiment`` makes of a function: all that is declared, checked, and the function itself.
+    """A declared experiment: the checked arguments of ``@experiment``, and the function.
 
-    Calling it returns what the function returns, so that its file works in a notebook too.
+    A call returns what the function returns, so that its file works in a notebook too.
 
     Attributes
     ----------
     name, description : str
         The function's name and its docstring.
     function : function
-        What returns the search object or estimator.
+        The function that returns the search object or estimator.
     file : str
-        Where it was declared.
+        The file of the declaration.
     line : int
-        On which line it begins.
+        The line on which it begins.
     source, target, key, drop, duplicates, schedule, timezone, start_date, catchup, retries, max_active_runs, window, \
     test_size, sample, groups, sample_weight, order_by, split, promotion, n_tuning_shards, trusted_types, new_columns, \
     checks, limits, tags, owner
-        As declared, in one form each: columns and texts are tuples, the start date is in UTC.
+        The arguments, each in one form: columns and texts are tuples, the start date is in UTC.
     """
 
     name: str
@@ -82,20 +82,20 @@ class Experiment:
     limits: Limits
     tags: tuple[str, ...]
     owner: str
-    text: str = field(repr=False)  # of its file when it was declared: what was edited since is not what runs
+    text: str = field(repr=False)  # the text of the file at the declaration: later edits are not what runs
 
     def __call__(self) -> Any:
         """Return what the function returns."""
-        self._find_helpers()
+        self._add_import_paths()
         return self.function()
 
-    def _find_helpers(self) -> None:
-        """Let what the function imports be found in the project, and beside its file."""
+    def _add_import_paths(self) -> None:
+        """Let the function import modules of the project and modules beside its file."""
         project, *folders = Codebase.around(self.file).roots
         extend_sys_path(project if folders else None, *folders or [project])
 
     def build(self) -> Any:
-        """Make the search object or estimator.
+        """Create the search object or estimator.
 
         Returns
         -------
@@ -105,11 +105,11 @@ class Experiment:
         Raises
         ------
         ExperimentError
-            If the function fails or returns something else, or if a splitter needs what is not declared.
+            If the function fails or returns something else, or if a splitter requires an argument that is not declared.
         """
         try:
-            self._find_helpers()
-            made = spark.retry_with_session(self._returned)
+            self._add_import_paths()
+            estimator = spark.retry_with_session(self._call_function)
         except DiurnalError:
             raise
         except Exception as error:
@@ -117,17 +117,21 @@ class Experiment:
                 f"{self._failing_line(error)}: {self.name}() fails with {type(error).__name__}: {error}",
                 hint="it must run by itself, without arguments, and return a search object or an estimator",
             ) from error
-        if isinstance(made, type) or not callable(getattr(made, "fit", None)):
-            what = f"the class {made.__name__}, not an object of it" if isinstance(made, type) else _told(made)
-            hint = ": did you forget `return`?" if made is None else ""
+        if isinstance(estimator, type) or not callable(getattr(estimator, "fit", None)):
+            value = (
+                f"the class {estimator.__name__}, not an object of it"
+                if isinstance(estimator, type)
+                else _describe_value(estimator)
+            )
+            hint = ": did you forget `return`?" if estimator is None else ""
             raise ExperimentError(
-                f"{self.place}: {self.name}() returned {what}{hint}",
+                f"{self.location}: {self.name}() returned {value}{hint}",
                 hint="return a search such as GridSearchCV(...) or CrossValidator(...), a pipeline or an estimator",
             )
-        refuse_unmet(self, made)
-        return made
+        check_splitters(self, estimator)
+        return estimator
 
-    def _returned(self) -> Any:
+    def _call_function(self) -> Any:
         """Call the function; one that sets metadata requests is called again with scikit-learn's routing enabled."""
         try:
             return self.function()
@@ -140,14 +144,14 @@ class Experiment:
             return self.function()
 
     def _failing_line(self, error: Exception) -> str:
-        """Give the innermost line of the experiment's file that an error came through."""
+        """Return the innermost line of the experiment's file in the traceback of an error."""
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if frame.filename == self.file] or frames
         return f"{own[-1].filename}:{own[-1].lineno}"
 
     @property
-    def place(self) -> str:
-        """Where it is declared, as editors and terminals understand it."""
+    def location(self) -> str:
+        """The file and line of the declaration, in the form that editors and terminals open."""
         return f"{self.file}:{self.line}"
 
     @property
@@ -157,32 +161,32 @@ class Experiment:
 
     @property
     def calendar(self) -> Calendar:
-        """What cuts time into its data intervals."""
+        """The calendar of its data intervals."""
         return Calendar(self.schedule, self.start_date, self.timezone)
 
     @cached_property
     def code(self) -> Code:
-        """Its code and what it declares about its numbers, as they were when first asked for."""
+        """Its code and the arguments that affect its numbers, as of the first access."""
         function = cast("FunctionType", inspect.unwrap(self.function))
-        return replace(self.read_code(), files=files_of(function, self.text))
+        return replace(self.read_code(), files=collect_files(function, self.text))
 
     @property
     def code_digest(self) -> str:
-        """The SHA-256 of that: see :mod:`diurnal.experiment.code_digest`."""
+        """The SHA-256 of :attr:`code`: see :mod:`diurnal.experiment.code_digest`."""
         return self.code.digest
 
     def read_code(self) -> Code:
-        """Return its code with the project's modules as they are now, whether or not they were imported before."""
+        """Return its code with the present text of the project's modules, even if they were imported before an edit."""
         function = cast("FunctionType", inspect.unwrap(self.function))
-        known = [value for value in function.__globals__.values() if isinstance(value, Experiment)]
-        return code_of(
+        experiments = [value for value in function.__globals__.values() if isinstance(value, Experiment)]
+        return compute_code(
             function,
             self.text,
             source=self.source,
-            others={value.line for value in known if value.file == self.file and value.line != self.line},
+            others={value.line for value in experiments if value.file == self.file and value.line != self.line},
             declared={name: getattr(self, name) for name in ("target", "key", "drop", "test_size", "window")}
             | {name: value for name in ("sample", "duplicates") if (value := getattr(self, name)) is not None}
-            | row_arguments.given(self),
+            | row_arguments.non_default_arguments(self),
         )
 
 
@@ -221,46 +225,46 @@ def experiment(
     Parameters
     ----------
     source : Source or function
-        Where the rows come from: a :mod:`diurnal.sources` Source, or a function of a DataInterval that returns a
-        frame (pandas, polars, Arrow) or a stream of Arrow record batches.
+        The source of the rows: a :mod:`diurnal.sources` Source, or a function of a DataInterval that returns a frame
+        (pandas, polars, Arrow) or a stream of Arrow record batches.
     target : str
         The column to predict.
     key : str or sequence of str, optional
-        Column(s) that identify a sample across batches. None: its content does.
+        Column(s) that identify a sample across batches. None: all features of the row identify it.
     drop : str or sequence of str
-        Columns that are kept in the lake but are no features.
+        Columns that are stored in the lake but are not features.
     duplicates : {"drop", "keep"}, optional
-        Without a `key`, what rows with equal values are: ``"drop"``: one sample, seen twice; ``"keep"``: each row is a
-        sample of its own. None: ``"drop"`` if at least 99 % of the rows of the first batch are distinct in their
-        features, else ``"keep"``; the contract then fixes it.
+        Without a `key`, the meaning of equal rows. ``"drop"``: they are one sample; ``"keep"``: each row is a sample.
+        None: ``"drop"`` if at least 99 % of the rows of the first batch are distinct in their features, else
+        ``"keep"``; the contract then fixes it.
     schedule : str, timedelta or None
-        Airflow's presets and cron expressions, on the clocks of `timezone`; None: by hand only.
+        A preset or cron expression of Airflow, in the local time of `timezone`; None: started manually only.
     timezone : str
-        Where days begin and end: a name in the tz database, as in ``"America/New_York"``. Schedules, dates, the names
-        of data intervals and the times that a source is given follow its clocks.
+        The timezone in which days begin and end: a name in the tz database, as in ``"America/New_York"``. Schedules,
+        dates, the names of data intervals and the times that a source receives are in its local time.
     start_date : str, date or datetime, optional
         The first data interval starts here; a date is midnight in `timezone`.
     catchup : bool
         Whether Airflow runs the data intervals since `start_date` that it has missed.
     retries, max_active_runs : int
-        In Airflow's own words.
+        As in Airflow.
     window : int or str
-        What a model learns from: so many data intervals, a duration (``"30d"``, ``"12h"``, ``"2w"``) or ``"all"``.
+        The data for a model: a number of data intervals, a duration (``"30d"``, ``"12h"``, ``"2w"``) or ``"all"``.
     test_size : float
-        Share of samples that never train the evaluated model, between 0 and 1.
+        Fraction of the samples for testing, between 0 and 1; they never train the evaluated model.
     sample : float or int, optional
-        Tune and refit learn from so many of the window's rows only: a share (``0.1``; the same rows for life), or a
-        number of rows, about. By a hash of their own; evaluation is never sampled. None: from all.
+        Tune and refit on a part of the window's rows: a fraction (``0.1``; always the same rows), or an approximate
+        number of rows. A hash chooses the rows; evaluation is never sampled. None: all rows.
     groups : str, optional
-        Column with the group of a row: a patient, a household, a site. It goes to the folds of the search, and it
-        decides the role of a row, so that no group is in train and in test. It is no feature.
+        Column with the group of a row: a patient, a household, a site. The folds of the search use it, and it
+        decides the role of a row, so that no group is in both train and test. It is not a feature.
     sample_weight : str, optional
-        Column with the weight of a row, for fits and scores. It is no feature.
+        Column with the weight of a row, for fits and scores. It is not a feature.
     order_by : str, optional
-        Column that orders rows in time: a number, a date or a time. Fits see rows in its order, as `TimeSeriesSplit`
-        and other splitters that go by order need it. It is no feature.
+        Column that orders rows in time: a number, a date or a time. Fits get rows in its order, as `TimeSeriesSplit`
+        and other splitters that use the order require. It is not a feature.
     split : {"hash", "time"}
-        Which rows are for testing. ``"hash"``: a share of `test_size`, each row for life; ``"time"``: the newest data
+        The rows for testing. ``"hash"``: a fraction `test_size`, always the same rows; ``"time"``: the newest data
         interval, and the earlier ones of the window train.
     promotion : {"guarded", "superior", "always", "approve", "never"}
         When a new version becomes the champion: ``"guarded"``: unless it is worse by more than chance;
@@ -272,39 +276,39 @@ def experiment(
         Full names of further types that a model may contain, in addition to those of scikit-learn, of the libraries in
         ``docs/models.md`` and of the project.
     new_columns : {"refuse", "ignore", "accept"}
-        What to do with columns that the contract does not know. ``"refuse"``: the batch, until a person accepts them by
-        ``diurnal contract``; ``"ignore"``: leave them out, with a warning; ``"accept"``: take them into the contract,
-        with a warning.
+        The treatment of columns that the contract does not have. ``"refuse"``: reject the batch until a person accepts
+        them by ``diurnal contract``; ``"ignore"``: leave them out, with a warning; ``"accept"``: add them to the
+        contract, with a warning.
     checks : object, optional
-        What a batch must satisfy beside its schema: anything with ``validate(frame)``, such as a pandera schema.
+        Further checks of a batch: any object with ``validate(frame)``, such as a pandera schema.
     limits : Limits, optional
-        How large, how empty and how odd a batch may be.
+        Limits of the size and the content of a batch.
     tags : str or sequence of str
-        For Airflow's list of Dags.
+        Shown in Airflow's list of Dags.
     owner : str
-        For Airflow's list of Dags.
+        Shown in Airflow's list of Dags.
 
     Raises
     ------
     ExperimentError
-        When the function is decorated: on anything that is unknown, missing or not allowed.
+        If an argument is unknown, missing or not allowed; raised when the function is decorated.
 
     Examples
     --------
     >>> @experiment(source=lambda interval: ..., target="label", window="30d")
     ... def toy():
-    ...     "Tell one from the other."
+    ...     "Separate two classes."
     ...     from sklearn.dummy import DummyClassifier
     ...     return DummyClassifier()
     >>> toy.name, toy.description, toy.window
-    ('toy', 'Tell one from the other.', '30d')
+    ('toy', 'Separate two classes.', '30d')
     >>> toy.build()
     DummyClassifier()
     """
     declared = {name: value for name, value in locals().items() if name not in ("misplaced", "others")}
     if misplaced:
         raise ExperimentError(
-            "@experiment takes arguments, all of them by name", hint="write @experiment(source=..., target=...)"
+            "@experiment takes arguments by name only", hint="write @experiment(source=..., target=...)"
         )
 
     def declare(function: Callable[[], Any]) -> Experiment:
@@ -316,13 +320,13 @@ def experiment(
         except DiurnalError as error:
             error.add_location(f"{file}:{line}: experiment {getattr(function, '__name__', repr(function))!r}")
             raise
-        return _make(function, file, line, arguments)
+        return _create_experiment(function, file, line, arguments)
 
     return declare
 
 
-def _make(function: Callable[[], Any], file: str, line: int, arguments: Mapping[str, Any]) -> Experiment:
-    made = Experiment(
+def _create_experiment(function: Callable[[], Any], file: str, line: int, arguments: Mapping[str, Any]) -> Experiment:
+    estimator = Experiment(
         name=function.__name__,
         description=inspect.getdoc(function) or "",
         function=function,
@@ -331,11 +335,11 @@ def _make(function: Callable[[], Any], file: str, line: int, arguments: Mapping[
         text=source_text(cast("FunctionType", inspect.unwrap(function))),
         **arguments,
     )
-    # For help() and for notebooks, it looks like its function.
-    made.__dict__.update(
+    # help() and notebooks show it like its function.
+    estimator.__dict__.update(
         {name: getattr(function, name) for name in ("__name__", "__qualname__", "__module__", "__doc__")}
     )
-    return made
+    return estimator
 
 
 def _check_function(function: object) -> None:
@@ -343,12 +347,12 @@ def _check_function(function: object) -> None:
     if isinstance(function, Experiment):
         raise ExperimentError("this is an experiment already", hint="write @experiment(...) once")
     if not inspect.isfunction(function):
-        raise ExperimentError(f"an experiment is a function, not {_told(function)}", hint=hint)
+        raise ExperimentError(f"an experiment is a function, not {_describe_value(function)}", hint=hint)
     if not _NAME.fullmatch(function.__name__):
         raise ExperimentError(
-            f"{function.__name__!r} is no name for an experiment; it is small letters, digits and _, at most 50, "
-            "starting with a letter",
-            hint="rename the function: tables, folders and the Dag are named after it",
+            f"{function.__name__!r} is not a valid name for an experiment; allowed are lower-case letters, digits "
+            "and _, at most 50, starting with a letter",
+            hint="rename the function; tables, folders and the Dag are named after it",
         )
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise ExperimentError(f"{function.__name__}() is async; an experiment is an ordinary function", hint=hint)
@@ -357,10 +361,10 @@ def _check_function(function: object) -> None:
     if inspect.signature(function).parameters:
         raise ExperimentError(
             f"{function.__name__}{inspect.signature(function)} takes arguments; an experiment takes none",
-            hint="write its values into the body, or as constants of the file",
+            hint="write the values into the body, or as constants of the file",
         )
 
 
-def _told(value: object) -> str:
-    """Name a value in a message, shortly."""
+def _describe_value(value: object) -> str:
+    """Describe a value in a message."""
     return "None" if value is None else f"a {type(value).__name__}: {repr(value)[:80]}"

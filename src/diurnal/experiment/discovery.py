@@ -1,4 +1,4 @@
-"""Finding experiments: by a plain name, by a file or by a module."""
+"""Discovery of experiments by their name, their file or their module."""
 
 from __future__ import annotations
 
@@ -20,114 +20,119 @@ def find(reference: str, folder: Path) -> Experiment:
     Parameters
     ----------
     reference : str
-        A plain name in the folder of experiments; or ``"path/to/file.py:name"``, seen from the project or from here;
-        or ``"package.module:name"``, importable from the project.
+        A name in the folder of experiments; or ``"path/to/file.py:name"``, relative to the project or to the working
+        directory; or ``"package.module:name"``, importable from the project.
     folder : Path
-        The folder of experiments; the project is the folder that it lies in.
+        The folder of experiments; the project is its parent folder.
 
     Raises
     ------
     NotFoundError
-        If there is none; it says where it looked and what is near.
+        If there is none; the message has the folder that was searched and the similar names.
     ExperimentError
-        If its file cannot be imported, or two files declare that name.
+        If its file cannot be imported, or two files declare the name.
     """
     folder = folder.resolve()
-    place, _, name = reference.rpartition(":")
-    if not place:
-        return _by_name(reference, folder)
-    if place.endswith(".py"):
-        paths = [(base / place).resolve() for base in (folder.parent, Path.cwd())]
+    location, _, name = reference.rpartition(":")
+    if not location:
+        return _find_by_name(reference, folder)
+    if location.endswith(".py"):
+        paths = [(base / location).resolve() for base in (folder.parent, Path.cwd())]
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             raise NotFoundError(f"there is no file {paths[0]}", hint=f"give {_FORMS}")
         module = _import_file(path, folder.parent)
     else:
-        module = _import_module(place, folder)
+        module = _import_module(location, folder)
     declared = {value.name: value for value in vars(module).values() if isinstance(value, Experiment)}
-    found = getattr(module, name, None)
-    if not isinstance(found, Experiment):
-        found = declared.get(name)
-    if found is None:
-        known = f"it has {', '.join(sorted(declared))}" if declared else "it declares none"
+    experiment = getattr(module, name, None)
+    if not isinstance(experiment, Experiment):
+        experiment = declared.get(name)
+    if experiment is None:
+        known = f"it has {', '.join(sorted(declared))}" if declared else "it declares no experiment"
         raise NotFoundError(
-            f"{place} has no experiment {name!r}; {known}{did_you_mean(name, declared)}", hint=f"give {_FORMS}"
+            f"{location} has no experiment {name!r}; {known}{did_you_mean(name, declared)}", hint=f"give {_FORMS}"
         )
-    return found
+    return experiment
 
 
 def discover(folder: Path) -> tuple[dict[str, Experiment], list[DiurnalError]]:
-    """Find all experiments of a folder, in the order of their names. A broken file does not hide the others.
+    """Find all experiments of a folder, in the order of their names.
+
+    A file that cannot be imported does not hide the others.
 
     Parameters
     ----------
     folder : Path
-        The folder of experiments. Files whose names start with ``_`` or ``.`` are left alone.
+        The folder of experiments. Files whose names start with ``_`` or ``.`` are ignored.
 
     Returns
     -------
     found : dict of str to Experiment
         By name.
     errors : list of DiurnalError
-        What could not be imported, and where; names that are declared twice (the first is in `found`).
+        Errors of imports, with their locations, and of names that are declared twice (the first is in `found`).
     """
-    everything, errors = _scan(folder)
+    everything, errors = _import_all(folder)
     found: dict[str, Experiment] = {}
     for value in everything:
         other = found.setdefault(value.name, value)
         if other is not value:
-            errors.append(_twice(other, value))
+            errors.append(_duplicate_error(other, value))
     return dict(sorted(found.items())), errors
 
 
-def _scan(folder: Path) -> tuple[list[Experiment], list[DiurnalError]]:
-    """Import all files of a folder; give what they declare, and what could not be imported."""
+def _import_all(folder: Path) -> tuple[list[Experiment], list[DiurnalError]]:
+    """Import all files of a folder; return their experiments and the errors of imports."""
     folder = folder.resolve()
     if not folder.is_dir():
         return [], [
-            NotFoundError(f"there is no folder {folder}", hint="make one with `diurnal init`, or go to a project")
+            NotFoundError(
+                f"there is no folder {folder}",
+                hint="create one with `diurnal init`, or change to the folder of a project",
+            )
         ]
     found: list[Experiment] = []
     errors: list[DiurnalError] = []
     for path in sorted(folder.glob("[!_.]*.py")):
         try:
-            found += _declared_in(_import_file(path, folder.parent))
+            found += _experiments_of(_import_file(path, folder.parent))
         except DiurnalError as error:
             errors.append(error)
     return found, errors
 
 
-def _by_name(name: str, folder: Path) -> Experiment:
-    """Look into the file of that name first, so that the others need not be imported."""
+def _find_by_name(name: str, folder: Path) -> Experiment:
+    """Return the experiment of a name; import the file of the same name first, so that the others are not needed."""
     path = folder / f"{name}.py"
     if name.isidentifier() and path.is_file():
-        for value in _declared_in(_import_file(path, folder.parent)):
+        for value in _experiments_of(_import_file(path, folder.parent)):
             if value.name == name:
                 return value
-    everything, errors = _scan(folder)
+    everything, errors = _import_all(folder)
     found = [value for value in everything if value.name == name]
     if len(found) > 1:
-        raise _twice(*found[:2])
+        raise _duplicate_error(*found[:2])
     if found:
         return found[0]
     names = sorted({value.name for value in everything})
     known = f"there are {', '.join(names)}" if names else "there is none"
-    broken = "".join(f"\nCould not be looked into: {error}" for error in errors)
+    broken = "".join(f"\nNot searched: {error}" for error in errors)
     raise NotFoundError(
         f"there is no experiment {name!r} in {folder}; {known}{did_you_mean(name, names)}{broken}",
         hint=f"give {_FORMS}",
     )
 
 
-def _twice(one: Experiment, other: Experiment) -> ExperimentError:
+def _duplicate_error(first: Experiment, second: Experiment) -> ExperimentError:
     return ExperimentError(
-        f"two experiments are named {one.name!r}: {one.place} and {other.place}",
-        hint="rename one: tables and folders are named after it",
+        f"two experiments are named {first.name!r}: {first.location} and {second.location}",
+        hint="rename one of them; tables and folders are named after it",
     )
 
 
-def _declared_in(module: ModuleType) -> list[Experiment]:
-    """Give the experiments that a module declares itself; what it imports from another belongs to that one."""
+def _experiments_of(module: ModuleType) -> list[Experiment]:
+    """Return the experiments that a module itself declares, without those that it imports from others."""
     declared = [value for value in vars(module).values() if isinstance(value, Experiment)]
     return [
         value
@@ -142,7 +147,7 @@ def _import_file(path: Path, project: Path) -> ModuleType:
     except DiurnalError:
         raise
     except (Exception, SystemExit) as error:
-        raise _broken(str(path), error) from error
+        raise _import_error(str(path), error) from error
 
 
 def _import_module(name: str, folder: Path) -> ModuleType:
@@ -154,19 +159,19 @@ def _import_module(name: str, folder: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise NotFoundError(
-                f"there is no module {name!r} in {folder.parent} or among what is installed", hint=f"give {_FORMS}"
+                f"there is no module {name!r} in {folder.parent} or among the installed packages", hint=f"give {_FORMS}"
             ) from None
-        raise _broken(name, error) from error
+        raise _import_error(name, error) from error
 
 
-def _broken(what: str, error: BaseException) -> ExperimentError:
-    """Name the line of the user's file where importing it failed."""
+def _import_error(source: str, error: BaseException) -> ExperimentError:
+    """Return the error of an import, with the line of the user's file."""
     if isinstance(error, SyntaxError) and error.filename:
-        where, said = f"{error.filename}:{error.lineno}", error.msg
+        location, message = f"{error.filename}:{error.lineno}", error.msg
     else:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == what]
-        where, said = f"{what}:{frames[-1].lineno}" if frames else what, str(error)
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
+        location, message = f"{source}:{frames[-1].lineno}" if frames else source, str(error)
     return ExperimentError(
-        f"{where}: importing it fails with {type(error).__name__}: {said}",
-        hint="a file of experiments must be importable by itself; heavy imports belong into the function",
+        f"{location}: the import fails with {type(error).__name__}: {message}",
+        hint="a file of experiments must be importable by itself; put slow imports into the function",
     )

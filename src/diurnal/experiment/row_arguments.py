@@ -1,4 +1,4 @@
-"""What a fit needs beside X and y, and how train and test are told apart: what these arguments say together."""
+"""Arguments of ``@experiment`` that depend on each other: columns that a fit needs beside X and y, and the split."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SHORTEST = {
 }  # fmt: skip
 
 
-def refuse_contradictions(arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments that contradict each other.
+def check_row_arguments(arguments: Mapping[str, Any]) -> None:
+    """Reject arguments that contradict each other.
 
     Parameters
     ----------
     arguments : Mapping of str to Any
-        All of them, in their checked form.
+        All arguments, checked each by itself.
 
     Raises
     ------
@@ -33,23 +33,24 @@ def refuse_contradictions(arguments: Mapping[str, Any]) -> None:
     for name in NEEDS:
         if arguments[name] == arguments["target"]:
             raise ExperimentError(
-                f"the target {arguments['target']!r} is given as {name} too", hint=f"name another column in {name}"
+                f"the target {arguments['target']!r} is also the column of {name}",
+                hint=f"name another column in {name}",
             )
     if arguments["split"] == "time":
-        _refuse_contradictions_of_time(arguments)
+        _check_time_split(arguments)
 
 
-def _refuse_contradictions_of_time(arguments: Mapping[str, Any]) -> None:
-    if _holds_one(arguments["window"], arguments["schedule"]):
+def _check_time_split(arguments: Mapping[str, Any]) -> None:
+    if _has_one_interval(arguments["window"], arguments["schedule"]):
         raise ExperimentError(
             'split="time" tests on the newest data interval of the window and trains on the earlier ones, and '
-            f"window={arguments['window']!r} holds one",
-            hint='write, say, window="30d", window=7 or window="all"',
+            f"window={arguments['window']!r} has one interval",
+            hint='write, for example, window="30d", window=7 or window="all"',
         )
     if arguments["groups"] is not None:
         raise ExperimentError(
             f'split="time" decides the role of a row by its interval, and groups={arguments["groups"]!r} by its group',
-            hint='leave out split="time" where no group may be in train and test, or else groups',
+            hint='leave out split="time" if no group may be in train and test, else leave out groups',
         )
     if arguments["test_size"] != DEFAULT_TEST_SIZE:
         raise ExperimentError(
@@ -58,8 +59,8 @@ def _refuse_contradictions_of_time(arguments: Mapping[str, Any]) -> None:
         )
 
 
-def _holds_one(window: int | str, schedule: Any) -> bool:
-    """Tell whether a window can hold one data interval only; of cron expressions this is not known here."""
+def _has_one_interval(window: int | str, schedule: Any) -> bool:
+    """Return whether a window contains one data interval only; False for cron expressions, whose interval varies."""
     if window == "all" or isinstance(window, int):
         return window == 1
     unit = {"h": "hours", "d": "days", "w": "weeks"}[window[-1]]
@@ -67,7 +68,7 @@ def _holds_one(window: int | str, schedule: Any) -> bool:
     return length is not None and timedelta(**{unit: int(window[:-1])}) < 2 * length
 
 
-def given(experiment: Any) -> dict[str, Any]:
-    """Give the arguments that are not at their defaults: only these count in the digest of an experiment's code."""
-    named = {name: getattr(experiment, name) for name in NEEDS if getattr(experiment, name) is not None}
-    return named | ({} if experiment.split == "hash" else {"split": experiment.split})
+def non_default_arguments(experiment: Any) -> dict[str, Any]:
+    """Return the arguments without default values: only these count in the digest of an experiment's code."""
+    columns = {name: getattr(experiment, name) for name in NEEDS if getattr(experiment, name) is not None}
+    return columns | ({} if experiment.split == "hash" else {"split": experiment.split})

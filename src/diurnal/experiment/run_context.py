@@ -72,10 +72,14 @@ class RunContext:
         The declaration must agree with the newest version.
         """
         from diurnal.data import Contract
-        from diurnal.experiment.contract_agreement import agreed
+        from diurnal.experiment.contract_agreement import apply_declaration
 
         contract = Contract.from_rows(self.stores.warehouse.contracts(self.experiment.name))
-        return None if contract is None else contract.with_newest(agreed(self.experiment, contract.newest.schema))
+        return (
+            None
+            if contract is None
+            else contract.with_newest(apply_declaration(self.experiment, contract.newest.schema))
+        )
 
     @property
     def newest_schema(self) -> Schema:
@@ -95,12 +99,12 @@ class RunContext:
 
     def _stored_schema(self, version: int | None) -> Schema:
         from diurnal.data import Schema
-        from diurnal.experiment.contract_agreement import agreed
+        from diurnal.experiment.contract_agreement import apply_declaration
 
         stored = self.stores.warehouse.schema(self.experiment.name, version)
         if stored is None:
             raise DiurnalError(f"{self.experiment.name} has no schema, which its first batch fixes")
-        return agreed(self.experiment, Schema.from_dict(stored))
+        return apply_declaration(self.experiment, Schema.from_dict(stored))
 
     def has_newest_batch(self) -> bool:
         """Return whether no later data interval has a batch."""

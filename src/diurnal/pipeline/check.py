@@ -47,7 +47,7 @@ def check_experiment(experiment: Experiment, connections: Mapping[str, str]) -> 
     try:
         backend.validate(search, experiment.trusted_types, Codebase.around(experiment.file))
     except InvalidModelError as error:
-        raise ExperimentError(f"{experiment.place}: {error.message}", hint=error.hint) from None
+        raise ExperimentError(f"{experiment.location}: {error.message}", hint=error.hint) from None
     unused = backend.check_metadata(search, experiment.metadata)
     if isinstance(experiment.source, Sql):
         connections[experiment.source.connection]

@@ -40,5 +40,5 @@ def check_start_date(experiment: Experiment, interval: DataInterval) -> None:
     if start is not None and interval.start < start:
         raise UsageError(
             f"the data interval {interval} begins before the start date of {experiment.name}, {start:%Y-%m-%dT%H:%MZ}",
-            hint=f"use a later interval, or declare an earlier start_date in {experiment.place}",
+            hint=f"use a later interval, or declare an earlier start_date in {experiment.location}",
         )

@@ -192,7 +192,7 @@ def _recorded_experiment(
         experiment = present()
         if experiment.code_digest != row["code_digest"]:
             raise NotFoundError(
-                f"the code of run {row['run_id']} is not stored, and {experiment.place} was changed since: its "
+                f"the code of run {row['run_id']} is not stored, and {experiment.location} was changed since: its "
                 f"digest is {experiment.code_digest[:12]}, and was {row['code_digest'][:12]}",
                 hint="check out the code of that time from version control, and replay there",
             )
