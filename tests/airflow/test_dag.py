@@ -325,7 +325,7 @@ answer = {"docs": sorted(STEP_DOCS),
           "missing": [name for name in NAMES if name.startswith("diurnal.") and not importlib.util.find_spec(name)]}
 """
     seen = tell(tmp_path / "home", tmp_path, program)
-    assert seen["docs"] == sorted(["storage", "cut_shards", "score_shard", *flow.names()])
+    assert seen["docs"] == sorted(["storage", "cut_shards", "score_shard", *flow.step_names()])
     assert seen["missing"] == []
 
 

@@ -1,4 +1,4 @@
-"""The help of every command: complete, in one line where commands are listed, and without words that have no place there."""
+"""The help of every command: complete, short where commands are listed, and in plain words."""
 
 import re
 
