@@ -93,9 +93,11 @@ def check_golden_rows(estimator: Any, signature: Mapping[str, Any]) -> None:
     current = _predict_golden(estimator, signature["columns"], golden, signature["target"])
     for name in ("predictions", "probabilities"):
         exact = name == "predictions" and classes is not None
-        values, expected = list(_flatten(current[name])), list(_flatten(golden[name]))
+        values, expected = list(_flatten_list(current[name])), list(_flatten_list(golden[name]))
         if not (values == expected if exact else _is_close(values, expected)):
-            raise _golden_mismatch(f"its {name} are {_truncate(current[name])} instead of {_truncate(golden[name])}")
+            raise _golden_mismatch(
+                f"its {name} are {_truncate_text(current[name])} instead of {_truncate_text(golden[name])}"
+            )
 
 
 def _golden_rows(X: pd.DataFrame) -> pd.DataFrame:
@@ -170,10 +172,10 @@ def _to_json_value(value: Any) -> Any:
     return None if text in ("NaT", "<NA>") else text
 
 
-def _flatten(nested: Any) -> Iterator[Any]:
+def _flatten_list(nested: Any) -> Iterator[Any]:
     if isinstance(nested, list):
         for item in nested:
-            yield from _flatten(item)
+            yield from _flatten_list(item)
     else:
         yield nested
 
@@ -187,7 +189,7 @@ def _is_close(values: Sequence[Any], expected: Sequence[Any]) -> bool:
     )
 
 
-def _truncate(nested: Any) -> str:
+def _truncate_text(nested: Any) -> str:
     text = str(nested)
     return text if len(text) <= 120 else f"{text[:120]}..."
 

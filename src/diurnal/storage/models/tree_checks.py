@@ -37,7 +37,7 @@ def check_structure(estimator: Any) -> None:
                     check(part)
 
 
-def _require(condition: Any, problem: str) -> None:
+def _check_that(condition: Any, problem: str) -> None:
     if not condition:
         raise InvalidModelError(
             f"the structure of the model is invalid: {problem}; predicting with it would access memory outside of its "
@@ -64,28 +64,30 @@ def _check_children(left: Any, right: Any, inner: Any, subject: str) -> None:
     n = len(inner)
     index = np.flatnonzero(inner)
     for children in (left[index].astype(np.int64), right[index].astype(np.int64)):
-        _require(np.all((children > index) & (children < n)), f"{subject} has a child that is not after its parent")
+        _check_that(np.all((children > index) & (children < n)), f"{subject} has a child that is not after its parent")
 
 
-def _check_tree(tree: Any) -> None:
+def _check_tree_arrays(tree: Any) -> None:
     # the arrays are views of `node_count` nodes, but only `capacity` nodes are allocated
-    _require(0 < tree.node_count <= tree.capacity, f"a tree claims {tree.node_count} nodes and has {tree.capacity}")
+    _check_that(0 < tree.node_count <= tree.capacity, f"a tree claims {tree.node_count} nodes and has {tree.capacity}")
     inner = tree.children_left != _LEAF
     _check_children(tree.children_left, tree.children_right, inner, "a tree")
     features = tree.feature[inner]
-    _require(np.all((features >= 0) & (features < tree.n_features)), "a tree splits on a feature that does not exist")
+    _check_that(
+        np.all((features >= 0) & (features < tree.n_features)), "a tree splits on a feature that does not exist"
+    )
 
 
 def _check_tree_owner(owner: Any) -> None:
     tree, n_features = owner.tree_, owner.n_features_in_
-    _require(
+    _check_that(
         tree.n_features == n_features, f"a tree of {tree.n_features} features belongs to an estimator of {n_features}"
     )
 
 
 def _check_n_features(trees: Any, n_features: int) -> None:
     counts = {tree.tree_.n_features for tree in trees}
-    _require(counts == {n_features}, f"trees of {sorted(counts)} features belong to an ensemble of {n_features}")
+    _check_that(counts == {n_features}, f"trees of {sorted(counts)} features belong to an ensemble of {n_features}")
 
 
 def _is_fitted(name: str) -> Callable[[Any], bool]:
@@ -100,7 +102,7 @@ def _check_forest(forest: Any) -> None:
 def _check_isolation_forest(forest: Any) -> None:
     _check_n_features(forest.estimators_, forest._max_features)
     counts = {len(features) for features in forest.estimators_features_}
-    _require(counts == {forest._max_features}, "an isolation forest passes another number of features to its trees")
+    _check_that(counts == {forest._max_features}, "an isolation forest passes another number of features to its trees")
 
 
 def _check_boosting(boosting: Any) -> None:
@@ -108,7 +110,7 @@ def _check_boosting(boosting: Any) -> None:
     _check_n_features(trees.ravel(), boosting.n_features_in_)
     # The sums are written without a bounds check to an array of this shape, which a crafted `init` determines.
     start = boosting._raw_predict_init(np.zeros((1, boosting.n_features_in_), dtype=np.float32))
-    _require(
+    _check_that(
         start.shape == (1, trees.shape[1]),
         f"{trees.shape[1]} trees of a stage write to sums of the shape {start.shape[1:]}",
     )
@@ -117,12 +119,14 @@ def _check_boosting(boosting: Any) -> None:
 def _check_hist_boosting(boosting: Any) -> None:
     mapper, n_features = boosting._bin_mapper, boosting.n_features_in_
     categorical = np.asarray(mapper.is_categorical_)
-    _require(categorical.shape == (n_features,), "a gradient boosting has bins of other features than its own")
+    _check_that(categorical.shape == (n_features,), "a gradient boosting has bins of other features than its own")
     if boosting._preprocessor is not None:
         _check_preprocessor(boosting._preprocessor, n_features)
     for feature in np.flatnonzero(categorical):
         categories = np.asarray(mapper.bin_thresholds_[feature])
-        _require(np.all((categories >= 0) & (categories < 256)), "a gradient boosting has a category outside of 0-255")
+        _check_that(
+            np.all((categories >= 0) & (categories < 256)), "a gradient boosting has a category outside of 0-255"
+        )
     for predictor in (predictor for stage in boosting._predictors for predictor in stage):
         _check_predictor(predictor, categorical)
 
@@ -132,10 +136,10 @@ def _check_preprocessor(preprocessor: Any, n_features: int) -> None:
     (_, encoder, encoded), (_, passthrough, plain), *rest = preprocessor.transformers_
     types = (type(preprocessor).__name__, type(encoder).__name__, type(passthrough).__name__)
     expected = ("ColumnTransformer", "OrdinalEncoder", "FunctionTransformer")
-    _require(types == expected, f"a gradient boosting has a preprocessor of {', '.join(types)}")
-    _require(getattr(passthrough.func, "func", None) is check_array, "a gradient boosting transforms its numbers")
-    _require(all(transformer == "drop" for _, transformer, _ in rest), "a gradient boosting adds columns")
-    _require(
+    _check_that(types == expected, f"a gradient boosting has a preprocessor of {', '.join(types)}")
+    _check_that(getattr(passthrough.func, "func", None) is check_array, "a gradient boosting transforms its numbers")
+    _check_that(all(transformer == "drop" for _, transformer, _ in rest), "a gradient boosting adds columns")
+    _check_that(
         encoded.shape == (n_features,) and np.array_equal(plain, ~encoded),
         "a gradient boosting uses some columns twice",
     )
@@ -143,21 +147,21 @@ def _check_preprocessor(preprocessor: Any, n_features: int) -> None:
 
 def _check_predictor(predictor: Any, categorical: Any) -> None:
     nodes, bits = predictor.nodes, predictor.raw_left_cat_bitsets
-    _require(nodes.ndim == 1 and len(nodes), "a gradient boosting has an empty tree")
+    _check_that(nodes.ndim == 1 and len(nodes), "a gradient boosting has an empty tree")
     inner = nodes["is_leaf"] == 0
     _check_children(nodes["left"], nodes["right"], inner, "a tree of a gradient boosting")
     features = nodes["feature_idx"][inner]
-    _require(
+    _check_that(
         np.all((features >= 0) & (features < len(categorical))),
         "a gradient boosting splits on a feature that does not exist",
     )
     by_category = inner & (nodes["is_categorical"] != 0)
-    _require(bits.ndim == 2 and bits.shape[1] == 8, "a gradient boosting has sets of categories without 256 bits")
-    _require(
+    _check_that(bits.ndim == 2 and bits.shape[1] == 8, "a gradient boosting has sets of categories without 256 bits")
+    _check_that(
         np.all(nodes["bitset_idx"][by_category] < len(bits)),
         "a gradient boosting uses a set of categories that does not exist",
     )
-    _require(
+    _check_that(
         np.all(categorical[nodes["feature_idx"][by_category]]), "a gradient boosting splits a number by categories"
     )
 
@@ -167,25 +171,25 @@ def _check_neighbours(tree: Any) -> None:
     data, index, nodes, bounds = state[:4]
     n_nodes, metric, sample_weight = state[6], state[11], state[12]
     n_samples, n_features = data.shape
-    _require(n_nodes == len(nodes) > 0, "a neighbour tree claims more nodes than it has")
-    _require(bounds.shape[1:] == (n_nodes, n_features), "a neighbour tree has bounds of other nodes")
-    _require(bounds.shape[0] == (2 if type(tree).__name__ == "KDTree" else 1), "a neighbour tree has missing bounds")
-    _require(
+    _check_that(n_nodes == len(nodes) > 0, "a neighbour tree claims more nodes than it has")
+    _check_that(bounds.shape[1:] == (n_nodes, n_features), "a neighbour tree has bounds of other nodes")
+    _check_that(bounds.shape[0] == (2 if type(tree).__name__ == "KDTree" else 1), "a neighbour tree has missing bounds")
+    _check_that(
         index.shape == (n_samples,) and np.all((index >= 0) & (index < n_samples)),
         "a neighbour tree refers to a sample that does not exist",
     )
     start, end = nodes["idx_start"], nodes["idx_end"]
-    _require(
+    _check_that(
         np.all((start >= 0) & (start <= end) & (end <= n_samples)),
         "a node of a neighbour tree has samples that do not exist",
     )
     inner = np.flatnonzero(nodes["is_leaf"] == 0)
     # the children of node i are 2i + 1 and 2i + 2
-    _require(np.all(2 * inner + 2 < n_nodes), "a node of a neighbour tree has no children")
+    _check_that(np.all(2 * inner + 2 < n_nodes), "a node of a neighbour tree has no children")
     weights = metric.__getstate__()[1]
     allowed = (0, n_features) if type(metric).__name__ == "MinkowskiDistance64" else (len(weights),)
-    _require(len(weights) in allowed, "the number of a metric's weights is not that of its features")
-    _require(
+    _check_that(len(weights) in allowed, "the number of a metric's weights is not that of its features")
+    _check_that(
         sample_weight is None or sample_weight.shape == (n_samples,),
         "a neighbour tree has weights of other samples",
     )
@@ -193,12 +197,12 @@ def _check_neighbours(tree: Any) -> None:
 
 def _check_spline(spline: Any) -> None:
     knots, coefficients, degree = spline.t, spline.c, spline.k
-    _require(
+    _check_that(
         knots.ndim == 1 and np.all(np.diff(knots) >= 0) and np.all(np.isfinite(knots)),
         "the knots of a spline are not sorted",
     )
     n = len(knots) - degree - 1
-    _require(
+    _check_that(
         degree >= 0 and n > degree and len(coefficients) >= n,
         "the number of a spline's coefficients does not fit its knots",
     )
@@ -264,7 +268,7 @@ _Checks = list[tuple[Callable[[Any], bool], Callable[[Any], None]]]
 
 _PART_CHECKS: _Checks = [
     (lambda _: True, _check_workers),
-    (_is_instance("sklearn.tree._tree.Tree"), _check_tree),
+    (_is_instance("sklearn.tree._tree.Tree"), _check_tree_arrays),
     (_owns_tree, _check_tree_owner),
     (_is_instance("sklearn.neighbors._kd_tree.BinaryTree64"), _check_neighbours),
     (_is_instance("sklearn.neighbors._ball_tree.BinaryTree64"), _check_neighbours),

@@ -51,7 +51,7 @@ def prepare_table(
         return ColumnLayout.existing(columns, existing)
     added = dict(_missing_columns(columns, contract, existing))
     for name, column_type in added.items():
-        connection.exec_driver_sql(f"ALTER TABLE {rows} ADD COLUMN {_quote(connection, name)} {column_type}")
+        connection.exec_driver_sql(f"ALTER TABLE {rows} ADD COLUMN {_quote_identifier(connection, name)} {column_type}")
     _update_view(connection, experiment, contract, existing | added, replace=bool(added))
     return find_layout(columns, contract, existing | added)
 
@@ -115,7 +115,7 @@ def _update_view(connection: sa.Connection, experiment: str, contract: Schema, t
         former_names = [sql_names([name])[name] for name in column.names[1:]]
         former = next((name for name in former_names if name in shown), None)
         if former is not None and alias not in shown:
-            old, new = _quote(connection, former), _quote(connection, alias)
+            old, new = _quote_identifier(connection, former), _quote_identifier(connection, alias)
             connection.exec_driver_sql(f"ALTER VIEW {view} RENAME COLUMN {old} TO {new}")
             shown = {alias if name == former else name: column_type for name, column_type in shown.items()}
     expected: dict[str, tuple[str, str]] = {}
@@ -130,7 +130,7 @@ def _update_view(connection: sa.Connection, experiment: str, contract: Schema, t
         return
     # CREATE OR REPLACE VIEW requires the existing columns first, in their order
     ordered = {name: expected[name] for name in (*shown, *expected) if name in expected}
-    query = _view_query(experiment, {_quote(connection, name): text for name, (text, _) in ordered.items()})
+    query = _view_query(experiment, {_quote_identifier(connection, name): text for name, (text, _) in ordered.items()})
     if all(types.get(name) == column_type for name, column_type in shown.items()):
         connection.exec_driver_sql(f"CREATE OR REPLACE VIEW {view} AS {query}")
     else:  # PostgreSQL does not replace a view if a column gets another type
@@ -153,7 +153,9 @@ def _column_expression(connection: sa.Connection, column: Column, table: Types) 
     names = [name for name in (own, *typed) if name in table]
     if not names:
         return None if OTHERS in table else (f"NULL::{newest}", newest)
-    cells = [f"r.{_quote(connection, name)}" + ("" if table[name] == newest else f"::{newest}") for name in names]
+    cells = [
+        f"r.{_quote_identifier(connection, name)}" + ("" if table[name] == newest else f"::{newest}") for name in names
+    ]
     return (cells[0] if len(cells) == 1 else f"coalesce({', '.join(cells)})"), newest
 
 
@@ -162,8 +164,10 @@ _ALL_TYPES = ("bigint", "double precision", "boolean", "text", "date", "timestam
 
 def _create_table(connection: sa.Connection, experiment: str, layout: ColumnLayout) -> None:
     rows, view = batch_rows(experiment), batch_data(experiment)
-    typed = ", ".join(f"{_quote(connection, name)} {column_type}" for name, column_type in layout.types().items())
-    shown = {_quote(connection, name): f"r.{_quote(connection, name)}" for name in layout.types()}
+    typed = ", ".join(
+        f"{_quote_identifier(connection, name)} {column_type}" for name, column_type in layout.types().items()
+    )
+    shown = {_quote_identifier(connection, name): f"r.{_quote_identifier(connection, name)}" for name in layout.types()}
     for statement in (
         f"CREATE TABLE {rows} (load_id bigint NOT NULL, {typed})",
         f"CREATE INDEX batch_load_{experiment} ON {rows} USING brin (load_id)",
@@ -199,7 +203,7 @@ def _recreate_view(connection: sa.Connection, view: str, query: str) -> None:
 def _comment_columns(connection: sa.Connection, relation: str, comments: Mapping[str, str]) -> None:
     for short, name in comments.items():
         full = sa.literal(name).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-        connection.exec_driver_sql(f"COMMENT ON COLUMN {relation}.{_quote(connection, short)} IS {full}")
+        connection.exec_driver_sql(f"COMMENT ON COLUMN {relation}.{_quote_identifier(connection, short)} IS {full}")
 
 
 def column_types(connection: sa.Connection, relation: str) -> Types:
@@ -212,7 +216,7 @@ def column_types(connection: sa.Connection, relation: str) -> Types:
     return {row.attname: row.kind for row in connection.execute(sa.text(query), {"name": relation})}
 
 
-def _quote(connection: sa.Connection, name: str) -> str:
+def _quote_identifier(connection: sa.Connection, name: str) -> str:
     return str(
         connection.dialect.identifier_preparer.quote_identifier(name)
     )  # quotes as the driver requires, with % doubled

@@ -49,9 +49,9 @@ def _booster_to_state(booster: lightgbm.Booster) -> dict[str, Any]:
 
 
 def _booster_from_state(state: Any) -> lightgbm.Booster:
-    content = check_fields(state, ("text", "best_iteration", "categories"), "booster of LightGBM")
-    check_that(isinstance(content["text"], bytes), "a booster of LightGBM has no text")
-    check_that(type(content["best_iteration"]) is int, "a booster of LightGBM has no best iteration")
+    content = check_fields(state, ("text", "best_iteration", "categories"), "LightGBM booster")
+    check_that(isinstance(content["text"], bytes), "a LightGBM booster has no text")
+    check_that(type(content["best_iteration"]) is int, "a LightGBM booster has no best iteration")
     _check_categories(content["categories"])
     header, trees = _parse_model(content["text"].decode())
     _check_header(header, trees)
@@ -66,16 +66,16 @@ def _booster_from_state(state: Any) -> lightgbm.Booster:
 def _parse_model(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
     """Return the header and the trees; the importances and training parameters that follow are not used."""
     body, end, _ = text.partition("\nend of trees\n")
-    check_that(end, "a text of LightGBM has no end")
+    check_that(end, "a LightGBM text has no end")
     first, *blocks = re.split(r"\n(?=Tree=)", body)
     lines = [line for line in first.split("\n") if line]
-    check_that(lines[:1] == ["tree"], "a text of LightGBM does not begin with 'tree'")
+    check_that(lines[:1] == ["tree"], "a LightGBM text does not begin with 'tree'")
     return _parse_pairs(lines[1:]), [_parse_pairs([line for line in block.split("\n") if line]) for block in blocks]
 
 
 def _parse_pairs(lines: list[str]) -> dict[str, str]:
     pairs = [line.partition("=")[::2] for line in lines]
-    check_that(len({key for key, _ in pairs}) == len(pairs), "a text of LightGBM has a field twice")
+    check_that(len({key for key, _ in pairs}) == len(pairs), "a LightGBM text has a field twice")
     return dict(pairs)
 
 
@@ -89,42 +89,39 @@ def _format_model(header: Mapping[str, str], trees: list[dict[str, str]]) -> str
 
 
 def _check_categories(categories: Any) -> None:
-    check_that(categories is None or isinstance(categories, list), "categories of LightGBM are not a list")
+    check_that(categories is None or isinstance(categories, list), "LightGBM categories are not a list")
     for values in categories or []:
         plain = isinstance(values, list) and all(isinstance(value, str | int | float | bool) for value in values)
-        check_that(plain, "categories of LightGBM are not strings or numbers")
+        check_that(plain, "LightGBM categories are not strings or numbers")
 
 
 def _check_header(header: Mapping[str, str], trees: list[dict[str, str]]) -> None:
-    check_that(
-        set(header) <= _HEADER_KEYS, f"a text of LightGBM has unknown fields: {sorted(set(header) - _HEADER_KEYS)}"
-    )
-    check_that(header.get("version") == "v4", "a text of LightGBM is of another version than v4")
+    unknown = sorted(set(header) - _HEADER_KEYS)
+    check_that(not unknown, f"a LightGBM text has unknown fields: {unknown}")
+    check_that(header.get("version") == "v4", "a LightGBM text is of another version than v4")
     n_classes, n_trees = _parse_size(header["num_class"]), _parse_size(header["num_tree_per_iteration"])
     n_features = _parse_size(header["max_feature_idx"]) + 1
     check_that(
         n_classes == n_trees and n_trees and not len(trees) % n_trees,
-        "the number of trees is not a multiple of that of classes",
+        "the number of trees is wrong",
     )
     for key in ("feature_names", "feature_infos"):
         names = header[key].split(" ")
-        check_that(
-            len(names) == n_features and all(map(_NAME.fullmatch, (name.strip("[]") for name in names))),
-            f"{key} are invalid",
-        )
+        valid = all(_NAME.fullmatch(name.strip("[]")) for name in names)
+        check_that(len(names) == n_features and valid, f"{key} are invalid")
     _parse_size(header.get("label_index", "0"))
     _parse_numbers(header.get("monotone_constraints", ""), "constraints")
     objective = header.get("objective")
     if objective is None:
         return
-    check_that(_OBJECTIVE.fullmatch(objective), "an objective of LightGBM is invalid")
+    check_that(_OBJECTIVE.fullmatch(objective), "a LightGBM objective is invalid")
     match = re.search(r"num_class:(\d{1,7})", objective)
     classes = int(match[1]) if match else 1
-    check_that(classes == n_classes, "an objective of LightGBM is for other classes than its trees")
+    check_that(classes == n_classes, "a LightGBM objective is for other classes than its trees")
 
 
 def _parse_size(text: str) -> int:
-    check_that(re.fullmatch(r"\d{1,7}", text), "a size of LightGBM is not a number")
+    check_that(re.fullmatch(r"\d{1,7}", text), "a LightGBM size is not a number")
     return int(text)
 
 
@@ -135,24 +132,22 @@ def _parse_numbers(text: str, subject: str) -> np.ndarray:
 
 def _parse_integers(tree: Mapping[str, str], key: str) -> np.ndarray:
     values = _parse_numbers(tree.get(key, ""), key)
-    check_that(
-        np.all(values == np.floor(values)) and np.all(np.abs(values) < 2**32), f"{key} of LightGBM are not integers"
-    )
+    check_that(np.all(values == np.floor(values)) and np.all(np.abs(values) < 2**32), f"{key} are not integers")
     return values.astype(np.int64)
 
 
 def _check_tree(tree: Mapping[str, str], n_features: int) -> None:
-    check_that(set(tree) <= {*_LISTS, *_SCALARS, *_FREE_LISTS}, "a tree of LightGBM has unknown fields")
+    check_that(set(tree) <= {*_LISTS, *_SCALARS, *_FREE_LISTS}, "a LightGBM tree has unknown fields")
     n_leaves = _parse_size(tree["num_leaves"])
-    check_that(n_leaves, "a tree of LightGBM has no leaf")
+    check_that(n_leaves, "a LightGBM tree has no leaf")
     for key in _SCALARS & set(tree):
-        check_that(len(_parse_numbers(tree[key], key)) == 1, f"a tree of LightGBM does not have one {key}")
+        check_that(len(_parse_numbers(tree[key], key)) == 1, f"a LightGBM tree does not have one {key}")
     for key in set(_LISTS) & set(tree):
         length = len(_parse_numbers(tree[key], key))
         check_that(length in {n_leaves - _LISTS[key], 0 if n_leaves == 1 else -1}, f"{key} of LightGBM are too few")
-    check_that("leaf_value" in tree, "a tree of LightGBM has no values")
+    check_that("leaf_value" in tree, "a LightGBM tree has no values")
     if n_leaves > 1:
-        check_that(all(key in tree for key in _SPLIT_LISTS), "a tree of LightGBM has no splits")
+        check_that(all(key in tree for key in _SPLIT_LISTS), "a LightGBM tree has no splits")
         _check_splits(tree, n_leaves, n_features)
     _check_linear_leaves(tree, n_leaves, n_features)
 
@@ -164,11 +159,9 @@ def _check_splits(tree: Mapping[str, str], n_leaves: int, n_features: int) -> No
     # Leaves are -1, -2, ... In a tree, each split but the root, and each leaf, is the child of exactly one split. Three
     # leaves have two splits, whose four children are 1, -1, -2 and -3. A child after its parent excludes cycles.
     expected = np.concatenate([index[1:], -1 - np.arange(n_leaves)])
-    check_that(np.array_equal(np.sort(children), np.sort(expected)), "a tree of LightGBM has a node with other parents")
+    check_that(np.array_equal(np.sort(children), np.sort(expected)), "a LightGBM tree has a node with other parents")
     inner = children >= 0
-    check_that(
-        np.all(children[inner] > np.concatenate([index, index])[inner]), "a child of LightGBM comes before its parent"
-    )
+    check_that(np.all(children[inner] > np.concatenate([index, index])[inner]), "a child is before its parent")
     _check_depth(left, right)
     check_range(_parse_integers(tree, "split_feature"), 0, n_features, "features to split on")
     check_range(decision, 0, 16, "types of splits")
@@ -178,9 +171,7 @@ def _check_splits(tree: Mapping[str, str], n_leaves: int, n_features: int) -> No
         _parse_integers(tree, "cat_threshold"),
     )
     check_that(len(bounds) == (sets + 1 if sets else 0), "sets of categories have another number than declared")
-    check_that(
-        not sets or (bounds[0] == 0 and bounds[-1] == len(bits)), "sets of categories do not have the declared size"
-    )
+    check_that(not sets or (bounds[0] == 0 and bounds[-1] == len(bits)), "sets of categories have another size")
     check_that(np.all(np.diff(bounds) > 0) and np.all(bits >= 0), "sets of categories overlap")
     by_category = _parse_numbers(tree["threshold"], "thresholds")[(decision & 1) == 1]  # bit 0: a split by categories
     check_range(by_category, 0, max(sets, 0), "sets of categories")
@@ -192,7 +183,7 @@ def _check_depth(left: np.ndarray, right: np.ndarray) -> None:
         for child in (left[i], right[i]):
             if child >= 0:
                 depth[child] = depth[i] + 1
-    check_that(int(depth.max()) < _MAX_DEPTH, f"a tree of LightGBM is deeper than {_MAX_DEPTH}")
+    check_that(int(depth.max()) < _MAX_DEPTH, f"a LightGBM tree is deeper than {_MAX_DEPTH}")
 
 
 def _check_linear_leaves(tree: Mapping[str, str], n_leaves: int, n_features: int) -> None:
@@ -203,12 +194,10 @@ def _check_linear_leaves(tree: Mapping[str, str], n_leaves: int, n_features: int
     check_that(len(counts) in (0, n_leaves) and np.all(counts >= 0), "linear leaves have invalid counts")
     check_that(
         len(counts) == 0 or int(counts.sum()) == len(features),
-        "linear leaves have another number of features than declared",
+        "linear leaves have other features",
     )
-    check_that(
-        len(_parse_numbers(tree.get("leaf_coeff", ""), "leaf_coeff")) == len(features),
-        "linear leaves have missing weights",
-    )
+    weights = _parse_numbers(tree.get("leaf_coeff", ""), "leaf_coeff")
+    check_that(len(weights) == len(features), "linear leaves have missing weights")
     check_range(features, 0, n_features, "features of leaves")
 
 

@@ -55,9 +55,7 @@ def _array_from_state(state: Any) -> Any:
         return _MASKED[state["kind"]](state["cells"], state["mask"])
     if "unit" in state:
         return _moments_from_state(state)
-    check_that(
-        set(state) == {"cells", "dtype"} and state["dtype"] in ("str", "string"), "a column is of an unknown type"
-    )
+    check_that(set(state) == {"cells", "dtype"} and state["dtype"] in ("str", "string"), "a column has an unknown type")
     return pd.array(state["cells"], dtype=state["dtype"])
 
 

@@ -22,14 +22,10 @@ def _request_from_state(state: Any) -> MetadataRequest:
     content = check_fields(state, _FIELDS, "metadata request")
     check_that(isinstance(content["owner"], str), "a metadata request has no name of an owner")
     request = MetadataRequest(owner=content["owner"])  # only messages use it
-    check_that(
-        set(content["requests"]) <= set(SIMPLE_METHODS), "a metadata request is for a method that does not exist"
-    )
+    check_that(set(content["requests"]) <= set(SIMPLE_METHODS), "a metadata request is for an unknown method")
     for method, values in content["requests"].items():
         for name, value in values.items():
-            check_that(
-                isinstance(value, bool | str | None), "the value of a metadata request is not a boolean, None or a name"
-            )
+            check_that(isinstance(value, bool | str | None), "a metadata request has an invalid value")
             getattr(request, method)._requests[name] = value
     return request
 

@@ -30,7 +30,7 @@ def enable_states() -> Iterator[None]:
     """Make skops write and read states in this context; its other uses in this process do not change."""
     for state in states_of_imported_libraries():
         for cls in state.types:
-            _register(cls, state)
+            _register_writer(cls, state)
     if dict not in _registered:
         _registered.add(dict)
         _get_state.register(dict)(_write_dict)
@@ -42,7 +42,7 @@ def enable_states() -> Iterator[None]:
         _enabled.reset(token)
 
 
-def _register(cls: type, state: State) -> None:
+def _register_writer(cls: type, state: State) -> None:
     """Register a writer with skops that falls back to its own one outside of :func:`enable_states`."""
     if cls in _registered:
         return
