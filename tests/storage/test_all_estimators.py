@@ -46,7 +46,7 @@ NO_PART = {
 LOGISTIC, RIDGE = LogisticRegression(), Ridge()
 SMALL = [("logistic", LOGISTIC), ("forest", RandomForestClassifier(2, random_state=0))]
 REGRESSORS = [("ridge", RIDGE), ("forest", RandomForestRegressor(2, random_state=0))]
-# What an estimator needs to be made.
+# The arguments that an estimator requires.
 WORDS = {
     "ColumnTransformer": lambda: {"transformers": [("passing", "passthrough", ["a", "b"])]},
     "FeatureUnion": lambda: {"transformer_list": [("means", KMeans(2, n_init=1, random_state=0))]},
@@ -93,17 +93,17 @@ Y = np.where(X["a"] + 0.2 * rng.normal(size=48) > 0.7, "yes", "no")
 AMOUNTS = X["a"].to_numpy() * 3 + 0.1
 
 
-def made(name, kind):
-    """Make an estimator that is cheap to fit."""
-    words = WORDS[name]() if name in WORDS else {}
-    if not words and "estimator" in getattr(kind, "_parameter_constraints", {}):
-        words = {"estimator": LOGISTIC if "Classif" in name or name.startswith(("One", "Output")) else RIDGE}
+def create_estimator(name, cls):
+    """Return an estimator that is cheap to fit."""
+    params = WORDS[name]() if name in WORDS else {}
+    if not params and "estimator" in getattr(cls, "_parameter_constraints", {}):
+        params = {"estimator": LOGISTIC if "Classif" in name or name.startswith(("One", "Output")) else RIDGE}
     try:
-        estimator = kind(**words)
+        estimator = cls(**params)
     except TypeError:
-        estimator = kind(LOGISTIC)
+        estimator = cls(LOGISTIC)
     own = estimator.get_params(deep=False)
-    cheap = {word: value for word, value in CHEAP.items() if word in own and word not in words}
+    cheap = {key: value for key, value in CHEAP.items() if key in own and key not in params}
     if name in ("SelfTrainingClassifier", "RFE", "RFECV", "SelectFromModel", "SequentialFeatureSelector"):
         cheap["estimator"] = LOGISTIC
     if name in ("BaggingRegressor", "AdaBoostRegressor", "RANSACRegressor"):
@@ -114,7 +114,7 @@ def made(name, kind):
 
 
 def table(name):
-    """Give the table that an estimator takes."""
+    """Return a table that an estimator accepts."""
     if name in TEXTS:
         return X["a"].map(lambda a: f"word{int(a * 3)} and more")
     if name == "IsotonicRegression":
@@ -128,23 +128,24 @@ def table(name):
     return X
 
 
-def model_of(name, kind):
-    """Put an estimator alone, or before a simple model if it only transforms."""
-    estimator = made(name, kind)
-    if hasattr(estimator, "predict") or hasattr(kind, "predict"):
+def model_of(name, cls):
+    """Return an estimator, or a pipeline of it and a simple model if it only transforms."""
+    estimator = create_estimator(name, cls)
+    if hasattr(estimator, "predict") or hasattr(cls, "predict"):
         return estimator
-    steps = hasattr(kind, "transform") and name != "PLSSVD"  # which transforms in pairs
+    steps = hasattr(cls, "transform") and name != "PLSSVD"  # which transforms in pairs
     return make_pipeline(estimator, LOGISTIC) if steps else estimator
 
 
-def answers(model, rows):
-    """Give all that a model says of rows."""
-    said = []
+def outputs_of(model, rows):
+    """Return all outputs of a model for rows."""
+    outputs = []
     for method in ("predict", "predict_proba", "decision_function", "transform", "score_samples", "kneighbors"):
         if hasattr(model, method):
-            given = getattr(model, method)(rows)
-            said += given if isinstance(given, tuple) else [given.toarray() if hasattr(given, "toarray") else given]
-    return said + [getattr(model, name) for name in ATTRIBUTES if hasattr(model, name)]
+            output = getattr(model, method)(rows)
+            output = output.toarray() if hasattr(output, "toarray") else output
+            outputs += output if isinstance(output, tuple) else [output]
+    return outputs + [getattr(model, name) for name in ATTRIBUTES if hasattr(model, name)]
 
 
 def target(name, model):
@@ -154,11 +155,11 @@ def target(name, model):
     return AMOUNTS if numbers else Y
 
 
-@pytest.mark.parametrize(("name", "kind"), [(n, k) for n, k in all_estimators() if n not in NO_PART])
-def test_an_estimator_is_saved_and_loaded(name, kind):
+@pytest.mark.parametrize(("name", "cls"), [(n, k) for n, k in all_estimators() if n not in NO_PART])
+def test_an_estimator_is_saved_and_loaded(name, cls):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        rows, model = table(name), model_of(name, kind)
+        rows, model = table(name), model_of(name, cls)
         model.fit(rows, target(name, model))
         if name in UNSAVED:
             with pytest.raises(InvalidModelError, match="cannot be saved"):
@@ -166,9 +167,9 @@ def test_an_estimator_is_saved_and_loaded(name, kind):
             return
         data = FORMAT.dumps(model)
         again = FORMAT.loads(data)
-        said = answers(model, rows)
-        assert said, "a model says something"
-        for now, then in zip(answers(again, rows), said, strict=True):
+        outputs = outputs_of(model, rows)
+        assert outputs, "a model has an output"
+        for now, then in zip(outputs_of(again, rows), outputs, strict=True):
             np.testing.assert_array_equal(np.asarray(now), np.asarray(then))
         assert FORMAT.dumps(again) == data
 

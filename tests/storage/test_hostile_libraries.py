@@ -31,8 +31,8 @@ def text(value):
 
 
 def node(name, loader, **more):
-    module, _, kind = name.rpartition(".")
-    return {"__class__": kind, "__module__": module, "__loader__": loader, **more}
+    module, _, cls = name.rpartition(".")
+    return {"__class__": cls, "__module__": module, "__loader__": loader, **more}
 
 
 def several(*content, loader="TupleNode"):
@@ -40,8 +40,8 @@ def several(*content, loader="TupleNode"):
 
 
 def table(**content):
-    kinds = several(*[node("builtins.str", "TypeNode")] * len(content), loader="ListNode")
-    return node("builtins.dict", "DictNode", content=content, key_types=kinds)
+    key_nodes = several(*[node("builtins.str", "TypeNode")] * len(content), loader="ListNode")
+    return node("builtins.dict", "DictNode", content=content, key_types=key_nodes)
 
 
 def read(root, **members):
@@ -100,7 +100,7 @@ GADGETS = {
     "a loss of another class": node("os.getcwd", "LossNode", content=table(), __reduce__={"args": several()}),
     "a set of another class": node("os.getcwd", "SetNode", content=[]),
     "an unknown loader": node("builtins.str", "QuantileForestNode", content=text("x"), __reduce__={"args": several()}),
-    "a state of an unknown kind": node("os.getcwd", "StateNode", content=text("x")),
+    "a state of an unknown type": node("os.getcwd", "StateNode", content=text("x")),
     "a listed class as a dict": node(
         "sklearn.pipeline.Pipeline", "DictNode", content={}, key_types=several(loader="ListNode")
     ),
@@ -119,13 +119,13 @@ GADGETS = {
 
 @pytest.mark.parametrize("name", GADGETS)
 def test_loads_refuses_a_gadget_before_it_makes_anything(name, monkeypatch):
-    monkeypatch.setattr(skops.io, "loads", lambda *a, **k: pytest.fail("the file has been given to skops"))
+    monkeypatch.setattr(skops.io, "loads", lambda *a, **k: pytest.fail("the file was passed to skops"))
     with pytest.raises(InvalidModelError, match="not allowed"):
         read(several(text("first"), GADGETS[name], loader="ListNode"))
 
 
-def called_for_keys(kind):
-    return node("builtins.dict", "DictNode", content={"x": text(1)}, key_types=several(kind, loader="ListNode"))
+def called_for_keys(called):
+    return node("builtins.dict", "DictNode", content={"x": text(1)}, key_types=several(called, loader="ListNode"))
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_a_state_is_read_by_our_reader_only():
 
 def test_what_others_write_with_skops_is_as_ever():
     FORMAT.dumps(LogisticRegression())  # our states are known to skops from here on
-    given = {"a": {True: "y"}, "b": {"x": 1}}
-    assert b"StateNode" not in skops.io.dumps(given)
+    nested = {"a": {True: "y"}, "b": {"x": 1}}
+    assert b"StateNode" not in skops.io.dumps(nested)
 
 
 BROKEN = {
@@ -181,10 +181,10 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("kind", "state"), [(kind, state) for kind, states in BROKEN.items() for state in states])
-def test_a_broken_state_is_refused(kind, state):
+@pytest.mark.parametrize(("name", "state"), [(name, state) for name, states in BROKEN.items() for state in states])
+def test_a_broken_state_is_refused(name, state):
     with pytest.raises((InvalidModelError, ValueError)):
-        find_state(kind).from_state(state)
+        find_state(name).from_state(state)
 
 
 def test_every_kind_of_state_is_tried_here():
@@ -249,9 +249,9 @@ def test_a_crafted_model_of_xgboost_is_refused(name, xgboost_state):
 def lightgbm_state():
     import lightgbm
 
-    words = {"n_estimators": 2, "num_leaves": 4, "min_child_samples": 2, "max_cat_to_onehot": 2, "verbose": -1}
-    words |= {"min_data_per_group": 1, "cat_smooth": 0.0}
-    model = lightgbm.LGBMClassifier(**words).fit(CODED, CODED["size"].cat.codes % 2)
+    params = {"n_estimators": 2, "num_leaves": 4, "min_child_samples": 2, "max_cat_to_onehot": 2, "verbose": -1}
+    params |= {"min_data_per_group": 1, "cat_smooth": 0.0}
+    model = lightgbm.LGBMClassifier(**params).fit(CODED, CODED["size"].cat.codes % 2)
     return find_state("lightgbm.Booster").to_state(model.booster_)
 
 
@@ -280,7 +280,7 @@ def test_a_crafted_model_of_lightgbm_is_refused(name, lightgbm_state):
 
 
 def test_lightgbm_is_given_the_true_sizes_of_its_trees(lightgbm_state):
-    """It goes by them through the text; what a file says of them is not looked at."""
+    """LightGBM trusts the sizes in the text; those of a file are not used."""
     lied = lightgbm_state["text"].replace(b"tree_sizes=", b"tree_sizes=99999999 ", 1)
     booster = find_state("lightgbm.Booster").from_state(lightgbm_state | {"text": lied})
     honest = find_state("lightgbm.Booster").from_state(lightgbm_state)
@@ -291,9 +291,9 @@ def test_lightgbm_is_given_the_true_sizes_of_its_trees(lightgbm_state):
 def catboost_state():
     import catboost
 
-    words = {"n_estimators": 2, "depth": 2, "verbose": 0, "allow_writing_files": False, "cat_features": ["city"]}
+    params = {"n_estimators": 2, "depth": 2, "verbose": 0, "allow_writing_files": False, "cat_features": ["city"]}
     rows = X.assign(city=np.array(["Rome", "Oslo", "Bern"])[np.arange(60) % 3])
-    state = find_state("catboost.CatBoostClassifier").to_state(catboost.CatBoostClassifier(**words).fit(rows, Y))
+    state = find_state("catboost.CatBoostClassifier").to_state(catboost.CatBoostClassifier(**params).fit(rows, Y))
     return json.loads(state["json"])
 
 
@@ -322,8 +322,8 @@ def test_a_model_of_catboost_is_refused_whole(catboost_state):
     import catboost
 
     rows = X.assign(city="Rome")
-    words = {"n_estimators": 2, "verbose": 0, "allow_writing_files": False, "cat_features": ["city"]}
-    members = read_model_archive(FORMAT.dumps(catboost.CatBoostClassifier(**words).fit(rows, Y)))
+    params = {"n_estimators": 2, "verbose": 0, "allow_writing_files": False, "cat_features": ["city"]}
+    members = read_model_archive(FORMAT.dumps(catboost.CatBoostClassifier(**params).fit(rows, Y)))
     name = next(
         name for name, content in members.items() if content.startswith(b'{"ctr_data') or b"oblivious" in content
     )

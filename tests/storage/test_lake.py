@@ -121,10 +121,10 @@ def test_read_refuses_every_flipped_bit_of_a_page(lake):
         damaged[rng.randrange(4, len(whole) - 8)] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
         try:
-            found = lake.read(package)
+            rows = lake.read(package)
         except CorruptPackageError:
             continue
-        assert found.equals(expected), "a flipped bit was read as other data"
+        assert rows.equals(expected), "a flipped bit was read as other data"
 
 
 def test_read_refuses_a_truncated_and_a_missing_package(lake):
@@ -185,12 +185,12 @@ def test_write_of_parts_is_the_same_in_memory_and_on_disk(tmp_path):
 
 def test_arrange_deals_what_is_still_too_large_again(tmp_path):
     rows = table(5_000)
-    found, hashes = Deduplication(), hasher(rows)
+    report, hashes = Deduplication(), hasher(rows)
     batches = pa.concat_tables([rows, rows.slice(0, 10)]).to_batches(max_chunksize=300)
-    dealt = list(sort_by_hash(batches, rows.schema, hasher, found, tmp_path, 10_000, bucket_bytes=4_096))
-    assert len(dealt) > 4, "10,000 bytes were announced, which is 4 buckets, and more came"
-    assert pa.concat_tables([table for _, table in dealt]).equals(rows.take(np.argsort(hashes)))
-    assert found.n_duplicates == 10
+    pieces = list(sort_by_hash(batches, rows.schema, hasher, report, tmp_path, 10_000, bucket_bytes=4_096))
+    assert len(pieces) > 4, "10,000 bytes were announced, which is 4 buckets, and more came"
+    assert pa.concat_tables([table for _, table in pieces]).equals(rows.take(np.argsort(hashes)))
+    assert report.n_duplicates == 10
     assert not list(tmp_path.rglob("*.arrow"))
 
 

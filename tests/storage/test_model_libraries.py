@@ -43,7 +43,7 @@ THREE = np.array(["p", "q", "r"])[pd.cut(NUMBERS["a"], 3, labels=False)]
 AMOUNT = (NUMBERS["a"] * 3 + NUMBERS["b"]).to_numpy()
 
 
-def kept(model, X, y, *, exact=True, seeded=False):
+def check_round_trip(model, X, y, *, exact=True, seeded=False):
     """Fit, save and load a model: it answers with the same bits, and is the same file again."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -52,15 +52,15 @@ def kept(model, X, y, *, exact=True, seeded=False):
         again = FORMAT.loads(data)
         for method in ("predict", "predict_proba", "transform"):
             if hasattr(model, method):
-                given, before = getattr(again, method)(X.copy()), getattr(model, method)(X.copy())
-                pd.testing.assert_frame_equal(_frame(given), _frame(before), check_exact=True)
+                output, before = getattr(again, method)(X.copy()), getattr(model, method)(X.copy())
+                pd.testing.assert_frame_equal(_frame(output), _frame(before), check_exact=True)
         if exact:
             assert FORMAT.dumps(again) == data
         assert not seeded or FORMAT.dumps(fresh(model).fit(X, y)) == data, "the same fit gives the same bytes"
 
 
-def _frame(given):
-    return pd.DataFrame(given.toarray() if hasattr(given, "toarray") else given)
+def _frame(output):
+    return pd.DataFrame(output.toarray() if hasattr(output, "toarray") else output)
 
 
 XGBOOST = {
@@ -83,8 +83,8 @@ XGBOOST = {
 def test_xgboost(name):
     import xgboost
 
-    kind, words, X, y = XGBOOST[name]
-    kept(getattr(xgboost, kind)(n_estimators=6, n_jobs=1, **words), X, y, seeded=True)
+    cls, params, X, y = XGBOOST[name]
+    check_round_trip(getattr(xgboost, cls)(n_estimators=6, n_jobs=1, **params), X, y, seeded=True)
 
 
 LIGHTGBM = {
@@ -106,8 +106,10 @@ LIGHTGBM = {
 def test_lightgbm(name):
     import lightgbm
 
-    kind, words, X, y = LIGHTGBM[name]
-    kept(getattr(lightgbm, kind)(n_estimators=6, n_jobs=1, random_state=0, verbose=-1, **words), X, y, seeded=True)
+    cls, params, X, y = LIGHTGBM[name]
+    check_round_trip(
+        getattr(lightgbm, cls)(n_estimators=6, n_jobs=1, random_state=0, verbose=-1, **params), X, y, seeded=True
+    )
 
 
 CITIES = {"cat_features": ["city", "plan"]}
@@ -132,12 +134,12 @@ CATBOOST = {
 def test_catboost(name):
     import catboost
 
-    kind, words, X, y = CATBOOST[name]
-    model = getattr(catboost, kind)(
-        n_estimators=6, random_seed=0, thread_count=1, verbose=0, allow_writing_files=False, **words
+    cls, params, X, y = CATBOOST[name]
+    model = getattr(catboost, cls)(
+        n_estimators=6, random_seed=0, thread_count=1, verbose=0, allow_writing_files=False, **params
     )
     # CatBoost gives the parameters of the training back with fewer digits, so a model read and saved is another file
-    kept(model, X, y, exact=False, seeded=True)
+    check_round_trip(model, X, y, exact=False, seeded=True)
     again = FORMAT.loads(FORMAT.dumps(model))
     assert again.get_params() == model.get_params()
     assert again.n_features_in_ == X.shape[1]
@@ -148,8 +150,8 @@ def test_catboost_says_that_texts_are_kept_by_its_binary_form_only():
     import catboost
 
     X = TEXTS[["a"]].assign(said=[f"word{i % 7} and word{i % 3}" for i in range(N)])
-    words = {"n_estimators": 2, "verbose": 0, "allow_writing_files": False, "text_features": ["said"]}
-    model = catboost.CatBoostClassifier(**words).fit(X, YES)
+    params = {"n_estimators": 2, "verbose": 0, "allow_writing_files": False, "text_features": ["said"]}
+    model = catboost.CatBoostClassifier(**params).fit(X, YES)
     with pytest.raises(Exception, match=r"a CatBoostClassifier cannot be saved: .*text features only in cbm"):
         FORMAT.dumps(model)
 
@@ -164,8 +166,8 @@ def imbalanced():
     ]  # fmt: skip
     for sampler in samplers:
         yield pipeline.make_pipeline(StandardScaler(), sampler, LogisticRegression())
-    for kind in (ensemble.BalancedRandomForestClassifier, ensemble.BalancedBaggingClassifier):
-        yield kind(n_estimators=3, random_state=0)
+    for cls in (ensemble.BalancedRandomForestClassifier, ensemble.BalancedBaggingClassifier):
+        yield cls(n_estimators=3, random_state=0)
     yield ensemble.EasyEnsembleClassifier(n_estimators=2, random_state=0, estimator=DecisionTreeClassifier(max_depth=2))
     yield ensemble.RUSBoostClassifier(n_estimators=3, random_state=0)
 
@@ -173,7 +175,7 @@ def imbalanced():
 def test_imbalanced_learn(subtests):
     for model in imbalanced():
         with subtests.test(model=repr(model)):
-            kept(model, NUMBERS, YES)
+            check_round_trip(model, NUMBERS, YES)
 
 
 def skrubbed():
@@ -192,7 +194,7 @@ def skrubbed():
 def test_skrub(subtests):
     for model, X, y in skrubbed():
         with subtests.test(model=repr(model)):
-            kept(model, X, y)
+            check_round_trip(model, X, y)
 
 
 def test_category_encoders(subtests):
@@ -201,7 +203,7 @@ def test_category_encoders(subtests):
     for name in sorted(category_encoders.__all__):
         with subtests.test(name=name):
             encoder = getattr(category_encoders, name)(cols=["city", "plan"])
-            kept(make_pipeline(encoder, LogisticRegression(max_iter=2000)), TEXTS, TWO)
+            check_round_trip(make_pipeline(encoder, LogisticRegression(max_iter=2000)), TEXTS, TWO)
 
 
 def engineers():
@@ -242,7 +244,7 @@ def engineers():
 def test_feature_engine(subtests):
     for transformer, X in engineers():
         with subtests.test(transformer=repr(transformer)):
-            kept(make_pipeline(transformer, LogisticRegression(max_iter=2000)), X, TWO)
+            check_round_trip(make_pipeline(transformer, LogisticRegression(max_iter=2000)), X, TWO)
 
 
 ZONED = TEXTS.assign(
@@ -277,12 +279,14 @@ OWN = {
 
 @pytest.mark.parametrize("name", OWN)
 def test_scikit_learn(name):
-    kept(OWN[name], TEXTS, YES)
+    check_round_trip(OWN[name], TEXTS, YES)
 
 
 @pytest.mark.parametrize("columns", [["day"], ["at"], ["seen"], ["utc"], ["day", "at", "seen", "utc", "city"]])
 def test_dates_and_times_are_categories(columns):
-    kept(make_pipeline(make_column_transformer((OneHotEncoder(), columns)), LogisticRegression()), ZONED, YES)
+    check_round_trip(
+        make_pipeline(make_column_transformer((OneHotEncoder(), columns)), LogisticRegression()), ZONED, YES
+    )
 
 
 def test_requests_for_metadata_are_kept():
@@ -291,7 +295,7 @@ def test_requests_for_metadata_are_kept():
     with sklearn.config_context(enable_metadata_routing=True):
         asked = LogisticRegression().set_fit_request(sample_weight=True).set_score_request(sample_weight="weight")
         model = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), asked)
-        kept(model, NUMBERS, YES)
+        check_round_trip(model, NUMBERS, YES)
         again = FORMAT.loads(FORMAT.dumps(model))
         for one, other in zip(again, model, strict=True):
             assert str(one.get_metadata_routing()) == str(other.get_metadata_routing())
@@ -329,10 +333,10 @@ def grids():
         StandardScaler().set_output(transform="pandas"), LGBMClassifier(n_estimators=3, n_jobs=1, verbose=-1)
     )
     yield "lightgbm", lightgbm, {"lgbmclassifier__num_leaves": [3, 7]}, NUMBERS, YES
-    words = {"n_estimators": 3, "verbose": 0, "allow_writing_files": False, "thread_count": 1, "random_seed": 0}
+    params = {"n_estimators": 3, "verbose": 0, "allow_writing_files": False, "thread_count": 1, "random_seed": 0}
     yield (
         "catboost",
-        make_pipeline(StandardScaler(), CatBoostClassifier(**words)),
+        make_pipeline(StandardScaler(), CatBoostClassifier(**params)),
         {"catboostclassifier__depth": [1, 3]},
         NUMBERS,
         YES,
@@ -432,24 +436,24 @@ def labelled():
 
 @pytest.mark.filterwarnings("ignore:.*deprecated")
 def test_labels_that_xgboost_refuses_are_refused_before_a_fit(subtests):
-    for made, refused in labelled():
-        with subtests.test(made=repr(made)):
+    for estimator, refused in labelled():
+        with subtests.test(estimator=repr(estimator)):
             if not refused:
-                assert set(tune(made, NUMBERS, YES).twin.predict(NUMBERS)) == {"yes", "no"}
+                assert set(tune(estimator, NUMBERS, YES).twin.predict(NUMBERS)) == {"yes", "no"}
                 continue
             with pytest.raises(ExperimentError, match=r"takes the labels 0, 1, \.\.\. only") as caught:
-                tune(made, NUMBERS, YES)
+                tune(estimator, NUMBERS, YES)
             assert "the target has 'no', 'yes'" in caught.value.message
             assert "OneVsRestClassifier(XGB" in caught.value.hint
-            tune(made, NUMBERS, TWO)
+            tune(estimator, NUMBERS, TWO)
 
 
 def test_the_versions_of_what_a_model_is_made_of_are_known():
     import lightgbm
     from imblearn.pipeline import make_pipeline as imbalanced_pipeline
 
-    made = GridSearchCV(imbalanced_pipeline(StandardScaler(), lightgbm.LGBMClassifier()), {})
-    versions = library_versions(made)
+    estimator = GridSearchCV(imbalanced_pipeline(StandardScaler(), lightgbm.LGBMClassifier()), {})
+    versions = library_versions(estimator)
     assert versions["lightgbm"] == lightgbm.__version__
     assert "imblearn" in versions
     assert "xgboost" not in versions

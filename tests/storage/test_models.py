@@ -321,7 +321,7 @@ def test_signature_of_mixed_columns_survives_json():
             "big": np.arange(n) + 2**60,
         }
     )
-    kinds = {"size": "float", "colour": "text", "seen": "instant", "made": "date", "big": "int"}
+    types = {"size": "float", "colour": "text", "seen": "instant", "made": "date", "big": "int"}
     model = make_pipeline(
         ColumnTransformer(
             [
@@ -331,7 +331,7 @@ def test_signature_of_mixed_columns_survives_json():
         ),
         LogisticRegression(),
     ).fit(X, np.arange(n) % 3)
-    columns = [{"name": name, "kind": kind} for name, kind in kinds.items()]
+    columns = [{"name": name, "kind": column_type} for name, column_type in types.items()]
     described = make_signature(model, X, target="label", schema_columns=columns)
     assert json.loads(json.dumps(described, allow_nan=False)) == described
     assert described["classes"] == [0, 1, 2]

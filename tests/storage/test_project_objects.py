@@ -119,9 +119,9 @@ def test_a_day_with_own_code_is_published_and_loaded(tmp_path, warehouse_url):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "diurnal.toml").write_text("[diurnal]\n")
-    refused = loaded(elsewhere, project)
-    assert "InvalidModelError" in refused.stderr
-    assert 'load_model(..., trusted=("experiments.clinic.squared", "experiments.helpers.Ratio",))' in refused.stderr
+    rejected = loaded(elsewhere, project)
+    assert "InvalidModelError" in rejected.stderr
+    assert 'load_model(..., trusted=("experiments.clinic.squared", "experiments.helpers.Ratio",))' in rejected.stderr
     (elsewhere / "installed").symlink_to(project.folder)  # the other program has the code, as a library
     code = f"import sys; sys.path += [{str(project.folder)!r}, {str(project.folder / 'experiments')!r}]\n{LOAD}"
     named = subprocess.run(
@@ -162,8 +162,8 @@ def imported(path: Path, name: str):
 ROWS = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [0.0, 1.0, 0.0, 1.0]})
 
 
-def fitted(kind):
-    return make_pipeline(kind(), LogisticRegression()).fit(ROWS, [0, 1, 0, 1])
+def fitted(cls):
+    return make_pipeline(cls(), LogisticRegression()).fit(ROWS, [0, 1, 0, 1])
 
 
 @pytest.mark.parametrize(
@@ -251,8 +251,8 @@ def test_a_file_beside_the_experiment_takes_no_library_s_name(project):
         "    from statistics import mean\n    from helpers import Ratio\n    assert mean([1, 3]) == 2\n"
         "    return Ratio()\n"
     )
-    made = find("toy", project / "experiments").build()
-    assert type(made).__name__ == "Ratio"
+    declared = find("toy", project / "experiments").build()
+    assert type(declared).__name__ == "Ratio"
 
 
 def outside(X):
@@ -277,7 +277,7 @@ class Outer:
 
 decorated = np.vectorize(outside)
 renamed = outside
-outside = np.vectorize(outside)  # what is found under the name is another thing now
+outside = np.vectorize(outside)  # another object has this name now
 
 
 @pytest.mark.parametrize(
@@ -363,13 +363,13 @@ FILES = {
 )
 def test_the_code_digest_covers_the_helpers_that_an_experiment_uses(tmp_path, file, before, after, same):
     modules, path = set(sys.modules), list(sys.path)
-    found = []
+    results = []
     for n, files in enumerate((FILES, FILES | {file: FILES[file].replace(before, after)})):
-        found.append(digests(tmp_path / str(n), **files))
+        results.append(digests(tmp_path / str(n), **files))
         for name in set(sys.modules) - modules:
             del sys.modules[name]
         sys.path[:] = path
-    assert (found[0] == found[1]) is same
+    assert (results[0] == results[1]) is same
 
 
 def test_the_code_digest_of_an_experiment_without_helpers_is_as_it_was(tmp_path):

@@ -28,8 +28,8 @@ NAMES = ("clinic", "tides")
 
 @pytest.fixture
 def folder(tmp_path, warehouse_url):
-    with tarfile.open(ARCHIVE) as kept:
-        kept.extractall(tmp_path, filter="data")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
     dump = (tmp_path / "warehouse.sql").read_text()
     statements = "\n".join(line for line in dump.splitlines() if not line.startswith("\\"))  # without psql's own
     with psycopg.connect(warehouse_url, autocommit=True) as connection:
@@ -56,9 +56,9 @@ def rows_of(folder, name):
 
 
 def test_all_that_was_kept_is_what_the_warehouse_says(stores):
-    found = list(verify_stores(stores))
-    assert len(found) > 30
-    assert [finding for finding in found if finding.state != "good"] == []
+    findings = list(verify_stores(stores))
+    assert len(findings) > 30
+    assert [finding for finding in findings if finding.state != "good"] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,15 +70,15 @@ def test_a_day_that_was_done_is_done(folder, stores, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_have_the_roles_that_they_had(folder, stores, name):
-    made = find(name, folder / "experiments")
+    declared = find(name, folder / "experiments")
     packages = [row for row in stores.warehouse.packages() if row["experiment"] == name]
     for batch in (row for row in packages if row["role"] == "batch"):
         start = batch["data_interval_start"]
-        today = RunContext(made, day(f"{start:%Y-%m-%d}"), stores, requested_by="test")
+        today = RunContext(declared, day(f"{start:%Y-%m-%d}"), stores, requested_by="test")
         package = Package(batch["path"], batch["digest"], batch["n_rows"])
         sides = stores.lake.split_package(package, SampleReader(today, today.newest_schema).roles())
-        kept = {row["role"]: row["digest"] for row in packages if row["data_interval_start"] == start}
-        assert [side.digest for side in sides] == [kept["train"], kept["test"]]
+        digests = {row["role"]: row["digest"] for row in packages if row["data_interval_start"] == start}
+        assert [side.digest for side in sides] == [digests["train"], digests["test"]]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -35,12 +35,12 @@ def test_tables_are_those_of_the_migrations(warehouse, warehouse_url):
     engine = sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(warehouse_url))
     options = {"version_table": "diurnal_version", "compare_type": True, "compare_server_default": True}
     with engine.connect() as connection:
-        found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        differences = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
         assert connection.execute(sa.text("SELECT version_num FROM diurnal_version")).scalar_one() == VERSIONS[-1]
     engine.dispose()
-    kinds = {difference[0] if isinstance(difference, tuple) else difference[0][0] for difference in found}
+    changes = {difference[0] if isinstance(difference, tuple) else difference[0][0] for difference in differences}
     constraints = {"remove_fk", "remove_constraint", "remove_index", "modify_comment", "remove_table_comment"}
-    assert kinds <= constraints  # which only the migrations need to know
+    assert changes <= constraints  # which only the migrations need to know
 
 
 def test_versions_are_those_of_the_folder():
@@ -112,7 +112,7 @@ def test_roles_without_password_or_rights(server, warehouse_url):
 
 
 @pytest.mark.parametrize(
-    ("url", "error", "words"),
+    ("url", "error", "message"),
     [
         ("postgresql://ada:opensesame@127.0.0.1:1/tides", TransientError, "127.0.0.1 port 1 as ada.*refused"),
         ("postgresql://ada:opensesame@nowhere.invalid/tides", TransientError, "nowhere.invalid port 5432"),
@@ -132,8 +132,8 @@ def test_roles_without_password_or_rights(server, warehouse_url):
         ("mysql://ada:opensesame@127.0.0.1/tides", ConfigurationError, "URL of the warehouse is invalid"),
     ],
 )
-def test_message_says_what_is_wrong_without_the_password(url, error, words):
-    with pytest.raises(error, match=words) as caught:
+def test_message_says_what_is_wrong_without_the_password(url, error, message):
+    with pytest.raises(error, match=message) as caught:
         Warehouse(url)
     assert "sesame" not in str(caught.value)
     assert caught.value.hint

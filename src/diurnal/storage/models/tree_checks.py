@@ -167,6 +167,8 @@ def _check_predictor(predictor: Any, categorical: Any) -> None:
 
 
 def _check_neighbours(tree: Any) -> None:
+    # the tuple of scikit-learn's BinaryTree: data, idx_array, node_data and node_bounds come first, 6 is n_nodes, 11 is
+    # dist_metric, and 12 is sample_weight
     state = tree.__getstate__()
     data, index, nodes, bounds = state[:4]
     n_nodes, metric, sample_weight = state[6], state[11], state[12]
