@@ -216,7 +216,7 @@ def test_value_at_the_time_of_the_fit_counts(take):
         ("class A:\n    def f(self):\n        Ridge().fit(X, y)", "a method of the class A"),
         ("import tensorflow as tf\nm = tf.keras.Sequential([])\nm.fit(X, y)", "a neural network"),
         ("from sklearn.cluster import KMeans\nk = KMeans(3)\nk.fit(df)", "fitted without a target"),
-        ("def f(x):\n    if x:\n        return Ridge().fit(X, y)\n    return None\nf(1)", "which cannot be followed"),
+        ("def f(x):\n    if x:\n        return Ridge().fit(X, y)\n    return None\nf(1)", "which cannot be inlined"),
         ("print(1)", "fits no search"),
     ],
 )

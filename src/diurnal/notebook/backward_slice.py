@@ -22,7 +22,7 @@ class BackwardSlice:
     nodes : dict of int to ast.stmt
         By the index of the statement, in order; a statement may stand for one that was rewritten.
     unresolved : frozenset of str
-        Names that nothing defines.
+        Names without a definition.
     """
 
     nodes: dict[int, ast.stmt]
@@ -43,7 +43,7 @@ def slice_backward(
     Parameters
     ----------
     program : Program
-        All statements.
+        The statements of the notebook.
     names : iterable of str
         What is wanted.
     before : int

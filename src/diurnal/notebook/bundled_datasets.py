@@ -1,4 +1,4 @@
-"""The data sets that come with scikit-learn, as notebooks load them."""
+"""Recognition of the data sets that scikit-learn loads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diurnal.notebook.provenance import Provenance
 from diurnal.notebook.syntax import callee_name
 from diurnal.sources.sklearn_dataset import DATASETS
 
-# Scores and estimators for which the classes must be numbers, as in the notebook, and not names as in SklearnDataset.
+# Metrics and estimators that require numeric classes. SklearnDataset returns class names instead of numbers.
 _NEEDS_NUMERIC_CLASSES = re.compile(
     r"XGB\w*|make_scorer|class_weight|pos_label|(f1|precision|recall|average_precision|jaccard|neg_brier_score|d2\w*)"
     r"|top_k_accuracy|positive_likelihood_ratio|neg_negative_likelihood_ratio|matthews_corrcoef"
@@ -20,14 +20,14 @@ _NEEDS_NUMERIC_CLASSES = re.compile(
 
 @dataclass(frozen=True)
 class DatasetPart:
-    """A part of what one of scikit-learn's functions loads.
+    """A part of a data set that a function of scikit-learn loads.
 
     Attributes
     ----------
     function : str
-        ``"load_iris"``.
+        The name of the function, such as ``"load_iris"``.
     part : {"data", "target", "frame"}
-        Which part it is.
+        The part.
     call : ast.Call
         The call of the function.
     """
@@ -38,14 +38,14 @@ class DatasetPart:
 
     @property
     def name(self) -> str | None:
-        """The name for `SklearnDataset`, where it has it and the call asks for nothing special."""
+        """The name of the data set for `SklearnDataset`; None if it lacks it or the call has other options."""
         name = self.function.removeprefix("load_")
         keywords = {keyword.arg for keyword in self.call.keywords} - {"as_frame", "return_X_y"}
         return name if name in DATASETS and not keywords and not self.call.args else None
 
 
 def find_dataset_part(program: Program, provenance: Provenance) -> DatasetPart | None:
-    """Return which part of which data set a trail leads to, if to one."""
+    """Return the part of a bundled data set that a frame comes from, or None if it comes from none."""
     node, at = provenance.node, provenance.at
     for _ in range(10):
         if isinstance(node, ast.Attribute | ast.Subscript):
@@ -68,7 +68,7 @@ def find_dataset_part(program: Program, provenance: Provenance) -> DatasetPart |
 def _part_of_unpacked_call(
     program: Program, name: str, target: ast.Tuple, value: ast.expr | None, at: int
 ) -> DatasetPart | None:
-    """Read ``X, y = load_iris(return_X_y=True)``."""
+    """Return the part that a name gets in ``X, y = load_iris(return_X_y=True)``."""
     call = None if value is None else _find_loader_call(program, value, at)
     names = [element.id for element in target.elts if isinstance(element, ast.Name)]
     if call is None or len(names) != 2 or call is not value:
@@ -77,7 +77,7 @@ def _part_of_unpacked_call(
 
 
 def _find_loader_call(program: Program, node: ast.expr, at: int) -> ast.Call | None:
-    """Return the call that loads what an expression stands for."""
+    """Return the call that loads the data set of an expression, or None if it is another expression."""
     if isinstance(node, ast.Name):
         index = program.definition(node.id, at)
         value = None if index is None else program[index].value
@@ -90,14 +90,14 @@ def _find_loader_call(program: Program, node: ast.expr, at: int) -> ast.Call | N
 
 
 def list_dataset_columns(name: str) -> set[str]:
-    """Return the names of a data set's columns."""
+    """Return the column names of a data set."""
     from sklearn import datasets
 
     return set(getattr(datasets, f"load_{name}")(as_frame=True).data.columns)
 
 
 def needs_numeric_classes(nodes: list[ast.AST]) -> bool:
-    """Return whether a search can only work on classes that are numbers."""
+    """Return whether a search requires classes that are numbers."""
     for node in nodes:
         for part in ast.walk(node):
             found = part.arg if isinstance(part, ast.keyword) else getattr(part, "value", None)
@@ -108,6 +108,6 @@ def needs_numeric_classes(nodes: list[ast.AST]) -> bool:
 
 
 def mentions_any_name(nodes: list[ast.AST], names: set[str]) -> bool:
-    """Return whether a search names one of some columns."""
+    """Return whether a search contains at least one of the names as a string."""
     constants = (part.value for node in nodes for part in ast.walk(node) if isinstance(part, ast.Constant))
     return any(isinstance(value, str) and value in names for value in constants)

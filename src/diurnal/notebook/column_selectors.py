@@ -1,4 +1,4 @@
-"""Lists of columns that a notebook reads off its data, as selectors that do the same when they are fitted."""
+"""Column selectors in place of lists of columns that a notebook computes from its data."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from diurnal.notebook.provenance import Provenance, trace_provenance
 from diurnal.notebook.syntax import callee_name
 
 SELECTOR = "make_column_selector"
-_NUMERIC_DTYPES = ("number", "bool")  # what pandas' is_numeric_dtype says yes to
+_NUMERIC_DTYPES = ("number", "bool")  # the dtypes for which pandas' is_numeric_dtype is True
 
 
 class ColumnSelectors:
-    """Finds the selector that is equal to a list of columns.
+    """Finds the column selector that is equivalent to a list of columns.
+
+    The function of an experiment has no data, so it cannot compute ``X.select_dtypes("number").columns``. The call
+    ``make_column_selector(dtype_include="number")`` selects the same columns when the search is fitted.
 
     Parameters
     ----------
     program : Program
-        All statements.
-    features : Trail or None
-        Where the features that are fitted come from.
+        The statements of the notebook.
+    features : Provenance or None
+        The provenance of the features that the notebook fits on.
     others : frozenset of str
-        Columns of that frame that are no features, the target among them.
+        The columns of that frame that are not features, including the target.
     """
 
     def __init__(self, program: Program, features: Provenance | None, others: frozenset[str]) -> None:
@@ -34,7 +37,7 @@ class ColumnSelectors:
         self.others = others
 
     def find_equivalent(self, node: ast.expr, at: int) -> ast.expr | None:
-        """Return what is equal to a list of columns: their names where they are known, else a selector, else None."""
+        """Return the names of a list of columns where they are known, else a selector, else None."""
         if self.features is None:
             return None
         node, at = self._strip_wrappers(node, at)
@@ -45,14 +48,14 @@ class ColumnSelectors:
         return None
 
     def is_fitted_frame(self, node: ast.expr, at: int) -> bool:
-        """Return whether an expression is the frame that is fitted, or one that it is taken from."""
+        """Return whether an expression is the fitted frame, or the frame that its columns are selected from."""
         if self.features is None:
             return False
         found = trace_provenance(self.program, node, at, steps=True)
         return found.frame_state(self.program) == self.features.frame_state(self.program)
 
     def _strip_wrappers(self, node: ast.expr, at: int) -> tuple[ast.expr, int]:
-        """Take off what only lists columns, or takes out those that are no features."""
+        """Remove calls that only list columns, such as ``list()``, or only drop columns that are not features."""
         for _ in range(50):
             if isinstance(node, ast.Name):
                 index = self.program.definition(node.id, at)
@@ -85,7 +88,7 @@ class ColumnSelectors:
         return node, at
 
     def only_removes_non_features(self, change: int) -> bool:
-        """Return whether a statement only removes columns that are no features from a list."""
+        """Return whether a statement only removes columns that are not features from a list."""
         call = getattr(self.program[change].node, "value", None)
         is_own = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "remove"
         names = evaluate_strings(self.program, call.args[0], change) if is_own and call.args else None  # type: ignore[union-attr]
@@ -97,7 +100,7 @@ class ColumnSelectors:
         return names is not None and set(names) <= self.others
 
     def _missing_features(self, node: ast.expr, at: int) -> set[str] | None:
-        """Return the features that a frame lacks; None where it is another frame than the one that is fitted."""
+        """Return the features that a frame lacks; None if it is not the fitted frame."""
         if self.features is None or not isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call):
             return None
         found = trace_provenance(self.program, node, at, steps=True)
@@ -107,7 +110,7 @@ class ColumnSelectors:
         return set(found.drop) - self.others
 
     def _from_all_columns(self, node: ast.expr, at: int) -> ast.expr | None:
-        """Read ``X.columns``, and lists of all columns but some."""
+        """Translate ``X.columns``, and lists of all columns except some."""
         frame = _frame_of(node)
         lacks = None if frame is None else self._missing_features(frame, at)
         left_out = None if frame is None else parse_excluded_columns(self.program, node, frame, at)
@@ -119,7 +122,7 @@ class ColumnSelectors:
         return _build_selector({}, others)
 
     def _from_select_dtypes(self, node: ast.expr, at: int) -> ast.expr | None:
-        """Read ``X.select_dtypes("number")``."""
+        """Translate ``X.select_dtypes("number")``."""
         if not _is_select_dtypes(node) or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             return None
         lacks = self._missing_features(node.func.value, at)
@@ -134,7 +137,7 @@ class ColumnSelectors:
         return _build_selector({f"dtype_{name}": value for name, value in arguments.items()}, lacks)
 
     def _from_comprehension(self, node: ast.expr, at: int) -> ast.expr | None:
-        """Read ``[c for c in X.columns if X[c].dtype == "object"]``."""
+        """Translate ``[c for c in X.columns if X[c].dtype == "object"]``."""
         loop = node.generators[0] if isinstance(node, ast.ListComp) and len(node.generators) == 1 else None
         if loop is None or not isinstance(node, ast.ListComp) or len(loop.ifs) != 1:
             return None
@@ -148,19 +151,19 @@ class ColumnSelectors:
         )
 
     def _has_all_features(self, node: ast.expr, at: int) -> bool:
-        """Return whether a list has all features."""
+        """Return whether a list contains all features."""
         found = self._from_all_columns(node, at)
         return found is not None and (isinstance(found, ast.List) or not getattr(found, "keywords", []))
 
     def _from_exclusion(self, test: ast.expr, column: ast.expr, at: int) -> ast.expr | None:
-        """Read ``[c for c in X.columns if c not in numbers]``, where the numbers are a selector by types."""
+        """Translate ``[c for c in X.columns if c not in numeric]``, where `numeric` is a selector by dtype."""
         is_one = isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.NotIn)
         if not is_one or not isinstance(test, ast.Compare) or ast.dump(test.left) != ast.dump(column):
             return None
         return _invert_selector(self.find_equivalent(test.comparators[0], at))
 
     def _from_difference(self, node: ast.expr, at: int) -> ast.expr | None:
-        """Read ``X.columns.drop(numbers)`` and ``set(X.columns) - set(numbers)``."""
+        """Translate ``X.columns.drop(numeric)`` and ``set(X.columns) - set(numeric)``."""
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) == 1:
             is_one = node.func.attr in ("drop", "difference") and self._has_all_features(node.func.value, at)
             return _invert_selector(self.find_equivalent(node.args[0], at)) if is_one else None
@@ -197,7 +200,7 @@ def _listed_expression(call: ast.Call) -> ast.expr | None:
 
 
 def _frame_of(node: ast.expr) -> ast.expr | None:
-    """Return the frame whose columns an expression lists."""
+    """Return the frame whose columns an expression lists, or None."""
     if isinstance(node, ast.Attribute) and node.attr == "columns":
         return node.value
     if isinstance(node, ast.ListComp):
@@ -208,7 +211,7 @@ def _frame_of(node: ast.expr) -> ast.expr | None:
 
 
 def _selector_from_test(test: ast.expr, frame: str, column: str) -> ast.expr | None:
-    """Return the selector for the test of a type of a column."""
+    """Return the selector for a test of the dtype of a column, or None."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) and _is_numeric_test(test.operand):
         return _build_selector({"dtype_exclude": _string_list(_NUMERIC_DTYPES)})
     if _is_numeric_test(test):
@@ -236,7 +239,7 @@ def _string_list(names: tuple[str, ...]) -> ast.expr:
 
 
 def _build_selector(arguments: dict[str, ast.expr], excluded: set[str] | None = None) -> ast.expr:
-    """Make the call of `make_column_selector`; a pattern leaves out columns by their names."""
+    """Return a call of `make_column_selector`; a pattern with a negative lookahead excludes columns by name."""
     keywords = [ast.keyword(name, value) for name, value in arguments.items()]
     if excluded:
         names = "|".join(map(re.escape, sorted(excluded)))

@@ -1,4 +1,4 @@
-"""Values that are known without running anything: literals, and what is put together of them."""
+"""Constant folding: values of expressions that consist of literals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_DEPTH = 30
 
 
 class NotConstantError(Exception):
-    """The value of an expression is only known when it runs."""
+    """The value of an expression is not known before the notebook runs."""
 
 
 def evaluate_constant(program: Program, node: ast.AST, at: int, depth: int = 0) -> Any:
@@ -23,7 +23,7 @@ def evaluate_constant(program: Program, node: ast.AST, at: int, depth: int = 0) 
     Raises
     ------
     NotConstant
-        If it depends on more than literals.
+        If the expression depends on anything other than literals.
     """
     if depth > _MAX_DEPTH:
         raise NotConstantError
@@ -38,7 +38,7 @@ def evaluate_constant(program: Program, node: ast.AST, at: int, depth: int = 0) 
 
 
 def evaluate_strings(program: Program, node: ast.AST | None, at: int) -> tuple[str, ...] | None:
-    """Return a text or a list of texts as a tuple, or None where it is neither."""
+    """Return the value of a string or of a list of strings as a tuple, or None for any other expression."""
     if node is None:
         return None
     try:
@@ -52,7 +52,7 @@ def evaluate_strings(program: Program, node: ast.AST | None, at: int) -> tuple[s
 
 
 def evaluate_string(program: Program, node: ast.AST | None, at: int) -> str | None:
-    """Return a text or a path as text, or None where it is neither."""
+    """Return the value of a string or a path as a string, or None for any other expression."""
     if node is None:
         return None
     try:
@@ -77,7 +77,7 @@ def _evaluate_name(program: Program, node: ast.Name, at: int, depth: int) -> Any
 
 
 def _evaluate_unpacked_name(program: Program, node: ast.Name, index: int, changes: list[int], depth: int) -> Any:
-    """Return one of ``a, b = 1, 2``."""
+    """Return the value of one name of ``a, b = 1, 2``."""
     target, value = program[index].target, program[index].value
     if changes or not isinstance(target, ast.Tuple) or not isinstance(value, ast.Tuple):
         raise NotConstantError
@@ -88,7 +88,7 @@ def _evaluate_unpacked_name(program: Program, node: ast.Name, index: int, change
 
 
 def _apply_list_change(program: Program, value: Any, name: str, change: int, depth: int) -> Any:
-    """Return a list after ``features.remove("label")`` or ``features.append("age")``."""
+    """Return the value of a list after ``features.remove("label")`` or ``features.append("age")``."""
     node = program[change].node
     call = node.value if isinstance(node, ast.Expr) else None
     is_own = (
@@ -162,7 +162,7 @@ def _evaluate_call(program: Program, node: ast.Call, at: int, depth: int) -> Any
 
 
 def _evaluate_class_attribute(program: Program, node: ast.Attribute, at: int, depth: int) -> Any:
-    """Return a constant of a class: ``CFG.target``."""
+    """Return the value of a constant of a class: ``CFG.target``."""
     definition = program.resolve_definition(node.value.id, at) if isinstance(node.value, ast.Name) else None
     if isinstance(definition, ast.ClassDef):
         for part in reversed(definition.body):

@@ -1,4 +1,4 @@
-"""From a notebook to an experiment."""
+"""Conversion of a notebook or script into the file of an experiment."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from diurnal.notebook.test_fraction import read_test_fraction
 
 @dataclass(frozen=True)
 class ExperimentDraft:
-    """An experiment that was taken from a notebook.
+    """An experiment that was extracted from a notebook.
 
     Attributes
     ----------
     text : str
-        Of its file.
+        The text of the experiment's file.
     report : Report
-        What was taken and what was left out.
+        The parts that were extracted and the lines that were left out.
     modules : tuple of Path
-        Files beside the notebook that it imports.
+        The modules in the notebook's folder that the experiment imports.
     """
 
     text: str
@@ -46,7 +46,7 @@ class ExperimentDraft:
 
 
 def draft_experiment(path: Path, name: str, *, search: str | None = None, project: Path, file: Path) -> ExperimentDraft:
-    """Take the search of a notebook or script, and what it is made of. Nothing of it is run.
+    """Extract the search of a notebook or script, with the statements that it depends on, without running them.
 
     Parameters
     ----------
@@ -55,22 +55,22 @@ def draft_experiment(path: Path, name: str, *, search: str | None = None, projec
     name : str
         The name of the experiment.
     search : str, optional
-        The variable that holds the search; the last one that is fitted unless given.
+        The variable of the search; by default the last search that the notebook fits.
     project : Path
-        The project that the experiment is for.
+        The folder of the experiment's project.
     file : Path
-        The file that the experiment will have.
+        The path of the experiment's file.
 
     Raises
     ------
     UsageError
-        If it cannot be read, or fits neither a search nor an estimator.
+        If the file cannot be read, or fits neither a search nor an estimator.
     """
     try:
         return _convert(path, name, search, ProjectPaths(path.resolve().parent, project.resolve(), file))
     except (RecursionError, MemoryError):
         raise UsageError(
-            f"{path} is nested too deeply to be read", hint="take the search out into a smaller script"
+            f"{path} is nested too deeply to be read", hint="move the search into a smaller script"
         ) from None
 
 
@@ -91,7 +91,7 @@ def _convert(path: Path, name: str, search_name: str | None, paths: ProjectPaths
 
 
 def _collect_search(program: Program, fit: Fit) -> SearchStatements:
-    """Take the search, with what is fitted before it."""
+    """Collect the statements of the search and of the transformers that are fitted before it."""
     if fit.features is None:
         return collect_search(program, fit, [], ColumnSelectors(program, None, frozenset()))
     features = trace_provenance(program, fit.features, fit.index, steps=True)
@@ -103,10 +103,10 @@ def _collect_search(program: Program, fit: Fit) -> SearchStatements:
 
 
 def _describe_undefined(program: Program, search: SearchStatements, data: DataDeclaration) -> list[str]:
-    """Name what the notebook uses and never defines, but for what ``import *`` gives."""
+    """Describe the names that the notebook uses without a definition, except those of ``import *``."""
     nodes = {**search.nodes, **data.preparation.nodes}
     binding = [node.name for node in nodes.values() if isinstance(node, ast.FunctionDef) and find_global_names(node)]
-    messages = [f"`{name}` binds global names; let it return what it makes" for name in binding]
+    messages = [f"`{name}` assigns global names; return the values from the function instead" for name in binding]
     unresolved = search.unresolved | data.preparation.unresolved
     names = [name for name in sorted(unresolved) if not find_imports(program, {}, [name], len(program))]
-    return [*messages, *(f"`{name}` is used, and the notebook does not define it" for name in names)]
+    return [*messages, *(f"`{name}` is used but not defined in the notebook; define or import it" for name in names)]

@@ -1,4 +1,4 @@
-"""A notebook or script as text: its cells, its title, and where each line stands."""
+"""The code of a notebook or script: its cells, its title, and the location of each line."""
 
 from __future__ import annotations
 
@@ -31,17 +31,19 @@ class Document:
     Attributes
     ----------
     path : Path
-        The file.
+        The file of the notebook or script.
     title : str
-        Its first heading, the first line of a script's docstring, or nothing.
+        The first heading, or the first line of the docstring of a script; empty if there is neither.
     lines : list of str
-        The lines of all cells. The line numbers of `nodes` count through them, from 1.
+        The lines of all cells. The line numbers of `nodes` refer to this list and start at 1.
     nodes : list of ast.stmt
-        The statements.
-    left : list of Magic
-        What is not Python; its lines count through all cells as well.
+        The statements of all cells.
+    skipped : list of Magic
+        The lines that are not Python. Their line numbers refer to `lines` as well.
     out_of_order : bool
-        Whether cells were run in another order than the one that they stand in.
+        Whether the execution counts show another order than the order of the cells.
+    starts : list of int
+        The first line of each cell; a script has one cell.
     """
 
     path: Path
@@ -50,15 +52,15 @@ class Document:
     nodes: list[ast.stmt] = field(default_factory=list)
     skipped: list[Magic] = field(default_factory=list)
     out_of_order: bool = False
-    starts: list[int] = field(default_factory=list)  # the first line of each cell; a script has one cell
+    starts: list[int] = field(default_factory=list)
 
     @property
     def is_script(self) -> bool:
-        """Whether it is a script, whose lines are counted without cells."""
+        """Whether the document is a script, which has no cells."""
         return self.path.suffix.lower() != ".ipynb"
 
     def cell(self, line: int) -> int | None:
-        """Return the number of the cell that a line stands in, among the cells of code; none in a script."""
+        """Return the number of the code cell that contains a line; None in a script."""
         return None if self.is_script else bisect.bisect_right(self.starts, line)
 
     def line_in_cell(self, line: int) -> int:
@@ -66,12 +68,12 @@ class Document:
         return line - self.starts[bisect.bisect_right(self.starts, line) - 1] + 1
 
     def location(self, line: int) -> str:
-        """Name the place of a line."""
+        """Return the location of a line as text, such as ``cell 2, line 3``."""
         cell = self.cell(line)
         return f"line {line}" if cell is None else f"cell {cell}, line {self.line_in_cell(line)}"
 
     def add(self, text: str) -> None:
-        """Add a cell of code. A cell that cannot be parsed is left out."""
+        """Add a code cell. A cell of a notebook that is not valid Python is skipped."""
         text, magics = replace_magics(text)
         before = len(self.lines)
         self.starts.append(before + 1)
@@ -89,25 +91,27 @@ class Document:
     def _refuse_script(self, error: SyntaxError) -> None:
         if self.is_script:
             raise UsageError(
-                f"{self.path}:{error.lineno}: this is not Python: {error.msg}", hint="correct it, and run it again"
+                f"{self.path}:{error.lineno}: the script is not valid Python: {error.msg}",
+                hint="correct the script and run the command again",
             )
 
 
 def read_document(path: Path) -> Document:
-    """Read a notebook (nbformat 3 or 4) or a script. Nothing of it is run.
+    """Read a notebook (nbformat 3 or 4) or a script without running it.
 
     Raises
     ------
     UsageError
-        If it is neither, too large, damaged, or of another language than Python.
+        If the file is neither, is too large or damaged, or is in another language than Python.
     """
     suffix = path.suffix.lower()
     if suffix not in (".ipynb", ".py"):
-        raise UsageError(f"{path} is not {_FORMS}", hint="save it as one of these")
+        raise UsageError(f"{path} is not {_FORMS}", hint=f"pass {_FORMS}")
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise UsageError(
-            f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are read", hint="clear its outputs and save it"
+            f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are allowed",
+            hint="clear the outputs of the notebook and save it",
         )
     return _read_script(path) if suffix == ".py" else _read_notebook(path)
 
@@ -118,7 +122,7 @@ def _read_script(path: Path) -> Document:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         text = _normalize_newlines(content.decode(encoding))
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
-        raise UsageError(f"{path} cannot be read as text: {error}", hint="save it in UTF-8") from None
+        raise UsageError(f"{path} cannot be decoded as text: {error}", hint="save the file in UTF-8") from None
     document = Document(path)
     document.add(text.removeprefix("\ufeff"))
     docstring = ast.get_docstring(ast.Module(document.nodes, []), clean=True) or ""
@@ -127,7 +131,7 @@ def _read_script(path: Path) -> Document:
 
 
 def _markdown_cells(text: str) -> Iterator[str]:
-    """Return the markdown cells of a script in the percent format."""
+    """Yield the markdown cells of a script in the percent format."""
     inside, lines = False, list[str]()
     for line in [*text.split("\n"), "# %%"]:
         marker = _MARKER.match(line)
@@ -159,14 +163,14 @@ def _load_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
-        raise UsageError(f"{path} is no notebook: it is not JSON: {reason}", hint=f"give {_FORMS}") from None
+        raise UsageError(f"{path} is not a notebook: it is not JSON: {reason}", hint=f"pass {_FORMS}") from None
     if not isinstance(content, dict) or not {"cells", "worksheets"} & set(content):
-        raise UsageError(f"{path} is no notebook: it has no cells", hint=f"give {_FORMS}")
+        raise UsageError(f"{path} is not a notebook: it has no cells", hint=f"pass {_FORMS}")
     return content
 
 
 def _check_language(path: Path, content: dict[str, Any]) -> None:
-    """Refuse what names another language; a notebook that names none is taken for Python."""
+    """Raise an error for a notebook of another language; a notebook without a language is read as Python."""
     tables = content.get("metadata")
     tables = tables if isinstance(tables, dict) else {}
     kernel, info = (t if isinstance(t, dict) else {} for t in (tables.get("kernelspec"), tables.get("language_info")))
@@ -175,17 +179,17 @@ def _check_language(path: Path, content: dict[str, Any]) -> None:
     language = str(kernel.get("language") or info.get("name") or language_of_kernel)
     if "python" not in language.lower():
         raise UsageError(
-            f"{path} is a notebook of {language}; experiments are written in Python", hint=f"give {_FORMS}"
+            f"{path} is a notebook in {language}; experiments are written in Python", hint=f"pass {_FORMS}"
         )
 
 
 def _iter_cells(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Return the kind, the text and the execution count of each cell."""
+    """Yield the type, the text and the execution count of each cell."""
     pages = [content] if "cells" in content else content["worksheets"]
     for page in pages if isinstance(pages, list) else [None]:
         cells = page.get("cells", []) if isinstance(page, dict) else None
         if not isinstance(cells, list):
-            raise UsageError(f"{path} is damaged: its cells are no list", hint="open it in Jupyter and save it")
+            raise UsageError(f"{path} is damaged: its cells are not a list", hint="open it in Jupyter and save it")
         for number, cell in enumerate(cells, 1):
             yield _read_cell(path, number, cell)
 
@@ -208,7 +212,7 @@ def _normalize_newlines(text: str) -> str:
 
 
 def _find_title(markdown: list[str]) -> str:
-    """Return the first heading of the first cells of markdown."""
+    """Return the first heading of the markdown cells, or an empty string."""
     for text in markdown:
         found = _HEADING.search(text)
         title = _strip_markup(found[1] or found[2] or found[3]) if found else ""
@@ -218,7 +222,7 @@ def _find_title(markdown: list[str]) -> str:
 
 
 def _strip_markup(text: str) -> str:
-    """Take the marks of markdown and HTML off a line."""
+    """Return the first line without the markup of Markdown and HTML."""
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
     text = re.sub(r"<[^>]*>|[*`]|\s#+\s*$|\\", "", text)
     return _first_text_line(text)

@@ -1,4 +1,4 @@
-"""What a statement does to names: which it reads, binds and changes in place."""
+"""Effects of a statement on names: which names it uses, binds, changes in place and fits."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ _COMPOUND = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.With, ast.As
 
 @dataclass(frozen=True)
 class Effects:
-    """The names that a statement deals with.
+    """The effects of a statement on names.
 
     Attributes
     ----------
     uses : frozenset of str
-        Names that it reads, those in the bodies of its functions included.
+        Names that it reads, including those in the bodies of functions that it defines.
     binds : frozenset of str
-        Names that have a new value afterwards, in any case.
+        Names that it always binds to a new value.
     may_bind : frozenset of str
-        Names that it binds in a branch or a loop.
+        Names that it may bind: in a branch or a loop.
     changes : frozenset of str
         Names whose objects it changes in place.
     fits : frozenset of str
@@ -76,14 +76,14 @@ class Effects:
 
 
 def find_effects(node: ast.stmt, changed: Mapping[str, frozenset[int]]) -> Effects:
-    """Find the effects of a statement.
+    """Return the effects of a statement.
 
     Parameters
     ----------
     node : ast.stmt
         A statement of the module.
     changed : Mapping of str to frozenset of int
-        For functions of the notebook, the positions of the arguments that they change in place.
+        For each function of the notebook, the positions of the arguments that it changes in place.
 
     Examples
     --------
@@ -104,23 +104,23 @@ def find_effects(node: ast.stmt, changed: Mapping[str, frozenset[int]]) -> Effec
 
 
 def find_free_names(node: ast.AST) -> frozenset[str]:
-    """Return the names that a statement or an expression reads and does not bind within itself."""
+    """Return the free names of a statement or an expression: those that it reads and does not bind itself."""
     statement = node if isinstance(node, ast.stmt) else ast.Expr(node)  # type: ignore[arg-type]
     return _names_of_statement(statement)[0]
 
 
 def reads_data(node: ast.AST) -> bool:
-    """Return whether an expression or a statement reads data, by the names of what it calls."""
+    """Return whether an expression or a statement reads data, judged by the names of the functions that it calls."""
     return any(isinstance(part, ast.Call) and _READING.fullmatch(callee_name(part.func)) for part in ast.walk(node))
 
 
 def find_global_names(function: Definition) -> frozenset[str]:
-    """Return the names of the module that a function binds by ``global``."""
+    """Return the module-level names that a function declares as ``global``."""
     return frozenset(name for part in ast.walk(function) if isinstance(part, ast.Global) for name in part.names)
 
 
 def find_method_receivers(node: ast.AST) -> Iterator[str]:
-    """Return the names whose methods a statement calls."""
+    """Yield the names of the objects whose methods a statement calls."""
     for part in _walk_own_nodes(node):
         name = (
             root_name(part.func.value) if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) else None
@@ -134,12 +134,15 @@ def find_changed_parameters(function: Function, changed: Mapping[str, frozenset[
     touched, own = set[str](), set[str]()
     for node in function.body:
         touched |= {name for part in _walk_own_nodes(node) for name in _names_changed_by(part, changed)} - own
-        own |= set(_always_bound_names(node))  # from here on it is another object: df = df.copy()
+        own |= set(_always_bound_names(node))  # df = df.copy(): from here on, the name refers to another object
     return frozenset(position for position, name in enumerate(names) if name in touched)
 
 
 def _names_of_statement(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the names that a statement reads, and those that it binds."""
+    """Return the names that a statement reads, and the names that it binds.
+
+    `symtable` resolves the scopes. An augmented assignment reads its target as well, which `symtable` does not report.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = symtable.symtable(_standalone_source(node), "notebook", "exec")
@@ -154,7 +157,7 @@ def _names_of_statement(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]
 
 
 def _standalone_source(node: ast.stmt) -> str:
-    """Write a statement so that it can stand alone: what it takes from a function around it is local."""
+    """Return the source of a statement such that it compiles on its own, without the function around it."""
     if any(isinstance(part, ast.comprehension) for part in ast.walk(node)):
         node = _ComprehensionScopes().visit(copy.deepcopy(node))
     text = ast.unparse(ast.fix_missing_locations(node))
@@ -162,7 +165,11 @@ def _standalone_source(node: ast.stmt) -> str:
 
 
 class _ComprehensionScopes(ast.NodeTransformer):
-    """Make functions of comprehensions: since Python 3.12 their variables stand in the table of what is around them."""
+    """Replaces comprehensions by functions.
+
+    Since Python 3.12, `symtable` reports the variables of a comprehension in the scope around it. As parameters of a
+    lambda they are local again.
+    """
 
     def _to_lambda(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> ast.AST:
         self.generic_visit(node)
@@ -186,7 +193,7 @@ class _ComprehensionScopes(ast.NodeTransformer):
 
 
 def _binds_name(target: ast.AST, name: str) -> bool:
-    """Return whether a target binds a name, and does not only use it as in ``x[name]``."""
+    """Return whether a target binds a name, rather than using it as in ``x[name]``."""
     return any(
         isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Store) for part in ast.walk(target)
     )
@@ -199,7 +206,7 @@ def _nested_globals(table: symtable.SymbolTable) -> Iterator[symtable.Symbol]:
 
 
 def _always_bound_names(node: ast.stmt) -> Iterable[str]:
-    """Return the names that a statement binds in any case."""
+    """Return the names that a statement always binds, on every path through its branches."""
     if isinstance(node, ast.If):
         return _always_bound_in_body(node.body) & _always_bound_in_body(node.orelse)
     if isinstance(node, ast.With | ast.AsyncWith):
@@ -221,7 +228,7 @@ def _names_in_target(target: ast.AST | None) -> Iterator[str]:
 
 
 def _walk_own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk through a statement, but not into functions and classes that it defines."""
+    """Walk through a statement without the bodies of the functions and classes that it defines."""
     yield node
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
@@ -240,7 +247,7 @@ def _names_changed_by(node: ast.AST, changed: Mapping[str, frozenset[int]]) -> I
 
 
 def _names_changed_by_loop(node: ast.AST, changes: set[str]) -> Iterator[str]:
-    """Return the names of ``for frame in (train, test): ...``, where the loop changes each of them."""
+    """Yield `train` and `test` of ``for frame in (train, test): ...``, where the loop changes `frame` in place."""
     if isinstance(node, ast.For) and isinstance(node.target, ast.Name) and node.target.id in changes:
         yield from (part.id for part in getattr(node.iter, "elts", []) if isinstance(part, ast.Name))
 

@@ -1,4 +1,4 @@
-"""The text of an experiment's file."""
+"""The text of the file of an experiment."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _Nodes = dict[int, ast.stmt]
 
 @dataclass(frozen=True)
 class ExperimentDeclaration:
-    """What an experiment's file declares.
+    """The content of the file of an experiment.
 
     Attributes
     ----------
     name : str
-        The experiment's name.
+        The name of the experiment.
     search : Search
-        What it returns.
-    ending : Ending
-        What stands around the search.
+        The statements that build the search.
+    wrapped : WrappedSearch
+        The statements that put the search and the earlier transformers into one pipeline.
     data : Data
-        Its rows.
+        The source and the target.
     test_size : float or None
-        The share of rows for testing; the default where it is None.
+        The fraction of rows for testing; None for the default.
     project : str
-        The expression for the folder of the project.
+        The expression of the project's folder.
     """
 
     name: str
@@ -59,19 +59,19 @@ class ExperimentDeclaration:
 
 
 class ExperimentFile:
-    """Writes an experiment.
+    """Writes the file of an experiment.
 
     Parameters
     ----------
     program : Program
-        The notebook.
+        The statements of the notebook.
     declaration : Declaration
-        What is written.
+        The content of the file.
 
     Attributes
     ----------
     named_functions : list of str
-        Functions that were lambdas.
+        The functions that replace lambdas.
     """
 
     def __init__(self, program: Program, declaration: ExperimentDeclaration) -> None:
@@ -107,17 +107,17 @@ class ExperimentFile:
         )
 
     def _title(self) -> str:
-        return self.program.document.title or f"What {self.program.document.path.name} fits."
+        return self.program.document.title or f"Experiment from {self.program.document.path.name}."
 
     def _uses_project(self) -> bool:
         preparation = self.data.preparation
         nodes = [*preparation.nodes.values(), *(ast.parse(self.data.result).body if self.data.result else [])]
         return bool(preparation.edits) or any(PROJECT in find_free_names(node) for node in nodes)
 
-    # -- what stands beside the experiment
+    # -- module level: imports, functions, classes and constants
 
     def _module_imports(self) -> set[Import]:
-        """Return the imports of the module: diurnal's, and what classes, constants and signatures need."""
+        """Return the module-level imports: those of diurnal, and those that classes, constants and signatures need."""
         found = {Import("diurnal", "experiment"), *(Import("diurnal.sources", name) for name in self.data.imports)}
         found |= {Import("pathlib", "Path")} if self._uses_project() else set()
         if self.data.preparation.queries:
@@ -127,13 +127,13 @@ class ExperimentFile:
         return found
 
     def _format_missing_imports(self, needed: set[Import], indent: int) -> list[str]:
-        """Write imports in a body, but for those that the module has."""
+        """Return the lines of the imports that the module level does not have."""
         bound = {one.bound for one in self.above}
         lines = imports.format_imports({one for one in needed if one.bound not in bound}, indent)
         return [*lines, ""] if lines else []
 
     def _module_definitions(self) -> list[Block]:
-        """Write the functions, classes and constants of the module."""
+        """Return the functions, classes and constants of the module level."""
         functions = [(index, node) for index, nodes in self.functions.items() for node in nodes]
         blocks: list[Block] = []
         for index, node in sorted([*self.module_nodes.items(), *functions], key=lambda pair: pair[0]):
@@ -149,7 +149,7 @@ class ExperimentFile:
         return blocks
 
     def _format_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, index: int) -> list[str]:
-        """Write a function, with the imports that it needs at the head of its body."""
+        """Return the lines of a function, with the imports that it needs at the start of its body."""
         lines = self.layout.format_statement(node)
         needed = imports.find_imports(self.program, {index: node})
         if not self._format_missing_imports(needed, 0):
@@ -165,7 +165,7 @@ class ExperimentFile:
         return [*lines[:start], *_indent_lines(inserted, first.col_offset), *lines[start:]]
 
     def _column_selector(self) -> list[Block]:
-        """Write the function that gives the one column which the estimator takes as a series."""
+        """Return the function that selects the single column on which the estimator is fitted, as a series."""
         if self.data.column is None:
             return []
         name = selector_name(self.data.column)
@@ -174,7 +174,7 @@ class ExperimentFile:
     # -- the source
 
     def _format_source(self) -> tuple[str, Block]:
-        """Return the expression of the source, and the function that it names."""
+        """Return the expression of the source, and the definition of the function or class that it refers to."""
         data, preparation = self.data, self.data.preparation
         if data.source:
             return data.source, Block([])
@@ -196,7 +196,7 @@ class ExperimentFile:
         return name, Block([*head, *body], is_definition=True)
 
     def _source_docstring(self) -> str:
-        return f"Give the rows of {self.program.document.path.name}, as it reads and prepares them."
+        return f"Read and prepare the rows as in {self.program.document.path.name}."
 
     def _format_source_body(self, indent: int) -> list[str]:
         data = self.data
@@ -253,7 +253,10 @@ class ExperimentFile:
     def _format_with_return(
         self, nodes: _Nodes, result: ast.expr, comments: dict[int, list[str]], indent: int
     ) -> list[str]:
-        """Write statements and the return of a result; of the last assignment, if that is the result."""
+        """Return the lines of statements and of the return of a result.
+
+        If the last statement assigns the result, its value is returned directly.
+        """
         nodes = {index: node for index, node in nodes.items() if not is_import(node)}
         last = max(nodes, default=-1)
         node = nodes.get(last)
@@ -272,7 +275,7 @@ class ExperimentFile:
         return [line[indent:] for line in self.layout.format_expression(node, prefix, "", indent)]
 
     def _format_statements(self, nodes: _Nodes, comments: dict[int, list[str]], indent: int) -> list[str]:
-        """Write statements, with the comments that stand above them in the notebook."""
+        """Return the lines of statements, with the comments above them in the notebook."""
         lines: list[str] = []
         for index, node in nodes.items():
             if not is_import(node):
@@ -288,7 +291,7 @@ def _is_same_name(targets: list[ast.expr], result: ast.expr) -> bool:
 
 
 def _first_body_statement(lines: list[str]) -> ast.stmt:
-    """Return the first statement of a function behind its docstring."""
+    """Return the first statement of a function after its docstring."""
     body = ast.parse("\n".join(lines)).body[0].body  # type: ignore[attr-defined]
     has_docstring = isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and len(body) > 1
     return body[1] if has_docstring else body[0]  # type: ignore[no-any-return]
@@ -299,7 +302,7 @@ def _indent_lines(lines: list[str], indent: int) -> list[str]:
 
 
 def _import_of_module(module: str) -> Import:
-    """Return the import of a module under its usual name, or of a name of a module."""
+    """Return the import of a module under its usual alias, or of a name from a module."""
     usual = {"numpy": "np", "pandas": "pd"}
     package, _, name = module.rpartition(".")
     return Import("", module, usual[module]) if module in usual else Import(package, name)

@@ -1,4 +1,4 @@
-"""Features and target as one frame."""
+"""The expression that joins features and target into one frame."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ _MAX_DEPTH = 20
 def format_frame(
     program: Program, features: ast.expr, at: int, column: str | None, columns: dict[str, ast.expr]
 ) -> tuple[str, tuple[str, ...]]:
-    """Write the frame of some features and of further columns.
+    """Return the expression of a frame that consists of features and further columns.
 
     Parameters
     ----------
     program : Program
-        All statements.
+        The statements of the notebook.
     features : ast.expr
-        A frame, or an array, whose columns get the names ``x0``, ``x1``, ...
+        A frame or an array; the columns of an array are named ``x0``, ``x1``, ...
     at : int
-        The index of the statement that uses it.
+        The index of the statement that uses the features.
     column : str or None
-        The name of the features, where they are one series.
+        The name of the features, if they are a single series.
     columns : dict of str to ast.expr
-        The further columns.
+        The expressions of the further columns, by name.
 
     Returns
     -------
     text : str
         The expression.
     modules : tuple of str
-        What it needs.
+        The modules that the expression needs.
     """
     text, modules = ast.unparse(features), ["numpy"]
     if column is not None:
@@ -49,7 +49,7 @@ def format_frame(
 
 
 def is_array(program: Program, node: ast.expr, at: int, depth: int = 0) -> bool:
-    """Return whether an expression gives an array or a list, which has no names of columns."""
+    """Return whether the value of an expression is an array or a list, which has no column names."""
     if depth > _MAX_DEPTH:
         return False
     if isinstance(node, ast.Name):

@@ -1,4 +1,4 @@
-"""The rows that a notebook fits on, as the source and the target of an experiment."""
+"""The source and the target of an experiment, from the data that a notebook fits on."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _COLUMN_ARGUMENTS = ("groups", "sample_weight")
 
 
 def find_data(program: Program, fit: Fit, search: list[ast.AST], paths: ProjectPaths) -> DataDeclaration:
-    """Find the source and the target of what is fitted.
+    """Return the source and the target of a fit.
 
     Parameters
     ----------
     program : Program
-        All statements.
+        The statements of the notebook.
     fit : Fit
-        What is fitted.
+        The search or estimator, with the data that it is fitted on.
     search : list of ast.AST
-        What the search is made of: it may name columns or classes.
-    places : Places
-        Where the notebook and the project lie.
+        The statements of the search, which may contain names of columns or classes.
+    paths : ProjectPaths
+        The folders of the notebook and of the project.
     """
     if fit.features is None:
-        hint = "the notebook does not fit this: write where its rows come from, and the column to predict"
+        hint = "the notebook does not fit this search: write its source and the column to predict"
         return DataDeclaration(source=PLACEHOLDER, to_fill_in=[hint])
     constructor = find_constructor(program, fit.estimator, fit.index)
     if constructor is not None and program.qualified_name(constructor.func, fit.index).startswith("pyspark."):
@@ -55,13 +55,13 @@ class _DataFinder:
         self.fit = fit
         self.search = search
         self.paths = paths
-        self.supported_arguments = inspect.signature(experiment).parameters  # of @experiment
+        self.supported_arguments = inspect.signature(experiment).parameters
         self.splits_by_order = "order_by" in self.supported_arguments and depends_on_row_order(search)
         self.sort_column = find_sort_column(program, fit.index) if self.splits_by_order else None
         self.features, self.target = self._trace_both(rows=True)
         if (
             self.features.by_position != self.target.by_position
-        ):  # not a split: all_data[:n_train], beside a target of n_train
+        ):  # all_data[:n_train] with a target of n_train rows is not a split
             self.features, self.target = self._trace_both(rows=False)
         if self.target.keep is not None and len(self.target.keep) == 1:  # y = df[["label"]]
             self.target.column = self.target.keep[0]
@@ -83,7 +83,9 @@ class _DataFinder:
         data.steps = self.features.steps
         data.split = self.features.split or self.target.split or data.split
         if self.features.by_position and data.split is None:
-            data.notes.append("the notebook takes rows for training by their places; here a hash of each row decides")
+            data.notes.append(
+                "the notebook selects rows for training by position; diurnal splits them by a hash of each row"
+            )
             data.test_fraction = self.features.test_fraction
         data.notes += describe_learned_values(self.program, data.preparation)
         after = [i for i in data.preparation.nodes if 0 <= data.preparation.split_index < i]
@@ -95,25 +97,27 @@ class _DataFinder:
         return data
 
     def _declare_row_order(self, data: DataDeclaration) -> None:
-        """Describe what is needed where the search splits by the order of rows."""
+        """Add the column that orders the rows, if the search splits by their order."""
         if not self.splits_by_order:
             return
         if "order_by" not in data.column_arguments:
             data.column_arguments["order_by"] = PLACEHOLDER
-            data.to_fill_in.append("the search splits by the order of rows: name the column that orders them in time")
+            data.to_fill_in.append("the search splits by the order of rows: write the column that orders them in time")
         source_text = " ".join(ast.unparse(node) for node in data.preparation.nodes.values())
         if data.preparation.nodes and not any(
             function in source_text for function in ("to_datetime", "parse_dates", "date_range")
         ):
-            data.to_fill_in.append("what orders rows is a number, a date or a time; pd.to_datetime makes one of text")
+            data.to_fill_in.append(
+                "the column that orders rows must be a number, a date or a timestamp; convert text with pd.to_datetime"
+            )
 
     def _without_target(self) -> DataDeclaration:
         data = self._read_by_source(None) or self._read_by_function(None)
-        data.to_fill_in.append("the notebook fits without a target: name the column to predict")
+        data.to_fill_in.append("the notebook fits without a target: write the column to predict")
         return data
 
     def _resolve_positions(self) -> None:
-        """Take the names of ``df.iloc[:, :-1]`` from the file, where it lies beside the notebook."""
+        """Read the names of ``df.iloc[:, :-1]`` from the header of the file, if it exists in the notebook's folder."""
         positions = self.features.positions, self.target.positions
         call, index = self._reader_call()
         if call is None or positions == (None, None) or self._frames_differ():
@@ -131,7 +135,7 @@ class _DataFinder:
     def _frames_differ(self) -> bool:
         return self.features.frame_state(self.program) != self.target.frame_state(self.program)
 
-    # -- one of scikit-learn's data sets
+    # -- data sets of scikit-learn
 
     def _bundled_dataset(self) -> DataDeclaration | None:
         features = bundled_datasets.find_dataset_part(self.program, self.features)
@@ -154,13 +158,13 @@ class _DataFinder:
         )
 
     def _statement_index(self, part: ast.AST) -> int:
-        """Return the index of the statement that a node is a part of."""
+        """Return the index of the statement that contains a node."""
         for index, statement in enumerate(self.program.statements):
             if any(other is part for other in ast.walk(statement.node)):
                 return index
         return self.fit.index
 
-    # -- columns of one frame
+    # -- features and target that are columns of one frame
 
     def _columns_of_frame(self) -> DataDeclaration | None:
         features, target = self.features, self.target
@@ -177,14 +181,16 @@ class _DataFinder:
         )
         data = self._read_by_source(columns_needed) or self._read_by_function(columns_needed)
         data.target, data.column_arguments, data.column = target.column, named, features.column
-        others = {target.column, *named.values()}  # which are no features anyway
+        others = {target.column, *named.values()}  # are excluded from the features in any case
         data.drop = () if columns_needed else tuple(dict.fromkeys(name for name in features.drop if name not in others))
         if (feature_columns is None and target.column not in features.drop) or target.column in (feature_columns or ()):
-            data.notes.append(f"the notebook's features hold the target {target.column!r}; the experiment's do not")
+            data.notes.append(
+                f"the features of the notebook contain the target {target.column!r}; those of the experiment do not"
+            )
         return data
 
     def _columns_for_arguments(self) -> dict[str, str] | None:
-        """Return the columns of groups and weights; None if one of them is no column of the frame."""
+        """Return the columns of groups and weights; None if one of them is not a column of the frame."""
         found: dict[str, str] = {}
         for name in _COLUMN_ARGUMENTS:
             node = self.fit.keywords.get(name)
@@ -200,7 +206,7 @@ class _DataFinder:
         return found
 
     def _read_by_source(self, columns_needed: tuple[str, ...] | None) -> DataDeclaration | None:
-        """Return a source that reads just what the notebook reads."""
+        """Return a source of diurnal that reads the same rows as the notebook, or None."""
         call, index = self._reader_call()
         detected = None if call is None else readers.find_source(self.program, call, index, columns_needed, self.paths)
         if detected is None or (detected.notes and uses_column_positions(self.search)):
@@ -214,7 +220,7 @@ class _DataFinder:
         return data
 
     def _reader_call(self) -> tuple[ast.Call | None, int]:
-        """Return the call that makes the frame, where nothing is done to it afterwards."""
+        """Return the call that reads the frame and its index, if no later statement changes the frame."""
         node, at = self.features.node, self.features.at
         if isinstance(node, ast.Name):
             index = self.program.definition(node.id, at)
@@ -225,7 +231,7 @@ class _DataFinder:
         return (node, at) if isinstance(node, ast.Call) else (None, -1)
 
     def _read_by_function(self, columns_needed: tuple[str, ...] | None) -> DataDeclaration:
-        """Return a function that reads the frame, and does to it what the notebook does."""
+        """Return a source function that reads and prepares the frame as the notebook does."""
         provenance = self.features
         node, found = rewrite_paths(self.program, provenance.node, provenance.at, self.paths)
         result = ast.unparse(node) + ("" if columns_needed is None else f"[{list(columns_needed)!r}]")
@@ -233,10 +239,10 @@ class _DataFinder:
             collect_preparation(self.program, find_free_names(node), provenance.at, self.paths) | found, result
         )
 
-    # -- anything else
+    # -- features and target that are computed
 
     def _computed_columns(self) -> DataDeclaration:
-        """Return a function that computes features and target as the notebook does."""
+        """Return a source function that computes features and target as the notebook does."""
         features, target = self.features.expressions[-1], self.target.expressions[-1]
         preparation = self._collect_both(features, target)
         if self._is_overwritten(preparation, features, target):
@@ -254,18 +260,18 @@ class _DataFinder:
         data.target, data.modules, data.column = name, modules, self.features.column
         data.column_arguments = {argument: argument for argument in columns if argument in _COLUMN_ARGUMENTS}
         if name == "target":
-            data.notes.append("the notebook gives the column to predict no name; it is called `target` here")
+            data.notes.append("the column to predict has no name in the notebook; it is called `target` here")
         return data
 
     def _collect_both(self, *parts: tuple[ast.expr, int]) -> Preparation:
-        """Slice features and target at once."""
+        """Return one preparation for features and target together."""
         found = Preparation()
         for node, at in parts:
             found |= collect_preparation(self.program, find_free_names(node), at, self.paths)
         return found
 
     def _is_overwritten(self, preparation: Preparation, *parts: tuple[ast.expr, int]) -> bool:
-        """Return whether what an expression is made of is changed by what another one needs."""
+        """Return whether the preparation binds or changes names of an expression after its statement."""
         for node, at in parts:
             for index in preparation.nodes:
                 statement = self.program[index]
@@ -274,7 +280,7 @@ class _DataFinder:
         return False
 
     def _only_target_column(self, target: tuple[ast.expr, int], preparation: Preparation) -> str | None:
-        """Return the one column that a target is computed from and that is no feature."""
+        """Return the column that the target is computed from, if exactly one of its columns is not a feature."""
         features = self.features
         feature_columns = (features.column,) if features.column is not None else features.keep
         named, pending, visited = set[str](), [target], set[int]()
@@ -291,7 +297,7 @@ class _DataFinder:
         return named.pop() if len(named) == 1 else None
 
     def _dropped_columns(self, preparation: Preparation) -> set[str]:
-        """Return the columns that are dropped on the way to the features."""
+        """Return the columns that the notebook drops before the features are complete."""
         found = set(self.features.drop)
         for index, node in preparation.nodes.items():
             for part in ast.walk(node):
@@ -300,7 +306,7 @@ class _DataFinder:
         return found
 
     def _columns_in(self, part: ast.AST, at: int) -> tuple[str, ...]:
-        """Return the columns that a part of an expression takes from a frame."""
+        """Return the columns that a part of an expression selects from the frame of the features."""
         if isinstance(part, ast.Subscript):
             return evaluate_strings(self.program, part.slice, at) or ()
         if isinstance(part, ast.Call) and callee_name(part.func) in ("pop", "get") and part.args:
@@ -311,5 +317,5 @@ class _DataFinder:
         return () if part.attr in FRAME_ATTRIBUTES else (part.attr,)
 
     def _frame_names(self) -> set[str]:
-        """Return the names of the frame that the features come from."""
+        """Return the name of the frame that the features come from, as a set."""
         return {self.features.node.id} if isinstance(self.features.node, ast.Name) else set()

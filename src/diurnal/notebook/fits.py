@@ -1,4 +1,4 @@
-"""What a notebook fits, and which of it is the search."""
+"""The fits of a notebook, and the selection of the search among them."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _ESTIMATOR = re.compile(
     r"|make_pipeline|tabular_pipeline|LinearDiscriminantAnalysis|QuadraticDiscriminantAnalysis|XGB\w*|LGBM\w*|CatBoost\w*"
 )
 _NETWORK_PACKAGES = ("keras", "tensorflow", "torch", "fastai", "pytorch_lightning", "lightning")
-_REQUIREMENT = "an experiment returns a search or an estimator in scikit-learn's conventions"
+_REQUIREMENT = "an experiment returns a search or an estimator with the API of scikit-learn"
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A search or an estimator, and what it is fitted on.
+    """A search or an estimator, and the data that it is fitted on.
 
     Attributes
     ----------
     index : int
-        Of the statement that fits it, or, where nothing does, of the one after it.
+        The index of the statement that fits it, or of the next statement if none does.
     estimator : ast.expr
-        What is fitted.
+        The expression that is fitted.
     features, target : ast.expr or None
-        What it is fitted on.
+        The features and the target.
     keywords : dict of str to ast.expr
-        Further arguments of the fit.
-    estimator_type : {"search", "estimator", "unknown"}
-        What it is, as far as its name says.
+        The other arguments of the fit.
+    estimator_type : {"search", "estimator", "network", "unknown"}
+        The type, judged by the name of the constructor.
     fit_function : str
-        What fits it: ``"fit"``, ``"cross_val_score"``, or nothing.
+        The function that fits it: ``"fit"``, ``"cross_val_score"``, or empty if none does.
     """
 
     index: int
@@ -51,31 +51,31 @@ class Fit:
 
     @property
     def name(self) -> str:
-        """The variable that holds it, or its expression."""
+        """The variable of the estimator, or its expression."""
         return ast.unparse(self.estimator)[:60]
 
 
 def choose_fit(program: Program, name: str | None) -> tuple[Fit, list[Fit]]:
-    """Choose the search of a notebook: the last one that is fitted, or else the last estimator.
+    """Select the search of a notebook: the last one that is fitted, else the last estimator that is fitted.
 
     Parameters
     ----------
     program : Program
-        The notebook.
+        The statements of the notebook.
     name : str, optional
-        The variable that holds it.
+        The variable of the search.
 
     Returns
     -------
     chosen : Fit
-        What the experiment returns.
+        The fit of the search that the experiment returns.
     others : list of Fit
-        Of the same kind, and not chosen.
+        The fits of the same type that were not chosen.
 
     Raises
     ------
     UsageError
-        If there is none.
+        If the notebook has no such fit.
     """
     candidates = [fit for fit in _iter_fits(program) if _is_candidate(program, fit)]
     searches = [
@@ -94,7 +94,7 @@ def choose_fit(program: Program, name: str | None) -> tuple[Fit, list[Fit]]:
 
 
 def find_constructor(program: Program, node: ast.expr, at: int, depth: int = 0) -> ast.Call | None:
-    """Return the call that made what an expression stands for, as far as assignments lead to it."""
+    """Return the constructor call of an object, followed through assignments and functions, or None."""
     node = strip_fit_call(node)
     if isinstance(node, ast.Call):
         function = program.resolve_definition(node.func.id, at) if isinstance(node.func, ast.Name) else None
@@ -110,7 +110,7 @@ def find_constructor(program: Program, node: ast.expr, at: int, depth: int = 0) 
 
 
 def _returned_call(function: ast.FunctionDef) -> ast.Call | None:
-    """Return the call whose result a function returns."""
+    """Return the call whose result a function returns, or None."""
     returns = [part.value for part in ast.walk(function) if isinstance(part, ast.Return) and part.value is not None]
     if not returns:
         return None
@@ -123,7 +123,7 @@ def _returned_call(function: ast.FunctionDef) -> ast.Call | None:
 
 
 def classify_estimator(program: Program, node: ast.expr, at: int) -> str:
-    """Describe what an expression is by the name of what made it: a search, an estimator, a network or unknown."""
+    """Return the type of an estimator, judged by the name of its constructor; see `Fit`."""
     call = find_constructor(program, node, at)
     if call is None:
         return "unknown"
@@ -136,7 +136,7 @@ def classify_estimator(program: Program, node: ast.expr, at: int) -> str:
 
 
 def _base_class_names(program: Program, name: str, at: int) -> Iterator[str]:
-    """Return the names of the classes that a class of the notebook is made from."""
+    """Yield the names of the base classes of a class of the notebook."""
     definition = program.resolve_definition(name, at)
     if isinstance(definition, ast.ClassDef):
         for base in definition.bases:
@@ -151,7 +151,7 @@ def _iter_fits(program: Program) -> Iterator[Fit]:
 
 
 def _iter_calls(node: ast.AST) -> Iterator[ast.Call]:
-    """Return the calls of a statement, inner ones first."""
+    """Yield the calls of a statement, inner calls first."""
     for child in ast.iter_child_nodes(node):
         yield from _iter_calls(child)
     if isinstance(node, ast.Call):
@@ -182,7 +182,7 @@ def _parse_fit(program: Program, index: int, call: ast.Call) -> Iterator[Fit]:
 
 
 def _is_candidate(program: Program, fit: Fit) -> bool:
-    """Leave out transformers, and what is made of the result of a search."""
+    """Return whether a fit can be the search; transformers and estimators built from a fitted search cannot."""
     if fit.estimator_type == "network":
         return False
     constructor = find_constructor(program, fit.estimator, fit.index)
@@ -196,7 +196,7 @@ def _is_candidate(program: Program, fit: Fit) -> bool:
 
 
 def _is_used_as_estimator(program: Program, fit: Fit) -> bool:
-    """Return whether what is fitted also predicts or is scored, as an estimator is and a transformer is not."""
+    """Return whether the notebook uses a fitted object to predict or score, unlike a transformer."""
     if fit.fit_function != "fit" or not isinstance(fit.estimator, ast.Name):
         return True
     name, later = fit.estimator.id, program.statements[fit.index :]
@@ -214,7 +214,7 @@ def _is_used_as_estimator(program: Program, fit: Fit) -> bool:
 
 
 def _unfitted_searches(program: Program, candidates: list[Fit]) -> Iterator[Fit]:
-    """Return the searches that are made and never fitted."""
+    """Yield the searches that the notebook constructs and never fits."""
     names = {fit.name for fit in candidates}
     for index, statement in enumerate(program.statements):
         target, value = statement.target, statement.value
@@ -236,16 +236,16 @@ def _find_named_fit(program: Program, found: list[Fit], name: str) -> Fit:
     if index is None or program[index].value is None:
         names = dict.fromkeys(fit.name for fit in found)
         raise UsageError(
-            f"{program.document.path} has no search named {name!r}; it has {', '.join(names) or 'none'}"
+            f"{program.document.path} has no search named {name!r}; it has: {', '.join(names) or 'none'}"
             f"{did_you_mean(name, names)}",
-            hint="give the name of a variable that holds a search or an estimator",
+            hint="pass the name of a variable that holds a search or an estimator",
         )
     node = ast.Name(name, ast.Load())
     return Fit(index + 1, node, None, None, {}, classify_estimator(program, node, index + 1), "")
 
 
 def _no_search_error(program: Program) -> UsageError:
-    """Explain why there is nothing to take."""
+    """Return the error for a notebook without a usable search, with the reason of each fit."""
     path, reasons = program.document.path, []
     for index, statement in enumerate(program.statements):
         node = statement.node
@@ -257,7 +257,7 @@ def _no_search_error(program: Program) -> UsageError:
             reasons.append(f"{program.location(index)}: the fit is in a method of the class {node.name}")
         elif isinstance(node, ast.FunctionDef):
             reasons.append(
-                f"{program.location(index)}: the fit is in the function {node.name}, which cannot be followed"
+                f"{program.location(index)}: the fit is in the function {node.name}, which cannot be inlined"
             )
     networks = [fit for fit in _iter_fits(program) if fit.estimator_type == "network"]
     reasons += [f"{program.location(fit.index)}: {fit.name} is a neural network of another library" for fit in networks]
@@ -265,6 +265,6 @@ def _no_search_error(program: Program) -> UsageError:
     reasons += [f"{program.location(fit.index)}: {fit.name} is fitted without a target" for fit in clusters]
     listed = "".join(f"\n  {reason}" for reason in reasons[:10])
     return UsageError(
-        f"{path} fits no search and no estimator that could be taken; {_REQUIREMENT}{listed}",
+        f"{path} fits no search or estimator that can become an experiment{listed}\n{_REQUIREMENT}",
         hint="assign the search to a variable and fit it outside of loops and classes: search.fit(X, y)",
     )

@@ -1,4 +1,4 @@
-"""Which columns of a frame an expression takes or leaves out."""
+"""Selections of columns: the columns of a frame that an expression keeps or drops."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ FRAME_ATTRIBUTES = frozenset({
     "T", "apply", "at", "axes", "cat", "columns", "drop", "dt", "dtype", "dtypes", "empty", "groupby", "iat", "iloc",
     "index", "loc", "map", "mean", "ndim", "plot", "pop", "shape", "size", "str", "sum", "values",
 })  # fmt: skip
-"""What is no column where it stands behind the dot of a frame."""
+"""Attributes of a frame that are not columns."""
 
 
 @dataclass(frozen=True)
 class ColumnSelection:
-    """A choice of columns.
+    """A selection of columns.
 
     Attributes
     ----------
     frame : ast.expr
-        The frame that they are taken from.
+        The frame that the columns are selected from.
     keep : tuple of str or None
-        Those that are taken, in their order.
+        The columns that are kept, in order; None if all are.
     drop : tuple of str
-        Those that are left out.
+        The columns that are dropped.
     column : str or None
-        The one that is taken as a series.
-    positions : str or None
-        How they are taken by their places, whose names are not known: the text of the expression.
+        The column that is selected as a series.
+    positions : ast.expr or None
+        The expression that selects columns by position, if their names are not known.
     """
 
     frame: ast.expr
@@ -44,12 +44,12 @@ class ColumnSelection:
 
 
 def parse_selection(program: Program, node: ast.expr, at: int) -> ColumnSelection | None:
-    """Read an expression as a choice of columns, such as ``df.drop(columns="label")`` or ``df[["age", "sex"]]``.
+    """Parse a selection of columns, such as ``df.drop(columns="label")`` or ``df[["age", "sex"]]``.
 
     Returns
     -------
     Columns or None
-        None where it is something else.
+        None if the expression is not a selection.
     """
     if isinstance(node, ast.Call):
         return _selection_from_call(program, node, at)
@@ -59,7 +59,7 @@ def parse_selection(program: Program, node: ast.expr, at: int) -> ColumnSelectio
 
 
 def parse_in_place_drop(program: Program, node: ast.stmt, name: str, at: int) -> tuple[str, ...] | None:
-    """Return the columns that a statement takes out of a frame, where it does nothing else to it."""
+    """Return the columns that a statement drops from a frame in place; None if it changes anything else."""
     if isinstance(node, ast.Delete) and len(node.targets) == 1:
         target = node.targets[0]
         is_column = isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name) and target.value.id == name
@@ -77,7 +77,7 @@ def parse_in_place_drop(program: Program, node: ast.stmt, name: str, at: int) ->
 
 
 def _is_drop_on(node: ast.AST, name: str) -> bool:
-    """Return whether a node is a call of a method of a name that takes columns away."""
+    """Return whether a node is a call of ``pop`` or ``drop`` on a name."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return False
     return node.func.attr in ("pop", "drop") and isinstance(node.func.value, ast.Name) and node.func.value.id == name
@@ -100,7 +100,7 @@ def _selection_from_call(program: Program, call: ast.Call, at: int) -> ColumnSel
 
 
 def _dropped_columns(program: Program, call: ast.Call, at: int) -> tuple[str, ...] | None:
-    """Return the columns of ``drop("a", axis=1)`` or ``drop(columns=["a", "b"])``; rows are something else."""
+    """Return the columns of ``drop("a", axis=1)`` or ``drop(columns=["a", "b"])``; None if it drops rows."""
     axis = _find_argument(call, 1, "axis")
     if _find_argument(call, None, "columns") is not None:
         return evaluate_strings(program, _find_argument(call, None, "columns"), at)
@@ -144,12 +144,12 @@ def _is_full_slice(node: ast.expr) -> bool:
 
 
 def parse_excluded_columns(program: Program, node: ast.expr, frame: ast.expr, at: int) -> tuple[str, ...] | None:
-    """Return the names that a list of a frame's columns leaves out: ``[c for c in df.columns if c != "label"]``.
+    """Return the columns that a list of columns excludes: ``"label"`` in ``[c for c in df.columns if c != "label"]``.
 
     Returns
     -------
     tuple of str or None
-        Empty for all columns, None where the list is made in another way.
+        Empty if the list has all columns, None if the expression is not supported.
     """
     if _lists_columns(node, frame):
         return ()
@@ -160,14 +160,14 @@ def parse_excluded_columns(program: Program, node: ast.expr, frame: ast.expr, at
 
 
 def _lists_columns(node: ast.expr, frame: ast.expr) -> bool:
-    """Return whether an expression is ``df.columns``, or the frame itself, which gives its columns."""
+    """Return whether an expression is ``df.columns``, or the frame itself, whose iteration yields its columns."""
     if isinstance(node, ast.Attribute) and node.attr == "columns":
         node = node.value
     return ast.dump(node) == ast.dump(frame)
 
 
 def _exclusions_from_name(program: Program, node: ast.Name, frame: ast.expr, at: int) -> tuple[str, ...] | None:
-    """Follow a list to where it is made, and what is removed from it afterwards."""
+    """Return the exclusions of a named list, including columns that later statements remove from it."""
     index = program.definition(node.id, at)
     if index is None or program[index].value is None:
         return None
@@ -196,7 +196,7 @@ def _exclusions_from_call(program: Program, node: ast.Call, frame: ast.expr, at:
 def _exclusions_from_comparison(
     program: Program, node: ast.Compare, frame: ast.expr, at: int
 ) -> tuple[str, ...] | None:
-    """Read ``df.columns != "label"``."""
+    """Return the exclusions of ``df.columns != "label"``."""
     if len(node.ops) == 1 and isinstance(node.ops[0], ast.NotEq) and _lists_columns(node.left, frame):
         return evaluate_strings(program, node.comparators[0], at)
     return None
@@ -224,7 +224,7 @@ def _exclusions_from_comprehension(
 
 
 def uses_column_positions(search: Iterable[ast.AST]) -> bool:
-    """Return whether a search takes columns by their places: ``("words", OneHotEncoder(), [0, 3])``."""
+    """Return whether a search selects columns by position: ``("city", OneHotEncoder(), [0, 3])``."""
     tuples = (part for node in search for part in ast.walk(node) if isinstance(part, ast.Tuple) and len(part.elts) > 1)
     last = [part.elts[-1] for part in tuples]
     listed = (element for part in last if isinstance(part, ast.List) for element in part.elts)
@@ -233,7 +233,7 @@ def uses_column_positions(search: Iterable[ast.AST]) -> bool:
 
 
 def resolve_positions(program: Program, header: list[str], node: ast.expr | None, at: int) -> list[str] | str | None:
-    """Return the names at the places of ``[:, :-1]`` or ``[:, -1]``."""
+    """Return the names at the positions of ``[:, :-1]`` or ``[:, -1]``."""
     if node is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The body of a function in place of its call."""
+"""Inlining of a function: its body with the arguments of a call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diurnal.notebook.syntax import choose_unused_name
 
 
 def find_bound_names(node: ast.stmt) -> set[str]:
-    """Return the names that a statement binds anywhere outside of its functions."""
+    """Return the names that a statement binds outside of the functions that it defines."""
     found = find_effects(node, {})
     return set(found.binds | found.may_bind)
 
@@ -19,7 +19,11 @@ def find_bound_names(node: ast.stmt) -> set[str]:
 def inline_body(
     function: ast.FunctionDef, call: ast.Call, used_names: frozenset[str]
 ) -> tuple[list[ast.stmt], ast.expr | None]:
-    """Return the body of a function with the arguments of a call in place, and what it returns."""
+    """Return the body of a function for a call, and the expression that it returns.
+
+    An argument that is a plain name replaces its parameter, unless the body binds the parameter. Any other argument is
+    assigned to the parameter first. Local names that are in use outside get a number: ``df`` becomes ``df_2``.
+    """
     arguments_by_name = _bind_arguments(function, call)
     has_docstring = ast.get_docstring(function, clean=False) is not None
     body = [copy.deepcopy(node) for node in function.body[has_docstring:]] or [ast.Pass()]
@@ -48,7 +52,7 @@ def inline_body(
 
 
 def _bind_arguments(function: ast.FunctionDef, call: ast.Call) -> dict[str, ast.expr | None]:
-    """Return the value of each parameter; None where there is none."""
+    """Return the argument of each parameter, or its default, or None if it has neither."""
     arguments = function.args
     positional = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
     arguments_by_name: dict[str, ast.expr | None] = dict.fromkeys(positional)
@@ -64,7 +68,7 @@ def _bind_arguments(function: ast.FunctionDef, call: ast.Call) -> dict[str, ast.
 
 
 class _NameReplacer(ast.NodeTransformer):
-    """Return names other names."""
+    """Renames names, parameters and functions."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = names
@@ -84,7 +88,7 @@ class _NameReplacer(ast.NodeTransformer):
 
 
 def substitute_result(node: ast.stmt, call: ast.Call, result: ast.expr | None) -> ast.stmt | None:
-    """Return a statement with the result of a call in its place; None where nothing is left of it."""
+    """Return a statement with the result in place of a call; None if the statement is only that call."""
     if isinstance(node, ast.Expr) and node.value is call:
         return None
     value = result if result is not None else ast.Constant(None)
@@ -98,5 +102,5 @@ def substitute_result(node: ast.stmt, call: ast.Call, result: ast.expr | None) -
 
 
 def _copy_around(node: ast.stmt, call: ast.Call) -> ast.stmt:
-    """Copy a statement, but not one of its calls, so that it can be found in the copy."""
+    """Copy a statement except for one call, so that the call can be found in the copy by identity."""
     return copy.deepcopy(node, {id(call): call})

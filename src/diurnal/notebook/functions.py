@@ -1,4 +1,4 @@
-"""Functions of the experiment's file: lambdas get names, and what functions need stands beside them."""
+"""Module-level functions of an experiment's file, and the statements that they depend on."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _STORES_FUNCTIONS = ("make_scorer", "make_column_transformer", "make_pipeline", 
 def name_lambdas(
     nodes: dict[int, ast.stmt], used_names: set[str]
 ) -> tuple[dict[int, ast.stmt], dict[int, list[ast.FunctionDef]]]:
-    """Replace the lambdas that become parts of a model by functions of the module: only these can be saved.
+    """Replace lambdas that become part of a model by module-level functions, because a lambda cannot be saved.
 
     Parameters
     ----------
     nodes : dict of int to ast.stmt
-        The statements of a search.
-    taken : set of str
-        Names that are taken; those of the functions are added.
+        The statements of the search.
+    used_names : set of str
+        Names in use; the names of the new functions are added.
 
     Returns
     -------
     nodes : dict of int to ast.stmt
-        The statements with names in place of lambdas.
+        The statements, with the names of functions in place of lambdas.
     functions : dict of int to list of ast.FunctionDef
-        The functions, by the indexes of the statements that they were taken from.
+        The new functions, by the index of the statement that contained the lambda.
     """
     changed, functions = dict[int, ast.stmt](), dict[int, list[ast.FunctionDef]]()
     for index, node in nodes.items():
@@ -54,7 +54,7 @@ def name_lambdas(
 
 
 def _stored_lambdas(node: ast.AST, *, is_stored: bool = True) -> Iterable[ast.Lambda]:
-    """Return the lambdas of a statement that an object keeps, and not those that a call uses up, such as a sort key."""
+    """Yield the lambdas of a statement that an object stores, unlike a sort key, which only the call uses."""
     if isinstance(node, ast.Lambda):
         yield from [node] if is_stored else []
         return
@@ -68,7 +68,7 @@ def _stored_lambdas(node: ast.AST, *, is_stored: bool = True) -> Iterable[ast.La
 
 
 def _function_name(node: ast.stmt, function: ast.Lambda) -> str:
-    """Name a function after the pipeline step or the variable that it belongs to."""
+    """Return a name for a function: that of its pipeline step, or else one made from its variable."""
     for part in ast.walk(node):
         named, function_nodes = part.elts[:2] if isinstance(part, ast.Tuple) and len(part.elts) > 1 else (None, None)
         name = named.value if isinstance(named, ast.Constant) and function_nodes is not None else None
@@ -83,7 +83,7 @@ def _function_name(node: ast.stmt, function: ast.Lambda) -> str:
 
 
 def _walk_outside_tuples(node: ast.AST | None) -> Iterable[ast.AST]:
-    """Walk through an expression, but not into tuples, which name what they hold themselves."""
+    """Walk through an expression without its inner tuples, which are steps with names of their own."""
     if node is None:
         return
     yield node
@@ -108,16 +108,16 @@ class _LambdaReplacer(ast.NodeTransformer):
 def select_module_statements(
     program: Program, nodes: dict[int, ast.stmt], functions: dict[int, list[ast.FunctionDef]]
 ) -> dict[int, ast.stmt]:
-    """Return the statements that belong beside the experiment: functions, classes, and the constants that they use.
+    """Return the statements of the module level: functions, classes, and the constants that they use.
 
     Parameters
     ----------
     program : Program
-        All statements.
+        The statements of the notebook.
     nodes : dict of int to ast.stmt
-        Those of the search and of the source.
+        The statements of the search and of the source.
     functions : dict of int to list of ast.FunctionDef
-        Functions that were made of lambdas.
+        The functions that replace lambdas.
     """
     defined = {index: node for index, node in nodes.items() if is_definition(node)}
     needed = {name for node in defined.values() for name in find_free_names(node)}
@@ -146,7 +146,7 @@ def _defined_names(program: Program, index: int) -> frozenset[str]:
 
 
 def find_definition_names(node: ast.stmt) -> frozenset[str]:
-    """Return the names that a function needs when it is defined: decorators, defaults and annotations."""
+    """Return the names that a definition evaluates: those of decorators, defaults and annotations."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return find_free_names(node)
     empty = copy.copy(node)

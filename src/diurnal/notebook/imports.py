@@ -1,4 +1,4 @@
-"""The imports that some statements need, and in which order they stand."""
+"""The imports that statements need, and their text in the order of isort."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _EXPERIMENTAL = {
 
 
 class Import(NamedTuple):
-    """One name that is imported.
+    """One imported name.
 
     Attributes
     ----------
     module : str
-        Where from: empty for ``import numpy as np``, dots at its head for a relative one.
+        The module that contains the name: empty for ``import numpy as np``, with leading dots if relative.
     name : str
-        What.
+        The name, or the module of ``import numpy as np``.
     alias : str or None
-        Under which other name.
+        The alias.
     """
 
     module: str
@@ -42,28 +42,28 @@ class Import(NamedTuple):
 
     @property
     def bound(self) -> str:
-        """The name that it binds."""
+        """The name that the import binds."""
         return self.alias or (self.name if self.module else self.name.split(".")[0])
 
     @property
     def top(self) -> str:
-        """The top-level package that it comes from."""
+        """The top-level package of the import."""
         return (self.module or self.name).split(".")[0]
 
 
 def find_imports(program: Program, nodes: dict[int, ast.stmt], names: Iterable[str] = (), at: int = 0) -> set[Import]:
-    """Return what some statements import.
+    """Return the imports that statements and names need.
 
     Parameters
     ----------
     program : Program
-        All statements.
+        The statements of the notebook.
     nodes : dict of int to ast.stmt
-        Those that need imports, by their indexes.
+        The statements, by index.
     names : iterable of str
-        Further names.
+        Further names that need imports.
     at : int
-        The index of the statement that needs these.
+        The index of the statement that uses `names`.
     """
     names_at = [(name, index) for index, node in nodes.items() for name in find_free_names(node)]
     names_at += [(name, at) for name in names]
@@ -76,7 +76,7 @@ def find_imports(program: Program, nodes: dict[int, ast.stmt], names: Iterable[s
 
 
 def _imports_of_name(program: Program, name: str, at: int) -> Iterable[Import]:
-    """Return the import that binds a name; none where something else does."""
+    """Yield the import that binds a name; nothing if another statement binds it."""
     index = program.definition(name, at)
     if index is None:
         yield from _imports_from_star(program, name, at)
@@ -90,7 +90,7 @@ def _imports_of_name(program: Program, name: str, at: int) -> Iterable[Import]:
 
 
 def _imports_from_star(program: Program, name: str, at: int) -> Iterable[Import]:
-    """Find the ``from module import *`` that gives a name."""
+    """Yield the import of a name that a ``from module import *`` binds."""
     for statement in reversed(program.statements[:at]):
         node = statement.node
         module = node.module if isinstance(node, ast.ImportFrom) and node.names[0].name == "*" else None
@@ -100,7 +100,7 @@ def _imports_from_star(program: Program, name: str, at: int) -> Iterable[Import]
 
 
 def _module_names(module: str, folder: Path) -> set[str]:
-    """Return the names of a module: read off a file of the notebook's folder, or asked of an installed package."""
+    """Return the names of a module: parsed from a file in the notebook's folder, or imported if it is installed."""
     path = folder.joinpath(*module.split(".")).with_suffix(".py")
     if path.is_file():
         try:
@@ -112,7 +112,7 @@ def _module_names(module: str, folder: Path) -> set[str]:
 
 
 def _names_bound_by(node: ast.stmt) -> Iterable[str]:
-    """Return the names that a statement of a module binds."""
+    """Return the names that a module-level statement binds."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Import | ast.ImportFrom):
@@ -121,7 +121,7 @@ def _names_bound_by(node: ast.stmt) -> Iterable[str]:
 
 
 def _is_installed(package: str) -> bool:
-    """Return whether a package is installed, and so no file of the user's: only then it is imported."""
+    """Return whether a package is installed. A file of the user is never imported, since that would run it."""
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
@@ -134,13 +134,13 @@ def _is_installed(package: str) -> bool:
 def _installed_module_names(module: str) -> set[str]:
     try:
         found = importlib.import_module(module)
-    except Exception:  # noqa: BLE001 - whatever a package does when it is imported, the name stays unknown
+    except Exception:  # noqa: BLE001 - a package may raise any exception when it is imported
         return set()
     return set(getattr(found, "__all__", None) or (name for name in dir(found) if not name.startswith("_")))
 
 
 def format_imports(imports: Iterable[Import], indent: int = 0) -> list[str]:
-    """Write imports in the order that formatters put them: sections, then modules, then names."""
+    """Return the lines of imports in the order of isort: sections, then modules, then names."""
     sections: dict[int, list[Import]] = {}
     for import_ in set(imports):
         section = (
@@ -172,7 +172,7 @@ def _alias_suffix(import_: Import) -> str:
 def _format_from_imports(module: str, imports: list[Import], indent: int) -> list[str]:
     names = sorted({import_ for import_ in imports if import_.module == module}, key=_sort_key)
     plain = [import_.name for import_ in names if not _alias_suffix(import_)]
-    unused = "  # noqa: F401" if module == "sklearn.experimental" else ""  # importing them is what they are for
+    unused = "  # noqa: F401" if module == "sklearn.experimental" else ""  # the import itself enables the feature
     line = f"from {module} import {', '.join(plain)}{unused}"
     lines = [line] if plain else []
     if len(line) + indent > _MAX_LINE:
@@ -188,6 +188,6 @@ def _format_from_imports(module: str, imports: list[Import], indent: int) -> lis
 
 
 def _sort_key(import_: Import) -> tuple[int, str]:
-    """Put constants before classes before functions, as isort does."""
+    """Return the sort key of isort: constants before classes before functions."""
     rank = 0 if import_.name.isupper() and len(import_.name) > 1 else 1 if import_.name[:1].isupper() else 2
     return rank, import_.name.lower()

@@ -1,4 +1,4 @@
-"""One straight line of statements: guards, contexts and functions that fit are put in line."""
+"""Linear sequence of statements: functions, guards and contexts around a fit are replaced by their bodies."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from diurnal.notebook.syntax import callee_name, is_definition
 CROSS_VALIDATING = frozenset({"cross_val_score", "cross_validate", "cross_val_predict"})
 _ESTIMATOR_SUFFIXES = ("Transformer", "Pipeline", "SearchCV", "make_pipeline", "make_column_transformer", "Union")
 _MAX_DEPTH = 6
-_MAX_STATEMENTS = 20_000  # statements; functions that call each other twice grow without end
+_MAX_STATEMENTS = 20_000  # functions that call each other twice would grow exponentially
 
 
 def contains_fit(node: ast.AST) -> bool:
-    """Return whether something is fitted within a statement."""
+    """Return whether a statement contains a fit or a cross-validation."""
     return any(
         isinstance(part, ast.Call)
         and (
@@ -29,10 +29,10 @@ def contains_fit(node: ast.AST) -> bool:
 
 
 def linearize_statements(nodes: list[ast.stmt]) -> list[ast.stmt]:
-    r"""Return the statements in the order in which they run, as far as something is fitted in them.
+    r"""Return the statements in the order in which they run.
 
-    ``if __name__ == "__main__":``, contexts, branches and functions around a fit are replaced by their bodies; a loop
-    over the folds of a splitter by one round of it.
+    The main guard, and contexts, branches and functions that contain a fit, are replaced by their bodies. A loop over
+    the folds of a splitter is replaced by one iteration.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def linearize_statements(nodes: list[ast.stmt]) -> list[ast.stmt]:
     inliner = _Inliner(flat)
     inlined = list(inliner.inline_calls(flat, frozenset(inliner.names), 0))
     if not any(contains_fit(node) for node in inlined if not is_definition(node)):
-        inlined += inliner.last_uncalled_function()  # of a script that another program calls
+        inlined += inliner.last_uncalled_function()  # of a module whose functions another program calls
     return inlined
 
 
@@ -66,7 +66,7 @@ def _flatten(nodes: Iterable[ast.stmt], constants: Mapping[str, object]) -> Iter
 
 
 def _replacement_body(node: ast.stmt, constants: Mapping[str, object]) -> list[ast.stmt] | None:
-    """Return what stands for a statement, or None for the statement itself."""
+    """Return the statements that replace a statement, or None if it stays."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         return _cell_magic_body(node.value)
     if isinstance(node, ast.If) and _is_main_guard(node.test):
@@ -87,7 +87,7 @@ def _body_with_fit(node: ast.stmt, constants: Mapping[str, object]) -> list[ast.
 
 
 def loops_over_folds(node: ast.For) -> bool:
-    """Return whether a loop goes over the folds of a splitter, as ``for train, test in folds.split(X)`` does."""
+    """Return whether a loop iterates over the folds of a splitter: ``for train, test in folds.split(X)``."""
     calls = (part for part in ast.walk(node.iter) if isinstance(part, ast.Call) and callee_name(part.func) == "split")
     return isinstance(node.target, ast.Tuple) and any(
         call.args and not isinstance(call.args[0], ast.Constant) for call in calls
@@ -112,7 +112,7 @@ def _cell_magic_body(call: ast.Call) -> list[ast.stmt] | None:
 
 
 def _literal_assignments(nodes: list[ast.stmt]) -> dict[str, object]:
-    """Return the names that are assigned one literal, such as ``TUNE = False``."""
+    """Return the values of names that are assigned a literal, such as ``TUNE = False``."""
     found: dict[str, object] = {}
     for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
@@ -121,7 +121,7 @@ def _literal_assignments(nodes: list[ast.stmt]) -> dict[str, object]:
 
 
 def _branch_is_taken(test: ast.expr, constants: Mapping[str, object]) -> bool:
-    """Return whether a branch is taken, as far as it can be known; else it is."""
+    """Return whether a branch runs; True if the value of the test is not known."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return not _branch_is_taken(test.operand, constants) if isinstance(test.operand, ast.Name) else True
     if isinstance(test, ast.Name):
@@ -130,7 +130,7 @@ def _branch_is_taken(test: ast.expr, constants: Mapping[str, object]) -> bool:
 
 
 class _Inliner:
-    """The functions of a notebook, and the names that are taken."""
+    """Inlines the functions of a notebook, with new names for locals that are in use outside."""
 
     def __init__(self, nodes: list[ast.stmt]) -> None:
         self.functions = {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
@@ -155,7 +155,7 @@ class _Inliner:
                 yield from self.inline_calls([rest], used_names, depth + 1)
 
     def last_uncalled_function(self) -> list[ast.stmt]:
-        """Return the body of the last function that fits something and that nothing calls."""
+        """Return the body of the last function that contains a fit and is not called."""
         for function in reversed(self.functions.values()):
             if contains_fit(function) and function.name not in self.used and _can_be_inlined(function):
                 call = ast.Call(ast.Name(function.name, ast.Load()), [], [])
@@ -167,7 +167,7 @@ class _Inliner:
         return []
 
     def _find_call(self, node: ast.stmt) -> ast.Call | None:
-        """Find the call of a function that is worth to be put in line."""
+        """Return the first call of a statement that should be inlined, or None."""
         if not isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return):
             return None
         return next((call for call in _calls_inner_first(node) if self._should_inline(call)), None)
@@ -184,7 +184,7 @@ class _Inliner:
         )
 
     def _contains_fit(self, function: ast.FunctionDef, depth: int) -> bool:
-        """Return whether a function fits something, by itself or by what it calls."""
+        """Return whether a function contains a fit, directly or in a function that it calls."""
         if contains_fit(function):
             return True
         called = [self.functions[name] for name in find_free_names(function) if name in self.functions]
@@ -194,7 +194,7 @@ class _Inliner:
 
 
 def _builds_estimator_from_columns(function: ast.FunctionDef) -> bool:
-    """Return whether a function makes an estimator for the columns of a frame that it is given."""
+    """Return whether a function builds an estimator from the columns of a frame that is an argument."""
     parameters = {argument.arg for argument in function.args.args}
     column_attributes = {"columns", "select_dtypes", "dtypes", "shape"}
     parts = [part for node in function.body for part in ast.walk(node)]
@@ -208,7 +208,7 @@ def _builds_estimator_from_columns(function: ast.FunctionDef) -> bool:
 
 
 def _returns_only_at_end(function: Function) -> bool:
-    """Return whether a function has one return at most, at its end."""
+    """Return whether a function has no return except at its end."""
     returns = [part for part in ast.walk(function) if isinstance(part, ast.Return)]
     nested = [part for node in function.body for part in ast.walk(node) if _is_definition_or_lambda(part)]
     inner = {id(part) for node in nested for part in ast.walk(node) if isinstance(part, ast.Return)}
@@ -231,7 +231,7 @@ def _is_definition_or_lambda(node: ast.AST) -> bool:
 
 
 def _calls_inner_first(node: ast.AST) -> Iterator[ast.Call]:
-    """Return the calls of a statement, inner ones first, but for those in comprehensions and lambdas."""
+    """Yield the calls of a statement, inner calls first, except those in comprehensions and lambdas."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
             yield from _calls_inner_first(child)

@@ -1,4 +1,4 @@
-"""Statements as text: a line where it fits, else an element a line, as Black lays them out."""
+"""Formatting of statements: on one line if it fits, else one element per line, in the style of Black."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _BRACKETS = {ast.List: "[]", ast.Tuple: "()", ast.Set: "{}", ast.Dict: "{}"}
 
 
 class Layout:
-    """Writes statements of a notebook.
+    """Formats statements of a notebook.
 
     Parameters
     ----------
     lines : sequence of str
-        The lines of the notebook: literals and comments are taken from there.
+        The lines of the notebook, from which literals and comments are copied.
     edits : Mapping of (int, int) to str, optional
-        What stands for literals, by their lines and columns.
+        Replacements of string literals, by line and column.
     """
 
     def __init__(self, lines: Sequence[str], edits: Mapping[tuple[int, int], str] | None = None) -> None:
@@ -31,14 +31,14 @@ class Layout:
         self.edits = edits or {}
 
     def format_statement(self, node: ast.stmt, indent: int = 0) -> list[str]:
-        """Write a statement.
+        """Return the lines of a statement.
 
         Parameters
         ----------
         node : ast.stmt
-            The statement; one that has comments and was not rewritten is copied.
+            The statement. It is copied if it has comments and was not rewritten.
         indent : int
-            How many spaces stand before it.
+            The number of spaces before it.
         """
         is_definition = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         is_compound = hasattr(node, "body") or isinstance(node, ast.Match)
@@ -53,7 +53,7 @@ class Layout:
         return written
 
     def _copy_source(self, node: ast.stmt, indent: int, *, always: bool) -> list[str] | None:
-        """Copy a statement that has comments, or at any rate; None where it was rewritten."""
+        """Return the source of a statement that has comments, or of any with `always`; None if it was rewritten."""
         source = self.source_lines(node)
         if source is None or not (always or "#" in source) or not _is_unchanged(source, node):
             return None
@@ -64,7 +64,7 @@ class Layout:
         return None if max(map(len, copied)) > MAX_LINE or _changes_multiline_strings(node, indent) else copied
 
     def comments_above(self, node: ast.stmt) -> list[str]:
-        """Return the comments that stand directly above a statement, but for code that was commented out."""
+        """Return the comments directly above a statement, or nothing if they contain commented-out code."""
         found: list[str] = []
         line = _first_line_number(node) - 2
         while 0 <= line < len(self.lines) and self.lines[line].strip().startswith("#"):
@@ -75,14 +75,14 @@ class Layout:
         return [] if any(map(_is_commented_code, found)) else found
 
     def source_lines(self, node: ast.stmt) -> str | None:
-        """Return the lines of a statement, where it has lines of its own."""
+        """Return the source lines of a statement as text, or None if it was generated."""
         first, last = _first_line_number(node), node.end_lineno
         if last is None or not 1 <= first <= last <= len(self.lines):
             return None
         return "\n".join(self.lines[first - 1 : last])
 
     def _edit_line(self, number: int) -> str:
-        """Return a line with its literals replaced."""
+        """Return a line in which `edits` replace its literals."""
         line = self.lines[number - 1].encode()
         for (edit_line, column), text in sorted(self.edits.items(), reverse=True):
             if edit_line == number:
@@ -95,7 +95,7 @@ class Layout:
         return ast.unparse(ast.fix_missing_locations(_LiteralRestorer(self).visit(copy.deepcopy(node))))
 
     def literal(self, node: ast.AST) -> str | None:
-        """Return a literal as it is written in the notebook."""
+        """Return the source text of a literal on one line, or None."""
         line, end = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
         if line != end or not 1 <= line <= len(self.lines):
             return None
@@ -120,16 +120,16 @@ class Layout:
         return self.format_expression(value, prefix, "", indent)
 
     def format_expression(self, node: ast.expr, prefix: str = "", suffix: str = "", indent: int = 0) -> list[str]:
-        """Write an expression between a prefix and a suffix, over several lines if need be.
+        """Return the lines of an expression between a prefix and a suffix, split at its brackets if it is too long.
 
         Parameters
         ----------
         node : ast.expr
             The expression.
         prefix, suffix : str
-            What stands before and behind it, on its first and on its last line.
+            The text before it on the first line, and after it on the last line.
         indent : int
-            How many spaces stand before the first line.
+            The number of spaces before the first line.
         """
         flat = self._unparse(node)
         margin = " " * indent
@@ -149,7 +149,7 @@ class Layout:
         return [f"{margin}{prefix}{opening}", *middle, f"{margin}{closing}{suffix}"]
 
     def _split_brackets(self, node: ast.expr) -> tuple[str, list[tuple[str, ast.expr]], str]:
-        """Take an expression apart into what stands before, within and behind its last brackets."""
+        """Split an expression into the text before its brackets, the elements within, and the closing bracket."""
         if isinstance(node, ast.Call):
             positional = [("", argument) for argument in node.args]
             named = [(f"{k.arg}=" if k.arg else "**", k.value) for k in node.keywords]
@@ -167,7 +167,7 @@ class Layout:
 
 
 class _LiteralRestorer(ast.NodeTransformer):
-    """Put literals in place as they are written: ``1e-3`` and not ``0.001``."""
+    """Restores literals as they are written in the notebook: ``1e-3`` and not ``0.001``."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -203,19 +203,19 @@ class _LiteralRestorer(ast.NodeTransformer):
 
 
 def _double_quoted(text: str) -> str:
-    """Write a text in double quotes, where that needs no further escapes."""
+    """Return a string literal with double quotes, if that needs no further escapes."""
     is_plain = text[:1] == "'" and text[:3] != "'''" and '"' not in text and "\\'" not in text
     return f'"{text[1:-1]}"' if is_plain else text
 
 
 def _normalized_number(text: str) -> str:
-    """Write a number as formatters do: 0.1 for .1, and 1.0 for 1. before anything else."""
+    """Return a number in the style of formatters: ``0.1`` for ``.1``, ``1.0`` for ``1.``."""
     text = re.sub(r"^\.(?=\d)", "0.", text)
     return re.sub(r"(?<=\d)\.(?=$|[eEjJ])", ".0", text)
 
 
 def _parses_to(text: str, node: ast.expr) -> bool:
-    """Return whether a text is an expression."""
+    """Return whether a text parses to an expression."""
     try:
         return ast.dump(ast.parse(text, mode="eval").body) == ast.dump(node)
     except (SyntaxError, ValueError):
@@ -233,7 +233,7 @@ def _dedented_lines(source: str, node: ast.stmt) -> list[str]:
 
 
 def _is_unchanged(source: str, node: ast.stmt) -> bool:
-    """Return whether a text is a statement as it is now: names may have changed since it was read."""
+    """Return whether a text parses to a statement; it does not if the statement was rewritten."""
     try:
         module = parse_python(textwrap.dedent(source))
     except SyntaxError:
@@ -242,14 +242,14 @@ def _is_unchanged(source: str, node: ast.stmt) -> bool:
 
 
 def _changes_multiline_strings(node: ast.stmt, indent: int) -> bool:
-    """Return whether a string that goes over several lines would change, because its lines get another indent."""
+    """Return whether another indent would change a string that spans several lines."""
     return indent != node.col_offset and any(
         isinstance(part, ast.Constant | ast.JoinedStr) and part.lineno != part.end_lineno for part in ast.walk(node)
     )
 
 
 def _is_commented_code(comment: str) -> bool:
-    """Return whether a comment is code that was commented out."""
+    """Return whether a comment is commented-out code."""
     try:
         body = parse_python(comment.lstrip("# ")).body
     except SyntaxError:

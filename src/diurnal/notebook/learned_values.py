@@ -1,4 +1,4 @@
-"""What a source function learns from the rows of a batch."""
+"""Values that a source function computes from the rows of a batch, such as the codes of a `LabelEncoder`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEARNS_FROM_ROWS = frozenset({"get_dummies", "factorize", "qcut", *FITTING})
 
 
 def describe_learned_values(program: Program, preparation: Preparation) -> list[str]:
-    """Describe the statements of a source function that depend on all rows of a batch, or make types that are lost."""
+    """Describe the statements of a source that depend on all rows of a batch, or create types that a batch cannot store."""
     found = []
     for index, node in preparation.nodes.items():
         location = program.location(index)

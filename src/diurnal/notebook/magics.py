@@ -1,4 +1,4 @@
-"""Lines of a notebook that are not Python: magics, shell commands and help."""
+"""Lines of a notebook that are not Python: magics, shell commands and help requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import warnings
 from typing import NamedTuple
 
-_RUNS_PYTHON = ("time", "timeit", "capture", "prun", "memit")  # what follows these magics is Python
+_RUNS_PYTHON = ("time", "timeit", "capture", "prun", "memit")  # the argument of these magics is Python
 _MAGIC = re.compile(r"(?P<indent>\s*)(?P<mark>%%?|!!?|\?\??)(?P<name>\S*)(?P<rest>.*)", re.DOTALL)
 _HELP = re.compile(r"\s*[\w.]+(\(.*\))?\s*\?\??\s*")
 _ASSIGNED = re.compile(r"\s*[\w.,\s\[\]'\"]+=\s*[%!]")
@@ -21,7 +21,7 @@ _TOKEN = re.compile(
 
 
 class Magic(NamedTuple):
-    """A line that is left out because it is not Python."""
+    """A line that is skipped because it is not Python."""
 
     line: int
     text: str
@@ -34,7 +34,7 @@ def parse_python(text: str) -> ast.Module:
     Raises
     ------
     SyntaxError
-        Also for what `ast.parse` refuses in other ways, such as a null byte.
+        If the text is not Python, including what `ast.parse` rejects with another exception, such as a null byte.
     """
     try:
         with warnings.catch_warnings():
@@ -45,7 +45,7 @@ def parse_python(text: str) -> ast.Module:
 
 
 def replace_magics(text: str) -> tuple[str, list[Magic]]:
-    r"""Replace lines that are not Python by ``pass``, so that all others keep their numbers.
+    r"""Replace lines that are not Python by ``pass``, so that all other lines keep their numbers.
 
     Examples
     --------
@@ -66,13 +66,13 @@ def replace_magics(text: str) -> tuple[str, list[Magic]]:
 
 
 class _MagicReplacer:
-    """The lines of a cell, replaced one after the other."""
+    """Replaces the lines of a cell, one after the other."""
 
     def __init__(self, text: str) -> None:
         self.lines = text.split("\n")
         self.magics: list[Magic] = []
-        self.depth = 0  # of brackets that are open
-        self.quote = ""  # of a string that goes over several lines
+        self.depth = 0  # the number of open brackets
+        self.quote = ""  # the quotes of an open string that spans several lines
         self.whole_cell = False
 
     def replace(self) -> tuple[str, list[Magic]]:
@@ -82,7 +82,7 @@ class _MagicReplacer:
         return "\n".join(self.lines), self.magics
 
     def _replace_line(self, number: int) -> int:
-        """Replace a line where it is none of Python; give the number of the next one."""
+        """Replace a line if it is not Python, and return the number of the next line."""
         line = self.lines[number]
         reason = "" if self.depth or self.quote else self._classify(line, number)
         if not reason:
@@ -113,7 +113,7 @@ class _MagicReplacer:
         return "help" if _HELP.fullmatch(line) else ""
 
     def _python_of_magic(self, line: str) -> str | None:
-        """Return the statement that a magic such as ``%time`` runs; empty where it is the rest of the cell."""
+        """Return the statement that a magic such as ``%time`` runs; empty for ``%%time``, which runs the rest of the cell."""
         found = _MAGIC.match(line)
         if not found or found["mark"][0] != "%" or found["name"] not in _RUNS_PYTHON:
             return None
@@ -122,7 +122,7 @@ class _MagicReplacer:
         return _OPTIONS.sub("", found["rest"], count=1)
 
     def _track_brackets(self, line: str) -> None:
-        """Keep count of brackets and of strings that stay open at the end of a line."""
+        """Track the brackets and strings that are open at the end of a line."""
         at = 0
         while at < len(line):
             if self.quote:

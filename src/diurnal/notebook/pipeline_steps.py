@@ -1,4 +1,4 @@
-"""What a notebook fits before its search, as the first steps of a pipeline within it."""
+"""Transformers that a notebook fits before its search, as the first steps of a pipeline within the search."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _MODEL_STEP = "model"
 
 @dataclass
 class WrappedSearch:
-    """The last lines of an experiment's function.
+    """The last statements of an experiment's function, which put transformers and search into one pipeline.
 
     Attributes
     ----------
     lines : list of str
-        They end with ``return``; none where nothing stands around the search.
+        The statements, with a ``return`` at the end; empty if there are no transformers.
     comments : list of str
-        What is said above them.
+        The comments above them.
     imports : set of Import
-        What they need.
+        The imports that they need.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -42,20 +42,20 @@ class WrappedSearch:
 def wrap_search(
     program: Program, result: ast.expr, data: DataDeclaration, estimator_type: str, grid: str | None
 ) -> WrappedSearch:
-    """Put what is fitted outside of a search into it.
+    """Put the transformers that are fitted before a search into it.
 
     Parameters
     ----------
     program : Program
-        All statements.
+        The statements of the notebook.
     result : ast.expr
-        The search or estimator.
+        The expression of the search or estimator.
     data : Data
         What is fitted outside, and which column is step_names as a series.
     kind : str
-        ``"search"`` or something else.
+        The type of the estimator; see `Fit`.
     grid : str or None
-        The attribute of the search with its candidates, and whether it is a list: see `grid_of`.
+        The attribute of the search with its candidates, and whether it is a list; see `find_grid_attribute`.
     """
     if not data.steps and data.column is None:
         return WrappedSearch()
@@ -84,14 +84,14 @@ def wrap_search(
 
 
 def _describe_steps(program: Program, data: DataDeclaration) -> list[str]:
-    """Describe what the notebook does instead."""
+    """Describe what the notebook does instead of the pipeline."""
     listed = ", ".join(f"{ast.unparse(step.estimator)[:60]} ({program.location(step.index)})" for step in data.steps)
     lines = [f"The notebook fits on the column {data.column!r} alone."] if data.column is not None else []
     return lines + ([f"The notebook fits this before the search: {listed}."] if listed else [])
 
 
 def selector_name(column: str) -> str:
-    """Name the function that gives one column as a series."""
+    """Return the name of the function that selects a column as a series."""
     return "select_" + (re.sub(r"\W+", "_", column).strip("_").lower() or "column")
 
 
@@ -112,7 +112,7 @@ def _step_name(estimator: ast.expr, step_names: set[str]) -> str:
 
 
 def find_grid_attribute(program: Program, fit: Fit) -> str | None:
-    """Return the attribute of a search that holds its candidates, followed by ``list`` where that is a list."""
+    """Return the attribute of a search with its candidates, followed by ``" list"`` if its value is a list."""
     constructor = find_constructor(program, fit.estimator, fit.index) if fit.estimator_type == "search" else None
     if constructor is None:
         return None

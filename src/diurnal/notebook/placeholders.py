@@ -1,4 +1,4 @@
-"""Expressions without the data: with selectors of columns, or with holes to be filled in."""
+"""Replacement of expressions that depend on the data, by column selectors or by placeholders."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _TRANSFORMERS = ("ColumnTransformer", "make_column_transformer")
 
 
 class PlaceholderRewriter:
-    """Takes the data out of expressions.
+    """Removes the dependence on data from expressions.
 
     Parameters
     ----------
     program : Program
-        All statements.
-    selectors : Selectors
-        Replaces lists of columns.
+        The statements of the notebook.
+    selectors : ColumnSelectors
+        Finds the selectors that replace lists of columns.
     """
 
     def __init__(self, program: Program, selectors: ColumnSelectors) -> None:
@@ -30,11 +30,11 @@ class PlaceholderRewriter:
         self.selectors = selectors
 
     def make_placeholder(self, text: str) -> ast.expr:
-        """Make a hole, which remembers what stood there."""
+        """Return a placeholder that stores the source text of the expression that it replaces."""
         return _with_source(ast.Name(PLACEHOLDER, ast.Load()), f"`{text[:100]}`")
 
     def rewrite(self, node: ast.expr, at: int, *, columns: bool = False) -> ast.expr:
-        """Return an expression with a hole wherever it depends on the data, or with a selector of columns.
+        """Return an expression in which a selector or a placeholder replaces each part that depends on the data.
 
         Parameters
         ----------
@@ -43,7 +43,7 @@ class PlaceholderRewriter:
         at : int
             The index of its statement.
         columns : bool
-            Whether it stands where a transformer takes its columns.
+            Whether the expression is the column argument of a transformer.
         """
         node = strip_fit_call(node)
         if not self.program.depends_on_data(node, at):
@@ -58,7 +58,10 @@ class PlaceholderRewriter:
         return self.make_placeholder(ast.unparse(node)) if self._reads_data_itself(node, at) else node
 
     def _find_equivalent(self, node: ast.expr, at: int, *, columns: bool) -> ast.expr | None:
-        """Return what does the same without the data; a name is left to the statement that binds it."""
+        """Return an equivalent expression that needs no data, or None.
+
+        A name stays as it is: the statement that binds it is rewritten instead.
+        """
         equivalent = self.selectors.find_equivalent(node, at) if columns else None
         if isinstance(node, ast.Name):
             return equivalent if isinstance(equivalent, ast.List) else None
@@ -68,7 +71,7 @@ class PlaceholderRewriter:
         return None if splitter is None else copy.copy(splitter)
 
     def _find_splitter(self, node: ast.expr, at: int) -> ast.expr | None:
-        """Return the splitter of ``list(folds.split(X, y))``: a search makes the same folds with it."""
+        """Return the splitter of ``list(folds.split(X, y))``: with ``cv=folds``, a search uses the same folds."""
         is_list = isinstance(node, ast.Call) and callee_name(node.func) == "list" and len(node.args) == 1
         inner = node.args[0] if is_list and isinstance(node, ast.Call) else node
         if not isinstance(inner, ast.Call) or not isinstance(inner.func, ast.Attribute) or inner.func.attr != "split":
@@ -77,7 +80,7 @@ class PlaceholderRewriter:
         return None if not inner.args or self.program.depends_on_data(splitter, at) else splitter
 
     def _reads_data_itself(self, node: ast.expr, at: int) -> bool:
-        """Return whether an expression reads the data itself, and not only names that are filled in elsewhere."""
+        """Return whether an expression reads the data itself, and not only through names that other statements bind."""
         if isinstance(node, ast.Name):
             return self.selectors.is_fitted_frame(node, at)
         if isinstance(node, ast.Attribute | ast.Subscript) or reads_data(node):
@@ -96,7 +99,7 @@ class PlaceholderRewriter:
         return ast.fix_missing_locations(changed)
 
     def _rewrite_argument(self, node: ast.expr, at: int, *, in_columns: bool) -> ast.expr:
-        """Rewrite an argument; those of a column transformer name columns at the ends of their tuples."""
+        """Rewrite an argument; in a column transformer, the last element of a tuple is its columns."""
         if not in_columns or not isinstance(node, ast.List | ast.Tuple) or not node.elts:
             return self.rewrite(node, at)
         changed = copy.copy(node)
@@ -126,10 +129,10 @@ def _with_source(node: ast.expr, text: str) -> ast.expr:
 
 
 def is_placeholder(node: ast.AST) -> bool:
-    """Return whether a node is to be filled in."""
+    """Return whether a node is a placeholder."""
     return isinstance(node, ast.Name) and node.id == PLACEHOLDER
 
 
 def contains_placeholder(node: ast.AST) -> bool:
-    """Return whether something within a node is to be filled in."""
+    """Return whether a node contains a placeholder."""
     return any(map(is_placeholder, ast.walk(node)))

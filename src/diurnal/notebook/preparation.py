@@ -1,4 +1,4 @@
-"""The statements that read and prepare a frame, as those of a source function."""
+"""The statements that read and prepare a frame, rewritten for a source function."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _GENERATED_NAMES = {PROJECT, PLACEHOLDER, "pa", "self", "interval", "connections
 
 @dataclass
 class Preparation:
-    """What a source function does.
+    """The statements of a source function.
 
     Attributes
     ----------
     nodes : dict of int to ast.stmt
-        Its statements, by their indexes.
+        The statements, by index.
     unresolved : frozenset of str
-        Names that nothing defines.
+        Names without a definition.
     split : ast.Call or None
-        The split that was taken out.
-    split_at : int
-        The index of that split.
-    share : float or None
-        The share of rows for testing, where rows are taken by the folds of a splitter.
+        The call of the split that was replaced.
+    split_index : int
+        The index of the split.
+    test_fraction : float or None
+        The fraction of rows for testing, if the notebook selects rows by the folds of a splitter.
     queries : dict of str to str
-        The queries that it asks a database: by their names, the expressions of their sources.
+        The expressions of the SQL sources that the function reads, by name.
     to_fill_in : list of str
-        What is to be decided.
+        Decisions for the user of the experiment.
     edits : dict of (int, int) to str
-        What stands for literals within functions, by their lines and columns.
+        Replacements of string literals within functions, by line and column.
     """
 
     nodes: dict[int, ast.stmt] = field(default_factory=dict)
@@ -58,11 +58,11 @@ class Preparation:
 
     @property
     def first_index(self) -> int:
-        """The index of its first statement."""
+        """The index of the first statement that is not an import; -1 if there is none."""
         return next((i for i, node in self.nodes.items() if not isinstance(node, ast.Import | ast.ImportFrom)), -1)
 
     def __or__(self, other: Preparation) -> Preparation:
-        """Return both, in the order of their statements."""
+        """Return the union of two preparations, in the order of their statements."""
         return Preparation(
             dict(sorted({**self.nodes, **other.nodes}.items())),
             self.unresolved | other.unresolved,
@@ -78,20 +78,20 @@ class Preparation:
 def collect_preparation(
     program: Program, names: Iterable[str], at: int, paths: ProjectPaths, *, spark: bool = False
 ) -> Preparation:
-    """Collect the statements that some names are made of, with paths that begin at the project.
+    """Collect the statements that names depend on, with paths relative to the project.
 
     Parameters
     ----------
     program : Program
-        All statements.
+        The statements of the notebook.
     names : iterable of str
-        The names of frames and columns.
+        The names of the frames and columns.
     at : int
         The index of the statement that uses them.
-    places : Places
-        Where the notebook and the project lie.
+    paths : ProjectPaths
+        The folders of the notebook and of the project.
     spark : bool
-        Whether the session is given to the function.
+        Whether the function gets the session of Spark as an argument.
     """
     names, found = frozenset(names), Preparation()
     rewriter = _SourceRewriter(program, found, paths, spark=spark)
@@ -105,7 +105,7 @@ def collect_preparation(
 
 
 def _describe_relative_paths(found: Preparation) -> list[str]:
-    """Name the paths that depend on the folder which the process runs in."""
+    """Describe the paths that depend on the working directory."""
     texts: dict[str, None] = {}
     for node in found.nodes.values():
         own = {
@@ -116,18 +116,18 @@ def _describe_relative_paths(found: Preparation) -> list[str]:
             is_edited = (getattr(part, "lineno", 0), getattr(part, "col_offset", 0)) in found.edits
             if isinstance(text, str) and _PATH.fullmatch(text) and not is_edited:
                 texts[text] = None
-    return [f"the path {text!r} begins at the folder that the process runs in; begin it at PROJECT" for text in texts]
+    return [f"the path {text!r} is relative to the working directory; write PROJECT / {text!r}" for text in texts]
 
 
 def rewrite_paths(program: Program, node: ast.expr, at: int, paths: ProjectPaths) -> tuple[ast.expr, Preparation]:
-    """Return an expression with paths that begin at the project, and what is to be said about them."""
+    """Return an expression with paths relative to the project, and the preparation with the notes about them."""
     found = Preparation()
     changed = _SourceRewriter(program, found, paths, spark=False).rewrite_reads(at, ast.Expr(node))
     return (changed.value if isinstance(changed, ast.Expr) else node), found
 
 
 def _drop_unused_parts(program: Program, nodes: dict[int, ast.stmt], names: frozenset[str]) -> dict[int, ast.stmt]:
-    """Leave out the parts of a split that nothing uses, such as those for testing."""
+    """Drop the parts of a split that no later statement uses, such as those for testing."""
     retained: dict[int, ast.stmt] = {}
     needed, changed = set(names), set[str]()
     for index, node in sorted(nodes.items(), reverse=True):
@@ -138,7 +138,7 @@ def _drop_unused_parts(program: Program, nodes: dict[int, ast.stmt], names: froz
 
 
 def _keep_targets(node: ast.stmt, needed: set[str], changed: set[str]) -> ast.stmt:
-    """Keep the parts of a split that are wanted; those that are changed later are copies, as those of a split are."""
+    """Keep the needed parts of a split; a part that changes later is a copy, as the parts of a split are."""
     if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Tuple):
         return node
     pairs = list(zip(node.targets[0].elts, node.value.elts, strict=True))  # type: ignore[attr-defined]
@@ -160,7 +160,7 @@ def _copy_call(node: ast.expr) -> ast.expr:
 
 
 def _select_all_rows(node: ast.stmt, folds: frozenset[str]) -> ast.stmt:
-    """Take all rows instead of those of a fold: ``housing.copy()`` for ``housing.loc[train_index]``."""
+    """Select all rows instead of those of a fold: ``housing.copy()`` for ``housing.loc[train_index]``."""
 
     class Folds(ast.NodeTransformer):
         def visit_Subscript(self, part: ast.Subscript) -> ast.AST:
@@ -175,19 +175,19 @@ def _select_all_rows(node: ast.stmt, folds: frozenset[str]) -> ast.stmt:
 
 
 def describe_undated_file(path: str | None, date: str) -> list[str]:
-    """Warn that a file without a date in its name is the same one in every data interval."""
+    """Describe that each data interval reads the same file, because its path has no date."""
     if path is None:
         return []
     if path.startswith(PLACEHOLDER):
-        return ["the path of the file comes from the command line: write it"]
+        return ["the path of the file comes from the command line: write it here"]
     return [
-        f"{path} is read again, whole, for every data interval; where each interval has a file of its own, write its "
-        f"date into the path, as {date}"
+        f"each data interval reads the whole file {path}; if each interval has its own file, write its "
+        f"date in the path: {date}"
     ]
 
 
 def _seed_statements(program: Program, nodes: dict[int, ast.stmt], at: int) -> dict[int, ast.stmt]:
-    """Return the statements that seed the random numbers which some others take."""
+    """Return the statements that seed random numbers, if other statements use them."""
     if not any("random." in ast.unparse(node) for node in nodes.values()):
         return {}
     found: dict[int, ast.stmt] = {}
@@ -208,7 +208,7 @@ class _SourceRewriter:
         self.spark = spark
 
     def node(self, index: int, statement: Statement) -> ast.stmt | None:
-        """Return what stands for a statement."""
+        """Return the replacement of a statement, or None to leave it out."""
         if statement.is_import:
             return statement.node
         if statement.definition is not None:
@@ -222,7 +222,7 @@ class _SourceRewriter:
         return self.rewrite_reads(index, statement.node)
 
     def _replace_split(self, index: int, statement: Statement, call: ast.Call) -> ast.stmt:
-        """Let both parts of a split be all rows: which of them train is decided by a hash."""
+        """Replace a split by all rows for both parts, because diurnal splits by a hash of each row."""
         self.found.split = call
         targets = statement.target.elts if isinstance(statement.target, ast.Tuple) else []
         values = [copy.deepcopy(call.args[position // 2]) for position in range(len(targets))]
@@ -232,7 +232,7 @@ class _SourceRewriter:
         return ast.fix_missing_locations(ast.copy_location(node, statement.node))
 
     def rewrite_reads(self, index: int, node: ast.stmt) -> ast.stmt:
-        """Rewrite what a statement reads, and let the rows of a fold be all rows."""
+        """Rewrite the paths and queries of a statement, and select all rows in place of those of a fold."""
         changed = self._replace_calls(index, node)
         names = {
             part.slice.id
@@ -245,7 +245,7 @@ class _SourceRewriter:
         return _select_all_rows(changed, frozenset(folds)) if folds else changed
 
     def _replace_calls(self, index: int, node: ast.stmt) -> ast.stmt:
-        """Let relative paths begin at the project, wherever the process runs, and queries ask a connection."""
+        """Make relative paths start at the project, and queries use a connection of the deployment."""
         calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
         changes = {
             position: change for position, call in enumerate(calls) if (change := self._replacement_for(index, call))
@@ -266,7 +266,7 @@ class _SourceRewriter:
         return ast.fix_missing_locations(changed)
 
     def _replacement_for(self, index: int, call: ast.Call) -> ast.expr | None:
-        """Return another path for a call that reads a file, or another call for one that asks a database."""
+        """Return the new path of a call that reads a file, or the new call of one that queries a database, or None."""
         if callee_name(call.func).startswith("read_sql"):
             return self._query_call(index, call)
         if readers.reads_placeholder(call):
@@ -282,11 +282,11 @@ class _SourceRewriter:
         position = ast.BinOp(
             ast.Name(PROJECT, ast.Load()), ast.Div(), ast.Constant(self.paths.relative_to_project(path))
         )
-        is_text = callee_name(call.func) == "glob"  # which takes no other paths
+        is_text = callee_name(call.func) == "glob"  # glob accepts no Path
         return ast.Call(ast.Name("str", ast.Load()), [position], []) if is_text else position
 
     def _edit_literals(self, index: int, node: ast.stmt) -> None:
-        """Let the paths within a function begin at the project, where they are literals."""
+        """Make literal paths within a function start at the project."""
         for call in (part for part in ast.walk(node) if isinstance(part, ast.Call)):
             literal = readers.find_path_literal(call)
             position = (
@@ -296,7 +296,7 @@ class _SourceRewriter:
                 self.found.edits[literal.lineno, literal.col_offset] = ast.unparse(position).replace("'", '"')
 
     def _query_call(self, index: int, call: ast.Call) -> ast.Call | None:
-        """Ask the query of a connection that the deployment knows, and not of one that the notebook makes."""
+        """Return the call that runs a query on a connection of the deployment, in place of the notebook's engine."""
         detected = find_query(self.program, call, index)
         if detected is None:
             return None
@@ -314,7 +314,7 @@ def _is_path_call(call: ast.Call) -> bool:
 
 
 def _find_split(statement: Statement) -> ast.Call | None:
-    """Return the call of `train_test_split` that a statement unpacks."""
+    """Return the call of `train_test_split` that a statement unpacks, or None."""
     value, target = statement.value, statement.target
     if not isinstance(value, ast.Call) or callee_name(value.func) != "train_test_split":
         return None

@@ -1,4 +1,4 @@
-"""The statements of a notebook in the order in which they run, and where their names come from."""
+"""The statements of a notebook in the order in which they run, with definitions and data dependence of names."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _CONTAINERS = (ast.List, ast.Tuple, ast.Set, ast.Dict)
 
 @dataclass(eq=False)
 class Statement:
-    """A statement, and what it does to names.
+    """A statement with its effects on names.
 
     Attributes
     ----------
     node : ast.stmt
         The statement.
     uses, binds, may_bind, changes, fits : frozenset of str
-        See :class:`diurnal.notebook.effects.Effects`. `changes` names all that hold the changed object, too.
+        See :class:`diurnal.notebook.effects.Effects`. `changes` includes the names of objects that hold a changed object.
     data : frozenset of str
-        The names whose values come from the data, before the statement.
+        The names whose values depend on the data, before the statement.
     """
 
     node: ast.stmt
@@ -52,37 +52,37 @@ class Statement:
 
     @property
     def value(self) -> ast.expr | None:
-        """What it assigns."""
+        """The value of an assignment."""
         return self.node.value if isinstance(self.node, ast.Assign | ast.AnnAssign) else None
 
     @property
     def target(self) -> ast.expr | None:
-        """What it assigns to, where that is one target."""
+        """The target of an assignment with one target."""
         if isinstance(self.node, ast.AnnAssign):
             return self.node.target
         return self.node.targets[0] if isinstance(self.node, ast.Assign) and len(self.node.targets) == 1 else None
 
     @property
     def definition(self) -> Definition | None:
-        """The function or class that it defines."""
+        """The function or class that the statement defines."""
         is_one = isinstance(self.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         return self.node if is_one else None  # type: ignore[return-value]
 
     @property
     def splitter_call(self) -> ast.Call | None:
-        """The call of a splitter that it unpacks into row numbers."""
+        """The call of a splitter whose row numbers the statement unpacks."""
         calls = [] if self.value is None or not isinstance(self.target, ast.Tuple) else list(ast.walk(self.value))
         splits = (part for part in calls if isinstance(part, ast.Call) and callee_name(part.func) == "split")
         return next((call for call in splits if call.args and not isinstance(call.args[0], ast.Constant)), None)
 
     @property
     def is_import(self) -> bool:
-        """Whether it is an import."""
+        """Whether the statement is an import."""
         return isinstance(self.node, ast.Import | ast.ImportFrom)
 
 
 class Program:
-    """The statements of a document in one line, with what each does to names.
+    """The linear sequence of statements of a document, with their effects on names.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Program:
         return self.statements[index]
 
     def definition(self, name: str, before: int) -> int | None:
-        """Return the index of the last statement before another one that may bind a name."""
+        """Return the index of the last statement before another one that may bind a name, or None."""
         indexes = self._bindings.get(name, [])
         return next((index for index in reversed(indexes) if index < before), None)
 
@@ -118,7 +118,7 @@ class Program:
         return [index for index in range(after + 1, before) if name in self[index].changes]
 
     def expand_names(self, names: Iterable[str], before: int) -> set[str]:
-        """Add the names that functions and classes among some names need when they are called."""
+        """Return names together with the names that the functions and classes among them use."""
         found, more = set[str](), set(names)
         while more:
             name = more.pop()
@@ -129,12 +129,12 @@ class Program:
         return found
 
     def resolve_definition(self, name: str, before: int) -> Definition | None:
-        """Return the function or class that a name stands for."""
+        """Return the function or class that a name refers to, or None."""
         index = self.definition(name, before)
         return None if index is None else self[index].definition
 
     def qualified_name(self, function: ast.AST, before: int) -> str:
-        """Return the full name of what is called, as far as imports tell it: ``sklearn.svm.SVC``."""
+        """Return the qualified name of a function, resolved by the imports: ``sklearn.svm.SVC``."""
         if isinstance(function, ast.Attribute):
             return f"{self.qualified_name(function.value, before)}.{function.attr}"
         if not isinstance(function, ast.Name):
@@ -150,12 +150,12 @@ class Program:
         return function.id
 
     def splitter_call(self, name: str, before: int) -> ast.Call | None:
-        """Return the call of a splitter whose row numbers a name stands for: ``for train, test in folds.split(X)``."""
+        """Return the call of the splitter whose row numbers a name holds, as in ``train, test = ...split(X)``, or None."""
         index = self.definition(name, before)
         return None if index is None else self[index].splitter_call
 
     def location(self, index: int) -> str:
-        """Name the place of a statement."""
+        """Return the location of a statement as text, such as ``cell 2, line 3``."""
         return self.document.location(self[index].node.lineno)
 
     def depends_on_data(self, node: ast.AST, at: int) -> bool:
@@ -172,7 +172,11 @@ class Program:
         return indexes
 
     def _apply_own_code_changes(self, nodes: list[ast.stmt]) -> None:
-        """Let calls of the notebook's own code change what they may change: global names, and its own objects."""
+        """Add the effects of calls of the notebook's own code.
+
+        A call of a function with ``global`` may bind these names. A call of a method of the notebook's own class may
+        change the object.
+        """
         bound = {node.name: find_global_names(node) for node in nodes if isinstance(node, ast.FunctionDef)}
         bound = {name: names for name, names in bound.items() if names}
         classes = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
@@ -188,7 +192,10 @@ class Program:
             objects = objects | statement.binds if is_object else objects - statement.binds
 
     def _propagate_changes(self) -> None:
-        """Let a change of an object be a change of everything that holds it."""
+        """Add the names that hold a changed object to the changes of a statement.
+
+        After ``search = GridSearchCV(model, grid)``, the statement ``model.set_params(C=1)`` changes `search` as well.
+        """
         holds: dict[str, set[str]] = {}
         for statement in self.statements:
             touched = set(statement.changes) | _names_changed_through_list(statement, holds)
@@ -197,7 +204,7 @@ class Program:
             _update_held_names(holds, statement)
 
     def _trace_data(self) -> None:
-        """Find for each statement the names whose values come from the data by then."""
+        """Compute for each statement the names whose values depend on the data before it."""
         data: set[str] = set()
         for statement in self.statements:
             statement.data = frozenset(data)
@@ -212,14 +219,14 @@ class Program:
 
 
 def strip_fit_call(node: ast.expr) -> ast.expr:
-    """Take the fit off ``SVC().fit(X, y)``: what is fitted is the estimator itself."""
+    """Return the estimator of ``SVC().fit(X, y)``, which `fit` returns."""
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in FITTING:
         node = node.func.value
     return node
 
 
 def find_held_names(value: ast.AST | None) -> set[str]:
-    """Return the names whose objects are held by what an expression makes, such as an estimator by a search."""
+    """Return the names whose objects the value of an expression holds, such as the estimator of a search."""
     if isinstance(value, ast.Name):
         return {value.id}
     if isinstance(value, _CONTAINERS):
@@ -232,7 +239,7 @@ def find_held_names(value: ast.AST | None) -> set[str]:
 
 
 def is_constructor_call(call: ast.Call) -> bool:
-    """Return whether a call makes an object of its arguments: an estimator, a pipeline, a dictionary.
+    """Return whether a call builds an object from its arguments: an estimator, a pipeline, a dictionary.
 
     Examples
     --------
@@ -244,7 +251,7 @@ def is_constructor_call(call: ast.Call) -> bool:
 
 
 def _names_changed_through_list(statement: Statement, holds: Mapping[str, set[str]]) -> set[str]:
-    """Return the names that a loop changes through a list of them: ``for frame in frames: frame["a"] = ...``."""
+    """Return the names that a loop over a list of them changes: ``for frame in frames: frame["a"] = ...``."""
     node = statement.node
     is_one = isinstance(node, ast.For) and isinstance(node.target, ast.Name) and isinstance(node.iter, ast.Name)
     if not is_one or node.target.id not in statement.changes:  # type: ignore[attr-defined]
@@ -257,7 +264,7 @@ def _build_statement(node: ast.stmt, found: Effects) -> Statement:
 
 
 def _update_held_names(holds: dict[str, set[str]], statement: Statement) -> None:
-    """Note what the names that a statement binds hold from then on."""
+    """Update the names that each name holds, after a statement."""
     for name in statement.binds:
         holds.pop(name, None)
         for held_by in holds.values():

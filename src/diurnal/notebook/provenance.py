@@ -1,4 +1,14 @@
-"""The way back from what is fitted to the frame that it was taken from."""
+"""Provenance of the fitted features and target: the frame that they come from, and the steps in between.
+
+The tracer starts at the argument of ``fit`` and goes back one assignment, selection or transformer at a time, until an
+expression that it cannot go through: usually the frame that the notebook reads. In ::
+
+    df = pd.read_csv("clients.csv")
+    X_train, X_test = train_test_split(df.drop(columns="label"))
+    search.fit(X_train)
+
+it goes from ``X_train`` through the split and ``drop`` to ``df``, with ``drop=("label",)``.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +30,18 @@ _SAME_DATA = frozenset(["array", "asarray", "ascontiguousarray", "ravel", "squee
 
 @dataclass(frozen=True)
 class PreprocessingStep:
-    """A transformer or a sampler that the notebook fits outside of its search.
+    """A transformer or a sampler that the notebook applies before the search.
 
     Attributes
     ----------
     estimator : ast.expr
-        It, before the statement `index`.
+        The transformer, as an expression of the statement `index`.
     index : int
-        Where it is applied.
+        The index of the statement that applies it.
     samples : bool
-        Whether it makes other rows, as those of imbalanced-learn do.
+        Whether it resamples rows, as imbalanced-learn does.
     frame : bool
-        Whether the notebook puts its result back into a frame.
+        Whether the notebook converts its result to a frame.
     """
 
     estimator: ast.expr
@@ -42,29 +52,29 @@ class PreprocessingStep:
 
 @dataclass
 class Provenance:
-    """Where an expression leads back to.
+    """The origin of an expression.
 
     Attributes
     ----------
     node : ast.expr
-        The frame, or whatever could not be followed further, before the statement `at`.
+        The frame, or the expression that cannot be traced further, as it is before the statement `at`.
     at : int
         The index of that statement.
     keep, drop, column, positions
-        What is taken of it: see :class:`diurnal.notebook.frame_columns.Columns`.
+        The columns that are selected from it: see :class:`diurnal.notebook.frame_columns.Columns`.
     steps : list of Step
-        In the order in which they are applied.
+        The transformers, in the order in which they are applied.
     split : ast.Call or None
-        The call of `train_test_split` that it went through, the first that runs.
-    by_rows : bool
-        Whether rows were taken by their places, as by the folds of a loop or ``df[:800]``.
-    share : float or None
-        The share of rows that ``df[: int(0.8 * len(df))]`` leaves for testing.
-    flat : bool
-        Whether a column was made a table of one column, by ``reshape(-1, 1)``.
-    raw : list of (ast.expr, int)
-        The expressions that it went through, none with fewer columns than what is fitted has, from the last one that
-        runs to the first.
+        The first call of `train_test_split` that the values go through.
+    by_position : bool
+        Whether rows are selected by position, as by the folds of a loop or ``df[:800]``.
+    test_fraction : float or None
+        The fraction of rows that a selection by position such as ``df[: int(0.8 * len(df))]`` leaves for testing.
+    is_reshaped : bool
+        Whether ``reshape(-1, 1)`` makes a column a table of one column.
+    expressions : list of (ast.expr, int)
+        The expressions that the values go through, from the last one that runs to the first. Each of them has at least
+        the columns that are fitted.
     """
 
     node: ast.expr
@@ -81,7 +91,10 @@ class Provenance:
     expressions: list[tuple[ast.expr, int]] = field(default_factory=list)
 
     def frame_state(self, program: Program) -> object:
-        """Identify the state of the frame: its name, where it was bound, and which changes came since."""
+        """Identify the state of the frame: its name, the statement that binds it, and the changes since then.
+
+        Two expressions select from the same frame only if these three are equal.
+        """
         if not isinstance(self.node, ast.Name):
             return ast.dump(self.node), self.at
         index = program.definition(self.node.id, self.at)
@@ -89,20 +102,20 @@ class Provenance:
 
 
 def trace_provenance(program: Program, node: ast.expr, at: int, *, steps: bool, rows: bool = True) -> Provenance:
-    """Follow an expression back through assignments, splits, choices of columns and, on request, transformers.
+    """Trace an expression back through assignments, splits, column selections and, on request, transformers.
 
     Parameters
     ----------
     program : Program
-        All statements.
+        The statements of the notebook.
     node : ast.expr
-        What is fitted.
+        The expression that is fitted.
     at : int
         The index of the statement that fits it.
     steps : bool
-        Whether transformers are followed, as for features; a target that is transformed is not followed further.
+        Whether to trace through transformers: True for features, False for a target.
     rows : bool
-        Whether a choice of rows by their places is followed.
+        Whether to trace through selections of rows by position.
     """
     tracer = _ProvenanceTracer(program, Provenance(node, at, expressions=[(node, at)]), steps=steps, rows=rows)
     for _ in range(_MAX_STEPS):
@@ -120,7 +133,7 @@ class _ProvenanceTracer:
         self.rows = rows
 
     def step(self) -> bool:
-        """Go back by one assignment or expression; say whether that was possible."""
+        """Go back by one assignment or expression, and return whether that was possible."""
         node, at = self.provenance.node, self.provenance.at
         return (
             self._step_through_name(node, at) if isinstance(node, ast.Name) else self._step_through_expression(node, at)
@@ -153,7 +166,7 @@ class _ProvenanceTracer:
         return False
 
     def _step_through_drop(self, node: ast.Name, change: int) -> bool:
-        """Go back before a statement that only takes columns out of the frame."""
+        """Go back before a statement that only drops columns from the frame."""
         names = parse_in_place_drop(self.program, self.program[change].node, node.id, change)
         if names is None or self.provenance.steps:
             return False
@@ -172,7 +185,7 @@ class _ProvenanceTracer:
         return source is not None and self._move_to(source, index)
 
     def _unpacked_source(self, call: ast.Call, position: int, index: int) -> ast.expr | None:
-        """Return what the part of a result comes from: of a split, of a shuffle, of a sampler."""
+        """Return the argument that one part of the result of a split, shuffle or sampler comes from."""
         name = callee_name(call.func)
         receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
         if name == "randomSplit":  # Spark's
@@ -190,7 +203,7 @@ class _ProvenanceTracer:
         return call.args[number]
 
     def _step_through_expression(self, node: ast.expr, at: int) -> bool:
-        """Go from an expression to the one that it is made of."""
+        """Go from an expression to the expression that it is computed from."""
         if isinstance(node, ast.Attribute):
             return self._step_through_attribute(node, at)
         if isinstance(node, ast.Call) and (
@@ -212,18 +225,18 @@ class _ProvenanceTracer:
         return is_column and self._apply_selection(ColumnSelection(node.value, column=node.attr), at)
 
     def _is_dataset_bunch(self, node: ast.expr, at: int) -> bool:
-        """Return whether an expression is what `load_iris` and its like give, and not a frame."""
+        """Return whether the value of an expression is a `Bunch`, as `load_iris` returns, and not a frame."""
         constructor = find_constructor(self.program, node, at)
         name = callee_name(constructor.func) if constructor is not None else ""
         return name.startswith(("load_", "fetch_")) and name != "load_dataset"
 
     def _step_through_wrapper(self, call: ast.Call, at: int) -> bool:
-        """Go through what keeps the rows and their values."""
+        """Go through a call that keeps the rows and their values, such as ``copy()`` or ``np.array(...)``."""
         name = callee_name(call.func)
         if isinstance(call.func, ast.Attribute) and self._keeps_rows(call, name):
             self.provenance.is_reshaped = self.provenance.is_reshaped or name == "reshape"
             return self._move_to(call.func.value, at)
-        if name == "list" and len(call.args) == 1:  # of a column; that of a frame gives its names
+        if name == "list" and len(call.args) == 1:  # list(frame) would be the names of its columns
             selection = parse_selection(self.program, call.args[0], at)
             return selection is not None and selection.column is not None and self._move_to(call.args[0], at)
         if name in _SAME_DATA and call.args:
@@ -258,7 +271,7 @@ class _ProvenanceTracer:
         return False
 
     def _step_through_transformer(self, call: ast.Call, at: int) -> bool:
-        """Go through a transformer that is fitted outside of the search."""
+        """Go through a transformer that is fitted before the search."""
         is_one = isinstance(call.func, ast.Attribute) and call.func.attr in ("transform", "fit_transform")
         if (
             not is_one
@@ -273,7 +286,7 @@ class _ProvenanceTracer:
         if constructor is None or not (
             callee_name(constructor.func)[:1].isupper() or callee_name(constructor.func).startswith("make_")
         ):
-            return False  # df.transform(function) is none of scikit-learn's
+            return False  # such as df.transform(function) of pandas
         self.provenance.steps.append(PreprocessingStep(estimator, at))
         self.provenance.expressions.clear()
         return self._move_to(call.args[0], at)
@@ -289,7 +302,7 @@ class _ProvenanceTracer:
         )
 
     def _step_through_rows(self, node: ast.Subscript, at: int) -> bool:
-        """Go through a choice of rows by their places: those of a fold, or the first 800."""
+        """Go through a selection of rows by position: those of a fold, or the first 800."""
         frame = node.value
         if isinstance(frame, ast.Attribute) and frame.attr in ("iloc", "loc"):
             frame = frame.value

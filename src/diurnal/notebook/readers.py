@@ -77,15 +77,15 @@ def find_source(
     Parameters
     ----------
     program : Program
-        All statements.
+        The statements of the notebook.
     call : ast.Call
         The call that reads.
     at : int
         The index of its statement.
     keep : tuple of str or None
         The columns that are used, where the notebook names them.
-    places : Places
-        Where the notebook and the project lie.
+    paths : ProjectPaths
+        The folders of the notebook and of the project.
 
     Returns
     -------

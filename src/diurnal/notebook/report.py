@@ -94,7 +94,7 @@ def list_left_out(program: Program, used: set[int], further: list[tuple[int, str
     Parameters
     ----------
     program : Program
-        The notebook.
+        The statements of the notebook.
     taken : set of int
         The indexes of the statements that were taken.
     further : list of (int, str, str)

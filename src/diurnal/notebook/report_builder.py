@@ -24,7 +24,7 @@ class ReportBuilder:
     Attributes
     ----------
     program : Program
-        The notebook.
+        The statements of the notebook.
     fit : Fit
         What was taken.
     others : list of Fit

@@ -33,7 +33,7 @@ class SearchStatements:
     selected : list of (int, str, str)
         What was read off the data, and what does the same when it is fitted.
     unresolved : frozenset of str
-        Names that nothing defines.
+        Names without a definition.
     """
 
     nodes: dict[int, ast.stmt]
@@ -51,13 +51,13 @@ def collect_search(
     Parameters
     ----------
     program : Program
-        All statements.
+        The statements of the notebook.
     fit : Fit
         The search.
     extra : list of (ast.expr, int)
         Further estimators that it is put together with, and where they stand.
-    selectors : Selectors
-        Replaces lists of columns.
+    selectors : ColumnSelectors
+        Finds the selectors that replace lists of columns.
     """
     rewriter = _SearchRewriter(program, selectors, fit)
     result = rewriter.placeholders.rewrite(fit.estimator, fit.index)
