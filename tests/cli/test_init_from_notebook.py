@@ -91,10 +91,11 @@ def test_report_names_the_place_of_everything(folder, call):
     rows = [" ".join(line.split()) for line in out.splitlines()]
     assert any(row.startswith("search tree_search = GridSearchCV(") and row.endswith("cell 3, line 3") for row in rows)
     assert "test_size 0.3 cell 1, line 10" in rows
-    assert 'cell 2, lines 1-2 param_grid = {"n_neighbors": list(range(1, 8, 2))} not needed by the search' in rows
-    assert "cell 2, line 3 knn_search.fit(X_train, y_train) fits: a run does" in rows
+    row = 'cell 2, lines 1-2 param_grid = {"n_neighbors": list(range(1, 8, 2))} the search does not depend on it'
+    assert row in rows
+    assert "cell 2, line 3 knn_search.fit(X_train, y_train) a fit: each run fits the search" in rows
     assert any(row.startswith("experiments/several_searches.py:") for row in rows)
-    assert "`tree_search` is taken; --search takes another one: `knn_search` (cell 2, line 3)" in rows
+    assert "`tree_search` was extracted; select another one with --search: `knn_search` (cell 2, line 3)" in rows
 
 
 def test_json_has_all_of_it(folder, call):
@@ -102,7 +103,7 @@ def test_json_has_all_of_it(folder, call):
     assert made["name"] == "several_searches"
     assert {"written", "taken", "left_out", "to_fill_in", "notes", "next"} <= set(made)
     assert {"cell": 2, "line": 3, "last_line": 3, "text": "knn_search.fit(X_train, y_train)",
-            "reason": "fits: a run does"} in made["left_out"]  # fmt: skip
+            "reason": "a fit: each run fits the search"} in made["left_out"]  # fmt: skip
     dry = json.loads(call("init", "--from", "several_searches.ipynb", "--json", "--dry-run", "--name", "x")[1])
     assert dry["written"] == []
     assert "def x():" in dry["text"]

@@ -1,4 +1,4 @@
-"""What notebooks look like: forms of cells, searches and data, and what becomes of each."""
+"""Forms of notebooks: cells, searches and data, and the experiments that are extracted from them."""
 
 import ast
 import json
@@ -32,7 +32,7 @@ search.fit(df.drop(columns="y"), df["y"])
 
 @pytest.fixture
 def take(tmp_path, monkeypatch):
-    """Take the experiment of a notebook with one cell."""
+    """Extract the experiment of a notebook with one cell."""
     monkeypatch.chdir(tmp_path)
 
     def taken(text, *, search=None, name="notebook.ipynb"):
@@ -45,14 +45,14 @@ def take(tmp_path, monkeypatch):
     return taken
 
 
-def body(made):
-    """Give the last lines of an experiment: its declaration and its function."""
-    return made.text[made.text.index("@experiment") :]
+def body(draft):
+    """Return the last lines of an experiment: its declaration and its function."""
+    return draft.text[draft.text.index("@experiment") :]
 
 
-def source(made):
-    """Give the source function of an experiment."""
-    return made.text[made.text.index("def rows(") : made.text.index("@experiment")]
+def source(draft):
+    """Return the source function of an experiment."""
+    return draft.text[draft.text.index("def rows(") : draft.text.index("@experiment")]
 
 
 # -- cells
@@ -93,57 +93,57 @@ def test_notebook_of_version_3_is_read(take, tmp_path):
     ]
     content = {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": sheet}]}
     (tmp_path / "old.ipynb").write_text(json.dumps(content))
-    made = draft_experiment(tmp_path / "old.ipynb", "old", project=tmp_path, file=tmp_path / "experiments" / "old.py")
-    assert made.text.startswith('"""Old, but good."""')
-    assert "GridSearchCV(LogisticRegression()" in body(made)
+    draft = draft_experiment(tmp_path / "old.ipynb", "old", project=tmp_path, file=tmp_path / "experiments" / "old.py")
+    assert draft.text.startswith('"""Old, but good."""')
+    assert "GridSearchCV(LogisticRegression()" in body(draft)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "not JSON"),
         ("[]", "no cells"),
-        ('{"cells": 3}', "no list"),
+        ('{"cells": 3}', "not a list"),
         ('{"cells": [3]}', "cell 1 has no type"),
         ('{"cells": [{"cell_type": "code", "source": [1]}]}', "cell 1 has no type or no text"),
-        ('{"worksheets": 1}', "no list"),
+        ('{"worksheets": 1}', "not a list"),
         ("[" * 100_000, "not JSON"),
         ('{"cells": ' + "1" * 5_000 + "}", "not JSON"),
-        ('{"cells": [], "metadata": {"kernelspec": {"language": "R", "name": "ir"}}}', "a notebook of R"),
-        ('{"cells": [], "metadata": {"language_info": {"name": "julia"}}}', "a notebook of julia"),
-        ('{"cells": [], "metadata": {"kernelspec": {"name": "ir"}}}', "a notebook of R"),
+        ('{"cells": [], "metadata": {"kernelspec": {"language": "R", "name": "ir"}}}', "a notebook in R"),
+        ('{"cells": [], "metadata": {"language_info": {"name": "julia"}}}', "a notebook in julia"),
+        ('{"cells": [], "metadata": {"kernelspec": {"name": "ir"}}}', "a notebook in R"),
         ('{"cells": []}', "fits no search"),
     ],
 )
-def test_what_is_no_notebook_is_refused(content, said, tmp_path):
+def test_invalid_notebook_raises_usage_error(content, message, tmp_path):
     (tmp_path / "bad.ipynb").write_text(content)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         draft_experiment(tmp_path / "bad.ipynb", "bad", project=tmp_path, file=tmp_path / "bad.py")
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.R", b"x <- 1", r"\.ipynb\) or a Python script"),
-        ("a.py", b"def f(:", "a.py:1: this is not Python"),
-        ("a.py", b"x = 1\0", "this is not Python"),
-        ("a.py", b"\xff\xfe\xfa", "cannot be read as text"),
-        ("a.py", b"# coding: klingon\nx = 1", "cannot be read as text"),
-        ("a.py", b"x = " + b"(" * 5_000 + b")" * 5_000, "not Python|nested too deeply"),
-        ("a.py", b"x = " + b"-" * 50_000 + b"1", "not Python|nested too deeply"),
+        ("a.py", b"def f(:", "a.py:1: the script is not valid Python"),
+        ("a.py", b"x = 1\0", "not valid Python"),
+        ("a.py", b"\xff\xfe\xfa", "cannot be decoded as text"),
+        ("a.py", b"# coding: klingon\nx = 1", "cannot be decoded as text"),
+        ("a.py", b"x = " + b"(" * 5_000 + b")" * 5_000, "not valid Python|nested too deeply"),
+        ("a.py", b"x = " + b"-" * 50_000 + b"1", "not valid Python|nested too deeply"),
         ("a.ipynb", b"\xff\xfe", "not JSON"),
     ],
 )
-def test_hostile_files_are_refused_in_a_line(name, content, said, tmp_path):
+def test_invalid_file_raises_usage_error(name, content, message, tmp_path):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         draft_experiment(tmp_path / name, "bad", project=tmp_path, file=tmp_path / "bad.py")
 
 
 def test_large_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(document, "MAX_BYTES", 10)
     (tmp_path / "large.ipynb").write_text(" " * 11)
-    with pytest.raises(UsageError, match="clear its outputs"):
+    with pytest.raises(UsageError, match="clear the outputs"):
         draft_experiment(tmp_path / "large.ipynb", "large", project=tmp_path, file=tmp_path / "large.py")
 
 
@@ -155,11 +155,11 @@ def test_nothing_of_a_notebook_is_run(take, tmp_path):
     assert "trap" not in sys.modules
 
 
-def test_cell_that_is_no_python_is_left_out(tmp_path):
+def test_cell_that_is_not_python_is_left_out(tmp_path):
     text = f"# %%\nprint 'Python 2'\n# %%{HEAD}{FITTED}"
     (tmp_path / "two.ipynb").write_text(notebook_files.notebook(text))
-    made = draft_experiment(tmp_path / "two.ipynb", "two", project=tmp_path, file=tmp_path / "two.py")
-    left = made.report.left_out[0]
+    draft = draft_experiment(tmp_path / "two.ipynb", "two", project=tmp_path, file=tmp_path / "two.py")
+    left = draft.report.left_out[0]
     assert (left.cell, left.line, left.text) == (1, 1, "print 'Python 2'")
     assert "cannot be parsed" in left.reason
 
@@ -167,8 +167,8 @@ def test_cell_that_is_no_python_is_left_out(tmp_path):
 def test_script_of_nbconvert_keeps_what_its_magics_run(take):
     fit = FITTED.strip().replace("\n", "\\n")
     text = f"# # A title\n{HEAD}\nget_ipython().run_line_magic('matplotlib', 'inline')\n"
-    made = take(f"{text}get_ipython().run_cell_magic('time', '', '{fit}')", name="converted.py")
-    assert 'return GridSearchCV(LogisticRegression(), {"C": [1]})' in body(made).replace("'", '"')
+    draft = take(f"{text}get_ipython().run_cell_magic('time', '', '{fit}')", name="converted.py")
+    assert 'return GridSearchCV(LogisticRegression(), {"C": [1]})' in body(draft).replace("'", '"')
 
 
 @pytest.mark.parametrize(
@@ -180,37 +180,37 @@ def test_script_of_nbconvert_keeps_what_its_magics_run(take):
     ],
 )
 def test_title_is_the_docstring(take, text, title):
-    made = take(f"{text}\n{HEAD}{FITTED}", name="script.py")
-    assert (f'    """{title}"""' if title else '    """What script.py fits."""') in made.text
+    draft = take(f"{text}\n{HEAD}{FITTED}", name="script.py")
+    assert (f'    """{title}"""' if title else '    """Experiment from script.py."""') in draft.text
 
 
 # -- searches
 
 
-def test_last_search_is_taken_and_another_by_its_name(take):
+def test_last_search_is_extracted_and_another_by_name(take):
     text = HEAD + "a = GridSearchCV(Ridge(), {'alpha': [1]})\na.fit(df[['x']], df.y)\n" + FITTED
     assert "LogisticRegression" in body(take(text))
     assert "Ridge" in body(take(text, search="a"))
-    assert "--search takes another one: `a` (cell 1, line 13)" in "\n".join(take(text).report.notes)
-    with pytest.raises(UsageError, match=r"it has (search, a|a, search)"):
+    assert "select another one with --search: `a` (cell 1, line 13)" in "\n".join(take(text).report.notes)
+    with pytest.raises(UsageError, match=r"it has: (search, a|a, search)"):
         take(text, search="b")
 
 
 def test_value_at_the_time_of_the_fit_counts(take):
-    made = take(
+    draft = take(
         HEAD
         + "grid = {'C': [1]}\npipe = make_pipeline(StandardScaler(), LogisticRegression())\n"
         + "search = GridSearchCV(pipe, grid)\npipe.set_params(logisticregression__max_iter=7)\n"
         + "grid = {'C': [2]}\nsearch.cv = 4\nsearch.fit(df[['x']], df.y)\nsearch.cv = 9\npipe.set_params(memory='x')"
     )
-    assert "max_iter=7" in body(made)
-    assert '"C": [1]' in body(made)
-    assert "search.cv = 4" in body(made)
-    assert not {"[2]", "cv = 9", "memory"} & set(body(made).split())
+    assert "max_iter=7" in body(draft)
+    assert '"C": [1]' in body(draft)
+    assert "search.cv = 4" in body(draft)
+    assert not {"[2]", "cv = 9", "memory"} & set(body(draft).split())
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("for m in (Ridge(), LogisticRegression()):\n    m.fit(df[['x']], df.y)", "a loop over several estimators"),
         ("class A:\n    def f(self):\n        Ridge().fit(X, y)", "a method of the class A"),
@@ -220,32 +220,32 @@ def test_value_at_the_time_of_the_fit_counts(take):
         ("print(1)", "fits no search"),
     ],
 )
-def test_notebook_without_a_search_says_why(take, text, said):
-    with pytest.raises(UsageError, match=said):
+def test_error_without_a_search_has_the_reasons(take, text, message):
+    with pytest.raises(UsageError, match=message):
         take(HEAD + text)
 
 
 def test_transformers_are_not_taken_for_the_estimator(take):
-    made = take(
+    draft = take(
         HEAD
         + "from sklearn.feature_selection import SelectKBest\nmodel = RandomForestClassifier()\n"
         + "model.fit(df[['x']], df.y)\nmodel.predict(df[['x']])\n"
         + "best = SelectKBest(k=1)\nbest.fit(df[['x']], df.y)\nbest.transform(df[['x']])"
     )
-    assert "return RandomForestClassifier()" in body(made)
-    assert "`model` is an estimator and no search: nothing is tuned" in made.report.notes
+    assert "return RandomForestClassifier()" in body(draft)
+    assert "`model` is an estimator without a search: a run tunes no parameters" in draft.report.notes
 
 
-def test_what_is_made_of_a_searchs_result_is_not_taken(take):
-    made = take(HEAD + FITTED + "final = LogisticRegression(**search.best_params_)\nfinal.fit(df[['x']], df.y)")
-    assert "return GridSearchCV" in body(made)
+def test_estimator_built_from_a_fitted_search_is_not_extracted(take):
+    draft = take(HEAD + FITTED + "final = LogisticRegression(**search.best_params_)\nfinal.fit(df[['x']], df.y)")
+    assert "return GridSearchCV" in body(draft)
 
 
 def test_search_that_is_never_fitted_leaves_its_rows_to_be_filled_in(take):
-    made = take(HEAD + "search = RandomizedSearchCV(Ridge(), {'alpha': [1]})\nsearch")
-    assert "source=FILL_IN, target=FILL_IN" in body(made)
-    assert made.report.to_fill_in[0]["line"] == made.text[: made.text.index("# FILL_IN")].count("\n") + 1
-    assert "the notebook never fits `search`" in made.report.notes
+    draft = take(HEAD + "search = RandomizedSearchCV(Ridge(), {'alpha': [1]})\nsearch")
+    assert "source=FILL_IN, target=FILL_IN" in body(draft)
+    assert draft.report.to_fill_in[0]["line"] == draft.text[: draft.text.index("# FILL_IN")].count("\n") + 1
+    assert "the notebook never fits `search`" in draft.report.notes
 
 
 def test_branches_and_contexts_around_a_fit_are_followed():
@@ -263,7 +263,7 @@ with mlflow.start_run():
     assert [node.value.func.value.id for node in linearize_statements(parse_python(text).body)[1:]] == ["b"]
 
 
-def test_functions_that_fit_are_put_in_line_with_names_of_their_own():
+def test_functions_with_a_fit_are_inlined_with_unique_names():
     text = """
 def train(model, X, depth=3):
     X = X.copy()
@@ -279,17 +279,17 @@ best = train(Tree, table, depth=X)
     ]  # fmt: skip
 
 
-def test_functions_that_call_each_other_come_to_an_end():
+def test_inlining_of_recursive_functions_ends():
     text = "def a(x):\n    b(x)\n    x.fit(X, y)\ndef b(x):\n    a(x)\n    a(x)\nfrom sklearn.svm import SVC\na(SVC())"
     linearize_statements(parse_python(text).body)
 
 
 def test_last_function_is_read_where_nothing_calls_it(take):
-    made = take(HEAD + "def main(path, C=2.0):\n    df = pd.read_csv(path)\n"
+    draft = take(HEAD + "def main(path, C=2.0):\n    df = pd.read_csv(path)\n"
                 "    search = GridSearchCV(Ridge(C), {'alpha': [1]})\n"
                 "    search.fit(df.drop(columns='y'), df['y'])")  # fmt: skip
-    assert "C = 2.0" in body(made)
-    assert any("`path` is used" in hole["what"] for hole in made.report.to_fill_in)
+    assert "C = 2.0" in body(draft)
+    assert any("`path` is used" in hole["what"] for hole in draft.report.to_fill_in)
 
 
 # -- what depends on the data
@@ -318,13 +318,13 @@ def test_last_function_is_read_where_nothing_calls_it(take):
     ],
 )
 def test_lists_of_columns_become_selectors_that_are_equal(take, columns, selector):
-    made = take(
+    draft = take(
         HEAD
         + f"X = df.drop(columns='y')\ncols = {columns}\npre = ColumnTransformer([('a', StandardScaler(), cols)])\n"
         + "search = GridSearchCV(make_pipeline(pre, Ridge()), {'ridge__alpha': [1]})\nsearch.fit(X, df['y'])"
     )
-    assert f"cols = {selector}" in body(made)
-    assert "FILL_IN" not in body(made)
+    assert f"cols = {selector}" in body(draft)
+    assert "FILL_IN" not in body(draft)
 
 
 @pytest.mark.parametrize(
@@ -337,83 +337,83 @@ def test_lists_of_columns_become_selectors_that_are_equal(take, columns, selecto
         "df2.select_dtypes('number').columns",
     ],
 )
-def test_lists_of_columns_that_no_selector_is_equal_to_are_holes(take, columns):
-    made = take(
+def test_lists_of_columns_without_an_equivalent_selector_are_placeholders(take, columns):
+    draft = take(
         HEAD
         + f"df2 = df.assign(z=1)\nX = df.drop(columns='y')\ncols = {columns}\n"
         + "pre = make_column_transformer((StandardScaler(), cols))\n"
         + "search = GridSearchCV(make_pipeline(pre, Ridge()), {'ridge__alpha': [1]})\nsearch.fit(X, df['y'])"
     )
-    assert "cols = FILL_IN" in body(made)
-    assert "(cell 1, line 14 of the notebook) depends on the data" in made.report.to_fill_in[-1]["what"]
+    assert "cols = FILL_IN" in body(draft)
+    assert "(cell 1, line 14 of the notebook) depends on the data" in draft.report.to_fill_in[-1]["what"]
 
 
 def test_features_that_are_named_stay_names(take):
-    made = take(
+    draft = take(
         HEAD
         + "X = df[['a', 'b']]\npre = make_column_transformer((StandardScaler(), list(X.columns)))\n"
         + "search = GridSearchCV(make_pipeline(pre, Ridge()), {'ridge__alpha': [1]})\nsearch.fit(X, df['y'])"
     )
-    assert '(StandardScaler(), ["a", "b"])' in body(made)
+    assert '(StandardScaler(), ["a", "b"])' in body(draft)
 
 
-def test_numbers_read_off_the_data_are_holes_with_their_expressions(take):
-    made = take(
+def test_numbers_computed_from_data_are_placeholders(take):
+    draft = take(
         HEAD
         + "X = df.drop(columns='y')\nn = X.shape[1]\nhalf = n // 2\n"
         + "grid = {'pca__n_components': range(1, half)}\ngrid['pca__whiten'] = [len(X) > 100]\n"
         + "search = GridSearchCV(make_pipeline(PCA(), Ridge()), grid)\nsearch.fit(X, df['y'])"
     )
-    assert "n = FILL_IN\n    half = n // 2" in body(made)
-    assert 'grid["pca__whiten"] = [FILL_IN]' in body(made)
-    assert "`X.shape[1]` (cell 1, line 13 of the notebook)" in made.report.to_fill_in[-2]["what"]
+    assert "n = FILL_IN\n    half = n // 2" in body(draft)
+    assert 'grid["pca__whiten"] = [FILL_IN]' in body(draft)
+    assert "`X.shape[1]` (cell 1, line 13 of the notebook)" in draft.report.to_fill_in[-2]["what"]
 
 
 def test_folds_that_are_listed_become_their_splitter(take):
-    made = take(
+    draft = take(
         HEAD
         + "X, y = df[['x']], df['y']\nfolds = list(StratifiedKFold(4, shuffle=True, random_state=0).split(X, y))\n"
         + "search = GridSearchCV(Ridge(), {'alpha': [1]}, cv=folds)\nsearch.fit(X, y)"
     )
-    assert "folds = StratifiedKFold(4, shuffle=True, random_state=0)" in body(made)
+    assert "folds = StratifiedKFold(4, shuffle=True, random_state=0)" in body(draft)
 
 
 def test_lambdas_become_functions_of_the_module(take):
-    made = take(
+    draft = take(
         HEAD
         + "SHIFT = 1\nroot = lambda x: np.sqrt(x + SHIFT)\nkeys = sorted(['b', 'a'], key=lambda k: k)\n"
         + "pipe = Pipeline([('log', FunctionTransformer(lambda X: np.log(X))), ('root', FunctionTransformer(root)), "
         + "('cols', make_column_transformer((StandardScaler(), keys))), ('r', Ridge())])\n"
         + "search = GridSearchCV(pipe, {'r__alpha': [1]})\nsearch.fit(df[['x']], df['y'])"
     )
-    assert "\nSHIFT = 1\n" in made.text
-    assert "\ndef root(x):\n    import numpy as np\n\n    return np.sqrt(x + SHIFT)\n" in made.text
-    assert "\ndef log(X):\n" in made.text
-    assert '("log", FunctionTransformer(log)), ("root", FunctionTransformer(root))' in " ".join(body(made).split())
-    assert "key=lambda k: k" in body(made)
+    assert "\nSHIFT = 1\n" in draft.text
+    assert "\ndef root(x):\n    import numpy as np\n\n    return np.sqrt(x + SHIFT)\n" in draft.text
+    assert "\ndef log(X):\n" in draft.text
+    assert '("log", FunctionTransformer(log)), ("root", FunctionTransformer(root))' in " ".join(body(draft).split())
+    assert "key=lambda k: k" in body(draft)
 
 
 def test_settings_that_change_models_are_kept(take):
-    made = take(
+    draft = take(
         HEAD
         + "import sklearn\nsklearn.set_config(display='text')\nsklearn.set_config(transform_output='pandas')\n"
         + FITTED
     )
-    assert 'sklearn.set_config(transform_output="pandas")' in body(made)
-    assert "display" not in body(made)
+    assert 'sklearn.set_config(transform_output="pandas")' in body(draft)
+    assert "display" not in body(draft)
 
 
 def test_options_of_the_command_line_have_their_defaults(take):
-    made = take(
+    draft = take(
         "import argparse\np = argparse.ArgumentParser()\n"
         "p.add_argument('-c', '--inverse-penalty', type=float, default=1e-2)\n"
         "p.add_argument('--balanced', action='store_true')\np.add_argument('file')\nargs = p.parse_args()\n"
         + HEAD.replace('"clients.csv"', "args.file")
         + "model = LogisticRegression(C=args.inverse_penalty, verbose=args.balanced)\nmodel.fit(df[['x']], df['y'])"
     )
-    assert "LogisticRegression(C=0.01, verbose=False)" in body(made)
-    assert "the option inverse_penalty of the command line is 0.01" in made.report.notes
-    assert any("comes from the command line" in hole["what"] for hole in made.report.to_fill_in)
+    assert "LogisticRegression(C=0.01, verbose=False)" in body(draft)
+    assert "the command-line option inverse_penalty has the value 0.01" in draft.report.notes
+    assert any("comes from the command line" in hole["what"] for hole in draft.report.to_fill_in)
 
 
 # -- rows
@@ -435,8 +435,8 @@ def test_options_of_the_command_line_have_their_defaults(take):
     ],
 )  # fmt: skip
 def test_columns_of_a_file_are_declared(take, rows, declared):
-    made = take(HEAD + f"{rows}\nsearch = GridSearchCV(Ridge(), {{'alpha': [1]}})\nsearch.fit(X, y)")
-    written = " ".join(body(made).replace("(\n    ", "(").replace(",\n)", ")").split())
+    draft = take(HEAD + f"{rows}\nsearch = GridSearchCV(Ridge(), {{'alpha': [1]}})\nsearch.fit(X, y)")
+    written = " ".join(body(draft).replace("(\n    ", "(").replace(",\n)", ")").split())
     assert declared in written.replace("keep_default_na=True, ", "")
     assert "Files(" in written
 
@@ -458,22 +458,22 @@ def test_columns_of_a_file_are_declared(take, rows, declared):
         ),
     ],
 )
-def test_split_becomes_a_share(take, split, size):
-    made = take(HEAD + f"X, y = df.drop(columns='y'), df['y']\n{split}\nmodel = Ridge()\nmodel.fit(X_a, y_a)")
-    assert (size in body(made)) if size else ("test_size" not in body(made))
-    assert 'target="y"' in body(made)
-    assert "stratify" not in made.text
-    assert ("stratify=y" in [left.text for left in made.report.left_out]) == ("stratify" in split)
+def test_split_becomes_a_test_fraction(take, split, size):
+    draft = take(HEAD + f"X, y = df.drop(columns='y'), df['y']\n{split}\nmodel = Ridge()\nmodel.fit(X_a, y_a)")
+    assert (size in body(draft)) if size else ("test_size" not in body(draft))
+    assert 'target="y"' in body(draft)
+    assert "stratify" not in draft.text
+    assert ("stratify=y" in [left.text for left in draft.report.left_out]) == ("stratify" in split)
 
 
 def test_preparation_becomes_the_source_in_its_order(take):
-    made = take(
+    draft = take(
         HEAD
         + "df.columns = df.columns.str.lower()\ndf['ratio'] = df.a / df.b  # of both\nX_plot = df.sum()\ndf.hist()\n"
         + "df.loc[df.ratio > 9, 'ratio'] = 9\ndf = df.dropna()\ny = df['y'].map({'yes': 1, 'no': 0})\n"
         + "X = pd.get_dummies(df.drop(columns='y'))\nsearch = GridSearchCV(Ridge(), {'alpha': [1]})\nsearch.fit(X, y)"
     )
-    assert [line for line in source(made).split("\n") if line[4:5] not in ("", '"', "i") and line[0] == " "] == [
+    assert [line for line in source(draft).split("\n") if line[4:5] not in ("", '"', "i") and line[0] == " "] == [
         '    df = pd.read_csv(PROJECT / "clients.csv")',
         "    df.columns = df.columns.str.lower()",
         "    df['ratio'] = df.a / df.b  # of both",
@@ -483,20 +483,20 @@ def test_preparation_becomes_the_source_in_its_order(take):
         '    X = pd.get_dummies(df.drop(columns="y"))',
         "    return X.assign(y=np.ravel(y))",
     ]
-    assert "X_plot" not in made.text
-    assert 'target="y"' in body(made)
+    assert "X_plot" not in draft.text
+    assert 'target="y"' in body(draft)
 
 
-def test_changes_after_the_split_are_said(take):
-    made = take(
+def test_changes_after_the_split_are_reported(take):
+    draft = take(
         HEAD
         + "X_a, X_b, y_a, y_b = train_test_split(df.drop(columns='y'), df['y'])\n"
         + "X_a['a'] = X_a['a'].fillna(X_a['a'].mean())\nX_b['a'] = X_b['a'].fillna(X_a['a'].mean())\n"
         + "model = Ridge()\nmodel.fit(X_a, y_a)"
     )
-    assert 'X_a = df.drop(columns="y")' in source(made)
-    assert "X_b" not in source(made)
-    assert any("changes rows after the split" in note for note in made.report.notes)
+    assert 'X_a = df.drop(columns="y")' in source(draft)
+    assert "X_b" not in source(draft)
+    assert any("changes rows after the split" in note for note in draft.report.notes)
 
 
 @pytest.mark.parametrize(
@@ -515,37 +515,37 @@ def test_changes_after_the_split_are_said(take):
     ],
 )
 def test_what_is_fitted_before_the_search_goes_into_it(take, fit, pipeline):
-    made = take(
+    draft = take(
         HEAD
         + f"X, y = df[['a', 'b']], df['y']\n{fit}search = GridSearchCV(Ridge(), {{'alpha': [1]}})\nsearch.fit(X, y)"
     )
-    assert f"search.estimator = Pipeline({pipeline})" in body(made)
-    assert 'search.param_grid = {f"model__{name}": values for name, values in search.param_grid.items()}' in body(made)
-    assert any("fitted outside of the search" in note for note in made.report.notes)
+    assert f"search.estimator = Pipeline({pipeline})" in body(draft)
+    assert 'search.param_grid = {f"model__{name}": values for name, values in search.param_grid.items()}' in body(draft)
+    assert any("fits before the search" in note for note in draft.report.notes)
 
 
 def test_resampling_before_the_search_goes_into_it(take):
-    made = take(
+    draft = take(
         HEAD
         + "from imblearn.over_sampling import SMOTE\n"
         + "X_res, y_res = SMOTE(random_state=0).fit_resample(df[['a']], df['y'])\n"
         + "search = RandomizedSearchCV(Ridge(), {'alpha': [1]}, n_iter=1)\nsearch.fit(X_res, y_res)"
     )
-    assert "from imblearn.pipeline import Pipeline" in body(made)
-    assert '("smote", SMOTE(random_state=0))' in body(made)
-    assert "search.param_distributions = " in body(made)
+    assert "from imblearn.pipeline import Pipeline" in body(draft)
+    assert '("smote", SMOTE(random_state=0))' in body(draft)
+    assert "search.param_distributions = " in body(draft)
 
 
 def test_password_of_a_database_is_not_taken(take):
-    made = take(
+    draft = take(
         "from sqlalchemy import create_engine\nengine = create_engine('postgresql://bob:s3cret@db/Sales-2026')\n"
         + HEAD.replace('pd.read_csv("clients.csv")', "pd.read_sql('select *\\nfrom t', engine)\ndf['z'] = df.a")
         + FITTED
     )
-    assert "s3cret" not in made.text + json.dumps(made.report.as_dict())
-    assert 'query: Sql = Sql("select * from t", connection="sales_2026")' in made.text
-    assert "df = pa.Table.from_batches(self.query.read(interval, connections)).to_pandas()" in made.text
-    assert any("AIRFLOW_CONN_SALES_2026" in hole["what"] for hole in made.report.to_fill_in)
+    assert "s3cret" not in draft.text + json.dumps(draft.report.as_dict())
+    assert 'query: Sql = Sql("select * from t", connection="sales_2026")' in draft.text
+    assert "df = pa.Table.from_batches(self.query.read(interval, connections)).to_pandas()" in draft.text
+    assert any("AIRFLOW_CONN_SALES_2026" in hole["what"] for hole in draft.report.to_fill_in)
 
 
 @pytest.mark.parametrize(
@@ -559,9 +559,9 @@ def test_password_of_a_database_is_not_taken(take):
 )
 def test_connection_is_named_by_its_database(take, uri, name):
     text = HEAD.replace('pd.read_csv("clients.csv")', f"pd.read_sql('select 1', {uri!r})") + FITTED
-    made = take(text)
-    assert f'Sql("select 1", connection="{name}")' in body(made).replace("'", '"')
-    assert "s3cret" not in made.text
+    draft = take(text)
+    assert f'Sql("select 1", connection="{name}")' in body(draft).replace("'", '"')
+    assert "s3cret" not in draft.text
 
 
 @pytest.mark.parametrize(
@@ -580,8 +580,8 @@ def test_connection_is_named_by_its_database(take, uri, name):
 )  # fmt: skip
 def test_data_sets_of_scikit_learn(take, load, text):
     imports = "from sklearn.datasets import load_iris, fetch_openml\n"
-    made = take(HEAD + f"{imports}{load}\nsearch = GridSearchCV(Ridge(), {{'alpha': [1]}})\nsearch.fit(X, y)")
-    assert text in body(made)
+    draft = take(HEAD + f"{imports}{load}\nsearch = GridSearchCV(Ridge(), {{'alpha': [1]}})\nsearch.fit(X, y)")
+    assert text in body(draft)
 
 
 @pytest.mark.parametrize(
@@ -593,11 +593,11 @@ def test_data_sets_of_scikit_learn(take, load, text):
     ],
 )
 def test_searches_that_rely_on_names_or_numbers_of_a_data_set_get_these(take, search):
-    made = take(
+    draft = take(
         HEAD + f"from sklearn.datasets import load_breast_cancer\nX, y = load_breast_cancer(return_X_y=True)\n"
         f"search = {search}\nsearch.fit(X, y)"
     )
-    assert "return load_breast_cancer(as_frame=True).frame" in made.text
+    assert "return load_breast_cancer(as_frame=True).frame" in draft.text
 
 
 def test_names_of_positions_come_from_the_header_where_the_file_is_there(take, tmp_path):
@@ -610,7 +610,7 @@ def test_names_of_positions_come_from_the_header_where_the_file_is_there(take, t
 
 
 def test_spark_reads_through_its_session(take):
-    made = take(
+    draft = take(
         "from pyspark.sql import SparkSession\nfrom pyspark.ml.feature import StringIndexer\n"
         "from pyspark.ml.classification import LogisticRegression\nfrom pyspark.ml import Pipeline\n"
         "from pyspark.ml.tuning import CrossValidator, ParamGridBuilder\nspark = SparkSession.builder.getOrCreate()\n"
@@ -620,49 +620,49 @@ def test_spark_reads_through_its_session(take):
         "cv = CrossValidator(estimator=pipe, estimatorParamMaps=ParamGridBuilder().build(), numFolds=3)\n"
         "m = cv.fit(train)"
     )
-    assert "def rows(spark, interval):" in made.text
-    assert "getOrCreate" not in made.text
-    assert 'target="Truth", test_size=0.25' in body(made)
+    assert "def rows(spark, interval):" in draft.text
+    assert "getOrCreate" not in draft.text
+    assert 'target="Truth", test_size=0.25' in body(draft)
 
 
-def test_own_modules_come_along(take, tmp_path):
+def test_own_modules_are_copied(take, tmp_path):
     (tmp_path / "helpers.py").write_text("import more\nfrom numpy import log\n")
     (tmp_path / "more.py").write_text("")
-    made = take(
+    draft = take(
         HEAD + "from helpers import Ratio\nsearch = GridSearchCV(Ratio(), {'a': [1]})\nsearch.fit(df[['x']], df['y'])"
     )
-    assert {path.name for path in made.modules} == {"helpers.py", "more.py"}
-    assert "from helpers import Ratio" in body(made)
+    assert {path.name for path in draft.modules} == {"helpers.py", "more.py"}
+    assert "from helpers import Ratio" in body(draft)
 
 
-def test_methods_of_own_objects_and_global_names_change_what_they_may(take):
-    made = take(
+def test_methods_of_own_objects_and_global_names_change_objects(take):
+    draft = take(
         "import pandas as pd\nfrom sklearn.svm import SVC\nclass Clients:\n    def __init__(self, path):\n"
         "        self.df = pd.read_csv(path)\n    def clean(self):\n        self.df = self.df.dropna()\n"
         "clients = Clients('clients.csv')\nclients.clean()\nscale = 1\n"
         "def rescale():\n    global scale\n    scale = 2\n"
         "rescale()\ndf = clients.df\ndf['z'] = scale\nX, y = df.drop(columns='y'), df['y']\nSVC().fit(X, y)"
     )
-    assert "clients.clean()" in source(made)
-    assert "rescale()" in source(made)
-    assert any("`rescale` binds global names" in hole["what"] for hole in made.report.to_fill_in)
+    assert "clients.clean()" in source(draft)
+    assert "rescale()" in source(draft)
+    assert any("`rescale` assigns global names" in hole["what"] for hole in draft.report.to_fill_in)
 
 
-def test_what_a_source_learns_from_each_batch_is_said(take):
-    made = take(HEAD + "df['w'] = LabelEncoder().fit_transform(df['w'])\ndf = pd.get_dummies(df)\n" + FITTED)
-    notes = [note for note in made.report.notes if "depends on the rows of each batch" in note]
+def test_values_learned_from_each_batch_are_reported(take):
+    draft = take(HEAD + "df['w'] = LabelEncoder().fit_transform(df['w'])\ndf = pd.get_dummies(df)\n" + FITTED)
+    notes = [note for note in draft.report.notes if "depends on the rows of each batch" in note]
     assert [note.partition(":")[0] for note in notes] == ["cell 1, line 12", "cell 1, line 13"]
-    made = take(HEAD + "df['w'] = df['w'].astype('category')\n" + FITTED)
-    assert any("stores the type `category` as text" in note for note in made.report.notes)
+    draft = take(HEAD + "df['w'] = df['w'].astype('category')\n" + FITTED)
+    assert any("stores the type `category` as text" in note for note in draft.report.notes)
 
 
 def test_uploaded_file_is_read_by_its_name(take):
     text = "import io\nfrom google.colab import files\nuploaded = files.upload()\n" + HEAD.replace(
         '"clients.csv"', 'io.BytesIO(uploaded["clients.csv"])'
     )
-    made = take(text + FITTED)
-    assert 'Files("clients.csv"' in body(made)
-    assert "uploaded" not in made.text
+    draft = take(text + FITTED)
+    assert 'Files("clients.csv"' in body(draft)
+    assert "uploaded" not in draft.text
     prepared = take(text + "df = df.dropna()\n" + FITTED)
     assert 'pd.read_csv(PROJECT / "clients.csv")' in source(prepared)
 

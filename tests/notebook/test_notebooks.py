@@ -1,4 +1,4 @@
-"""Notebooks of different styles, really run, against the experiments that are taken from them."""
+"""Notebooks of different styles: each of them is run and compared with the experiment that is extracted from it."""
 
 import os
 import subprocess
@@ -22,11 +22,13 @@ from diurnal.runtime import Settings
 from diurnal.storage.stores import open_stores
 from diurnal.types import DataInterval
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")  # notebooks use pandas' older words
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*deprecated:DeprecationWarning"
+)  # notebooks use former arguments of pandas
 
 DAY = DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
 
-# Of each notebook: the search, the features and the target, as its own names say them once it has run.
+# For each notebook: the search, the features and the target, as expressions of its names after a run.
 NOTEBOOKS = {
     "churn_script": ("found", 'load("customers.csv")[NUMERIC + CATEGORICAL]', 'load("customers.csv")["churned"]'),
     "combined": ("random_forest", "X_train", "Y_train"),
@@ -51,7 +53,7 @@ NOTEBOOKS = {
     "texts": ("gs", 'messages[["text"]]', 'messages["label"]'),
     "tumours": ("search", "load_breast_cancer(as_frame=True).data", "np.array(['malignant', 'benign'])[y]"),
 }
-# Those that fit something outside of their search: the experiment's is a pipeline around the notebook's.
+# Notebooks that fit a transformer before their search: the experiment has a pipeline around the notebook's estimator.
 AROUND = {"housing": "full_pipeline", "scaled_outside": "sc", "texts": "select"}
 
 
@@ -77,7 +79,7 @@ def stores(folder, warehouse_url):
 
 
 def take(name, folder, **options):
-    """Take the experiment of a notebook."""
+    """Extract the experiment of a notebook."""
     path = notebook_files.write(name, folder)
     return init_from_notebook.extract_project(
         str(path), None, None, options.pop("search", None), force=False, dry_run=False
@@ -89,8 +91,8 @@ def experiment_of(name, folder):
     return find(name, folder / "experiments")
 
 
-def same(one, other, X):  # noqa: PLR0911 - a kind of value each
-    """Say whether two values are equal as parts of a search; X is the frame that selectors of columns see."""
+def same(one, other, X):  # noqa: PLR0911 - one return for each type of value
+    """Return whether two values are equal as parts of a search; X is the frame for column selectors."""
     if isinstance(other, make_column_selector) and not isinstance(one, make_column_selector):
         return list(one) == other(X)
     if isinstance(one, BaseEstimator):
@@ -113,7 +115,7 @@ def same(one, other, X):  # noqa: PLR0911 - a kind of value each
 
 
 def rows_of(frame):
-    """Give the rows of a frame in one form: a batch is kept in an order of its own, and in types of its own."""
+    """Return the rows of a frame in a normal form: a batch has its own order and its own types."""
     columns = []
     for name in frame.columns:
         cells = [None if pd.isna(cell) or cell == "" else cell for cell in np.asarray(frame[name]).tolist()]
@@ -125,19 +127,19 @@ def rows_of(frame):
 
 
 def batch_of(experiment, stores):
-    """Fetch a batch into the stores, and give it as the contract types it."""
+    """Fetch a batch into the stores, and return it with the types of its contract."""
     batch = steps.fetch(RunContext(experiment, DAY, stores, requested_by="test"))
     return pa.Table.from_batches(stores.lake.batches(batch.package)).to_pandas()
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_experiment_is_the_notebooks(name, folder, stores):
-    wanted, features, target = NOTEBOOKS[name]
+    search, features, target = NOTEBOOKS[name]
     experiment = experiment_of(name, folder)
     names = notebook_files.run(name, namespace={"pd": pd, "np": np})
     X, y = eval(features, names), eval(target, names)
 
-    notebooks, ours = names[wanted], experiment.build()
+    notebooks, ours = names[search], experiment.build()
     if name in AROUND:
         first, step = ours.estimator.steps[0]
         assert first == AROUND[name]
@@ -162,9 +164,9 @@ def test_experiment_is_the_notebooks(name, folder, stores):
 def test_files_are_well_formed(folder):
     texts = {name: take(name, folder).draft.text for name in NOTEBOOKS}
     assert max(len(line) for text in texts.values() for line in text.splitlines()) <= 120
-    for words in (["check", "--select=E,F,I,W,B,UP"], ["format", "--check", "--diff"]):
-        call = [sys.executable, "-m", "ruff", *words, "--isolated", "--line-length=120", "experiments"]
-        if words[0] == "format":  # what has comments is copied as it is written
+    for arguments in (["check", "--select=E,F,I,W,B,UP"], ["format", "--check", "--diff"]):
+        call = [sys.executable, "-m", "ruff", *arguments, "--isolated", "--line-length=120", "experiments"]
+        if arguments[0] == "format":  # statements with comments are copied unchanged
             call.append("--exclude=housing.py")
         done = subprocess.run(call, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout

@@ -1,4 +1,4 @@
-"""Backward slices: the statements that a value is made of."""
+"""Backward slices: the statements that a value depends on."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from diurnal.notebook.effects import find_free_names
 from diurnal.notebook.program import BUILTINS, Program, Statement
 
 Rewrite = Callable[[int, Statement], ast.stmt | None]
-"""From the index of a statement and the statement to what stands for it, or None for nothing."""
+"""Takes the index of a statement and the statement; returns its replacement, or None to leave it out."""
 
 
 @dataclass(frozen=True)
 class BackwardSlice:
-    """The statements that some names need.
+    """The statements that names depend on.
 
     Attributes
     ----------
     nodes : dict of int to ast.stmt
-        By the index of the statement, in order; a statement may stand for one that was rewritten.
+        The statements, or their replacements, by index and in order.
     unresolved : frozenset of str
         Names without a definition.
     """
@@ -38,22 +38,29 @@ def slice_backward(
     rewrite: Rewrite | None = None,
     keep: Callable[[str, int], bool] = lambda _name, _at: True,
 ) -> BackwardSlice:
-    """Collect the statements before one that its names are made of.
+    """Collect the statements that names depend on, before a statement.
+
+    The loop goes back through the statements with a set of needed names. A statement that binds or changes one of them
+    belongs to the slice. Its bindings are then resolved, and the names that it uses are needed in turn:
+
+    - ``grid = {}`` binds `grid`: the name is resolved.
+    - ``grid["C"] = values`` changes `grid`: it is part of the slice, `grid` stays needed, and so is `values`.
+    - a binding in a branch may not run: `grid` stays needed as well.
 
     Parameters
     ----------
     program : Program
         The statements of the notebook.
     names : iterable of str
-        What is wanted.
+        The names whose values are needed.
     before : int
-        The index of the statement that wants them.
+        The index of the statement that uses them.
     fits : bool
-        Whether fitting an object counts as a change of it.
+        Whether a fit counts as a change of an object.
     rewrite : callable, optional
-        Gives what stands for a statement.
+        Replaces or leaves out statements; see `Rewrite`.
     keep : callable
-        Whether a name that a function needs is followed.
+        Returns whether to include the definition of a name that a function uses.
     """
 
     def with_dependencies(needed: Iterable[str], at: int) -> set[str]:
@@ -72,7 +79,7 @@ def slice_backward(
         nodes[index] = node
         needed_names -= statement.binds
         bound |= statement.may_bind
-        if statement.definition is None:  # what a function needs is wanted where it is called
+        if statement.definition is None:  # the names that a function uses are needed where it is called
             needed_names |= with_dependencies(
                 statement.uses if node is statement.node else find_free_names(node), index
             )

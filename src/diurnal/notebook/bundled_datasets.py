@@ -55,7 +55,7 @@ def find_dataset_part(program: Program, provenance: Provenance) -> DatasetPart |
             return DatasetPart(callee_name(call.func), str(name), call) if is_part and call is not None else None
         if not isinstance(node, ast.Name):
             return None
-        index = program.definition(node.id, at)
+        index = program.reaching_definition(node.id, at)
         if index is None or program.changes(node.id, index, at) or program[index].value is None:
             return None
         statement = program[index]
@@ -79,7 +79,7 @@ def _part_of_unpacked_call(
 def _find_loader_call(program: Program, node: ast.expr, at: int) -> ast.Call | None:
     """Return the call that loads the data set of an expression, or None if it is another expression."""
     if isinstance(node, ast.Name):
-        index = program.definition(node.id, at)
+        index = program.reaching_definition(node.id, at)
         value = None if index is None else program[index].value
         if index is None or value is None or program.changes(node.id, index, at):
             return None

@@ -58,7 +58,7 @@ class ColumnSelectors:
         """Remove calls that only list columns, such as ``list()``, or only drop columns that are not features."""
         for _ in range(50):
             if isinstance(node, ast.Name):
-                index = self.program.definition(node.id, at)
+                index = self.program.reaching_definition(node.id, at)
                 value = None if index is None else self.program[index].value
                 if index is None or value is None or not isinstance(self.program[index].target, ast.Name):
                     break

@@ -63,7 +63,7 @@ def evaluate_string(program: Program, node: ast.AST | None, at: int) -> str | No
 
 
 def _evaluate_name(program: Program, node: ast.Name, at: int, depth: int) -> Any:
-    index = program.definition(node.id, at)
+    index = program.reaching_definition(node.id, at)
     if index is None or node.id not in program[index].binds:
         raise NotConstantError
     statement = program[index]

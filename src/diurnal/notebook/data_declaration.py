@@ -1,4 +1,4 @@
-"""What an experiment declares about its rows."""
+"""The declaration of the data of an experiment: source, target and further columns."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from diurnal.notebook.provenance import PreprocessingStep
 
 @dataclass
 class DataDeclaration:
-    """What an experiment declares about its rows.
+    """The declaration of the data of an experiment.
 
     Attributes
     ----------
     source : str
-        The expression of the source; empty where it is a function.
+        The expression of the source; empty if the source is a function.
     imports : tuple of str
-        What it needs of `diurnal.sources`.
+        The names to import from `diurnal.sources`.
     preparation : Preparation
-        The statements of the function.
+        The statements of the source function.
     result : str
-        What the function returns.
+        The expression that the source function returns.
     modules : tuple of str
-        What the result needs beside the statements: modules, or a module and a name.
-    session : bool
-        Whether the function is one of Spark's.
+        The imports that the result needs in addition: modules, or a module and a name.
+    needs_session : bool
+        Whether the source function needs a session of Spark.
     target : str or None
-        The column to predict, if it is known.
+        The column to predict; None if it is not known.
     drop : tuple of str
-        Columns that are no features.
-    named : dict of str to str
-        Further arguments that name columns: ``groups``, ``sample_weight``.
-    steps : list of Step
-        What is fitted outside of the search.
+        The columns that are not features.
+    column_arguments : dict of str to str
+        The other arguments of `@experiment` that name a column: ``groups``, ``sample_weight``.
+    steps : list of PreprocessingStep
+        The transformers that the notebook fits before the search.
     column : str or None
-        The one column that the estimator takes as a series, as those of texts do.
-    place : int
-        The index of the statement that reads.
+        The column that the estimator is fitted on as a series, as text vectorizers are.
+    read_index : int
+        The index of the statement that reads the rows.
     split : ast.Call or None
-        How the notebook splits.
-    share : float or None
-        The share of rows that it leaves for testing, where it splits by places.
+        The call that splits the rows.
+    test_fraction : float or None
+        The fraction of rows for testing, if the notebook splits by position.
     to_fill_in, notes : list of str
-        What is to be decided, and what may surprise.
+        Decisions for the user of the experiment, and differences from the notebook.
     left_out : list of (int, str)
-        By the index of a statement, arguments that were not taken over.
+        The index of a statement, and an argument of its call that was left out.
     """
 
     source: str = ""
@@ -69,7 +69,7 @@ class DataDeclaration:
 
     @classmethod
     def from_function(cls, preparation: Preparation, result: str) -> DataDeclaration:
-        """Make one whose source is a function."""
+        """Return the declaration of data whose source is a function."""
         return cls(
             preparation=preparation,
             result=result,

@@ -63,7 +63,7 @@ def is_array(program: Program, node: ast.expr, at: int, depth: int = 0) -> bool:
 
 
 def _is_array_name(program: Program, node: ast.Name, at: int, depth: int) -> bool:
-    index = program.definition(node.id, at)
+    index = program.reaching_definition(node.id, at)
     value = None if index is None else program[index].value
     if index is None or value is None:
         return False
@@ -78,6 +78,6 @@ def _is_array_name(program: Program, node: ast.Name, at: int, depth: int) -> boo
 
 
 def _asks_for_frame(program: Program, node: ast.expr, at: int) -> bool:
-    index = program.definition(node.id, at) if isinstance(node, ast.Name) else None
+    index = program.reaching_definition(node.id, at) if isinstance(node, ast.Name) else None
     value = node if index is None else program[index].value
     return isinstance(value, ast.Call) and "as_frame" in {keyword.arg for keyword in value.keywords}

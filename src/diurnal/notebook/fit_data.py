@@ -223,7 +223,7 @@ class _DataFinder:
         """Return the call that reads the frame and its index, if no later statement changes the frame."""
         node, at = self.features.node, self.features.at
         if isinstance(node, ast.Name):
-            index = self.program.definition(node.id, at)
+            index = self.program.reaching_definition(node.id, at)
             value = None if index is None else self.program[index].value
             if index is None or value is None or self.program.changes(node.id, index, at):
                 return None, -1
@@ -288,7 +288,7 @@ class _DataFinder:
             node, at = pending.pop()
             named |= {name for part in ast.walk(node) for name in self._columns_in(part, at)}
             for name in find_free_names(node):
-                index = self.program.definition(name, at)
+                index = self.program.reaching_definition(name, at)
                 value = None if index is None else self.program[index].value
                 if index is not None and value is not None and index not in visited and not reads_data(value):
                     visited.add(index)

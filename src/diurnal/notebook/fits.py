@@ -102,7 +102,7 @@ def find_constructor(program: Program, node: ast.expr, at: int, depth: int = 0) 
             return _returned_call(function) or node
         return node
     if isinstance(node, ast.Name) and depth < 10:
-        index = program.definition(node.id, at)
+        index = program.reaching_definition(node.id, at)
         value = None if index is None else program[index].value
         if index is not None and value is not None:
             return find_constructor(program, value, index, depth + 1)
@@ -232,7 +232,7 @@ def _find_named_fit(program: Program, found: list[Fit], name: str) -> Fit:
     matches = [fit for fit in found if fit.name == name]
     if matches:
         return matches[-1]
-    index = program.definition(name, len(program))
+    index = program.reaching_definition(name, len(program))
     if index is None or program[index].value is None:
         names = dict.fromkeys(fit.name for fit in found)
         raise UsageError(

@@ -168,7 +168,7 @@ def _lists_columns(node: ast.expr, frame: ast.expr) -> bool:
 
 def _exclusions_from_name(program: Program, node: ast.Name, frame: ast.expr, at: int) -> tuple[str, ...] | None:
     """Return the exclusions of a named list, including columns that later statements remove from it."""
-    index = program.definition(node.id, at)
+    index = program.reaching_definition(node.id, at)
     if index is None or program[index].value is None:
         return None
     found = parse_excluded_columns(program, program[index].value, frame, index)  # type: ignore[arg-type]

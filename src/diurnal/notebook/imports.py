@@ -77,7 +77,7 @@ def find_imports(program: Program, nodes: dict[int, ast.stmt], names: Iterable[s
 
 def _imports_of_name(program: Program, name: str, at: int) -> Iterable[Import]:
     """Yield the import that binds a name; nothing if another statement binds it."""
-    index = program.definition(name, at)
+    index = program.reaching_definition(name, at)
     if index is None:
         yield from _imports_from_star(program, name, at)
         return

@@ -13,7 +13,7 @@ _LEARNS_FROM_ROWS = frozenset({"get_dummies", "factorize", "qcut", *FITTING})
 
 
 def describe_learned_values(program: Program, preparation: Preparation) -> list[str]:
-    """Describe the statements of a source that depend on all rows of a batch, or create types that a batch cannot store."""
+    """Describe the statements that depend on all rows of a batch, or create types that a batch cannot store."""
     found = []
     for index, node in preparation.nodes.items():
         location = program.location(index)

@@ -113,7 +113,7 @@ class _MagicReplacer:
         return "help" if _HELP.fullmatch(line) else ""
 
     def _python_of_magic(self, line: str) -> str | None:
-        """Return the statement that a magic such as ``%time`` runs; empty for ``%%time``, which runs the rest of the cell."""
+        """Return the statement after a magic such as ``%time``; empty for ``%%time``, which runs its cell."""
         found = _MAGIC.match(line)
         if not found or found["mark"][0] != "%" or found["name"] not in _RUNS_PYTHON:
             return None

@@ -120,6 +120,6 @@ def find_grid_attribute(program: Program, fit: Fit) -> str | None:
     candidates = next((keyword.value for keyword in constructor.keywords if keyword.arg == attribute), None)
     candidates = candidates if candidates is not None else constructor.args[1] if len(constructor.args) > 1 else None
     if isinstance(candidates, ast.Name):
-        index = program.definition(candidates.id, fit.index)
+        index = program.reaching_definition(candidates.id, fit.index)
         candidates = None if index is None else program[index].value
     return f"{attribute} list" if isinstance(candidates, ast.List) else attribute

@@ -37,7 +37,7 @@ class Statement:
     node : ast.stmt
         The statement.
     uses, binds, may_bind, changes, fits : frozenset of str
-        See :class:`diurnal.notebook.effects.Effects`. `changes` includes the names of objects that hold a changed object.
+        See :class:`diurnal.notebook.effects.Effects`. `changes` includes names that hold a changed object.
     data : frozenset of str
         The names whose values depend on the data, before the statement.
     """
@@ -108,7 +108,7 @@ class Program:
     def __getitem__(self, index: int) -> Statement:
         return self.statements[index]
 
-    def definition(self, name: str, before: int) -> int | None:
+    def reaching_definition(self, name: str, before: int) -> int | None:
         """Return the index of the last statement before another one that may bind a name, or None."""
         indexes = self._bindings.get(name, [])
         return next((index for index in reversed(indexes) if index < before), None)
@@ -123,14 +123,14 @@ class Program:
         while more:
             name = more.pop()
             found.add(name)
-            index = self.definition(name, before)
+            index = self.reaching_definition(name, before)
             if index is not None and self[index].definition is not None:
                 more |= self[index].uses - found
         return found
 
     def resolve_definition(self, name: str, before: int) -> Definition | None:
         """Return the function or class that a name refers to, or None."""
-        index = self.definition(name, before)
+        index = self.reaching_definition(name, before)
         return None if index is None else self[index].definition
 
     def qualified_name(self, function: ast.AST, before: int) -> str:
@@ -139,7 +139,7 @@ class Program:
             return f"{self.qualified_name(function.value, before)}.{function.attr}"
         if not isinstance(function, ast.Name):
             return ""
-        index = self.definition(function.id, before)
+        index = self.reaching_definition(function.id, before)
         node = None if index is None else self[index].node
         if isinstance(node, ast.ImportFrom):
             alias = next((a for a in node.names if (a.asname or a.name) == function.id), None)
@@ -150,8 +150,8 @@ class Program:
         return function.id
 
     def splitter_call(self, name: str, before: int) -> ast.Call | None:
-        """Return the call of the splitter whose row numbers a name holds, as in ``train, test = ...split(X)``, or None."""
-        index = self.definition(name, before)
+        """Return the call of the splitter whose row numbers a name holds, or None."""
+        index = self.reaching_definition(name, before)
         return None if index is None else self[index].splitter_call
 
     def location(self, index: int) -> str:

@@ -97,7 +97,7 @@ class Provenance:
         """
         if not isinstance(self.node, ast.Name):
             return ast.dump(self.node), self.at
-        index = program.definition(self.node.id, self.at)
+        index = program.reaching_definition(self.node.id, self.at)
         return self.node.id, index, tuple(program.changes(self.node.id, -1 if index is None else index, self.at))
 
 
@@ -146,7 +146,7 @@ class _ProvenanceTracer:
         return True
 
     def _step_through_name(self, node: ast.Name, at: int) -> bool:
-        index = self.program.definition(node.id, at)
+        index = self.program.reaching_definition(node.id, at)
         if index is None or node.id not in self.program[index].binds:
             return False
         changes = self.program.changes(node.id, index, at)
@@ -261,7 +261,7 @@ class _ProvenanceTracer:
         if isinstance(inner, ast.Attribute) and inner.attr == "data" and self._is_dataset_bunch(inner.value, at):
             return any(keyword.arg == "columns" for keyword in call.keywords) and self._move_to(inner, at)
         if isinstance(inner, ast.Name):
-            index = self.program.definition(inner.id, at)
+            index = self.program.reaching_definition(inner.id, at)
             value = None if index is None else self.program[index].value
             if isinstance(value, ast.Call) and self._step_through_transformer(value, index or 0):
                 self.provenance.steps[-1] = PreprocessingStep(

@@ -1,4 +1,4 @@
-"""The queries of a notebook, as sources: their connections belong to the deployment."""
+"""Translation of the SQL queries of a notebook into sources with a connection of the deployment."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ QUERY_READERS = ("read_sql", "read_sql_query", "read_sql_table")
 
 @dataclass
 class DetectedSource:
-    """A source for what a call reads.
+    """A source of diurnal that reads the same rows as a call.
 
     Attributes
     ----------
     source : str
         The expression of the source.
     imports : tuple of str
-        What it needs of `diurnal.sources`.
+        The names to import from `diurnal.sources`.
     path : str or None
-        The file that it reads, as the notebook names it.
+        The path of the file, as in the notebook.
     to_fill_in : list of str
-        What the reader of the experiment has to decide.
+        Decisions for the user of the experiment.
     left_out : list of str
-        Arguments of the call that were not taken over.
+        The arguments of the call that the source does not have.
     notes : list of str
-        What may differ.
+        Possible differences from the notebook.
     """
 
     source: str
@@ -46,7 +46,7 @@ class DetectedSource:
 
 
 def find_query(program: Program, call: ast.Call, at: int) -> DetectedSource | None:
-    """Return the source for a call of `read_sql`: the query, and a connection whose URI the deployment knows."""
+    """Return the source for a call of `read_sql`: the query, and the name of a connection of the deployment."""
     query_argument = (
         call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in ("sql", "table_name")), None)
     )
@@ -64,25 +64,28 @@ def find_query(program: Program, call: ast.Call, at: int) -> DetectedSource | No
     name = _connection_name(program, call, at)
     hint = (
         f"set AIRFLOW_CONN_{name.upper()} to the URI of the database; "
-        "for the rows of one data interval alone, ask for ... >= :start and ... < :end"
+        "to read the rows of one data interval only, add `where ... >= :start and ... < :end`"
     )
     left_out = [f"{k.arg}={ast.unparse(k.value)}" for k in call.keywords if k.arg not in ("sql", "con", "table_name")]
     return DetectedSource(f'Sql({query!r}, connection="{name}")', ("Sql",), None, [hint], left_out)
 
 
 def _strip_text_call(node: ast.expr | None) -> ast.expr | None:
-    """Take SQLAlchemy's ``text(...)`` off a query."""
+    """Return the argument of SQLAlchemy's ``text(...)``."""
     if isinstance(node, ast.Call) and callee_name(node.func) == "text" and node.args:
         return node.args[0]
     return node
 
 
 def _connection_name(program: Program, call: ast.Call, at: int) -> str:
-    """Name the connection by the database of its URI; the URI itself may hold a password, and is not taken."""
+    """Return the name of the database of a connection.
+
+    Only the last part of the URI's path is used, because the URI may contain a password.
+    """
     connection = call.args[1] if len(call.args) > 1 else next((k.value for k in call.keywords if k.arg == "con"), None)
     for _ in range(3):
         if isinstance(connection, ast.Name):
-            index = program.definition(connection.id, at)
+            index = program.reaching_definition(connection.id, at)
             connection, at = (None, at) if index is None else (program[index].value, index)
         elif isinstance(connection, ast.Call):
             if isinstance(connection.func, ast.Attribute) and connection.func.attr == "connect" and not connection.args:

@@ -1,4 +1,4 @@
-"""What a notebook reads its data with, as a source of diurnal."""
+"""Translation of the calls that read files into sources of diurnal."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _NEUTRAL_OPTIONS = frozenset(
         "use_nullable_dtypes",
     ]
 )  # fmt: skip
-_SYNONYMS = {"sep": "delimiter", "columns": "usecols"}  # pandas' word, and another one that Files may have for it
+_SYNONYMS = {"sep": "delimiter", "columns": "usecols"}  # arguments of pandas, and their names in Files if these differ
 
 
 @dataclass(frozen=True)
 class ProjectPaths:
-    """Where the notebook lies and where its project will.
+    """The folders of the notebook and of its project.
 
     Attributes
     ----------
     notebook, project : Path
         The folders.
     file : Path
-        The experiment's file.
+        The file of the experiment.
     """
 
     notebook: Path
@@ -51,14 +51,14 @@ class ProjectPaths:
     file: Path
 
     def project_expression(self) -> str:
-        """Return the expression for the project's folder in the experiment's file."""
+        """Return the expression of the project's folder in the file of the experiment."""
         folder = self.file.resolve().parent
         if folder.is_relative_to(self.project):
             return f"Path(__file__).parents[{len(folder.relative_to(self.project).parts)}]"
         return f"Path({str(self.project)!r})"
 
     def relative_to_project(self, path: str) -> str:
-        """Return a path of the notebook as it is seen from the project, where the file is there."""
+        """Return a path of the notebook relative to the project, or unchanged if the file does not exist."""
         if is_url(path) or PurePosixPath(path).is_absolute() or not (self.notebook / path).exists():
             return path
         return PurePosixPath(os.path.relpath(self.notebook / path, self.project)).as_posix()
@@ -72,25 +72,25 @@ def is_url(path: str) -> bool:
 def find_source(
     program: Program, call: ast.Call, at: int, keep: tuple[str, ...] | None, paths: ProjectPaths
 ) -> DetectedSource | None:
-    """Return the source for a call of `read_csv` and its like.
+    """Return the source for a call of a pandas reader such as `read_csv`.
 
     Parameters
     ----------
     program : Program
         The statements of the notebook.
     call : ast.Call
-        The call that reads.
+        The call of the reader.
     at : int
         The index of its statement.
     keep : tuple of str or None
-        The columns that are used, where the notebook names them.
+        The columns that are used, if their names are known.
     paths : ProjectPaths
         The folders of the notebook and of the project.
 
     Returns
     -------
     Reading or None
-        None where no source of diurnal reads exactly what the call reads: then a function does.
+        None if no source of diurnal reads exactly the same rows. The experiment then reads them with a function.
     """
     name = callee_name(call.func)
     if not program.qualified_name(call.func, at).startswith("pandas."):
@@ -101,24 +101,24 @@ def find_source(
 
 
 def find_path(program: Program, call: ast.Call, at: int) -> str | None:
-    """Return the path that a call reads, where it is known."""
+    """Return the path of the file that a call reads, or None if it is not known."""
     return evaluate_string(program, _path_argument(call), at) if callee_name(call.func) in _FILE_READERS else None
 
 
 def reads_placeholder(call: ast.Call) -> bool:
-    """Return whether a call reads a file whose path is to be filled in."""
+    """Return whether a call reads a file whose path is a placeholder."""
     argument = _path_argument(call) if callee_name(call.func) in _FILE_READERS else None
     return isinstance(argument, ast.Name) and argument.id == PLACEHOLDER
 
 
 def find_path_literal(call: ast.Call) -> ast.Constant | None:
-    """Return the path that a call reads, where it is written in the call."""
+    """Return the literal with the path that a call reads, or None."""
     argument = _path_argument(call) if callee_name(call.func) in _FILE_READERS else None
     return argument if isinstance(argument, ast.Constant) else None
 
 
 def _path_argument(call: ast.Call) -> ast.expr | None:
-    """Return the argument that names the file; of ``io.BytesIO(uploaded["clients.csv"])`` the name within."""
+    """Return the argument with the path; ``"clients.csv"`` in ``io.BytesIO(uploaded["clients.csv"])``."""
     arguments = _first_argument(call)
     if isinstance(arguments, ast.Call) and callee_name(arguments.func) in ("BytesIO", "StringIO"):
         named = (part for part in ast.walk(arguments) if isinstance(part, ast.Subscript))
@@ -132,7 +132,7 @@ def _first_argument(call: ast.Call) -> ast.expr | None:
 
 
 def replace_path(call: ast.Call, path: ast.expr) -> None:
-    """Put another path into a call that reads."""
+    """Replace the path of a call that reads a file."""
     if call.args:
         call.args[0] = path
         return
@@ -159,7 +159,9 @@ def _find_files_source(
         if "usecols" not in _files_parameters() or "usecols" in options or is_other:
             return None
         options["usecols"] = list(keep)
-        notes += ["the features are in the order of the file, and not of the list that chooses them"] * (header is None)
+        notes += ["the features are in the order of the file, and not in the order of the list that selects them"] * (
+            header is None
+        )
     pattern = re.sub(r"([*?\[])", r"[\1]", paths.relative_to_project(path).replace("{", "{{").replace("}", "}}"))
     try:
         Files(pattern, **options)
@@ -174,7 +176,7 @@ def _files_parameters() -> set[str]:
 
 
 def _named_arguments(call: ast.Call) -> dict[str, ast.expr] | None:
-    """Return all arguments but the path by name."""
+    """Return all arguments except the path, by name; None for ``**kwargs`` or more than two positional arguments."""
     arguments = {keyword.arg: keyword.value for keyword in call.keywords}
     if None in arguments or len(call.args) > 2:
         return None
@@ -187,7 +189,7 @@ def _named_arguments(call: ast.Call) -> dict[str, ast.expr] | None:
 def _files_options(
     program: Program, call: ast.Call, at: int, arguments: dict[str, ast.expr]
 ) -> tuple[dict[str, Any], list[str]] | None:
-    """Return the arguments that `Files` takes, and those that move no value; None if there are others."""
+    """Return the arguments for `Files`, and those without effect on values; None if there are others."""
     parameters, options, left_out = _files_parameters(), dict[str, Any](), list[str]()
     if callee_name(call.func) == "read_table":
         arguments = {"sep": ast.Constant("\t"), **arguments}
@@ -212,14 +214,14 @@ def _files_options(
 
 
 def _is_default(name: str, value: Any) -> bool:
-    """Return whether a value says what holds anyway."""
+    """Return whether a value is a default of `Files`."""
     if name == "encoding":
         return str(value).lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
     return name == "compression" and value in ("infer", "gzip")
 
 
 def _reader_defaults(function: str) -> dict[str, Any]:
-    """Return the default values of one of pandas' readers."""
+    """Return the default arguments of a reader of pandas."""
     import pandas as pd
 
     parameters = inspect.signature(getattr(pd, function)).parameters.values()
@@ -228,7 +230,7 @@ def _reader_defaults(function: str) -> dict[str, Any]:
 
 
 def read_header(program: Program, call: ast.Call, at: int, paths: ProjectPaths) -> list[str] | None:
-    """Return the names of the columns of a file that lies beside the notebook; nothing else of it is read."""
+    """Return the column names of a file in the notebook's folder, without reading its rows."""
     path, name = find_path(program, call, at), callee_name(call.func)
     arguments = _named_arguments(call)
     if path is None or arguments is None or is_url(path) or not (paths.notebook / path).is_file():

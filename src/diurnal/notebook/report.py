@@ -1,4 +1,4 @@
-"""What was taken from a notebook, and what was left out."""
+"""The report of a conversion: the parts that were taken from a notebook, and the lines that were left out."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _PLOT_MODULES = re.compile("plt|sns|seaborn|px|go|fig|ax|axes|axs|alt|ggplot|mat
 _REASONS = [
     (why, re.compile(pattern))
     for why, pattern in (
-        ("a split: a hash of each row decides for life whether it trains or tests", "train_test_split|randomSplit"),
-        ("fits: a run does", f"fit|fit_predict|{'|'.join(sorted(CROSS_VALIDATING))}"),
+        ("a split: diurnal splits by a hash of each row", "train_test_split|randomSplit"),
+        ("a fit: each run fits the search", f"fit|fit_predict|{'|'.join(sorted(CROSS_VALIDATING))}"),
         ("plots", r"plot\w*|hist|boxplot|scatter|heatmap|show|savefig|from_estimator|set_style|scatter_matrix"),
         (
-            "saves: a run publishes the model and keeps the batch",
+            "saves results: each run publishes the model and stores the batch",
             r"dump|to_(csv|parquet|excel|json|pickle|sql)|save|savez|log_(model|metric|param)s?",
         ),
         (
-            "evaluates: a run does, on rows that were never seen",
+            "an evaluation: each run evaluates the model on its test rows",
             r"predict\w*|score|\w+_(score|error|loss|curve)|confusion_matrix|classification_report|decision_function"
             r"|best_\w+_|cv_results_|feature_importances_|permutation_importance|coef_",
         ),
-        ("reads the command line", "ArgumentParser|add_argument|parse_args"),
+        ("parses the command line", "ArgumentParser|add_argument|parse_args"),
         (
-            "looks at the data",
+            "inspects the data",
             "print|display|pprint|head|tail|info|describe|sample|value_counts|nunique|unique|isnull|isna|shape|dtypes"
             "|corr|columns|groupby|crosstab|set_option|filterwarnings|simplefilter|basicConfig",
         ),
@@ -46,13 +46,13 @@ class LeftOutLines:
     Attributes
     ----------
     cell : int or None
-        The number of the cell among the cells of code; none in a script.
+        The number of the code cell; None in a script.
     line, last_line : int
-        The first and the last line, within the cell.
+        The first and the last line within the cell.
     text : str
         The first line.
     reason : str
-        Why.
+        The reason.
     """
 
     cell: int | None
@@ -64,18 +64,18 @@ class LeftOutLines:
 
 @dataclass
 class Report:
-    """What `diurnal init --from` did.
+    """The report of `diurnal init --from`.
 
     Attributes
     ----------
     taken : list of dict
-        ``what`` it is, the ``text`` that was taken, and the ``place`` in the notebook.
-    left_out : list of Left
-        By cell and line.
+        Extracted parts: ``what`` they are, their ``text``, and their ``place`` in the notebook.
+    left_out : list of LeftOutLines
+        The lines that were left out, by cell and line.
     to_fill_in : list of dict
-        The ``line`` of the experiment's file, and ``what`` is to be decided there.
+        The ``line`` of the experiment's file, and ``what`` to decide there.
     notes : list of str
-        What may surprise.
+        Differences from the notebook.
     """
 
     taken: list[dict[str, str]] = field(default_factory=list)
@@ -84,21 +84,21 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it in JSON's types."""
+        """Return the report as a dictionary of JSON types."""
         return asdict(self)
 
 
 def list_left_out(program: Program, used: set[int], further: list[tuple[int, str, str]]) -> list[LeftOutLines]:
-    """List the lines of a notebook that were not taken, with a reason each.
+    """List the lines of a notebook that were not extracted, each with a reason.
 
     Parameters
     ----------
     program : Program
         The statements of the notebook.
-    taken : set of int
-        The indexes of the statements that were taken.
+    used : set of int
+        The indexes of the statements that were extracted.
     further : list of (int, str, str)
-        Lines, texts and reasons that are listed in any case, such as arguments that were left out.
+        Lines, texts and reasons that are always listed, such as arguments that were left out.
     """
     document = program.document
     kept = {line for index in used for line in _line_numbers(program[index].node)}
@@ -129,7 +129,7 @@ def _line_numbers(node: ast.stmt) -> Iterator[int]:
 
 
 def _was_inlined(program: Program, node: ast.stmt) -> bool:
-    """Return whether the body of a function was put in line: its statements are listed by themselves."""
+    """Return whether a function was inlined: its statements are then listed individually."""
     inner = set(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
     return any(other.node.lineno in inner for other in program.statements if other.node is not node)
 
@@ -146,7 +146,7 @@ def _left_out_lines(document: Document, line: int, last: int, text: str, why: st
 def _merge_neighbors(
     document: Document, found: dict[int, tuple[int, str, str]]
 ) -> Iterator[tuple[int, tuple[int, str, str]]]:
-    """Put neighbours with the same reason together."""
+    """Merge neighboring lines of a cell that have the same reason."""
     current: tuple[int, tuple[int, str, str]] | None = None
     for line, (last, text, why) in sorted(found.items()):
         if current is not None:
@@ -164,11 +164,11 @@ def _merge_neighbors(
 
 
 def explain_omission(node: ast.stmt) -> str:
-    """Explain why a statement is no part of an experiment."""
+    """Return the reason why a statement is not part of the experiment."""
     if isinstance(node, ast.Import | ast.ImportFrom):
-        return "an import that is not needed"
+        return "an import that the experiment does not need"
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return "not needed by the search"
+        return "the search does not depend on it"
     names = {callee_name(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
     names |= {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
     roots = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
@@ -177,4 +177,4 @@ def explain_omission(node: ast.stmt) -> str:
             why == "plots" and any(map(_PLOT_MODULES.fullmatch, roots))
         ):
             return why
-    return "looks at the data" if isinstance(node, ast.Expr) else "not needed by the search"
+    return "inspects the data" if isinstance(node, ast.Expr) else "the search does not depend on it"

@@ -1,4 +1,4 @@
-"""What is said about an experiment that was taken from a notebook."""
+"""Construction of the report about an experiment that was extracted from a notebook."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _SPLIT_ARGUMENTS = ("stratify", "random_state", "shuffle", "seed")
 
 @dataclass(frozen=True)
 class ReportBuilder:
-    """Makes the report.
+    """Builds the report.
 
     Attributes
     ----------
     program : Program
         The statements of the notebook.
     fit : Fit
-        What was taken.
+        The fit of the search that was extracted.
     others : list of Fit
-        What could have been taken.
+        The fits that were not chosen.
     search : Search
-        What it is made of.
+        The statements that build the search.
     data : Data
-        Its rows.
+        The source and the target.
     test_size : float or None
-        The share of rows for testing, where the notebook has one.
+        The fraction of rows for testing, if the notebook has one.
     named_functions : list of str
-        Functions that were lambdas.
+        The functions that replace lambdas.
     """
 
     program: Program
@@ -48,7 +48,7 @@ class ReportBuilder:
     named_functions: list[str]
 
     def build(self, text: str) -> Report:
-        """Make the report on an experiment's file."""
+        """Return the report for the text of an experiment's file."""
         used = {*self.search.nodes, *self.data.preparation.nodes, *self._statements_to_fit(), self.data.read_index} - {
             -1
         }
@@ -65,7 +65,7 @@ class ReportBuilder:
         )
 
     def _statements_to_fit(self) -> set[int]:
-        """Return the statements between the data and the fit that became arguments of the experiment."""
+        """Return the statements between the data and the fit, which became arguments of `@experiment`."""
         fit, found = self.fit, {self.fit.index}
         for node in (fit.features, fit.target, *fit.keywords.values()):
             if node is not None:
@@ -75,7 +75,11 @@ class ReportBuilder:
 
     def _describe_taken(self) -> Iterator[dict[str, str]]:
         program, data, fit = self.program, self.data, self.fit
-        index = program.definition(fit.estimator.id, fit.index) if isinstance(fit.estimator, ast.Name) else fit.index
+        index = (
+            program.reaching_definition(fit.estimator.id, fit.index)
+            if isinstance(fit.estimator, ast.Name)
+            else fit.index
+        )
         defined_at = fit.index - 1 if index is None else index
         first = program.document.lines[program[defined_at].node.lineno - 1].strip()
         yield {
@@ -84,7 +88,10 @@ class ReportBuilder:
             "place": program.location(defined_at),
         }
         place = program.location(data.read_index) if data.read_index >= 0 else ""
-        declared = {"source": data.source or "a function of its statements", "target": data.target or ""}
+        declared = {
+            "source": data.source or "a function with the statements of the notebook",
+            "target": data.target or "",
+        }
         declared |= {"drop": ", ".join(data.drop), **data.column_arguments}
         yield from ({"what": what, "text": text, "place": place} for what, text in declared.items() if text)
         if self.test_size is not None:
@@ -92,14 +99,14 @@ class ReportBuilder:
             yield {"what": "test_size", "text": str(self.test_size), "place": split}
 
     def _left_out_arguments(self) -> Iterator[tuple[int, str, str]]:
-        """Return the arguments that were left out of calls that were taken."""
+        """Yield the arguments that were left out of calls that were extracted."""
         program, data = self.program, self.data
         for index, text in data.left_out:
-            yield program[index].node.lineno, text, "moves no value"
+            yield program[index].node.lineno, text, "no effect on values"
         for keyword in data.split.keywords if data.split is not None else []:
             if keyword.arg in _SPLIT_ARGUMENTS and data.split is not None:
                 text = f"{keyword.arg}={ast.unparse(keyword.value)}"
-                yield data.split.lineno, text, "a hash of each row decides for life whether it trains or tests"
+                yield data.split.lineno, text, "diurnal splits by a hash of each row"
         for name, node in self.fit.keywords.items() if self.fit.fit_function == "fit" else []:
             if name not in data.column_arguments:
                 line = program[self.fit.index].node.lineno
@@ -111,21 +118,22 @@ class ReportBuilder:
             listed = ", ".join(
                 f"`{other.name}` ({program.location(other.index - (not other.fit_function))})" for other in self.others
             )
-            yield f"`{fit.name}` is taken; --search takes another one: {listed}"
+            yield f"`{fit.name}` was extracted; select another one with --search: {listed}"
         if not fit.fit_function:
             yield f"the notebook never fits `{fit.name}`"
         if fit.estimator_type != "search":
-            yield f"`{fit.name}` is an estimator and no search: nothing is tuned"
+            yield f"`{fit.name}` is an estimator without a search: a run tunes no parameters"
         if fit.fit_function not in ("", "fit"):
-            yield f"`{fit.fit_function}` only scores: an experiment cross-validates what it tunes, in a search"
+            yield f"`{fit.fit_function}` only scores: wrap the estimator in a search to cross-validate it in each run"
         if program.document.out_of_order:
-            yield "cells were run in another order than the one that they stand in, which is the one that counts"
+            yield "the cells were run in another order; the experiment uses the order in which they are in the notebook"
         for name, value in program.options.items():
-            yield f"the option {name} of the command line is {value}"
+            yield f"the command-line option {name} has the value {value}"
         for index, old, new in self.search.selected:
-            yield f"{program.location(index)}: `{old[:80]}` is `{new}` now, which reads the data when it is fitted"
+            yield f"{program.location(index)}: `{old[:80]}` became `{new}`, which selects the columns when it is fitted"
         if self.named_functions:
-            yield f"lambdas became functions, so that a model can be saved: {', '.join(self.named_functions)}"
+            listed = ", ".join(self.named_functions)
+            yield f"lambdas became functions, because a model with lambdas cannot be saved: {listed}"
 
     def _row_notes(self) -> Iterator[str]:
         data = self.data
@@ -134,8 +142,8 @@ class ReportBuilder:
                 f"`{ast.unparse(step.estimator)[:40]}` ({self.program.location(step.index)})" for step in data.steps
             )
             yield (
-                f"fitted outside of the search, and now the first steps of a pipeline within it: {', '.join(named)}; "
-                "the parameters of the model are named model__..."
+                "transformers that the notebook fits before the search became the first steps of a pipeline within it: "
+                f"{', '.join(named)}; the names of the model's parameters start with model__"
             )
         if data.column is not None:
             yield f"the notebook fits on the column {data.column!r} alone: the first step of the pipeline selects it"
@@ -144,7 +152,7 @@ class ReportBuilder:
         if self.test_size is not None or self.fit.features is None:
             return
         if self.data.split is None:
-            yield "the notebook does not split its rows; the experiment tests on 30 % of them"
+            yield "the notebook does not split its rows; the experiment uses 30 % of them for testing"
         else:
             split = ast.unparse(self.data.split)
-            yield f"`{split}` gives a number of rows; the experiment takes a share, the default of 0.3"
+            yield f"`{split}` has a number of rows; the experiment uses the default fraction of 0.3 for testing"

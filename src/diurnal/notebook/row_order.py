@@ -1,4 +1,4 @@
-"""The order of rows, for searches that split by it."""
+"""The column that orders rows, for searches that split by the order of rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def depends_on_row_order(search: Iterable[ast.AST]) -> bool:
 
 
 def find_sort_column(program: Program, before: int) -> str | None:
-    """Return the column that a notebook sorts its rows by, the last time before a statement."""
+    """Return the column of the last ``sort_values`` before a statement, or None."""
     for index in reversed(range(before)):
         for call in (part for part in ast.walk(program[index].node) if isinstance(part, ast.Call)):
             if callee_name(call.func) == "sort_values":

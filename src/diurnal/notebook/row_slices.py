@@ -1,4 +1,4 @@
-"""Rows that are taken by their places: ``df[:800]``, ``df[: int(0.8 * len(df))]``."""
+"""Selections of rows by position: ``df[:800]``, ``df[: int(0.8 * len(df))]``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diurnal.notebook.syntax import callee_name
 
 
 def is_row_position(program: Program, node: ast.expr, at: int) -> bool:
-    """Return whether an expression is a number of rows: a constant, or one computed from how many there are."""
+    """Return whether an expression is a number of rows: a constant, or computed from the number of all rows."""
     try:
         return isinstance(evaluate_constant(program, node, at), int)
     except NotConstantError:
@@ -20,9 +20,9 @@ def is_row_position(program: Program, node: ast.expr, at: int) -> bool:
 
 
 def _find_row_count(program: Program, node: ast.expr, at: int) -> ast.expr | None:
-    """Return the expression that computes a number of rows: ``int(0.8 * len(df))``."""
+    """Return the expression that computes a number of rows, such as ``int(0.8 * len(df))``, or None."""
     if isinstance(node, ast.Name):
-        index = program.definition(node.id, at)
+        index = program.reaching_definition(node.id, at)
         value = None if index is None else program[index].value
         return None if value is None or index is None else _find_row_count(program, value, index)
     calls = any(isinstance(part, ast.Call) and callee_name(part.func) == "len" for part in ast.walk(node))
@@ -31,7 +31,7 @@ def _find_row_count(program: Program, node: ast.expr, at: int) -> ast.expr | Non
 
 
 def fraction_after_position(program: Program, node: ast.expr, at: int) -> float | None:
-    """Return the share of rows that is left behind a number such as ``int(0.8 * len(df))``."""
+    """Return the fraction of rows after a position: 0.2 for ``int(0.8 * len(df))``; None if it is not known."""
     counted = _find_row_count(program, node, at)
     parts = [] if counted is None else [part.value for part in ast.walk(counted) if isinstance(part, ast.Constant)]
     fractions = [part for part in parts if isinstance(part, float) and 0 < part < 1]
@@ -39,7 +39,7 @@ def fraction_after_position(program: Program, node: ast.expr, at: int) -> float 
 
 
 def read_splitter_fraction(program: Program, folds: ast.Call, at: int) -> float | None:
-    """Return the share for testing of ``StratifiedShuffleSplit(test_size=0.2).split(X, y)``."""
+    """Return the test fraction of ``StratifiedShuffleSplit(test_size=0.2).split(X, y)``, or None."""
     splitter = find_constructor(program, folds.func.value, at) if isinstance(folds.func, ast.Attribute) else None
     argument = (
         next((k.value for k in splitter.keywords if k.arg == "test_size"), None) if splitter is not None else None

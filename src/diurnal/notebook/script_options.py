@@ -1,4 +1,4 @@
-"""The command line of a script: its options have their default values."""
+"""Replacement of the command-line options of a script by their default values."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _USUAL_HOLDERS = ("args", "opt", "opts", "options", "parsed", "flags")
 
 
 def substitute_options(nodes: list[ast.stmt]) -> tuple[list[ast.stmt], dict[str, str]]:
-    """Replace the options that `argparse` gives by their default values.
+    """Replace the options of `argparse` by their default values.
 
     Returns
     -------
     nodes : list of ast.stmt
-        The statements.
+        The statements with values in place of options.
     used : dict of str to str
-        The options that were replaced, and by what.
+        The options that were replaced, and their values.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def _implicit_default(arguments: dict[str | None, ast.expr], name: str) -> ast.e
 
 
 def _option_holders(nodes: list[ast.stmt]) -> Iterator[str]:
-    """Return the names that hold the options."""
+    """Yield the names of the variables that hold the options."""
     for assign in (part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Assign)):
         callee = callee_name(assign.value.func) if isinstance(assign.value, ast.Call) else ""
         if callee in ("parse_args", "parse_arguments", "get_args", "parse_cli"):

@@ -1,4 +1,4 @@
-"""The search as the statements of the experiment's function, which does not have the data."""
+"""The statements that build the search, rewritten for a function without data."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from diurnal.notebook.program import Program, Statement, strip_fit_call
 from diurnal.notebook.script_options import PLACEHOLDER
 from diurnal.notebook.syntax import callee_name
 
-_MODEL_SETTINGS = ("enable_metadata_routing", "transform_output")  # of sklearn.set_config: what changes a model
+_MODEL_SETTINGS = (
+    "enable_metadata_routing",
+    "transform_output",
+)  # the options of sklearn.set_config that affect models
 
 
 @dataclass
 class SearchStatements:
-    """What a search is made of.
+    """The statements that build a search.
 
     Attributes
     ----------
     nodes : dict of int to ast.stmt
-        Its statements, by their indexes.
+        The statements, by index.
     result : ast.expr
-        What the experiment returns.
+        The expression that the experiment returns.
     comments : dict of int to list of str
-        What is to be filled in, above the statements; that of the result is at the index of the fit.
+        The comments about placeholders above the statements; those of the result are at the index of the fit.
     selected : list of (int, str, str)
-        What was read off the data, and what does the same when it is fitted.
+        The index of a statement, an expression that depends on data, and the selector that replaces it.
     unresolved : frozenset of str
         Names without a definition.
     """
@@ -46,16 +49,16 @@ class SearchStatements:
 def collect_search(
     program: Program, fit: Fit, estimators_before: list[tuple[ast.expr, int]], selectors: ColumnSelectors
 ) -> SearchStatements:
-    """Collect the statements that a search is made of.
+    """Collect the statements that build a search.
 
     Parameters
     ----------
     program : Program
         The statements of the notebook.
     fit : Fit
-        The search.
-    extra : list of (ast.expr, int)
-        Further estimators that it is put together with, and where they stand.
+        The fit of the search.
+    estimators_before : list of (ast.expr, int)
+        The transformers before the search, each with the index of its statement.
     selectors : ColumnSelectors
         Finds the selectors that replace lists of columns.
     """
@@ -79,7 +82,7 @@ def collect_search(
 
 
 def _config_calls(program: Program, before: int) -> dict[int, ast.stmt]:
-    """Return the calls of `set_config` that change what a model is, and their imports."""
+    """Return the calls of `set_config` that affect models, with their imports."""
     found: dict[int, ast.stmt] = {}
     for index, statement in enumerate(program.statements[:before]):
         call = statement.node.value if isinstance(statement.node, ast.Expr) else None
@@ -98,16 +101,18 @@ class _SearchRewriter:
         self.placeholders = PlaceholderRewriter(program, selectors)
         self.comments: dict[int, list[str]] = {}
         self.selected: set[tuple[int, str, str]] = set()
-        self.later_nodes: dict[int, ast.AST] = {fit.index: fit.estimator}  # what uses the names that are met next
+        self.later_nodes: dict[int, ast.AST] = {
+            fit.index: fit.estimator
+        }  # the statements that use the names of earlier ones
 
     def is_followed(self, name: str, at: int) -> bool:
-        """Return whether a name that a function needs is followed: the data are not."""
-        index = self.program.definition(name, at)
+        """Return whether to include the definition of a name that a function uses; data are excluded."""
+        index = self.program.reaching_definition(name, at)
         is_data = at < len(self.program) and name in self.program[at].data
         return not is_data or index is None or self.program[index].definition is not None
 
     def node(self, index: int, statement: Statement) -> ast.stmt | None:
-        """Return what stands for a statement."""
+        """Return the replacement of a statement, or None to leave it out."""
         node: ast.stmt | None = statement.node
         if statement.definition is None and not statement.is_import:
             node = self._rewrite_statement(index, statement)
@@ -117,14 +122,13 @@ class _SearchRewriter:
         return node
 
     def record_comments(self, index: int, node: ast.AST) -> None:
-        """Keep what is said about the holes and the selectors of a statement."""
+        """Record the comments about the placeholders and the selectors of a statement."""
         sources = dict.fromkeys(
             part.replaced_source for part in ast.walk(node) if is_placeholder(part) and hasattr(part, "replaced_source")
         )
         location = self.program.location(index) if index < len(self.program) else ""
         self.comments[index] = [
-            f"{text} ({location} of the notebook) depends on the data, which this function does not have"
-            for text in sources
+            f"{text} ({location} of the notebook) depends on the data, which are not available here" for text in sources
         ]
         self.selected |= {
             (index, part.replaced_source, ast.unparse(part))
@@ -163,13 +167,13 @@ class _SearchRewriter:
         return ast.fix_missing_locations(changed)
 
     def _is_only_used_as_columns(self, targets: Sequence[ast.expr]) -> bool:
-        """Return whether a variable is used as the columns of a transformer, and for nothing else."""
+        """Return whether a variable is only used as the columns of a transformer."""
         names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
         uses = [use for node in self.later_nodes.values() for name in names for use in _uses_as_columns(node, name)]
         return bool(uses) and all(uses)
 
     def _rewrite_call(self, index: int, node: ast.Expr, call: ast.Call) -> ast.stmt | None:
-        """Rewrite ``grid.update(...)``, and leave out what only takes the target out of a list of columns."""
+        """Rewrite ``grid.update(...)``; leave out a statement that only removes the target from a list of columns."""
         if self.selectors.only_removes_non_features(index):
             return None
         changed = copy.copy(call)
@@ -183,7 +187,7 @@ def _at_location_of(node: ast.stmt, like: ast.stmt) -> ast.stmt:
 
 
 def _uses_as_columns(node: ast.AST, name: str) -> list[bool]:
-    """Return for each use of a name whether it stands at the end of a tuple, where columns stand."""
+    """Return for each use of a name whether it is the last element of a tuple, as columns are."""
     at_end = {id(part.elts[-1]) for part in ast.walk(node) if isinstance(part, ast.Tuple) and part.elts}
     reads = [part for part in ast.walk(node) if isinstance(part, ast.Name) and part.id == name]
     return [id(part) in at_end for part in reads if isinstance(part.ctx, ast.Load)]

@@ -1,4 +1,4 @@
-"""The modules that lie beside a notebook."""
+"""The modules in the folder of a notebook."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from diurnal.notebook.magics import parse_python
 
 
 def find_sibling_modules(nodes: Iterable[ast.stmt], notebook: Path) -> list[Path]:
-    """Return the files beside a notebook that some statements import, and those that these import.
+    """Return the modules in the notebook's folder that statements import, directly or through other modules.
 
     Parameters
     ----------
     nodes : iterable of ast.stmt
-        Statements, imports among them.
+        The statements, including imports.
     notebook : Path
-        The notebook.
+        The path of the notebook.
     """
     own, found = notebook.resolve(), list[Path]()
     pending = [name for node in nodes for name in _imported_modules(node)]

@@ -1,4 +1,4 @@
-"""Pieces of text: comments, docstrings, literals, and the empty lines between definitions."""
+"""Formatting of comments, docstrings and literals, and of the empty lines between definitions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_LINE = 120
 
 
 def format_placeholder(message: str, indent: int) -> list[str]:
-    """Write what is to be filled in as comments.
+    """Return the comment lines for a placeholder.
 
     Examples
     --------
@@ -24,7 +24,7 @@ def format_placeholder(message: str, indent: int) -> list[str]:
 
 
 def format_comment(message: str, indent: int) -> list[str]:
-    """Write a comment."""
+    """Return the lines of a comment."""
     return _wrap_comment(message, indent)
 
 
@@ -40,7 +40,7 @@ def _wrap_comment(message: str, indent: int) -> list[str]:
 
 
 def find_placeholders(text: str) -> list[dict[str, object]]:
-    r"""List what is to be filled in, with the lines where it stands.
+    r"""List the comments about placeholders, with their line numbers.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def find_placeholders(text: str) -> list[dict[str, object]]:
 
 
 def format_docstring(message: str) -> str:
-    """Write a title as a docstring.
+    """Return a title as a docstring.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def format_docstring(message: str) -> str:
 
 
 def quote_string(text: str) -> str:
-    """Write a literal of text in double quotes, where that needs no escapes."""
+    """Return a string literal with double quotes, if that needs no escapes."""
     return f'"{text}"' if text.isprintable() and not set('"\\') & set(text) else repr(text)
 
 
@@ -86,7 +86,7 @@ class Block(NamedTuple):
 
 
 def join_blocks(blocks: Iterable[Block]) -> str:
-    r"""Put blocks together: two empty lines around definitions, one between others.
+    r"""Join blocks, with two empty lines around definitions and one between other blocks.
 
     Examples
     --------

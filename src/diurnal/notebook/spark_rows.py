@@ -1,4 +1,4 @@
-"""The rows that Spark fits on, as a function of its session."""
+"""The data that a notebook fits on with Spark, as a source function of the session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from diurnal.notebook.readers import ProjectPaths
 def find_spark_data(
     program: Program, fit: Fit, features: ast.expr, search: Iterable[ast.AST], paths: ProjectPaths
 ) -> DataDeclaration:
-    """Return a function of the session, and the column that the labels of the search come from."""
+    """Return a source function of the session, and the column that the labels come from."""
     provenance = trace_provenance(program, features, fit.index, steps=False)
     data = DataDeclaration.from_function(
         collect_preparation(program, find_free_names(provenance.node), provenance.at, paths, spark=True),
@@ -29,7 +29,7 @@ def find_spark_data(
 
 
 def _label_column(string_arguments: list[dict[str, str]]) -> str:
-    """Return the column of the labels, or the one that a stage makes it of."""
+    """Return the column of the labels, or the input of the stage that computes it."""
     label = next((names["labelCol"] for names in reversed(string_arguments) if "labelCol" in names), "label")
     input_columns = {
         names["outputCol"]: names["inputCol"] for names in string_arguments if {"inputCol", "outputCol"} <= set(names)
@@ -38,7 +38,7 @@ def _label_column(string_arguments: list[dict[str, str]]) -> str:
 
 
 def _string_arguments(nodes: Iterable[ast.AST]) -> Iterator[dict[str, str]]:
-    """Return the arguments of each call that are texts."""
+    """Yield the string arguments of each call."""
     for node in nodes:
         for call in (part for part in ast.walk(node) if isinstance(part, ast.Call)):
             texts = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)}

@@ -1,4 +1,4 @@
-"""How a notebook sets rows aside for testing."""
+"""The fraction of rows that a notebook uses for testing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diurnal.notebook.syntax import callee_name
 
 
 def read_test_fraction(program: Program, call: ast.Call, at: int) -> float | None:
-    """Return the share of rows that a split sets aside for testing; None where it is a number of rows, or not known."""
+    """Return the fraction of rows for testing of a split; None if it is a number of rows, or not known."""
     if callee_name(call.func) == "randomSplit":
         return _fraction_from_weights(program, call, at)
     arguments = {keyword.arg: keyword.value for keyword in call.keywords}
