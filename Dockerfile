@@ -1,11 +1,11 @@
-# The image of every part of a deployment: Airflow's components, their workers, and the command line.
+# One image for all parts of a deployment: Airflow's components, workers and the command line.
 #
 #   docker build -t diurnal .
 #   docker build -t diurnal --build-arg REQUIREMENTS="lightgbm==4.6.0" .     further packages for your experiments
-#   docker build -t diurnal --build-arg EXTRAS=spark .                       further extras of ours: spark
+#   docker build -t diurnal --build-arg EXTRAS=spark .                       further extras of diurnal: spark
 #
-# Everything is installed here, from constraints.txt, and compiled to bytecode: at the start of a container nothing is
-# fetched, written or compiled, so that its root may be read-only.
+# Everything is installed at build time, from constraints.txt, and compiled to bytecode. A container downloads, writes
+# and compiles nothing at its start, so its file system can be read-only.
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim-bookworm AS build
@@ -34,8 +34,8 @@ LABEL org.opencontainers.image.title="diurnal" \
       org.opencontainers.image.source="https://github.com/diurnal-ml/diurnal" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}"
-# tini passes signals on and reaps what tasks leave behind; Java is there only for Spark. The interpreter's own library
-# comes without bytecode, which would be compiled at each start.
+# tini forwards signals and reaps orphaned processes of tasks; Java is installed for Spark only. The standard library has
+# no bytecode in the base image; without this step it would be compiled at each start.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends tini \
        $(case " $EXTRAS " in *" spark "*) echo openjdk-17-jre-headless procps libnss-wrapper;; esac) \
@@ -47,7 +47,7 @@ COPY --from=build /opt/venv /opt/venv
 COPY constraints.txt /opt/diurnal/constraints.txt
 COPY --chmod=755 deploy/image/entrypoint deploy/image/health deploy/image/initialise /opt/diurnal/bin/
 COPY deploy/image/airflow.cfg deploy/image/webserver_config.py /opt/airflow/
-# LOGNAME and HOME make it run under any user id, also one that /etc/passwd does not know.
+# With LOGNAME and HOME, the image runs under any user id, also one that is not in /etc/passwd.
 ENV PATH=/opt/venv/bin:/opt/diurnal/bin:$PATH \
     AIRFLOW_HOME=/opt/airflow \
     DIURNAL_PROJECT=/opt/airflow \

@@ -1,4 +1,4 @@
-# Two commands do all the set-up on a machine with Python 3.11 to 3.13 and make: `make demo` and `make test`.
+# `make demo` and `make test` do all the set-up. Requirements: Python 3.11-3.13 and make.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -14,8 +14,8 @@ help:  ## Show the targets
 UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt
 
 $(VENV)/.demo: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"diurnal needs Python 3.11 to 3.13; {sys.executable} is {v[0]}.{v[1]}. Say: make PYTHON=python3.12 ...")'
-	@echo 'Setting up $(VENV), once: this takes a minute or so.'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"diurnal needs Python 3.11 to 3.13; {sys.executable} is {v[0]}.{v[1]}. Run: make PYTHON=python3.12 ...")'
+	@echo 'Creating $(VENV): this takes about a minute.'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	@$(UV_INSTALL) -e .
@@ -25,10 +25,10 @@ $(VENV)/.ready: $(VENV)/.demo
 	@$(UV_INSTALL) -e '.[airflow,airflow-spark,excel,pandera,polars,s3,spark]' --group dev
 	@touch $@
 
-demo: $(VENV)/.demo  ## One day of the tutorial's experiment, on the embedded default; again: the next day
+demo: $(VENV)/.demo  ## Run the example on the first data interval that has no result; run it again for the next one
 	@cd examples/breast_cancer && ../../$(BIN)/diurnal run breast_cancer --next && ../../$(BIN)/python predict.py
 
-airflow: $(VENV)/.ready  ## The same day by a complete Airflow on this machine, without Docker; it goes on until airflow-down
+airflow: $(VENV)/.ready  ## Start a complete Airflow without Docker, and run the example; stop it with airflow-down
 	@cd $(EXAMPLE) && ../../$(BIN)/diurnal airflow up --detach --port $(PORT) \
 	  && ../../$(BIN)/diurnal airflow trigger breast_cancer --wait && echo && ../../$(BIN)/diurnal airflow status
 	@echo && echo 'Stop it: make airflow-down'
@@ -36,52 +36,52 @@ airflow: $(VENV)/.ready  ## The same day by a complete Airflow on this machine, 
 airflow-down:  ## Stop the Airflow that `make airflow` started
 	@cd $(EXAMPLE) && ../../$(BIN)/diurnal airflow down
 
-compose-env:  ## Write .env for Docker Compose: fresh secrets, and folders that the containers may write
+compose-env:  ## Write .env with random secrets for Docker Compose, and create the folders of the containers
 	@$(PYTHON) deploy/environment.py
 
-image:  ## Build the container image; says its size and how long it took
+image:  ## Build the container image; print its size and build time
 	@start=$$(date +%s); docker build --quiet --tag diurnal:latest . >/dev/null \
 	  && echo "diurnal:latest, $$(docker image inspect --format '{{.Size}}' diurnal:latest | awk '{printf "%.0f MB", $$1 / 1e6}'), built in $$(($$(date +%s) - start)) s"
 
-compose-test: $(VENV)/.ready  ## The whole system in containers: built, killed piece by piece, stopped, started again
+compose-test: $(VENV)/.ready  ## Test the whole system in containers: build, run, kill each container, restart
 	@$(BIN)/python -m pytest -s -v -p no:xdist tests/system/compose.py
 
-test: $(VENV)/.ready  ## All tests and doctests
+test: $(VENV)/.ready  ## Run all tests and doctests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-test-sklearn: $(VENV)/.ready  ## scikit-learn's own tests of searches, pipelines and routing, run with diurnal.search
+test-sklearn: $(VENV)/.ready  ## Run scikit-learn's own tests of searches, pipelines and routing with diurnal.search
 	@$(BIN)/python tests/system/sklearn_suite.py
 
-lint: $(VENV)/.ready  ## Style, types, and the floors that imports go down
+lint: $(VENV)/.ready  ## Check style, types and import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-format: $(VENV)/.ready  ## Put the code into its form
+format: $(VENV)/.ready  ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.ready  ## What a day costs beside its fits, and what the warehouse takes in
+bench: $(VENV)/.ready  ## Measure the overhead of a run, and the speed of loading into the warehouse
 	@$(BIN)/python benchmarks/day.py
 	@$(BIN)/python benchmarks/ingest.py
 
-bench-search: $(VENV)/.ready  ## Tuning: scikit-learn's searches against diurnal.search; QUICK=1 for a short run
-	@$(UV_INSTALL) dask-ml || echo 'dask-ml does not install here: it is left out'
+bench-search: $(VENV)/.ready  ## Compare scikit-learn's searches with diurnal.search; QUICK=1 for a short run
+	@$(UV_INSTALL) dask-ml || echo 'dask-ml cannot be installed here: it is left out'
 	@$(BIN)/python benchmarks/search.py $(if $(QUICK),--quick --repeats 1)
 
-bench-scale: $(VENV)/.ready  ## How time and memory grow with the rows: 1, 10 and 50 million, which takes an hour or so
+bench-scale: $(VENV)/.ready  ## Measure time and memory for 1, 10 and 50 million rows; takes about an hour
 	@$(BIN)/python benchmarks/scale.py
 
-gate-simulation: $(VENV)/.ready  ## How often the gate errs: 200 years of days at equal skill, and days with a worse challenger; some 15 minutes
+gate-simulation: $(VENV)/.ready  ## Simulate the error rates of the promotion test; takes about 15 minutes
 	@$(BIN)/python benchmarks/gate_simulation.py
 
-docs: $(VENV)/.ready  ## Run every example of the pages, and write the pages that are generated
+docs: $(VENV)/.ready  ## Write the generated pages, and test the pages
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python -m pytest -q tests/test_docs.py
 
-constraints: $(VENV)/.ready  ## Resolve the pins anew, for all extras and all Pythons
+constraints: $(VENV)/.ready  ## Resolve the pinned versions again, for all extras and all Python versions
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o constraints.txt pyproject.toml build.in
 
-clean:  ## Remove what the targets made, data and models included
+clean:  ## Remove everything that the targets created, including data and models
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache examples/*/data examples/*/models

@@ -1,8 +1,8 @@
-"""Save what the containers keep, and bring it back: `python deploy/backup.py save FOLDER`, `... restore FOLDER`.
+"""Back up and restore the data of the containers: `python deploy/backup.py save FOLDER`, `... restore FOLDER`.
 
-The databases are dumped first and the files copied after: a row names a file only once that file is there, and no file
-that a row names is ever changed, so that what was dumped is whole without stopping anything. Files are named by their
-digest, so that a second backup into the same folder copies new ones only. Secrets (.env) are not part of it.
+The databases are dumped before the files are copied: a row names a file only once that file exists, and a file that a
+row names never changes, so the backup is consistent without downtime. Files are named by their digest, so a second
+backup into the same folder copies new ones only. Secrets (.env) are not included.
 """
 
 from __future__ import annotations
@@ -18,85 +18,85 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
-DATABASES = {"warehouse": "diurnal", "airflow": "airflow"}  # and whose they are
+DATABASES = {"warehouse": "diurnal", "airflow": "airflow"}  # and their owners
 FOLDERS = ("data", "models")
 AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
 
 
-def compose(*words: str, **streams: Any) -> subprocess.CompletedProcess[bytes]:
+def compose(*args: str, **streams: Any) -> subprocess.CompletedProcess[bytes]:
     """Call Docker Compose on the files that COMPOSE_FILE names, or compose.yaml."""
-    return subprocess.run(["docker", "compose", *words], cwd=ROOT, check=True, **streams)
+    return subprocess.run(["docker", "compose", *args], cwd=ROOT, check=True, **streams)
 
 
-def in_postgres(words: list[str], **streams: Any) -> None:
+def in_postgres(args: list[str], **streams: Any) -> None:
     """Run a program of PostgreSQL in its container."""
-    compose("exec", "-T", "postgres", *words, **streams)
+    compose("exec", "-T", "postgres", *args, **streams)
 
 
 def save(folder: Path) -> None:
-    """Dump both databases, then copy what the lake and the models have that the folder has not."""
+    """Dump both databases, then copy the files of the lake and the models that the folder does not have."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for database, role in DATABASES.items():
         target = folder / f"{database}.dump"
-        with _whole(target) as file:
+        with _atomic_file(target) as file:
             in_postgres(["pg_dump", "-U", role, "-Fc", database], stdout=file)
         print(f"{target}: {target.stat().st_size} bytes")
     for name in FOLDERS:
-        print(f"{folder / name}: {copy_new(ROOT / name, folder / name)} files are new")
+        print(f"{folder / name}: {copy_new(ROOT / name, folder / name)} new files")
 
 
 def restore(folder: Path) -> None:
-    """Bring the files back first, then the databases, each in one transaction; what they hold now is replaced."""
+    """Restore the files, then the databases, each in one transaction; their present content is replaced."""
     missing = [name for name in (*(f"{d}.dump" for d in DATABASES), *FOLDERS) if not (folder / name).exists()]
     if missing:
-        sys.exit(f"{folder} is no backup: it lacks {', '.join(missing)}")
+        sys.exit(f"{folder} is not a backup; missing: {', '.join(missing)}")
     for name in FOLDERS:
-        print(f"{ROOT / name}: {copy_new(folder / name, ROOT / name)} files are back")
+        print(f"{ROOT / name}: {copy_new(folder / name, ROOT / name)} files restored")
     for database, role in DATABASES.items():
         with (folder / f"{database}.dump").open("rb") as file:
-            words = ["pg_restore", "-U", role, "-d", database, "--clean", "--if-exists", "--no-owner", "-1"]
-            in_postgres(words, stdin=file)
-        print(f"{database} is back")
+            args = ["pg_restore", "-U", role, "-d", database, "--clean", "--if-exists", "--no-owner", "-1"]
+            in_postgres(args, stdin=file)
+        print(f"{database} restored")
     print("Next: docker compose up --wait, then docker compose exec scheduler diurnal verify")
 
 
 def copy_new(source: Path, target: Path) -> int:
-    """Copy each file that the target lacks, whole or not at all; gives how many."""
+    """Copy each file that the target does not have, atomically; return their number."""
     owner = (ROOT / "data").stat() if target.is_relative_to(ROOT) else None
     n_new = 0
     for path in sorted(source.rglob("*")):
-        place = target / path.relative_to(source)
-        if ".tmp" in path.parts or not path.is_file() or _is_same(path, place):
+        destination = target / path.relative_to(source)
+        if ".tmp" in path.parts or not path.is_file() or _is_same(path, destination):
             continue
-        _make_folders(place.parent, owner)
-        temporary = place.with_name(f".{place.name}.new")
+        _make_folders(destination.parent, owner)
+        temporary = destination.with_name(f".{destination.name}.new")
         shutil.copy2(path, temporary)
-        _give(temporary, owner)
-        temporary.replace(place)
+        _set_owner(temporary, owner)
+        temporary.replace(destination)
         n_new += 1
     return n_new
 
 
-def _is_same(path: Path, place: Path) -> bool:
-    return place.is_file() and place.stat().st_size == path.stat().st_size
+def _is_same(path: Path, destination: Path) -> bool:
+    return destination.is_file() and destination.stat().st_size == path.stat().st_size
 
 
 def _make_folders(folder: Path, owner: os.stat_result | None) -> None:
     if not folder.exists():
         _make_folders(folder.parent, owner)
         folder.mkdir()
-        _give(folder, owner)
+        _set_owner(folder, owner)
 
 
-def _give(path: Path, owner: os.stat_result | None) -> None:
-    """Give what root brings back to the containers' user."""
+def _set_owner(path: Path, owner: os.stat_result | None) -> None:
+    """Make the containers' user the owner of a file that root restores."""
     if owner is not None and os.getuid() == 0:
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
 @contextmanager
-def _whole(target: Path) -> Iterator[IO[bytes]]:
-    """Write a file beside its place, and move it there when it is complete."""
+def _atomic_file(target: Path) -> Iterator[IO[bytes]]:
+    """Write a temporary file, and move it to its place when it is complete."""
     temporary = target.with_name(f".{target.name}.new")
     try:
         with temporary.open("wb") as file:
@@ -107,25 +107,25 @@ def _whole(target: Path) -> Iterator[IO[bytes]]:
 
 
 def main() -> None:
-    """Parse, and call."""
+    """Parse the arguments and run the action."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("deed", choices=["save", "restore"])
+    parser.add_argument("action", choices=["save", "restore"])
     parser.add_argument("folder", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
     try:
-        if given.deed == "restore":
-            # nobody may write, or read half of it, while it comes back
+        if options.action == "restore":
+            # no component may read or write during the restore
             if users := [name for name in running() if name in AIRFLOW]:
                 compose("stop", *users)
-            restore(given.folder.resolve())
+            restore(options.folder.resolve())
         else:
-            save(given.folder.resolve())
+            save(options.folder.resolve())
     except subprocess.CalledProcessError as error:
         sys.exit(f"{' '.join(error.cmd)} ended with {error.returncode}: is the system up? docker compose up --wait")
 
 
 def running() -> list[str]:
-    """Give the names of the services that run."""
+    """Return the names of the running services."""
     return compose("ps", "--services", stdout=subprocess.PIPE).stdout.decode().split()
 
 

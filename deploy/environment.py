@@ -1,6 +1,6 @@
-"""Write a fresh .env for `docker compose`: secrets that nobody else has, and folders that the containers may write.
+"""Write .env with random secrets for `docker compose`, and create the folders that the containers write.
 
-What is there already stays as it is, so that it can be run again after an upgrade that needs one more secret.
+Existing variables do not change, so it can run again after an upgrade that needs another secret.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from pathlib import Path
 FOLDERS = ("data", "models", "logs")
 IMAGE_UID = 50000
 HEAD = """\
-# Written by `make compose-env`. It holds secrets: it is readable by its owner only, and git ignores it.
-# Lose it, and the databases cannot be opened: keep a copy where you keep passwords.
+# Written by `make compose-env`. It contains secrets: only its owner can read it, and git ignores it.
+# Without it, the databases cannot be opened: keep a copy with your passwords.
 """
 
 
 def secret() -> str:
-    """Give 192 bits in letters and digits that need no quoting in a URL."""
+    """Return 192 random bits as letters and digits that need no quoting in a URL."""
     return secrets.token_urlsafe(24).replace("-", "A").replace("_", "B")
 
 
 def fernet_key() -> str:
-    """Give a key as the library `cryptography` wants it, which need not be installed here."""
+    """Return a key in the format of the library `cryptography`, which need not be installed."""
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
 def values() -> dict[str, str]:
-    """Give all variables of compose.yaml and its overlays that have no default."""
+    """Return all variables of compose.yaml and its overlays that have no default."""
     uid = os.getuid()
     return {
         "PROJECT": "./examples/breast_cancer",
@@ -48,7 +48,7 @@ def values() -> dict[str, str]:
 
 
 def write(path: Path) -> list[str]:
-    """Add what the file lacks; gives the names of what was added."""
+    """Add the missing variables to the file, and return their names."""
     text = path.read_text() if path.exists() else HEAD
     there = {line.partition("=")[0] for line in text.splitlines()}
     new = {name: value for name, value in values().items() if name not in there}
@@ -63,7 +63,7 @@ def write(path: Path) -> list[str]:
 
 
 def main() -> None:
-    """Write .env beside compose.yaml, and make the folders."""
+    """Write .env beside compose.yaml, and create the folders."""
     root = Path(__file__).resolve().parents[1]
     path = root / ".env"
     added = write(path)
@@ -72,7 +72,7 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         if os.getuid() == 0:  # the containers do not run as root
             os.chown(folder, IMAGE_UID, 0)
-    print(f"wrote {', '.join(added)} to {path}" if added else f"{path} has all that is needed")
+    print(f"wrote {', '.join(added)} to {path}" if added else f"{path} is complete")
     print("Next: docker compose up --wait; then http://localhost:8080, user admin, password in .env")
 
 

@@ -1,7 +1,7 @@
 """Print the Secrets that values.yaml and pod-template.yaml name, for `kubectl create --filename -`.
 
-What only Airflow needs to know is drawn afresh; what is yours comes by the environment, so that no secret is ever an
-argument. `kubectl create` leaves alone what is there, so that running it again loses no key.
+Secrets of Airflow are generated randomly. Your own secrets come from the environment, so that no secret is an argument.
+`kubectl create` does not change existing Secrets, so running it again loses no key.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from environment import fernet_key, secret
 YOURS = {
     "METASTORE_URL": "postgresql://airflow:...@host:5432/airflow?sslmode=verify-full, Airflow's own database",
     "WAREHOUSE_URL": "postgresql://diurnal:...@host:5432/warehouse?sslmode=verify-full, the results",
-    "AWS_ACCESS_KEY_ID": "who writes to the object store",
-    "AWS_SECRET_ACCESS_KEY": "and its secret",
+    "AWS_ACCESS_KEY_ID": "the access key of the object store",
+    "AWS_SECRET_ACCESS_KEY": "the secret of that key",
 }
 SCHEME = "postgresql://"
 
 
 def contents(environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Give keys and values of each Secret, by its name."""
+    """Return keys and values of each Secret, by its name."""
     missing = [f"  {name}: {meaning}" for name, meaning in YOURS.items() if not environment.get(name)]
     if missing:
         raise SystemExit("\n".join(["set these first (read -rs NAME; export NAME):", *missing]))
     for name in ("METASTORE_URL", "WAREHOUSE_URL"):
         if not environment[name].startswith(SCHEME):
-            raise SystemExit(f"{name} must start with {SCHEME} (it is not shown: it holds a password)")
+            raise SystemExit(f"{name} must start with {SCHEME} (the value is not shown, because it contains a password)")
     where = environment["METASTORE_URL"].removeprefix(SCHEME)
     store = {name: environment[name] for name in YOURS if name.startswith("AWS_")}
-    if environment.get("AWS_ENDPOINT_URL"):  # for a store that is not Amazon's
+    if environment.get("AWS_ENDPOINT_URL"):  # for another store than Amazon's
         store["AWS_ENDPOINT_URL"] = environment["AWS_ENDPOINT_URL"]
     return {
-        # A bare postgresql:// would leave the driver to SQLAlchemy's version; the other driver is for asyncio.
+        # With postgresql:// alone, the driver depends on SQLAlchemy's version; the second driver is for asyncio.
         "diurnal-metastore": {
             "connection": f"postgresql+psycopg2://{where}",
             "connection-async": f"postgresql+psycopg://{where}",
@@ -53,7 +53,7 @@ def contents(environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def manifest(name: str, values: dict[str, str]) -> dict[str, object]:
-    """Give a Secret as Kubernetes wants it."""
+    """Return the manifest of a Secret."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "Opaque", "stringData": values}
 
 

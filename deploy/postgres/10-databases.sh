@@ -1,6 +1,6 @@
 #!/bin/sh
-# Two databases with a role each, made when the volume is new: Airflow's metastore, and the warehouse.
-# Neither role sees the other's database, and neither is a superuser.
+# Creates two databases with a role for each when the volume is new: Airflow's metastore and the warehouse.
+# Neither role can connect to the other's database, and neither is a superuser.
 set -eu
 
 psql --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \

@@ -81,7 +81,7 @@ def test_examples_load_and_have_the_days_shape(tmp_path):
     assert day["groups"] == {"prepare": ["save_batch", "split"], "after_tuning": ["record", "refit"]}
     assert (day["kind"], day["start"]) == ("CronDataIntervalTimetable", "2026-01-01 00:00:00+00:00")
     assert (day["active"], day["catchup"], day["tags"]) == (1, False, ["diurnal"])
-    assert day["doc"].startswith("Tell malignant from benign tumours by the shape of their cell nuclei.\n")
+    assert day["doc"].startswith("Classify tumours as malignant or benign by the shape of their cell nuclei.\n")
     for said in (
         "| source | `SklearnDataset(name='breast_cancer', label='label')` |",
         "| target | `label` |",

@@ -262,7 +262,7 @@ def test_a_backup_brings_everything_back(local, tmp_path):
     rows = "SELECT run_id, test_score, digest FROM experiments JOIN model_versions USING (run_id) ORDER BY run_id"
     before = local.sql(rows)
     local.run(*backup, "save", str(tmp_path / "backup"))
-    assert "0 files are new" in local.run(*backup, "save", str(tmp_path / "backup"))
+    assert "0 new files" in local.run(*backup, "save", str(tmp_path / "backup"))
     local.compose("down", "--volumes", "--timeout", "20")
     for name in ("data", "models"):
         for path in (local.folder / name).iterdir():

@@ -6,7 +6,7 @@ from diurnal.sources import SklearnDataset
     source=SklearnDataset("breast_cancer"), target="label", test_size=0.3, schedule="@daily", start_date="2026-01-01"
 )
 def breast_cancer():
-    """Tell malignant from benign tumours by the shape of their cell nuclei."""
+    """Classify tumours as malignant or benign by the shape of their cell nuclei."""
     import numpy as np
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression

@@ -6,7 +6,7 @@ from diurnal.sources import SklearnDataset
     source=SklearnDataset("breast_cancer"), target="label", test_size=0.3, schedule="@daily", start_date="2026-01-01"
 )
 def breast_cancer_spark():
-    """Tell malignant from benign tumours, as breast_cancer does, on Spark."""
+    """Classify tumours as malignant or benign, as breast_cancer does, on Spark."""
     from pyspark.ml import Pipeline
     from pyspark.ml.classification import LogisticRegression
     from pyspark.ml.evaluation import MulticlassClassificationEvaluator
