@@ -32,7 +32,7 @@ def contents(environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
         raise SystemExit("\n".join(["set these first (read -rs NAME; export NAME):", *missing]))
     for name in ("METASTORE_URL", "WAREHOUSE_URL"):
         if not environment[name].startswith(SCHEME):
-            raise SystemExit(f"{name} must start with {SCHEME} (the value is not shown, because it contains a password)")
+            raise SystemExit(f"{name} must start with {SCHEME} (not shown, because it contains a password)")
     where = environment["METASTORE_URL"].removeprefix(SCHEME)
     store = {name: environment[name] for name in YOURS if name.startswith("AWS_")}
     if environment.get("AWS_ENDPOINT_URL"):  # for another store than Amazon's

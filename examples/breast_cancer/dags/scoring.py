@@ -1,4 +1,4 @@
-"""Another Dag of another team: whenever there is a new champion, it predicts all tumours with it."""
+"""A second Dag, for example of another team: it predicts all tumours with each new champion."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def scoring():
         """Write the predictions of the new champion into data/predictions/<version>.csv."""
         from diurnal.sources import SklearnDataset
 
-        events = triggering_asset_events.get(BREAST_CANCER)  # none where the run, or the event, was made by hand
+        events = triggering_asset_events.get(BREAST_CANCER)  # none if the run or the event was created manually
         version = events[-1].extra.get("version", "champion") if events else "champion"
         model = load_model(f"breast_cancer@{version}", beside=__file__)
         tumours = SklearnDataset("breast_cancer").read(None, {})

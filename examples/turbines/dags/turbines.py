@@ -1,4 +1,4 @@
-"""The turbines as an Airflow Dag: one run for each data interval, at most one at a time, as the window asks for."""
+"""The turbines as an Airflow Dag: one run for each data interval, at most one at a time, because of the window."""
 
 from diurnal.airflow import build_dag
 

@@ -1,8 +1,8 @@
 """Wind turbines: which of them fail within a week?
 
-The readings are made up, so that the example needs no download, but they behave as such data do. Each day has rows of
-its own, and the same date always has the same rows. The season moves the temperatures slowly, and on OIL_CHANGE all
-gearboxes get another oil: from then on less pressure is healthy, and what was learnt before misleads.
+The readings are generated, so the example needs no download. Each day has different rows, and a date always has the
+same rows. Temperatures drift slowly with the season. On OIL_CHANGE all gearboxes get another oil: from then on a lower
+pressure is normal, and models that were trained before mispredict.
 """
 
 from datetime import UTC, datetime
@@ -12,11 +12,11 @@ from diurnal import experiment
 READINGS_A_DAY = 2_000
 OIL_CHANGE = datetime(2026, 1, 16, tzinfo=UTC)
 SITES = {"coast": 3.0, "hills": 0.0, "island": 5.0, "plain": -1.0}  # mean wind speed above 9 m/s
-MODELS = {"a80": 0.0, "b100": 0.3, "c120": -0.4}  # how much sooner than others they fail
+MODELS = {"a80": 0.0, "b100": 0.3, "c120": -0.4}  # effect on the risk of failure
 
 
 def readings(interval):
-    """Give the readings of one day, and whether the turbine failed within the week that followed."""
+    """Return the readings of one day, with the outcome within the following week."""
     import numpy as np
     import pandas as pd
 
@@ -28,7 +28,7 @@ def readings(interval):
     new_oil = day >= OIL_CHANGE
     outdoors = 8 - 9 * np.cos(2 * np.pi * (day.timetuple().tm_yday - 20) / 365) + rng.normal(0, 1.5)
     hours = rng.gamma(2.0, 700.0, n)  # since the last service
-    wear = (hours / 1400 - 1) + rng.normal(0, 0.6, n)  # what no sensor sees
+    wear = (hours / 1400 - 1) + rng.normal(0, 0.6, n)  # the second term is not measured
     wind = np.clip(9 + pd.Series(site).map(SITES).to_numpy() + rng.normal(0, 2.5, n), 0, None)
     temperature = 48 + 0.6 * outdoors + 0.9 * wind + 4.0 * wear + rng.normal(0, 3, n)
     pressure = (2.5 if new_oil else 3.5) - 0.45 * wear + rng.normal(0, 0.2, n)
@@ -36,7 +36,7 @@ def readings(interval):
     risk = -2.0 + 2.0 * wear + (0.5 * wear if new_oil else 0) + pd.Series(model).map(MODELS).to_numpy()
     fails = rng.random(n) < 1 / (1 + np.exp(-risk))
 
-    vibration[rng.random(n) < 0.03] = np.nan  # sensors fall silent
+    vibration[rng.random(n) < 0.03] = np.nan  # failures of sensors
     temperature[rng.random(n) < 0.01] = np.nan
     return pd.DataFrame(
         {
@@ -57,7 +57,7 @@ def readings(interval):
     source=readings, target="outcome", key="reading_id", window="7d", schedule="@daily", start_date="2026-01-01"
 )
 def turbines():
-    """Tell which wind turbines fail within a week, by their sensors."""
+    """Predict from sensor readings which wind turbines fail within a week."""
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.model_selection import GridSearchCV
