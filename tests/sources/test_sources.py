@@ -208,7 +208,7 @@ def test_files_find_the_types_of_json_lines_in_all_of_them(tmp_path):
         ({"pattern": "{strat:%Y}.csv"}, "did you mean 'start'"),
         ({"pattern": "{start.csv"}, "cannot be read"),
         ({"pattern": "x.zip"}, "format='csv'"),
-        ({"pattern": "x.dat"}, "says no format"),
+        ({"pattern": "x.dat"}, "declares no format"),
         ({"pattern": "x.dat", "format": "parket"}, "did you mean 'parquet'"),
         ({"pattern": "x.csv", "delimiter": '"'}, "one character"),
     ],
@@ -232,7 +232,7 @@ def test_files_show_no_login(login):
 
 
 def test_files_that_cannot_be_reached_show_no_login():
-    with pytest.raises(TransientError, match=r"127\.0\.0\.1:1/a\.csv cannot be read for now") as refusal:
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:1/a\.csv cannot be read") as refusal:
         table(Files("ftp://bob:hunter2@127.0.0.1:1/a.csv"))
     assert "hunter2" not in str(refusal.value)
     assert repr(Files("s3://bucket/a@b/{start:%d}.csv")) == "Files('s3://bucket/a@b/{start:%d}.csv', format='csv')"

@@ -131,7 +131,7 @@ def test_a_moment_without_a_timezone_is_refused():
         ("0 0 1 foo *", "the month is 1 to 12 or jan"),
         ("0 0 * * 5-1", "selects nothing"),
         ("*/0 * * * *", "selects nothing"),
-        ("0 0 30 2 *", "no such month has"),
+        ("0 0 30 2 *", "none of these months has"),
         ("0 0 @ * *", "neither"),
         (timedelta(seconds=90), "whole number of minutes"),
         (timedelta(0), "whole number of minutes"),

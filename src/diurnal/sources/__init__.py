@@ -1,11 +1,11 @@
-"""Where rows come from: the :class:`Source` protocol, the built-in sources, and what they give as Arrow.
+"""Sources of rows: the :class:`Source` protocol, the built-in sources, and their conversion to Arrow.
 
-A source is anything with ``read(interval, connections)``; a plain function of a data interval will do as well. It
-gives a frame (pandas, polars, Arrow) or a stream of Arrow record batches; :func:`record_batches` makes one kind of
-stream of it. A source says what came, not whether it is good: that is the contract's to judge
-(:mod:`diurnal.data`). It refuses only what cannot be read as rows at all.
+A source is an object with ``read(interval, connections)``, or a function of a data interval. It returns a frame
+(pandas, polars, Arrow) or a stream of Arrow record batches; :func:`record_batches` converts either to record batches of
+one schema. A source reads rows and does not validate them; :mod:`diurnal.data` does. It raises only if its input
+cannot be read as rows.
 
-Importing this package is cheap, for experiments import it while Airflow parses them.
+The import of this package is cheap, since Airflow imports it with every experiment.
 """
 
 from diurnal.sources.files import Files

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read_feather(fs: Any, path: str, files: Files) -> Iterator[pa.RecordBatch]:
-    """Stream a file of Arrow; record batches have the size with which they were written."""
+    """Stream an Arrow file; record batches have the size with which they were written."""
     with read_in_child_process(fs, path, files, {"format": "feather"}) as stream:
         try:
             reader = pa.ipc.open_stream(io.BufferedReader(stream))

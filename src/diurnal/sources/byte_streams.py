@@ -21,10 +21,10 @@ from diurnal.sources.encoding_guess import guess_encoding
 if TYPE_CHECKING:
     from diurnal.sources.files import Files
 
-_FOREIGN = (  # what a file begins with that is no text
-    (b"PAR1", "parquet-file", "is Parquet; say Files(..., format='parquet')"),
-    (b"ARROW1", "feather-file", "is Arrow; say Files(..., format='feather')"),
-    (b"\xd0\xcf\x11\xe0", "spreadsheet", "is a spreadsheet; say Files(..., format='excel'), or export it as CSV"),
+_FOREIGN = (  # first bytes of files that are not text
+    (b"PAR1", "parquet-file", "is Parquet; use Files(..., format='parquet')"),
+    (b"ARROW1", "feather-file", "is Arrow; use Files(..., format='feather')"),
+    (b"\xd0\xcf\x11\xe0", "spreadsheet", "is a spreadsheet; use Files(..., format='excel'), or export it as CSV"),
     (b"%PDF", "pdf-file", "is a PDF document, not data"),
 )
 _UTF8_BOM = codecs.BOM_UTF8
@@ -45,22 +45,24 @@ def open_text_file(fs: Any, path: str, files: Files) -> Iterator[SizeLimitedRead
 
 
 def _check_codec(found: str | None, files: Files) -> None:
-    """Refuse an unexpected codec, and an uncompressed file where `compression` declares a codec."""
+    """Reject an unexpected codec, and an uncompressed file where `compression` declares a codec."""
     wanted = files.codec
     if found not in (None, "gzip", wanted) or (found == "gzip" and files.compression not in ("infer", "gzip")):
         code, message = (
             ("zip-file", "a zip archive") if found == "zip" else ("unknown-codec", f"compressed with {found}")
         )
         reason = (
-            "its name does not say" if files.compression == "infer" else f"compression={files.compression!r} denies"
+            "its name does not declare"
+            if files.compression == "infer"
+            else f"compression={files.compression!r} excludes"
         )
-        raise file_error(code, f"is {message}, which {reason}", f"say Files(..., compression={found!r})")
+        raise file_error(code, f"is {message}, which {reason}", f"use Files(..., compression={found!r})")
     if found is None and files.compression not in ("infer", None):
-        raise file_error("damaged-file", f"is not compressed with {files.compression}", "leave compression= out")
+        raise file_error("damaged-file", f"is not compressed with {files.compression}", "remove compression=")
 
 
 def decode_text(stream: SizeLimitedReader, files: Files) -> Iterator[bytes]:
-    """Stream chunks of UTF-8 without a byte order mark; other content is refused with its position."""
+    """Stream chunks of UTF-8 without a byte order mark; other content is rejected with its position."""
     chunks = iter(partial(stream.read, CHUNK), b"")
     last = b""
     for chunk in (
@@ -77,8 +79,8 @@ def decode_text(stream: SizeLimitedReader, files: Files) -> Iterator[bytes]:
     if files.complete and files.format != "json" and last not in b"\r\n":
         raise file_error(
             "cut-file",
-            "has no line end after its last line, so it may have been cut",
-            "send the file again; if its writer never ends the last line, say Files(..., complete=False)",
+            "has no line end after its last line: it may be incomplete",
+            "send the file again; if its writer never ends the last line, use Files(..., complete=False)",
         )
 
 
@@ -133,7 +135,7 @@ def _check_not_binary(first: bytes) -> None:
 def _check_not_html(first: bytes) -> None:
     head = first[:512].lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
-        raise file_error("html-page", "got text/html or XML, not data: perhaps an error page or a login form")
+        raise file_error("html-page", "got text/html or XML, not data: it may be an error page or a login form")
 
 
 def _check_chunk_is_utf8(chunk: bytes, before: int, decoder: codecs.IncrementalDecoder) -> None:
@@ -154,9 +156,7 @@ def _check_chunk_is_utf8(chunk: bytes, before: int, decoder: codecs.IncrementalD
 def _encoding_error(message: str, text: bytes) -> Exception:
     found = guess_encoding(text)
     if found is None:
-        return file_error(
-            "not-utf8", message, "say Files(..., encoding=...) if you know it, or write the file as UTF-8"
-        )
+        return file_error("not-utf8", message, "use Files(..., encoding=...), or write the file as UTF-8")
     return file_error(
-        "not-utf8", f"{message}; it looks like {found}", f"say Files(..., encoding={found!r}), or write it as UTF-8"
+        "not-utf8", f"{message}; it looks like {found}", f"use Files(..., encoding={found!r}), or write it as UTF-8"
     )

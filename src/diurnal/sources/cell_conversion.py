@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Lost = list[tuple[str, str, npt.NDArray[np.intp]]]
 
-_ANY_LENGTH = 2**31 - 1  # how long a cell may be is for the contract to judge
+_ANY_LENGTH = 2**31 - 1  # the contract limits the length of cells
 
 
 class CellConverter:
@@ -110,7 +110,7 @@ class CellConverter:
             return _to_text(values), []
         result = cast_column(values, kind, untyped=self._untyped, max_cell_bytes=_ANY_LENGTH, notation=self._notation)
         if result.values is None:
-            message = f"came as {values.type}, and dtype= says {kind}"
+            message = f"is {values.type} in the file, and {kind} by dtype="
             return pa.nulls(len(values), arrow_type(kind)), [("other-type", message, np.arange(len(values)))]
         return result.values, result.lost
 
@@ -157,4 +157,4 @@ def _raise_problems(collector: ProblemCollector) -> None:
         collector.raise_if_any()
     except BatchRejectedError as refusal:
         problems: tuple[Problem, ...] = refusal.problems
-        raise BatchRejectedError(problems, hint="correct the file, or what Files(...) says of its columns") from None
+        raise BatchRejectedError(problems, hint="correct the file, or the arguments of Files(...)") from None

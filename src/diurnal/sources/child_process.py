@@ -1,8 +1,8 @@
-"""Reading of formats whose libraries hold a whole table in memory or may abort, in a child process.
+"""Child process that reads formats whose libraries hold a whole table in memory or may abort.
 
 With two cells at opposite corners of a sheet, the library of spreadsheets allocates half a terabyte and aborts. A
 damaged Arrow file may crash its reader. The child process (``child_process_script.py``) has a limited address space and
-writes rows to its standard output, as CSV or as an Arrow stream. If it fails, the file is refused.
+writes rows to its standard output, as CSV or as an Arrow stream. If it fails, the file is rejected.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_in_child_process(
     with _local_copy(fs, path, files) as local, tempfile.TemporaryFile() as stderr:
         argument_json = json.dumps({**arguments, "path": local, "most_memory": MAX_MEMORY})
         environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "RUST_BACKTRACE": "0"}
-        with subprocess.Popen(  # noqa: S603 - our own script, by this interpreter
+        with subprocess.Popen(  # noqa: S603 - a script of this package
             [sys.executable, "-P", "-W", "ignore", str(_READER), argument_json],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

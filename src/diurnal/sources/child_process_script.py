@@ -1,6 +1,6 @@
 """Script of the child process of :mod:`diurnal.sources.child_process`; it imports no module of this package.
 
-Its argument is JSON. It writes CSV or an Arrow stream. If the file is refused, the last line on standard error is JSON
+Its argument is JSON. It writes CSV or an Arrow stream. If the file is rejected, the last line on standard error is JSON
 with code, message and hint.
 """
 
@@ -29,7 +29,7 @@ def main(arguments: dict[str, Any]) -> None:
 
 
 def exit_with_error(code: str, message: str, hint: str) -> NoReturn:
-    """Exit with the reason why the file is refused."""
+    """Exit with the reason why the file is rejected."""
     sys.stderr.write("\n" + json.dumps({"code": code, "message": message, "hint": hint}) + "\n")
     sys.exit(65)
 
@@ -53,7 +53,7 @@ def write_sheet(arguments: dict[str, Any]) -> None:
     clocks = {i for row in sheet.iter_rows() for i, cell in enumerate(row) if isinstance(cell, datetime)}
     sys.stdout = io.TextIOWrapper(sys.stdout.buffer, "utf-8", newline="")
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    for row in sheet.iter_rows():  # rows above the first cell come too, columns left of it do not
+    for row in sheet.iter_rows():  # includes empty rows above the first cell, but no empty columns left of it
         cells = [format_sheet_cell(cell, arguments["decimal"], is_clock=i in clocks) for i, cell in enumerate(row)]
         if any(cells):
             writer.writerow([""] * left + cells)
@@ -108,7 +108,7 @@ def write_arrow(arguments: dict[str, Any]) -> None:
 
 
 def iter_batches(reader: Any) -> Iterator[Any]:
-    """Return the batches of a file or of a stream."""
+    """Yield the batches of a file or of a stream."""
     if not hasattr(reader, "num_record_batches"):
         yield from reader
         return

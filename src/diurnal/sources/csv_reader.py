@@ -1,8 +1,8 @@
-"""CSV as text in columns: no type is guessed here, and no row is shifted, padded or dropped in silence.
+"""Reader of CSV as columns of text: no type is inferred here, and no row is shifted, padded or dropped silently.
 
-Rows are parsed by Arrow, as they stream by. It counts rows, not lines, and lets a quote that is never closed run on
-to the end of the file; so whatever it finds odd, and every file whose quotes are not plainly in pairs, is read a
-second time by the strict reader of Python's ``csv``, which is slow and says where.
+Arrow parses the rows as a stream. Its parser counts rows instead of lines, and reads a quote that is not closed up to
+the end of the file. Therefore a file in which Arrow finds a fault, or whose quotes are not clearly in pairs, is read a
+second time by the strict reader of Python's ``csv``. That reader is slow and locates the fault by its line.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 
 class _QuoteChecker:
-    """Tells whether the quotes of a text, as it streams by, open and close whole cells.
+    """Checks, in a stream of text, that quotes open and close whole cells.
 
-    The first quote opens, the second closes, and so on: a doubled one within a cell closes and opens at once. Where
-    one opens, a cell begins before it; where one closes, a cell ends behind it. If not, or if the last one opened,
-    a cell may have run over what was meant to be its end.
+    The first quote opens, the second closes, and so on; a doubled quote within a cell closes and opens again. Before an
+    opening quote and after a closing quote there is a delimiter, a line end or another quote. If there is not, or if
+    the last quote is not closed, a cell may extend beyond its intended end: :attr:`is_odd` is then true.
     """
 
     def __init__(self, delimiter: str, quote: str) -> None:
         self._quote = quote.encode()
         self._edges = np.frombuffer(self._quote + b"\r\n" + delimiter.encode(), np.uint8)
-        self._tail = b"\n"  # the last byte of it is not judged before the next one is known
+        self._tail = b"\n"  # the last byte is checked with the next chunk
         self._n = 0
         self.is_odd = False
 
     def read(self, chunk: bytes) -> None:
-        """Take a further chunk; none at all is the end."""
+        """Check the next chunk; an empty one is the end."""
         if not self._quote:
             return
         text = self._tail + (chunk or b"\n")
@@ -58,18 +58,18 @@ class _QuoteChecker:
 
 
 class _CheckedStream(io.RawIOBase):
-    """Chunks of text as a file for the parser, which watches the quotes as they pass."""
+    """Chunks of text as a file for the parser; quotes are checked on the way."""
 
     def __init__(self, chunks: Iterator[bytes], dialect: Dialect) -> None:
         self.quotes = _QuoteChecker(dialect.delimiter, dialect.quote)
         self._chunks, self._rest, self._quoting = chunks, b"", dialect.quoting
 
     def readable(self) -> bool:
-        """Say that it can be read, for what wraps it."""
+        """Return True, for wrappers of :mod:`io`."""
         return True
 
     def line(self) -> bytes:
-        """Take the first line that is not blank; nothing at the end."""
+        """Read the first line that is not blank; empty at the end."""
         while True:
             self._rest = self._rest.lstrip(b"\r\n")
             ends = line_ends(self._rest, self._quoting)
@@ -83,7 +83,7 @@ class _CheckedStream(io.RawIOBase):
                 return line
 
     def put_back(self, line: bytes) -> None:
-        """Return a line that was taken to whoever reads next."""
+        """Put a line back, so that it is read next."""
         self._rest = line + self._rest
 
     def readinto(self, buffer: Any) -> int:
@@ -191,8 +191,8 @@ def _read_header(stream: _CheckedStream, dialect: Dialect, files: Files) -> File
     names, warnings = name_columns(cells)
     declared = _declared_names(files, len(cells))
     if declared and len(declared) != len(cells):
-        message = f"has a header of {len(cells)} cells, and names= gives {len(declared)}"
-        raise file_error("row-length", message, "name all columns; usecols= says which are read")
+        message = f"has a header of {len(cells)} cells, and names= has {len(declared)}"
+        raise file_error("row-length", message, "name all columns; select columns by usecols=")
     return select_columns(declared or names, files, () if declared else warnings)
 
 
@@ -216,7 +216,7 @@ def _check_delimiter_in_header(cells: list[str], files: Files) -> None:
     other = next((mark for mark in ";\t|," if mark != files.delimiter and mark in cells[0]), None)
     if other:
         message = f"has a header without the delimiter {files.delimiter!r}: {cells[0][:200]!a}"
-        raise file_error("delimiter", message, f"say Files(..., delimiter={other!r})")
+        raise file_error("delimiter", message, f"use Files(..., delimiter={other!r})")
 
 
 def _parse_rows(
@@ -247,7 +247,7 @@ def _parse_rows(
 
 
 def _locate_faults(stream: _CheckedStream, width: int, dialect: Dialect, files: Files) -> list[Problem]:
-    """Say where rows are short or long, or where a quote is not closed."""
+    """Return the problems of short and long rows, and of a quote that is not closed, with their lines."""
     lines = io.TextIOWrapper(io.BufferedReader(stream, CHUNK), "utf-8", newline="")
     rows = dialect.rows(lines)
     n_header = 0 if files.header_row is None else files.header_row + 1
@@ -260,7 +260,7 @@ def _locate_faults(stream: _CheckedStream, width: int, dialect: Dialect, files: 
         except StopIteration:
             return _row_length_problems(faults, n_odd, width)
         except csv.Error as error:
-            message = f"has a quote in line {line} that is not closed, or a stray one ({error})"
+            message = f"has a quote in line {line} that is not closed, or a misplaced one ({error})"
             return [*_row_length_problems(faults, n_odd, width), Problem("unclosed-quote", message)]
         if cells and n_header:
             n_header -= 1

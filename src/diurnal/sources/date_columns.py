@@ -66,7 +66,7 @@ class DateConverter:
             form = guess_datetime_format(first, dayfirst=self._dayfirst) or self._with_noon(first)
         if form is None:
             raise self._refusal(
-                f"the format of the date {first[:40]!a} is unknown", 'declare date_format="%d.%m.%y", say'
+                f"the format of the date {first[:40]!a} is unknown", 'declare the format, as in date_format="%d.%m.%y"'
             )
         is_dayfirst = "%m" in form and form.find("%d") < form.find("%m") and not form.startswith("%Y")
         if "%m" in form and "%d" in form and not form.startswith("%Y") and is_dayfirst != self._dayfirst:

@@ -31,29 +31,29 @@ _DAMAGED = (zlib.error, lzma.LZMAError, zipfile.BadZipFile, zipfile.LargeZipFile
 
 
 def file_error(code: str, message: str, hint: str | None = None) -> BatchRejectedError:
-    """Return the refusal of a file; its name is added later."""
+    """Return the error of a file that cannot be read; its name is added later."""
     return BatchRejectedError([Problem(code, message)], hint=hint or "write or send the file again")
 
 
 class SizeLimitedReader(io.RawIOBase):
-    """Reads a stream up to a number of bytes; a file that holds more is refused, and not read on."""
+    """Reads a stream up to a number of bytes; a longer one is rejected."""
 
     def __init__(self, stream: Any, max_bytes: int) -> None:
         self._stream, self._max_bytes = stream, max_bytes
         self.n_bytes = 0
 
     def readable(self) -> bool:
-        """Say that it can be read, for what wraps it."""
+        """Return True, for wrappers of :mod:`io`."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read into a buffer, for what wraps it."""
+        """Read into a buffer, for wrappers of :mod:`io`."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def read(self, size: int = -1) -> bytes:
-        """Read at most `size` bytes, or what a damaged file still gives."""
+        """Read at most `size` bytes; of a damaged file, those before the damage."""
         try:
             data: bytes = self._stream.read(size)
         except EOFError:
@@ -63,7 +63,10 @@ class SizeLimitedReader(io.RawIOBase):
         except RuntimeError as error:
             raise _unpack_error(error) from None
         except OSError as error:
-            if error.errno is None and type(error) in (OSError, gzip.BadGzipFile):  # a codec's, and no system's
+            if error.errno is None and type(error) in (
+                OSError,
+                gzip.BadGzipFile,
+            ):  # of a codec
                 raise self._damaged(error) from None
             raise
         self.n_bytes += len(data)

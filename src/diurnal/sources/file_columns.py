@@ -154,7 +154,7 @@ def _unknown_column_warnings(names: Sequence[str], files: Files) -> list[str]:
         if isinstance(value, dict)
     }
     return [
-        f"{argument} names {column!r}, which is no column{did_you_mean(column, names)}"
+        f"{argument} names {column!r}, which is not a column{did_you_mean(column, names)}"
         for argument, columns in spoken.items()
         for column in columns
     ]

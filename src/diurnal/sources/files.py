@@ -1,4 +1,4 @@
-"""Files, local or anywhere that fsspec reaches, one or more for each data interval."""
+"""Files as a source, local or on any file system of fsspec, one or more for each data interval."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class Files:
         relative path is relative to the project's folder, which holds ``diurnal.toml``; without a project, to the
         working directory.
     format : str, optional
-        ``"csv"``, ``"json"``, ``"jsonl"``, ``"parquet"``, ``"feather"`` or ``"excel"``; by default, what the suffix
-        says.
+        ``"csv"``, ``"json"``, ``"jsonl"``, ``"parquet"``, ``"feather"`` or ``"excel"``; by default, the format of the
+        suffix.
     rename : Mapping of str to str, or callable, optional
         From the names in the file to those of the batch. All other arguments take the names in the file.
     delimiter, sep : str, optional
         Of CSV: one character, ``r"\s+"`` for spaces and tabs, or another regular expression, with which quotes are
         ordinary characters. By default ``","``, and a tab for ``.tsv``.
     complete : bool
-        Whether a file of text without a line end after its last line is refused, because it may have been cut.
+        Whether a file of text without a line end after its last line is rejected, because it may be incomplete.
     max_bytes : int
-        The most bytes of one file, decompressed.
+        Maximum size of one file, in decompressed bytes.
     header : int, None or "infer"
         Number of the header row, from 0; None if there is none.
     names : sequence of str, optional
@@ -82,7 +82,7 @@ class Files:
     encoding, encoding_errors : str
         Encoding of text, UTF-8 by default, and what to do with bytes that are not of it, as in :func:`open`.
     compression : str, optional
-        ``"gzip"``, ``"bz2"``, ``"xz"``, ``"zstd"`` or ``"zip"``; by default, as the suffix says.
+        ``"gzip"``, ``"bz2"``, ``"xz"``, ``"zstd"`` or ``"zip"``; by default, the codec of the suffix.
     sheet_name : str or int
         Sheet of a spreadsheet.
 
@@ -138,7 +138,7 @@ class Files:
     def __post_init__(self) -> None:
         path_patterns.check_pattern(self.pattern)
         if self.format is None:
-            self._settle("format", path_patterns.format_of(self.pattern))
+            self._set("format", path_patterns.format_of(self.pattern))
         elif self.format not in path_patterns.FORMATS:
             allowed = ", ".join(path_patterns.FORMATS)
             raise ExperimentError(
@@ -146,15 +146,15 @@ class Files:
                 hint=f"use one of {allowed}",
             )
         for name, rule in RULES.items():
-            self._settle(name, rule(name, getattr(self, name)))
-        self._settle("delimiter", self.sep or self.delimiter or path_patterns.delimiter_of(self.pattern))
-        self._settle("sep", None)
+            self._set(name, rule(name, getattr(self, name)))
+        self._set("delimiter", self.sep or self.delimiter or path_patterns.delimiter_of(self.pattern))
+        self._set("sep", None)
         if isinstance(self.usecols, str) and self.format != "excel":
-            self._settle("usecols", (self.usecols,))
+            self._set("usecols", (self.usecols,))
         check_format_arguments(self._changed, str(self.format))
         check_clashes(self)
 
-    def _settle(self, name: str, value: Any) -> None:
+    def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
     @property
@@ -164,7 +164,7 @@ class Files:
         return [name for name in list(usual)[2:] if getattr(self, name) != usual[name]]
 
     def __repr__(self) -> str:
-        """Return the call that made it: the same in every process, since it is part of an experiment's identity."""
+        """Return the call that creates it: equal in every process, as it is part of the identity of an experiment."""
         shown = {name: getattr(self, name) for name in ("format", *self._changed)}
         listed = ", ".join(f"{name}={_format_argument(name, value)}" for name, value in shown.items())
         return f"Files({path_patterns.hide_login(self.pattern)!r}, {listed})"
@@ -174,7 +174,7 @@ class Files:
         """Number of the header row, if there is one."""
         if self.header == "infer":
             return None if self.names else 0
-        return self.header  # type: ignore[no-any-return]  # settled to a number or None
+        return self.header  # type: ignore[no-any-return]  # validated: a number or None
 
     @property
     def is_split(self) -> bool:
@@ -183,16 +183,16 @@ class Files:
 
     @property
     def codec(self) -> str | None:
-        """The codec that the name of the files or the declaration says."""
+        """The declared codec, or that of the suffix."""
         return path_patterns.split_suffixes(self.pattern)[1] if self.compression == "infer" else self.compression
 
     @property
     def is_as_kept(self) -> bool:
-        """Whether cells are not converted, so that Spark may read the files."""
+        """Whether no cell is converted, so that Spark may read the files."""
         return not (self.dtype or self.parse_dates or self.timezone)
 
     def like(self, pattern: str) -> Files:
-        """Return the declaration of other files with the same arguments; none of `usecols` is required in them."""
+        """Return the declaration of other files with the same arguments; no column of `usecols` is required in them."""
         if path_patterns.format_of(pattern) != self.format:
             return Files(pattern, complete=False)
         wanted = self.usecols
@@ -210,9 +210,9 @@ class Files:
         Raises
         ------
         TransientError
-            If there is none yet, or the store does not answer.
+            If there is no file yet, or the storage is not reachable.
         BatchRejectedError
-            If a file cannot be read as rows; a local one is named as evidence.
+            If a file cannot be read as rows; the path of a local file is its evidence.
         """
         fs, paths = self.found(interval, connections)
         for path in paths:
@@ -254,12 +254,12 @@ class Files:
         Raises
         ------
         TransientError
-            If there is none yet.
+            If there is no file yet.
         """
         return path_patterns.find_files(self.resolve(interval), connections)
 
     def renamed(self, names: Sequence[str]) -> list[str]:
-        """Return the batch's names of columns for those in the files."""
+        """Return the names of columns in the batch for those in the files."""
         if self.rename is None:
             return list(names)
         rename = self.rename if callable(self.rename) else lambda name: self.rename.get(name, name)
@@ -270,7 +270,7 @@ class Files:
 
 
 def _add_file_name(refusal: BatchRejectedError, path: str, *, local: bool) -> BatchRejectedError:
-    """Say in each problem which file it is about."""
+    """Add the name of the file to each problem."""
     name = PurePosixPath(path).name
     problems = [Problem(p.code, f"{name}: {p.message}", p.column, p.rows, p.count) for p in refusal.problems]
     return BatchRejectedError(problems, evidence=[path] if local else [], hint=refusal.hint)
@@ -281,7 +281,7 @@ def _protocols_of(fs: Any) -> tuple[str, ...]:
 
 
 def _format_argument(name: str, value: Any) -> str:
-    """Show an argument the same in every process; of a lambda, whose name says nothing, by what it does."""
+    """Format an argument, equally in every process; a lambda is identified by its code."""
     if not hasattr(value, "__qualname__"):
         return repr(value)
     shown = f"{value.__module__}.{value.__qualname__}"

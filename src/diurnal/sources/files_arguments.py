@@ -1,4 +1,4 @@
-"""Validation of the arguments of :class:`~diurnal.sources.Files`, and their normal forms. Imports nothing heavy."""
+"""Validation of the arguments of :class:`~diurnal.sources.Files`, and their normal forms. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _check_delimiter(name: str, value: Any) -> Any:
         re.compile(value)
     except re.error as error:
         raise argument_error(
-            name, value, f"{allowed}, and this is none: {error}", r'use ",", ";", "\t" or r"\s+"'
+            name, value, f"{allowed}, and this is not one: {error}", r'use ",", ";", "\t" or r"\s+"'
         ) from None
     return value
 
@@ -98,7 +98,7 @@ def _check_columns(name: str, value: Any) -> tuple[str | int, ...]:
     """Names or positions; a single one is a list of one."""
     one = isinstance(value, str) or type(value) is int
     listed = (value,) if one else tuple(value) if isinstance(value, Iterable) else (None,)
-    listed = tuple(column.item() if hasattr(column, "item") else column for column in listed)  # NumPy's own integers
+    listed = tuple(column.item() if hasattr(column, "item") else column for column in listed)  # integers of NumPy
     if isinstance(value, Mapping) or not all(isinstance(c, str) or (type(c) is int and c >= 0) for c in listed):
         raise argument_error(
             name, value, "a list of columns, by their names or by their positions from 0", f'{name}=["a", "b"]'
@@ -127,7 +127,7 @@ def _check_usecols(name: str, value: Any) -> Any:
     return columns
 
 
-def _check_dtype(name: str, value: Any) -> Any:  # noqa: ARG001 - all rules are called alike
+def _check_dtype(name: str, value: Any) -> Any:  # noqa: ARG001 - all rules have one signature
     if isinstance(value, Mapping):
         return {column: kind_of_dtype(dtype) for column, dtype in value.items()}
     return None if value is None else kind_of_dtype(value)
@@ -193,7 +193,9 @@ def _check_date_format(name: str, value: Any) -> Any:
     formats = list(value.values()) if isinstance(value, Mapping) else [value]
     if value is None or all(isinstance(form, str) and form != "mixed" for form in formats):
         return dict(value) if isinstance(value, Mapping) else value
-    raise argument_error(name, value, 'a form as in "%d.%m.%Y", or a mapping from columns to forms', "write one form")
+    raise argument_error(
+        name, value, 'a format such as "%d.%m.%Y", or a mapping from columns to formats', "use one format"
+    )
 
 
 def check_timezone(name: str, value: Any, of: str = "Files") -> str | None:
@@ -224,7 +226,7 @@ def _check_encoding(name: str, value: Any) -> Any:
         near = did_you_mean(str(value), known)
         raise argument_error(name, value, f"the name of an encoding{near}", f"use {', '.join(known)}, ...") from None
     if not getattr(found, "_is_text_encoding", True):
-        raise argument_error(name, value, "an encoding of text", 'for compressed files say compression="gzip"')
+        raise argument_error(name, value, "an encoding of text", 'for compressed files use compression="gzip"')
     return None if found.name in ("utf-8", "utf-8-sig", "ascii") else found.name
 
 
@@ -290,7 +292,7 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
 
 
 def check_clashes(files: Files) -> None:
-    """Refuse arguments that contradict each other."""
+    """Reject arguments that contradict each other."""
     clashes = (
         ("decimal", "delimiter", files.format == "csv"),
         ("decimal", "thousands", True),

@@ -1,6 +1,6 @@
-"""JSON as a source: one object a line, an array of objects, or an object of columns as of ``DataFrame.to_json``.
+"""Reader of JSON: one object a line, an array of objects, or an object of columns as of ``DataFrame.to_json``.
 
-An array is read object by object in bounded memory. An object of columns is read as a whole.
+An array is read object by object, in bounded memory. An object of columns is read as a whole.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _FLAT = re.compile(_OBJECT, re.DOTALL)
 _RUN = re.compile(_OBJECT + rb"(?:[\s,]*+" + _OBJECT + rb")*", re.DOTALL)
 _TOKEN = re.compile(_STRING + rb"|[{}\[\]]", re.DOTALL)
 _BETWEEN = re.compile(rb"[\s,]*+")
-_ADVICE = "write an array of objects, or one object a line: their cells numbers, text, true, false or null"
+_HINT = "write an array of objects, or one object a line: their cells numbers, text, true, false or null"
 
 
 def read_json(fs: Any, path: str, files: Files) -> Iterator[pa.RecordBatch]:
-    """Stream a file of JSON; a key that a row lacks is null there."""
+    """Stream a file of JSON; a key that a row lacks is null."""
     cells: CellConverter | None = None
     with open_text_file(fs, path, files) as stream:
         pieces = decode_text(stream, files)
@@ -79,7 +79,7 @@ def _rows_of_lines(pieces: Iterator[bytes]) -> Iterator[Row]:
 
 
 def _decode_row(text: bytes, unit: str, number: int) -> Row:
-    """Decode an object of scalars; a nested one takes a second, slower attempt."""
+    """Decode an object of scalars; a nested one is decoded by a second, slower decoder."""
     try:
         return cast("Row", _PLAIN.decode(text))
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -90,7 +90,7 @@ def _decode_object(text: bytes, unit: str, number: int) -> Row:
     try:
         return _ANY.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise file_error("bad-json", f"has no JSON object in {unit} {number}: {error}", _ADVICE) from None
+        raise file_error("bad-json", f"has no JSON object in {unit} {number}: {error}", _HINT) from None
 
 
 def _wrap_nested(value: Any) -> Any:
@@ -142,7 +142,12 @@ def _decode_run(text: bytes, before: int) -> list[Row]:
 
 
 def _split_objects(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Cut a text into runs of flat objects and single nested objects."""
+    """Split a text into runs of flat objects and single nested objects.
+
+    For example, ``[{"a":1},{"a":2},{"a":{"b":3}}]`` is split into ``{"a":1}``, ``{"a":2}`` and ``{"a":{"b":3}}``. The
+    first object is a run of its own, since it may be an object of columns. A long object that spans several
+    pieces is scanned again only when the text has doubled, so that the time is linear.
+    """
     text, position, selected, in_array, number = b"", 0, 1, False, 0
     for piece in chain(pieces, [b""]):
         text, position = text[position:] + piece, 0
@@ -152,7 +157,7 @@ def _split_objects(pieces: Iterator[bytes]) -> Iterator[bytes]:
             text, in_array = text.lstrip()[1:], True
         position = _skip_separators(text, 0)
         while text[position : position + 1] == b"{":
-            run = _RUN.match(text, position) if number else None  # the first one may be an object of columns
+            run = _RUN.match(text, position) if number else None  # the first object may be one of columns
             end = run.end() if run else _object_end(text, position)
             if end is None:
                 break
@@ -161,27 +166,27 @@ def _split_objects(pieces: Iterator[bytes]) -> Iterator[bytes]:
             position = _skip_separators(text, end)
         if text[position : position + 1] not in (b"{", b"") or len(text) > LONGEST:
             break
-        selected = 2 * (len(text) - position)  # a long object is not scanned again for each piece
+        selected = 2 * (len(text) - position)  # see the docstring: linear time
     _check_rest(text[position:].strip(), in_array=in_array)
 
 
 def _skip_separators(text: bytes, position: int) -> int:
-    """Return the position behind white space and commas."""
-    return _BETWEEN.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing, too
+    """Return the position after white space and commas."""
+    return _BETWEEN.match(text, position).end()  # type: ignore[union-attr]  # it also matches the empty text
 
 
 def _check_rest(rest: bytes, *, in_array: bool) -> None:
     if rest == (b"]" if in_array else b""):
         return
     if len(rest) > LONGEST:
-        raise file_error("long-line", f"has an object longer than {LONGEST} bytes", _ADVICE)
+        raise file_error("long-line", f"has an object longer than {LONGEST} bytes", _HINT)
     if not rest or (rest.startswith(b"{") and _object_end(rest, 0) is None):
         raise file_error("cut-file", "ends in the middle of its objects", "send the file again")
-    raise file_error("bad-json", f"is no JSON of objects: {rest[:40].decode(errors='replace')!a}", _ADVICE)
+    raise file_error("bad-json", f"is no JSON of objects: {rest[:40].decode(errors='replace')!a}", _HINT)
 
 
 def _object_end(text: bytes, start: int) -> int | None:
-    """Return the position behind an object; None if the text does not contain its end."""
+    """Return the position after an object; None if the text does not contain its end."""
     flat = _FLAT.match(text, start)
     if flat:
         return flat.end()
@@ -195,7 +200,7 @@ def _object_end(text: bytes, start: int) -> int | None:
 
 
 def _rows_of_columns(document: Row) -> Iterator[Row]:
-    """Return the rows of an object of columns, in the forms that pandas writes; any other object is a row."""
+    """Return the rows of an object of columns, in the layouts that pandas writes; any other object is a row."""
     values = list(document.values())
     if set(document) in ({"columns", "index", "data"}, {"columns", "data"}) and isinstance(document["data"], list):
         columns = [str(name) for name in document["columns"]]
@@ -207,7 +212,7 @@ def _rows_of_columns(document: Row) -> Iterator[Row]:
         yield from ({name: value.get(label) for name, value in document.items()} for label in index)
     elif values and all(isinstance(value, list) for value in values):
         if len({len(value) for value in values}) > 1:
-            raise file_error("row-length", "has columns of different lengths", _ADVICE)
+            raise file_error("row-length", "has columns of different lengths", _HINT)
         yield from (dict(zip(document, row, strict=True)) for row in zip(*values, strict=True))
     else:
         yield document

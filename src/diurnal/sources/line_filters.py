@@ -38,7 +38,7 @@ _LF, _CR = ord("\n"), ord("\r")
 
 @dataclass
 class LineBlock:
-    """Complete lines: their bytes, and the position behind each."""
+    """Complete lines: their bytes, and the position after each."""
 
     text: bytes
     ends: Places
@@ -154,7 +154,7 @@ def split_into_lines(chunks: Iterator[bytes], quoting: Quoting) -> Iterator[Line
 
 
 def line_ends(text: bytes, quoting: Quoting) -> Places:
-    """Return the positions behind line ends; a CR as the last byte may be half of one, and is ignored."""
+    """Return the positions after line ends; a CR as the last byte may be half of a CRLF, and is ignored."""
     data = np.frombuffer(text, np.uint8)
     ends = data == _LF
     if b"\r" in text:
@@ -216,7 +216,7 @@ def _skip_mask(numbers: Places, skip: int | tuple[int, ...] | Callable[[int], bo
 
 
 def _without_footer(stream: Iterator[LineBlock], n_lines: int) -> Iterator[LineBlock]:
-    """Remove the last lines; as many are held back until the end is known."""
+    """Remove the last lines; as many are buffered until the end is known."""
     pending: deque[LineBlock] = deque()
     n_pending = 0
     for piece in stream:

@@ -1,6 +1,6 @@
-"""Arguments of ``pandas.read_csv`` and other readers of pandas that ``Files`` does not have, and what replaces them.
+"""Arguments of ``pandas.read_csv`` and other readers of pandas that ``Files`` does not have, and their replacements.
 
-Imports nothing heavy: experiments are imported while Airflow parses them.
+Imports no heavy library, since Airflow imports it with every experiment.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ _INSTEAD = {
     "convert_dates": "name the columns of dates in parse_dates=[...]",
     "converters": "convert in a source of your own: a function of a data interval that returns a frame",
     "delim_whitespace": r'write sep=r"\s+"',
-    "dialect": "give its parts: sep, quotechar, quoting, doublequote, escapechar, skipinitialspace",
+    "dialect": "use its parts: sep, quotechar, quoting, doublequote, escapechar, skipinitialspace",
     "date_parser": 'write date_format="%d.%m.%Y"',
-    "error_bad_lines": "leave it out: rows are never skipped silently; a row of another length is refused",
+    "error_bad_lines": "leave it out: rows are never skipped silently; a row of another length is an error",
     "false_values": "leave them as text, or map them in a source of your own",
-    "filepath_or_buffer": "give the path first: Files('data/{start:%Y-%m-%d}.csv')",
-    "io": "give the path first: Files('data/{start:%Y-%m-%d}.xlsx')",
+    "filepath_or_buffer": "pass the path first: Files('data/{start:%Y-%m-%d}.csv')",
+    "io": "pass the path first: Files('data/{start:%Y-%m-%d}.xlsx')",
     "iterator": "leave it out: files are always streamed",
     "lines": "write format='jsonl'",
     "lineterminator": "leave it out: CR, LF and CRLF are recognised",
     "na_filter": "leave it out: only empty cells are null, and what na_values declares",
-    "nrows": "learn from a part of the rows by @experiment(sample=...)",
-    "on_bad_lines": "leave it out: rows are never skipped silently; a row of another length is refused",
+    "nrows": "train on a sample of the rows by @experiment(sample=...)",
+    "on_bad_lines": "leave it out: rows are never skipped silently; a row of another length is an error",
     "orient": "leave it out: an array of objects, lines of objects and an object of columns are recognised",
-    "path_or_buf": "give the path first: Files('data/{start:%Y-%m-%d}.json')",
+    "path_or_buf": "pass the path first: Files('data/{start:%Y-%m-%d}.json')",
     "skip_blank_lines": "leave it out: blank lines are skipped",
-    "storage_options": "give the login to fsspec by the environment, as in AWS_PROFILE",
+    "storage_options": "pass credentials to fsspec by the environment, as in AWS_PROFILE",
     "true_values": "leave them as text, or map them in a source of your own",
 }
 
@@ -70,8 +70,8 @@ _FORMATS = {
 
 
 def accept_pandas_arguments(class_: type) -> type:
-    """Let a dataclass ignore arguments of pandas without effect, and refuse unknown arguments."""
-    construct = class_.__init__  # type: ignore[misc]  # the decorated class' own
+    """Make a dataclass ignore arguments of pandas without effect, and reject unknown arguments."""
+    construct = class_.__init__  # type: ignore[misc]  # of the decorated class
     known = class_.__dataclass_fields__  # type: ignore[attr-defined]
 
     @functools.wraps(construct)
@@ -80,7 +80,9 @@ def accept_pandas_arguments(class_: type) -> type:
         try:
             construct(self, *args, **{name: value for name, value in kwargs.items() if name in known})
         except TypeError as error:
-            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:  # not of the call itself
+            if (
+                error.__traceback__ is not None and error.__traceback__.tb_next is not None
+            ):  # an error within the constructor
                 raise
             raise ExperimentError(f"{class_.__name__}(...): {error}", hint="correct the call") from None
 
@@ -89,7 +91,7 @@ def accept_pandas_arguments(class_: type) -> type:
 
 
 def check_unknown_arguments(kwargs: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse unknown arguments, except for those of pandas without effect.
+    """Reject unknown arguments, except for those of pandas without effect.
 
     Examples
     --------
@@ -112,10 +114,10 @@ def check_unknown_arguments(kwargs: Mapping[str, Any], known: Iterable[str]) -> 
 
 
 def check_format_arguments(names: Iterable[str], form: str) -> None:
-    """Refuse arguments without meaning for a format."""
+    """Reject arguments without meaning for a format."""
     for name in names:
         allowed = _FORMATS.get(name)
         if allowed and form not in allowed:
             raise ExperimentError(
-                f"{name}= is for {' and '.join(allowed)}, and these files are {form}", hint=f"leave {name}= out"
+                f"{name}= is for {' and '.join(allowed)}, and these files are {form}", hint=f"remove {name}="
             )

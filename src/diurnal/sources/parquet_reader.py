@@ -1,7 +1,6 @@
-"""Parquet as a source: checksums of pages verified, and a damaged file refused instead of misread.
+"""Reader of Parquet: checksums of pages are verified, so that a damaged file is rejected instead of misread.
 
-Beside the lake, this is the one place that imports ``pyarrow.parquet``: the lake reads what it wrote itself, this
-reads what others wrote.
+Only the lake and this module import ``pyarrow.parquet``. The lake reads its own files, this module those of others.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def read_parquet(fs: Any, path: str, files: Files) -> Iterator[pa.RecordBatch]:
 
 
 def _read_batches(stream: Any, files: Files) -> Iterator[pa.RecordBatch]:
-    """Read batches; what the library cannot read is a refusal."""
+    """Read batches; a file that the library cannot read is rejected."""
     try:
         yield from _iter_row_groups(stream, files)
     except pa.ArrowNotImplementedError as error:
@@ -67,7 +66,7 @@ def _iter_row_groups(stream: Any, files: Files) -> Iterator[pa.RecordBatch]:
 
 
 def _selected_size(group: Any, selected: list[str] | None) -> int:
-    """Return how large the columns of a group are that are wanted."""
+    """Return the size of the selected columns of a row group."""
     if selected is None:
         return int(group.total_byte_size)
     columns = (group.column(i) for i in range(group.num_columns))

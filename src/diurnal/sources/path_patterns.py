@@ -1,4 +1,4 @@
-"""Patterns of paths and URLs: validation, matching files, and their form in messages."""
+"""Patterns of paths and URLs: validation, matching files, and their representation in messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CODEC_SUFFIXES = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".z
 
 
 def check_pattern(pattern: str) -> None:
-    """Refuse a pattern with other fields than ``start`` and ``end``."""
+    """Reject a pattern with other fields than ``start`` and ``end``."""
     try:
         names = [name for _, name, _, _ in Formatter().parse(pattern) if name is not None]
         wrong = next((name for name in names if name not in ("start", "end")), None)
@@ -51,7 +51,7 @@ def check_pattern(pattern: str) -> None:
 
 
 def split_suffixes(pattern: str) -> tuple[str, str | None]:
-    """Return the suffix of the format, and the codec of the suffix behind it.
+    """Return the suffix of the format, and the codec of the suffix after it.
 
     Examples
     --------
@@ -72,9 +72,9 @@ def format_of(pattern: str) -> str:
     suffix, _ = split_suffixes(pattern)
     if suffix not in SUFFIXES:
         raise ExperimentError(
-            f"the suffix {suffix!r} of {hide_login(pattern)!r} says no format; there are {', '.join(SUFFIXES)}, and "
-            f"behind these of text {', '.join(CODEC_SUFFIXES)}",
-            hint=f"say it: format={' or '.join(map(repr, FORMATS))}",
+            f"the suffix {suffix!r} of {hide_login(pattern)!r} declares no format; allowed are {', '.join(SUFFIXES)}, "
+            f"and after those of text {', '.join(CODEC_SUFFIXES)}",
+            hint=f"use format={' or '.join(map(repr, FORMATS))}",
         )
     return SUFFIXES[suffix]
 
@@ -105,7 +105,7 @@ def _is_wild(pattern: str) -> bool:
 
 
 def find_files(pattern: str, connections: Connections) -> tuple[Any, list[str]]:
-    """Find the files, sorted; none is not an error of the pattern: they may not have come yet."""
+    """Return the file system and the sorted paths of the files; raise TransientError if there is none yet."""
     import fsspec
 
     url = resolve_project_path(pattern, connections)
@@ -115,7 +115,7 @@ def find_files(pattern: str, connections: Connections) -> tuple[Any, list[str]]:
     except (ImportError, ValueError) as error:
         raise ConfigurationError(
             f"{hide_login(pattern)} cannot be opened: {hide_login(str(error))}",
-            hint="check the URL, or install what it needs: diurnal[s3] for S3",
+            hint="check the URL, or install its requirements: diurnal[s3] for S3",
         ) from error
     except OSError as error:
         raise storage_error(pattern, error) from error
@@ -132,15 +132,13 @@ def storage_error(pattern: str, error: OSError) -> DiurnalError:
     """Translate an error of a file system: permission denied, or a temporary failure."""
     location, message = hide_login(pattern), hide_login(str(error))
     if isinstance(error, PermissionError):
-        return PermissionDeniedError(
-            f"{location} may not be read: {message}", hint="give this user the right to read it"
-        )
-    return TransientError(f"{location} cannot be read for now: {message}", hint="run it again when it can be reached")
+        return PermissionDeniedError(f"{location} may not be read: {message}", hint="grant this user read access")
+    return TransientError(f"{location} cannot be read: {message}", hint="run it again when the storage is reachable")
 
 
 def hide_login(text: str) -> str:
-    """Take the login out of the URLs of a text.
+    """Remove the login from the URLs of a text.
 
-    Behind a colon that begins no port everything up to the last @ may be a password, whatever it holds.
+    After a colon that does not start a port, everything up to the last @ may be a password.
     """
     return re.sub(r"(?<=://)(?:[^\s/@:]*:(?!\d+/)[^\s]*@|[^\s/@]*@)", "", text)

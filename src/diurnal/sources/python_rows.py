@@ -1,7 +1,7 @@
-"""From rows of Python values to record batches of one schema.
+"""Conversion of rows of Python values to record batches of one schema.
 
-What type a column has is known only after its last row: the first thousands may all be null. So each chunk is kept
-in a temporary file in the types that it has by itself, and given in their common types at the end.
+The type of a column is known only after its last row: the first thousands may all be null. Each chunk is therefore
+written to a temporary file in its own types, and read again in the common types at the end.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Chunk = Mapping[str, list[Any]]
 
 
 def build_batches(chunks: Iterable[Chunk]) -> Iterator[pa.RecordBatch]:
-    """Yield chunks of columns as record batches; a column that a chunk lacks is null there.
+    """Convert chunks of columns to record batches; a column that a chunk lacks is null.
 
     Raises
     ------
     BatchRejectedError
-        If a column holds more than one type. Whole and broken numbers have one: float.
+        If a column has several types. Whole numbers and fractions have a common type: float.
     """
     types: dict[str, pa.DataType] = {}
     n_rows = n_chunks = 0
@@ -56,7 +56,7 @@ def _chunk_to_batch(chunk: Chunk, before: int) -> pa.RecordBatch:
             continue
         arrays.append(array.cast(pa.float64()) if pa.types.is_decimal(array.type) else array)
     if problems:
-        raise BatchRejectedError(problems, hint="give each column one type")
+        raise BatchRejectedError(problems, hint="use one type in each column")
     return pa.RecordBatch.from_arrays(arrays, names=list(chunk))
 
 
@@ -85,8 +85,8 @@ def _common_type(name: str, one: pa.DataType, other: pa.DataType, before: int) -
         return other
     if {one, other} == {pa.int64(), pa.float64()}:
         return pa.float64()
-    message = f"{name} mixes types: {one} before row {before + 1}, {other} from there on"
-    raise BatchRejectedError([Problem("mixed-types", message, name)], hint="give each column one type")
+    message = f"{name} mixes types: {one} before row {before + 1}, {other} from that row on"
+    raise BatchRejectedError([Problem("mixed-types", message, name)], hint="use one type in each column")
 
 
 def _cast_to_types(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
@@ -96,5 +96,5 @@ def _cast_to_types(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> p
         try:
             arrays.append(array.cast(expected))
         except pa.ArrowInvalid:
-            raise BatchRejectedError([_inexact_problem(name)], hint="give each column one type") from None
+            raise BatchRejectedError([_inexact_problem(name)], hint="use one type in each column") from None
     return pa.RecordBatch.from_arrays(arrays, names=list(types))

@@ -1,4 +1,4 @@
-"""One kind of stream of whatever a source gives."""
+"""Conversion of the output of a source to Arrow record batches of one schema."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def record_batches(
     source : Source or callable
         A source, or a function of a data interval.
     interval : DataInterval
-        Which rows.
+        The data interval.
     connections : Mapping of str to str
         From the id of a connection to its URI.
     max_bytes : int, optional
-        The most bytes of the whole stream.
+        Maximum size of the whole stream.
     warn : callable, optional
         Called once with each warning of the source.
 
     Yields
     ------
     pyarrow.RecordBatch
-        Dictionaries are decoded. One without rows if the source gives a header only; none if it gives nothing.
+        Dictionaries are decoded. If the source returns a header only, one batch without rows; none for no output.
 
     Raises
     ------
     ExperimentError
-        If the source gives something else.
+        If the source returns another type.
     BatchRejectedError
-        If what it gives cannot be Arrow, changes its columns on the way, or is larger than `max_bytes`.
+        If the output cannot be converted to Arrow, changes its columns, or is larger than `max_bytes`.
     """
     source_output = source.read(interval, connections) if isinstance(source, Source) else source(interval)
     schema: pa.Schema | None = None
@@ -71,7 +71,9 @@ def record_batches(
         batch = batch if batch.schema.equals(schema, check_metadata=True) else _conform_to_schema(batch, schema)
         n_bytes += batch.nbytes
         if max_bytes is not None and n_bytes > max_bytes:
-            raise BatchRejectedError([Problem("too-many-bytes", f"the source gives more than max_bytes={max_bytes}")])
+            raise BatchRejectedError(
+                [Problem("too-many-bytes", f"the output of the source is larger than max_bytes={max_bytes}")]
+            )
         size = min(ROWS_A_BATCH, max(1, batch.num_rows * BYTES_A_BATCH // max(1, batch.nbytes)))
         for start in range(0, max(1, batch.num_rows), size):
             yield batch.slice(start, size)
@@ -88,7 +90,7 @@ def warnings_of(schema: pa.Schema) -> list[str]:
 
 
 def _iter_batches(source_output: Any) -> Iterator[pa.RecordBatch]:
-    """Take apart whatever was given."""
+    """Yield record batches of any supported output of a source."""
     import pyarrow as pa
 
     if isinstance(source_output, pa.RecordBatch):
@@ -112,7 +114,7 @@ def _open_reader(source_output: Any) -> pa.RecordBatchReader:
 
     try:
         return pa.RecordBatchReader.from_stream(source_output)
-    except pa.ArrowException as error:  # a type that Arrow in Python lacks, such as integers of 128 bits
+    except pa.ArrowException as error:  # a type without support in pyarrow, such as integers of 128 bits
         message = f"a column has a type that cannot be read: {error}"
         raise BatchRejectedError([Problem("unsupported-type", message)], hint="cast it in the source") from None
 
@@ -148,12 +150,12 @@ def _unsupported_rows_error(source_output: Any, where: str = "") -> ExperimentEr
     forgot = "; did you forget `return`?" if source_output is None else ""
     name = "None" if source_output is None else f"{type(source_output).__module__}.{type(source_output).__qualname__}"
     return ExperimentError(
-        f"the source gave {name}{where}; allowed is {_ALLOWED}{forgot}", hint="give the rows as one of these"
+        f"the source returned {name}{where}; allowed is {_ALLOWED}{forgot}", hint="return one of these types"
     )
 
 
 def _without_metadata(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Decode dictionaries, and drop metadata, which differ from piece to piece; only our own marks stay."""
+    """Decode dictionaries, and drop metadata, which may differ between batches, except for those of this package."""
     import pyarrow as pa
 
     from diurnal.data.casts import decode_dictionary
@@ -170,7 +172,7 @@ def _without_metadata(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _conform_to_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Bring the columns of a later piece into the order of the first, or refuse it."""
+    """Reorder the columns of a later batch as in the first one; reject other columns."""
     received, before = (dict(zip(s.names, s.types, strict=True)) for s in (batch.schema, schema))
     names = [name for name in {**before, **received} if received.get(name) != before.get(name)]
     if names or batch.schema.metadata != schema.metadata:
@@ -179,7 +181,7 @@ def _conform_to_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBat
         )
         raise BatchRejectedError(
             [Problem("changing-columns", f"the columns change within the batch: {listed or 'typed and untyped'}")],
-            hint="give every piece of the batch the same columns and types",
+            hint="return the same columns and types in each part of the batch",
         )
     return batch.select(schema.names)
 
@@ -200,11 +202,11 @@ def _table_from_pandas(frame: Any) -> pa.Table:
         problems = [problem for name in frame.columns for problem in _column_problems(str(name), frame[name])]
         if not problems:
             raise
-        raise BatchRejectedError(problems, hint="give each column one type in the source") from None
+        raise BatchRejectedError(problems, hint="use one type in each column of the source") from None
 
 
 def _column_problems(name: str, column: pd.Series[Any]) -> list[Problem]:
-    """Say why a column of objects cannot be Arrow, and in which rows."""
+    """Return the problems of a column of objects that cannot be converted to Arrow, with rows."""
     import pyarrow as pa
 
     try:
@@ -221,7 +223,7 @@ def _column_problems(name: str, column: pd.Series[Any]) -> list[Problem]:
 
 
 def mixed_types_problem(name: str, cells: list[Any]) -> Problem | None:
-    """Say in which rows the cells of a column are of another type than most are, if there are such."""
+    """Return the problem that cells have another type than most cells of their column, with rows; else None."""
     types = [type(cell).__name__ for cell in cells]
     absent = [cell is None or cell != cell for cell in cells]  # noqa: PLR0124 - NaN alone differs from itself
     counts = Counter(kind for kind, no in zip(types, absent, strict=True) if not no)

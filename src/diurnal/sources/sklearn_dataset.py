@@ -1,4 +1,4 @@
-"""The data sets that come with scikit-learn, as a source."""
+"""The data sets of scikit-learn as a source."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DATASETS = (*_NAMED_CLASSES, "digits", "diabetes")
 
 @dataclass(frozen=True)
 class SklearnDataset:
-    """A data set that comes with scikit-learn: the same rows in every data interval, and no network.
+    """A data set that is part of scikit-learn: the same rows in every data interval, without network access.
 
     Parameters
     ----------
     name : str
         ``"breast_cancer"``, ``"iris"``, ``"wine"``, ``"digits"`` or ``"diabetes"``.
     label : str
-        What to call the target. Its classes are given by their names where they have names.
+        Name of the target column. Classes with names are represented by their names.
 
     Raises
     ------
@@ -48,25 +48,25 @@ class SklearnDataset:
     def __post_init__(self) -> None:
         if self.name not in DATASETS:
             raise ExperimentError(
-                f"scikit-learn brings no data set {self.name!r}; there are {', '.join(DATASETS)}"
+                f"scikit-learn has no data set {self.name!r}; there are {', '.join(DATASETS)}"
                 f"{did_you_mean(str(self.name), DATASETS)}",
                 hint="name one of these, or write a function of a data interval",
             )
         if not is_legal_name(self.label):
             raise ExperimentError(
-                f"the label {self.label!r} has a control character", hint="name the target by a text without any"
+                f"the label {self.label!r} has a control character", hint="use a name without control characters"
             )
 
-    def read(self, interval: DataInterval, connections: Connections) -> pd.DataFrame:  # noqa: ARG002 - a source's shape
-        """Return all rows, whatever the interval."""
+    def read(self, interval: DataInterval, connections: Connections) -> pd.DataFrame:  # noqa: ARG002 - the protocol of sources
+        """Return all rows, for every interval."""
         from sklearn import datasets
 
         bunch = getattr(datasets, f"load_{self.name}")(as_frame=True)
         frame: pd.DataFrame = bunch.data.rename(columns=snake_case)
         if self.label in frame.columns:
             raise ExperimentError(
-                f"{self.name} has a feature named {self.label!r}, and its target cannot be named so, too",
-                hint="give SklearnDataset another label",
+                f"{self.name} has a feature named {self.label!r}, which its target cannot have as well",
+                hint="use another label= in SklearnDataset",
             )
         target = bunch.target
         if self.name in _NAMED_CLASSES:

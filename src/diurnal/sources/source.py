@@ -8,21 +8,21 @@ from typing import Any, Protocol, runtime_checkable
 from diurnal.types import DataInterval
 
 Connections = Mapping[str, str]
-"""From the id of a connection to its URI. The mapping itself raises ConfigurationError for an id that it lacks.
+"""From the id of a connection to its URI. The mapping raises ConfigurationError for an unknown id.
 
 Relative paths are relative to its attribute `project`, a folder; to the working directory if it has no such attribute.
 """
 
 ROWS_A_BATCH = 65_536
 BYTES_A_BATCH = 64 * 2**20
-"""Wide rows come in smaller batches."""
+"""Batches of wide rows have fewer rows."""
 
 MOST_BYTES = 64 * 2**30
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Gives the rows of a data interval.
+    """Returns the rows of a data interval.
 
     Examples
     --------
@@ -47,7 +47,7 @@ class Source(Protocol):
         Parameters
         ----------
         interval : DataInterval
-            Which rows. The same interval should give the same rows whenever it is asked for.
+            The data interval. The rows of an interval should be the same in each call.
         connections : Mapping of str to str
             From the id of a connection to its URI.
 

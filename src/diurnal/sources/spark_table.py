@@ -1,4 +1,4 @@
-"""Tables that Spark reads, for experiments of Spark: their rows never pass through the process that asks."""
+"""Tables of Spark as a source, for experiments of Spark: executors read the rows, not the driver."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class SparkTable:
     Parameters
     ----------
     table : str
-        Its name as Spark knows it: ``"sales"``, ``"lake.sales.orders"``, or ``"parquet.`/mnt/orders`"``.
+        Its name in Spark: ``"sales"``, ``"lake.sales.orders"``, or ``"parquet.`/mnt/orders`"``.
     where : str, optional
-        A condition of Spark SQL, in which ``{start}`` and ``{end}`` stand for the instants of the data interval, and
-        ``{start:%Y-%m-%d}`` for its text.
+        A condition of Spark SQL, in which ``{start}`` and ``{end}`` are replaced by the instants of the data interval,
+        and ``{start:%Y-%m-%d}`` by a text.
 
     Raises
     ------
@@ -74,8 +74,8 @@ class SparkTable:
         condition = self.condition(interval)
         return rows if condition is None else rows.where(condition)
 
-    def read(self, interval: DataInterval, connections: Connections) -> Any:  # noqa: ARG002 - a source's shape
-        """Refuse to read without Spark."""
+    def read(self, interval: DataInterval, connections: Connections) -> Any:  # noqa: ARG002 - the protocol of sources
+        """Raise, since the table cannot be read without Spark."""
         raise ExperimentError(
             f"{self} is for experiments of Spark, and this one returns an estimator of another library",
             hint="return a search or an estimator of pyspark.ml, or read the rows by Files(...) or Sql(...)",
@@ -84,7 +84,7 @@ class SparkTable:
 
 @dataclass(frozen=True)
 class _SqlTimestamp:
-    """Writes an instant into a condition: as one of SQL, or as text in the form that is asked for."""
+    """Formats an instant in a condition: as a TIMESTAMP of SQL, or as text if there is a format."""
 
     moment: datetime
 
@@ -107,7 +107,7 @@ def takes_session(source: Any) -> bool:
 
 
 def to_frame_function(source: Any) -> Callable[[SparkSession, DataInterval], DataFrame] | None:
-    """Return what makes a frame of Spark of a source's rows, where it is one for Spark."""
+    """Return the function that reads a source as a frame of Spark; None if it is not a source of Spark."""
     if isinstance(source, SparkTable):
         return source.frame
     return source if takes_session(source) else None

@@ -1,12 +1,11 @@
 """The result of a query as a source.
 
-PostgreSQL is read through ADBC, as a stream of ``COPY``: memory does not grow with the result. ``COPY`` takes no
-parameters, so the ends of the interval are first bound to two settings of the transaction, as parameters of
-``set_config``, and the query reads these; no value ever becomes a part of its text. Bound directly, a million
-rows took 400 MB and twice the time, since the driver then holds the whole result.
+PostgreSQL is read by ADBC as a stream of ``COPY``, in constant memory. ``COPY`` has no parameters. The ends of the
+interval are therefore bound to two settings of the transaction, as parameters of ``set_config``, and the query reads
+these settings; no value becomes part of the text of the query. With bound parameters in the query itself, the driver
+holds the whole result: a million rows took 400 MB and twice the time.
 
-Every other database is read through SQLAlchemy, in chunks. Beside the warehouse, this is the one place that imports
-either.
+Every other database is read by SQLAlchemy, in chunks. Only the warehouse and this module import these libraries.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 _NAMES = ("start", "end")
 _CONNECT_SECONDS = 10
 
-# What is quoted or commented is skipped, and so is a cast (::date); the rest of a colon and a word is a name.
+# Quoted text, comments and casts (::date) are skipped; any other colon with an identifier is a name.
 _TOKENS = re.compile(
     r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/ | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
     | :: | (?<!\w):(?P<name>[A-Za-z_]\w*)""",
@@ -55,17 +54,17 @@ class Sql:
     Parameters
     ----------
     query : str
-        A SELECT in which ``:start`` and ``:end`` stand for the ends of the data interval, as instants; on SQLite, as
-        text that clocks of the experiment's timezone show.
+        A SELECT in which ``:start`` and ``:end`` are the ends of the data interval, as instants; in SQLite, as text
+        with the local time in the timezone of the experiment.
     connection : str
-        The id of the connection; its URI is the deployment's. ``postgresql://...``, or what SQLAlchemy knows.
+        The id of the connection. The deployment defines its URI: ``postgresql://...``, or a URL of SQLAlchemy.
     timezone : str, optional
         Timezone of timestamps without timezone, such as ``"Europe/Berlin"``. They become instants.
 
     Raises
     ------
     ExperimentError
-        If the query names anything else with a colon, or there is no such timezone.
+        If the query has another name with a colon, or there is no such timezone.
 
     Examples
     --------
@@ -78,7 +77,7 @@ class Sql:
     timezone: str | None = None
 
     def __repr__(self) -> str:
-        """Return the call that made it, which is part of an experiment's identity."""
+        """Return the call that creates it, which is part of the identity of an experiment."""
         timezone = "" if self.timezone is None else f", timezone={self.timezone!r}"
         return f"Sql(query={self.query!r}, connection={self.connection!r}{timezone})"
 
@@ -100,9 +99,9 @@ class Sql:
         TransientError
             If the database cannot be reached.
         ConfigurationError
-            If it refuses the login, or the query.
+            If it rejects the login or the query.
         PermissionDeniedError
-            If it does not let this user read.
+            If this user may not read.
         BatchRejectedError
             If a local time is ambiguous or does not exist in the timezone.
         """
@@ -130,7 +129,7 @@ class Sql:
                     moment = getattr(interval, name).isoformat()
                     cursor.execute("SELECT set_config($1, $2, true)", (f"diurnal.interval_{name}", moment))
                     cursor.fetchall()
-                cursor.execute(query.rstrip().rstrip(";") + "\n")  # COPY puts a bracket behind it
+                cursor.execute(query.rstrip().rstrip(";") + "\n")  # COPY appends a parenthesis
                 reader = cursor.fetch_record_batch()
                 batch = None
                 for batch in reader:
@@ -139,7 +138,7 @@ class Sql:
                     yield _without_numerics(_empty_batch(reader.schema))
         except adbc_driver_manager.Error as error:
             raise self._refused(uri, str(error), error.sqlstate) from None
-        except OSError as error:  # from the middle of the stream, where Arrow passes the words on and no SQLSTATE
+        except OSError as error:  # within the stream, Arrow passes the message and no SQLSTATE
             state = None if _OF_THE_QUERY.search(str(error)) else "08000"
             raise self._refused(uri, str(error), state) from None
 
@@ -178,25 +177,25 @@ class Sql:
         message = _hide_password(message, uri)
         if any(words in message for words in _DENIED):
             return ConfigurationError(
-                f"the connection {self.connection!r} is refused: {message}",
+                f"the connection {self.connection!r} was rejected: {message}",
                 hint="correct its URI: user, password and database",
             )
         return TransientError(
-            f"the connection {self.connection!r} cannot be made: {message}",
+            f"the connection {self.connection!r} failed: {message}",
             hint="run it again when the database can be reached",
         )
 
     def _refused(self, uri: str, message: str, sqlstate: str | None) -> DiurnalError:
-        """Sort the database's answer by its SQLSTATE: a moment's trouble, a right that lacks, or a wrong query."""
+        """Return the error for a SQLSTATE: a temporary failure, a missing permission, or an invalid query."""
         message, state = _hide_password(message, uri), sqlstate or ""
         if state == "42501":
             return PermissionDeniedError(
-                f"{self.connection!r} may not read: {message}", hint="grant its user the right to"
+                f"{self.connection!r} may not read: {message}", hint="grant its user read access"
             )
         if state[:2] in ("08", "40", "53", "57", "58"):
-            return TransientError(f"{self.connection!r} failed for now: {message}", hint="run it again later")
+            return TransientError(f"{self.connection!r} failed temporarily: {message}", hint="run it again later")
         return ConfigurationError(
-            f"{self.connection!r} refuses the query: {message}", hint="correct the query of Sql(...)"
+            f"{self.connection!r} rejects the query: {message}", hint="correct the query of Sql(...)"
         )
 
 
@@ -207,7 +206,7 @@ def _localize_batches(batches: Iterator[pa.RecordBatch], timezone: str) -> Itera
 
 
 def _bind_names(query: str, replacement: Any, escape: str = "") -> str:
-    """Put what stands for a name in its place; colons that are no names are escaped."""
+    """Replace each name by its parameter; other colons are escaped."""
 
     def replaced(token: re.Match[str]) -> str:
         text: str = token[0]
@@ -217,14 +216,14 @@ def _bind_names(query: str, replacement: Any, escape: str = "") -> str:
 
 
 def _with_timeout(uri: str) -> str:
-    """Do not wait for ever for a server that does not answer."""
+    """Return the URI with a connection timeout, unless it has one."""
     if "connect_timeout=" in uri:
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}connect_timeout={_CONNECT_SECONDS}"
 
 
 def _hide_password(message: str, uri: str) -> str:
-    """Take the password out of a message."""
+    """Remove the password from a message."""
     password = urlsplit(uri).password
     for secret in {password, unquote(password)} if password else ():
         message = message.replace(secret, "***")
@@ -238,7 +237,7 @@ def _empty_batch(schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _without_numerics(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Turn NUMERIC, which the driver gives as text, into floats; UUIDs and JSON into text."""
+    """Convert NUMERIC, which the driver returns as text, to floats; UUIDs and JSON to text."""
     import pyarrow as pa
 
     arrays = []
@@ -255,7 +254,7 @@ def _without_numerics(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _result_chunks(result: Any) -> Iterator[dict[str, list[Any]]]:
-    """Turn rows into chunks of columns; at least one comes, if only for its names."""
+    """Convert rows to chunks of columns; an empty result has one chunk, with its names."""
     names = list(result.keys())
     empty = True
     for rows in result.partitions(ROWS_A_BATCH):
@@ -266,7 +265,7 @@ def _result_chunks(result: Any) -> Iterator[dict[str, list[Any]]]:
 
 
 def _interval_parameter(uri: str, name: str, moment: datetime) -> Any:
-    """Bind an end of the interval; SQLite has no instants, and compares text as it is usually written there."""
+    """Bind an end of the interval; SQLite has no instants: it compares text in its usual format."""
     import sqlalchemy as sa
 
     if urlsplit(uri).scheme.startswith("sqlite"):

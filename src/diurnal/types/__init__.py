@@ -1,9 +1,9 @@
 """Data intervals, schedules, limits, and the results that steps pass to each other. No I/O.
 
 A result holds references (a path and its digest), never frames, so that it passes through Airflow's XCom as well as
-through a local call. Each is built of plain numbers, strings, times and tuples only.
+through a local call. Each consists of numbers, strings, times and tuples only.
 
-Classes are imported when they are first used: a Dag file needs few of them, and Airflow parses it again and again.
+Classes are imported on first use: a Dag file needs few of them, and Airflow parses it repeatedly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a batch may be like, beside the types of its columns."""
+"""The limits of a batch, in addition to the types of its columns."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from diurnal.errors import ExperimentError, did_you_mean
 
 @dataclass(frozen=True)
 class Limits:
-    """What a batch may be like beyond its schema; outside of it the batch is refused.
+    """Limits of a batch in addition to its schema; a batch that exceeds them is rejected.
 
     Attributes
     ----------
     min_rows, max_rows : int, int or None
-        How many rows a batch has; None sets no bound.
+        Minimum and maximum number of rows; None for no maximum.
     allow_empty : bool
-        Whether a batch without rows is a warning only (never the first one, which fixes the schema).
+        Whether a batch without rows is accepted with a warning. The first batch, which fixes the schema, needs rows.
     max_null : float, optional
-        The largest share of nulls in a feature, from 0 to 1. None: refused is a share far above that of the first
-        batch, so that more than half of the cells that had a value then are empty.
+        Maximum fraction of nulls in a feature, from 0 to 1. By default, a fraction far above that of the first batch is
+        rejected: more than half of the cells that had a value then are null.
     max_cardinality : int
-        The most distinct values in a feature of text.
+        Maximum number of distinct values in a feature of text.
     max_cell_bytes : int
-        The longest cell of text, in bytes of UTF-8.
+        Maximum length of a text, in bytes of UTF-8.
     max_bytes : int or None
-        The most bytes of a whole batch, decompressed; None sets no bound.
+        Maximum size of a batch, in decompressed bytes; None for no maximum.
     extra : str
-        What to do with a column that the schema does not know: ``"refuse"`` or ``"ignore"``.
+        How to treat a column that is not in the schema: ``"refuse"`` or ``"ignore"``.
     ranges : Mapping of str to (low, high)
-        The least and the greatest value of a numeric column, either of them None for no bound.
+        Minimum and maximum value of a numeric column, each of them None for no bound.
 
     Raises
     ------
     ExperimentError
-        If a limit cannot be one.
+        If a limit is not valid.
 
     Examples
     --------
@@ -59,19 +59,19 @@ class Limits:
             value, optional = getattr(self, name), name in ("max_rows", "max_bytes")
             least = 0 if name == "min_rows" else 1
             if not (value is None and optional) and (type(value) is not int or value < least):
-                _refuse_limit(name, value, f"a whole number of at least {least}" + (", or None" if optional else ""))
+                _reject_limit(name, value, f"a whole number of at least {least}" + (", or None" if optional else ""))
         if self.max_rows is not None and self.max_rows < self.min_rows:
-            _refuse_limit("max_rows", self.max_rows, f"at least min_rows, which is {self.min_rows}")
+            _reject_limit("max_rows", self.max_rows, f"at least min_rows, which is {self.min_rows}")
         if type(self.allow_empty) is not bool:
-            _refuse_limit("allow_empty", self.allow_empty, "True or False")
+            _reject_limit("allow_empty", self.allow_empty, "True or False")
         if self.max_null is not None and (type(self.max_null) not in (int, float) or not 0 <= self.max_null <= 1):
-            _refuse_limit("max_null", self.max_null, "a share from 0 to 1, or None")
+            _reject_limit("max_null", self.max_null, "a fraction from 0 to 1, or None")
         if self.extra not in ("refuse", "ignore"):
-            _refuse_limit(
+            _reject_limit(
                 "extra", self.extra, "'refuse' or 'ignore'" + did_you_mean(str(self.extra), ("refuse", "ignore"))
             )
         if not isinstance(self.ranges, Mapping):
-            _refuse_limit("ranges", self.ranges, "a mapping from a column's name to (low, high)")
+            _reject_limit("ranges", self.ranges, "a mapping from a column's name to (low, high)")
         for column, bounds in self.ranges.items():
             _check_range(column, bounds)
 
@@ -79,11 +79,13 @@ class Limits:
 def _check_range(column: str, bounds: Any) -> None:
     pair = isinstance(bounds, tuple | list) and len(bounds) == 2
     if not pair or any(type(b) not in (int, float, type(None)) for b in bounds):
-        _refuse_limit(f"ranges[{column!r}]", bounds, "a pair (low, high) of numbers, either of them None for no bound")
+        _reject_limit(f"ranges[{column!r}]", bounds, "a pair (low, high) of numbers, either of them None for no bound")
     low, high = bounds
     if low is not None and high is not None and not low <= high:
-        _refuse_limit(f"ranges[{column!r}]", bounds, "a pair whose low is not above its high")
+        _reject_limit(f"ranges[{column!r}]", bounds, "a pair whose low is not above its high")
 
 
-def _refuse_limit(name: str, value: Any, allowed: str) -> NoReturn:
-    raise ExperimentError(f"Limits({name}={value!r}) is no limit; allowed is {allowed}", hint=f"set {name} so")
+def _reject_limit(name: str, value: Any, allowed: str) -> NoReturn:
+    raise ExperimentError(
+        f"Limits({name}={value!r}) is not a valid limit; allowed is {allowed}", hint=f"set {name} to an allowed value"
+    )

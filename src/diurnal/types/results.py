@@ -1,4 +1,4 @@
-"""What the steps of a day hand each other: references, digests and numbers, never frames."""
+"""The results that the steps of a run pass to each other: references, digests and numbers, never frames."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diurnal.types.interval import DataInterval
 
 
 def finite_or_none(score: float) -> float | None:
-    """Return a score, or None where it is undefined: neither JSON nor a comparison has a place for NaN.
+    """Return a score, or None if it is NaN or infinite, which JSON and comparisons do not support.
 
     Examples
     --------
@@ -26,16 +26,16 @@ NoComparisonReason = Literal["nothing-new", "unusable", "other-contract", "no-ev
 
 @dataclass(frozen=True)
 class Package:
-    """Immutable rows in the lake, named by their digest: a Parquet file, or the manifest of many.
+    """Immutable rows in the lake, identified by their digest: a Parquet file, or the manifest of several.
 
     Attributes
     ----------
     path : str
-        Of the one or the other, below the root of the lake.
+        Path of the file or the manifest, below the root of the lake.
     digest : str
         The SHA-256 of the file, in hexadecimal.
     n_rows : int
-        How many samples it holds.
+        Number of samples.
     """
 
     path: str
@@ -45,30 +45,30 @@ class Package:
 
 @dataclass(frozen=True)
 class Run:
-    """One execution for one data interval, and the attempt that carries it out.
+    """One run of an experiment for one data interval, and the attempt that executes it.
 
     Attributes
     ----------
     run_id : str
-        The same for the same experiment, data interval, data, code and repeat, whoever computes it.
+        A hash of experiment, data interval, data, code and repeat.
     experiment : str
         Name of the experiment.
     interval : DataInterval
         The data interval.
     epoch : int
-        The fence: a write of this attempt is refused once a newer attempt has claimed the interval.
+        The fencing token: writes of this attempt are rejected after a newer attempt has claimed the interval.
     batch_digest : str
         Digest of this interval's batch.
     window_digest : str
         Digest of all batches of the window; equal to `batch_digest` where the window is one interval.
     code_digest : str
-        Digest of the experiment's code and of what it declares about its numbers.
+        Digest of the code of the experiment and of the arguments that affect its numbers.
     repeat : int
-        0, or the number of the repetition that was asked for.
+        0, or the number of a requested repetition.
     code : str
-        Path of the text of that code below the root of the lake; empty where it was not kept.
+        Path of the text of the code below the root of the lake; empty if it was not stored.
     contract : int
-        Through which version of the contract all steps read rows; 0: the newest.
+        The version of the contract in which all steps read rows; 0 for the newest.
     """
 
     run_id: str
@@ -85,22 +85,22 @@ class Run:
 
 @dataclass(frozen=True)
 class Batch:
-    """What `fetch` gives: the kept rows of one data interval, and those of the window that they close.
+    """Result of `fetch`: the stored rows of one data interval, and the batches of the window that ends with it.
 
     Attributes
     ----------
     run : Run
-        Whose batch it is.
+        The run of the batch.
     package : Package
         The batch.
     window : tuple of (DataInterval, Package)
-        The batches to learn from, oldest first; the last is this one.
+        The batches to train on, oldest first; the last is this one.
     warnings : tuple of str
-        What was odd but allowed.
+        Warnings.
     finished : bool
-        Whether this very run has already been recorded, published and decided.
+        Whether the run has been recorded, published and decided before.
     seconds : float
-        What the step took.
+        Duration of the step.
     """
 
     run: Run
@@ -113,22 +113,22 @@ class Batch:
 
 @dataclass(frozen=True)
 class TrainTestSplit:
-    """What `split` gives: the window cut into train and test, oldest first; the last of each is the new batch's.
+    """Result of `split`: the train and test packages of the window, oldest first; the last are those of the new batch.
 
     Attributes
     ----------
     run : Run
-        Whose samples they are.
+        The run of the samples.
     window : tuple of (DataInterval, Package)
-        The batches that were cut, oldest first.
+        The batches that were split, oldest first.
     train, test : tuple of Package
         One for each data interval of the window.
     warnings : tuple of str
-        What was odd but allowed, of the fetch too.
+        Warnings, including those of `fetch`.
     seconds : Mapping of str to float
-        What the steps so far took, by name of the step.
+        Durations of the steps so far, by name of the step.
     finished : bool
-        Whether this very run has already been recorded, published and decided.
+        Whether the run has been recorded, published and decided before.
     """
 
     run: Run
@@ -142,20 +142,20 @@ class TrainTestSplit:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What `tune` gives: the best candidate, fitted on train samples only (the twin), and all scores.
+    """Result of `tune`: the best candidate, fitted on train samples only (the twin), and all scores.
 
     Attributes
     ----------
     run : Run
-        Whose search it was.
+        The run of the search.
     window : tuple of (DataInterval, Package)
-        The batches whose train samples it learnt from, oldest first.
+        The batches whose train samples it was fitted on, oldest first.
     best_params : Mapping of str to Any
-        In JSON's types; an estimator as a parameter is given by its text.
+        In JSON's types; an estimator as a parameter is represented by its text.
     cv_score_mean, cv_score_std : float or None
-        Over the folds, for the main score; None where nothing was tuned.
+        Over the folds, for the main score; None without tuning.
     n_candidates, cv_folds : int
-        0 folds where nothing was tuned.
+        Numbers of candidates and folds; 0 folds without tuning.
     scoring : str
         Name of the main score; greater is better.
     n_train : int
@@ -165,11 +165,11 @@ class SearchResult:
     twin, twin_digest : str
         Path of the twin below the root of the lake, and the digest of its file.
     library_versions : Mapping of str to str
-        What it was fitted with.
+        Versions of the libraries of the fit.
     warnings : tuple of str
-        What was odd but allowed, so far.
+        Warnings so far.
     seconds : Mapping of str to float
-        What the steps so far took, by name of the step.
+        Durations of the steps so far, by name of the step.
     own_code : tuple of str
         Full names of the project's own classes and functions that the twin holds.
     environment : Mapping of str to Any
@@ -197,28 +197,28 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Twin against champion on the same samples, which neither had seen.
+    """Comparison of twin and champion on the same samples, on which neither was trained.
 
     Attributes
     ----------
     n_compared : int
-        How many samples.
+        Number of samples.
     twin_score, champion_score : float or None
-        The main score of each on them; None where it is undefined, as R² is on a single sample.
+        The main score of each; None if it is undefined, as R² of a single sample.
     p_worse : float
         Probability of a result at least as bad for the twin if it is as good as the champion.
     test : str
         Name of the paired test, which is one of the declared score.
     twin_wins, champion_wins : int or None
-        Samples on which the one was better than the other; None where the score is not made of samples.
+        Samples on which the one was better than the other; None if the score is no mean over samples.
     p_better : float or None
         Probability of a result at least as good for the twin if it is as good as the champion.
     difference, low, high : float or None
-        The twin's score less the champion's on the tested samples, and its 95 % interval; None where undefined.
+        The twin's score less the champion's on the tested samples, and its 95 % interval; None if undefined.
     n_tested : int or None
-        Samples that the test has seen: all that have weight, or a bounded sample of them.
+        Samples of the test: all with a weight above 0, or a bounded sample of them.
 
-    Comparisons that were stored before there was one for each score have no values for the last five.
+    Comparisons that older versions stored have no values for the last five.
     """
 
     n_compared: int
@@ -237,12 +237,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` gives: the twin's scores on test samples, and its comparison with the champion.
+    """Result of `evaluate`: the scores of the twin on test samples, and its comparison with the champion.
 
     Attributes
     ----------
     run : Run
-        Whose twin it was.
+        The run of the twin.
     test_score : float or None
         The twin's main score on the test samples of the window; None where it is undefined.
     test_scores : Mapping of str to float or None
@@ -250,17 +250,17 @@ class Evaluation:
     n_test : int
         Distinct test samples of the window.
     champion_version : int or None
-        The champion when the run looked, if there was one.
+        The champion at the time of the evaluation, if there was one.
     comparison : Comparison or None
-        None where there is no champion, or nothing to compare it on.
+        None if there is no champion, or no sample to compare on.
     uncompared : str or None
-        Why a champion was not compared: ``"nothing-new"`` (it has learnt every sample), ``"unusable"`` (it cannot be
-        loaded here, so it serves nobody), ``"other-contract"`` (it was fitted under an earlier version of the contract,
-        and needs what batches no longer have), or ``"no-evidence"`` (there were no samples, or it failed on them).
+        The reason why the champion was not compared: ``"nothing-new"`` (it was trained on every sample), ``"unusable"``
+        (it cannot be loaded), ``"other-contract"`` (it was fitted with an earlier version of the contract and needs
+        columns that batches no longer have), or ``"no-evidence"`` (there were no samples, or it failed on them).
     warnings : tuple of str
-        What was odd but allowed, so far.
+        Warnings so far.
     seconds : Mapping of str to float
-        What the steps so far took, by name of the step.
+        Durations of the steps so far, by name of the step.
     """
 
     run: Run
@@ -276,20 +276,20 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What `refit` gives: a saved model that is not published yet.
+    """Result of `refit`: a saved model that is not published yet.
 
     Attributes
     ----------
     run : Run
-        Who fitted it.
+        The run that fitted it.
     path : str
         Its directory, below the root of the models.
     digest : str
         The SHA-256 of its canonical file.
     signature : Mapping of str to Any
-        What it takes and gives: columns and their types, target, classes, and golden rows with their predictions.
+        Its inputs and outputs: columns and their types, target, classes, and golden rows with their predictions.
     library_versions : Mapping of str to str
-        What it was fitted with.
+        Versions of the libraries of the fit.
     environment : Mapping of str to Any
         The Python, machine, CPU and threads that it was fitted with.
     """
@@ -304,7 +304,7 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """What `publish` gives: a model with a number.
+    """Result of `publish`: a numbered version of the model.
 
     Attributes
     ----------
@@ -313,9 +313,9 @@ class ModelVersion:
     version : int
         From 1, without gaps.
     run_id : str
-        The run that made it.
+        The run that fitted it.
     interval : DataInterval
-        The newest data interval that it learnt from.
+        The newest data interval that it was trained on.
     path, digest : str
         Its directory below the root of the models, and the digest of its file.
     """
@@ -330,14 +330,14 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class Decision:
-    """What `promote` gives.
+    """Result of `promote`.
 
     Attributes
     ----------
     promoted : bool
         Whether the version became the champion.
     reason : str
-        Why, or why not.
+        The reason of the decision.
     """
 
     promoted: bool

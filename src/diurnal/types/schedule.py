@@ -1,6 +1,6 @@
-"""Schedules: presets, cron expressions and timedeltas, and which of them are allowed.
+"""Validation of schedules: presets, cron expressions and timedeltas.
 
-They are checked without a cron library: Airflow parses every file again and again.
+No cron library is imported, since Airflow parses every Dag file repeatedly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PRESETS = {
     "@yearly": "0 0 1 1 *",
 }
 
-_LONGEST = dict.fromkeys(range(1, 13), 31) | {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
+_MONTH_LENGTHS = dict.fromkeys(range(1, 13), 31) | {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 _MONTHS = {"jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6}
 _MONTHS |= {"jul": 7, "aug": 8, "sep": 9, "oct": 10, "nov": 11, "dec": 12}
 _WEEKDAYS = {"sun": 0, "mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6}
@@ -35,54 +35,54 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("day of the week", 0, 7, _WEEKDAYS),
 )
 _ITEM = re.compile(r"(?P<first>\*|\w+)(?:-(?P<last>\w+))?(?:/(?P<step>\d+))?")
-_ADVICE = f"write {', '.join(PRESETS)}, a cron expression such as '30 6 * * mon-fri', a timedelta or None (by hand)"
+_HINT = f"write {', '.join(PRESETS)}, a cron expression such as '30 6 * * mon-fri', a timedelta or None (manual runs)"
 
 
 def check_schedule(schedule: Schedule) -> None:
-    """Refuse what is no schedule, without loading a cron library: Airflow parses every file again and again.
+    """Validate a schedule.
 
     Raises
     ------
     ExperimentError
-        Naming the field that is wrong and what it may hold.
+        With the invalid field and its allowed values.
     """
     if schedule is None:
         return
     if isinstance(schedule, timedelta):
         if schedule < timedelta(minutes=1) or schedule % timedelta(minutes=1):
             raise ExperimentError(
-                f"schedule={schedule!r} is no whole number of minutes", hint="write, say, timedelta(hours=6)"
+                f"schedule={schedule!r} is not a whole number of minutes", hint="write timedelta(hours=6), for example"
             )
         return
     if not isinstance(schedule, str):
-        raise ExperimentError(f"schedule={schedule!r} is a {type(schedule).__name__}", hint=_ADVICE)
+        raise ExperimentError(f"schedule={schedule!r} is a {type(schedule).__name__}", hint=_HINT)
     cron_expression(schedule)
 
 
 @lru_cache(maxsize=256)
 def cron_expression(schedule: str) -> str:
-    """Return the five fields of a preset or an expression, checked."""
+    """Return the five fields of a preset or an expression, validated."""
     if schedule.startswith("@"):
         if schedule not in PRESETS:
-            raise ExperimentError(f"schedule={schedule!r} is no preset{did_you_mean(schedule, PRESETS)}", hint=_ADVICE)
+            raise ExperimentError(f"schedule={schedule!r} is no preset{did_you_mean(schedule, PRESETS)}", hint=_HINT)
         return PRESETS[schedule]
     fields = schedule.split()
     if len(fields) != len(_FIELDS):
         near = did_you_mean(f"@{schedule}", PRESETS)
         raise ExperimentError(
-            f"schedule={schedule!r}: a cron expression has 5 fields, not {len(fields)}{near}", hint=_ADVICE
+            f"schedule={schedule!r}: a cron expression has 5 fields, not {len(fields)}{near}", hint=_HINT
         )
     try:
         _, _, days, months, _ = (_parse_field(text, *field) for text, field in zip(fields, _FIELDS, strict=True))
     except ValueError as error:
-        raise ExperimentError(f"schedule={schedule!r}: {error}", hint=_ADVICE) from None
-    if fields[-1] == "*" and min(days) > max(_LONGEST[month] for month in months):
-        raise ExperimentError(f"schedule={schedule!r} names a day that no such month has", hint=_ADVICE)
+        raise ExperimentError(f"schedule={schedule!r}: {error}", hint=_HINT) from None
+    if fields[-1] == "*" and min(days) > max(_MONTH_LENGTHS[month] for month in months):
+        raise ExperimentError(f"schedule={schedule!r} names a day that none of these months has", hint=_HINT)
     return schedule
 
 
 def _parse_field(text: str, name: str, low: int, high: int, names: dict[str, int]) -> set[int]:
-    """Return the numbers that one field of a cron expression stands for."""
+    """Return the numbers of one field of a cron expression."""
     if text == "L" and name == "day of the month":
         return {28}  # the last day: every month has one
     chosen: set[int] = set()

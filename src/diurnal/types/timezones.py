@@ -1,9 +1,9 @@
-"""Instants, and the clocks of a timezone.
+"""Conversion between instants and the local times of a timezone.
 
-A clock that is set back shows an hour twice, and one that is set forward skips one. A local time that is shown twice
-means its second instant. One that is skipped means the instant as long after the change as the time lies after the
-beginning of the gap. Airflow's ``CronDataIntervalTimetable`` reads both so, and data intervals are to be the same in
-the command line and in Airflow.
+When clocks are set back, an hour is repeated; when they are set forward, an hour is skipped. A repeated local time is
+converted to its second instant. A skipped local time is converted to the instant that is as long after the change as
+the local time is after the start of the gap. Airflow's ``CronDataIntervalTimetable`` uses the same rules, so that data
+intervals are equal in the command line and in Airflow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 _WEEK = timedelta(weeks=1)
-_YEARS = (2024, 2038)  # after these, the rules of the tz database repeat
+_YEARS = (2024, 2038)  # later, the rules of the tz database repeat
 
 
 class OffsetChange(NamedTuple):
@@ -32,7 +32,7 @@ def get_timezone(timezone: str) -> tzinfo:
 
 
 def local_to_instant(local: datetime, timezone: str) -> datetime:
-    """Return the instant that a time on the clocks of a timezone means.
+    """Return the instant of a local time.
 
     Parameters
     ----------
@@ -48,19 +48,19 @@ def local_to_instant(local: datetime, timezone: str) -> datetime:
 
     Examples
     --------
-    >>> print(local_to_instant(datetime(2026, 11, 1, 1, 30), "America/New_York"))  # shown twice
+    >>> print(local_to_instant(datetime(2026, 11, 1, 1, 30), "America/New_York"))  # repeated
     2026-11-01 06:30:00+00:00
-    >>> print(local_to_instant(datetime(2026, 3, 8, 2, 30), "America/New_York"))  # skipped: 03:30 on the clocks
+    >>> print(local_to_instant(datetime(2026, 3, 8, 2, 30), "America/New_York"))  # skipped: 03:30 local time
     2026-03-08 07:30:00+00:00
     """
     if timezone == "UTC":
         return local.replace(tzinfo=UTC)
-    # by PEP 495, the first reading of a skipped time has the offset before the change, and is the later instant
+    # PEP 495: of a skipped time, fold=0 has the offset before the change, and is the later instant
     return max(local.replace(tzinfo=get_timezone(timezone), fold=fold).astimezone(UTC) for fold in (0, 1))
 
 
 def midnight_of(day: date, timezone: str) -> datetime:
-    """Return the instant at which a day begins.
+    """Return the instant at which a day starts.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def midnight_of(day: date, timezone: str) -> datetime:
 
 
 def instant_to_local(moment: datetime, timezone: str) -> datetime:
-    """Return what the clocks of a timezone show at an instant, without timezone."""
+    """Return the local time of an instant, without timezone."""
     return moment.astimezone(get_timezone(timezone)).replace(tzinfo=None, fold=0)
 
 
