@@ -315,7 +315,7 @@ def test_text_that_is_not_of_its_encoding_is_refused(tmp_path):
         ("1,2\n3,4\n", {"names": ["a", "b", "c"]}, "line 1 has 2"),
         ("a,b\n1,2\n", {"names": ["a", "b", "c"], "header": 0}, "a header of 2 cells, and names= has 3"),
         ("a,b\n1,2\n", {"usecols": ["a", "bb"]}, "did you mean 'b'"),
-        ("a,b\n1,2\n", {"usecols": [2]}, "the column 2, which is not there"),
+        ("a,b\n1,2\n", {"usecols": [2]}, "the column 2, which is missing"),
         ("a,b\n1,2\n", {"parse_dates": ["bb"]}, "did you mean 'b'"),
         ("a,b\n1,2\n", {"header": 5}, "no line for a header"),
         ("a,b\n1,\x1f2\n", {"sep": r"\s+"}, "0x1f"),
