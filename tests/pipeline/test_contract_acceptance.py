@@ -523,7 +523,7 @@ def test_accept_that_is_killed_is_there_or_is_not(project, stores, side, accepte
     begun(project, stores)
     project.bring(SECOND, CHANGES["new-column"](whole(patients(SECOND))))
     words = ("contract", "clinic", "accept", "--date", SECOND, "--why", "new scales", "--json")
-    assert project.command(*words, fault=f"kill@warehouse.accept:{side}").returncode < 0
+    assert project.command(*words, fault=f"kill@warehouse.add_contract_version:{side}").returncode < 0
     assert len(stores.warehouse.contracts("clinic")) == 1 + accepted
     said = json.loads(project.command(*words).stdout)
     assert (said["version"], said["accepted"]) == (2, not accepted)
