@@ -276,7 +276,7 @@ def test_no_test_sample_is_learnt_after_an_identifying_column_is_dropped(project
     test = {patient for date in (FIRST, SECOND) for patient, role in roles_of(stores, date).items() if role == "test"}
     assert outcome.run["n_train"] == 2 * (240 - len(test)), "those on both sides are learnt nowhere"
     assert outcome.run["comparison"] is None, "the champion has learnt all of these rows"
-    assert made.schema.lacks_identity
+    assert made.newest_schema.lacks_identity
 
 
 def roles_of(stores, date):
@@ -641,8 +641,8 @@ def test_texts_and_times_that_are_wider_are_read_so_in_older_batches(
     assert (change.change, change.after) == ("wider-kind", wide)
     project.run(SECOND, stores)
     packages = [package for _, package in stores.warehouse.window("clinic", day(SECOND))]
-    made = today(project, stores, SECOND)
-    (old,) = (pa.Table.from_batches(made.rows(packages[0], made.schema, ["patient", "code"])),)
+    reader = SampleReader(today(project, stores, SECOND), stores_schema(stores))
+    old = pa.Table.from_batches(reader.rows(packages[0], ["patient", "code"]))
     codes = dict(zip(old["patient"].to_pylist(), map(str, old["code"].to_pylist()), strict=True))
     assert codes[f"{FIRST}-0007"] == str(pd.Timestamp(first(7)) if wide == "timestamp" else first(7))
     shown = view(warehouse_url, "SELECT code FROM batch_data_clinic")
