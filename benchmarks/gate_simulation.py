@@ -21,7 +21,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC, SVR
 
 from diurnal.backends.paired_tests import Paired
-from diurnal.backends.sklearn import NOTHING, champion_test
+from diurnal.backends.sklearn import NO_METADATA, champion_test
 from diurnal.pipeline import promotion
 from diurnal.types import Comparison, DataInterval, Evaluation, ModelVersion, Run
 
@@ -60,7 +60,7 @@ class Numbers(RegressorMixin, BaseEstimator):
 class Answers:
     """The samples of a day, as the comparison reads them."""
 
-    needs = NOTHING
+    needs = NO_METADATA
 
     def __init__(self, y: np.ndarray) -> None:
         self.y, self.n_rows = y, len(y)
@@ -144,7 +144,7 @@ def area_lost(separation_lost: float) -> float:
 def compared(case: Case, rng: np.random.Generator, worse: float = 0.0) -> Paired:
     """Draw one day and compare its two models."""
     twin, champion, y = case.draw(rng, case.n, worse=worse)
-    return champion_test.compare(case.made, twin, champion, Answers(y))
+    return champion_test.compare_models(case.made, twin, champion, Answers(y))
 
 
 def decided(policy: str, found: Paired, n: int) -> bool:
@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--years", type=int, default=200)
     parser.add_argument("--worse-days", type=int, default=1_000)
     given = parser.parse_args()
-    champion_test.fitting = (
+    champion_test.fit_context = (
         nullcontext  # no model is asked for numbers, and limiting BLAS takes ten times as long as a day
     )
     print(f"{given.years} years of {DAYS} days at equal skill, {given.worse_days} days with a worse challenger\n")

@@ -105,9 +105,9 @@ class Odd(ClassifierMixin, BaseEstimator):
 )  # fmt: skip
 def test_scores_of_chunks_are_those_of_all_rows(estimator, scoring, refit, wholes):
     target = "lean" if "Ridge()" in repr(estimator) else "label"
-    X, y = backend.matrix(TABLE, FEATURES), backend.vector(TABLE, target)
+    X, y = backend.to_features(TABLE, FEATURES), backend.to_target(TABLE, target)
     fitted = estimator.fit(X, y)
-    score = backend.scorer(GridSearchCV(estimator, {}, scoring=scoring, refit=refit))[1]
+    score = backend.build_scorer(GridSearchCV(estimator, {}, scoring=scoring, refit=refit))[1]
     stream = Passing(target).stream(3 * 700)
     assert stream.scores(score, fitted) == pytest.approx(score(fitted, X, y), rel=1e-12)
     assert stream.wholes == wholes
@@ -137,7 +137,7 @@ def test_a_chunk_has_the_types_of_all_rows_whichever_has_the_empty_cells():
         for start in range(0, n, 100):
             yield table.select([*features, "label"]).slice(start, 100)
 
-    whole = backend.matrix(table, FEATURES)
+    whole = backend.to_features(table, FEATURES)
     for few in (3 * n, 3 * 400):
         chunks = list(BatchedData(passing, FEATURES, "label", few=few).chunks())
         assert all((chunk.dtypes == whole.dtypes).all() for chunk in chunks)
@@ -148,7 +148,7 @@ def test_a_chunk_has_the_types_of_all_rows_whichever_has_the_empty_cells():
 def test_models_are_asked_once_and_the_target_is_read_alone():
     passing = Passing("label")
     stream = passing.stream(3 * 700)
-    fitted = LogisticRegression().fit(backend.matrix(TABLE, FEATURES), backend.vector(TABLE, "label"))
+    fitted = LogisticRegression().fit(backend.to_features(TABLE, FEATURES), backend.to_target(TABLE, "label"))
     first = stream.answers(fitted)
     assert (stream.answers(fitted) == first).all()
     assert stream.n_rows == N
@@ -159,8 +159,8 @@ def test_what_a_scorer_says_of_its_own_accord_is_said():
     def broken(estimator, X, y):
         raise RuntimeError("no such column: amount")
 
-    fitted = LogisticRegression().fit(backend.matrix(TABLE, FEATURES), backend.vector(TABLE, "label"))
-    score = backend.scorer(GridSearchCV(LogisticRegression(), {}, scoring=broken))[1]
+    fitted = LogisticRegression().fit(backend.to_features(TABLE, FEATURES), backend.to_target(TABLE, "label"))
+    score = backend.build_scorer(GridSearchCV(LogisticRegression(), {}, scoring=broken))[1]
     with pytest.raises(ExperimentError, match="no such column: amount"):
         Passing("label").stream(3 * 700).scores(score, fitted)
 

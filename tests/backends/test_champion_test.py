@@ -24,7 +24,7 @@ from sklearn.tree import DecisionTreeClassifier
 from diurnal.backends import sklearn as backend
 from diurnal.backends.sklearn import champion_test
 from diurnal.backends.sklearn.batched_predict import BatchedData
-from diurnal.backends.sklearn.fit_metadata import Needs
+from diurnal.backends.sklearn.fit_metadata import FitMetadata
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ WEIGHTS = rng.integers(0, 4, N).astype(float)
 class Weighted(BatchedData):
     """Samples with weights beside them."""
 
-    needs = Needs(sample_weight=WEIGHTS, columns={"sample_weight": "w"})
+    needs = FitMetadata(sample_weight=WEIGHTS, columns={"sample_weight": "w"})
 
 
 def stream(target, *, few=None, kind=BatchedData):
@@ -65,7 +65,7 @@ def stream(target, *, few=None, kind=BatchedData):
 
 def fitted(one, two, target):
     """Fit one model well and one on a few rows without a feature."""
-    X, y = backend.matrix(TABLE, FEATURES), backend.vector(TABLE, target)
+    X, y = backend.to_features(TABLE, FEATURES), backend.to_target(TABLE, target)
     poor = X.copy()
     poor["a"] = 0.0
     return clone(one).fit(X, y), clone(two).fit(poor, y)
@@ -128,8 +128,8 @@ def search_of(estimator, scoring, refit):
 def test_each_score_has_its_test_and_the_difference_of_scikit_learn(target, estimator, scoring, refit, test):
     twin, champion = fitted(estimator, estimator, target)
     made, data = search_of(estimator, scoring, refit), stream(target)
-    name, score = backend.scorer(made)
-    found = champion_test.compare(made, twin, champion, data)
+    name, score = backend.build_scorer(made)
+    found = champion_test.compare_models(made, twin, champion, data)
     scores = [data.scores(score, model)[name] for model in (twin, champion)]
     assert found.test == test
     assert found.n_tested == N
@@ -138,7 +138,7 @@ def test_each_score_has_its_test_and_the_difference_of_scikit_learn(target, esti
     better = scores[0] > scores[1]  # but for the scorer that takes errors for gains
     assert (found.p_better if better else found.p_worse) < 0.01
     assert (found.p_worse if better else found.p_better) > 0.9
-    back = champion_test.compare(made, champion, twin, data)
+    back = champion_test.compare_models(made, champion, twin, data)
     assert back.difference == pytest.approx(-found.difference, abs=1e-9)
     assert back.p_worse == pytest.approx(found.p_better, abs=0.01)
 
@@ -158,10 +158,10 @@ def test_each_score_has_its_test_and_the_difference_of_scikit_learn(target, esti
 def test_weights_count_as_they_do_in_the_score(target, estimator, scoring, test):
     twin, champion = fitted(estimator, estimator, target)
     made, data = search_of(estimator, scoring, True), stream(target, kind=Weighted)
-    name, score = backend.scorer(made)
-    found = champion_test.compare(made, twin, champion, data)
+    name, score = backend.build_scorer(made)
+    found = champion_test.compare_models(made, twin, champion, data)
     scores = [data.scores(score, model)[name] for model in (twin, champion)]
-    plain = champion_test.compare(made, twin, champion, stream(target))
+    plain = champion_test.compare_models(made, twin, champion, stream(target))
     assert found.test == test
     assert found.difference == pytest.approx(scores[0] - scores[1], abs=1e-9)
     assert found.difference != pytest.approx(plain.difference, abs=1e-9)
@@ -171,8 +171,8 @@ def test_weights_count_as_they_do_in_the_score(target, estimator, scoring, test)
 def test_rows_that_pass_by_give_the_same(target, estimator, scoring, refit, test):
     twin, champion = fitted(estimator, estimator, target)
     made = search_of(estimator, scoring, refit)
-    whole = champion_test.compare(made, twin, champion, stream(target))
-    passing = champion_test.compare(made, twin, champion, stream(target, few=300))
+    whole = champion_test.compare_models(made, twin, champion, stream(target))
+    passing = champion_test.compare_models(made, twin, champion, stream(target, few=300))
     assert passing.test == whole.test
     assert passing.difference == pytest.approx(whole.difference, abs=1e-9)
     assert passing.p_better == pytest.approx(whole.p_better, abs=1e-6)
@@ -183,31 +183,31 @@ def test_of_many_rows_a_score_without_a_formula_sees_a_sample_and_says_so(monkey
     twin, champion = fitted(LogisticRegression(), LogisticRegression(), "label")
     for scoring in (cost, "f1_macro"):
         data = stream("label", few=300)
-        found = champion_test.compare(search_of(CLASSIFIER, scoring, True), twin, champion, data)
+        found = champion_test.compare_models(search_of(CLASSIFIER, scoring, True), twin, champion, data)
         assert found.test == "stratified paired bootstrap of a sample of 150 rows"
         assert found.n_tested == 150
 
 
 def test_a_sample_of_rows_is_the_rows_at_its_places():
     places = np.array([399, 3, 3, 130, 129, 0])
-    want = backend.matrix(TABLE, FEATURES).iloc[places].to_numpy()
+    want = backend.to_features(TABLE, FEATURES).iloc[places].to_numpy()
     for few in (None, 300):
         assert (stream("label", few=few).rows(places).to_numpy() == want).all()
 
 
 def test_a_function_that_changes_rows_is_compared_without_swaps():
     twin, champion = fitted(LogisticRegression(), LogisticRegression(), "label")
-    found = champion_test.compare(search_of(CLASSIFIER, renumbered, True), twin, champion, stream("label"))
-    same = champion_test.compare(search_of(CLASSIFIER, of_some, True), twin, champion, stream("label"))
+    found = champion_test.compare_models(search_of(CLASSIFIER, renumbered, True), twin, champion, stream("label"))
+    same = champion_test.compare_models(search_of(CLASSIFIER, of_some, True), twin, champion, stream("label"))
     assert found.difference == same.difference
     assert found.p_better < 0.01
 
 
 def test_models_that_give_the_same_answers_are_no_evidence():
-    one = LogisticRegression().fit(backend.matrix(TABLE, FEATURES), backend.vector(TABLE, "label"))
+    one = LogisticRegression().fit(backend.to_features(TABLE, FEATURES), backend.to_target(TABLE, "label"))
     for scoring in ("accuracy", "roc_auc", "neg_log_loss", "f1_macro", "average_precision"):
         scorer = make_scorer(fbeta_score, beta=2, pos_label="yes") if scoring == "average_precision" else scoring
-        found = champion_test.compare(search_of(CLASSIFIER, scorer, True), one, one, stream("label"))
+        found = champion_test.compare_models(search_of(CLASSIFIER, scorer, True), one, one, stream("label"))
         assert (found.p_worse, found.p_better, found.difference) == (1.0, 1.0, 0.0)
 
 
@@ -218,7 +218,7 @@ def test_models_of_other_kinds_are_compared():
         if scoring == "average_precision":
             made = search_of(CLASSIFIER, make_scorer(roc_auc_score, response_method=(
                 "decision_function", "predict_proba"), max_fpr=0.3), True)  # fmt: skip
-        assert champion_test.compare(made, twin, champion, stream("label")).p_worse is not None
+        assert champion_test.compare_models(made, twin, champion, stream("label")).p_worse is not None
 
 
 def test_one_class_in_the_rows_leaves_the_area_undefined():
@@ -229,12 +229,12 @@ def test_one_class_in_the_rows_leaves_the_area_undefined():
 
     for scoring in ("roc_auc", make_scorer(roc_auc_score, response_method="predict_proba", max_fpr=0.5)):
         with suppress(Exception):
-            found = champion_test.compare(
+            found = champion_test.compare_models(
                 search_of(CLASSIFIER, scoring, True), twin, champion, stream("label", kind=OneClass)
             )
             assert found.p_worse is None
             assert found.difference is None
-    found = champion_test.compare(
+    found = champion_test.compare_models(
         search_of(CLASSIFIER, "roc_auc", True), twin, champion, stream("label", kind=OneClass)
     )
     assert found.p_worse is None
@@ -243,5 +243,5 @@ def test_one_class_in_the_rows_leaves_the_area_undefined():
 def test_a_bare_estimator_is_compared_by_its_own_score():
     X = pd.DataFrame({"a": numbers[:, 0], "b": numbers[:, 1], "c": numbers[:, 2]})
     twin, champion = LinearRegression().fit(X, lean), LinearRegression().fit(X.assign(a=0.0), lean)
-    found = champion_test.compare(LinearRegression(), twin, champion, stream("lean"))
+    found = champion_test.compare_models(LinearRegression(), twin, champion, stream("lean"))
     assert found.difference == pytest.approx(twin.score(X, lean) - champion.score(X, lean))

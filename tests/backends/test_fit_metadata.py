@@ -28,9 +28,9 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from diurnal.backends import sklearn as backend
-from diurnal.backends.sklearn import Needs, tuning, unused_metadata
+from diurnal.backends.sklearn import FitMetadata, tuning, unused_metadata
 from diurnal.backends.sklearn.batched_predict import BatchedData
-from diurnal.backends.sklearn.fit_metadata import Beside
+from diurnal.backends.sklearn.fit_metadata import MetadataCollector
 from diurnal.data import Column, Metadata, Schema
 from diurnal.errors import ExperimentError
 
@@ -46,13 +46,13 @@ BOTH = {"groups": GROUP, "sample_weight": WEIGHT}
 def part(rows, *names):
     """Give the needs of some rows."""
     given = {name: BOTH[name][rows] for name in names}
-    return Needs(**given, columns={"groups": "patient", "sample_weight": "w"})
+    return FitMetadata(**given, columns={"groups": "patient", "sample_weight": "w"})
 
 
 def tuned(search, y, *names):
     """Tune on the train rows and score the twin on the others."""
-    found = backend.tune(search, FRAME[:CUT], y[:CUT], needs=part(slice(CUT), *names))
-    scores = backend.scorer(search)[1](found.twin, FRAME[CUT:], y[CUT:], part(slice(CUT, None), *names))
+    found = backend.tune_estimator(search, FRAME[:CUT], y[:CUT], needs=part(slice(CUT), *names))
+    scores = backend.build_scorer(search)[1](found.twin, FRAME[CUT:], y[CUT:], part(slice(CUT, None), *names))
     return found, scores
 
 
@@ -123,13 +123,13 @@ def test_a_regressions_search_is_scikit_learns(scored):
 def test_shards_and_the_refit_are_given_the_same():
     search = GridSearchCV(chain(LogisticRegression()), GRID, cv=GroupKFold(3))
     X, y, needs = FRAME[:CUT], LABEL[:CUT], part(slice(CUT), *BOTH)
-    shards = tuning.shards(search, X, y, 3, needs)
-    tables = [tuning.score_shard(search, X, y, shard, needs)[0] for shard in shards]
+    shards = tuning.split_into_shards(search, X, y, 3, needs)
+    tables = [tuning.score_search_shard(search, X, y, shard, needs)[0] for shard in shards]
     parts = [{name: np.array(table[name].to_pylist()) for name in table.column_names} for table in tables]
-    whole, pieces = (backend.tune(search, X, y, needs=needs, parts=parts) for parts in (None, parts))
+    whole, pieces = (backend.tune_estimator(search, X, y, needs=needs, parts=parts) for parts in (None, parts))
     assert len(parts) == 3
     assert whole.table["mean_test_score"] == pieces.table["mean_test_score"]
-    model = backend.refit(whole.twin, FRAME, LABEL, part(slice(None), *BOTH))
+    model = backend.refit_estimator(whole.twin, FRAME, LABEL, part(slice(None), *BOTH))
     weighted = Pipeline(whole.twin.steps).fit(FRAME, LABEL, last__sample_weight=WEIGHT)
     np.testing.assert_array_equal(model.predict_proba(FRAME), weighted.predict_proba(FRAME))
 
@@ -272,7 +272,7 @@ def test_an_estimator_of_a_library_without_routing_is_given_weights_directly():
     found, scores = tuned(search, LABEL, "sample_weight")
     np.testing.assert_array_equal(found.twin[-1].weights_, WEIGHT[:CUT])
     assert scores == {"accuracy": expected}
-    (said,) = unused_metadata.check(search, groups=False, sample_weight=True)
+    (said,) = unused_metadata.check_metadata_use(search, groups=False, sample_weight=True)
     assert said == "the scores of the folds count each row once: weights cannot be routed through Plain"
 
 
@@ -290,7 +290,7 @@ def test_a_score_of_its_own_that_takes_no_weights_counts_each_row_once(names):
         _, scores = tuned(search, LABEL, *names)
         assert scores == {"accuracy": np.mean(LABEL[CUT:] == "no")}
         if "sample_weight" in names:
-            said = unused_metadata.check(search, groups="groups" in names, sample_weight=True)
+            said = unused_metadata.check_metadata_use(search, groups="groups" in names, sample_weight=True)
             assert "the score takes no weights: it counts each row once" in said
 
 
@@ -303,7 +303,9 @@ class Resampling(BaseEstimator):
 
 def test_a_step_that_makes_rows_is_refused_where_rows_have_weights():
     with pytest.raises(ExperimentError, match=r"Resampling \(more\) changes which rows there are"):
-        unused_metadata.check(Pipeline([("more", Resampling()), ("last", Ridge())]), groups=False, sample_weight=True)
+        unused_metadata.check_metadata_use(
+            Pipeline([("more", Resampling()), ("last", Ridge())]), groups=False, sample_weight=True
+        )
 
 
 class Elsewhere(BaseEstimator):
@@ -328,7 +330,9 @@ def test_a_search_of_a_library_without_routing_is_given_groups_and_weights_direc
     found, _ = tuned(search, LABEL, *BOTH)
     plain = chain(LogisticRegression()).fit(FRAME[:CUT], LABEL[:CUT], last__sample_weight=WEIGHT[:CUT])
     np.testing.assert_array_equal(found.twin.predict_proba(FRAME), plain.predict_proba(FRAME))
-    assert unused_metadata.check(search, groups=True, sample_weight=True)[-1].endswith("routed through Elsewhere")
+    assert unused_metadata.check_metadata_use(search, groups=True, sample_weight=True)[-1].endswith(
+        "routed through Elsewhere"
+    )
 
 
 @pytest.mark.parametrize(
@@ -336,7 +340,7 @@ def test_a_search_of_a_library_without_routing_is_given_groups_and_weights_direc
 )
 def test_weights_that_reach_no_fit_are_refused(made):
     with pytest.raises(ExperimentError, match="KNeighborsClassifier takes no weights in its fit"):
-        unused_metadata.check(made, groups=False, sample_weight=True)
+        unused_metadata.check_metadata_use(made, groups=False, sample_weight=True)
 
 
 def rough(y, predicted):
@@ -364,7 +368,7 @@ def rough(y, predicted):
     ],
 )
 def test_what_does_not_use_groups_or_weights_is_warned_of(made, needs, warned):
-    found = unused_metadata.check(made, groups=needs == "groups", sample_weight=needs == "sample_weight")
+    found = unused_metadata.check_metadata_use(made, groups=needs == "groups", sample_weight=needs == "sample_weight")
     assert [text[: len(warned or "")] for text in found] == ([] if warned is None else [warned])
 
 
@@ -383,7 +387,7 @@ def streamed(target, few):
         for start in range(0, N, 70):
             yield TABLE.select([*features, target, *METADATA.columns]).slice(start, 70)
 
-    return BatchedData(tables, schema.features, target, beside=lambda: Beside(schema), few=few)
+    return BatchedData(tables, schema.features, target, beside=lambda: MetadataCollector(schema), few=few)
 
 
 @pytest.mark.parametrize("few", [10**6, 100])
@@ -392,7 +396,7 @@ def test_rows_that_pass_by_are_scored_with_their_weights(few, scoring):
     search = GridSearchCV(chain(LogisticRegression()), GRID, scoring=scoring, refit="roc_auc")
     model = chain(LogisticRegression()).fit(FRAME, LABEL)
     stream = streamed("label", few)
-    scores = stream.scores(backend.scorer(search)[1], model)
+    scores = stream.scores(backend.build_scorer(search)[1], model)
     names = [scoring or "roc_auc"] if not isinstance(scoring, list) else scoring
     expected = [scorer_of("accuracy" if scoring is None else name, model) for name in names]
     np.testing.assert_allclose(list(scores.values()), expected, rtol=1e-12)
@@ -418,6 +422,6 @@ def test_rows_that_pass_by_are_judged_in_their_order(few):
     ordered = FRAME.iloc[places]
     np.testing.assert_array_equal(stream.y, LEAN[places])
     np.testing.assert_allclose(stream.answers(model), model.predict(ordered))
-    assert stream.scores(backend.scorer(search)[1], model) == {
+    assert stream.scores(backend.build_scorer(search)[1], model) == {
         "in_order": pytest.approx(in_order(model, ordered, LEAN[places]))
     }

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from diurnal.backends.sklearn import filled, matrix, vector
+from diurnal.backends.sklearn import to_features, to_matrices, to_target
 from diurnal.data.row_hash import hash_rows
 from diurnal.data.train_test_split import sample_hasher, select_test
 from projects import Project, day, patients
@@ -78,12 +78,12 @@ def test_filled_is_the_frame_of_the_whole_table(expected):
     table = table.set_column(2, "a", pa.array(floats["a"], mask=floats["a"] > 2))
     pieces = [table.slice(0, 0), *(table.slice(i, 77) for i in range(0, 1_000, 77))]
     for features in (["b", "a"], ["n", "a"]):  # all floats, which are filled in, and others
-        X, y = filled(pieces, features, "y", expected=expected)
-        whole = matrix(table, features)
+        X, y = to_matrices(pieces, features, "y", expected=expected)
+        whole = to_features(table, features)
         pd.testing.assert_frame_equal(X, whole)
         assert X.to_numpy().flags["F_CONTIGUOUS"] == whole.to_numpy().flags["F_CONTIGUOUS"]
-        assert (y == vector(table, "y")).all()
-        assert y.dtype == vector(table, "y").dtype
+        assert (y == to_target(table, "y")).all()
+        assert y.dtype == to_target(table, "y").dtype
 
 
 def test_sample_holds_train_and_test_rows_alike_and_grows_with_its_share():

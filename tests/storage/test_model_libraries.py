@@ -19,8 +19,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from diurnal.backends.sklearn import scorer, task, tune
-from diurnal.backends.sklearn.tuning import fresh
+from diurnal.backends.sklearn import build_scorer, detect_task, tune_estimator
+from diurnal.backends.sklearn.tuning import clone_unfitted
 from diurnal.errors import ExperimentError
 from diurnal.storage.models import library_versions
 from diurnal.storage.models.skops_format import FORMAT
@@ -56,7 +56,7 @@ def check_round_trip(model, X, y, *, exact=True, seeded=False):
                 pd.testing.assert_frame_equal(_frame(output), _frame(before), check_exact=True)
         if exact:
             assert FORMAT.dumps(again) == data
-        assert not seeded or FORMAT.dumps(fresh(model).fit(X, y)) == data, "the same fit gives the same bytes"
+        assert not seeded or FORMAT.dumps(clone_unfitted(model).fit(X, y)) == data, "the same fit gives the same bytes"
 
 
 def _frame(output):
@@ -370,9 +370,9 @@ def bayes():
 @pytest.mark.parametrize("make", [optuna, bayes])
 @pytest.mark.filterwarnings("ignore")
 def test_another_library_s_search_is_one(make):
-    assert task(make()) == "classification"
-    assert scorer(make())[0] == "accuracy"
-    tuned, alone = tune(make(), NUMBERS, YES), make().fit(NUMBERS, YES)
+    assert detect_task(make()) == "classification"
+    assert build_scorer(make())[0] == "accuracy"
+    tuned, alone = tune_estimator(make(), NUMBERS, YES), make().fit(NUMBERS, YES)
     assert tuned.best_params == alone.best_params_
     assert tuned.mean == alone.best_score_
     assert (tuned.n_candidates, tuned.n_folds) == (3, getattr(alone, "n_splits_", 0))
@@ -410,7 +410,7 @@ class Picking:
 
 
 def test_any_object_with_a_best_estimator_is_a_search():
-    tuned = tune(Picking(LogisticRegression(C=1e-6), DecisionTreeClassifier(max_depth=4)), NUMBERS, YES)
+    tuned = tune_estimator(Picking(LogisticRegression(C=1e-6), DecisionTreeClassifier(max_depth=4)), NUMBERS, YES)
     assert (tuned.best_params, tuned.n_candidates, tuned.table) == ({"which": 1}, 1, None)
     assert tuned.mean > 0.8
     assert isinstance(tuned.twin, DecisionTreeClassifier)
@@ -439,13 +439,13 @@ def test_labels_that_xgboost_refuses_are_refused_before_a_fit(subtests):
     for estimator, refused in labelled():
         with subtests.test(estimator=repr(estimator)):
             if not refused:
-                assert set(tune(estimator, NUMBERS, YES).twin.predict(NUMBERS)) == {"yes", "no"}
+                assert set(tune_estimator(estimator, NUMBERS, YES).twin.predict(NUMBERS)) == {"yes", "no"}
                 continue
             with pytest.raises(ExperimentError, match=r"takes the labels 0, 1, \.\.\. only") as caught:
-                tune(estimator, NUMBERS, YES)
+                tune_estimator(estimator, NUMBERS, YES)
             assert "the target has 'no', 'yes'" in caught.value.message
             assert "OneVsRestClassifier(XGB" in caught.value.hint
-            tune(estimator, NUMBERS, TWO)
+            tune_estimator(estimator, NUMBERS, TWO)
 
 
 def test_the_versions_of_what_a_model_is_made_of_are_known():

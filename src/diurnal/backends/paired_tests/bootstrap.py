@@ -26,7 +26,7 @@ class Scores(Protocol):
     """Scores two models on some samples."""
 
     def __call__(self, places: Places, swapped: Swaps) -> tuple[float, float]:
-        """Give the scores of twin and champion on the samples at `places`, their answers to those `swapped` exchanged.
+        """Return the scores of twin and champion on the samples at `places`; predictions are exchanged where `swapped`.
 
         Parameters
         ----------
@@ -118,14 +118,14 @@ def _drawn(stratum: npt.NDArray[np.generic], rng: np.random.Generator) -> Places
 
 
 def _deviation(draw: Callable[[], float]) -> float:
-    """Give the standard deviation of draws; those that are undefined are left out unless they are most."""
+    """Return the standard deviation of draws; those that are undefined are left out unless they are most."""
     found = np.array([draw() for _ in range(N_DRAWS)])
     found = found[np.isfinite(found)]
     return float(found.std(ddof=1)) if len(found) > N_DRAWS // 2 else math.nan
 
 
 def _about_zero(draw: Callable[[], float]) -> float:
-    """Give the deviation of draws from zero, which is their mean by symmetry."""
+    """Return the deviation of draws from zero, which is their mean by symmetry."""
     found = np.array([draw() for _ in range(N_DRAWS)])
     found = found[np.isfinite(found)]
     return float(np.sqrt(np.mean(found**2))) if len(found) > N_DRAWS // 2 else math.nan

@@ -83,7 +83,7 @@ def delong(
 
 
 def _placements(is_positive: npt.NDArray[np.bool_], score: Vector, weight: Vector) -> tuple[Vector, Vector]:
-    """Give, for each sample, the share of the other class that is on its right side."""
+    """Yield, for each sample, the share of the other class that is on its right side."""
     above, below = score[is_positive], score[~is_positive]
     return (
         _share_below(above, below, weight[~is_positive]),
@@ -103,7 +103,7 @@ def _share(weight: Vector) -> Vector:
 
 
 def _tested(difference: float, gaps: list[Vector], shares: list[Vector]) -> tuple[float, float, float | None]:
-    """Give both p-values, and half the width of the interval."""
+    """Return both p-values, and half the width of the interval."""
     fewest = min(map(len, gaps))
     if abs(difference) < 1e-12 and not any(np.ptp(gap) > 1e-12 for gap in gaps):
         return 1.0, 1.0, None if fewest < 2 else 0.0

@@ -56,14 +56,14 @@ def mcnemar(twin_wins: int, champion_wins: int, n_samples: int) -> Paired:
 
 
 def at_most(wins: int, n: int) -> float:
-    """Give the probability of at most so many heads among n tosses of a fair coin."""
+    """Return the probability of at most so many heads among n tosses of a fair coin."""
     from scipy.special import bdtr
 
     return float(bdtr(wins, n, 0.5)) if n else 1.0
 
 
 def _bound(twin_wins: int, champion_wins: int, n: int, side: int) -> float:
-    """Give the difference, below or above the one observed, that Tango's test just does not refuse."""
+    """Return the difference, below or above the one observed, that Tango's test just does not refuse."""
     from scipy.optimize import brentq
 
     def beyond(difference: float) -> float:
@@ -74,7 +74,7 @@ def _bound(twin_wins: int, champion_wins: int, n: int, side: int) -> float:
 
 
 def _score(twin_wins: int, champion_wins: int, n: int, difference: float) -> float:
-    """Give Tango's statistic, standard normal if this is the true difference."""
+    """Return Tango's statistic, standard normal if this is the true difference."""
     discordant, excess = twin_wins + champion_wins, twin_wins - champion_wins
     linear = -discordant + (2 * n - excess) * difference
     constant = -champion_wins * difference * (1 - difference)

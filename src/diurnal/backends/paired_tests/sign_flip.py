@@ -84,7 +84,7 @@ def _advantage(twin: Vector, champion: Vector) -> Vector:
 
 
 def _mean(values: Vector, weights: Vector) -> tuple[float, float | None]:
-    """Give a weighted mean, and half the width of its interval."""
+    """Return a weighted mean, and half the width of its interval."""
     n, share = len(values), weights / weights.sum()
     mean = float(share @ values)
     if n < 2:
@@ -94,7 +94,7 @@ def _mean(values: Vector, weights: Vector) -> tuple[float, float | None]:
 
 
 def _flipped(parts: Vector) -> tuple[float, float]:
-    """Give how likely a sum at most, and at least, as large is if each part has either sign."""
+    """Return how likely a sum at most, and at least, as large is if each part has either sign."""
     sizes = np.abs(parts[parts != 0])
     if not len(sizes):
         return 1.0, 1.0

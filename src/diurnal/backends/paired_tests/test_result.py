@@ -40,10 +40,10 @@ class Paired:
 
 
 def undefined(test: str, n_tested: int) -> Paired:
-    """Give the result where the score of one of the models is undefined."""
+    """Return the result where the score of one of the models is undefined."""
     return Paired(test, n_tested)
 
 
 def finite(value: float) -> float | None:
-    """Give a number, or None for what is not finite."""
+    """Return a number, or None for what is not finite."""
     return float(value) if math.isfinite(value) else None

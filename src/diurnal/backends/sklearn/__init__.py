@@ -4,31 +4,31 @@ A fit sees rows in the order of their hash and runs with one BLAS thread: the sa
 forest's probabilities, and another number of threads moves the last digits of nearly everything.
 """
 
-from diurnal.backends.sklearn.fit_metadata import NOTHING, Beside, Needs
-from diurnal.backends.sklearn.label_checks import refuse_labels
-from diurnal.backends.sklearn.matrices import filled
-from diurnal.backends.sklearn.random_state import unseeded
-from diurnal.backends.sklearn.scorers import is_search, scorer, task
+from diurnal.backends.sklearn.fit_metadata import NO_METADATA, FitMetadata, MetadataCollector
+from diurnal.backends.sklearn.label_checks import check_labels
+from diurnal.backends.sklearn.matrices import to_matrices
+from diurnal.backends.sklearn.random_state import find_unseeded
+from diurnal.backends.sklearn.scorers import build_scorer, detect_task, is_search
 from diurnal.backends.sklearn.sklearn_backend import BACKEND, InMemoryData
-from diurnal.backends.sklearn.sklearn_frames import matrix, vector
-from diurnal.backends.sklearn.tuning import candidates_table, refit, score_shard, tune
+from diurnal.backends.sklearn.sklearn_frames import to_features, to_target
+from diurnal.backends.sklearn.tuning import candidates_table, refit_estimator, score_search_shard, tune_estimator
 
 __all__ = [
     "BACKEND",
-    "NOTHING",
-    "Beside",
+    "NO_METADATA",
+    "FitMetadata",
     "InMemoryData",
-    "Needs",
+    "MetadataCollector",
+    "build_scorer",
     "candidates_table",
-    "filled",
+    "check_labels",
+    "detect_task",
+    "find_unseeded",
     "is_search",
-    "matrix",
-    "refit",
-    "refuse_labels",
-    "score_shard",
-    "scorer",
-    "task",
-    "tune",
-    "unseeded",
-    "vector",
+    "refit_estimator",
+    "score_search_shard",
+    "to_features",
+    "to_matrices",
+    "to_target",
+    "tune_estimator",
 ]

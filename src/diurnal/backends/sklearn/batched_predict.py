@@ -19,17 +19,17 @@ import pyarrow as pa
 from sklearn.metrics import accuracy_score, r2_score
 
 from diurnal.backends.protocol import Scores
-from diurnal.backends.sklearn.fit_metadata import NOTHING, Beside, Needs
-from diurnal.backends.sklearn.matrices import filled
-from diurnal.backends.sklearn.metadata_requests import plain_score
-from diurnal.backends.sklearn.sklearn_frames import vector
+from diurnal.backends.sklearn.fit_metadata import NO_METADATA, FitMetadata, MetadataCollector
+from diurnal.backends.sklearn.matrices import to_matrices
+from diurnal.backends.sklearn.metadata_requests import default_scorer_name
+from diurnal.backends.sklearn.sklearn_frames import to_target
 from diurnal.errors import ExperimentError
 
 FEW_CELLS = 2**24  # rows times features: 128 MiB of numbers, as in a part of a package
 _METRICS: dict[str | None, Callable[..., float]] = {"accuracy": accuracy_score, "r2": r2_score}
 _ANSWERS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 
-Score = Callable[[Any, Any, np.ndarray, Needs], Scores]
+Score = Callable[[Any, Any, np.ndarray, FitMetadata], Scores]
 
 
 class BatchedData:
@@ -56,7 +56,7 @@ class BatchedData:
         features: Sequence[str],
         target: str,
         *,
-        beside: Callable[[], Beside] | None = None,
+        beside: Callable[[], MetadataCollector] | None = None,
         few: int | None = None,
     ) -> None:
         self._tables, self._features, self._target = tables, list(features), target
@@ -72,14 +72,14 @@ class BatchedData:
         return self._features
 
     @cached_property
-    def _labels(self) -> tuple[np.ndarray, Needs, np.ndarray | None]:
+    def _labels(self) -> tuple[np.ndarray, FitMetadata, np.ndarray | None]:
         """The target, what is beside it, and the places of the rows in their order, unless they come so."""
         tables = self._tables(())
         beside = None if self._make_beside is None else self._make_beside()
-        read = [vector(table, self._target) for table in (tables if beside is None else beside.passing(tables))]
+        read = [to_target(table, self._target) for table in (tables if beside is None else beside.passing(tables))]
         y = np.concatenate(read) if read else np.zeros(0)
         if beside is None or not len(y):
-            return y, NOTHING, None
+            return y, NO_METADATA, None
         order = beside.order(len(y)) if beside.orders else None
         return y if order is None else y[order], beside.needs(), order
 
@@ -89,7 +89,7 @@ class BatchedData:
         return self._labels[0]
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> FitMetadata:
         """What is given to a score beside X and y."""
         return self._labels[1]
 
@@ -115,16 +115,16 @@ class BatchedData:
         order = self._order
         places = None if order is None else lambda _: order
         tables = self._tables(self._features)
-        return filled(tables, self._features, self._target, expected=self.n_rows, order=places)
+        return to_matrices(tables, self._features, self._target, expected=self.n_rows, order=places)
 
     def chunks(self) -> Iterator[pd.DataFrame]:
-        """Give the features, chunk by chunk."""
+        """Return the features, chunk by chunk."""
         if self.is_small:
             yield self._small[0]
             return
         waiting: list[pa.Table] = []
         for table in self._tables(self._features):
-            for piece in _pieces(table, self._most):
+            for piece in _split_table(table, self._most):
                 if sum(one.num_rows for one in waiting) + piece.num_rows > self._most:
                     yield self._frame(waiting)
                     waiting = []
@@ -134,23 +134,23 @@ class BatchedData:
 
     def _frame(self, tables: list[pa.Table]) -> pd.DataFrame:
         n_rows = sum(table.num_rows for table in tables)
-        frame = filled(tables, self._features, self._target, expected=n_rows)[0]
+        frame = to_matrices(tables, self._features, self._target, expected=n_rows)[0]
         types = self._types_by_holes(tables[0].schema)
         return frame.astype(types) if types else frame
 
     def _types_by_holes(self, schema: pa.Schema) -> dict[str, str]:
-        """Give the types of integers and booleans that lack a cell in some chunk, as they then are in all of them."""
+        """Return the types of integers and booleans that lack a cell in some chunk, as they then are in all of them."""
         if self._types is None:
-            made = {name: "float64" for name in self._features if pa.types.is_integer(schema.field(name).type)}
-            made |= {name: "object" for name in self._features if pa.types.is_boolean(schema.field(name).type)}
+            estimator = {name: "float64" for name in self._features if pa.types.is_integer(schema.field(name).type)}
+            estimator |= {name: "object" for name in self._features if pa.types.is_boolean(schema.field(name).type)}
             holed: set[str] = set()
-            for table in self._tables(list(made)) if made else ():
-                holed |= {name for name in made if table.column(name).null_count}
-            self._types = {name: made[name] for name in holed}
+            for table in self._tables(list(estimator)) if estimator else ():
+                holed |= {name for name in estimator if table.column(name).null_count}
+            self._types = {name: estimator[name] for name in holed}
         return self._types
 
     def answers(self, model: Any, method: str = "predict") -> np.ndarray:
-        """Give what a model says of each sample; it is asked once."""
+        """Return what a model says of each sample; it is asked once."""
         asked = (id(model), method)
         if asked not in self._answered:
             said = np.concatenate([np.asarray(getattr(model, method)(chunk)) for chunk in self.chunks()])
@@ -159,7 +159,7 @@ class BatchedData:
         return self._answered[asked][1]
 
     def rows(self, places: np.ndarray) -> pd.DataFrame:
-        """Give the features of the samples at some places, and no more of them at once."""
+        """Return the features of the samples at some places, and no more of them at once."""
         if self.is_small:
             return self._small[0].iloc[places]
         wanted = places if self._order is None else self._order[places]
@@ -171,18 +171,18 @@ class BatchedData:
         return pd.concat(found, ignore_index=True).iloc[np.argsort(np.argsort(wanted, kind="stable"), kind="stable")]
 
     def scores(self, score: Score, model: Any) -> Scores:
-        """Give all scores of a fitted model."""
+        """Return all scores of a fitted model."""
         if self.is_small:
             return score(model, *self._small, self.needs)
-        rows = Rows()
+        rows = LazyRows()
         with suppress(ExperimentError):  # it wants more of the model, or the rows themselves
-            found = score(Answering(model, self), rows, self.y, self.needs)
-            if not was_looked_at(rows):
+            found = score(CachedPredictor(model, self), rows, self.y, self.needs)
+            if not was_materialized(rows):
                 return found
         return score(model, *self._whole(), self.needs)
 
 
-class Answering:
+class CachedPredictor:
     """A fitted model as a scorer sees it: what is asked of it was answered before, sample by sample."""
 
     def __init__(self, model: Any, stream: Any) -> None:
@@ -193,7 +193,7 @@ class Answering:
         return type(self._model)
 
     def __getattr__(self, name: str) -> Any:
-        """Give the model's own, but for what it says of rows."""
+        """Return the model's own, but for what it says of rows."""
         own = getattr(self._model, name)
         if name == "score":
             return self._score
@@ -207,18 +207,18 @@ class Answering:
         return answer
 
     def _answer(self, method: str, rows: Any) -> np.ndarray:
-        if type(rows) is not Rows:
+        if type(rows) is not LazyRows:
             return np.asarray(getattr(self._model, method)(rows))
         return np.asarray(self._stream.answers(self._model, method))
 
     def _score(self, rows: Any, y: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
-        judge = _METRICS.get(plain_score(self._model))
+        judge = _METRICS.get(default_scorer_name(self._model))
         if judge is None:
             return float(self._model.score(rows, y))
         return float(judge(y, self._answer("predict", rows), sample_weight=sample_weight))
 
 
-class Rows:
+class LazyRows:
     """Rows that nobody may look at; they remember whether somebody did, who may have gone on without them."""
 
     looked_at = False
@@ -230,11 +230,11 @@ class Rows:
     __getattribute__ = __getitem__ = __iter__ = __len__ = _refuse
 
 
-def was_looked_at(rows: Rows) -> bool:
-    """Tell whether rows were looked at."""
+def was_materialized(rows: LazyRows) -> bool:
+    """Return whether rows were looked at."""
     return bool(object.__getattribute__(rows, "looked_at"))
 
 
-def _pieces(table: pa.Table, most: int) -> Iterator[pa.Table]:
+def _split_table(table: pa.Table, most: int) -> Iterator[pa.Table]:
     for start in range(0, table.num_rows, most):
         yield table.slice(start, most)

@@ -16,21 +16,21 @@ from diurnal.backends import paired_tests
 from diurnal.backends.paired_tests import Paired
 from diurnal.backends.sklearn import metadata_requests, scorers
 from diurnal.backends.sklearn.batched_predict import BatchedData
-from diurnal.backends.sklearn.fit import fitting
-from diurnal.backends.sklearn.fit_metadata import Needs
+from diurnal.backends.sklearn.fit import fit_context
+from diurnal.backends.sklearn.fit_metadata import FitMetadata
 from diurnal.backends.sklearn.sample_losses import LOSSES, wrong
-from diurnal.backends.sklearn.score_resamples import Draws
+from diurnal.backends.sklearn.score_resamples import ScoreResamples
 
 MOST_RESAMPLED = 5_000
 """A score that is computed anew for each draw is, on so many samples at most."""
 
 
-def compare(made: Any, twin: Any, champion: Any, data: BatchedData) -> Paired:
+def compare_models(estimator: Any, twin: Any, champion: Any, data: BatchedData) -> Paired:
     """Compare two fitted estimators by the score that a search, or a bare estimator, declares.
 
     Parameters
     ----------
-    made : estimator
+    estimator : estimator
         A search, or a bare estimator.
     twin, champion : estimator
         Fitted.
@@ -41,24 +41,24 @@ def compare(made: Any, twin: Any, champion: Any, data: BatchedData) -> Paired:
     -------
     Paired
     """
-    with fitting():
-        scorer, weights = _declared(made, twin, data.needs)
+    with fit_context():
+        scorer, weights = _declared_scorer(estimator, twin, data.needs)
         if _is_roc_auc(scorer) and all(len(getattr(model, "classes_", ())) == 2 for model in (twin, champion)):
-            return _by_ranks(scorer, twin, champion, data, weights)
+            return _compare_by_ranks(scorer, twin, champion, data, weights)
         if _has_losses(scorer):
-            return _by_losses(scorer, twin, champion, data, weights)
-        return _by_draws(made, twin, champion, data)
+            return _compare_by_losses(scorer, twin, champion, data, weights)
+        return _compare_by_resamples(estimator, twin, champion, data)
 
 
-def _declared(made: Any, model: Any, needs: Needs) -> tuple[Any, np.ndarray | None]:
-    """Give the scorer of the main score, and the weights that it is given."""
-    inner = getattr(made, "estimator", made)
-    with metadata_requests.judging(inner, scorers.scoring_of(made), model, needs) as (judge, params):
-        scorer = getattr(judge, "_scorers", {}).get(scorers.score_name(made), judge)
+def _declared_scorer(estimator: Any, model: Any, needs: FitMetadata) -> tuple[Any, np.ndarray | None]:
+    """Return the scorer of the main score, and the weights that it is given."""
+    inner = getattr(estimator, "estimator", estimator)
+    with metadata_requests.score_context(inner, scorers.scoring_of(estimator), model, needs) as (judge, params):
+        scorer = getattr(judge, "_scorers", {}).get(scorers.main_score_name(estimator), judge)
         given = any(values is needs.sample_weight for values in params.values())
         weighted = given and metadata_requests.takes_weights(scorer)
     if hasattr(scorer, "_estimator"):  # it asks the estimator for its own score
-        own = metadata_requests.plain_score(scorer._estimator)
+        own = metadata_requests.default_scorer_name(scorer._estimator)
         scorer = scorer if own is None else get_scorer(own)
     return scorer, needs.sample_weight if weighted else None
 
@@ -73,23 +73,23 @@ def _has_losses(scorer: Any) -> bool:
 
 
 def _plain_metric(scorer: Any) -> Any:
-    """Give the metric of a scorer of scikit-learn's, unless it is called with more than target and answers."""
+    """Return the metric of a scorer of scikit-learn's, unless it is called with more than target and answers."""
     return getattr(scorer, "_score_func", None) if not getattr(scorer, "_kwargs", None) else None
 
 
-def _by_ranks(scorer: Any, twin: Any, champion: Any, data: BatchedData, weights: np.ndarray | None) -> Paired:
-    first, second = (_decisions(scorer, model, data) for model in (twin, champion))
+def _compare_by_ranks(scorer: Any, twin: Any, champion: Any, data: BatchedData, weights: np.ndarray | None) -> Paired:
+    first, second = (_decision_values(scorer, model, data) for model in (twin, champion))
     return paired_tests.delong(data.y == twin.classes_[1], first, second, weights)
 
 
-def _decisions(scorer: Any, model: Any, data: BatchedData) -> np.ndarray:
+def _decision_values(scorer: Any, model: Any, data: BatchedData) -> np.ndarray:
     asked = scorer._response_method
     methods = (asked,) if isinstance(asked, str) else asked
     answers = data.answers(model, next(method for method in methods if hasattr(model, method)))
     return answers[:, 1] if answers.ndim == 2 else answers
 
 
-def _by_losses(scorer: Any, twin: Any, champion: Any, data: BatchedData, weights: np.ndarray | None) -> Paired:
+def _compare_by_losses(scorer: Any, twin: Any, champion: Any, data: BatchedData, weights: np.ndarray | None) -> Paired:
     _, method, loss, scale = LOSSES[scorer._score_func]
     one, other = (
         loss(data.y, data.answers(model, method), getattr(model, "classes_", ())) for model in (twin, champion)
@@ -100,14 +100,18 @@ def _by_losses(scorer: Any, twin: Any, champion: Any, data: BatchedData, weights
     return paired_tests.sign_flips(one, other, weights, scale=scale(data.y, weights, *means))
 
 
-def _by_draws(made: Any, twin: Any, champion: Any, data: BatchedData) -> Paired:
-    places, inner, declared = _bounded(data.n_rows), getattr(made, "estimator", made), scorers.scoring_of(made)
-    y, classifies = data.y[places], scorers.task(made) == "classification"
+def _compare_by_resamples(estimator: Any, twin: Any, champion: Any, data: BatchedData) -> Paired:
+    places, inner, declared = (
+        _bounded_sample(data.n_rows),
+        getattr(estimator, "estimator", estimator),
+        scorers.scoring_of(estimator),
+    )
+    y, classifies = data.y[places], scorers.detect_task(estimator) == "classification"
     with (
-        metadata_requests.judging(inner, declared, champion, data.needs),
-        metadata_requests.judging(inner, declared, twin, data.needs) as (judge, params),
+        metadata_requests.score_context(inner, declared, champion, data.needs),
+        metadata_requests.score_context(inner, declared, twin, data.needs) as (judge, params),
     ):
-        draws = Draws(judge, params, scorers.score_name(made), (twin, champion), data, places)
+        draws = ScoreResamples(judge, params, scorers.main_score_name(estimator), (twin, champion), data, places)
         draws(np.arange(len(y)), np.zeros(len(y), dtype=bool))  # shows what the scorer asks of models and rows
         strata = y if classifies else np.zeros(len(y))
         found = paired_tests.resampled(draws, strata, draws.differing(), swaps=draws.can_swap)
@@ -116,7 +120,7 @@ def _by_draws(made: Any, twin: Any, champion: Any, data: BatchedData) -> Paired:
     return replace(found, test=f"{stratified}{found.test}{sample}")
 
 
-def _bounded(n_rows: int) -> np.ndarray:
+def _bounded_sample(n_rows: int) -> np.ndarray:
     if n_rows <= MOST_RESAMPLED:
         return np.arange(n_rows)
     return np.sort(np.random.default_rng(0).choice(n_rows, MOST_RESAMPLED, replace=False))

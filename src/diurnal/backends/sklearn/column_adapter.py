@@ -11,7 +11,7 @@ import pandas as pd
 _METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score", "transform")
 
 
-def taking(model: Any, columns: Mapping[str, str]) -> Any:
+def adapt_columns(model: Any, columns: Mapping[str, str]) -> Any:
     """Let a fitted model, which is changed in place, take rows that have its columns under other names, among others.
 
     Parameters
@@ -31,20 +31,20 @@ def taking(model: Any, columns: Mapping[str, str]) -> Any:
     for name in _METHODS:
         own = getattr(model, name, None)
         if own is not None:
-            setattr(model, name, _translating(own, columns))
+            setattr(model, name, _translate_calls(own, columns))
     return model
 
 
-def _translating(method: Callable[..., Any], columns: Mapping[str, str]) -> Callable[..., Any]:
+def _translate_calls(method: Callable[..., Any], columns: Mapping[str, str]) -> Callable[..., Any]:
     @wraps(method)
     def translated(X: Any, *args: Any, **kwargs: Any) -> Any:
-        return method(_translated(X, columns), *args, **kwargs)
+        return method(_rename_columns(X, columns), *args, **kwargs)
 
     return translated
 
 
-def _translated(X: Any, columns: Mapping[str, str]) -> Any:
-    """Give the model's own columns; one of its methods that calls another one has them already."""
+def _rename_columns(X: Any, columns: Mapping[str, str]) -> Any:
+    """Return the model's own columns; one of its methods that calls another one has them already."""
     if not isinstance(X, pd.DataFrame) or list(X.columns) == list(columns):
         return X
     return X[list(columns.values())].set_axis(list(columns), axis=1)

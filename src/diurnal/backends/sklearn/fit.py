@@ -1,4 +1,4 @@
-"""Fitting with one BLAS thread, and saying whose fault a failure is."""
+"""The context of a fit: one BLAS thread, collected warnings, and errors that name the cause."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from diurnal.runtime.environment import FIT_THREADS
 
 
 @contextmanager
-def fitting() -> Iterator[list[Any]]:
-    """Fit with one BLAS thread, and say whose fault a failure is.
+def fit_context() -> Iterator[list[Any]]:
+    """Run fits with one BLAS thread, and translate their errors.
 
-    What is warned of is collected, to be said once in the row of the run and not a thousand times on the terminal.
+    Warnings are collected: each is stored once in the row of the run, and not printed for each of many fits.
     """
     with threadpool_limits(FIT_THREADS), python_warnings.catch_warnings(record=True) as seen:
         python_warnings.simplefilter("always")
@@ -31,31 +31,31 @@ def fitting() -> Iterator[list[Any]]:
         except BrokenProcessPool as error:  # joblib's TerminatedWorkerError is one
             raise TransientError(
                 "a process that was fitting was killed, most often because the memory was used up",
-                hint="give the machine more, or the search a smaller n_jobs",
+                hint="give the machine more memory, or the search a smaller n_jobs",
             ) from error
         except Exception as error:
             raise ExperimentError(
                 f"the fit fails on this batch with {type(error).__name__}: {_without_traceback(str(error))}",
-                hint="what the experiment returns must cope with every batch that its contract lets through",
+                hint="return an estimator that can be fitted to every batch that the contract accepts",
             ) from error
 
 
-def _without_traceback(said: str) -> str:
-    """Give the first and the last line of what a search says when all its fits failed; between is a traceback."""
-    lines = [line for line in said.splitlines() if line.strip()] or [""]
-    return f"{lines[0]} {lines[-1]}" if "Traceback" in said else said.strip()
+def _without_traceback(message: str) -> str:
+    """Return the first and the last line of the message of a search whose fits all fail; between is a traceback."""
+    lines = [line for line in message.splitlines() if line.strip()] or [""]
+    return f"{lines[0]} {lines[-1]}" if "Traceback" in message else message.strip()
 
 
-def said(seen: list[Any]) -> tuple[str, ...]:
-    """Give each warning once, with how often it came."""
+def format_warnings(seen: list[Any]) -> tuple[str, ...]:
+    """Return each warning once, with its count."""
     counts = Counter(f"{w.category.__name__}: {str(w.message).strip().splitlines()[0]}" for w in seen)
     return tuple(f"{text} ({n} times)" if n > 1 else text for text, n in counts.items())
 
 
-def fresh(estimator: BaseEstimator) -> BaseEstimator:
-    """Give an estimator with the same parameters, not fitted.
+def clone_unfitted(estimator: BaseEstimator) -> BaseEstimator:
+    """Return an estimator with the same parameters, not fitted.
 
-    CatBoost copies its parameters whenever it is asked for them, which scikit-learn's `clone` takes for a fault.
+    CatBoost copies its parameters in ``get_params``, which scikit-learn's `clone` reports as an error.
     """
     try:
         return clone(estimator)

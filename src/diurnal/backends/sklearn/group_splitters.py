@@ -1,4 +1,4 @@
-"""Splitters of other libraries that take groups and know no metadata routing, together with the groups."""
+"""Splitters of other libraries that use groups without metadata routing, bound to the groups."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 
-class Bound:
-    """A splitter that splits by groups of its own, whatever it is given.
+class GroupBoundSplitter:
+    """A splitter with its groups, which ignores the groups that are passed to it.
 
     Parameters
     ----------
@@ -22,24 +22,24 @@ class Bound:
 
     def __init__(self, splitter: Any, groups: np.ndarray) -> None:
         self.splitter, self.groups = splitter, groups
-        for name in ("shuffle", "random_state"):  # what a search asks to know whether folds repeat
+        for name in ("shuffle", "random_state"):  # a search reads these to see whether folds repeat
             if hasattr(splitter, name):
                 setattr(self, name, getattr(splitter, name))
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Any]:  # noqa: ARG002 - it has its own
-        """Give the (train, test) pairs."""
+        """Return an iterator of (train, test) pairs."""
         return iter(self.splitter.split(X, y, self.groups))
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
-        """Count the pairs."""
+        """Return the number of pairs."""
         return int(self.splitter.get_n_splits(X, y, self.groups))
 
     def __repr__(self) -> str:
         return repr(self.splitter)
 
 
-def must_be_bound(splitter: Any) -> bool:
-    """Tell whether a splitter takes groups that scikit-learn does not route to it."""
+def needs_bound_groups(splitter: Any) -> bool:
+    """Return whether a splitter uses groups that scikit-learn does not route to it."""
     if not hasattr(splitter, "split") or isinstance(splitter, str):
         return False
     if type(splitter).__module__.startswith("sklearn.") or "groups" not in inspect.signature(splitter.split).parameters:

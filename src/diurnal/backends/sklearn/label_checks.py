@@ -15,12 +15,12 @@ _NUMBERED = frozenset(("xgboost.sklearn.XGBClassifier",))
 _NUMBERING = frozenset(("OneVsRestClassifier", "OneVsOneClassifier", "StackingClassifier", "VotingClassifier"))
 
 
-def refuse_labels(made: Any, labels: Any) -> None:
-    """Refuse labels that an estimator, or one within a search or pipeline, would refuse in its fit.
+def check_labels(estimator: Any, labels: Any) -> None:
+    """Reject labels that an estimator, or one within a search or pipeline, would refuse in its fit.
 
     Parameters
     ----------
-    made : estimator
+    estimator : estimator
         A search or a bare estimator, not fitted.
     labels : array-like
         The target, or its classes.
@@ -33,22 +33,22 @@ def refuse_labels(made: Any, labels: Any) -> None:
     classes = np.unique(np.asarray(labels))
     if np.array_equal(classes, np.arange(len(classes))):
         return
-    for one in _learners(made):
-        kind = next((name for name in _lineage(one) if name in _NUMBERED), None)
+    for one in _label_consumers(estimator):
+        kind = next((name for name in _class_names(one) if name in _NUMBERED), None)
         if kind is not None:
             name = type(one).__name__
             raise ExperimentError(
-                f"{name} takes the labels 0, 1, ... only, and the target has {_shown(classes)}",
+                f"{name} takes the labels 0, 1, ... only, and the target has {_list_classes(classes)}",
                 hint=f"give the target as numbers from the source on, or wrap the estimator, which gives the same "
                 f"numbers for two classes: OneVsRestClassifier({name}(...)) of sklearn.multiclass; LGBMClassifier, "
                 "CatBoostClassifier and HistGradientBoostingClassifier take labels as they are",
             )
 
 
-def _learners(made: Any) -> list[Any]:
+def _label_consumers(estimator: Any) -> list[Any]:
     """Return what sees the labels as they are: the estimator of a search, the last step of a pipeline."""
     found = []
-    waiting = [made]
+    waiting = [estimator]
     while waiting:
         one = waiting.pop()
         found.append(one)
@@ -63,10 +63,10 @@ def _learners(made: Any) -> list[Any]:
     return found
 
 
-def _lineage(one: Any) -> list[str]:
+def _class_names(one: Any) -> list[str]:
     return [f"{cls.__module__}.{cls.__qualname__}" for cls in type(one).__mro__]
 
 
-def _shown(classes: np.ndarray) -> str:
+def _list_classes(classes: np.ndarray) -> str:
     listed = ", ".join(repr(value) for value in classes[:5].tolist())
     return listed if len(classes) <= 5 else f"{listed} and {len(classes) - 5} more"

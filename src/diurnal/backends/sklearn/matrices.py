@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from diurnal.backends.sklearn.sklearn_frames import matrix, vector
+from diurnal.backends.sklearn.sklearn_frames import to_features, to_target
 
 
-def filled(
+def to_matrices(
     tables: Iterable[pa.Table],
     features: list[str],
     target: str,
@@ -21,7 +21,7 @@ def filled(
     expected: int,
     order: Callable[[int], npt.NDArray[np.intp]] | None = None,
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Give features and target, as :func:`matrix` and :func:`vector` do of a whole table.
+    """Return features and target, as :func:`matrix` and :func:`vector` do of a whole table.
 
     Where all features are floats, each table is let go once its cells are in the frame. Otherwise the whole table
     and the frame are in memory side by side, for a while: what a column becomes depends on all of its cells.
@@ -46,7 +46,7 @@ def filled(
         table = pa.concat_tables(whole)
         if order is not None:
             table = table.take(order(table.num_rows))
-        return matrix(table, features), vector(table, target)
+        return to_features(table, features), to_target(table, target)
     targets: list[pa.Table] = []
 
     def pieces() -> Iterator[npt.NDArray[np.float64]]:
@@ -54,8 +54,8 @@ def filled(
             targets.append(table.select([target]))
             yield np.stack([table.column(name).to_numpy() for name in features])
 
-    cells = _joined(pieces(), len(features), expected)
-    y = vector(pa.concat_tables(targets), target)
+    cells = _concatenate(pieces(), len(features), expected)
+    y = to_target(pa.concat_tables(targets), target)
     if order is not None:
         places = order(len(y))
         y = y[places]
@@ -64,7 +64,7 @@ def filled(
     return pd.DataFrame(cells.T, columns=features, copy=False), y
 
 
-def _joined(pieces: Iterable[npt.NDArray[np.float64]], n_columns: int, expected: int) -> npt.NDArray[np.float64]:
+def _concatenate(pieces: Iterable[npt.NDArray[np.float64]], n_columns: int, expected: int) -> npt.NDArray[np.float64]:
     """Join arrays of shape (n_columns, n) along their rows, as if all had been there at once."""
     room = np.empty((n_columns, max(1, expected)))
     n = 0

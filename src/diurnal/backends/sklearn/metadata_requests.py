@@ -19,13 +19,13 @@ from sklearn.metrics import check_scoring, get_scorer
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from diurnal.backends.sklearn.fit_metadata import Needs
+from diurnal.backends.sklearn.fit_metadata import FitMetadata
 from diurnal.search import sklearn_private
 
 _WEIGHTED = ("fit", "partial_fit", "score")
 
 
-def fill(estimator: Any, needs: Needs, *, weighted: bool = True) -> None:
+def fill_requests(estimator: Any, needs: FitMetadata, *, weighted: bool = True) -> None:
     """Let an estimator, and those within it, request what they take and said nothing about.
 
     Parameters
@@ -38,17 +38,17 @@ def fill(estimator: Any, needs: Needs, *, weighted: bool = True) -> None:
         Whether it is what predicts, and not a pipeline step before that.
     """
     if isinstance(estimator, Pipeline):
-        *before, (_, last) = estimator.steps
+        *before, (_, last_step) = estimator.steps
         for _, step in before:
-            fill(step, needs, weighted=False)
-        fill(last, needs, weighted=weighted)
+            fill_requests(step, needs, weighted=False)
+        fill_requests(last_step, needs, weighted=weighted)
     elif hasattr(estimator, "get_params") and not isinstance(estimator, type):
-        _fill_own(estimator, needs, weighted)
-        for value in estimators_in(estimator.get_params(deep=False).values()):
-            fill(value, needs, weighted=weighted and predicts(value))
+        _fill_own_requests(estimator, needs, weighted)
+        for value in find_estimators(estimator.get_params(deep=False).values()):
+            fill_requests(value, needs, weighted=weighted and is_predictor(value))
 
 
-def _fill_own(estimator: Any, needs: Needs, weighted: bool) -> None:
+def _fill_own_requests(estimator: Any, needs: FitMetadata, weighted: bool) -> None:
     for method, requests in _own_requests(estimator).items():
         unset = [name for name in needs.named() if name in requests and requests[name] is None]
         wanted = {"sample_weight": weighted and method in _WEIGHTED, "groups": True}
@@ -57,41 +57,41 @@ def _fill_own(estimator: Any, needs: Needs, weighted: bool) -> None:
 
 
 def _own_requests(estimator: Any) -> dict[str, Mapping[str, Any]]:
-    """Give what an estimator itself requests, without those within it: the names of metadata, method by method."""
+    """Return what an estimator itself requests, without those within it: the names of metadata, method by method."""
     if not hasattr(estimator, "_get_metadata_request"):
         return {}
     own = vars(estimator._get_metadata_request())
     return {method: dict(part.requests) for method, part in own.items() if hasattr(part, "requests")}
 
 
-def estimators_in(values: Iterable[Any]) -> Iterator[Any]:
-    """Give the estimators among some values, also those in lists, tuples (with their names) and dictionaries."""
+def find_estimators(values: Iterable[Any]) -> Iterator[Any]:
+    """Return the estimators among some values, also those in lists, tuples (with their names) and dictionaries."""
     for value in values:
         if isinstance(value, list | tuple):
-            yield from estimators_in(value)
+            yield from find_estimators(value)
         elif isinstance(value, Mapping):
-            yield from estimators_in(value.values())
+            yield from find_estimators(value.values())
         elif hasattr(value, "get_params") and not isinstance(value, type):
             yield value
 
 
-def predicts(estimator: Any) -> bool:
-    """Tell whether an estimator predicts a class or a number."""
+def is_predictor(estimator: Any) -> bool:
+    """Return whether an estimator predicts a class or a number."""
     return bool(is_classifier(estimator) or is_regressor(estimator))
 
 
-def last(estimator: Any) -> Any:
-    """Give the last step of a pipeline, of pipelines within it too; anything else as it is."""
-    return last(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
+def last_step(estimator: Any) -> Any:
+    """Return the last step of a pipeline, of pipelines within it too; anything else as it is."""
+    return last_step(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
 
 
-def declines(estimator: Any, method: str) -> bool:
-    """Tell whether what predicts says by itself that it wants no weights."""
-    return _own_requests(last(estimator)).get(method, {}).get("sample_weight") is False
+def declines_weights(estimator: Any, method: str) -> bool:
+    """Return whether what predicts says by itself that it wants no weights."""
+    return _own_requests(last_step(estimator)).get(method, {}).get("sample_weight") is False
 
 
 def is_routable(estimator: Any) -> bool:
-    """Tell whether scikit-learn can route metadata through an estimator and all that is within."""
+    """Return whether scikit-learn can route metadata through an estimator and all that is within."""
     try:
         get_routing_for_object(estimator)
     except NotImplementedError:
@@ -100,7 +100,7 @@ def is_routable(estimator: Any) -> bool:
 
 
 def weighted_scoring(scoring: Any, estimator: Any) -> Any:
-    """Give the same scoring, whose scorers request weights where they take them and said nothing about it.
+    """Return the same scoring, whose scorers request weights where they take them and said nothing about it.
 
     Parameters
     ----------
@@ -110,19 +110,19 @@ def weighted_scoring(scoring: Any, estimator: Any) -> Any:
         What is scored, its requests filled.
     """
     if isinstance(scoring, list | tuple | set):
-        return {name: _weighted(get_scorer(name)) for name in scoring}
+        return {name: _request_weights(get_scorer(name)) for name in scoring}
     if isinstance(scoring, Mapping):
-        return {name: _weighted(get_scorer(one)) for name, one in scoring.items()}
+        return {name: _request_weights(get_scorer(one)) for name, one in scoring.items()}
     if scoring is not None:
-        return _weighted(get_scorer(scoring))
+        return _request_weights(get_scorer(scoring))
     # an ensemble cannot request weights for its own score, and a pipeline whose last step does not cannot be scored
-    own, final = plain_score(estimator), last(estimator)
+    own, final = default_scorer_name(estimator), last_step(estimator)
     if own is None or get_routing_for_object(final).consumes("score", ["sample_weight"]):
         return None
-    return get_scorer(own).set_score_request(sample_weight=not declines(final, "score"))
+    return get_scorer(own).set_score_request(sample_weight=not declines_weights(final, "score"))
 
 
-def _weighted(scorer: Any) -> Any:
+def _request_weights(scorer: Any) -> Any:
     if not hasattr(scorer, "set_score_request") or not hasattr(scorer, "_get_metadata_request"):
         return scorer
     requests = dict(scorer._get_metadata_request().score.requests)
@@ -132,19 +132,21 @@ def _weighted(scorer: Any) -> Any:
     return deepcopy(scorer).set_score_request(**others, sample_weight=True)
 
 
-def plain_score(estimator: Any) -> str | None:
+def default_scorer_name(estimator: Any) -> str | None:
     """Name the scorer that an estimator's own `score` is, where it is scikit-learn's common one."""
-    own = getattr(type(last(estimator)), "score", None)
+    own = getattr(type(last_step(estimator)), "score", None)
     return {ClassifierMixin.score: "accuracy", RegressorMixin.score: "r2"}.get(own)
 
 
 @contextmanager
-def judging(made: Any, scoring: Any, fitted: Any, needs: Needs) -> Iterator[tuple[Any, dict[str, Any]]]:
+def score_context(
+    estimator: Any, scoring: Any, fitted: Any, needs: FitMetadata
+) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Prepare a score.
 
     Parameters
     ----------
-    made : estimator
+    estimator : estimator
         What is scored, as the experiment has it.
     scoring : str, callable, list, tuple, set, dict or None
         As a search takes it.
@@ -161,28 +163,28 @@ def judging(made: Any, scoring: Any, fitted: Any, needs: Needs) -> Iterator[tupl
         What it is to be given.
     """
     if not needs:
-        yield check_scoring(made, scoring=scoring), {}
+        yield check_scoring(estimator, scoring=scoring), {}
         return
     with sklearn.config_context(enable_metadata_routing=True):
-        routable = is_routable(made)
+        routable = is_routable(estimator)
         if routable:
-            ready = clone(made)
-            fill(ready, needs)
-            fill(fitted, needs)
+            ready = clone(estimator)
+            fill_requests(ready, needs)
+            fill_requests(fitted, needs)
             scorer = check_scoring(ready, scoring=weighted_scoring(scoring, ready))
             if params := sklearn_private.route_params(scorer, "score", needs.offered()):
                 yield scorer, params
                 return
     with sklearn.config_context(enable_metadata_routing=False):
-        scorer = check_scoring(made, scoring=scoring)
+        scorer = check_scoring(estimator, scoring=scoring)
         weighted = not routable and needs.sample_weight is not None and takes_weights(scorer)
         yield scorer, {"sample_weight": needs.sample_weight} if weighted else {}
 
 
 def takes_weights(scorer: Any) -> bool:
-    """Tell whether a scorer can be given weights; of several, whether one can."""
+    """Return whether a scorer can be given weights; of several, whether one can."""
     if hasattr(scorer, "_estimator"):  # it asks the estimator for its own score
-        return "sample_weight" in inspect.signature(last(scorer._estimator).score).parameters
+        return "sample_weight" in inspect.signature(last_step(scorer._estimator).score).parameters
     if hasattr(scorer, "_accept_sample_weight"):
         return bool(scorer._accept_sample_weight())
     return "sample_weight" in inspect.signature(scorer).parameters

@@ -8,24 +8,24 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 
-def unseeded(estimator: BaseEstimator) -> list[str]:
+def find_unseeded(estimator: BaseEstimator) -> list[str]:
     """Name the places where a `random_state` is unset and matters, such as ``estimator__forest.random_state``."""
     found = []
-    for place, part in [("", estimator), *_parts(estimator)]:
+    for place, part in [("", estimator), *_find_parts(estimator)]:
         params = part.get_params(deep=False) if hasattr(part, "get_params") else vars(part)
-        if "random_state" in params and params["random_state"] is None and _draws(part, params):
+        if "random_state" in params and params["random_state"] is None and _uses_randomness(part, params):
             name = type(part).__name__
             found.append(f"{place} ({name})" if place else name)
     return found
 
 
-def _parts(estimator: Any) -> list[tuple[str, Any]]:
+def _find_parts(estimator: Any) -> list[tuple[str, Any]]:
     deep = estimator.get_params(deep=True)
     return [(name, part) for name, part in deep.items() if hasattr(part, "get_params") or hasattr(part, "random_state")]
 
 
-def _draws(part: Any, params: Mapping[str, Any]) -> bool:
-    """Tell whether a part draws random numbers as it is set; one that we do not know is taken to."""
+def _uses_randomness(part: Any, params: Mapping[str, Any]) -> bool:
+    """Return whether a part draws random numbers as it is set; one that we do not know is taken to."""
     rules: dict[str, Callable[[], bool]] = {
         "LogisticRegression": lambda: params["solver"] in ("sag", "saga", "liblinear"),
         "Ridge": lambda: params["solver"] in ("sag", "saga"),

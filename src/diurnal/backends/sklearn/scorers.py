@@ -1,4 +1,4 @@
-"""What a search is: whether it tunes, what for, and by which score."""
+"""Properties of a search: whether it tunes, its task, its folds and its scores."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from sklearn.model_selection._split import GroupsConsumerMixin
 
 from diurnal.backends.protocol import Scores, Task
 from diurnal.backends.sklearn import metadata_requests
-from diurnal.backends.sklearn.fit import fitting
-from diurnal.backends.sklearn.fit_metadata import NOTHING, Needs
+from diurnal.backends.sklearn.fit import fit_context
+from diurnal.backends.sklearn.fit_metadata import NO_METADATA, FitMetadata
 from diurnal.errors import ExperimentError, did_you_mean
 
 Score = Callable[..., Scores]
 
-# What the candidates of a search are given as, by what library.
+# The attributes with the candidates of a search, in several libraries.
 _SPACES = ("param_grid", "param_distributions", "search_spaces", "search_space", "param_space", "best_params_")
 
 
-def task(search: BaseEstimator) -> Task:
-    """Tell ``"classification"`` or ``"regression"``; anything else is refused."""
-    for one in (search, getattr(search, "estimator", None)):  # a search need not say what it is itself
+def detect_task(search: BaseEstimator) -> Task:
+    """Return ``"classification"`` or ``"regression"``; reject anything else."""
+    for one in (search, getattr(search, "estimator", None)):  # a search itself need not have the tag
         if is_classifier(one):
             return "classification"
         if is_regressor(one):
@@ -48,33 +48,33 @@ def task(search: BaseEstimator) -> Task:
 
 
 def is_search(estimator: BaseEstimator) -> bool:
-    """Tell whether it tunes: scikit-learn's own searches and those that follow their conventions."""
+    """Return whether it tunes: scikit-learn's own searches and those with the same conventions."""
     return hasattr(estimator, "estimator") and (
         any(hasattr(estimator, name) for name in _SPACES) or hasattr(type(estimator), "best_params_")
     )
 
 
 def has_tuned(fitted: BaseEstimator) -> bool:
-    """Tell whether a fitted estimator has chosen among candidates; some searches only show it then."""
+    """Return whether a fitted estimator has chosen among candidates; some searches show it only after the fit."""
     return hasattr(fitted, "best_estimator_") and hasattr(fitted, "best_params_")
 
 
-def too_small(search: BaseEstimator, y: np.ndarray, needs: Needs = NOTHING) -> str | None:
-    """Say what a target lacks to be learnt from: a second value, or as many samples as scikit-learn's folds need."""
+def find_size_problem(search: BaseEstimator, y: np.ndarray, needs: FitMetadata = NO_METADATA) -> str | None:
+    """Return why a target is too small: it has one value, or fewer samples than scikit-learn's folds need."""
     values = np.unique(y)
     if len(values) < 2:
         return f"all {len(y)} train samples of the window have one value of the target"
     n = _n_folds(search, y)
     if len(y) < n:
-        return f"the window has {len(y)} train samples, and {n} folds are asked for"
+        return f"the window has {len(y)} train samples, and the search has {n} folds"
     largest = max(_class_counts(search, y).values(), default=n)
     if largest < n:
         return f"no class has more than {largest} train samples in the window, and {n} folds are asked for"
-    return _unsplittable(search, y, needs)
+    return _find_split_problem(search, y, needs)
 
 
-def _unsplittable(search: BaseEstimator, y: np.ndarray, needs: Needs) -> str | None:
-    """Give what scikit-learn says of too few groups, or too few samples for a series of folds."""
+def _find_split_problem(search: BaseEstimator, y: np.ndarray, needs: FitMetadata) -> str | None:
+    """Return scikit-learn's message about too few groups, or too few samples for a series of folds."""
     splitter = getattr(search, "cv", None) if is_search(search) else None
     if not isinstance(splitter, GroupsConsumerMixin | TimeSeriesSplit) or not type(splitter).__module__.startswith(
         "sklearn."
@@ -82,14 +82,14 @@ def _unsplittable(search: BaseEstimator, y: np.ndarray, needs: Needs) -> str | N
         return None
     with python_warnings.catch_warnings(action="ignore"):
         try:
-            next(iter(deepcopy(splitter).split(y, y, needs.groups)))  # a copy: it may draw random numbers
+            next(iter(deepcopy(splitter).split(y, y, needs.groups)))  # a copy, as it may use random numbers
         except ValueError as error:
             return f"the train samples of the window cannot be split: {error}"
     return None
 
 
-def scarce(search: BaseEstimator, y: np.ndarray) -> str | None:
-    """Say which classes have fewer samples than there are folds, so that some fold lacks them."""
+def find_rare_classes(search: BaseEstimator, y: np.ndarray) -> str | None:
+    """Return which classes have fewer samples than there are folds, so that some fold lacks them."""
     n = _n_folds(search, y)
     few = {label: count for label, count in _class_counts(search, y).items() if count < n}
     if not few:
@@ -99,20 +99,20 @@ def scarce(search: BaseEstimator, y: np.ndarray) -> str | None:
 
 
 def _class_counts(search: BaseEstimator, y: np.ndarray) -> dict[str, int]:
-    """Count the samples of each class, where folds are stratified."""
-    if not is_search(search) or task(search) != "classification":
+    """Return the number of samples of each class if folds are stratified."""
+    if not is_search(search) or detect_task(search) != "classification":
         return {}
     stratified = (StratifiedKFold, RepeatedStratifiedKFold, StratifiedShuffleSplit)
-    if not isinstance(_splitter(search, y), stratified):
+    if not isinstance(_get_splitter(search, y), stratified):
         return {}
     return {str(label): int(n) for label, n in zip(*np.unique(y, return_counts=True), strict=True)}
 
 
 def _n_folds(search: BaseEstimator, y: np.ndarray) -> int:
-    """Tell into how many folds samples are dealt; 1 where they are not dealt."""
+    """Return the number of folds that partition the samples; 1 if they are not partitioned."""
     if not is_search(search):
         return 1
-    splitter = _splitter(search, y)
+    splitter = _get_splitter(search, y)
     if isinstance(splitter, StratifiedShuffleSplit):
         return 2  # each class is on both sides
     if isinstance(splitter, RepeatedKFold | RepeatedStratifiedKFold):
@@ -120,23 +120,23 @@ def _n_folds(search: BaseEstimator, y: np.ndarray) -> int:
     return int(splitter.n_splits) if isinstance(splitter, KFold | StratifiedKFold) else 1
 
 
-def _splitter(search: BaseEstimator, y: np.ndarray) -> Any:
-    return check_cv(getattr(search, "cv", None), y, classifier=task(search) == "classification")
+def _get_splitter(search: BaseEstimator, y: np.ndarray) -> Any:
+    return check_cv(getattr(search, "cv", None), y, classifier=detect_task(search) == "classification")
 
 
-def scorer(search: BaseEstimator) -> tuple[str, Score]:
-    """Give the name of the main score, and a function that gives all scores of a fitted estimator.
+def build_scorer(search: BaseEstimator) -> tuple[str, Score]:
+    """Return the name of the main score, and a function that returns all scores of a fitted estimator.
 
     Returns
     -------
     str
-        Name of the main score, a key of what the function gives.
+        Name of the main score, a key of the scores.
     callable
         ``(estimator, X, y, needs=NOTHING) -> dict of str to float``; greater is better.
     """
     inner = getattr(search, "estimator", search)
     scoring = scoring_of(search)
-    name = score_name(search)
+    name = main_score_name(search)
     try:
         check_scoring(inner, scoring=scoring)
     except (ValueError, TypeError):
@@ -144,12 +144,12 @@ def scorer(search: BaseEstimator) -> tuple[str, Score]:
         raise ExperimentError(
             f"scoring={scoring!r} names no scorer of scikit-learn{did_you_mean(str(unknown[0]), get_scorer_names())}"
             if unknown
-            else f"scoring={scoring!r} is no scorer",
-            hint="take one of sklearn.metrics.get_scorer_names(), or a callable (estimator, X, y)",
+            else f"scoring={scoring!r} is not a scorer",
+            hint="use one of sklearn.metrics.get_scorer_names(), or a callable (estimator, X, y)",
         ) from None
 
-    def score(estimator: BaseEstimator, X: pd.DataFrame, y: np.ndarray, needs: Needs = NOTHING) -> Scores:
-        with fitting(), metadata_requests.judging(inner, scoring, estimator, needs) as (judge, params):
+    def score(estimator: BaseEstimator, X: pd.DataFrame, y: np.ndarray, needs: FitMetadata = NO_METADATA) -> Scores:
+        with fit_context(), metadata_requests.score_context(inner, scoring, estimator, needs) as (judge, params):
             given = judge(estimator, X, y, **params)
         return {k: float(v) for k, v in given.items()} if isinstance(given, Mapping) else {name: float(given)}
 
@@ -157,7 +157,7 @@ def scorer(search: BaseEstimator) -> tuple[str, Score]:
 
 
 def scoring_of(search: BaseEstimator) -> Any:
-    """Give what a search is scored by; a bare estimator's own `scoring` is about its early stopping."""
+    """Return the scoring of a search; the `scoring` of a bare estimator is for its early stopping."""
     return getattr(search, "scoring", None) if is_search(search) else None
 
 
@@ -165,17 +165,17 @@ def _is_multimetric(search: BaseEstimator) -> bool:
     return isinstance(scoring_of(search), list | tuple | set | Mapping)
 
 
-def score_name(search: BaseEstimator) -> str:
-    """Give the name of the main score."""
+def main_score_name(search: BaseEstimator) -> str:
+    """Return the name of the main score."""
     scoring: Any = scoring_of(search)
     if _is_multimetric(search) or isinstance(getattr(search, "refit", None), str):
         main = getattr(search, "refit", None)
         if not isinstance(main, str):
             raise ExperimentError(
-                f"the search has the scores {sorted(scoring)}, and refit={main!r} does not say which is the main one",
-                hint=f"give refit= the name of one, such as refit={sorted(scoring)[0]!r}",
+                f"the search has the scores {sorted(scoring)}, and refit={main!r} does not name the main one",
+                hint=f"set refit= to the name of one, such as refit={sorted(scoring)[0]!r}",
             )
         return main
     if scoring is None:
-        return "accuracy" if task(search) == "classification" else "r2"
+        return "accuracy" if detect_task(search) == "classification" else "r2"
     return scoring if isinstance(scoring, str) else getattr(scoring, "__name__", type(scoring).__name__)

@@ -1,4 +1,4 @@
-"""scikit-learn behind the protocol of :mod:`diurnal.backends`: rows that are learnt are in memory, others pass by."""
+"""The backend of scikit-learn: training rows are in memory, evaluation rows are streamed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from diurnal.backends.paired_tests import Paired
 from diurnal.backends.protocol import Progress, Scores, Task, TuningResult
 from diurnal.backends.sklearn import champion_test, scorers, tuning, unused_metadata
 from diurnal.backends.sklearn.batched_predict import BatchedData
-from diurnal.backends.sklearn.column_adapter import taking
-from diurnal.backends.sklearn.fit_metadata import NOTHING, Beside, Needs
-from diurnal.backends.sklearn.matrices import filled
-from diurnal.backends.sklearn.random_state import unseeded
-from diurnal.backends.sklearn.sklearn_frames import matrix
-from diurnal.backends.sklearn.trial_candidates import trials
+from diurnal.backends.sklearn.column_adapter import adapt_columns
+from diurnal.backends.sklearn.fit_metadata import NO_METADATA, FitMetadata, MetadataCollector
+from diurnal.backends.sklearn.matrices import to_matrices
+from diurnal.backends.sklearn.random_state import find_unseeded
+from diurnal.backends.sklearn.sklearn_frames import to_features
+from diurnal.backends.sklearn.trial_candidates import trial_searches
 from diurnal.data.merge import exclude_known_groups
 from diurnal.errors import ExperimentError, did_you_mean
 from diurnal.sources.spark_table import takes_session
@@ -32,55 +32,58 @@ if TYPE_CHECKING:
     from diurnal.runtime.project_files import Codebase
     from diurnal.types import Package
 
-ROWS_AT_ONCE = 16_384  # of each package, while rows pass by
+ROWS_AT_ONCE = 16_384  # of each package, in a stream
 
 
 @dataclass(frozen=True)
 class InMemoryData:
-    """Samples in memory, to learn from."""
+    """Training data in memory."""
 
     X: pd.DataFrame
     y: np.ndarray
-    needs: Needs = NOTHING
+    needs: FitMetadata = NO_METADATA
 
     @property
     def n_rows(self) -> int:
-        """How many."""
+        """The number of samples."""
         return len(self.y)
 
 
 class SklearnBackend:
-    """Tunes, fits and scores in this process."""
+    """Tunes, fits, predicts and scores in this process."""
 
     is_distributed = False
-    task = staticmethod(scorers.task)
-    trial_searches = staticmethod(trials)
+    task = staticmethod(scorers.detect_task)
+    trial_searches = staticmethod(trial_searches)
     is_search = staticmethod(scorers.is_search)
 
-    def score_name(self, made: Any) -> str:
-        """Give the name of the main score."""
-        return scorers.scorer(made)[0]
+    def score_name(self, estimator: Any) -> str:
+        """Return the name of the main score."""
+        return scorers.build_scorer(estimator)[0]
 
-    def unseeded_warnings(self, made: Any) -> list[str]:
-        """Warn of each place where `random_state` is unset and matters."""
-        return [f"random_state is not set in {place}: its numbers change from run to run" for place in unseeded(made)]
+    def unseeded_warnings(self, estimator: Any) -> list[str]:
+        """Return a warning for each part whose `random_state` is unset and matters."""
+        return [
+            f"random_state is not set in {place}: its numbers change from run to run"
+            for place in find_unseeded(estimator)
+        ]
 
-    def validate(self, made: Any, trusted: Collection[str], code: Codebase) -> None:
-        """Refuse parameters that are not there, which the search would only see in its fit, and strange types."""
-        for name, grid in _tuned_parameters(made) if scorers.is_search(made) else ():
-            known = made.estimator.get_params()
+    def validate(self, estimator: Any, trusted: Collection[str], code: Codebase) -> None:
+        """Reject unknown parameters in a grid, which a search finds in its fit, and types that cannot be loaded."""
+        for name, grid in _tuned_parameters(estimator) if scorers.is_search(estimator) else ():
+            known = estimator.estimator.get_params()
             if name not in known and not _is_of_a_candidate(name, grid):
-                inner = type(made.estimator).__name__
+                inner = type(estimator.estimator).__name__
                 raise ExperimentError(
                     f"{inner} has no parameter {name!r} to tune{did_you_mean(name, known)}",
-                    hint=f"it takes those of {inner}(...).get_params(); in a pipeline as step__parameter",
+                    hint=f"its parameters are those of {inner}(...).get_params(); in a pipeline as step__parameter",
                 )
-        models.get_format("skops").check_types(_to_save(made), trusted, code)
+        models.get_format("skops").check_types(_to_save(estimator), trusted, code)
 
-    def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
-        """Refuse weights that reach no fit; warn of folds without groups and scores without weights."""
+    def check_metadata(self, estimator: Any, metadata: Metadata) -> list[str]:
+        """Reject weights that reach no fit; warn about folds without groups and scores without weights."""
         groups, weighted = metadata.groups is not None, metadata.sample_weight is not None
-        return unused_metadata.check(made, groups=groups, sample_weight=weighted)
+        return unused_metadata.check_metadata_use(estimator, groups=groups, sample_weight=weighted)
 
     def check_source(self, source: Any) -> None:
         """Reject a function of a Spark session."""
@@ -113,12 +116,12 @@ class SklearnBackend:
     ) -> InMemoryData:
         """Read packages into memory."""
         schema = reader.schema
-        beside = Beside(schema)
+        beside = MetadataCollector(schema)
         tables = beside.passing(reader.samples(packages, fraction=fraction, without=without))
         n_rows = sum(package.n_rows for package in packages)
         expected = n_rows if fraction == 1 else int(fraction * n_rows + 6 * (fraction * n_rows) ** 0.5)
         order = beside.order if beside.orders else None
-        X, y = filled(tables, list(schema.features), schema.target, expected=expected, order=order)
+        X, y = to_matrices(tables, list(schema.features), schema.target, expected=expected, order=order)
         return InMemoryData(X, y, beside.needs())
 
     def read_evaluation_data(self, reader: SampleReader, packages: Sequence[Package]) -> BatchedData:
@@ -149,63 +152,65 @@ class SklearnBackend:
 
         return _stream(tables, schema)
 
-    def size_problem(self, made: Any, data: InMemoryData) -> str | None:
-        """Say what samples lack to be learnt from at all, as scikit-learn has it."""
-        return scorers.too_small(made, data.y, data.needs)
+    def size_problem(self, estimator: Any, data: InMemoryData) -> str | None:
+        """Return why samples are too few for any fit of scikit-learn."""
+        return scorers.find_size_problem(estimator, data.y, data.needs)
 
-    def rare_class_problem(self, made: Any, data: InMemoryData) -> str | None:
-        """Say which classes have too few samples to be in every fold."""
-        return scorers.scarce(made, data.y)
+    def rare_class_problem(self, estimator: Any, data: InMemoryData) -> str | None:
+        """Return which classes have too few samples to be in every fold."""
+        return scorers.find_rare_classes(estimator, data.y)
 
-    def split_search(self, made: Any, data: InMemoryData, n: int) -> list[dict[str, int]]:
-        """Cut a search into at most n shards; those that share a prefix stay together."""
-        return tuning.shards(made, data.X, data.y, n, data.needs)
+    def split_search(self, estimator: Any, data: InMemoryData, n: int) -> list[dict[str, int]]:
+        """Split a search into at most n shards; fits that share a prefix stay together."""
+        return tuning.split_into_shards(estimator, data.X, data.y, n, data.needs)
 
-    def score_shard(self, made: Any, data: InMemoryData, shard: Mapping[str, int]) -> tuple[pa.Table, tuple[str, ...]]:
-        """Make the fits of one shard."""
-        return tuning.score_shard(made, data.X, data.y, shard, data.needs)
+    def score_shard(
+        self, estimator: Any, data: InMemoryData, shard: Mapping[str, int]
+    ) -> tuple[pa.Table, tuple[str, ...]]:
+        """Run the fits of one shard."""
+        return tuning.score_search_shard(estimator, data.X, data.y, shard, data.needs)
 
     def tune(
         self,
-        made: Any,
+        estimator: Any,
         data: InMemoryData,
         *,
         progress: Progress | None = None,
         parts: Sequence[Mapping[str, np.ndarray]] | None = None,
     ) -> TuningResult:
-        """Search over the candidates, or fit what has nothing to tune."""
-        return tuning.tune(made, data.X, data.y, needs=data.needs, progress=progress, parts=parts)
+        """Search over the candidates, or fit an estimator that has nothing to tune."""
+        return tuning.tune_estimator(estimator, data.X, data.y, needs=data.needs, progress=progress, parts=parts)
 
     def refit(
         self,
-        made: Any,  # noqa: ARG002 - the twin knows its parameters as objects, where `best_params` has texts
+        estimator: Any,  # noqa: ARG002 - the twin has its parameters as objects, `best_params` as texts
         twin: Callable[[], Any],
         best_params: Mapping[str, Any],  # noqa: ARG002
         data: InMemoryData,
     ) -> Any:
         """Fit a clone of the twin."""
-        return tuning.refit(twin(), data.X, data.y, data.needs)
+        return tuning.refit_estimator(twin(), data.X, data.y, data.needs)
 
-    def score(self, made: Any, model: Any, data: BatchedData) -> Scores:
-        """Give all scores of a fitted estimator."""
-        return data.scores(scorers.scorer(made)[1], model)
+    def score(self, estimator: Any, model: Any, data: BatchedData) -> Scores:
+        """Return all scores of a fitted estimator."""
+        return data.scores(scorers.build_scorer(estimator)[1], model)
 
-    def compare(self, made: Any, twin: Any, champion: Any, data: BatchedData) -> Paired:
+    def compare(self, estimator: Any, twin: Any, champion: Any, data: BatchedData) -> Paired:
         """Compare two estimators by the declared score."""
-        return champion_test.compare(made, twin, champion, data)
+        return champion_test.compare_models(estimator, twin, champion, data)
 
     def adapt_columns(self, model: Any, columns: Mapping[str, str], data: BatchedData) -> Any:
-        """Let a model take rows that have its columns under other names, among further ones."""
-        return model if data.features == list(columns) else taking(model, columns)
+        """Return a model that accepts rows with other names of its columns, and with further columns."""
+        return model if data.features == list(columns) else adapt_columns(model, columns)
 
     def signature(self, model: Any, data: InMemoryData, schema: Schema) -> dict[str, Any]:
-        """Describe what a fitted estimator takes and gives."""
+        """Describe the inputs and outputs of a fitted estimator."""
         columns = [column for column in schema.to_dict()["columns"] if column["name"] in schema.features]
         return models.make_signature(model, data.X, target=schema.target, schema_columns=columns)
 
     def predict(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
-        """Predict rows that are here."""
-        X = matrix(rows, [column["name"] for column in signature["columns"]])
+        """Return the predictions for a table of rows."""
+        X = to_features(rows, [column["name"] for column in signature["columns"]])
         classes, columns = signature.get("classes"), {"prediction": model.predict(X)}
         if classes and hasattr(model, "predict_proba"):
             for label, column in zip(classes, model.predict_proba(X).T, strict=True):
@@ -217,12 +222,12 @@ BACKEND = SklearnBackend()
 
 
 def _stream(tables: Callable[[Sequence[str]], Iterator[pa.Table]], schema: Schema) -> BatchedData:
-    beside = (lambda: Beside(schema)) if schema.metadata else None
+    beside = (lambda: MetadataCollector(schema)) if schema.metadata else None
     return BatchedData(tables, schema.features, schema.target, beside=beside)
 
 
 def _tuned_parameters(search: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Give what scikit-learn's own searches tune, and those that follow their conventions."""
+    """Yield the tuned parameters of scikit-learn's own searches, and of those with the same conventions."""
     for grid in _grids(search):
         yield from ((name, grid) for name in grid)
 
@@ -231,17 +236,17 @@ def _grids(search: Any) -> Iterator[Mapping[str, Any]]:
     for attribute in ("param_grid", "param_distributions", "search_spaces"):
         given = getattr(search, attribute, None)
         for one in given if isinstance(given, list | tuple) else [given]:
-            grid = one[0] if isinstance(one, tuple) and one else one  # a space, and how often it is drawn from
+            grid = one[0] if isinstance(one, tuple) and one else one  # a space, and its number of draws
             if isinstance(grid, Mapping):
                 yield grid
 
 
-def _to_save(made: Any) -> list[Any]:
-    """Give what a model may be made of: what is tuned, and the estimators and functions that the candidates put in."""
-    if not scorers.is_search(made):
-        return [made]
-    values = [value for grid in _grids(made) for values in grid.values() for value in _listed(values)]
-    return [made.estimator, *(value for value in values if hasattr(value, "get_params") or callable(value))]
+def _to_save(estimator: Any) -> list[Any]:
+    """Return what a model may contain: the tuned estimator, and estimators and functions of the candidates."""
+    if not scorers.is_search(estimator):
+        return [estimator]
+    values = [value for grid in _grids(estimator) for values in grid.values() for value in _listed(values)]
+    return [estimator.estimator, *(value for value in values if hasattr(value, "get_params") or callable(value))]
 
 
 def _listed(values: Any) -> list[Any]:
@@ -249,6 +254,6 @@ def _listed(values: Any) -> list[Any]:
 
 
 def _is_of_a_candidate(name: str, grid: Mapping[str, Any]) -> bool:
-    """Tell whether it may be a parameter of an estimator that the same grid puts in, as ``a__C`` beside ``a``."""
+    """Return whether it may belong to an estimator that the same grid sets, as ``a__C`` beside ``a``."""
     parts = name.split("__")
     return any("__".join(parts[:n]) in grid for n in range(1, len(parts)))

@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow as pa
 
 
-def matrix(table: pa.Table, features: list[str]) -> pd.DataFrame:
-    """Give the features as a frame: numbers as they are, text as Python objects, null as NaN."""
+def to_features(table: pa.Table, features: list[str]) -> pd.DataFrame:
+    """Return the features as a frame: numbers as they are, text as Python objects, null as NaN."""
     frame: pd.DataFrame = table.select(features).to_pandas(date_as_object=False)
     for name in features:
         if pa.types.is_string(table.schema.field(name).type):
@@ -18,8 +18,8 @@ def matrix(table: pa.Table, features: list[str]) -> pd.DataFrame:
     return frame
 
 
-def vector(table: pa.Table, target: str) -> np.ndarray:
-    """Give the target; text as NumPy strings."""
+def to_target(table: pa.Table, target: str) -> np.ndarray:
+    """Return the target; text as NumPy strings."""
     column = table.column(target).combine_chunks()
     values: np.ndarray = column.to_numpy(zero_copy_only=False)
     return values.astype(str) if pa.types.is_string(column.type) else values

@@ -9,15 +9,15 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV
 
-from diurnal.backends.sklearn.fit import fresh
+from diurnal.backends.sklearn.fit import clone_unfitted
 from diurnal.backends.sklearn.scorers import is_search
 
 MOST_CANDIDATES = 10_000  # that are looked at for their kinds
 MOST_KINDS = 10
 
 
-def trials(search: BaseEstimator) -> Iterator[tuple[str, BaseEstimator]]:
-    """Give, for each kind of candidate, its name and a search over one candidate of it.
+def trial_searches(search: BaseEstimator) -> Iterator[tuple[str, BaseEstimator]]:
+    """Yield, for each kind of candidate, its name and a search over one candidate of it.
 
     Candidates are of one kind where they put the same classes of estimators into the pipeline. A search that is none of
     scikit-learn's own two gives its estimator alone.
@@ -30,20 +30,20 @@ def trials(search: BaseEstimator) -> Iterator[tuple[str, BaseEstimator]]:
     [('LogisticRegression', [{'C': [0.1]}])]
     """
     name = type(getattr(search, "estimator", search)).__name__
-    candidates = _candidates(search)
+    candidates = _first_candidates(search)
     if candidates is None:
         yield name, search.estimator if is_search(search) else search
         return
     kinds: dict[tuple[tuple[str, str], ...], Mapping[str, Any]] = {}
     for candidate in islice(candidates, MOST_CANDIDATES):
-        kinds.setdefault(_kind(candidate), candidate)
+        kinds.setdefault(_estimator_classes(candidate), candidate)
     for kind, candidate in islice(kinds.items(), MOST_KINDS):
         one = [{parameter: [value] for parameter, value in candidate.items()}]
         label = ", ".join([name, *(f"{parameter}={value}" for parameter, value in kind)])
-        yield label, _over(search, one)
+        yield label, _search_over(search, one)
 
 
-def _candidates(search: BaseEstimator) -> Iterator[Mapping[str, Any]] | None:
+def _first_candidates(search: BaseEstimator) -> Iterator[Mapping[str, Any]] | None:
     if isinstance(search, GridSearchCV):
         grid: Iterator[Mapping[str, Any]] = iter(ParameterGrid(search.param_grid))
         return grid
@@ -54,7 +54,7 @@ def _candidates(search: BaseEstimator) -> Iterator[Mapping[str, Any]] | None:
     return None
 
 
-def _kind(candidate: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def _estimator_classes(candidate: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Name the classes of the estimators and functions among the values of a candidate's parameters."""
     return tuple(
         (parameter, type(value).__name__ if hasattr(value, "get_params") else getattr(value, "__name__", repr(value)))
@@ -63,10 +63,10 @@ def _kind(candidate: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _over(search: BaseEstimator, grid: list[dict[str, list[Any]]]) -> GridSearchCV:
-    """Give a search over another grid, which raises what its fits raise."""
+def _search_over(search: BaseEstimator, grid: list[dict[str, list[Any]]]) -> GridSearchCV:
+    """Return a search over another grid, which raises what its fits raise."""
     kept = {name: value for name, value in search.get_params(deep=False).items() if name in _SHARED}
-    return GridSearchCV(**{**kept, "estimator": fresh(search.estimator)}, param_grid=grid, error_score="raise")
+    return GridSearchCV(**{**kept, "estimator": clone_unfitted(search.estimator)}, param_grid=grid, error_score="raise")
 
 
 _SHARED = ("estimator", "scoring", "n_jobs", "refit", "cv", "verbose", "pre_dispatch", "return_train_score")

@@ -38,14 +38,14 @@ _FOLD = "__diurnal_fold"
 _STEPS = 2**32
 
 
-def tune(made: Any, rows: SparkData, progress: Progress | None = None) -> TuningResult:
+def tune(search: Any, rows: SparkData, progress: Progress | None = None) -> TuningResult:
     """Search over the candidates, or fit what has nothing to tune."""
-    estimator = estimators.estimator_of(made)
-    if not estimators.is_search(made):
+    estimator = estimators.estimator_of(search)
+    if not estimators.is_search(search):
         with blaming("the fit"):
             return TuningResult(estimator.fit(rows.frame), {}, None, None, 1, 0, None, ())
-    candidates = made.getEstimatorParamMaps()
-    scores = _scores(made, rows, progress)
+    candidates = search.getEstimatorParamMaps()
+    scores = _scores(search, rows, progress)
     means = scores.mean(axis=0)
     if not np.isfinite(means).any():
         raise ExperimentError(
@@ -57,30 +57,30 @@ def tune(made: Any, rows: SparkData, progress: Progress | None = None) -> Tuning
         twin = estimator.fit(rows.frame, candidates[best])
     return TuningResult(
         twin=twin,
-        best_params=params(made, candidates[best]),
+        best_params=params(search, candidates[best]),
         mean=float(means[best]),
         std=float(scores[:, best].std()),
         n_candidates=len(candidates),
         n_folds=len(scores),
-        table=_table([params(made, one) for one in candidates], scores),
+        table=_table([params(search, one) for one in candidates], scores),
         warnings=(),
     )
 
 
-def trials(made: Any) -> Iterator[tuple[str, Any]]:
-    """Give the name of what is fitted, and the search over its first candidate on two folds."""
-    name = type(estimators.estimator_of(made)).__name__
-    if not estimators.is_search(made):
-        yield name, made
+def trials(search: Any) -> Iterator[tuple[str, Any]]:
+    """Return the name of what is fitted, and the search over its first candidate on two folds."""
+    name = type(estimators.estimator_of(search)).__name__
+    if not estimators.is_search(search):
+        yield name, search
         return
-    reduced = made.copy()
-    reduced.setEstimatorParamMaps(made.getEstimatorParamMaps()[:1])
-    if isinstance(made, CrossValidator) and not made.getFoldCol():
+    reduced = search.copy()
+    reduced.setEstimatorParamMaps(search.getEstimatorParamMaps()[:1])
+    if isinstance(search, CrossValidator) and not search.getFoldCol():
         reduced.setNumFolds(2)
     yield name, reduced
 
 
-def candidate(made: Any, best_params: Mapping[str, Any]) -> Any:
+def candidate(search: Any, best_params: Mapping[str, Any]) -> Any:
     """Find the candidate that has the best parameters; it is named by them, as its values may be no JSON.
 
     Raises
@@ -88,8 +88,8 @@ def candidate(made: Any, best_params: Mapping[str, Any]) -> Any:
     ExperimentError
         If the experiment does not return it any more: its candidates are drawn anew each time.
     """
-    for one in made.getEstimatorParamMaps():
-        if params(made, one) == dict(best_params):
+    for one in search.getEstimatorParamMaps():
+        if params(search, one) == dict(best_params):
             return one
     raise ExperimentError(
         f"the experiment returns other candidates than before: the best, {dict(best_params)}, is not among them",
@@ -97,55 +97,55 @@ def candidate(made: Any, best_params: Mapping[str, Any]) -> Any:
     )
 
 
-def params(made: Any, one: Mapping[Any, Any]) -> dict[str, Any]:
-    """Give a candidate in JSON's types."""
-    estimator = estimators.estimator_of(made)
+def params(search: Any, one: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a candidate in JSON's types."""
+    estimator = estimators.estimator_of(search)
     return {estimators.shown(param, estimator): parameters_to_json(_cells(value)) for param, value in one.items()}
 
 
 def _cells(value: Any) -> Any:
-    """Give the numbers of a vector or a matrix of pyspark.ml, whose text rounds them."""
+    """Return the numbers of a vector or a matrix of pyspark.ml, whose text rounds them."""
     return value.toArray() if isinstance(value, Vector | Matrix) else value
 
 
-def parallelism(made: Any) -> int:
+def parallelism(search: Any) -> int:
     """Tell how many fits go on at once: as the search says, else as many as the master has cores."""
-    if made.isSet("parallelism"):
-        return int(made.getParallelism())
+    if search.isSet("parallelism"):
+        return int(search.getParallelism())
     cores = spark.get_session().sparkContext.defaultParallelism
-    return max(1, min(cores, len(made.getEstimatorParamMaps()), MOST_AT_ONCE))
+    return max(1, min(cores, len(search.getEstimatorParamMaps()), MOST_AT_ONCE))
 
 
-def folds(made: Any, rows: SparkData) -> list[tuple[DataFrame, DataFrame]]:
-    """Give the (train, validation) pairs of a search: several of a CrossValidator, one of a TrainValidationSplit."""
-    if isinstance(made, CrossValidator):
-        if own := made.getFoldCol():
+def folds(search: Any, rows: SparkData) -> list[tuple[DataFrame, DataFrame]]:
+    """Return the (train, validation) pairs of a search: several of a CrossValidator, one of a TrainValidationSplit."""
+    if isinstance(search, CrossValidator):
+        if own := search.getFoldCol():
             number, frame = column(own), rows.frame
         else:
             number, frame = (
                 F.col(_FOLD),
-                rows.frame.withColumn(_FOLD, F.pmod(_hash(made, rows), F.lit(made.getNumFolds()))),
+                rows.frame.withColumn(_FOLD, F.pmod(_hash(search, rows), F.lit(search.getNumFolds()))),
             )
-        pairs = [(frame.filter(number != i), frame.filter(number == i)) for i in range(made.getNumFolds())]
+        pairs = [(frame.filter(number != i), frame.filter(number == i)) for i in range(search.getNumFolds())]
         return [(train.drop(_FOLD), held.drop(_FOLD)) for train, held in pairs]
-    border = math.floor(made.getTrainRatio() * _STEPS)
-    number = F.pmod(_hash(made, rows), F.lit(_STEPS))
+    border = math.floor(search.getTrainRatio() * _STEPS)
+    number = F.pmod(_hash(search, rows), F.lit(_STEPS))
     return [(rows.frame.filter(number < border), rows.frame.filter(number >= border))]
 
 
-def _hash(made: Any, rows: SparkData) -> Column:
+def _hash(search: Any, rows: SparkData) -> Column:
     """Hash the identity or the group of each row, with the search's seed if it has one: another seed, other folds."""
-    seed = made.getSeed() if made.isSet("seed") else 0
+    seed = search.getSeed() if search.isSet("seed") else 0
     return separated(rows.schema, F.lit(f"fold {seed}"))
 
 
-def _scores(made: Any, rows: SparkData, progress: Progress | None) -> np.ndarray:
+def _scores(search: Any, rows: SparkData, progress: Progress | None) -> np.ndarray:
     """Score each candidate on each fold; greater is better."""
-    candidates, judge = made.getEstimatorParamMaps(), estimators.evaluator(made)
+    candidates, judge = search.getEstimatorParamMaps(), estimators.evaluator(search)
     sign = 1.0 if judge.isLargerBetter() else -1.0
-    pairs, prefixes = folds(made, rows), Prefixes(estimators.estimator_of(made), candidates)
+    pairs, prefixes = folds(search, rows), Prefixes(estimators.estimator_of(search), candidates)
     scores, done = np.full((len(pairs), len(candidates)), np.nan), 0
-    with blaming("the search"), ThreadPoolExecutor(parallelism(made)) as pool:
+    with blaming("the search"), ThreadPoolExecutor(parallelism(search)) as pool:
         for i, (train, held) in enumerate(pairs):
             with _kept(train), _kept(held):
                 _refuse_empty(train, held, i)

@@ -22,32 +22,32 @@ if TYPE_CHECKING:
     from diurnal.data import Metadata
 
 
-def is_search(made: Any) -> bool:
-    """Tell whether it tunes."""
-    return isinstance(made, CrossValidator | TrainValidationSplit)
+def is_search(search: Any) -> bool:
+    """Return whether it tunes."""
+    return isinstance(search, CrossValidator | TrainValidationSplit)
 
 
-def estimator_of(made: Any) -> Any:
-    """Give what a search fits, or what was returned without one."""
-    if not is_search(made):
-        return made
+def estimator_of(search: Any) -> Any:
+    """Return what a search fits, or what was returned without one."""
+    if not is_search(search):
+        return search
     for name in ("estimator", "estimatorParamMaps", "evaluator"):
-        if not made.isDefined(name):
+        if not search.isDefined(name):
             raise ExperimentError(
-                f"the {type(made).__name__} has no {name}", hint=f"give it one: {type(made).__name__}({name}=...)"
+                f"the {type(search).__name__} has no {name}", hint=f"give it one: {type(search).__name__}({name}=...)"
             )
-    return made.getEstimator()
+    return search.getEstimator()
 
 
-def last_predictor(made: Any) -> Any:
-    """Give the stage that predicts, which ends what is fitted.
+def last_predictor(search: Any) -> Any:
+    """Return the stage that predicts, which ends what is fitted.
 
     Raises
     ------
     ExperimentError
         If there is none.
     """
-    estimator = estimator_of(made)
+    estimator = estimator_of(search)
     found = find_predictor(estimator)
     if found is None:
         raise ExperimentError(
@@ -57,16 +57,16 @@ def last_predictor(made: Any) -> Any:
     return found
 
 
-def task(made: Any) -> Task:
+def task(search: Any) -> Task:
     """Tell what is predicted, by the module that the last predictor, or what it extends, is from."""
-    last = last_predictor(made)
+    last = last_predictor(search)
     kinds = {base.__module__.rpartition(".")[2] for base in type(last).__mro__}
     if "classification" in kinds:
         return "classification"
     if "regression" in kinds:
         return "regression"
-    if is_search(made):
-        kind = made.getEvaluator()
+    if is_search(search):
+        kind = search.getEvaluator()
         if isinstance(kind, BinaryClassificationEvaluator | MulticlassClassificationEvaluator):
             return "classification"
         if isinstance(kind, RegressionEvaluator):
@@ -77,8 +77,8 @@ def task(made: Any) -> Task:
     )
 
 
-def check_metadata(made: Any, metadata: Metadata) -> list[str]:
-    """Refuse what Spark does not do with groups, weights and order; warn of scores without weights.
+def check_metadata(search: Any, metadata: Metadata) -> list[str]:
+    """Reject what Spark does not do with groups, weights and order; warn of scores without weights.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def check_metadata(made: Any, metadata: Metadata) -> list[str]:
             f"order_by={metadata.order_by!r} is not supported on Spark, where rows have no order",
             hint='leave it out; split="time" tests on the newest data interval, on Spark too',
         )
-    last, weights = last_predictor(made), metadata.sample_weight
+    last, weights = last_predictor(search), metadata.sample_weight
     if weights is None:
         return []
     if weight_column(last) != weights:
@@ -99,7 +99,7 @@ def check_metadata(made: Any, metadata: Metadata) -> list[str]:
             f"the experiment declares sample_weight={weights!r}, and {type(last).__name__} does not read it",
             hint=takes if last.hasParam("weightCol") else "leave out sample_weight, or take one that has weightCol",
         )
-    judge = evaluator(made)
+    judge = evaluator(search)
     if weight_column(judge) == weights:
         return []
     return [f'{type(judge).__name__} counts each row once: weightCol="{weights}" is not set']
@@ -110,28 +110,28 @@ def weight_column(one: Any) -> str | None:
     return str(one.getOrDefault("weightCol")) if one.hasParam("weightCol") and one.isDefined("weightCol") else None
 
 
-def evaluator(made: Any) -> Evaluator:
-    """Give the search's evaluator; for a bare estimator accuracy, or r2."""
-    if is_search(made):
-        found: Evaluator = made.getEvaluator()
+def evaluator(search: Any) -> Evaluator:
+    """Return the search's evaluator; for a bare estimator accuracy, or r2."""
+    if is_search(search):
+        found: Evaluator = search.getEvaluator()
         return found
-    last = last_predictor(made)
+    last = last_predictor(search)
     columns = {"labelCol": last.getLabelCol(), "predictionCol": last.getPredictionCol()}
-    if task(made) == "classification":
+    if task(search) == "classification":
         return MulticlassClassificationEvaluator(metricName="accuracy", **columns)
     return RegressionEvaluator(metricName="r2", **columns)
 
 
-def score_name(made: Any) -> str:
-    """Give the name of the main score; where less is better it is negated, and called so, as in scikit-learn."""
-    judge: Any = evaluator(made)
+def score_name(search: Any) -> str:
+    """Return the name of the main score; where less is better it is negated, and called so, as in scikit-learn."""
+    judge: Any = evaluator(search)
     name = judge.getMetricName() if hasattr(judge, "getMetricName") else type(judge).__name__
     return name if judge.isLargerBetter() else f"neg_{name}"
 
 
-def unseeded(made: Any) -> Iterator[str]:
+def unseeded(search: Any) -> Iterator[str]:
     """Name the stages that draw random numbers without a seed; pyspark's own default changes with each process."""
-    for stage in iter_stages(estimator_of(made)):
+    for stage in iter_stages(estimator_of(search)):
         if isinstance(stage, HasSeed) and not stage.isSet("seed"):
             yield type(stage).__name__
 
@@ -149,13 +149,13 @@ def shown(param: Any, estimator: Any) -> str:
     return f"{kind}{place + 1 if place else ''}.{param.name}"
 
 
-def refuse_unknown_parameters(made: Any) -> None:
-    """Refuse a grid with a parameter of a stage that is not in what is fitted: Spark would pass it over."""
-    if not is_search(made):
+def refuse_unknown_parameters(search: Any) -> None:
+    """Reject a grid with a parameter of a stage that is not in what is fitted: Spark would pass it over."""
+    if not is_search(search):
         return
-    estimator = made.getEstimator()
+    estimator = search.getEstimator()
     known = {stage.uid for stage in parts(estimator)}
-    for candidate in made.getEstimatorParamMaps():
+    for candidate in search.getEstimatorParamMaps():
         for param in candidate:
             if param.parent not in known:
                 raise ExperimentError(
@@ -166,7 +166,7 @@ def refuse_unknown_parameters(made: Any) -> None:
 
 
 def parts(estimator: Any) -> list[Any]:
-    """Give all that may have parameters: the stages, and the estimators that they hold."""
+    """Return all that may have parameters: the stages, and the estimators that they hold."""
     found = [estimator]
     for stage in iter_stages(estimator):
         found.append(stage)

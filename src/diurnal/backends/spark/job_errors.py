@@ -69,7 +69,7 @@ def blaming(what: str, *, outside: bool = False) -> Iterator[None]:
 
 
 def _first(said: str) -> str:
-    """Give the line that tells most: the last of a Python worker's traceback, else the innermost cause in Java."""
+    """Return the line that tells most: the last of a Python worker's traceback, else the innermost cause in Java."""
     lines = [line.rstrip() for line in said.splitlines() if line.strip()] or [""]
     if "Traceback (most recent call last):" in said:
         begun = next(i for i, line in enumerate(lines) if "Traceback" in line)

@@ -68,17 +68,17 @@ class SparkData:
 
 
 def struct(schema: Schema) -> StructType:
-    """Give the contract's types as Spark's."""
+    """Return the contract's types as Spark's."""
     return StructType([StructField(column.name, TYPES[column.kind]) for column in schema.columns])
 
 
 def column(name: str) -> Column:
-    """Give a column by its name, whatever characters that has."""
+    """Return a column by its name, whatever characters that has."""
     return F.col("`" + name.replace("`", "``") + "`")
 
 
 def columns(names: Iterable[str]) -> list[Column]:
-    """Give columns by their names."""
+    """Return columns by their names."""
     return [column(name) for name in names]
 
 
@@ -135,7 +135,7 @@ def read(
 
 
 def unseen(lake: Lake, package: Package, learnt: Sequence[Package], schema: Schema) -> SparkData:
-    """Give the rows of a package whose samples, or whose groups, are in none of the others, by a hash of these."""
+    """Return the rows of a package whose samples, or whose groups, are in none of the others, by a hash of these."""
     frame = _of(lake, package, schema).filter(column(schema.target).isNotNull())
     with blaming("the comparison with the champion"):
         others = [_of(lake, other, schema) for other in learnt]
@@ -147,7 +147,7 @@ def unseen(lake: Lake, package: Package, learnt: Sequence[Package], schema: Sche
 
 
 def _left(frame: DataFrame, others: Iterable[DataFrame], hash_: Column) -> DataFrame:
-    """Give the rows whose hash is in none of some other frames."""
+    """Return the rows whose hash is in none of some other frames."""
     for other in others:
         known = other.select(hash_.alias(_HASH)).distinct()
         frame = frame.withColumn(_HASH, hash_).join(known, _HASH, "left_anti").drop(_HASH)
@@ -155,7 +155,7 @@ def _left(frame: DataFrame, others: Iterable[DataFrame], hash_: Column) -> DataF
 
 
 def head(rows: SparkData, n: int) -> Any:
-    """Give a few rows that have every feature, as an Arrow table: the first by the hash of their identity."""
+    """Return a few rows that have every feature, as an Arrow table: the first by the hash of their identity."""
     features = columns(rows.schema.features)
     complete = reduce(Column.__and__, [feature.isNotNull() for feature in features])
     with blaming("the reading"):

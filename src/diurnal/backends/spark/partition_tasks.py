@@ -39,7 +39,7 @@ class Named:
     names: tuple[str, ...]
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Give what the work gives."""
+        """Return what the work gives."""
         yield from self.work(batch.rename_columns(list(self.names)) for batch in batches)
 
 
@@ -55,7 +55,7 @@ class Sketching:
     metadata: Metadata
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Give one sketch of all rows of a partition, or why there is none."""
+        """Return one sketch of all rows of a partition, or why there is none."""
         sketch = SchemaInference(self.target, self.key, self.drop, self.limits, self.duplicates, self.metadata)
         try:
             for batch in batches:
@@ -76,7 +76,7 @@ class Inspecting:
     checks: Any
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Give one inspection of all rows of a partition."""
+        """Return one inspection of all rows of a partition."""
         inspection = BatchValidator(self.schema, self.limits)
         try:
             for _ in batch_contract.run_checks_in_newest_schema(
@@ -99,7 +99,7 @@ class Dealing:
     n_parts: int
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Give the rows of a partition, with their hash and part; their columns are :func:`numbered`."""
+        """Return the rows of a partition, with their hash and part; their columns are :func:`numbered`."""
         hasher = row_identity.identity_hasher(self.newest, self.experiment)
         for batch in BatchValidator(self.schema, self.limits).validate_part(batches):
             hashes = hasher(batch)
@@ -117,7 +117,7 @@ class Writing:
     folder: str
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Give what was written, and what the ordering found."""
+        """Return what was written, and what the ordering found."""
         hashes = table.column(HASH).combine_chunks().to_numpy().view(np.uint64)
         number = int(table.column(PART)[0].as_py())
         rows = table.drop_columns([HASH, PART]).rename_columns(list(self.schema.names)).cast(self.schema.arrow_schema)

@@ -87,7 +87,7 @@ class _Once:
 
 
 def _after(before: _Once, stage: Any, candidate: Candidate) -> Rows:
-    """Give the rows after one more stage, fitted on those that are fitted on."""
+    """Return the rows after one more stage, fitted on those that are fitted on."""
     train, held = before()
     own = stage.copy(candidate)
     fitted = own.fit(train) if isinstance(own, Estimator) else own
@@ -95,12 +95,12 @@ def _after(before: _Once, stage: Any, candidate: Candidate) -> Rows:
 
 
 def _may_be_cut(estimator: Any, candidates: Sequence[Candidate]) -> bool:
-    """Tell whether it is a pipeline whose stages are the same for each candidate."""
+    """Return whether it is a pipeline whose stages are the same for each candidate."""
     return type(estimator) is Pipeline and all(param.parent != estimator.uid for one in candidates for param in one)
 
 
 def _values(stage: Any, candidate: Candidate) -> tuple[tuple[str, str, Any], ...]:
-    """Give what a candidate sets in a stage, or in what the stage holds.
+    """Return what a candidate sets in a stage, or in what the stage holds.
 
     An object, such as a vector, is like itself only: its text may be rounded. Grids repeat the very object.
     """

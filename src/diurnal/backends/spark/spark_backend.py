@@ -42,22 +42,24 @@ class SparkBackend:
     score = staticmethod(spark_scores.scores)
     compare = staticmethod(spark_scores.compare)
 
-    def unseeded_warnings(self, made: Any) -> list[str]:
+    def unseeded_warnings(self, estimator: Any) -> list[str]:
         """Warn of stages without a seed."""
-        return [f"seed is not set in {name}: its numbers change from run to run" for name in estimators.unseeded(made)]
+        return [
+            f"seed is not set in {name}: its numbers change from run to run" for name in estimators.unseeded(estimator)
+        ]
 
-    def validate(self, made: Any, trusted: Collection[str], code: Codebase) -> None:
-        """Refuse a grid for stages that are not there, and stages that a model of it could not be loaded with."""
-        estimators.last_predictor(made)
-        estimators.refuse_unknown_parameters(made)
-        models.get_format("spark.zip").check_types(estimators.estimator_of(made), trusted, code)
+    def validate(self, estimator: Any, trusted: Collection[str], code: Codebase) -> None:
+        """Reject a grid for stages that are not there, and stages that a model of it could not be loaded with."""
+        estimators.last_predictor(estimator)
+        estimators.refuse_unknown_parameters(estimator)
+        models.get_format("spark.zip").check_types(estimators.estimator_of(estimator), trusted, code)
 
     def check_source(self, source: Any) -> None:
         """Accept any source: Spark reads it, or its rows stream through this process."""
 
-    def check_metadata(self, made: Any, metadata: Metadata) -> list[str]:
-        """Refuse an order of rows, and weights that the estimator does not read; warn of scores without weights."""
-        return estimators.check_metadata(made, metadata)
+    def check_metadata(self, estimator: Any, metadata: Metadata) -> list[str]:
+        """Reject an order of rows, and weights that the estimator does not read; warn of scores without weights."""
+        return estimators.check_metadata(estimator, metadata)
 
     def read_training_data(
         self,
@@ -79,47 +81,52 @@ class SparkBackend:
         """Return the rows of a package whose samples are in none of the others."""
         return lake_frames.unseen(reader.context.stores.lake, package, learnt, reader.schema)
 
-    def size_problem(self, made: Any, data: SparkData) -> str | None:  # noqa: ARG002 - Spark's folds may lack a class
-        """Say what samples lack to be learnt from at all: a second value of the target."""
+    def size_problem(self, estimator: Any, data: SparkData) -> str | None:  # noqa: ARG002 - Spark's folds may lack a class
+        """Return what samples lack to be learnt from at all: a second value of the target."""
         target = lake_frames.column(data.schema.target)
         with blaming("the reading"):
             if data.frame.select(target).distinct().limit(2).count() > 1:
                 return None
         return f"all {data.n_rows} train samples of the window have one value of the target"
 
-    def rare_class_problem(self, made: Any, data: SparkData) -> str | None:
-        """Say which classes have fewer samples than there are folds."""
-        n = int(made.getNumFolds()) if isinstance(made, CrossValidator) else 1
+    def rare_class_problem(self, estimator: Any, data: SparkData) -> str | None:
+        """Return which classes have fewer samples than there are folds."""
+        n = int(estimator.getNumFolds()) if isinstance(estimator, CrossValidator) else 1
         target = lake_frames.column(data.schema.target)
         with blaming("the reading"):
             counted = data.frame.groupBy(target).count().filter(F.col("count") < n).limit(20).collect()
         listed = ", ".join(sorted(f"{row[0]!r} has {row[1]}" for row in counted))
         return f"a class has fewer train samples in the window than there are folds ({n}): {listed}" if listed else None
 
-    def split_search(self, made: Any, data: SparkData, n: int) -> list[dict[str, int]]:  # noqa: ARG002
+    def split_search(self, estimator: Any, data: SparkData, n: int) -> list[dict[str, int]]:  # noqa: ARG002
         """Leave the search whole: its fits are spread over the cluster already."""
         return [dict(WHOLE)]
 
-    def score_shard(self, made: Any, data: SparkData, shard: Mapping[str, int]) -> tuple[pa.Table, tuple[str, ...]]:  # noqa: ARG002
+    def score_shard(
+        self,
+        estimator: Any,  # noqa: ARG002
+        data: SparkData,  # noqa: ARG002
+        shard: Mapping[str, int],  # noqa: ARG002
+    ) -> tuple[pa.Table, tuple[str, ...]]:
         """Make no fit: there is one shard without any, and `tune` makes them all."""
         return pa.table({"call": np.zeros(0, dtype=np.int64)}), ()
 
     def tune(
         self,
-        made: Any,
+        estimator: Any,
         data: SparkData,
         *,
         progress: Progress | None = None,
         parts: Sequence[Mapping[str, np.ndarray]] | None = None,  # noqa: ARG002 - see `split_search`
     ) -> TuningResult:
         """Search over the candidates, or fit what has nothing to tune."""
-        return cross_validation.tune(made, data, progress)
+        return cross_validation.tune(estimator, data, progress)
 
-    def refit(self, made: Any, twin: Callable[[], Any], best_params: Mapping[str, Any], data: SparkData) -> Any:  # noqa: ARG002
+    def refit(self, estimator: Any, twin: Callable[[], Any], best_params: Mapping[str, Any], data: SparkData) -> Any:  # noqa: ARG002
         """Fit the best candidate on all rows."""
-        best = cross_validation.candidate(made, best_params) if estimators.is_search(made) else {}
+        best = cross_validation.candidate(estimator, best_params) if estimators.is_search(estimator) else {}
         with blaming("the fit"):
-            return estimators.estimator_of(made).fit(data.frame, best)
+            return estimators.estimator_of(estimator).fit(data.frame, best)
 
     def adapt_columns(self, model: Any, columns: Mapping[str, str], data: SparkData) -> Any:  # noqa: ARG002 - further ones do no harm
         """Let a model, which is changed in place, take rows that have its columns under other names."""
@@ -127,10 +134,10 @@ class SparkBackend:
 
     def signature(self, model: Any, data: SparkData, schema: Schema) -> dict[str, Any]:
         """Describe what a fitted model takes and gives."""
-        from diurnal.backends.sklearn.sklearn_frames import matrix
+        from diurnal.backends.sklearn.sklearn_frames import to_features
 
         columns = [column for column in schema.to_dict()["columns"] if column["name"] in schema.features]
-        X = matrix(lake_frames.head(data, N_GOLDEN), list(schema.features))
+        X = to_features(lake_frames.head(data, N_GOLDEN), list(schema.features))
         with blaming("the golden rows"):
             return models.make_signature(model, X, target=schema.target, schema_columns=columns)
 

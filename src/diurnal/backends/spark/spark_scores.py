@@ -46,23 +46,23 @@ _METRICS: dict[str, Callable[..., float]] = {
 }
 
 
-def scores(made: Any, model: Any, rows: SparkData) -> Scores:
-    """Give the main score of a fitted model; greater is better."""
-    judge = estimators.evaluator(made)
+def scores(estimator: Any, model: Any, rows: SparkData) -> Scores:
+    """Return the main score of a fitted model; greater is better."""
+    judge = estimators.evaluator(estimator)
     with blaming("the evaluation"):
         value = float(judge.evaluate(model.transform(rows.frame)))
-    return {estimators.score_name(made): value if judge.isLargerBetter() else -value}
+    return {estimators.score_name(estimator): value if judge.isLargerBetter() else -value}
 
 
-def compare(made: Any, twin: Any, champion: Any, rows: SparkData) -> Paired:
+def compare(estimator: Any, twin: Any, champion: Any, rows: SparkData) -> Paired:
     """Compare two models by the evaluator's metric; counts, or a bounded sample of answers, come to this process.
 
     A metric without a test of its own is compared by labels or absolute errors; the name of the test contains it.
     """
-    judge = estimators.evaluator(made)
+    judge = estimators.evaluator(estimator)
     metric = judge.getMetricName() if hasattr(judge, "getMetricName") else ""
     weights = estimators.weight_column(judge)
-    classifies = estimators.task(made) == "classification"
+    classifies = estimators.task(estimator) == "classification"
     with blaming("the comparison with the champion"):
         if classifies and (_is_other(metric) or (metric in _COUNTED and weights is None)):
             found = _by_counts(twin, champion, rows)
@@ -104,7 +104,7 @@ def _prediction(last: Any) -> Column:
 
 
 def _answer_of(judge: Any, metric: str) -> Callable[[Any], Column]:
-    """Give what an evaluator asks of a model: a prediction, a decision, or the probabilities of all classes."""
+    """Return what an evaluator asks of a model: a prediction, a decision, or the probabilities of all classes."""
     if metric == "logLoss":
         return lambda _: vector_to_array(column(judge.getProbabilityCol()))
     if metric in _RANKED:
@@ -151,7 +151,7 @@ def _turned(labels: list[np.ndarray], decisions: np.ndarray) -> np.ndarray:
 
 
 def _renumbered(labels: list[np.ndarray], predicted: np.ndarray) -> np.ndarray:
-    """Give the champion's predictions in the twin's numbers; of classes that are not here, in numbers of their own."""
+    """Return the champion's predictions in the twin's numbers of classes; unknown classes get negative numbers."""
     numbers = dict(zip(labels[1].tolist(), labels[0].tolist(), strict=True))
     return np.array([numbers.get(number, -1 - number) for number in predicted.tolist()])
 
