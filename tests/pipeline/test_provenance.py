@@ -212,7 +212,7 @@ def test_a_version_replayed_comes_out_equal_though_code_and_source_have_gone_on(
         assert (found["equal"], found["results"]) == (True, [])
         assert found["digest"] == stores.warehouse.version("clinic", version)["digest"]
     said = project.command("replay", "clinic", "2").stdout
-    assert said.startswith("version 2 of clinic came out equal: its digest is ")
+    assert said.startswith("version 2 of clinic is reproduced; digest ")
 
 
 def test_replay_names_what_differs(project, stores):
