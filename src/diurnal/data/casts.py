@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from diurnal.data.naive_timestamps import to_mask
 from diurnal.data.schema import Kind, arrow_type
 from diurnal.data.text_formats import describe_unparsable, format_cell, parse_texts
 from diurnal.data.text_notation import Notation
@@ -130,11 +131,11 @@ def _valid_text(column: pa.Array, max_cell_bytes: int) -> CastResult:
     text.lose(
         "long-cell",
         f"a cell is longer than max_cell_bytes={max_cell_bytes}",
-        _mask(pc.greater(pc.binary_length(column), max_cell_bytes)),
+        to_mask(pc.greater(pc.binary_length(column), max_cell_bytes)),
     )
     text.lose("invalid-utf8", "a cell is not valid UTF-8", _invalid_utf8(text.values))
     text.values = text.values.cast(pa.string())
-    nul = _mask(pc.match_substring(text.values, "\0"))
+    nul = to_mask(pc.match_substring(text.values, "\0"))
     text.lose("nul-byte", "{} holds a NUL byte, which no database keeps in text", nul)
     return text
 
@@ -176,7 +177,7 @@ def _parse_column(text: CastResult, kind: Kind) -> CastResult:
     result.lost += describe_unparsable(text.values, kind, np.flatnonzero(unfit))
     if kind == "float":
         written = pc.match_substring_regex(text.values, "^-?[0-9]{16,}$")
-        suspects = _mask(written) & _mask(pc.greater(pc.abs(values), EXACT - 1))
+        suspects = to_mask(written) & to_mask(pc.greater(pc.abs(values), EXACT - 1))
         cells = text.values.filter(pa.array(suspects)).to_pylist()
         inexact = np.zeros(len(values), dtype=bool)
         inexact[np.flatnonzero(suspects)] = [abs(int(cell)) > EXACT for cell in cells]
@@ -191,14 +192,14 @@ def _keep_text(text: CastResult, kind: Kind) -> CastResult:
     codes = {"int": "text-in-number", "float": "text-in-number", "bool": "not-a-bool", "date": "not-a-date"}
     code = codes.get(kind, f"not-a{'n' * (kind == 'instant')}-{kind}")
     values = text.values
-    text.lose(code, "{} came as text", _mask(pc.is_valid(values)))
+    text.lose(code, "{} came as text", to_mask(pc.is_valid(values)))
     return CastResult(pa.nulls(len(values), arrow_type(kind)), text.lost)
 
 
 def _int_of_int(column: pa.Array) -> CastResult:
     result = CastResult(column)
     if pt.is_uint64(column.type):
-        too_large = _mask(pc.greater(column, pa.scalar(2**63 - 1, pa.uint64())))
+        too_large = to_mask(pc.greater(column, pa.scalar(2**63 - 1, pa.uint64())))
         result.lose("integer-too-large", "{} does not fit in 64 bits; an id is better kept as text", too_large)
     return _then_cast(result, pa.int64())
 
@@ -225,7 +226,7 @@ def _cast_timestamp(column: pa.Array, kind: Kind) -> CastResult:
     """Cast to an instant in UTC, or to a timestamp without timezone, in microseconds."""
     result = CastResult(column.cast(pa.timestamp(column.type.unit, "UTC" if kind == "instant" else None)))
     if column.type.unit == "ns":
-        fine = _mask(pc.not_equal(pc.nanosecond(column), 0))
+        fine = to_mask(pc.not_equal(pc.nanosecond(column), 0))
         result.lose("too-fine-instant", "{} is finer than a microsecond; round it in the source", fine)
     elif column.type.unit != "us":  # seconds and milliseconds have a wider range than microseconds
         raw = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
@@ -265,7 +266,7 @@ def _reject_out_of_range(result: CastResult) -> CastResult:
         late = pc.greater_equal(values, pa.scalar(last, values.type))
         allowed = f"outside of the years {_FIRST_YEAR} to {_LAST_YEAR}"
         result.lose(
-            "date-out-of-range", f"{{}} is {allowed}; an unknown date is an empty cell", _mask(pc.or_(early, late))
+            "date-out-of-range", f"{{}} is {allowed}; an unknown date is an empty cell", to_mask(pc.or_(early, late))
         )
     return result
 
@@ -293,10 +294,6 @@ def _then_cast(result: CastResult, target_type: pa.DataType) -> CastResult:
 
 def _to_floats(values: Any) -> npt.NDArray[np.float64]:
     return np.asarray(pc.fill_null(values, 0.0).to_numpy(zero_copy_only=False), dtype=np.float64)
-
-
-def _mask(found: Any) -> npt.NDArray[np.bool_]:
-    return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _format_first(values: pa.Array, rows: Rows) -> str:

@@ -235,10 +235,6 @@ def _add_categories(schema: Schema, change: Change, found: Schema) -> Schema:  #
     return _replace_column(schema, change.column, categories=together if len(together) <= MAX_CATEGORIES else None)
 
 
-def _sorted(labels: Sequence[Any], further: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(sorted({*labels, *further}))
-
-
 def _widen_column(schema: Schema, change: Change, found: Schema) -> Schema:
     categories = found.column(change.column).categories if change.after == "text" else None
     return _replace_column(schema, change.column, kind=change.after, categories=categories)

@@ -42,10 +42,10 @@ def localize_timestamps(
     """
     early = pc.assume_timezone(times, timezone, ambiguous="earliest", nonexistent="earliest")
     late = pc.assume_timezone(times, timezone, ambiguous="latest", nonexistent="latest")
-    odd = _mask(pc.not_equal(early, late))
+    odd = to_mask(pc.not_equal(early, late))
     if not odd.any():
         return early, []
-    twice = odd & _mask(pc.equal(pc.local_timestamp(early), times))
+    twice = odd & to_mask(pc.equal(pc.local_timestamp(early), times))
     found = [
         ("ambiguous-time", f"{{}} is ambiguous in {timezone}, where clocks are set back; {_CURE}", twice),
         ("nonexistent-time", f"{{}} does not exist in {timezone}, where clocks are set forward; {_CURE}", odd & ~twice),
@@ -53,5 +53,6 @@ def localize_timestamps(
     return early, [one for one in found if one[2].any()]
 
 
-def _mask(found: pa.Array) -> npt.NDArray[np.bool_]:
+def to_mask(found: pa.Array) -> npt.NDArray[np.bool_]:
+    """Convert an Arrow array of booleans to a NumPy mask; null becomes False."""
     return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False), dtype=bool)

@@ -20,7 +20,7 @@ from diurnal.backends.sample_reader import SampleReader
 from diurnal.data.fitted_columns import FittedColumns
 from diurnal.errors import ConfigurationError, InvalidModelError, PermissionDeniedError, TransientError
 from diurnal.types import Comparison, ModelVersion, NoComparisonReason, Package, TrainTestSplit
-from diurnal.types.results import finite_or_none
+from diurnal.types.evaluation import finite_or_none
 
 if TYPE_CHECKING:
     from diurnal.backends import SampleData

@@ -24,7 +24,7 @@ from diurnal.runtime import project_files
 from diurnal.runtime.environment import describe_environment
 from diurnal.storage.models import Models, add_project_objects, format_of, library_versions
 from diurnal.types import DataInterval, Package, Run, TrainTestSplit
-from diurnal.types.results import finite_or_none
+from diurnal.types.evaluation import finite_or_none
 
 if TYPE_CHECKING:
     from diurnal.storage.stores import Stores

@@ -30,7 +30,7 @@ from diurnal.types import (
     SearchResult,
     TrainTestSplit,
 )
-from diurnal.types.results import finite_or_none
+from diurnal.types.evaluation import finite_or_none
 
 if TYPE_CHECKING:
     from diurnal.experiment.run_context import RunContext, Window

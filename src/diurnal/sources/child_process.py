@@ -40,7 +40,7 @@ def read_in_child_process(
         The file.
     files : Files
         The declaration.
-    words : Mapping of str to Any
+    arguments : Mapping of str to Any
         Arguments of the child process, in JSON's types.
     """
     with _local_copy(fs, path, files) as local, tempfile.TemporaryFile() as stderr:

@@ -113,9 +113,9 @@ class Dialect:
 
     def rows(self, lines: Any) -> Any:
         """Return Python's reader, in strict mode."""
-        words: dict[str, Any] = {"quotechar": self.quote} if self.quote else {"quoting": csv.QUOTE_NONE}
-        words |= {"escapechar": self._escape or None, "doublequote": self._doubled}
-        return csv.reader(lines, delimiter=self.delimiter, strict=True, **words)
+        options: dict[str, Any] = {"quotechar": self.quote} if self.quote else {"quoting": csv.QUOTE_NONE}
+        options |= {"escapechar": self._escape or None, "doublequote": self._doubled}
+        return csv.reader(lines, delimiter=self.delimiter, strict=True, **options)
 
     def options(self, skip: Any) -> Any:
         """Return the options of Arrow's parser."""

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from diurnal.data.naive_timestamps import to_mask
 from diurnal.errors import BatchRejectedError, Problem
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class DateConverter:
 
     def read(self, texts: pa.Array) -> tuple[pa.Array, Lost]:
         """Return the cells in ISO 8601; and those that are no dates: code, message, rows."""
-        is_iso = _mask(pc.match_substring_regex(texts, _ISO))
+        is_iso = to_mask(pc.match_substring_regex(texts, _ISO))
         others = texts.filter(pa.array(~is_iso)).drop_null()
         if not len(others):
             self._form = self._form or ("ISO8601" if is_iso.any() else None)
@@ -50,7 +51,7 @@ class DateConverter:
         else:
             found = _parse_with_format(pc.if_else(pa.array(is_iso), None, texts), form)
         dates = pc.if_else(pa.array(is_iso), texts, found)
-        rows = np.flatnonzero(_mask(pc.is_valid(texts)) & ~_mask(pc.is_valid(dates)))
+        rows = np.flatnonzero(to_mask(pc.is_valid(texts)) & ~to_mask(pc.is_valid(dates)))
         if not len(rows):
             return dates, []
         first = texts[int(rows[0])].as_py()[:40]
@@ -94,7 +95,3 @@ def _parse_with_format(texts: pa.Array, form: str) -> pa.Array:
     moments = pd.to_datetime(texts.to_pandas(), format=form, errors="coerce", utc="%z" in form or "%Z" in form)
     written = pa.Array.from_pandas(moments).cast(pa.timestamp("us", "UTC" if moments.dt.tz else None)).cast(pa.string())
     return written if _CLOCK.search(form) else pc.utf8_slice_codeunits(written, 0, 10)
-
-
-def _mask(found: pa.Array) -> npt.NDArray[np.bool_]:
-    return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False), dtype=bool)

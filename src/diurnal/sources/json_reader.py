@@ -18,7 +18,7 @@ from diurnal.sources.byte_streams import decode_text, open_text_file
 from diurnal.sources.cell_conversion import CellConverter
 from diurnal.sources.decompression import file_error
 from diurnal.sources.python_rows import Chunk, build_batches
-from diurnal.sources.source import ROWS_A_BATCH
+from diurnal.sources.source import ROWS_PER_BATCH
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,7 +57,7 @@ def read_json(fs: Any, path: str, files: Files) -> Iterator[pa.RecordBatch]:
 def _column_chunks(rows: Iterator[Row], files: Files) -> Iterator[Chunk]:
     selected = files.usecols
     found_names: dict[str, None] = {}
-    while chunk := list(islice(rows, ROWS_A_BATCH)):
+    while chunk := list(islice(rows, ROWS_PER_BATCH)):
         names = dict.fromkeys(name for row in chunk for name in row)
         found_names |= names
         if selected is not None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from diurnal.sources.cell_conversion import CellConverter
 from diurnal.sources.decompression import file_error, open_raw_file
 from diurnal.sources.file_columns import select_columns
-from diurnal.sources.source import BYTES_A_BATCH, ROWS_A_BATCH
+from diurnal.sources.source import BYTES_PER_BATCH, ROWS_PER_BATCH
 
 if TYPE_CHECKING:
     from diurnal.sources.files import Files
@@ -56,8 +56,8 @@ def _iter_row_groups(stream: Any, files: Files) -> Iterator[pa.RecordBatch]:
     if n_bytes > files.max_bytes:
         raise file_error("too-many-bytes", f"holds more than max_bytes={files.max_bytes} once decompressed")
     empty = True
-    wide = max(1, file.metadata.num_rows * BYTES_A_BATCH // max(1, n_bytes))
-    for batch in file.iter_batches(min(ROWS_A_BATCH, wide), columns=selected):
+    wide = max(1, file.metadata.num_rows * BYTES_PER_BATCH // max(1, n_bytes))
+    for batch in file.iter_batches(min(ROWS_PER_BATCH, wide), columns=selected):
         empty = False
         yield batch if selected is None else batch.select(selected)
     if empty:

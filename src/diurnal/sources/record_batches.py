@@ -11,7 +11,7 @@ from diurnal.data.column_names import duplicate_name_problems
 from diurnal.data.schema import UNTYPED
 from diurnal.data.text_notation import TYPED, Notation
 from diurnal.errors import BatchRejectedError, ExperimentError, Problem
-from diurnal.sources.source import BYTES_A_BATCH, ROWS_A_BATCH, Connections, Source
+from diurnal.sources.source import BYTES_PER_BATCH, ROWS_PER_BATCH, Connections, Source
 from diurnal.types import DataInterval
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def record_batches(
             raise BatchRejectedError(
                 [Problem("too-many-bytes", f"the output of the source is larger than max_bytes={max_bytes}")]
             )
-        size = min(ROWS_A_BATCH, max(1, batch.num_rows * BYTES_A_BATCH // max(1, batch.nbytes)))
+        size = min(ROWS_PER_BATCH, max(1, batch.num_rows * BYTES_PER_BATCH // max(1, batch.nbytes)))
         for start in range(0, max(1, batch.num_rows), size):
             yield batch.slice(start, size)
 
@@ -120,7 +120,7 @@ def _open_reader(source_output: Any) -> pa.RecordBatchReader:
 
 
 def _table_batches(table: pa.Table) -> Iterator[pa.RecordBatch]:
-    yield from _reader_batches(table.to_reader(ROWS_A_BATCH))
+    yield from _reader_batches(table.to_reader(ROWS_PER_BATCH))
 
 
 def _reader_batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:

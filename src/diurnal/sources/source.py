@@ -13,8 +13,8 @@ Connections = Mapping[str, str]
 Relative paths are relative to its attribute `project`, a folder; to the working directory if it has no such attribute.
 """
 
-ROWS_A_BATCH = 65_536
-BYTES_A_BATCH = 64 * 2**20
+ROWS_PER_BATCH = 65_536
+BYTES_PER_BATCH = 64 * 2**20
 """Batches of wide rows have fewer rows."""
 
 MOST_BYTES = 64 * 2**30

@@ -26,7 +26,7 @@ from diurnal.errors import (
     did_you_mean,
 )
 from diurnal.sources.files_arguments import check_timezone
-from diurnal.sources.source import ROWS_A_BATCH, Connections
+from diurnal.sources.source import ROWS_PER_BATCH, Connections
 from diurnal.types import DataInterval
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Sql:
             raise self._no_connection(uri, str(error.orig)) from None
         try:
             with connection:
-                result = connection.execution_options(yield_per=ROWS_A_BATCH).execute(query)
+                result = connection.execution_options(yield_per=ROWS_PER_BATCH).execute(query)
                 yield from build_batches(_result_chunks(result))
         except sa.exc.DBAPIError as error:
             raise self._refused(uri, str(error.orig), "08000" if error.connection_invalidated else None) from None
@@ -175,7 +175,7 @@ class Sql:
 
     def _no_connection(self, uri: str, message: str) -> DiurnalError:
         message = _hide_password(message, uri)
-        if any(words in message for words in _DENIED):
+        if any(text in message for text in _DENIED):
             return ConfigurationError(
                 f"the connection {self.connection!r} was rejected: {message}",
                 hint="correct its URI: user, password and database",
@@ -257,7 +257,7 @@ def _result_chunks(result: Any) -> Iterator[dict[str, list[Any]]]:
     """Convert rows to chunks of columns; an empty result has one chunk, with its names."""
     names = list(result.keys())
     empty = True
-    for rows in result.partitions(ROWS_A_BATCH):
+    for rows in result.partitions(ROWS_PER_BATCH):
         empty = False
         yield dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
     if empty:

@@ -11,15 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diurnal.types.evaluation import Comparison as Comparison
+    from diurnal.types.evaluation import Evaluation as Evaluation
+    from diurnal.types.evaluation import NoComparisonReason as NoComparisonReason
     from diurnal.types.interval import DataInterval as DataInterval
     from diurnal.types.limits import Limits as Limits
     from diurnal.types.results import Batch as Batch
-    from diurnal.types.results import Comparison as Comparison
     from diurnal.types.results import Decision as Decision
-    from diurnal.types.results import Evaluation as Evaluation
     from diurnal.types.results import ModelFile as ModelFile
     from diurnal.types.results import ModelVersion as ModelVersion
-    from diurnal.types.results import NoComparisonReason as NoComparisonReason
     from diurnal.types.results import Package as Package
     from diurnal.types.results import Run as Run
     from diurnal.types.results import SearchResult as SearchResult
@@ -27,18 +27,21 @@ if TYPE_CHECKING:
 
 _RESULTS = (
     "Batch",
-    "Comparison",
     "Decision",
-    "Evaluation",
     "ModelFile",
     "ModelVersion",
     "Package",
     "Run",
     "TrainTestSplit",
     "SearchResult",
-    "NoComparisonReason",
 )
-_LAZY = {"DataInterval": "interval", "Limits": "limits", **dict.fromkeys(_RESULTS, "results")}
+_EVALUATION = ("Comparison", "Evaluation", "NoComparisonReason")
+_LAZY = {
+    "DataInterval": "interval",
+    "Limits": "limits",
+    **dict.fromkeys(_RESULTS, "results"),
+    **dict.fromkeys(_EVALUATION, "evaluation"),
+}
 
 
 def __getattr__(name: str) -> Any:
