@@ -163,7 +163,7 @@ BAD = [
     ),
     Bad(53, typed(size=[[1.0], [2.0], [3.0], [4.0]]), "nested-type", (), ("size is nested",)),
     Bad(53, typed(size=[b"1", b"2", b"3", b"4"]), "unsupported-type", (), ("binary",)),
-    Bad(54, typed(size=[True, False, True, False]), "other-type", (), ("float by the schema", "bool")),
+    Bad(54, typed(size=[True, False, True, False]), "other-type", (), ("float in the schema", "bool")),
     Bad(54, typed(at=at([1, 0, 0, 0], pa.timestamp("ns", "UTC"))), "too-fine-instant", (1,)),
     Bad(56, typed(), "too-many-bytes", (), ("max_bytes is 10",), Limits(max_bytes=10)),
     Bad(
