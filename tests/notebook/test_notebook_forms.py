@@ -441,6 +441,13 @@ def test_columns_of_a_file_are_declared(take, rows, declared):
     assert "Files(" in written
 
 
+def test_argument_without_effect_on_values_leaves_the_others(take):
+    text = HEAD + "flag = input() == 'y'\ndf = pd.read_csv('clients.csv', low_memory=flag, sep=';')\n" + FITTED
+    draft = take(text)
+    assert 'delimiter=";"' in body(draft).replace("'", '"') or 'sep=";"' in body(draft).replace("'", '"')
+    assert "low_memory=flag" in [left.text for left in draft.report.left_out]
+
+
 @pytest.mark.parametrize(
     ("split", "size"),
     [

@@ -198,7 +198,10 @@ def _files_options(
         try:
             value = evaluate_constant(program, node, at)
         except NotConstantError:
-            return (options, left_out) if name in _NEUTRAL_OPTIONS else None
+            if name not in _NEUTRAL_OPTIONS:
+                return None
+            left_out.append(f"{name}={ast.unparse(node)}")
+            continue
         if (name in defaults and defaults[name] == value) or _is_default(name, value):
             continue
         if name in parameters or _SYNONYMS.get(name) in parameters:
