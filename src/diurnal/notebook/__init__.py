@@ -10,7 +10,7 @@
 5. :mod:`~diurnal.notebook.provenance` traces the fitted features and target back to the frame that they come from, and
    :mod:`~diurnal.notebook.fit_data` declares that frame as a source.
 6. :mod:`~diurnal.notebook.experiment_file` writes the experiment, and :mod:`~diurnal.notebook.report_builder` reports
-   what was taken and what was left out.
+   the parts that were extracted and the lines that were left out.
 """
 
 from diurnal.notebook.conversion import ExperimentDraft, draft_experiment

@@ -1,4 +1,4 @@
-"""The report of a conversion: the parts that were taken from a notebook, and the lines that were left out."""
+"""The report of a conversion: the parts that were extracted from a notebook, and the lines that were left out."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from diurnal.notebook.syntax import callee_name
 
 _PLOT_MODULES = re.compile("plt|sns|seaborn|px|go|fig|ax|axes|axs|alt|ggplot|matplotlib|plotly|wandb")
 _REASONS = [
-    (why, re.compile(pattern))
+    (why, re.compile(pattern))  # the pattern of names that a statement calls or reads
     for why, pattern in (
         ("a split: diurnal splits by a hash of each row", "train_test_split|randomSplit"),
         ("a fit: each run fits the search", f"fit|fit_predict|{'|'.join(sorted(CROSS_VALIDATING))}"),
-        ("plots", r"plot\w*|hist|boxplot|scatter|heatmap|show|savefig|from_estimator|set_style|scatter_matrix"),
+        ("a plot", r"plot\w*|hist|boxplot|scatter|heatmap|show|savefig|from_estimator|set_style|scatter_matrix"),
         (
-            "saves results: each run publishes the model and stores the batch",
+            "an export: each run publishes the model and stores the batch",
             r"dump|to_(csv|parquet|excel|json|pickle|sql)|save|savez|log_(model|metric|param)s?",
         ),
         (
@@ -52,7 +52,7 @@ class LeftOutLines:
     text : str
         The first line.
     reason : str
-        The reason.
+        The reason why the experiment does not have them.
     """
 
     cell: int | None
@@ -174,7 +174,7 @@ def explain_omission(node: ast.stmt) -> str:
     roots = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
     for why, pattern in _REASONS:
         if any(pattern.fullmatch(name) for name in names) or (
-            why == "plots" and any(map(_PLOT_MODULES.fullmatch, roots))
+            why == "a plot" and any(map(_PLOT_MODULES.fullmatch, roots))
         ):
             return why
     return "inspects the data" if isinstance(node, ast.Expr) else "the search does not depend on it"

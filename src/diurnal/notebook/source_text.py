@@ -20,15 +20,11 @@ def format_placeholder(message: str, indent: int) -> list[str]:
     >>> format_placeholder("name the column to predict", 0)
     ['# FILL_IN: name the column to predict']
     """
-    return _wrap_comment(f"{PLACEHOLDER}: {message}", indent)
+    return format_comment(f"{PLACEHOLDER}: {message}", indent)
 
 
 def format_comment(message: str, indent: int) -> list[str]:
     """Return the lines of a comment."""
-    return _wrap_comment(message, indent)
-
-
-def _wrap_comment(message: str, indent: int) -> list[str]:
     return textwrap.wrap(
         " ".join(message.split()),
         MAX_LINE - indent,

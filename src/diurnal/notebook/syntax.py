@@ -20,7 +20,7 @@ def root_name(node: ast.AST) -> str | None:
 
 
 def callee_name(function: ast.AST) -> str:
-    """Return the last part of what is called: ``read_csv`` of ``pd.read_csv``."""
+    """Return the last part of the name of a called function: ``read_csv`` of ``pd.read_csv``."""
     if isinstance(function, ast.Attribute):
         return function.attr
     return function.id if isinstance(function, ast.Name) else ""
