@@ -81,8 +81,8 @@ def test_write_cuts_row_groups_of_one_size_whatever_the_pieces(lake, tmp_path):
 
 def test_write_drops_repeated_rows_and_counts_them(lake):
     rows = table()
-    package, arrangement = write(lake, pa.concat_tables([rows, rows.slice(0, 30)]))
-    assert (package.n_rows, arrangement.n_duplicates) == (1_000, 30)
+    package, report = write(lake, pa.concat_tables([rows, rows.slice(0, 30)]))
+    assert (package.n_rows, report.n_duplicates) == (1_000, 30)
 
 
 def test_write_refuses_one_key_with_two_values(lake, tmp_path):
@@ -199,8 +199,8 @@ def test_write_of_parts_drops_repeated_rows_and_refuses_conflicts(tmp_path):
     _, once = parted(tmp_path, rows)
     lake = Lake(str(tmp_path / "twice"), cells_per_part=1_000)
     both = pa.concat_tables([rows, rows.slice(5, 2)])
-    package, arrangement = lake.write_package(KEY, both.to_batches(), rows.schema, hasher, n_rows=3_000)
-    assert (package, arrangement.n_duplicates) == (once, 2)
+    package, report = lake.write_package(KEY, both.to_batches(), rows.schema, hasher, n_rows=3_000)
+    assert (package, report.n_duplicates) == (once, 2)
     other = pa.concat_tables([rows, rows.slice(4, 1).set_column(1, "x", pa.array([99.0]))])
     with pytest.raises(BatchRejectedError, match="key-conflict"):
         lake.write_package(

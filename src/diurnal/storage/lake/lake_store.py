@@ -95,22 +95,22 @@ class Lake(PackageReader):
         BatchRejectedError
             If rows with one key differ.
         """
-        arrangement = Deduplication(key=tuple(key), keep_duplicates=keep_duplicates)
+        report = Deduplication(key=tuple(key), keep_duplicates=keep_duplicates)
         number_of_parts = compute_n_parts(n_rows, len(schema), self.cells_per_part)
         with self.workspace() as scratch:
-            ordered = sort_by_hash(batches, schema, hasher, arrangement, scratch, n_bytes)
+            ordered = sort_by_hash(batches, schema, hasher, report, scratch, n_bytes)
             if number_of_parts > 1:
                 parts = [
                     write_part(self.address, package_key.parts_folder, number, tables, schema)
                     for number, tables in group_by_part(ordered, number_of_parts)
                 ]
-                arrangement.raise_on_conflicts()
-                return self.write_manifest(package_key, parts, schema, n_parts=number_of_parts), arrangement
+                report.raise_on_conflicts()
+                return self.write_manifest(package_key, parts, schema, n_parts=number_of_parts), report
             with PackageFileWriter(scratch / "package.parquet", schema) as file:
                 for _, table in ordered:
                     file.write(table)
-            arrangement.raise_on_conflicts()
-            return self._publish_package(package_key, file), arrangement
+            report.raise_on_conflicts()
+            return self._publish_package(package_key, file), report
 
     def write_manifest(
         self, package_key: PackageKey, parts: Iterable[PackagePart], schema: pa.Schema, *, n_parts: int
