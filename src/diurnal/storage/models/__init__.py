@@ -38,10 +38,9 @@ from diurnal.storage.models.formats import format_of, get_format, is_spark_model
 from diurnal.storage.models.golden_rows import make_signature
 from diurnal.storage.models.library_versions import library_versions
 from diurnal.storage.models.model_store import Models
-from diurnal.storage.models.project_objects import PROJECT_OBJECTS, add_project_objects, find_project_objects
+from diurnal.storage.models.project_objects import add_project_objects, find_project_objects
 
 __all__ = [
-    "PROJECT_OBJECTS",
     "Models",
     "add_project_objects",
     "find_project_objects",
