@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, field
 
 from diurnal.notebook.preparation import Preparation
-from diurnal.notebook.provenance import PreprocessingStep
+from diurnal.notebook.preprocessing_step import PreprocessingStep
 
 
 @dataclass

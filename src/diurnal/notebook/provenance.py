@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from diurnal.notebook.fits import find_constructor
 from diurnal.notebook.frame_columns import FRAME_ATTRIBUTES, ColumnSelection, parse_in_place_drop, parse_selection
+from diurnal.notebook.preprocessing_step import PreprocessingStep
 from diurnal.notebook.program import Program, strip_fit_call
 from diurnal.notebook.row_slices import fraction_after_position, is_row_position, read_splitter_fraction
 from diurnal.notebook.syntax import callee_name
@@ -26,28 +27,6 @@ _SAME_ROWS = frozenset(
     ["copy", "to_numpy", "squeeze", "ravel", "flatten", "reset_index", "to_list", "tolist", "to_frame", "toarray"]
 )
 _SAME_DATA = frozenset(["array", "asarray", "ascontiguousarray", "ravel", "squeeze", "column_or_1d", "Series", "list"])
-
-
-@dataclass(frozen=True)
-class PreprocessingStep:
-    """A transformer or a sampler that the notebook applies before the search.
-
-    Attributes
-    ----------
-    estimator : ast.expr
-        The transformer, as an expression of the statement `index`.
-    index : int
-        The index of the statement that applies it.
-    samples : bool
-        Whether it resamples rows, as imbalanced-learn does.
-    frame : bool
-        Whether the notebook converts its result to a frame.
-    """
-
-    estimator: ast.expr
-    index: int
-    samples: bool = False
-    frame: bool = False
 
 
 @dataclass
@@ -245,9 +224,9 @@ class _ProvenanceTracer:
 
     def _keeps_rows(self, call: ast.Call, name: str) -> bool:
         if name == "reset_index":
-            return _has_true_argument(call, "drop")
+            return _has_argument(call, "drop", value=True)
         if name == "sample":
-            return _has_argument_of_one(call, "frac")
+            return _has_argument(call, "frac", 1)
         if name == "reshape":
             return [ast.unparse(argument) for argument in call.args] in (["-1", "1"], ["(-1, 1)"])
         return name in _SAME_ROWS
@@ -340,9 +319,5 @@ class _ProvenanceTracer:
         return self._move_to(selection.frame, at)
 
 
-def _has_true_argument(call: ast.Call, name: str) -> bool:
-    return any(keyword.arg == name and getattr(keyword.value, "value", None) is True for keyword in call.keywords)
-
-
-def _has_argument_of_one(call: ast.Call, name: str) -> bool:
-    return any(keyword.arg == name and getattr(keyword.value, "value", None) == 1 for keyword in call.keywords)
+def _has_argument(call: ast.Call, name: str, value: object) -> bool:
+    return any(keyword.arg == name and getattr(keyword.value, "value", None) == value for keyword in call.keywords)
