@@ -199,12 +199,12 @@ answer = {"errors": bag.import_errors, "pyspark": "pyspark" in sys.modules,
     )
     assert seen["errors"] == {}
     assert not seen["pyspark"]
-    submitted = {name: told[1:] for name, told in seen["tasks"].items() if told[0] == "SparkSubmitStepOperator"}
+    submitted = {name: look[1:] for name, look in seen["tasks"].items() if look[0] == "SparkSubmitStepOperator"}
     memory = {"fetch": "4g", "tune": "8g", "evaluate": "4g", "refit": "4g"}
     conf = {step: {"a": "1", "b": "3" if step == "tune" else "2"} for step in memory}
     assert submitted == {step: ["spark", memory[step], conf[step]] for step in memory}
     assert set(seen["tasks"]) == {"storage", *flow.step_names()}, "the fits are spread over the cluster, not over tasks"
-    assert {told[1] for name, told in seen["tasks"].items() if name not in memory} == {"default_pool"}
+    assert {look[1] for name, look in seen["tasks"].items() if name not in memory} == {"default_pool"}
 
 
 def test_words_of_the_providers_operator_are_known(tmp_path):
@@ -372,23 +372,23 @@ def parse(folder):
         begun = time.process_time()
         bag = DagBag(folder, bundle_path=Path(folder))
         spent = time.process_time() - begun
-        told = {"seconds": spent, "dags": len(bag.dags), "errors": bag.import_errors,
+        answer = {"seconds": spent, "dags": len(bag.dags), "errors": bag.import_errors,
                 "heavy": sorted(HEAVY & set(sys.modules))}
-        os.write(writer, json.dumps(told).encode())
+        os.write(writer, json.dumps(answer).encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as said:
-        told = json.loads(said.read())
+        answer = json.loads(said.read())
     os.wait()
-    return told
+    return answer
 parse(sys.argv[1])
 def least(folder, tries):
     # again and again, over some seconds: beside other work a second of a processor holds less
-    told = []
+    answers = []
     for _ in range(tries):
-        told.append(parse(f"{folder}/dags"))
+        answers.append(parse(f"{folder}/dags"))
         time.sleep(0.1)
-    return min(told, key=lambda t: t["seconds"])
+    return min(answers, key=lambda t: t["seconds"])
 def squares():
     begun = time.process_time()
     sum(i * i for i in range(1_000_000))

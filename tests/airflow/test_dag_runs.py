@@ -1,4 +1,4 @@
-"""Runs of Dags on a real warehouse, against the same day told by the command line."""
+"""Runs of Dags on a real warehouse, against the same data interval run by the command line."""
 
 import json
 import re
@@ -73,7 +73,7 @@ def batch(date, **conf):
 
 
 def last_words(run):
-    """Give the last line of the log of the task that failed, but for Airflow's own mark at its end."""
+    """Return the last line of the log of the task that failed, but for Airflow's own mark at its end."""
     said = run["log"].partition("Task failed with exception")[2]
     return re.split(r"\n.*::endgroup::.*task_runner", said)[0].splitlines()[-1]
 
@@ -107,7 +107,7 @@ def test_a_day_in_airflow_is_the_day_of_the_command_line(run, project, tmp_path,
         "version 1 of clinic, digest ",
         "promoted: there was no champion",
     ):
-        assert said in seen["runs"][0]["log"], "the log of each task says its result"
+        assert said in seen["runs"][0]["log"], "the log of each task has its result"
     assert "samples new to both: twin " in seen["runs"][1]["log"]
     in_airflow = query(project.warehouse_url, RESULT)
     assert [row[-1][:23] for row in in_airflow] == ["clinic-20261101T000000Z", "clinic-20261102T000000Z"]
@@ -225,7 +225,7 @@ def test_what_no_other_try_will_mend_fails_at_once_and_says_why(run, project):
         assert failed["tasks"][task] == ["failed", 1], "one try, though it has five retries"
         assert said in last_words(failed)
     assert "did you mean" in refused["log"]
-    assert "fetching.py" not in refused["log"], "the message says all; where it came through would hide it"
+    assert "ingest.py" not in refused["log"], "the message is complete; a traceback would hide it"
 
 
 def test_a_day_in_a_timezone_is_the_local_day_in_airflow_too(run, project):

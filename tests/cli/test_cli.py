@@ -231,8 +231,8 @@ def test_gc_removes_what_nothing_refers_to_and_nothing_else(project):
     assert killed.returncode < 0
     ok(project.command("run", "clinic", "--date", "2026-11-01"))
     (project.folder / "data" / "clinic" / "train" / "stray.parquet").write_bytes(b"")
-    told = json.loads(ok(project.command("gc", "--older-than", "0", "--dry-run", "--json")))
-    assert "lake clinic/train/stray.parquet" in {row["removed"] for row in told}
+    listed = json.loads(ok(project.command("gc", "--older-than", "0", "--dry-run", "--json")))
+    assert "lake clinic/train/stray.parquet" in {row["removed"] for row in listed}
     assert ok(project.command("gc")) == "none\n", "what is young may belong to a run that is under way"
     ok(project.command("gc", "--older-than", "0"))
     assert ok(project.command("gc", "--older-than", "0")) == "none\n"

@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """Call the command line in this process: its status, its output, and what it says on standard error."""
+    """Call the command line in this process; return its status, its output and its standard error."""
 
     def called(*words):
         monkeypatch.setattr(sys, "argv", ["diurnal", *map(str, words)])

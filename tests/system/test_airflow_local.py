@@ -75,7 +75,7 @@ def project():
 
 @pytest.fixture(scope="module")
 def up(project):
-    """Give what the command said that started the Airflow of the project."""
+    """Return the output of the command that started the Airflow of the project."""
     return diurnal(project, "airflow", "up", "--detach", "--port", "0")
 
 
@@ -103,7 +103,7 @@ def status(project):
 
 
 def left_of(sessions):
-    """Give the processes of some sessions that live."""
+    """Return the live processes of some sessions."""
     left = []
     for process in psutil.process_iter():
         try:
@@ -115,7 +115,7 @@ def left_of(sessions):
 
 
 def wait_for(seen, seconds=90):
-    """Give what `seen` gives, as soon as it is something."""
+    """Return the result of `seen` as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (found := seen()) and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -124,7 +124,7 @@ def wait_for(seen, seconds=90):
 
 
 def champions(client, name):
-    """Give the versions that were announced as champions, in order."""
+    """Return the versions in the events of the champion, in order."""
     _, answer = client.get("assets", "events", limit=100)
     return [event["extra"].get("version") for event in answer["asset_events"] if event["name"] == f"{name}.champion"]
 
@@ -134,7 +134,7 @@ def runs(client, dag_id):
 
 
 def questions(client):
-    """Give the open questions: subject, body and run."""
+    """Return the open questions: subject, body and run."""
     _, answer = client.get("dags", "asked.approval", "dagRuns", "~", "hitlDetails", response_received="false")
     tasks = [(one, one["task_instance"]) for one in answer["hitl_details"]]
     return [

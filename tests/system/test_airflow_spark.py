@@ -42,14 +42,14 @@ def project(tmp_path, warehouse_url):
 @pytest.fixture
 def run(airflow, project):
     def run(date, **settings):
-        told = {
+        environment = {
             "DIURNAL_WAREHOUSE": project.warehouse_url,
             "DIURNAL_SPARK": "local[2]",
             "SPARK_CONF_DIR": str(project.folder / "conf"),
             **settings,
         }
         wish = {"dag": "clinic", "logical_date": None, "conf": {"batch": date}}
-        seen = airflow.run(project.folder, told, wish)
+        seen = airflow.run(project.folder, environment, wish)
         assert not seen["import_errors"]
         return seen["runs"][0]
 
@@ -82,7 +82,7 @@ def test_a_submitted_day_is_the_day_of_the_command_line(run, project, server):
     assert in_airflow[0][5]
     assert {"pyspark", "java"} <= set(in_airflow[0][6])
     assert query(project.warehouse_url, "select version from model_versions") == [(1,)]
-    assert not list((project.folder / "data" / ".tmp").glob("diurnal-*")), "no letter stays behind"
+    assert not list((project.folder / "data" / ".tmp").glob("diurnal-*")), "no request stays behind"
 
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute("create database by_command_on_spark")
@@ -104,28 +104,28 @@ def test_a_submitted_day_is_the_day_of_the_command_line(run, project, server):
 
 
 CLUSTER = """#!{python}
-# Stands for a cluster on which the driver gets nothing of the task's but its words: an environment of its own.
+# Stands in for a cluster: the driver gets the arguments of spark-submit, and has an environment of its own.
 import json, os, subprocess, sys
-words = sys.argv[1:]
+args = sys.argv[1:]
 with open({record!r}, "a") as record:
-    letter = json.load(open(words[-1].removeprefix("file://") + "/letter.json"))
-    record.write(json.dumps([words, letter, os.environ.get("PYSPARK_DRIVER_PYTHON")]) + chr(10))
+    request = json.load(open(args[-1].removeprefix("file://") + "/request.json"))
+    record.write(json.dumps([args, request, os.environ.get("PYSPARK_DRIVER_PYTHON")]) + chr(10))
 known = ("PATH", "HOME", "LANG", "JAVA_HOME", "SPARK_CONF_DIR")
 own = {{name: os.environ[name] for name in known if name in os.environ}}
-here = [w for w in words if w not in ("--deploy-mode", "cluster")]
+here = [arg for arg in args if arg not in ("--deploy-mode", "cluster")]
 here[here.index("yarn")] = "local[2]"
 own |= {{"DIURNAL_WAREHOUSE": {warehouse!r}, "PYSPARK_DRIVER_PYTHON": {python!r}}}
 sys.exit(subprocess.run(["spark-submit", *here], env=own).returncode)
 """
 
 
-def test_on_a_cluster_no_secret_is_a_word_and_a_refusal_is_final(run, project):
-    record, program = project.folder / "said.jsonl", project.folder / "spark-submit-on-a-cluster"
+def test_on_a_cluster_no_secret_is_an_argument_and_a_rejected_batch_is_final(run, project):
+    record, program = project.folder / "submissions.jsonl", project.folder / "spark-submit-on-a-cluster"
     program.write_text(CLUSTER.format(python=sys.executable, record=str(record), warehouse=project.warehouse_url))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    words = {"spark_binary": str(program), "conf": {"spark.ui.enabled": "false"}}
+    options = {"spark_binary": str(program), "conf": {"spark.ui.enabled": "false"}}
     (project.folder / "dags" / "clinic.py").write_text(
-        f"from diurnal.airflow import build_dag\ndag = build_dag('clinic', spark_submit={words!r})\n"
+        f"from diurnal.airflow import build_dag\ndag = build_dag('clinic', spark_submit={options!r})\n"
     )
     bring(project, "2026-11-01", patients("2026-11-01").rename(columns={"ill": "sick"}))
     told = project.warehouse_url + "&password=canary%2Fsecret"
@@ -134,11 +134,11 @@ def test_on_a_cluster_no_secret_is_a_word_and_a_refusal_is_final(run, project):
     assert seen["state"] == "failed"
     assert seen["tasks"]["fetch"] == ["failed", 1], "one try, though it has five retries"
     assert "missing-column" in seen["log"].partition("Task failed with exception")[2]
-    ((said, letter, python),) = [json.loads(line) for line in record.read_text().splitlines()]
-    assert said[said.index("--master") + 1] == "yarn"
-    assert said[said.index("--deploy-mode") + 1] == "cluster", "the rest is the connection's"
-    assert "spark.yarn.maxAppAttempts=1" in said
-    assert letter["step"] == "fetch"
+    ((args, request, python),) = [json.loads(line) for line in record.read_text().splitlines()]
+    assert args[args.index("--master") + 1] == "yarn"
+    assert args[args.index("--deploy-mode") + 1] == "cluster", "the rest is the connection's"
+    assert "spark.yarn.maxAppAttempts=1" in args
+    assert request["step"] == "fetch"
     assert python is None, "a cluster's own Python is elsewhere"
     assert "canary" not in record.read_text() + seen["log"] + json.dumps(seen["travelled"])
 
