@@ -125,10 +125,10 @@ def _report_lines(extracted: ExtractedExperiment) -> list[str]:
     left_out = [(_format_location(e.cell, e.line, e.last_line), e.text, e.reason) for e in report.left_out]
     return [
         *(f"wrote {_short_path(path)}" for path in extracted.written),
-        *_format_section(f"Taken from {extracted.notebook.name}", taken),
-        *_format_section("Left out", left_out),
-        *_format_section("To fill in", [(f"{file}:{hole['line']}", str(hole["what"])) for hole in report.to_fill_in]),
-        *_format_section("Notes", [(note,) for note in report.notes]),
+        *_report_section(f"Taken from {extracted.notebook.name}", taken),
+        *_report_section("Left out", left_out),
+        *_report_section("To fill in", [(f"{file}:{hole['line']}", str(hole["what"])) for hole in report.to_fill_in]),
+        *_report_section("Notes", [(note,) for note in report.notes]),
         "",
         f"Next: {_next_command(extracted)}",
     ]
@@ -139,7 +139,7 @@ def _format_location(cell: int | None, line: int, last: int) -> str:
     return lines if cell is None else f"cell {cell}, {lines}"
 
 
-def _format_section(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
+def _report_section(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return the lines of a section: its title, and rows in columns."""
     if not rows:
         return []

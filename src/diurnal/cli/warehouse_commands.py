@@ -76,7 +76,7 @@ def show_url() -> None:
 
 
 @warehouse.command("migrate")
-def migrate_tables() -> None:
+def migrate_warehouse() -> None:
     """Migrate the tables to this version of diurnal, as every command does on its first use."""
     from diurnal.storage.stores import open_warehouse
 

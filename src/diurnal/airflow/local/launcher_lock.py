@@ -70,7 +70,7 @@ def acquire_lock(home: AirflowHome) -> Iterator[WriteState]:
         _wait_for_lock(file, home)
         os.ftruncate(file.fileno(), 0)  # the state of an earlier launcher that was killed
         try:
-            yield partial(_write_state, file)
+            yield partial(_write_launcher_state, file)
         finally:
             os.ftruncate(file.fileno(), 0)
 
@@ -86,7 +86,7 @@ def _wait_for_lock(file: BinaryIO, home: AirflowHome) -> None:
         time.sleep(0.05)
 
 
-def _write_state(file: BinaryIO, state: LauncherState) -> None:
+def _write_launcher_state(file: BinaryIO, state: LauncherState) -> None:
     text = json.dumps(asdict(state)).encode()
     os.pwrite(file.fileno(), text.ljust(4096), 0)  # one write, so that a concurrent reader never gets a part
 
