@@ -207,7 +207,7 @@ def passengers(date: str, n: int = 300) -> pd.DataFrame:
 def test_equal_rows_are_samples_of_their_own_and_names_are_any(opened, tmp_path, warehouse_url):
     from pyspark.ml.tuning import CrossValidator
 
-    from diurnal.backends.spark.cross_validation import folds
+    from diurnal.backends.spark.cross_validation import make_folds
 
     project = Project.make(tmp_path / "project", warehouse_url)
     declare(project, parquet(project), "sample=0.9", text=PASSENGERS)
@@ -227,7 +227,7 @@ def test_equal_rows_are_samples_of_their_own_and_names_are_any(opened, tmp_path,
         reader_of(the_day), samples.train, fraction=the_day.sampling_fraction(samples.train)
     )
     assert rows.n_rows == pytest.approx(0.9 * sum(package.n_rows for package in samples.train), abs=30)
-    ((train, held), _) = folds(CrossValidator(numFolds=2), rows)
+    ((train, held), _) = make_folds(CrossValidator(numFolds=2), rows)
     assert held.count() == pytest.approx(rows.n_rows / 2, abs=50)
     for side in (train, held):
         assert side.select("class", "deck").distinct().count() == 6, "no fold has a content alone"
@@ -310,20 +310,20 @@ def search_of(project: Project):
 def test_fold_scores_are_those_of_pyspark_on_the_same_folds(tmp_path):
     from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
-    from diurnal.backends.spark.cross_validation import folds, tune
+    from diurnal.backends.spark.cross_validation import make_folds, run_search
 
     project = made(tmp_path, "unused")
     search = search_of(project)
     rows, _ = frame_and_schema()
-    tuned = tune(search, rows)
-    pairs = folds(search, rows)
+    tuned = run_search(search, rows)
+    pairs = make_folds(search, rows)
     ids = [{row[0] for row in held.select("patient").collect()} for _, held in pairs]
     assert not ids[0] & ids[1]
     assert len(ids[0] | ids[1]) == 200
     # whatever the layout, a sample is in the same fold
     from dataclasses import replace
 
-    other = folds(search, replace(rows, frame=rows.frame.repartition(5)))
+    other = make_folds(search, replace(rows, frame=rows.frame.repartition(5)))
     assert {row[0] for row in other[0][1].select("patient").collect()} == ids[0]
     marked = rows.frame.withColumn("fold", F.when(F.col("patient").isin(*ids[0]), 0).otherwise(1))
     theirs = search.copy().setFoldCol("fold").fit(marked)
@@ -343,7 +343,7 @@ def test_candidates_share_the_fits_of_what_they_begin_with(tmp_path, monkeypatch
     from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
     from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
-    from diurnal.backends.spark.cross_validation import folds, tune
+    from diurnal.backends.spark.cross_validation import make_folds, run_search
 
     rows, _ = frame_and_schema()
     pca = PCA(inputCol="scaled", outputCol="features")
@@ -360,7 +360,7 @@ def test_candidates_share_the_fits_of_what_they_begin_with(tmp_path, monkeypatch
     grid = ParamGridBuilder().addGrid(log_reg.regParam, [0.01, 1.0, 5.0]).addGrid(pca.k, [1, 2]).build()
     judge = MulticlassClassificationEvaluator(labelCol="truth", metricName="logLoss")
     search = CrossValidator(estimator=pipeline, estimatorParamMaps=grid, evaluator=judge, numFolds=2)
-    held = [{row[0] for row in held.select("patient").collect()} for _, held in folds(search, rows)]
+    held = [{row[0] for row in held.select("patient").collect()} for _, held in make_folds(search, rows)]
     marked = rows.frame.withColumn("fold", F.when(F.col("patient").isin(*held[0]), 0).otherwise(1))
     theirs = search.copy().setFoldCol("fold").fit(marked)
 
@@ -372,7 +372,7 @@ def test_candidates_share_the_fits_of_what_they_begin_with(tmp_path, monkeypatch
             return really(self, dataset)
 
         monkeypatch.setattr(kind, "_fit", counting)
-    tuned = tune(search, rows)
+    tuned = run_search(search, rows)
     scores = [-score for score in theirs.avgMetrics]
     assert tuned.table["mean_test_score"].to_pylist() == pytest.approx(scores, rel=1e-12)
     twin = 1
@@ -389,19 +389,19 @@ def test_values_that_differ_behind_the_digits_of_their_text_are_candidates_of_th
     from pyspark.ml.linalg import Vectors
     from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 
-    from diurnal.backends.spark.cross_validation import candidate, params
-    from diurnal.backends.spark.pipeline_cache import Prefixes
+    from diurnal.backends.spark.cross_validation import candidate_params, find_candidate
+    from diurnal.backends.spark.pipeline_cache import SharedPrefixes
 
     scaling, log_reg = ElementwiseProduct(), LogisticRegression()
     vectors = [Vectors.dense([0.00001, 1.0]), Vectors.dense([0.00002, 1.0])]
     assert repr(vectors[0]) == repr(vectors[1])
     grid = ParamGridBuilder().addGrid(scaling.scalingVec, vectors).addGrid(log_reg.regParam, [0.1, 1.0]).build()
     pipeline = Pipeline(stages=[scaling, log_reg])
-    assert len(set(Prefixes(pipeline, grid).paths)) == 2, "each is shared by its two, and by no other"
+    assert len(set(SharedPrefixes(pipeline, grid).paths)) == 2, "each is shared by its two, and by no other"
     search = CrossValidator(
         estimator=pipeline, estimatorParamMaps=grid, evaluator=MulticlassClassificationEvaluator(), numFolds=2
     )
-    assert [candidate(search, params(search, one)) for one in grid] == grid
+    assert [find_candidate(search, candidate_params(search, one)) for one in grid] == grid
 
 
 def test_train_validation_split_and_a_bare_regressor_have_their_conventions(tmp_path):
@@ -478,8 +478,8 @@ def test_models_of_spark_are_compared_by_the_declared_metric(metric, test, monke
     scores = [next(iter(backend.score(made, model, rows).values())) for model in (twin, champion)]
     assert found.test == test
     assert found.difference == pytest.approx(scores[0] - scores[1], abs=1e-6)
-    monkeypatch.setattr(spark_scores, "MOST_COMPARED", 50)
-    monkeypatch.setattr(spark_scores, "MOST_RESAMPLED", 50)
+    monkeypatch.setattr(spark_scores, "MAX_COMPARED", 50)
+    monkeypatch.setattr(spark_scores, "MAX_RESAMPLED", 50)
     bounded = backend.compare(made, twin, champion, rows)
     assert bounded.test == (test if metric == "accuracy" else f"{test} of a sample of 50 rows")
 
@@ -576,13 +576,13 @@ def test_no_group_is_on_both_sides_of_a_fold_or_known_to_the_champion(opened, tm
     assert not wards[0] & wards[1]
     assert len(wards[0] | wards[1]) == 20
     the_day = RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test")
-    from diurnal.backends.spark.cross_validation import folds
+    from diurnal.backends.spark.cross_validation import make_folds
 
     made_now = the_day.experiment.build()
     backend = get_backend(made_now)
     data = backend.read_training_data(reader_of(the_day), samples.train)
     sides = [[{row["ward"] for row in side.select("ward").distinct().collect()} for side in pair]
-             for pair in folds(made_now, data)]  # fmt: skip
+             for pair in make_folds(made_now, data)]  # fmt: skip
     assert all(not train & held for train, held in sides)
     assert set.union(*(held for _, held in sides)) == wards[0]
     known = {f"w{i}" for i in range(12)}

@@ -1,8 +1,8 @@
-"""Searching with pyspark.ml: candidates times folds, a few at a time, each score kept.
+"""Searches of pyspark.ml: candidates times folds, a few at a time; each score is stored.
 
-Spark's own searches deal rows into folds by a random number for each row, which depends on how rows lie in files and on
-how many cores read them. Here the fold of a sample is a hash of its identity: the same on any cluster, for life, and
-rows that are one sample are in one fold.
+Spark's own searches assign rows to folds by a random number for each row, which depends on the layout of the files and
+on the number of cores. Here a hash of the identity of a sample determines its fold: the same on any cluster and in any
+run, and rows that are one sample are in one fold.
 """
 
 from __future__ import annotations
@@ -26,50 +26,50 @@ from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
 from diurnal.backends.protocol import Progress, TuningResult
 from diurnal.backends.spark import estimators
-from diurnal.backends.spark.job_errors import blaming
-from diurnal.backends.spark.lake_frames import SparkData, column, separated
-from diurnal.backends.spark.pipeline_cache import Fold, Prefixes
+from diurnal.backends.spark.job_errors import translate_job_errors
+from diurnal.backends.spark.lake_frames import SparkData, fold_hash, quote_column
+from diurnal.backends.spark.pipeline_cache import FoldCache, SharedPrefixes
 from diurnal.errors import ExperimentError
 from diurnal.runtime import spark
 from diurnal.types.json_values import parameters_to_json
 
-MOST_AT_ONCE = 16  # fits: each is driven by a thread here, and its jobs share the executors with the others'
+MAX_PARALLEL_FITS = 16  # one thread drives each fit; the jobs of all share the executors
 _FOLD = "__diurnal_fold"
 _STEPS = 2**32
 
 
-def tune(search: Any, rows: SparkData, progress: Progress | None = None) -> TuningResult:
-    """Search over the candidates, or fit what has nothing to tune."""
-    estimator = estimators.estimator_of(search)
+def run_search(search: Any, rows: SparkData, progress: Progress | None = None) -> TuningResult:
+    """Search over the candidates, or fit an estimator that has nothing to tune."""
+    estimator = estimators.inner_estimator(search)
     if not estimators.is_search(search):
-        with blaming("the fit"):
+        with translate_job_errors("the fit"):
             return TuningResult(estimator.fit(rows.frame), {}, None, None, 1, 0, None, ())
     candidates = search.getEstimatorParamMaps()
-    scores = _scores(search, rows, progress)
+    scores = _score_candidates(search, rows, progress)
     means = scores.mean(axis=0)
     if not np.isfinite(means).any():
         raise ExperimentError(
             f"none of {len(candidates)} candidates has a score: the evaluator gave {means[0]}",
-            hint="see whether the evaluator's columns are those that the pipeline makes",
+            hint="check whether the evaluator's columns are those that the pipeline creates",
         )
     best = int(np.nanargmax(means))
-    with blaming("the fit"):
+    with translate_job_errors("the fit"):
         twin = estimator.fit(rows.frame, candidates[best])
     return TuningResult(
         twin=twin,
-        best_params=params(search, candidates[best]),
+        best_params=candidate_params(search, candidates[best]),
         mean=float(means[best]),
         std=float(scores[:, best].std()),
         n_candidates=len(candidates),
         n_folds=len(scores),
-        table=_table([params(search, one) for one in candidates], scores),
+        table=_results_table([candidate_params(search, one) for one in candidates], scores),
         warnings=(),
     )
 
 
-def trials(search: Any) -> Iterator[tuple[str, Any]]:
-    """Return the name of what is fitted, and the search over its first candidate on two folds."""
-    name = type(estimators.estimator_of(search)).__name__
+def trial_searches(search: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the name of the estimator, and a search over its first candidate on two folds."""
+    name = type(estimators.inner_estimator(search)).__name__
     if not estimators.is_search(search):
         yield name, search
         return
@@ -80,76 +80,79 @@ def trials(search: Any) -> Iterator[tuple[str, Any]]:
     yield name, reduced
 
 
-def candidate(search: Any, best_params: Mapping[str, Any]) -> Any:
-    """Find the candidate that has the best parameters; it is named by them, as its values may be no JSON.
+def find_candidate(search: Any, best_params: Mapping[str, Any]) -> Any:
+    """Return the candidate with the best parameters; it is found by them, as its values need not be JSON.
 
     Raises
     ------
     ExperimentError
-        If the experiment does not return it any more: its candidates are drawn anew each time.
+        If the experiment no longer returns it, as when its candidates are random.
     """
     for one in search.getEstimatorParamMaps():
-        if params(search, one) == dict(best_params):
+        if candidate_params(search, one) == dict(best_params):
             return one
     raise ExperimentError(
         f"the experiment returns other candidates than before: the best, {dict(best_params)}, is not among them",
-        hint="let the experiment return the same candidates each time: seed what is random in its function",
+        hint="let the experiment return the same candidates each time; set seeds in its function",
     )
 
 
-def params(search: Any, one: Mapping[Any, Any]) -> dict[str, Any]:
+def candidate_params(search: Any, one: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a candidate in JSON's types."""
-    estimator = estimators.estimator_of(search)
-    return {estimators.shown(param, estimator): parameters_to_json(_cells(value)) for param, value in one.items()}
+    estimator = estimators.inner_estimator(search)
+    return {
+        estimators.parameter_name(param, estimator): parameters_to_json(_to_numbers(value))
+        for param, value in one.items()
+    }
 
 
-def _cells(value: Any) -> Any:
+def _to_numbers(value: Any) -> Any:
     """Return the numbers of a vector or a matrix of pyspark.ml, whose text rounds them."""
     return value.toArray() if isinstance(value, Vector | Matrix) else value
 
 
-def parallelism(search: Any) -> int:
-    """Tell how many fits go on at once: as the search says, else as many as the master has cores."""
+def n_parallel_fits(search: Any) -> int:
+    """Return the number of parallel fits: that of the search, else the number of cores of the master."""
     if search.isSet("parallelism"):
         return int(search.getParallelism())
     cores = spark.get_session().sparkContext.defaultParallelism
-    return max(1, min(cores, len(search.getEstimatorParamMaps()), MOST_AT_ONCE))
+    return max(1, min(cores, len(search.getEstimatorParamMaps()), MAX_PARALLEL_FITS))
 
 
-def folds(search: Any, rows: SparkData) -> list[tuple[DataFrame, DataFrame]]:
+def make_folds(search: Any, rows: SparkData) -> list[tuple[DataFrame, DataFrame]]:
     """Return the (train, validation) pairs of a search: several of a CrossValidator, one of a TrainValidationSplit."""
     if isinstance(search, CrossValidator):
         if own := search.getFoldCol():
-            number, frame = column(own), rows.frame
+            number, frame = quote_column(own), rows.frame
         else:
             number, frame = (
                 F.col(_FOLD),
-                rows.frame.withColumn(_FOLD, F.pmod(_hash(search, rows), F.lit(search.getNumFolds()))),
+                rows.frame.withColumn(_FOLD, F.pmod(_fold_hash_of_search(search, rows), F.lit(search.getNumFolds()))),
             )
         pairs = [(frame.filter(number != i), frame.filter(number == i)) for i in range(search.getNumFolds())]
         return [(train.drop(_FOLD), held.drop(_FOLD)) for train, held in pairs]
     border = math.floor(search.getTrainRatio() * _STEPS)
-    number = F.pmod(_hash(search, rows), F.lit(_STEPS))
+    number = F.pmod(_fold_hash_of_search(search, rows), F.lit(_STEPS))
     return [(rows.frame.filter(number < border), rows.frame.filter(number >= border))]
 
 
-def _hash(search: Any, rows: SparkData) -> Column:
-    """Hash the identity or the group of each row, with the search's seed if it has one: another seed, other folds."""
+def _fold_hash_of_search(search: Any, rows: SparkData) -> Column:
+    """Return the hash of the identity or the group of each row, with the seed of the search if it is set."""
     seed = search.getSeed() if search.isSet("seed") else 0
-    return separated(rows.schema, F.lit(f"fold {seed}"))
+    return fold_hash(rows.schema, F.lit(f"fold {seed}"))
 
 
-def _scores(search: Any, rows: SparkData, progress: Progress | None) -> np.ndarray:
+def _score_candidates(search: Any, rows: SparkData, progress: Progress | None) -> np.ndarray:
     """Score each candidate on each fold; greater is better."""
-    candidates, judge = search.getEstimatorParamMaps(), estimators.evaluator(search)
+    candidates, judge = search.getEstimatorParamMaps(), estimators.get_evaluator(search)
     sign = 1.0 if judge.isLargerBetter() else -1.0
-    pairs, prefixes = folds(search, rows), Prefixes(estimators.estimator_of(search), candidates)
+    pairs, prefixes = make_folds(search, rows), SharedPrefixes(estimators.inner_estimator(search), candidates)
     scores, done = np.full((len(pairs), len(candidates)), np.nan), 0
-    with blaming("the search"), ThreadPoolExecutor(parallelism(search)) as pool:
+    with translate_job_errors("the search"), ThreadPoolExecutor(n_parallel_fits(search)) as pool:
         for i, (train, held) in enumerate(pairs):
-            with _kept(train), _kept(held):
-                _refuse_empty(train, held, i)
-                score = partial(Fold(prefixes, train, held).score, judge=judge)
+            with _persisted(train), _persisted(held):
+                _check_not_empty(train, held, i)
+                score = partial(FoldCache(prefixes, train, held).score, judge=judge)
                 run = inheritable_thread_target(spark.get_session())(score)
                 for place, value in enumerate(pool.map(run, range(len(candidates)))):
                     scores[i, place], done = sign * value, done + 1
@@ -158,7 +161,7 @@ def _scores(search: Any, rows: SparkData, progress: Progress | None) -> np.ndarr
     return scores
 
 
-def _refuse_empty(train: DataFrame, held: DataFrame, fold: int) -> None:
+def _check_not_empty(train: DataFrame, held: DataFrame, fold: int) -> None:
     for side, frame in (("train", train), ("validation", held)):
         if frame.isEmpty():
             raise ExperimentError(
@@ -167,8 +170,8 @@ def _refuse_empty(train: DataFrame, held: DataFrame, fold: int) -> None:
 
 
 @contextmanager
-def _kept(frame: DataFrame) -> Iterator[None]:
-    """Keep a fold with the executors, on their disks where their memory is too small, while it is fitted on."""
+def _persisted(frame: DataFrame) -> Iterator[None]:
+    """Persist a fold on the executors during its fits, on disk if their memory is too small."""
     frame.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         yield
@@ -176,8 +179,8 @@ def _kept(frame: DataFrame) -> Iterator[None]:
         frame.unpersist()
 
 
-def _table(candidates: Sequence[Mapping[str, Any]], scores: np.ndarray) -> pa.Table:
-    """Lay the scores out as scikit-learn's `cv_results_` does."""
+def _results_table(candidates: Sequence[Mapping[str, Any]], scores: np.ndarray) -> pa.Table:
+    """Return the scores as a table like scikit-learn's `cv_results_`."""
     means = scores.mean(axis=0)
     order = np.argsort(-means, kind="stable")
     rank = np.empty(len(means), dtype=np.int32)

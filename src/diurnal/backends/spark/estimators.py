@@ -27,7 +27,7 @@ def is_search(search: Any) -> bool:
     return isinstance(search, CrossValidator | TrainValidationSplit)
 
 
-def estimator_of(search: Any) -> Any:
+def inner_estimator(search: Any) -> Any:
     """Return what a search fits, or what was returned without one."""
     if not is_search(search):
         return search
@@ -47,7 +47,7 @@ def last_predictor(search: Any) -> Any:
     ExperimentError
         If there is none.
     """
-    estimator = estimator_of(search)
+    estimator = inner_estimator(search)
     found = find_predictor(estimator)
     if found is None:
         raise ExperimentError(
@@ -57,7 +57,7 @@ def last_predictor(search: Any) -> Any:
     return found
 
 
-def task(search: Any) -> Task:
+def detect_task(search: Any) -> Task:
     """Tell what is predicted, by the module that the last predictor, or what it extends, is from."""
     last = last_predictor(search)
     kinds = {base.__module__.rpartition(".")[2] for base in type(last).__mro__}
@@ -99,7 +99,7 @@ def check_metadata(search: Any, metadata: Metadata) -> list[str]:
             f"the experiment declares sample_weight={weights!r}, and {type(last).__name__} does not read it",
             hint=takes if last.hasParam("weightCol") else "leave out sample_weight, or take one that has weightCol",
         )
-    judge = evaluator(search)
+    judge = get_evaluator(search)
     if weight_column(judge) == weights:
         return []
     return [f'{type(judge).__name__} counts each row once: weightCol="{weights}" is not set']
@@ -110,51 +110,53 @@ def weight_column(one: Any) -> str | None:
     return str(one.getOrDefault("weightCol")) if one.hasParam("weightCol") and one.isDefined("weightCol") else None
 
 
-def evaluator(search: Any) -> Evaluator:
+def get_evaluator(search: Any) -> Evaluator:
     """Return the search's evaluator; for a bare estimator accuracy, or r2."""
     if is_search(search):
         found: Evaluator = search.getEvaluator()
         return found
     last = last_predictor(search)
     columns = {"labelCol": last.getLabelCol(), "predictionCol": last.getPredictionCol()}
-    if task(search) == "classification":
+    if detect_task(search) == "classification":
         return MulticlassClassificationEvaluator(metricName="accuracy", **columns)
     return RegressionEvaluator(metricName="r2", **columns)
 
 
-def score_name(search: Any) -> str:
+def main_score_name(search: Any) -> str:
     """Return the name of the main score; where less is better it is negated, and called so, as in scikit-learn."""
-    judge: Any = evaluator(search)
+    judge: Any = get_evaluator(search)
     name = judge.getMetricName() if hasattr(judge, "getMetricName") else type(judge).__name__
     return name if judge.isLargerBetter() else f"neg_{name}"
 
 
-def unseeded(search: Any) -> Iterator[str]:
+def unseeded_stages(search: Any) -> Iterator[str]:
     """Name the stages that draw random numbers without a seed; pyspark's own default changes with each process."""
-    for stage in iter_stages(estimator_of(search)):
+    for stage in iter_stages(inner_estimator(search)):
         if isinstance(stage, HasSeed) and not stage.isSet("seed"):
             yield type(stage).__name__
 
 
-def shown(param: Any, estimator: Any) -> str:
+def parameter_name(param: Any, estimator: Any) -> str:
     """Name a parameter as ``stage.param``: by the kind of its stage, and a number where there are several.
 
     Examples
     --------
     ``LogisticRegression.regParam``; the second PCA of a pipeline is ``PCA2.k``.
     """
-    alike = [stage for stage in parts(estimator) if stage.uid.partition("_")[0] == param.parent.partition("_")[0]]
+    alike = [
+        stage for stage in list_components(estimator) if stage.uid.partition("_")[0] == param.parent.partition("_")[0]
+    ]
     place = next((i for i, stage in enumerate(alike) if stage.uid == param.parent), 0)
     kind = param.parent.rpartition("_")[0]
     return f"{kind}{place + 1 if place else ''}.{param.name}"
 
 
-def refuse_unknown_parameters(search: Any) -> None:
+def check_grid_parameters(search: Any) -> None:
     """Reject a grid with a parameter of a stage that is not in what is fitted: Spark would pass it over."""
     if not is_search(search):
         return
     estimator = search.getEstimator()
-    known = {stage.uid for stage in parts(estimator)}
+    known = {stage.uid for stage in list_components(estimator)}
     for candidate in search.getEstimatorParamMaps():
         for param in candidate:
             if param.parent not in known:
@@ -165,11 +167,11 @@ def refuse_unknown_parameters(search: Any) -> None:
                 )
 
 
-def parts(estimator: Any) -> list[Any]:
+def list_components(estimator: Any) -> list[Any]:
     """Return all that may have parameters: the stages, and the estimators that they hold."""
     found = [estimator]
     for stage in iter_stages(estimator):
         found.append(stage)
         if stage.hasParam("classifier") and stage.isDefined("classifier"):
-            found += parts(stage.getClassifier())
+            found += list_components(stage.getClassifier())
     return list({one.uid: one for one in found}.values())

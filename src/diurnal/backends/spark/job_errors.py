@@ -1,4 +1,4 @@
-"""Saying whose fault it is when a job of Spark fails."""
+"""Translation of the errors of Spark jobs into those of diurnal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from diurnal.errors import (
 )
 from diurnal.runtime import spark
 
-_WORLD = re.compile(
+_TEMPORARY = re.compile(
     r"ExecutorLost|executor .{0,40}(lost|exited|failed)|SparkContext (was|has been) shut|stopped SparkContext"
     r"|FetchFailed|OutOfMemory|No space left|Connection (refused|reset)|master.{0,40}unresponsive"
     r"|Python worker exited|heartbeat"
@@ -27,15 +27,15 @@ _DAMAGED = re.compile(r"CRC|checksum|is not a Parquet file|could not read page|F
 
 
 @contextmanager
-def blaming(what: str, *, outside: bool = False) -> Iterator[None]:
-    """Turn what Spark says into our words: the world's fault is worth another try, the experiment's is not.
+def translate_job_errors(action: str, *, is_external: bool = False) -> Iterator[None]:
+    """Translate errors of Spark: temporary failures can be retried, errors of the experiment cannot.
 
     Parameters
     ----------
-    what : str
-        What was going on, as in ``"the fit"``.
-    outside : bool
-        Whether files of others are read, so that a damaged one is the batch's fault and not the lake's.
+    action : str
+        The action, as in ``"the fit"``.
+    is_external : bool
+        Whether files outside the lake are read, so that a damaged one is an error of the batch and not of the lake.
     """
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
@@ -46,34 +46,32 @@ def blaming(what: str, *, outside: bool = False) -> Iterator[None]:
     except (DiurnalError, MemoryError):
         raise
     except (Py4JError, PySparkException, OSError, ValueError, TypeError, AssertionError, ArithmeticError) as error:
-        said = str(error)
-        if isinstance(error, OSError) or _WORLD.search(said):
+        message = str(error)
+        if isinstance(error, OSError) or _TEMPORARY.search(message):
             raise TransientError(
-                f"{what} was cut short, as Spark lost what it needs: {_first(said)}",
-                hint="see to its workers, their memory and their disks, then run it again",
+                f"{action} was interrupted, as Spark lost a resource: {_main_line(message)}",
+                hint="check its workers, their memory and their disks, then run it again",
             ) from error
-        if outside and _DAMAGED.search(said):
-            what_came = f"a file of the source cannot be read: {_first(said)}"
-            raise BatchRejectedError(
-                [Problem("damaged-file", what_came)], hint="write or copy the file again"
-            ) from error
-        if _DAMAGED.search(said):
+        if is_external and _DAMAGED.search(message):
+            problem = f"a file of the source cannot be read: {_main_line(message)}"
+            raise BatchRejectedError([Problem("damaged-file", problem)], hint="write or copy the file again") from error
+        if _DAMAGED.search(message):
             raise CorruptPackageError(
-                f"{what} found a damaged package: {_first(said)}",
-                hint="`diurnal verify` says which; restore it from a backup, or run its data interval again",
+                f"{action} found a damaged package: {_main_line(message)}",
+                hint="`diurnal verify` names it; restore it from a backup, or run its data interval again",
             ) from error
         raise ExperimentError(
-            f"{what} fails on this batch with {type(error).__name__}: {_first(said)}",
-            hint="what the experiment returns must cope with every batch that its contract lets through",
+            f"{action} fails on this batch with {type(error).__name__}: {_main_line(message)}",
+            hint="return an estimator that can be fitted to every batch that the contract accepts",
         ) from error
 
 
-def _first(said: str) -> str:
-    """Return the line that tells most: the last of a Python worker's traceback, else the innermost cause in Java."""
-    lines = [line.rstrip() for line in said.splitlines() if line.strip()] or [""]
-    if "Traceback (most recent call last):" in said:
-        begun = next(i for i, line in enumerate(lines) if "Traceback" in line)
-        ends = [line for line in lines[begun + 1 :] if re.match(r"[\w.]+(Error|Exception|Refused|Warning)\b", line)]
+def _main_line(message: str) -> str:
+    """Return the most specific line: the last of a Python worker's traceback, else the innermost cause in Java."""
+    lines = [line.rstrip() for line in message.splitlines() if line.strip()] or [""]
+    if "Traceback (most recent call last):" in message:
+        start = next(i for i, line in enumerate(lines) if "Traceback" in line)
+        ends = [line for line in lines[start + 1 :] if re.match(r"[\w.]+(Error|Exception|Refused|Warning)\b", line)]
         lines = ends or lines
     causes = [line for line in lines if line.startswith("Caused by:")]
     return (causes[-1] if causes else lines[0]).strip()[:400]

@@ -1,7 +1,7 @@
-"""What executors do with the rows of a batch: look at them, hash them, and write them as parts of a package.
+"""Tasks of executors on the rows of a batch: infer a schema, validate, hash, and write parts of a package.
 
-Executors call these by name, so that diurnal is installed where they run. What each gives back is a row with a few
-bytes: a sketch, an inspection, or what was written.
+Executors import this module, so that diurnal must be installed on them. Each task returns a row with a few bytes: an
+inferred schema, a validation, or a reference to the written part.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from diurnal.data.deduplication import Deduplication, sort_and_deduplicate
 from diurnal.data.inference import SchemaInference
 from diurnal.data.schema import Duplicates
 from diurnal.errors import BatchRejectedError
-from diurnal.storage.lake import PackagePart, part_numbers, write_part
+from diurnal.storage.lake import part_numbers, write_part
 from diurnal.types import Limits
 
 HASH, PART = "__diurnal_hash", "__diurnal_part"
 REPORT = "report binary"
 
 
-def numbered(n: int) -> list[str]:
-    """Name columns by their place: what pyspark itself asks for by name must not have a dot in it."""
+def positional_names(n: int) -> list[str]:
+    """Return positional names of columns, as pyspark itself does not accept names with a dot."""
     return [f"c{i}" for i in range(n)]
 
 
 @dataclass(frozen=True)
-class Named:
-    """Does work on rows whose columns are named by their place, as if they had their own names."""
+class NamedColumnsTask:
+    """Runs a function on rows with positional names of columns, after it restores the real names."""
 
-    work: Work
+    work: BatchFunction
     names: tuple[str, ...]
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Return what the work gives."""
+        """Yield the results of the function."""
         yield from self.work(batch.rename_columns(list(self.names)) for batch in batches)
 
 
 @dataclass(frozen=True)
-class Sketching:
+class InferSchemaTask:
     """Looks at the rows of a first batch."""
 
     target: str
@@ -61,13 +61,13 @@ class Sketching:
             for batch in batches:
                 sketch.update(batch)
         except BatchRejectedError as refusal:
-            yield report(refusal.problems)
+            yield write_report(refusal.problems)
             return
-        yield report(sketch)
+        yield write_report(sketch)
 
 
 @dataclass(frozen=True)
-class Inspecting:
+class ValidateTask:
     """Holds rows against the contract, and the experiment's own checks."""
 
     schema: Schema
@@ -85,11 +85,11 @@ class Inspecting:
                 pass
         except BatchRejectedError as refusal:
             inspection.add_problems(refusal)
-        yield report(inspection)
+        yield write_report(inspection)
 
 
 @dataclass(frozen=True)
-class Dealing:
+class PartitionTask:
     """Casts rows to the contract's types, and says by their hash in which part of how many each is."""
 
     schema: Schema
@@ -105,11 +105,11 @@ class Dealing:
             hashes = hasher(batch)
             parts = part_numbers(hashes, self.n_parts).astype(np.int32)
             arrays = [*batch.columns, pa.array(hashes.view(np.int64)), pa.array(parts)]
-            yield pa.RecordBatch.from_arrays(arrays, names=[*numbered(batch.num_columns), HASH, PART])
+            yield pa.RecordBatch.from_arrays(arrays, names=[*positional_names(batch.num_columns), HASH, PART])
 
 
 @dataclass(frozen=True)
-class Writing:
+class WriteTask:
     """Orders the rows of a part, drops repeated ones unless they are samples of their own, and writes it."""
 
     schema: Schema
@@ -124,20 +124,17 @@ class Writing:
         arrangement = Deduplication(key=self.schema.key, keep_duplicates=self.schema.keeps_duplicates)
         _, kept = sort_and_deduplicate(rows, hashes, arrangement)
         part = write_part(self.root, self.folder, number, [kept], self.schema.arrow_schema)
-        return pa.Table.from_batches([report((part, arrangement))])
+        return pa.Table.from_batches([write_report((part, arrangement))])
 
 
-Written = tuple[PackagePart, Deduplication]
-
-
-def report(content: Any) -> pa.RecordBatch:
-    """Make a row of what is to be said."""
+def write_report(content: Any) -> pa.RecordBatch:
+    """Return a report as one row."""
     return pa.RecordBatch.from_pydict({"report": pa.array([pickle.dumps(content)], pa.binary())})
 
 
-def heard(rows: Sequence[Any]) -> list[Any]:
-    """Read the reports of executors, which run our code for us."""
-    return [pickle.loads(row["report"]) for row in rows]  # noqa: S301 - Spark itself moves results so
+def read_reports(rows: Sequence[Any]) -> list[Any]:
+    """Return the reports of executors."""
+    return [pickle.loads(row["report"]) for row in rows]  # noqa: S301 - Spark itself transfers results as pickles
 
 
-Work = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+BatchFunction = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]

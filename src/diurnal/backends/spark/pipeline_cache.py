@@ -1,8 +1,10 @@
-"""Pipelines that begin alike share their beginning: on each fold, every distinct prefix is fitted once.
+"""Shared prefixes of pipelines: on each fold, every distinct prefix is fitted once.
 
-pyspark's own searches fit the whole pipeline for each candidate. Here the stages before the last one that is tuned are
-fitted one by one, with the very calls that `Pipeline.fit` makes, so that the scores are the same. What is shared are
-the fitted stages: to transform the rows again costs less than to hold them twice.
+pyspark's own searches fit the whole pipeline for each candidate. Here the stages before the last tuned one are fitted
+one by one, with the same calls as in `Pipeline.fit`, so that the scores are equal. Candidates share the fitted stages;
+the rows are transformed again for each, which costs less than to store them twice.
+
+For example, a grid over ``PCA.k`` (2 values) and ``LogisticRegression.regParam`` (3 values) fits 2 PCAs, not 6.
 """
 
 from __future__ import annotations
@@ -16,29 +18,29 @@ from typing import Any
 from pyspark.ml import Estimator, Pipeline
 from pyspark.sql import DataFrame
 
-from diurnal.backends.spark.estimators import parts
+from diurnal.backends.spark.estimators import list_components
 
 Candidate = Mapping[Any, Any]
 Rows = tuple[DataFrame, DataFrame]
 Path = tuple[Any, ...]
 
-_TOLD = (bool, int, float, str)  # by their text, exactly
+_PLAIN_TYPES = (bool, int, float, str)  # compared by their repr, which is exact
 
 
-class Prefixes:
-    """What the candidates of a search share.
+class SharedPrefixes:
+    """The prefixes that the candidates of a search share.
 
     Parameters
     ----------
     estimator : Estimator
-        What is tuned.
+        The tuned estimator.
     candidates : sequence of Mapping
-        Its parameters, for each candidate.
+        The parameters of each candidate.
     """
 
     def __init__(self, estimator: Any, candidates: Sequence[Candidate]) -> None:
-        stages = list(estimator.getStages()) if _may_be_cut(estimator, candidates) else [estimator]
-        tuned = [tuple(_values(stage, one) for stage in stages) for one in candidates]
+        stages = list(estimator.getStages()) if _is_splittable(estimator, candidates) else [estimator]
+        tuned = [tuple(_stage_values(stage, one) for stage in stages) for one in candidates]
         parting = [i for i in range(len(stages)) if len({values[i] for values in tuned}) > 1]
         depth = parting[-1] if parting else 0
         self.candidates, self.stages = candidates, stages[:depth]
@@ -46,24 +48,24 @@ class Prefixes:
         self.rest: Any = Pipeline(stages=stages[depth:]) if len(stages) > 1 else estimator
 
 
-class Fold:
-    """A fold, and what becomes of its rows after each prefix.
+class FoldCache:
+    """A fold, and its rows after each prefix.
 
     Parameters
     ----------
     prefixes : Prefixes
-        What its candidates share.
+        The shared prefixes of the candidates.
     train, held : pyspark.sql.DataFrame
-        What they are fitted on, and what they are scored on.
+        The rows for fits and for scores.
     """
 
-    def __init__(self, prefixes: Prefixes, train: DataFrame, held: DataFrame) -> None:
+    def __init__(self, prefixes: SharedPrefixes, train: DataFrame, held: DataFrame) -> None:
         self._prefixes = prefixes
-        self._rows: dict[Path, _Once] = {(): _Once(lambda: (train, held))}
+        self._rows: dict[Path, _Lazy] = {(): _Lazy(lambda: (train, held))}
         for path, candidate in zip(prefixes.paths, prefixes.candidates, strict=True):
             for i, stage in enumerate(prefixes.stages):
                 before = self._rows[path[:i]]
-                self._rows.setdefault(path[: i + 1], _Once(partial(_after, before, stage, candidate)))
+                self._rows.setdefault(path[: i + 1], _Lazy(partial(_apply_stage, before, stage, candidate)))
 
     def score(self, place: int, judge: Any) -> float:
         """Fit a candidate, and score it."""
@@ -72,8 +74,8 @@ class Fold:
         return float(judge.evaluate(self._prefixes.rest.fit(train, candidate).transform(held, candidate)))
 
 
-class _Once:
-    """Makes rows when somebody asks for them, and once; other threads that ask meanwhile wait."""
+class _Lazy:
+    """Rows that are computed once, on first use; other threads wait for them."""
 
     def __init__(self, make: Callable[[], Rows]) -> None:
         self._make, self._lock = make, threading.Lock()
@@ -86,25 +88,27 @@ class _Once:
             return self._made
 
 
-def _after(before: _Once, stage: Any, candidate: Candidate) -> Rows:
-    """Return the rows after one more stage, fitted on those that are fitted on."""
+def _apply_stage(before: _Lazy, stage: Any, candidate: Candidate) -> Rows:
+    """Return the rows after one more stage, which is fitted on the train rows."""
     train, held = before()
     own = stage.copy(candidate)
     fitted = own.fit(train) if isinstance(own, Estimator) else own
     return fitted.transform(train), fitted.transform(held, candidate)
 
 
-def _may_be_cut(estimator: Any, candidates: Sequence[Candidate]) -> bool:
-    """Return whether it is a pipeline whose stages are the same for each candidate."""
+def _is_splittable(estimator: Any, candidates: Sequence[Candidate]) -> bool:
+    """Return whether it is a pipeline with the same stages for each candidate."""
     return type(estimator) is Pipeline and all(param.parent != estimator.uid for one in candidates for param in one)
 
 
-def _values(stage: Any, candidate: Candidate) -> tuple[tuple[str, str, Any], ...]:
-    """Return what a candidate sets in a stage, or in what the stage holds.
+def _stage_values(stage: Any, candidate: Candidate) -> tuple[tuple[str, str, Any], ...]:
+    """Return the parameters that a candidate sets in a stage or its parts.
 
-    An object, such as a vector, is like itself only: its text may be rounded. Grids repeat the very object.
+    An object, such as a vector, is equal to itself only, as its repr may be rounded; grids repeat the same object.
     """
-    own = {part.uid for part in parts(stage)}
+    own = {part.uid for part in list_components(stage)}
     set_here = [(param.parent, param.name, value) for param, value in candidate.items() if param.parent in own]
-    told = [(part, name, repr(value) if isinstance(value, _TOLD) else id(value)) for part, name, value in set_here]
+    told = [
+        (part, name, repr(value) if isinstance(value, _PLAIN_TYPES) else id(value)) for part, name, value in set_here
+    ]
     return tuple(sorted(told, key=itemgetter(0, 1)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame
 
-from diurnal.backends.spark.lake_frames import column
+from diurnal.backends.spark.lake_frames import quote_column
 from diurnal.errors import BatchRejectedError, ExperimentError, Problem
 from diurnal.runtime import spark
 from diurnal.sources import Connections, Files
@@ -56,16 +56,16 @@ def _is_plain_parquet(source: Any) -> bool:
 
 def _read_parquet(source: Files, interval: DataInterval, connections: Connections) -> DataFrame:
     fs, paths = source.found(interval, connections)
-    schemas = [_columns(fs, path) for path in paths]
-    _refuse_changing_columns(schemas, paths)
+    schemas = [_read_parquet_schema(fs, path) for path in paths]
+    _check_equal_schemas(schemas, paths)
     urls = [spark.to_spark_url(str(fs.unstrip_protocol(path))) for path in paths]
     rows = spark.get_session_for_columns(schemas[0].names).read.parquet(*urls)
     if source.usecols is not None:
-        rows = rows.select(*(column(rows.columns[i]) for i in select_positions(rows.columns, source)))
+        rows = rows.select(*(quote_column(rows.columns[i]) for i in select_positions(rows.columns, source)))
     return rows.toDF(*source.renamed(rows.columns))
 
 
-def _columns(fs: Any, path: str) -> pa.Schema:
+def _read_parquet_schema(fs: Any, path: str) -> pa.Schema:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -77,7 +77,7 @@ def _columns(fs: Any, path: str) -> pa.Schema:
             raise BatchRejectedError([Problem("damaged-file", what)], hint="write or copy the file again") from error
 
 
-def _refuse_changing_columns(schemas: list[pa.Schema], paths: list[str]) -> None:
+def _check_equal_schemas(schemas: list[pa.Schema], paths: list[str]) -> None:
     for schema, path in zip(schemas, paths, strict=True):
         if not schema.equals(schemas[0]):
             names = sorted({f.name for f in set(schema) ^ set(schemas[0])})

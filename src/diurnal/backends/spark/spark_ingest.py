@@ -19,19 +19,19 @@ from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 from pyspark.sql.types import IntegerType, LongType, StructField, StructType
 
 from diurnal.backends.protocol import IngestedBatch, Task
-from diurnal.backends.spark.job_errors import blaming
-from diurnal.backends.spark.lake_frames import map_in_arrow, struct
+from diurnal.backends.spark.job_errors import translate_job_errors
+from diurnal.backends.spark.lake_frames import map_in_arrow, to_spark_schema
 from diurnal.backends.spark.partition_tasks import (
     HASH,
     PART,
     REPORT,
-    Dealing,
-    Inspecting,
-    Sketching,
-    Work,
-    Writing,
-    heard,
-    numbered,
+    BatchFunction,
+    InferSchemaTask,
+    PartitionTask,
+    ValidateTask,
+    WriteTask,
+    positional_names,
+    read_reports,
 )
 from diurnal.backends.spark.source_frames import read_source_frame
 from diurnal.data import BatchValidator, batch_contract
@@ -50,20 +50,20 @@ if TYPE_CHECKING:
     from diurnal.types import Package
 
 
-def ingest(context: RunContext, contract: Contract | None, task: Task) -> IngestedBatch:
+def ingest_on_executors(context: RunContext, contract: Contract | None, task: Task) -> IngestedBatch:
     """Read, validate and store a batch on the executors."""
     experiment, frame = context.experiment, _read_source(context)
-    with _travelling(experiment), _spooled(context, frame) as (rows, header):
+    with _pickle_module_by_value(experiment), _temporary_copy(context, frame) as (rows, header):
         held = batch_contract.resolve_batch_contract(
             contract,
             experiment,
             context.interval.start,
             rows.columns,
-            lambda schema: _sketched(rows, header, experiment, schema).build_schema(task),
+            lambda schema: _infer_from_executors(rows, header, experiment, schema).build_schema(task),
             is_newest=context.has_newest_batch,
         )
         for layout in held.layouts:
-            inspection = _inspected(rows, header, layout, held.newest, experiment)
+            inspection = _validate_on_executors(rows, header, layout, held.newest, experiment)
             try:
                 inspection.finish()
             except BatchRejectedError:
@@ -71,58 +71,60 @@ def ingest(context: RunContext, contract: Contract | None, task: Task) -> Ingest
                     raise
             else:
                 break
-        package, arrangement = _written(context, rows, layout, held.newest, inspection.n_rows)
+        package, arrangement = _write_parts(context, rows, layout, held.newest, inspection.n_rows)
     return IngestedBatch(package, held, [*held.warnings, *inspection.warnings], arrangement.n_duplicates)
 
 
 def _read_source(context: RunContext) -> DataFrame:
-    with blaming("the source", outside=True):
+    with translate_job_errors("the source", is_external=True):
         return read_source_frame(context.experiment.source, context.interval.local, context.stores.connections)
 
 
 def stream_source(context: RunContext) -> Iterator[pa.RecordBatch]:
     """Stream a batch partition by partition, so that this process never holds all rows."""
-    with _spooled(context, _read_source(context)) as (rows, header):
+    with _temporary_copy(context, _read_source(context)) as (rows, header):
         yield from header
         for number in range(rows.rdd.getNumPartitions()):
-            with blaming("the reading"):
+            with translate_job_errors("the reading"):
                 part = rows.filter(F.spark_partition_id() == number).toArrow()
             yield from part.to_batches()
 
 
 @contextmanager
-def _spooled(context: RunContext, frame: DataFrame) -> Iterator[tuple[DataFrame, pa.RecordBatch]]:
+def _temporary_copy(context: RunContext, frame: DataFrame) -> Iterator[tuple[DataFrame, pa.RecordBatch]]:
     """Keep the rows as they came while they are looked at more than once, beside the packages; gives a header, too.
 
     What is checked is then what is kept, whatever the source gives when it is asked again.
     """
     place = f"{context.stores.lake.address}/.tmp/diurnal-{secrets.token_hex(8)}"
     fs, root = fsspec.core.url_to_fs(place)
-    with blaming("the source", outside=True):
+    with translate_job_errors("the source", is_external=True):
         header = frame.limit(0).toArrow()
     try:
-        with blaming("the source", outside=True):
+        with translate_job_errors("the source", is_external=True):
             frame.write.parquet(spark.to_spark_url(place))
             rows = spark.get_session().read.schema(frame.schema).parquet(spark.to_spark_url(place))
-        yield rows, header.combine_chunks().to_batches() or [_no_rows(header)]
+        yield rows, header.combine_chunks().to_batches() or [_empty_batch(header)]
     finally:
         if fs.exists(root):
             fs.rm(root, recursive=True)
 
 
-def _no_rows(header: pa.Table) -> pa.RecordBatch:
+def _empty_batch(header: pa.Table) -> pa.RecordBatch:
     import pyarrow as pa
 
     return pa.RecordBatch.from_pylist([], schema=header.schema)
 
 
-def _sketched(rows: DataFrame, header: Any, experiment: Experiment, schema: Schema | None) -> SchemaInference:
+def _infer_from_executors(
+    rows: DataFrame, header: Any, experiment: Experiment, schema: Schema | None
+) -> SchemaInference:
     """Look at a batch, partition by partition, for what it would fix by itself."""
     declared = batch_contract.inference_arguments(experiment, schema, rows.columns)
     whole = SchemaInference(**declared)
     for batch in header:
         whole.update(batch)
-    for piece in _reports(rows, Sketching(**declared)):
+    for piece in _collect_reports(rows, InferSchemaTask(**declared)):
         if not isinstance(piece, SchemaInference):
             raise BatchRejectedError(piece, hint="correct the source, and run the data interval again")
         if piece.n_rows:
@@ -130,38 +132,40 @@ def _sketched(rows: DataFrame, header: Any, experiment: Experiment, schema: Sche
     return whole
 
 
-def _inspected(rows: DataFrame, header: Any, schema: Schema, newest: Schema, experiment: Experiment) -> BatchValidator:
+def _validate_on_executors(
+    rows: DataFrame, header: Any, schema: Schema, newest: Schema, experiment: Experiment
+) -> BatchValidator:
     """Inspect a batch, partition by partition."""
     limits = batch_contract.limits_for_layout(experiment.limits, schema, newest)
     whole = BatchValidator(schema, limits, is_only_batch=experiment.window == 1)
     for _ in whole.validate_part(header):
         pass
-    for piece in _reports(rows, Inspecting(schema, newest, limits, experiment.checks)):
+    for piece in _collect_reports(rows, ValidateTask(schema, newest, limits, experiment.checks)):
         whole.merge(piece)
     return whole
 
 
-def _reports(rows: DataFrame, work: Work) -> list[Any]:
-    with blaming("the inspection"):
-        return heard(map_in_arrow(rows, work, REPORT).collect())
+def _collect_reports(rows: DataFrame, work: BatchFunction) -> list[Any]:
+    with translate_job_errors("the inspection"):
+        return read_reports(map_in_arrow(rows, work, REPORT).collect())
 
 
-def _written(
+def _write_parts(
     context: RunContext, rows: DataFrame, schema: Schema, newest: Schema, n_rows: int
 ) -> tuple[Package, Deduplication]:
     """Deal the rows into parts by their hash, and let each part be ordered and written where it comes together."""
     lake, experiment = context.stores.lake, context.experiment
     dealt = compute_n_parts(n_rows, len(schema.columns), lake.cells_per_part)
     key = PackageKey(experiment.name, "batches", context.interval.key)
-    deal = Dealing(schema, experiment.limits, newest, experiment.name, dealt)
-    cells = [field.dataType for field in struct(schema)]
-    fields = [StructField(name, kind) for name, kind in zip(numbered(len(cells)), cells, strict=True)]
+    deal = PartitionTask(schema, experiment.limits, newest, experiment.name, dealt)
+    cells = [field.dataType for field in to_spark_schema(schema)]
+    fields = [StructField(name, kind) for name, kind in zip(positional_names(len(cells)), cells, strict=True)]
     fields += [StructField(HASH, LongType()), StructField(PART, IntegerType())]
-    write = Writing(schema, lake.address, key.parts_folder)
-    with blaming("the writing of the package"):
+    write = WriteTask(schema, lake.address, key.parts_folder)
+    with translate_job_errors("the writing of the package"):
         hashed = map_in_arrow(rows, deal, StructType(fields))
         # pyspark counts the arguments of what it is given, and a method has one more
-        written = heard(hashed.groupBy(PART).applyInArrow(lambda table: write(table), REPORT).collect())  # noqa: PLW0108
+        written = read_reports(hashed.groupBy(PART).applyInArrow(lambda table: write(table), REPORT).collect())  # noqa: PLW0108
     arrangement = Deduplication(key=schema.key)
     for _, found in written:
         arrangement.merge(found)
@@ -171,7 +175,7 @@ def _written(
 
 
 @contextmanager
-def _travelling(experiment: Experiment) -> Iterator[None]:
+def _pickle_module_by_value(experiment: Experiment) -> Iterator[None]:
     """Let what the experiment's own file declares, such as checks, travel to executors that do not have the file."""
     module = sys.modules.get(getattr(experiment.function, "__module__", ""))
     if module is None or experiment.checks is None:

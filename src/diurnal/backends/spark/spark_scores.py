@@ -21,15 +21,15 @@ from diurnal.backends.paired_tests import Paired
 from diurnal.backends.protocol import Scores
 from diurnal.backends.sklearn.sample_losses import LOSSES
 from diurnal.backends.spark import estimators
-from diurnal.backends.spark.job_errors import blaming
-from diurnal.backends.spark.lake_frames import SparkData, column, columns, hashed
+from diurnal.backends.spark.job_errors import translate_job_errors
+from diurnal.backends.spark.lake_frames import SparkData, identity_hash, quote_column, quote_columns
 from diurnal.storage.models.spark import find_predictor
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOST_COMPARED = 100_000
-MOST_RESAMPLED = 5_000
+MAX_COMPARED = 100_000
+MAX_RESAMPLED = 5_000
 _COUNTED = {"accuracy", "weightedRecall", "weightedTruePositiveRate", "hammingLoss"}
 _RANKED = {"areaUnderROC", "areaUnderPR"}
 _LOSSES = {
@@ -46,80 +46,82 @@ _METRICS: dict[str, Callable[..., float]] = {
 }
 
 
-def scores(estimator: Any, model: Any, rows: SparkData) -> Scores:
+def evaluate_model(estimator: Any, model: Any, rows: SparkData) -> Scores:
     """Return the main score of a fitted model; greater is better."""
-    judge = estimators.evaluator(estimator)
-    with blaming("the evaluation"):
+    judge = estimators.get_evaluator(estimator)
+    with translate_job_errors("the evaluation"):
         value = float(judge.evaluate(model.transform(rows.frame)))
-    return {estimators.score_name(estimator): value if judge.isLargerBetter() else -value}
+    return {estimators.main_score_name(estimator): value if judge.isLargerBetter() else -value}
 
 
-def compare(estimator: Any, twin: Any, champion: Any, rows: SparkData) -> Paired:
+def compare_models(estimator: Any, twin: Any, champion: Any, rows: SparkData) -> Paired:
     """Compare two models by the evaluator's metric; counts, or a bounded sample of answers, come to this process.
 
     A metric without a test of its own is compared by labels or absolute errors; the name of the test contains it.
     """
-    judge = estimators.evaluator(estimator)
+    judge = estimators.get_evaluator(estimator)
     metric = judge.getMetricName() if hasattr(judge, "getMetricName") else ""
     weights = estimators.weight_column(judge)
-    classifies = estimators.task(estimator) == "classification"
-    with blaming("the comparison with the champion"):
-        if classifies and (_is_other(metric) or (metric in _COUNTED and weights is None)):
-            found = _by_counts(twin, champion, rows)
+    classifies = estimators.detect_task(estimator) == "classification"
+    with translate_job_errors("the comparison with the champion"):
+        if classifies and (_has_no_test(metric) or (metric in _COUNTED and weights is None)):
+            found = _compare_by_counts(twin, champion, rows)
             return found if metric in _COUNTED else replace(found, test=f"{found.test} of labels")
-        most = MOST_RESAMPLED if metric in _METRICS else MOST_COMPARED
-        frame = rows.frame if rows.n_rows <= most else rows.frame.orderBy(hashed(rows.schema)).limit(most)
-        answer = _answer_of(judge, metric)
-        answered = _answered(champion, _answered(twin, frame, "twin", answer), "champion", answer)
-        wanted = [column(f"__{who}_{what}") for who in ("twin", "champion") for what in ("label", "answer")]
-        weight = F.lit(1.0) if weights is None else column(weights).cast("double")
+        most = MAX_RESAMPLED if metric in _METRICS else MAX_COMPARED
+        frame = rows.frame if rows.n_rows <= most else rows.frame.orderBy(identity_hash(rows.schema)).limit(most)
+        answer = _output_column(judge, metric)
+        answered = _add_predictions(champion, _add_predictions(twin, frame, "twin", answer), "champion", answer)
+        wanted = [quote_column(f"__{who}_{what}") for who in ("twin", "champion") for what in ("label", "answer")]
+        weight = F.lit(1.0) if weights is None else quote_column(weights).cast("double")
         table = answered.select(*wanted, weight.alias("__weight")).toArrow()
-    found = _tested(metric, table, weighted=weights is not None)
+    found = _run_paired_test(metric, table, weighted=weights is not None)
     sample = "" if table.num_rows == rows.n_rows else f" of a sample of {table.num_rows} rows"
     return replace(found, test=f"{found.test}{sample}")
 
 
-def _is_other(metric: str) -> bool:
+def _has_no_test(metric: str) -> bool:
     return metric not in _COUNTED | _RANKED | _LOSSES.keys() | _METRICS.keys()
 
 
-def _by_counts(twin: Any, champion: Any, rows: SparkData) -> Paired:
-    answered = _answered(champion, _answered(twin, rows.frame, "twin", _prediction), "champion", _prediction)
-    right = [column(f"__{who}_label") == column(f"__{who}_answer") for who in ("twin", "champion")]
+def _compare_by_counts(twin: Any, champion: Any, rows: SparkData) -> Paired:
+    answered = _add_predictions(
+        champion, _add_predictions(twin, rows.frame, "twin", _prediction_column), "champion", _prediction_column
+    )
+    right = [quote_column(f"__{who}_label") == quote_column(f"__{who}_answer") for who in ("twin", "champion")]
     counted = answered.groupBy(right[0].alias("__twin"), right[1].alias("__champion")).count().collect()
     counts = {(bool(row[0]), bool(row[1])): int(row[2]) for row in counted}
     return paired_tests.mcnemar(counts.get((True, False), 0), counts.get((False, True), 0), sum(counts.values()))
 
 
-def _answered(model: Any, frame: DataFrame, who: str, answer: Callable[[Any], Column]) -> DataFrame:
+def _add_predictions(model: Any, frame: DataFrame, who: str, answer: Callable[[Any], Column]) -> DataFrame:
     """Add the label of each row and what a model says of it; each model knows labels by its own numbers."""
     last: Any = find_predictor(model)
-    kept, label = columns(frame.columns), column(last.getLabelCol()).cast("double")
+    kept, label = quote_columns(frame.columns), quote_column(last.getLabelCol()).cast("double")
     added = label.alias(f"__{who}_label"), answer(last).alias(f"__{who}_answer")
     return model.transform(frame).select(*kept, *added)  # type: ignore[no-any-return]
 
 
-def _prediction(last: Any) -> Column:
-    return column(last.getPredictionCol()).cast("double")
+def _prediction_column(last: Any) -> Column:
+    return quote_column(last.getPredictionCol()).cast("double")
 
 
-def _answer_of(judge: Any, metric: str) -> Callable[[Any], Column]:
+def _output_column(judge: Any, metric: str) -> Callable[[Any], Column]:
     """Return what an evaluator asks of a model: a prediction, a decision, or the probabilities of all classes."""
     if metric == "logLoss":
-        return lambda _: vector_to_array(column(judge.getProbabilityCol()))
+        return lambda _: vector_to_array(quote_column(judge.getProbabilityCol()))
     if metric in _RANKED:
-        return lambda _: vector_to_array(column(judge.getRawPredictionCol()))[1]
-    return _prediction
+        return lambda _: vector_to_array(quote_column(judge.getRawPredictionCol()))[1]
+    return _prediction_column
 
 
-def _tested(metric: str, table: pa.Table, *, weighted: bool) -> Paired:
-    labels = [_numbers(table, f"__{who}_label") for who in ("twin", "champion")]
-    answers = [_numbers(table, f"__{who}_answer") for who in ("twin", "champion")]
-    weights = _numbers(table, "__weight") if weighted else None
+def _run_paired_test(metric: str, table: pa.Table, *, weighted: bool) -> Paired:
+    labels = [_to_array(table, f"__{who}_label") for who in ("twin", "champion")]
+    answers = [_to_array(table, f"__{who}_answer") for who in ("twin", "champion")]
+    weights = _to_array(table, "__weight") if weighted else None
     if metric == "areaUnderROC":
-        return paired_tests.delong(labels[0] > 0, answers[0], _turned(labels, answers[1]), weights)
+        return paired_tests.delong(labels[0] > 0, answers[0], _align_decisions(labels, answers[1]), weights)
     if metric in _METRICS:
-        return _by_draws(metric, labels, answers, weights)
+        return _compare_by_resamples(metric, labels, answers, weights)
     if metric in _COUNTED:
         return paired_tests.sign_flips(labels[0] != answers[0], labels[1] != answers[1], weights)
     _, _, loss, scale = LOSSES[_LOSSES.get(metric, metrics.mean_absolute_error)]
@@ -129,33 +131,35 @@ def _tested(metric: str, table: pa.Table, *, weighted: bool) -> Paired:
     return found if metric in _LOSSES else replace(found, test=f"{found.test} of absolute errors")
 
 
-def _by_draws(metric: str, labels: list[np.ndarray], answers: list[np.ndarray], weights: np.ndarray | None) -> Paired:
+def _compare_by_resamples(
+    metric: str, labels: list[np.ndarray], answers: list[np.ndarray], weights: np.ndarray | None
+) -> Paired:
     y, twin = labels[0], answers[0]
     ranks = metric in _RANKED
-    champion = _turned(labels, answers[1]) if ranks else _renumbered(labels, answers[1])
+    champion = _align_decisions(labels, answers[1]) if ranks else _align_labels(labels, answers[1])
 
-    def scores(places: np.ndarray, swapped: np.ndarray) -> tuple[float, float]:
+    def score_resample(places: np.ndarray, swapped: np.ndarray) -> tuple[float, float]:
         beside = {} if weights is None else {"sample_weight": weights[places]}
         one = np.where(swapped, champion[places], twin[places])
         other = np.where(swapped, twin[places], champion[places])
         first, second = (float(_METRICS[metric](y[places], answer, **beside)) for answer in (one, other))
         return first, second
 
-    found = paired_tests.resampled(scores, y, twin != champion, swaps=not ranks)
+    found = paired_tests.resampled(score_resample, y, twin != champion, swaps=not ranks)
     return replace(found, test=f"stratified {found.test}")
 
 
-def _turned(labels: list[np.ndarray], decisions: np.ndarray) -> np.ndarray:
+def _align_decisions(labels: list[np.ndarray], decisions: np.ndarray) -> np.ndarray:
     """Turn decisions of the champion round if its positive class is the twin's negative one."""
     return -decisions if len(decisions) and bool(np.all(labels[0] != labels[1])) else decisions
 
 
-def _renumbered(labels: list[np.ndarray], predicted: np.ndarray) -> np.ndarray:
+def _align_labels(labels: list[np.ndarray], predicted: np.ndarray) -> np.ndarray:
     """Return the champion's predictions in the twin's numbers of classes; unknown classes get negative numbers."""
     numbers = dict(zip(labels[1].tolist(), labels[0].tolist(), strict=True))
     return np.array([numbers.get(number, -1 - number) for number in predicted.tolist()])
 
 
-def _numbers(table: pa.Table, name: str) -> np.ndarray:
+def _to_array(table: pa.Table, name: str) -> np.ndarray:
     values = table.column(name).to_pylist()
     return np.array(values, dtype=float)
