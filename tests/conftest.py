@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from databases import make_template, open_database
 from diurnal.runtime.postgres import EmbeddedServer
 from diurnal.storage.stores import Stores
 from diurnal.storage.warehouse import Warehouse
@@ -28,17 +28,29 @@ def server() -> Iterator[EmbeddedServer]:
             with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
                 connection.execute("ALTER SYSTEM SET fsync = off")  # it need not outlive a power cut
                 connection.execute("SELECT pg_reload_conf()")
+            make_template(server)
             yield server
 
 
 @pytest.fixture
 def warehouse_url(server: EmbeddedServer) -> Iterator[str]:
-    """The URL of an empty database."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield server.url(name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    """The URL of a database that is migrated, without any rows."""
+    with open_database(server) as url:
+        yield url
+
+
+@pytest.fixture
+def another_url(server: EmbeddedServer) -> Iterator[str]:
+    """The URL of a second warehouse: what is kept in one is not made again."""
+    with open_database(server) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_url(server: EmbeddedServer) -> Iterator[str]:
+    """The URL of a database without tables, as a new user has one."""
+    with open_database(server, "template0") as url:
+        yield url
 
 
 @pytest.fixture

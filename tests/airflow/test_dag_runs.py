@@ -91,7 +91,7 @@ RESULT = (
 )
 
 
-def test_a_day_in_airflow_is_the_day_of_the_command_line(run, project, tmp_path, server):
+def test_a_day_in_airflow_is_the_day_of_the_command_line(run, project, another_url):
     for date in ("2026-11-01", "2026-11-02"):
         project.bring(date)
     seen = run({"dag": "clinic", "logical_date": "2026-11-02T00:00:00+00:00"}, batch("2026-11-02"))
@@ -112,16 +112,10 @@ def test_a_day_in_airflow_is_the_day_of_the_command_line(run, project, tmp_path,
     in_airflow = query(project.warehouse_url, RESULT)
     assert [row[-1][:23] for row in in_airflow] == ["clinic-20261101T000000Z", "clinic-20261102T000000Z"]
 
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        connection.execute("create database by_command")
-    try:
-        other = Project(project.folder, server.url("by_command"))
-        for date in ("2026-11-01", "2026-11-02"):
-            assert other.command("run", "clinic", "--date", date).returncode == 0
-        assert query(other.warehouse_url, RESULT) == in_airflow
-    finally:
-        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-            connection.execute("drop database by_command with (force)")
+    other = Project(project.folder, another_url)
+    for date in ("2026-11-01", "2026-11-02"):
+        assert other.command("run", "clinic", "--date", date).returncode == 0
+    assert query(other.warehouse_url, RESULT) == in_airflow
 
     assert [(name, key) for name, key, _ in seen["events"]] == [
         ("clinic.batch", "2026-11-01"),
@@ -138,7 +132,7 @@ def test_a_day_in_airflow_is_the_day_of_the_command_line(run, project, tmp_path,
     assert len(travelled) < 20_000, "references and digests only"
 
 
-def test_n_tuning_shards_give_what_one_task_gives(run, project, tmp_path, server):
+def test_n_tuning_shards_give_what_one_task_gives(run, project):
     project.bring("2026-11-01")
     assert project.command("run", "clinic", "--date", "2026-11-01").returncode == 0
     (alone,) = query(project.warehouse_url, RESULT)

@@ -7,14 +7,12 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -38,7 +36,6 @@ from diurnal.pipeline.predict import load_version, predict_batches, resolve_refe
 from diurnal.pipeline.steps import evaluate, fetch, split, tune
 from diurnal.pipeline.verify import verify_stores
 from diurnal.runtime import spark
-from diurnal.runtime.postgres import EmbeddedServer
 from diurnal.runtime.project_files import Codebase
 from diurnal.storage.stores import Stores
 from diurnal.types import Package
@@ -68,16 +65,6 @@ def made(
         project, source or f"Files({str(project.folder / 'incoming' / '{start:%Y-%m-%d}.csv')!r})", declared, **words
     )
     return project
-
-
-@pytest.fixture
-def another_url(server: EmbeddedServer) -> Iterator[str]:
-    """The URL of a second warehouse: what is kept in one is not made again."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield server.url(name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import itertools
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from databases import open_database
 from diurnal.backends.sample_reader import SampleReader
 from diurnal.backends.sklearn import BACKEND
 from diurnal.data import Schema
@@ -83,10 +85,9 @@ class Changing(RuleBasedStateMachine):
 
     @initialize()
     def begin(self):
-        self.database = f"machine_{uuid.uuid4().hex}"
-        with psycopg.connect(self.server.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {self.database}")
-        self.project = Project.make(self.folder / self.database, self.server.url(self.database))
+        self.database = ExitStack()
+        self.url = self.database.enter_context(open_database(self.server))
+        self.project = Project.make(self.folder / uuid.uuid4().hex, self.url)
         (self.project.folder / "experiments" / "clinic.py").unlink()
         self.stores = self.project.stores()
         self.form, self.renames, self.numbers = Form(), {}, itertools.count()
@@ -288,7 +289,7 @@ class Changing(RuleBasedStateMachine):
 
     def check_view(self):
         """The view shows all columns of the contract; those that a batch did not have are null in it."""
-        with psycopg.connect(self.server.url(self.database)) as connection:
+        with psycopg.connect(self.url) as connection:
             cursor = connection.execute("SELECT * FROM batch_data_toy")
             shown = pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description])
         schema = Schema.from_dict(self.stores.warehouse.schema("toy"))
@@ -321,8 +322,7 @@ class Changing(RuleBasedStateMachine):
         if hasattr(self, "stores"):
             assert [finding for finding in verify_stores(self.stores) if finding.state != "good"] == []
             self.stores.warehouse.close()
-            with psycopg.connect(self.server.url("postgres"), autocommit=True) as connection:
-                connection.execute(f"DROP DATABASE {self.database} WITH (FORCE)")
+            self.database.close()
 
 
 def flow_run(day, window):

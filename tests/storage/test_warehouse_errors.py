@@ -28,11 +28,12 @@ DAY = DataInterval(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo
 # Migrations
 
 
-def test_tables_are_those_of_the_migrations(warehouse, warehouse_url):
+def test_tables_are_those_of_the_migrations(empty_url):
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(warehouse_url))
+    Warehouse(empty_url).close()
+    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(empty_url))
     options = {"version_table": "diurnal_version", "compare_type": True, "compare_server_default": True}
     with engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
@@ -50,19 +51,19 @@ def test_versions_are_those_of_the_folder():
     assert tuple(sorted(file.name[:4] for file in files)) == VERSIONS
 
 
-def test_migrations_at_once_wait_for_each_other(warehouse_url):
+def test_migrations_at_once_wait_for_each_other(empty_url):
     with ThreadPoolExecutor(6) as pool:
-        warehouses = list(pool.map(lambda _: Warehouse(warehouse_url), range(6)))
+        warehouses = list(pool.map(lambda _: Warehouse(empty_url), range(6)))
     assert [warehouse.runs() for warehouse in warehouses] == [[]] * 6
     for warehouse in warehouses:
         warehouse.close()
 
 
-def test_migration_that_fails_leaves_nothing(warehouse_url):
-    with psycopg.connect(warehouse_url, autocommit=True) as connection:
+def test_migration_that_fails_leaves_nothing(empty_url):
+    with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute("CREATE TABLE promotions (in_the_way int)")
         with pytest.raises(sa.exc.ProgrammingError):
-            Warehouse(warehouse_url)
+            Warehouse(empty_url)
         assert connection.execute("SELECT to_regclass('heads'), to_regclass('diurnal_version')").fetchone() == (
             None,
             None,
@@ -94,10 +95,10 @@ def a_role_with_password(server):
         connection.execute("DROP ROLE guarded")
 
 
-def test_roles_without_password_or_rights(server, warehouse_url):
+def test_roles_without_password_or_rights(server, empty_url):
     with a_role_with_password(server):
-        right = warehouse_url.replace("diurnal@", "guarded:opensesame@")
-        wrong = warehouse_url.replace("diurnal@", "guarded:closesesame@")
+        right = empty_url.replace("diurnal@", "guarded:opensesame@")
+        wrong = empty_url.replace("diurnal@", "guarded:closesesame@")
         deadline = monotonic() + 10
         while monotonic() < deadline:  # until the server has read its rules
             with pytest.raises((ConfigurationError, PermissionDeniedError)) as caught:

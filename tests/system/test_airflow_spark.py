@@ -67,7 +67,7 @@ def query(url, sql):
         return connection.execute(sql).fetchall()
 
 
-def test_a_submitted_day_is_the_day_of_the_command_line(run, project, server):
+def test_a_submitted_day_is_the_day_of_the_command_line(run, project, another_url):
     bring(project, "2026-11-01")
     seen = run("2026-11-01")
     assert seen["state"] == "success", seen["log"][-5000:]
@@ -84,23 +84,17 @@ def test_a_submitted_day_is_the_day_of_the_command_line(run, project, server):
     assert query(project.warehouse_url, "select version from model_versions") == [(1,)]
     assert not list((project.folder / "data" / ".tmp").glob("diurnal-*")), "no request stays behind"
 
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        connection.execute("create database by_command_on_spark")
-    try:
-        other = Project(project.folder, server.url("by_command_on_spark"))
-        done = subprocess.run(
-            [sys.executable, "-m", "diurnal", "run", "clinic", "--date", "2026-11-01"],
-            cwd=project.folder,
-            env={**other.environment, "DIURNAL_SPARK": "local[2]", "SPARK_CONF_DIR": str(project.folder / "conf")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert query(other.warehouse_url, kept) == in_airflow
-    finally:
-        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-            connection.execute("drop database by_command_on_spark with (force)")
+    other = Project(project.folder, another_url)
+    done = subprocess.run(
+        [sys.executable, "-m", "diurnal", "run", "clinic", "--date", "2026-11-01"],
+        cwd=project.folder,
+        env={**other.environment, "DIURNAL_SPARK": "local[2]", "SPARK_CONF_DIR": str(project.folder / "conf")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert query(other.warehouse_url, kept) == in_airflow
 
 
 CLUSTER = """#!{python}
