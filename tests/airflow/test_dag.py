@@ -381,27 +381,30 @@ def parse(folder):
         answer = json.loads(said.read())
     os.wait()
     return answer
-parse(sys.argv[1])
-def least(folder, tries):
-    # again and again, over some seconds: beside other work a second of a processor holds less
-    answers = []
-    for _ in range(tries):
-        answers.append(parse(f"{folder}/dags"))
-        time.sleep(0.1)
-    return min(answers, key=lambda t: t["seconds"])
 def squares():
     begun = time.process_time()
     sum(i * i for i in range(1_000_000))
     return time.process_time() - begun
-answer = {name: least(folder, 1 if name == "many" else 40)
-          for name, folder in zip(("empty", "one", "many", "spark"), sys.argv[1:])}
-answer["squares"] = min(squares() for _ in range(20))
+empty, one, many, spark = (f"{folder}/dags" for folder in sys.argv[1:])
+parse(empty)
+cheap = 1.5 * min(squares() for _ in range(20))
+def compare(folder):
+    # again and again, over some seconds at most: beside other work a second of a processor holds less
+    least, without = parse(folder), parse(empty)
+    for n in range(40):
+        if n >= 4 and least["seconds"] - without["seconds"] < cheap:
+            break
+        time.sleep(0.1)
+        least, without = (min(old, parse(where), key=lambda t: t["seconds"])
+                          for old, where in ((least, folder), (without, empty)))
+    return {**least, "more": least["seconds"] - without["seconds"]}
+answer = {"cheap": cheap, "empty": parse(empty), "one": compare(one), "many": parse(many), "spark": compare(spark)}
 """
 
 
 def test_parsing_is_cheap(tmp_path):
     compileall.compile_dir(Path(diurnal.__file__).parent, quiet=1)  # as it is where it is installed
-    names = [f"churn_{number}" for number in range(200)]
+    names = [f"churn_{number}" for number in range(50)]
     text = {name: EXPERIMENT.format(name=name, declared="") for name in names}
     empty = "from airflow.sdk import DAG\ndag = DAG('empty', schedule=None)\n"
     project(tmp_path / "empty", {}, {"empty": empty})
@@ -410,12 +413,12 @@ def test_parsing_is_cheap(tmp_path):
     project(tmp_path / "spark", {"churn_0": text["churn_0"]}, {"churn_0": dag_file("churn_0", ", spark_submit={}")})
     folders = [str(tmp_path / name) for name in ("empty", "one", "many", "spark")]
     seen = tell(tmp_path / "home", tmp_path / "empty" / "dags", PARSE, *folders)
-    assert [seen[name]["dags"] for name in ("empty", "one", "many")] == [1, 2, 400], json.dumps(seen)
+    assert [seen[name]["dags"] for name in ("empty", "one", "many")] == [1, 2, 100], json.dumps(seen)
     assert seen["one"]["heavy"] == seen["many"]["heavy"] == seen["spark"]["heavy"] == []
-    cheap = 1.5 * seen["squares"]  # a million of them: some 0.05 s on a fast machine, and 0.1 s on a slow one
-    assert seen["one"]["seconds"] - seen["empty"]["seconds"] < cheap
-    assert seen["many"]["seconds"] < 100 * cheap
-    assert seen["spark"]["seconds"] - seen["empty"]["seconds"] < cheap
+    cheap = seen["cheap"]  # 1.5 times a million squares: some 0.05 s on a fast machine, and 0.1 s on a slow one
+    assert seen["one"]["more"] < cheap
+    assert seen["many"]["seconds"] < 25 * cheap
+    assert seen["spark"]["more"] < cheap
 
 
 def test_docstrings_examples_are_true(tmp_path):

@@ -6,13 +6,19 @@ test imports it.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from forking import Forks
 
 FOUND = "what was found: "
 
@@ -32,17 +38,17 @@ def environment(home: Path, dags: Path) -> dict[str, str]:
 def tell(home: Path, dags: Path, program: str, *arguments: str) -> Any:
     """Run a program that sets `answer`, in a process with its own Airflow, and give that."""
     ending = f"\nimport json; print('\\n' + {FOUND!r} + json.dumps(answer, default=str))"
-    done = subprocess.run(
-        [sys.executable, "-c", program + ending, *arguments],
-        env=environment(home, dags),
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = _forks().run(program + ending, *arguments, cwd=home, env=environment(home, dags))
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return json.loads(done.stdout.rpartition(FOUND)[2])
+
+
+@cache
+def _forks() -> Forks:
+    """Give the process that has imported Airflow; settings of a program's own environment win over its settings."""
+    home = Path(tempfile.mkdtemp(prefix="diurnal-tests-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return Forks(("airflow.dag_processing.dagbag",), environment(home, home / "dags"))
 
 
 class Runner:

@@ -1,7 +1,7 @@
-"""Runs command lines, each in a process of its own that is forked from one which has imported the libraries already.
+"""Runs Python programs, each in a process that is forked from one which has imported the libraries already.
 
-A command is a real process: it has its own environment, working directory and exit status, and signals kill it.
-Only the two seconds of imports are saved. Requests come as JSON, one a line; each is answered by the exit status.
+A program is a real process: it has its own environment, working directory and exit status, and signals kill it.
+Only the seconds of imports are saved. Requests come as JSON, one a line; each is answered by the exit status.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,45 +42,68 @@ LIBRARIES = (
     "sklearn.model_selection",
     "sqlalchemy.dialects.postgresql.psycopg",
 )
+COMMAND_LINE = """
+import sys
+from diurnal.cli import main
+sys.argv[0] = "diurnal"
+main()
+"""
 
 
 class Forks:
-    """The process that forks, started at its first use."""
+    """The process that forks, started at its first use.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    libraries : tuple of str
+        The modules that it imports before it forks.
+    env : mapping, optional
+        The environment in which it imports them; by default, that of this process.
+    """
+
+    def __init__(self, libraries: tuple[str, ...] = LIBRARIES, env: Mapping[str, str] | None = None) -> None:
+        self._libraries, self._env = libraries, env
         self._server: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
 
-    def run(
-        self, arguments: list[str], cwd: Path, env: dict[str, str], cells_per_part: int | None
-    ) -> subprocess.CompletedProcess[str] | None:
-        """Run one command line; None if another one is running, for there is one at a time."""
+    def run(self, program: str, *arguments: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run a program as ``python -c`` does; without a fork if another one runs, as there is one at a time."""
         if not self._lock.acquire(blocking=False):
-            return None
+            call = [sys.executable, "-c", program, *arguments]
+            return subprocess.run(call, cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False)
         try:
-            out, err = cwd / ".stdout", cwd / ".stderr"
-            request = {"arguments": arguments, "cwd": str(cwd), "env": env, "cells": cells_per_part}
-            server = self._started()
-            server.stdin.write(json.dumps({**request, "out": str(out), "err": str(err)}) + "\n")
-            server.stdin.flush()
-            status = int(server.stdout.readline())
-            said = [path.read_text(encoding="utf-8") for path in (out, err)]
-            for path in (out, err):
-                path.unlink()
-            return subprocess.CompletedProcess(arguments, status, *said)
+            return self._fork(program, arguments, cwd, env)
         finally:
             self._lock.release()
 
+    def _fork(
+        self, program: str, arguments: tuple[str, ...], cwd: Path, env: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        out, err = cwd / ".stdout", cwd / ".stderr"
+        request = {"program": program, "arguments": arguments, "cwd": str(cwd), "env": {**env}}
+        server = self._started()
+        server.stdin.write(json.dumps({**request, "out": str(out), "err": str(err)}) + "\n")
+        server.stdin.flush()
+        status = int(server.stdout.readline())
+        printed = [path.read_text(encoding="utf-8") for path in (out, err)]
+        for path in (out, err):
+            path.unlink()
+        return subprocess.CompletedProcess([program, *arguments], status, *printed)
+
     def _started(self) -> Any:
         if self._server is None:
-            call = [sys.executable, "-W", "ignore::DeprecationWarning", __file__]
-            self._server = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            call = [sys.executable, "-W", "ignore::DeprecationWarning", __file__, *self._libraries]
+            self._server = subprocess.Popen(
+                call, env=self._env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
         return self._server
 
 
-def serve() -> None:
+def serve(libraries: list[str]) -> None:
     """Fork a process for each request, and answer with its exit status."""
-    for name in LIBRARIES:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # a library may print while it is imported
+    for name in libraries:
         importlib.import_module(name)
     for line in sys.stdin:
         request = json.loads(line)
@@ -87,37 +111,40 @@ def serve() -> None:
         if not child:
             _become(request)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        sys.stdout.write(f"{status}\n")
-        sys.stdout.flush()
+        answers.write(f"{status}\n")
+        answers.flush()
 
 
 def _become(request: dict[str, Any]) -> None:
-    """Be the command line that is asked for, and end as it does."""
+    """Be the program that is asked for, and end as it does."""
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.argv = ["diurnal", *request["arguments"]]
-    if request["cells"]:
-        from diurnal.storage.lake import partitions
-
-        partitions.CELLS_PER_PART = request["cells"]
-    status: Any = 1
-    try:
-        from diurnal.cli import main
-
-        main()
-    except SystemExit as end:
-        status = end.code or 0
-    except BaseException:  # noqa: BLE001 - as the interpreter does
-        traceback.print_exc()
+    sys.argv, sys.path[0] = ["-c", *request["arguments"]], ""
+    status = _status_of(request["program"])
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status if isinstance(status, int) else 1)
+    os._exit(status)
+
+
+def _status_of(program: str) -> int:
+    """Run a program in this process, and give the exit status that the interpreter gives."""
+    try:
+        exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+            return 1
+        return end.code or 0
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1:])

@@ -18,7 +18,7 @@ from diurnal.pipeline.local_run import RunResult, run
 from diurnal.runtime import Settings
 from diurnal.storage.stores import Stores, open_stores
 from diurnal.types import DataInterval
-from forking import Forks
+from forking import COMMAND_LINE, Forks
 
 FORKS = Forks()
 
@@ -113,20 +113,9 @@ class Project:
     ) -> subprocess.CompletedProcess[str]:
         """Call the command line, in a process of its own; `cells_per_part` sets the size of the parts of packages."""
         env = {**self.environment, **({"DIURNAL_FAULT": fault} if fault else {})}
-        done = FORKS.run([*words], self.folder, env, cells_per_part)
-        if done is not None:
-            return done
-        parts = f"from diurnal.storage.lake import partitions; partitions.CELLS_PER_PART = {cells_per_part}; "
-        call = ["-c", f"{parts}from diurnal.cli import main; main()"] if cells_per_part else ["-m", "diurnal"]
-        return subprocess.run(
-            [sys.executable, *call, *words],
-            cwd=self.folder,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        small = f"from diurnal.storage.lake import partitions\npartitions.CELLS_PER_PART = {cells_per_part}\n"
+        program = (small if cells_per_part else "") + COMMAND_LINE
+        return FORKS.run(program, *words, cwd=self.folder, env=env)
 
     def start(self, *words: str, fault: str) -> subprocess.Popen[str]:
         """Start the command line and do not wait for it."""
