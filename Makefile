@@ -2,15 +2,18 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-WORKERS ?= auto
+# One more than there are cores, as tests wait for servers and other processes; those of whole systems keep the cores busy.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+SYSTEM_WORKERS ?= auto
 PORT   ?= 8080
 EXAMPLE := examples/breast_cancer
 
-.PHONY: help demo airflow airflow-down compose-env image compose-test test test-sklearn lint format bench bench-search bench-scale gate-simulation docs constraints clean
+.PHONY: help demo airflow airflow-down compose-env image compose-test test test-system test-sklearn lint format bench bench-search bench-scale gate-simulation docs constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
+PYTEST = $(BIN)/python -m pytest --dist loadgroup --durations=15
 UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt
 
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -46,8 +49,11 @@ image:  ## Build the container image; print its size and build time
 compose-test: $(VENV)/.ready  ## Test the whole system in containers: build, run, kill each container, restart
 	@$(BIN)/python -m pytest -s -v -p no:xdist tests/system/compose.py
 
-test: $(VENV)/.ready  ## Run all tests and doctests
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+test: $(VENV)/.ready  ## Run the tests and doctests, without those of whole systems
+	@$(PYTEST) -n $(WORKERS) -m "not system"
+
+test-system: $(VENV)/.ready  ## Run the tests of whole systems: a local Airflow, Spark, both; and long random tests
+	@$(PYTEST) -n $(SYSTEM_WORKERS) -m system tests
 
 test-sklearn: $(VENV)/.ready  ## Run scikit-learn's own tests of searches, pipelines and routing with diurnal.search
 	@$(BIN)/python tests/system/sklearn_suite.py

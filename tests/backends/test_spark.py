@@ -100,6 +100,7 @@ def reader_of(context: RunContext) -> SampleReader:
     return SampleReader(context, context.newest_schema)
 
 
+@pytest.mark.system
 def test_days_run_on_spark_as_on_one_machine(opened, tmp_path, warehouse_url):
     project = made(tmp_path, warehouse_url)
     for date in ("2026-11-01", "2026-11-02"):
@@ -191,6 +192,7 @@ def passengers(date: str, n: int = 300) -> pd.DataFrame:
     return rows.assign(**{"a.b": [f"{i}" for i in range(n)], "A.B": 1, "Survived?": np.where(alive, "yes", "no")})
 
 
+@pytest.mark.system
 def test_equal_rows_are_samples_of_their_own_and_names_are_any(opened, tmp_path, warehouse_url):
     from pyspark.ml.tuning import CrossValidator
 
@@ -535,6 +537,7 @@ def test_contract_changes_are_accepted_and_read_through_as_on_one_machine(opened
     pd.testing.assert_frame_equal(frames["spark"], frames["sklearn"])
 
 
+@pytest.mark.system
 def test_spark_champion_is_given_renamed_columns(opened, tmp_path, warehouse_url):
     from diurnal.pipeline import contract_acceptance
 
@@ -578,6 +581,7 @@ def test_no_group_is_on_both_sides_of_a_fold_or_known_to_the_champion(opened, tm
     assert {row["ward"] for row in fresh.frame.select("ward").collect()} == wards[1] - known
 
 
+@pytest.mark.system
 def test_newest_interval_is_the_test_and_its_samples_are_in_no_fit(opened, tmp_path, warehouse_url):
     project = made(tmp_path, warehouse_url, declared="key='patient', drop='ward', split='time', window=2")
     first = project.bring("2026-11-01")
@@ -672,6 +676,7 @@ def test_what_cannot_be_is_said_when_it_is_checked(tmp_path):
         backend.task(VectorAssembler())
 
 
+@pytest.mark.system
 def test_session_of_no_settings_is_quiet_and_adds_by_javas_own_algebra():
     code = "from diurnal.runtime import spark\njvm = spark.get_session()._jvm\n"
     code += "try:\n    print(jvm.dev.ludovic.netlib.blas.InstanceBuilder.nativeBlas())\n"
@@ -707,7 +712,7 @@ def test_environment_without_pyspark_says_what_to_install():
     assert "diurnal[spark]" in str(error.value)
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")
 def test_tutorials_pipeline_scores_on_spark_as_on_scikit_learn(opened, tmp_path, warehouse_url, another_url):
     examples = Path(__file__).parents[2] / "examples" / "breast_cancer" / "experiments"

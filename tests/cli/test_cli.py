@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from diurnal import cli
-from projects import Project, patients
+from forking import COMMAND_LINE
+from projects import FORKS, Project, patients
 
 
 @pytest.fixture
@@ -377,8 +378,7 @@ def test_init_writes_a_project_that_runs_and_overwrites_nothing(project, tmp_pat
     assert f"cd '{folder}' &&" in ok(project.command("init", str(folder)))
     assert max(map(len, (folder / "experiments" / "churn.py").read_text().splitlines())) <= 88
     environment = {**project.environment, "DIURNAL_PROJECT": str(folder)}
-    run = [sys.executable, "-m", "diurnal", "run", "churn", "--next", "--json"]
-    done = subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = FORKS.run(COMMAND_LINE, "run", "churn", "--next", "--json", cwd=folder, env=environment)
     assert json.loads(ok(done))["version"] == 1
     again = project.command("init", str(folder))
     assert again.returncode == 2

@@ -56,7 +56,7 @@ print(samples.train[0].n_rows, samples.test[0].n_rows, peak)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_batch_passes_in_memory_that_is_smaller_than_it(tmp_path, warehouse_url):
     done = subprocess.run(

@@ -331,7 +331,7 @@ def flow_run(day, window):
     return Run("check", "toy", day.interval, 1, window[-1][1].digest, "", "", 0)
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.parametrize("is_keyed", [True, False])
 def test_any_order_of_batches_changes_corrections_rollbacks_and_replays(server, tmp_path, is_keyed):
     class Machine(Changing):

@@ -19,7 +19,7 @@ from diurnal.pipeline import flow, local_run
 from diurnal.pipeline.twins import load_twin
 from diurnal.storage.lake import Lake
 from diurnal.types import DataInterval, Package, SearchResult
-from projects import day, patients
+from projects import FORKS, day, patients
 
 
 def rows_of(stores, packages):
@@ -283,17 +283,7 @@ def test_load_model_gives_the_champion_a_version_and_what_served(project, stores
             except diurnal.DiurnalError as error:
                 print(error)
     """
-    import subprocess
-    import sys
-
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=project.folder,
-        env=project.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = FORKS.run(code, cwd=project.folder, env=project.environment)
     assert done.returncode == 0, done.stderr
     assert "did you mean 'clinic'" in done.stdout
     assert callable(diurnal.load_model)

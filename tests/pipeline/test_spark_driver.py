@@ -29,7 +29,7 @@ from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import spark_driver
 from diurnal.pipeline.spark_driver.messages import RequestFolder
 from diurnal.pipeline.steps import fetch, split
-from projects import Project, day, patients
+from projects import FORKS, Project, day, patients
 
 APPLICATION = Path(spark_driver.__file__).with_name("application.py")
 
@@ -48,15 +48,9 @@ def stores(project):
 
 def submit(project, folder, **settings):
     """Do what `spark-submit` does in the end."""
-    return subprocess.run(
-        [sys.executable, str(APPLICATION), folder.url],
-        env={**project.environment, "DIURNAL_PROJECT": "", **settings},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    program = f"import runpy\nrunpy.run_path({str(APPLICATION)!r}, run_name='__main__')"
+    env = {**project.environment, "DIURNAL_PROJECT": "", **settings}
+    return FORKS.run(program, folder.url, cwd=Path("/"), env=env)
 
 
 def test_what_a_step_gives_comes_back_as_it_is(project, stores):

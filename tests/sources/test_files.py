@@ -23,7 +23,8 @@ from diurnal.runtime import Settings
 from diurnal.sources import Files, Sql, record_batches
 from diurnal.sources.encoding_guess import guess_encoding
 from diurnal.types import DataInterval, Limits
-from projects import Project, patients
+from forking import COMMAND_LINE
+from projects import FORKS, Project, patients
 from tables import RandomTable
 
 DAY = DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
@@ -460,10 +461,7 @@ def test_the_command_line_finds_relative_files_from_anywhere(tmp_path, warehouse
     assert relative != text
     (project.folder / "experiments" / "clinic.py").write_text(relative)
     project.bring("2026-11-01")
-    done = subprocess.run(
-        [sys.executable, "-m", "diurnal", "run", "clinic", "--date", "2026-11-01"],
-        cwd=tmp_path, env=project.environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = FORKS.run(COMMAND_LINE, "run", "clinic", "--date", "2026-11-01", cwd=tmp_path, env=project.environment)
     assert done.returncode == 0, done.stderr
 
 

@@ -24,7 +24,7 @@ from diurnal.runtime.project_files import Codebase
 from diurnal.storage.models import find_project_objects
 from diurnal.storage.models.skops_format import FORMAT
 from diurnal.storage.models.zip_archive import read_model_archive, write_archive
-from projects import Project, day
+from projects import FORKS, Project, day
 
 HELPERS = '''
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -88,14 +88,8 @@ print(*model.predict(rows))
 
 def loaded(folder: Path, project: Project, *trusted: str) -> subprocess.CompletedProcess[str]:
     """Load the model in a program of its own, which runs in a folder."""
-    return subprocess.run(
-        [sys.executable, "-c", LOAD, str(folder), *trusted],
-        cwd=folder,
-        env={**project.environment, "DIURNAL_PROJECT": str(folder), "DIURNAL_MODELS": str(project.folder / "models")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    stores = {"DIURNAL_PROJECT": str(folder), "DIURNAL_MODELS": str(project.folder / "models")}
+    return FORKS.run(LOAD, str(folder), *trusted, cwd=folder, env=project.environment | stores)
 
 
 def test_a_day_with_own_code_is_published_and_loaded(tmp_path, warehouse_url):
@@ -124,14 +118,8 @@ def test_a_day_with_own_code_is_published_and_loaded(tmp_path, warehouse_url):
     assert 'load_model(..., trusted=("experiments.clinic.squared", "experiments.helpers.Ratio",))' in rejected.stderr
     (elsewhere / "installed").symlink_to(project.folder)  # the other program has the code, as a library
     code = f"import sys; sys.path += [{str(project.folder)!r}, {str(project.folder / 'experiments')!r}]\n{LOAD}"
-    named = subprocess.run(
-        [sys.executable, "-c", code, str(elsewhere), *OWN],
-        env={**project.environment, "DIURNAL_PROJECT": "", "DIURNAL_MODELS": str(project.folder / "models")},
-        cwd=elsewhere,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    own = {**project.environment, "DIURNAL_PROJECT": "", "DIURNAL_MODELS": str(project.folder / "models")}
+    named = FORKS.run(code, str(elsewhere), *OWN, cwd=elsewhere, env=own)
     assert named.stdout.split() == ["yes", "no"], named.stderr
     stores.warehouse.close()
 

@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Mapping
@@ -79,15 +80,14 @@ class Forks:
     def _fork(
         self, program: str, arguments: tuple[str, ...], cwd: Path, env: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
-        out, err = cwd / ".stdout", cwd / ".stderr"
         request = {"program": program, "arguments": arguments, "cwd": str(cwd), "env": {**env}}
-        server = self._started()
-        server.stdin.write(json.dumps({**request, "out": str(out), "err": str(err)}) + "\n")
-        server.stdin.flush()
-        status = int(server.stdout.readline())
-        printed = [path.read_text(encoding="utf-8") for path in (out, err)]
-        for path in (out, err):
-            path.unlink()
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = Path(folder, "stdout"), Path(folder, "stderr")
+            server = self._started()
+            server.stdin.write(json.dumps({**request, "out": str(out), "err": str(err)}) + "\n")
+            server.stdin.flush()
+            status = int(server.stdout.readline())
+            printed = [path.read_text(encoding="utf-8") for path in (out, err)]
         return subprocess.CompletedProcess([program, *arguments], status, *printed)
 
     def _started(self) -> Any:

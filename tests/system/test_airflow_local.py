@@ -142,7 +142,7 @@ def questions(client):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_up_runs_the_examples_dag(project, up):
     assert up.returncode == 0, up.stderr
     about = status(project)
@@ -175,7 +175,7 @@ def test_up_runs_the_examples_dag(project, up):
     assert "begins before the start date of breast_cancer, 2026-01-01" in early.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_champion_is_announced_when_it_changes(project, client):
     wait_for(lambda: champions(client, "breast_cancer"))
     listed = runs(client, "breast_cancer")
@@ -205,7 +205,7 @@ def test_a_champion_is_announced_when_it_changes(project, client):
     assert (last["kind"], last["reason"], last["promoted_by"]) == ("promote", "it was right", "admin")
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_retry_begins_a_failed_run_again_and_one_question_is_open_about_the_newest_version(project, client):
     command = ("airflow", "trigger", "asked", "--date", "2026-01-01")
     assert diurnal(project, *command, "--wait").returncode == 2
@@ -258,7 +258,7 @@ def test_retry_begins_a_failed_run_again_and_one_question_is_open_about_the_newe
     assert questions(client) == []
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_component_that_dies_is_started_again_and_status_says_so(project, client):
     before = status(project)["components"]
     os.kill(before["dag-processor"], signal.SIGKILL)
@@ -270,7 +270,7 @@ def test_a_component_that_dies_is_started_again_and_status_says_so(project, clie
     assert {name for name in before if before[name] != after["components"][name]} == {"dag-processor"}
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_down_leaves_nothing(project, up):
     about = status(project)
     assert diurnal(project, "airflow", "down").returncode == 0
@@ -279,7 +279,7 @@ def test_down_leaves_nothing(project, up):
     assert status(project)["running"] is False
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_up_ends_all_of_it_when_a_component_dies_again_and_again(project):
     with subprocess.Popen(**command(project, "airflow", "up", "--port", "0"), stderr=-1, stdout=-3) as launcher:
         about = wait_for(lambda: (now := status(project)).get("healthy") and now, 120)

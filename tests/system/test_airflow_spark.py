@@ -12,7 +12,7 @@ from airflow_home import Runner
 from projects import Project, patients
 from spark_projects import conf_dir, declare, needs_spark
 
-pytestmark = [pytest.mark.xdist_group("submit"), pytest.mark.slow, needs_spark]
+pytestmark = [pytest.mark.xdist_group("submit"), pytest.mark.system, needs_spark]
 
 DAG = """
 from diurnal.airflow import build_dag

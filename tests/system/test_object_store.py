@@ -17,6 +17,7 @@ import pytest
 from projects import Project, patients
 
 pytest.importorskip("s3fs")
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("store")]
 
 
 @dataclass
