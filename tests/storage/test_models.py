@@ -39,7 +39,6 @@ from diurnal.storage.models import Models, library_versions, make_signature
 from diurnal.storage.models.golden_rows import check_golden_rows
 from diurnal.storage.models.skops_format import FORMAT
 from diurnal.types import DataInterval
-from projects import FORKS
 
 DAY = DataInterval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
 NAMES = ["length", "width", "age"]
@@ -258,6 +257,8 @@ Models({root!r}).save("flowers", DAY, model, signed(model, X))
 
 @pytest.mark.parametrize(("point", "there"), [("before", 0), ("after", 1)])
 def test_a_kill_leaves_a_whole_model_or_none(tmp_path, point, there):
+    from projects import FORKS  # programs of these tests import this module, without what it has from elsewhere
+
     code = KILLED.format(tests=str(Path(__file__).parent), fault=f"kill@models.put:{point}", root=str(tmp_path))
     done = FORKS.run(code, cwd=tmp_path, env=os.environ)
     assert done.returncode == -signal.SIGKILL, done.stderr
