@@ -77,6 +77,6 @@ class Runner:
 
     def close(self) -> None:
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=120)
         self._process.stdout.close()
         self._log.close()
