@@ -54,7 +54,6 @@ test: $(VENV)/.ready  ## Run the tests and doctests, without those of whole syst
 
 test-system: $(VENV)/.ready  ## Run the tests of whole systems: a local Airflow, Spark, both; and long random tests
 	@$(PYTEST) -n $(SYSTEM_WORKERS) -m system tests
-	@$(PYTEST) -n $(SYSTEM_WORKERS) -m system tests
 
 test-sklearn: $(VENV)/.ready  ## Run scikit-learn's own tests of searches, pipelines and routing with diurnal.search
 	@$(BIN)/python tests/system/sklearn_suite.py
