@@ -1,9 +1,8 @@
-"""Samples that are judged and not learnt: they pass through memory a chunk at a time.
+"""Evaluation data that are streamed through memory a chunk at a time.
 
-What stays is the target and what models say of it, a few bytes for each sample, so that the rows that judge may be
-many more than memory holds. A scorer is asked with a stand-in for the model, whose answers are put together from those
-to the chunks, and without rows. One that wants to see rows all the same (a callable of the user's own) gets them all,
-in memory.
+Only the target and the predictions of models stay in memory, a few bytes for each sample, so that the rows need not fit
+in memory. A scorer gets a proxy of the model, which returns the predictions of all chunks, and a placeholder of the
+rows. A scorer that reads rows (a callable of the user) gets all of them in memory.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ class BatchedData:
     Parameters
     ----------
     tables : callable
-        Gives the rows, as tables with the columns that it is told and the target.
+        Returns the rows, as tables with the given columns and the target.
     features : sequence of str
-        What models take.
+        The features.
     target : str
-        What they predict.
+        The column that models predict.
     beside : callable, optional
-        Makes what takes down the columns beside them, anew for each reading.
+        Creates a collector of the metadata columns, for each pass over the rows.
     few : int, optional
-        How many cells, rows times features, are few: they are one chunk, kept, and scored as ever. Of more, a chunk
-        has a quarter of that.
+        Number of cells (rows times features) up to which the samples are one chunk, which stays in memory. Of more
+        samples, a chunk has a quarter of that.
     """
 
     def __init__(
@@ -150,7 +149,7 @@ class BatchedData:
         return self._types
 
     def answers(self, model: Any, method: str = "predict") -> np.ndarray:
-        """Return what a model says of each sample; it is asked once."""
+        """Return the predictions of a model for all samples; they are computed once."""
         asked = (id(model), method)
         if asked not in self._answered:
             said = np.concatenate([np.asarray(getattr(model, method)(chunk)) for chunk in self.chunks()])
@@ -183,17 +182,17 @@ class BatchedData:
 
 
 class CachedPredictor:
-    """A fitted model as a scorer sees it: what is asked of it was answered before, sample by sample."""
+    """Proxy of a fitted model for a scorer: it returns predictions that were computed before."""
 
     def __init__(self, model: Any, stream: Any) -> None:
         self._model, self._stream = model, stream
 
-    @property  # type: ignore[misc] # nobody sets it: it is what `isinstance` asks
+    @property  # type: ignore[misc] # read-only: `isinstance` reads it
     def __class__(self) -> type:
         return type(self._model)
 
     def __getattr__(self, name: str) -> Any:
-        """Return the model's own, but for what it says of rows."""
+        """Return the attribute of the model, except for methods that predict."""
         own = getattr(self._model, name)
         if name == "score":
             return self._score
@@ -219,7 +218,7 @@ class CachedPredictor:
 
 
 class LazyRows:
-    """Rows that nobody may look at; they remember whether somebody did, who may have gone on without them."""
+    """Placeholder of rows: any access raises, and is recorded, as a scorer may catch the error."""
 
     looked_at = False
 
@@ -231,7 +230,7 @@ class LazyRows:
 
 
 def was_materialized(rows: LazyRows) -> bool:
-    """Return whether rows were looked at."""
+    """Return whether rows were accessed."""
     return bool(object.__getattribute__(rows, "looked_at"))
 
 

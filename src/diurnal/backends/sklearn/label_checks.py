@@ -28,7 +28,7 @@ def check_labels(estimator: Any, labels: Any) -> None:
     Raises
     ------
     ExperimentError
-        If one of them does not take them; it says what does.
+        If one of them does not accept the labels; the hint names estimators that do.
     """
     classes = np.unique(np.asarray(labels))
     if np.array_equal(classes, np.arange(len(classes))):

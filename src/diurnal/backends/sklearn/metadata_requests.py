@@ -2,7 +2,7 @@
 
 scikit-learn refuses weights for what takes them and does not say whether it wants them. Here they then go to the fit
 and the score of what predicts and to every scorer that takes them, and to no step of a pipeline before the last one.
-What an estimator or a scorer says (``set_fit_request(sample_weight=False)``) is kept.
+Explicit requests of an estimator or a scorer (``set_fit_request(sample_weight=False)``) are not changed.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def last_step(estimator: Any) -> Any:
 
 
 def declines_weights(estimator: Any, method: str) -> bool:
-    """Return whether what predicts says by itself that it wants no weights."""
+    """Return whether the predictor explicitly declines weights."""
     return _own_requests(last_step(estimator)).get(method, {}).get("sample_weight") is False
 
 

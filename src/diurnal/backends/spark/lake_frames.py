@@ -114,7 +114,7 @@ def read_samples(
     share: float,
     without: Sequence[Package] = (),
 ) -> SparkData:
-    """Read packages, oldest first: one row for each sample that has a target, as :mod:`diurnal.data.merge` says.
+    """Read packages, oldest first: one row for each sample that has a target, as in :mod:`diurnal.data.merge`.
 
     With a `share` below 1, the executors select the rows of :func:`diurnal.data.train_test_split.sample_hasher`. Where
     each row is a sample of its own, the column :data:`NUMBER` distinguishes rows with equal features.

@@ -90,7 +90,7 @@ class ValidateTask:
 
 @dataclass(frozen=True)
 class PartitionTask:
-    """Casts rows to the contract's types, and says by their hash in which part of how many each is."""
+    """Casts rows to the contract's types, and computes the part of each row from its hash."""
 
     schema: Schema
     limits: Limits

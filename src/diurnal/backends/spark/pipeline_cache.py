@@ -108,7 +108,7 @@ def _stage_values(stage: Any, candidate: Candidate) -> tuple[tuple[str, str, Any
     """
     own = {part.uid for part in list_components(stage)}
     set_here = [(param.parent, param.name, value) for param, value in candidate.items() if param.parent in own]
-    told = [
+    values = [
         (part, name, repr(value) if isinstance(value, _PLAIN_TYPES) else id(value)) for part, name, value in set_here
     ]
-    return tuple(sorted(told, key=itemgetter(0, 1)))
+    return tuple(sorted(values, key=itemgetter(0, 1)))

@@ -94,7 +94,7 @@ def _compare_by_counts(twin: Any, champion: Any, rows: SparkData) -> Paired:
 
 
 def _add_predictions(model: Any, frame: DataFrame, who: str, answer: Callable[[Any], Column]) -> DataFrame:
-    """Add the label of each row and what a model says of it; each model knows labels by its own numbers."""
+    """Add the label and the prediction of each row; each model has its own numbers of labels."""
     last: Any = find_predictor(model)
     kept, label = quote_columns(frame.columns), quote_column(last.getLabelCol()).cast("double")
     added = label.alias(f"__{who}_label"), answer(last).alias(f"__{who}_answer")
