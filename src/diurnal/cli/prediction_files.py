@@ -31,7 +31,7 @@ def read_rows(file: str, settings: Settings, reference: str) -> Iterator[pa.Reco
     start = datetime(1970, 1, 1, tzinfo=UTC)  # any interval, as the name has no field of it
     experiment = find_valid_experiment(settings, reference.partition("@")[0])
     source = experiment.source if experiment else None
-    files = source.like(name) if isinstance(source, Files) else Files(name, complete=False)
+    files = source.with_pattern(name) if isinstance(source, Files) else Files(name, complete=False)
     return record_batches(files, DataInterval(start, start + timedelta(days=1)), {})
 
 

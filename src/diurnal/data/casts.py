@@ -41,7 +41,7 @@ class CastResult:
     values: Any  # a pyarrow.Array, or None
     lost: list[tuple[str, str, Rows]] = field(default_factory=list)
 
-    def lose(self, code: str, message: str, mask: npt.NDArray[np.bool_]) -> None:
+    def reject_cells(self, code: str, message: str, mask: npt.NDArray[np.bool_]) -> None:
         """Set cells to null and record the reason; ``{}`` in `message` stands for the first of these cells."""
         if mask.any() and self.values is not None:
             rows = np.flatnonzero(mask)
@@ -128,15 +128,15 @@ def _valid_text(column: pa.Array, max_cell_bytes: int) -> CastResult:
     if pt.is_string_view(column.type):  # Arrow has no lengths of views
         column = column.cast(pa.large_string())
     text = CastResult(column)
-    text.lose(
+    text.reject_cells(
         "long-cell",
         f"a cell is longer than max_cell_bytes={max_cell_bytes}",
         to_mask(pc.greater(pc.binary_length(column), max_cell_bytes)),
     )
-    text.lose("invalid-utf8", "a cell is not valid UTF-8", _invalid_utf8(text.values))
+    text.reject_cells("invalid-utf8", "a cell is not valid UTF-8", _invalid_utf8(text.values))
     text.values = text.values.cast(pa.string())
     nul = to_mask(pc.match_substring(text.values, "\0"))
-    text.lose("nul-byte", "{} holds a NUL byte, which no database keeps in text", nul)
+    text.reject_cells("nul-byte", "{} holds a NUL byte, which no database keeps in text", nul)
     return text
 
 
@@ -163,7 +163,7 @@ def _apply_notation(text: CastResult, kind: Kind, notation: Notation | None) -> 
         return text
     values, lost = notation.convert(text.values, kind)
     for code, message, mask in lost:
-        text.lose(code, message, mask)
+        text.reject_cells(code, message, mask)
     text.values = pc.if_else(pc.is_valid(text.values), values, None) if lost else values
     return text
 
@@ -181,7 +181,7 @@ def _parse_column(text: CastResult, kind: Kind) -> CastResult:
         cells = text.values.filter(pa.array(suspects)).to_pylist()
         inexact = np.zeros(len(values), dtype=bool)
         inexact[np.flatnonzero(suspects)] = [abs(int(cell)) > EXACT for cell in cells]
-        _lose_inexact(result, inexact)
+        _reject_inexact(result, inexact)
     return _reject_out_of_range(result)
 
 
@@ -192,7 +192,7 @@ def _keep_text(text: CastResult, kind: Kind) -> CastResult:
     codes = {"int": "text-in-number", "float": "text-in-number", "bool": "not-a-bool", "date": "not-a-date"}
     code = codes.get(kind, f"not-a{'n' * (kind == 'instant')}-{kind}")
     values = text.values
-    text.lose(code, "{} came as text", to_mask(pc.is_valid(values)))
+    text.reject_cells(code, "{} came as text", to_mask(pc.is_valid(values)))
     return CastResult(pa.nulls(len(values), arrow_type(kind)), text.lost)
 
 
@@ -200,25 +200,25 @@ def _int_of_int(column: pa.Array) -> CastResult:
     result = CastResult(column)
     if pt.is_uint64(column.type):
         too_large = to_mask(pc.greater(column, pa.scalar(2**63 - 1, pa.uint64())))
-        result.lose("integer-too-large", "{} does not fit in 64 bits; an id is better kept as text", too_large)
+        result.reject_cells("integer-too-large", "{} does not fit in 64 bits; an id is better kept as text", too_large)
     return _then_cast(result, pa.int64())
 
 
 def _int_of_float(column: pa.Array) -> CastResult:
     result = _then_cast(CastResult(column), pa.float64())
     numbers = _to_floats(result.values)
-    _lose_infinite(result, numbers)
+    _reject_infinite(result, numbers)
     whole = np.isnan(numbers) | (numbers == np.floor(numbers))
-    result.lose("fraction-in-int", "{} is no whole number", ~whole)
+    result.reject_cells("fraction-in-int", "{} is no whole number", ~whole)
     with np.errstate(invalid="ignore"):
-        _lose_inexact(result, (np.abs(numbers) > EXACT) & np.isfinite(numbers))
+        _reject_inexact(result, (np.abs(numbers) > EXACT) & np.isfinite(numbers))
     return _then_cast(_nan_as_null(result), pa.int64())
 
 
 def _float_of_int(column: pa.Array) -> CastResult:
     result = _int_of_int(column)
     numbers = pc.fill_null(result.values, 0).to_numpy(zero_copy_only=False)
-    _lose_inexact(result, (numbers > EXACT) | (numbers < -EXACT))
+    _reject_inexact(result, (numbers > EXACT) | (numbers < -EXACT))
     return _then_cast(result, pa.float64())
 
 
@@ -227,11 +227,11 @@ def _cast_timestamp(column: pa.Array, kind: Kind) -> CastResult:
     result = CastResult(column.cast(pa.timestamp(column.type.unit, "UTC" if kind == "instant" else None)))
     if column.type.unit == "ns":
         fine = to_mask(pc.not_equal(pc.nanosecond(column), 0))
-        result.lose("too-fine-instant", "{} is finer than a microsecond; round it in the source", fine)
+        result.reject_cells("too-fine-instant", "{} is finer than a microsecond; round it in the source", fine)
     elif column.type.unit != "us":  # seconds and milliseconds have a wider range than microseconds
         raw = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
         reach = 2**63 // (10**6 if column.type.unit == "s" else 10**3) - 1
-        result.lose("date-out-of-range", "an instant lies beyond any calendar", (raw > reach) | (raw < -reach))
+        result.reject_cells("date-out-of-range", "an instant lies beyond any calendar", (raw > reach) | (raw < -reach))
     return _then_cast(result, arrow_type(kind))
 
 
@@ -254,7 +254,7 @@ def _reject_out_of_range(result: CastResult) -> CastResult:
     if values is None or not len(values):
         return result
     if pt.is_floating(values.type):
-        _lose_infinite(result, _to_floats(values))
+        _reject_infinite(result, _to_floats(values))
         return _nan_as_null(result)
     if pt.is_date(values.type) or pt.is_timestamp(values.type):
         first: Any = date(_FIRST_YEAR, 1, 1)
@@ -265,19 +265,19 @@ def _reject_out_of_range(result: CastResult) -> CastResult:
         early = pc.less(values, pa.scalar(first, values.type))
         late = pc.greater_equal(values, pa.scalar(last, values.type))
         allowed = f"outside of the years {_FIRST_YEAR} to {_LAST_YEAR}"
-        result.lose(
+        result.reject_cells(
             "date-out-of-range", f"{{}} is {allowed}; an unknown date is an empty cell", to_mask(pc.or_(early, late))
         )
     return result
 
 
-def _lose_infinite(result: CastResult, numbers: npt.NDArray[np.float64]) -> None:
-    result.lose("infinite", "{} is infinite; an unknown number is an empty cell", np.isinf(numbers))
+def _reject_infinite(result: CastResult, numbers: npt.NDArray[np.float64]) -> None:
+    result.reject_cells("infinite", "{} is infinite; an unknown number is an empty cell", np.isinf(numbers))
 
 
-def _lose_inexact(result: CastResult, mask: npt.NDArray[np.bool_]) -> None:
+def _reject_inexact(result: CastResult, mask: npt.NDArray[np.bool_]) -> None:
     message = "{} is beyond 2**53, where not every whole number is a float; keep an id as text"
-    result.lose("integer-not-exact", message, mask)
+    result.reject_cells("integer-not-exact", message, mask)
 
 
 def _nan_as_null(result: CastResult) -> CastResult:

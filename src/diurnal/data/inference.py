@@ -289,7 +289,7 @@ class _ColumnInference:
             message = f"the target {self.name} has more than {self.most} labels; is it a regression?"
             collector.add([Problem("too-many-classes", message, self.name)])
             return None
-        labels = sorted(self._typed(kind))
+        labels = sorted(self._distinct_of_kind(kind))
         if kind == "float" and not all(float(label).is_integer() for label in labels):
             message = (
                 f"the target {self.name} has fractions, and the experiment returns a classifier; is it a regression?"
@@ -297,7 +297,7 @@ class _ColumnInference:
             collector.add([Problem("target-kind", message, self.name)])
         return tuple(labels)
 
-    def _typed(self, kind: Kind) -> list[Any]:
+    def _distinct_of_kind(self, kind: Kind) -> list[Any]:
         distinct = list(self.distinct or ())
         if self.narrowing and distinct:
             texts = pa.array(distinct, pa.string())

@@ -34,7 +34,7 @@ _NOTATIONS = (  # no cell has two of them
     "[0-9]{4}/[0-9]{1,2}/[0-9]{1,2}",
 )
 
-FORMS = {
+FORMATS = {
     "int": "-?(0|[1-9][0-9]*)",
     "float": _FLOAT,
     "comma": rf"{_FLOAT}|-?[0-9]+,[0-9]+",
@@ -58,7 +58,7 @@ _WIDER = {
 
 _EXACT = {
     "int": r"-?(0|[1-9][0-9]*)(\.0*)?",
-    **{kind: FORMS[kind] for kind in ("float", "bool", "date", "instant")},
+    **{kind: FORMATS[kind] for kind in ("float", "bool", "date", "instant")},
     "timestamp": f"{_CLOCK}|{_DATE}",  # pandas writes a column of midnights as dates
 }
 
@@ -68,31 +68,31 @@ _COMMA = "has a comma; declare its meaning: Files(..., decimal=',') or Files(...
 
 _UNFIT: dict[str, tuple[tuple[str, _Refusal], ...]] = {
     "int": (
-        (FORMS["int"], ("integer-too-large", "does not fit in 64 bits; an id is better kept as text")),
+        (FORMATS["int"], ("integer-too-large", "does not fit in 64 bits; an id is better kept as text")),
         (_FINITE, ("fraction-in-int", "is no whole number")),
-        (FORMS["comma"], ("decimal-comma", _COMMA)),
+        (FORMATS["comma"], ("decimal-comma", _COMMA)),
         (_ANY, ("text-in-number", "is no number")),
     ),
     "float": (
-        (FORMS["comma"], ("decimal-comma", _COMMA)),
+        (FORMATS["comma"], ("decimal-comma", _COMMA)),
         (_ANY, ("text-in-number", "is no number")),
     ),
     "bool": ((_ANY, ("not-a-bool", "is neither true nor false")),),
     "date": (
         (_DATE, ("impossible-date", "is not a valid date")),
-        (FORMS["dates"], ("mixed-dates", "is not written as YYYY-MM-DD, as others are")),
+        (FORMATS["dates"], ("mixed-dates", "is not written as YYYY-MM-DD, as others are")),
         (_ANY, ("not-a-date", "is no date as YYYY-MM-DD")),
     ),
     "instant": (
-        (FORMS["instant"], ("impossible-date", "is not a valid date")),
-        (FORMS["moments"], ("naive-timestamp", "has no offset from UTC, and the column has one by the contract")),
-        (FORMS["dates"], ("mixed-dates", "is not written as 2026-11-23T06:00:00Z, as others are")),
+        (FORMATS["instant"], ("impossible-date", "is not a valid date")),
+        (FORMATS["moments"], ("naive-timestamp", "has no offset from UTC, and the column has one by the contract")),
+        (FORMATS["dates"], ("mixed-dates", "is not written as 2026-11-23T06:00:00Z, as others are")),
         (_ANY, ("not-an-instant", "is no instant as 2026-11-23T06:00:00Z")),
     ),
     "timestamp": (
         (_EXACT["timestamp"], ("impossible-date", "is not a valid date")),
-        (FORMS["moments"], ("zoned-timestamp", "has an offset from UTC, and the column has none by the contract")),
-        (FORMS["dates"], ("mixed-dates", "is not written as 2026-11-23 06:00:00, as others are")),
+        (FORMATS["moments"], ("zoned-timestamp", "has an offset from UTC, and the column has none by the contract")),
+        (FORMATS["dates"], ("mixed-dates", "is not written as 2026-11-23 06:00:00, as others are")),
         (_ANY, ("not-a-timestamp", "is no time as 2026-11-23 06:00:00")),
     ),
 }
@@ -163,7 +163,7 @@ class TextTypeInference:
     """Infers the kind of a column of text: that of the narrowest format that all cells match."""
 
     def __init__(self) -> None:
-        self._possible = list(FORMS)
+        self._possible = list(FORMATS)
         self._notations: set[str] = set()
         self.empty = True
 
@@ -176,23 +176,23 @@ class TextTypeInference:
         self.empty = False
         still: list[str] = []
         for form in self._possible:
-            if any(form in _WIDER.get(narrower, ()) for narrower in still) or match_format(texts, FORMS[form]).all():
+            if any(form in _WIDER.get(narrower, ()) for narrower in still) or match_format(texts, FORMATS[form]).all():
                 still.append(form)
         self._possible = still
         if still and still[0] in ("date", "instant", "timestamp", "moments", "dates"):
             self._notations |= {notation for notation in _NOTATIONS if match_format(texts, notation).any()}
 
-    def _form(self) -> str:
+    def _narrowest_format(self) -> str:
         return self._possible[0] if self._possible and not self.empty else "text"
 
     def infer_kind(self) -> Kind:
         """Return the kind of the column; text if the format is no kind (see :meth:`find_problem`)."""
-        first = self._form()
+        first = self._narrowest_format()
         return next((kind for kind in KINDS if kind == first), "text")
 
     def find_problem(self) -> _Refusal | None:
         """Return the code and message if the format of the column is rejected."""
-        first = self._form()
+        first = self._narrowest_format()
         if first == "comma":
             return "decimal-comma", f"has numbers with commas: it {_COMMA}"
         if first == "moments":

@@ -93,7 +93,7 @@ class Notation:
             return texts
         import pyarrow.compute as pc
 
-        written = pc.match_substring_regex(texts, self._number)
+        written = pc.match_substring_regex(texts, self._number_pattern)
         plain = pc.replace_substring(texts, self.thousands, "") if self.thousands else texts
         plain = pc.replace_substring(plain, self.decimal, ".")
         foreign = pc.match_substring_regex(texts, "^-?[0-9.]+([eE][+-]?[0-9]+)?$")
@@ -120,7 +120,7 @@ class Notation:
         return pc.coalesce(found.cast(pa.string()), texts), lost
 
     @cached_property
-    def _number(self) -> str:
+    def _number_pattern(self) -> str:
         point, digits = re.escape(self.decimal), "(0|[1-9][0-9]*)"
         if self.thousands:
             mark = re.escape(self.thousands)

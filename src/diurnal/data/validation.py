@@ -105,7 +105,7 @@ class BatchValidator:
     def validate_part(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Stream a part of a batch; :meth:`finish` is called after all parts are merged."""
         for batch in batches:
-            checked = self._checked(batch)
+            checked = self._validate_batch(batch)
             if checked.num_rows and not self._collector:
                 yield checked
 
@@ -140,11 +140,13 @@ class BatchValidator:
         self.warnings += find_batch_warnings(self.schema, counts, training=self.training)
         self._collector.raise_if_any()
 
-    def _checked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _validate_batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         self._check_header(batch.schema)
         notation, texts = Notation.from_schema(batch.schema), untyped_columns(batch.schema)
         columns = {
-            column.name: self._cast(column, batch.column(column.name), notation if column.name in texts else None)
+            column.name: self._cast_column(
+                column, batch.column(column.name), notation if column.name in texts else None
+            )
             for column in self.schema.columns
             if column.name in batch.schema.names and (self.training or column.name != self.schema.target)
         }
@@ -179,7 +181,7 @@ class BatchValidator:
         if fatal:
             self._collector.raise_if_any()
 
-    def _cast(self, column: Column, received: pa.Array, notation: Notation | None) -> pa.Array:
+    def _cast_column(self, column: Column, received: pa.Array, notation: Notation | None) -> pa.Array:
         name, longest = column.name, self.limits.max_cell_bytes
         result = cast_column(
             received, column.kind, untyped=notation is not None, max_cell_bytes=longest, notation=notation

@@ -68,7 +68,7 @@ class _CheckedStream(io.RawIOBase):
         """Return True, for wrappers of :mod:`io`."""
         return True
 
-    def line(self) -> bytes:
+    def read_line(self) -> bytes:
         """Read the first line that is not blank; empty at the end."""
         while True:
             self._rest = self._rest.lstrip(b"\r\n")
@@ -174,8 +174,8 @@ def read_csv(
 def _read_header(stream: _CheckedStream, dialect: Dialect, files: Files) -> FileColumns:
     """Read the header; without a header, count the cells of the first row."""
     for _ in range(files.header_row or 0):
-        stream.line()
-    line = stream.line()
+        stream.read_line()
+    line = stream.read_line()
     if not line:
         raise file_error(
             "no-header", f"has no line for {'a row' if files.header_row is None else 'a header'}: all are blank"

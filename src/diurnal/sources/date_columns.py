@@ -45,7 +45,7 @@ class DateConverter:
         if not len(others):
             self._form = self._form or ("ISO8601" if is_iso.any() else None)
             return texts, []
-        form = self._form = self._form or ("ISO8601" if is_iso.any() else self._found(others[0].as_py()))
+        form = self._form = self._form or ("ISO8601" if is_iso.any() else self._guess_format(others[0].as_py()))
         if form == "ISO8601":
             found = pa.nulls(len(texts), pa.string())
         else:
@@ -58,33 +58,33 @@ class DateConverter:
         message = f"{first!a} is not a date in the format {form}; declare another one by date_format="
         return dates, [("not-a-date", message, rows)]
 
-    def _found(self, first: str) -> str:
+    def _guess_format(self, first: str) -> str:
         """Return the format of a cell."""
         from pandas.tseries.api import guess_datetime_format
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            form = guess_datetime_format(first, dayfirst=self._dayfirst) or self._with_noon(first)
+            form = guess_datetime_format(first, dayfirst=self._dayfirst) or self._guess_12_hour_format(first)
         if form is None:
-            raise self._refusal(
+            raise self._format_error(
                 f"the format of the date {first[:40]!a} is unknown", 'declare the format, as in date_format="%d.%m.%y"'
             )
         is_dayfirst = "%m" in form and form.find("%d") < form.find("%m") and not form.startswith("%Y")
         if "%m" in form and "%d" in form and not form.startswith("%Y") and is_dayfirst != self._dayfirst:
             hint = f"declare dayfirst={is_dayfirst}, or date_format={form!r}"
             order = "day" if self._dayfirst else "month"
-            raise self._refusal(
+            raise self._format_error(
                 f"the date {first[:40]!a} does not begin with the {order}, and dayfirst={self._dayfirst}", hint
             )
         return form
 
-    def _with_noon(self, first: str) -> str | None:
+    def _guess_12_hour_format(self, first: str) -> str | None:
         """Try the formats with AM and PM, which pandas does not infer."""
         days = ("%d/%m/%Y" if self._dayfirst else "%m/%d/%Y", "%Y-%m-%d")
         forms = [day + clock for day in days for clock in _NOON]
         return next((form for form in forms if _parse_with_format(pa.array([first]), form)[0].is_valid), None)
 
-    def _refusal(self, message: str, hint: str) -> BatchRejectedError:
+    def _format_error(self, message: str, hint: str) -> BatchRejectedError:
         return BatchRejectedError([Problem("date-format", f"{self._name}: {message}", self._name)], hint=hint)
 
 

@@ -187,11 +187,11 @@ class Files:
         return path_patterns.split_suffixes(self.pattern)[1] if self.compression == "infer" else self.compression
 
     @property
-    def is_as_kept(self) -> bool:
+    def is_unconverted(self) -> bool:
         """Whether no cell is converted, so that Spark may read the files."""
         return not (self.dtype or self.parse_dates or self.timezone)
 
-    def like(self, pattern: str) -> Files:
+    def with_pattern(self, pattern: str) -> Files:
         """Return the declaration of other files with the same arguments; no column of `usecols` is required in them."""
         if path_patterns.format_of(pattern) != self.format:
             return Files(pattern, complete=False)
@@ -214,7 +214,7 @@ class Files:
         BatchRejectedError
             If a file cannot be read as rows; the path of a local file is its evidence.
         """
-        fs, paths = self.found(interval, connections)
+        fs, paths = self.find_files(interval, connections)
         for path in paths:
             try:
                 for batch in self._batches(fs, path):
@@ -248,7 +248,7 @@ class Files:
 
         return read_parquet(fs, path, self)
 
-    def found(self, interval: DataInterval, connections: Connections) -> tuple[Any, list[str]]:
+    def find_files(self, interval: DataInterval, connections: Connections) -> tuple[Any, list[str]]:
         """Return the file system and the paths of the files of an interval.
 
         Raises
@@ -258,7 +258,7 @@ class Files:
         """
         return path_patterns.find_files(self.resolve(interval), connections)
 
-    def renamed(self, names: Sequence[str]) -> list[str]:
+    def rename_columns_of(self, names: Sequence[str]) -> list[str]:
         """Return the names of columns in the batch for those in the files."""
         if self.rename is None:
             return list(names)
@@ -266,7 +266,7 @@ class Files:
         return [rename(name) for name in names]
 
     def _renamed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return batch if self.rename is None else batch.rename_columns(self.renamed(batch.schema.names))
+        return batch if self.rename is None else batch.rename_columns(self.rename_columns_of(batch.schema.names))
 
 
 def _add_file_name(refusal: BatchRejectedError, path: str, *, local: bool) -> BatchRejectedError:

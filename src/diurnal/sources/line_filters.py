@@ -48,7 +48,7 @@ class LineBlock:
         """Position of the first byte of each line."""
         return np.concatenate([[0], self.ends[:-1]]).astype(np.intp)
 
-    def without(self, begins: Places, stops: Places) -> LineBlock:
+    def remove_spans(self, begins: Places, stops: Places) -> LineBlock:
         """Remove spans, except for their line ends."""
         data = np.frombuffer(self.text, np.uint8)
         depth = np.zeros(len(data) + 1, np.int32)
@@ -97,12 +97,12 @@ class Quoting:
         cell = rb"(?:\A|(?<=[" + self.edges + rb"]))(" + self.quoted + rb")"
         return re.compile(cell + (rb"|" + re.escape(self.comment) + rb"[^\r\n]*+" if self.comment else b""))
 
-    def inside(self, text: bytes) -> Mask | None:
+    def quoted_mask(self, text: bytes) -> Mask | None:
         """Return a mask of the bytes within quotes, opening quotes included; None if there are none."""
         if not self.quote or self.quote not in text:
             return None
         data = np.frombuffer(text, np.uint8)
-        counted = self._counted(data, np.flatnonzero(data == self.quote[0]))
+        counted = self._mask_by_counting(data, np.flatnonzero(data == self.quote[0]))
         if counted is not None:
             return counted
         depth = np.zeros(len(data) + 1, np.int8)
@@ -111,7 +111,7 @@ class Quoting:
             depth[end - (end - start > 1 and text[end - 1 : end] == self.quote)] -= 1
         return np.cumsum(depth)[:-1] > 0
 
-    def _counted(self, data: npt.NDArray[np.uint8], at: Places) -> Mask | None:
+    def _mask_by_counting(self, data: npt.NDArray[np.uint8], at: Places) -> Mask | None:
         """Return the mask by counting quotes; None if that is not sufficient."""
         if self.escape or not self._in_pairs(data, at):
             return None
@@ -159,7 +159,7 @@ def line_ends(text: bytes, quoting: Quoting) -> Places:
     ends = data == _LF
     if b"\r" in text:
         ends[:-1] |= (data[:-1] == _CR) & (data[1:] != _LF)
-    inside = quoting.inside(text)
+    inside = quoting.quoted_mask(text)
     return np.flatnonzero(ends if inside is None else ends & ~inside) + 1
 
 
@@ -201,7 +201,7 @@ def _skip_lines(
         if last is None or number < last:
             numbers = np.arange(number, number + n_lines)
             chosen = _skip_mask(numbers, skip)
-            yield piece.without(piece.starts[chosen], piece.ends[chosen])
+            yield piece.remove_spans(piece.starts[chosen], piece.ends[chosen])
         else:
             yield piece
         number += n_lines
@@ -228,7 +228,7 @@ def _without_footer(stream: Iterator[LineBlock], n_lines: int) -> Iterator[LineB
     n_kept = max(0, n_pending - n_lines)
     for piece in pending:
         gone = np.arange(len(piece.ends)) >= n_kept
-        yield piece.without(piece.starts[gone], piece.ends[gone])
+        yield piece.remove_spans(piece.starts[gone], piece.ends[gone])
         n_kept = max(0, n_kept - len(piece.ends))
 
 
@@ -237,10 +237,10 @@ def _remove_comments(piece: LineBlock, mark: bytes, quoting: Quoting) -> LineBlo
     if mark not in piece.text:
         return piece
     found = np.frombuffer(piece.text, np.uint8) == mark[0]
-    inside = quoting.inside(piece.text)
+    inside = quoting.quoted_mask(piece.text)
     at = np.flatnonzero(found if inside is None else found & ~inside)
     line, first = np.unique(np.searchsorted(piece.ends, at, side="right"), return_index=True)
-    return piece.without(at[first], piece.ends[line])
+    return piece.remove_spans(at[first], piece.ends[line])
 
 
 def _strip_leading_spaces(text: bytes, quoting: Quoting) -> bytes:

@@ -105,16 +105,16 @@ class Sql:
         BatchRejectedError
             If a local time is ambiguous or does not exist in the timezone.
         """
-        found = self._found(interval, connections)
+        found = self._stream(interval, connections)
         return found if self.timezone is None else _localize_batches(found, self.timezone)
 
-    def _found(self, interval: DataInterval, connections: Connections) -> Iterator[pa.RecordBatch]:
+    def _stream(self, interval: DataInterval, connections: Connections) -> Iterator[pa.RecordBatch]:
         uri = connections[self.connection]
         if urlsplit(uri).scheme in ("postgresql", "postgres"):
-            return self._postgresql(uri, interval)
-        return self._any_other(uri, interval)
+            return self._read_postgresql(uri, interval)
+        return self._read_with_sqlalchemy(uri, interval)
 
-    def _postgresql(self, uri: str, interval: DataInterval) -> Iterator[pa.RecordBatch]:
+    def _read_postgresql(self, uri: str, interval: DataInterval) -> Iterator[pa.RecordBatch]:
         import adbc_driver_manager
         import adbc_driver_postgresql.dbapi as adbc
 
@@ -122,7 +122,7 @@ class Sql:
         try:
             connection = adbc.connect(_with_timeout(uri))
         except adbc_driver_manager.Error as error:
-            raise self._no_connection(uri, str(error)) from None
+            raise self._connection_error(uri, str(error)) from None
         try:
             with connection, connection.cursor() as cursor:
                 for name in _NAMES:
@@ -137,12 +137,12 @@ class Sql:
                 if batch is None:
                     yield _without_numerics(_empty_batch(reader.schema))
         except adbc_driver_manager.Error as error:
-            raise self._refused(uri, str(error), error.sqlstate) from None
+            raise self._query_error(uri, str(error), error.sqlstate) from None
         except OSError as error:  # within the stream, Arrow passes the message and no SQLSTATE
             state = None if _OF_THE_QUERY.search(str(error)) else "08000"
-            raise self._refused(uri, str(error), state) from None
+            raise self._query_error(uri, str(error), state) from None
 
-    def _any_other(self, uri: str, interval: DataInterval) -> Iterator[pa.RecordBatch]:
+    def _read_with_sqlalchemy(self, uri: str, interval: DataInterval) -> Iterator[pa.RecordBatch]:
         import sqlalchemy as sa
 
         from diurnal.sources.python_rows import build_batches
@@ -160,20 +160,20 @@ class Sql:
             connection = engine.connect()
         except sa.exc.DBAPIError as error:
             engine.dispose()
-            raise self._no_connection(uri, str(error.orig)) from None
+            raise self._connection_error(uri, str(error.orig)) from None
         try:
             with connection:
                 result = connection.execution_options(yield_per=ROWS_PER_BATCH).execute(query)
                 yield from build_batches(_result_chunks(result))
         except sa.exc.DBAPIError as error:
-            raise self._refused(uri, str(error.orig), "08000" if error.connection_invalidated else None) from None
+            raise self._query_error(uri, str(error.orig), "08000" if error.connection_invalidated else None) from None
         finally:
             engine.dispose()
 
     def _uses(self, name: str) -> bool:
         return any(token["name"] == name for token in _TOKENS.finditer(self.query))
 
-    def _no_connection(self, uri: str, message: str) -> DiurnalError:
+    def _connection_error(self, uri: str, message: str) -> DiurnalError:
         message = _hide_password(message, uri)
         if any(text in message for text in _DENIED):
             return ConfigurationError(
@@ -185,7 +185,7 @@ class Sql:
             hint="run it again when the database can be reached",
         )
 
-    def _refused(self, uri: str, message: str, sqlstate: str | None) -> DiurnalError:
+    def _query_error(self, uri: str, message: str, sqlstate: str | None) -> DiurnalError:
         """Return the error for a SQLSTATE: a temporary failure, a missing permission, or an invalid query."""
         message, state = _hide_password(message, uri), sqlstate or ""
         if state == "42501":

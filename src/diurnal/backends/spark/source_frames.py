@@ -51,18 +51,18 @@ def read_source_frame(source: Any, interval: DataInterval, connections: Connecti
 
 
 def _is_plain_parquet(source: Any) -> bool:
-    return isinstance(source, Files) and source.format == "parquet" and source.is_as_kept
+    return isinstance(source, Files) and source.format == "parquet" and source.is_unconverted
 
 
 def _read_parquet(source: Files, interval: DataInterval, connections: Connections) -> DataFrame:
-    fs, paths = source.found(interval, connections)
+    fs, paths = source.find_files(interval, connections)
     schemas = [_read_parquet_schema(fs, path) for path in paths]
     _check_equal_schemas(schemas, paths)
     urls = [spark.to_spark_url(str(fs.unstrip_protocol(path))) for path in paths]
     rows = spark.get_session_for_columns(schemas[0].names).read.parquet(*urls)
     if source.usecols is not None:
         rows = rows.select(*(quote_column(rows.columns[i]) for i in select_positions(rows.columns, source)))
-    return rows.toDF(*source.renamed(rows.columns))
+    return rows.toDF(*source.rename_columns_of(rows.columns))
 
 
 def _read_parquet_schema(fs: Any, path: str) -> pa.Schema:
