@@ -19,8 +19,9 @@ from diurnal.data import Schema
 from diurnal.data.train_test_split import assign_role
 from diurnal.errors import BatchRejectedError, ExperimentError, NotEnoughDataError
 from diurnal.experiment.run_context import RunContext
-from diurnal.pipeline import predict, steps, tuning_shards
+from diurnal.pipeline import steps, tuning_shards
 from diurnal.pipeline.dry_run import dry_run
+from diurnal.pipeline.load_model import load_version
 from projects import day
 
 TEXT = '''
@@ -265,13 +266,13 @@ def test_whole_runs_have_weighted_numbers_and_publish_weighted_fits(project, sto
     samples, _, scores = searched(project, "2026-11-02", stores)
     assert list(scores.values()) == [row["test_score"]]
     test = frame_of(stores, samples.test)
-    champion = predict.load_version(stores.models, stores.warehouse.version("clinic", 1))
+    champion = load_version(stores.models, stores.warehouse.version("clinic", 1))
     judge = accuracy_score if target == "ill" else r2_score
     predicted = champion.predict(test[FEATURES])
     expected = judge(test[target], predicted, sample_weight=test["weight"])
     assert row["comparison"]["champion_score"] == pytest.approx(expected, rel=1e-12)
     assert row["comparison"]["n_compared"] == len(test)
-    model = predict.load_version(stores.models, stores.warehouse.version("clinic", 2))
+    model = load_version(stores.models, stores.warehouse.version("clinic", 2))
     rows = with_hash(visits("2026-11-02"), "visit")
     with sklearn.config_context(enable_metadata_routing=False), threadpool_limits(1):
         plain = sklearn.clone(model).fit(
@@ -286,7 +287,7 @@ def test_requests_of_the_notebook_are_kept_by_the_saved_twin(project, stores):
     declare(project, declared, requested)
     bring(project, "2026-11-01")
     project.run("2026-11-01", stores)
-    model = predict.load_version(stores.models, stores.warehouse.version("clinic", 1))
+    model = load_version(stores.models, stores.warehouse.version("clinic", 1))
     rows = visits("2026-11-01")
     expected = np.average(rows[FEATURES], axis=0, weights=rows["weight"])
     np.testing.assert_allclose(model[0].mean_, expected)

@@ -24,9 +24,9 @@ from threadpoolctl import threadpool_limits
 
 from diurnal.search import sklearn_private, tune
 from diurnal.search.families import FINAL_FAMILIES, TRANSFORMER_FAMILIES
+from diurnal.search.families.family_protocol import DesignMatrix, UnsupportedData
 from diurnal.search.families.logistic_regression import MAX_CERTAIN_ITERATIONS, BatchedLogistic
 from diurnal.search.families.pca import PCAFamily
-from diurnal.search.families.protocol import DesignMatrix, UnsupportedData
 from diurnal.search.families.select_k_best import SelectionFamily
 from diurnal.search.tree import PipelineStep, own_params
 from searching import same

@@ -57,7 +57,7 @@ def down() -> None:
 def status(json_: bool) -> None:
     """Show component status and the login URL."""
     from diurnal.airflow.local import describe_status
-    from diurnal.cli.tables import print_fields
+    from diurnal.cli.table_output import print_fields
 
     print_fields(describe_status(_airflow_home()), json_)
 
@@ -74,7 +74,7 @@ def trigger(name: str, date: str | None, wait: bool, retry: bool, timeout: float
     from diurnal.airflow.local import trigger
     from diurnal.cli.intervals import localize_rows
     from diurnal.cli.run_results import RUN_COLUMNS
-    from diurnal.cli.tables import print_table
+    from diurnal.cli.table_output import print_table
     from diurnal.experiment import find
 
     home = _airflow_home()

@@ -54,7 +54,7 @@ def contract(context: click.Context, name: str) -> None:
 @click.pass_obj
 def show(name: str, version: int | None, json_: bool) -> None:
     """Show the columns, types, roles, fractions of nulls, and classes."""
-    from diurnal.cli.tables import print_fields, print_table
+    from diurnal.cli.table_output import print_fields, print_table
 
     with open_project_stores() as stores:
         rows = _contract_versions(stores, name)
@@ -108,7 +108,7 @@ def diff(name: str, date: str | None, file: str | None, renames: tuple[str, ...]
 @click.pass_obj
 def accept(name: str, date: str, renames: tuple[str, ...], why: str, json_: bool) -> None:
     """Accept the changes in the batch of a date, as a new version of the contract."""
-    from diurnal.cli.tables import print_fields
+    from diurnal.cli.table_output import print_fields
     from diurnal.pipeline import contract_acceptance
 
     if not why.strip():
@@ -132,7 +132,7 @@ def accept(name: str, date: str, renames: tuple[str, ...], why: str, json_: bool
 @click.pass_obj
 def history(name: str, json_: bool) -> None:
     """List the versions: user, time, changes and reason."""
-    from diurnal.cli.tables import print_table
+    from diurnal.cli.table_output import print_table
     from diurnal.data.contract_changes import Change
 
     with open_project_stores() as stores:
@@ -192,7 +192,7 @@ def _column_role(schema: Any, name: str) -> str:
 
 
 def _print_difference(difference: Difference, json_: bool) -> None:
-    from diurnal.cli.tables import print_table
+    from diurnal.cli.table_output import print_table
 
     rows: list[dict[str, Any]] = [
         {**change.to_dict(), "acceptable": True, "message": str(change)} for change in difference.changes

@@ -32,7 +32,7 @@ _DAMAGED = 65  # an exit status of sysexits.h
 def models(name: str, json_: bool) -> None:
     """List the published model versions of an experiment."""
     from diurnal.cli.intervals import localize_rows
-    from diurnal.cli.tables import print_table
+    from diurnal.cli.table_output import print_table
 
     with open_project_stores() as stores:
         versions = stores.warehouse.versions(resolve_experiment_name(stores, name))
@@ -44,7 +44,7 @@ def models(name: str, json_: bool) -> None:
 @json_option
 def history(name: str, json_: bool) -> None:
     """List promotions: version, time, user, reason."""
-    from diurnal.cli.tables import print_table
+    from diurnal.cli.table_output import print_table
 
     with open_project_stores() as stores:
         promotions = stores.warehouse.promotions(resolve_experiment_name(stores, name))
@@ -81,7 +81,7 @@ def rollback(name: str, version: int | None, reason: str, yes: bool, json_: bool
 
 def _set_champion(name: str, version: int | None, action: str, reason: str, *, yes: bool, json_: bool) -> None:
     """Load the version with all checks, ask for confirmation, and make it the champion."""
-    from diurnal.cli.tables import print_fields
+    from diurnal.cli.table_output import print_fields
     from diurnal.pipeline import manual_promotion
 
     with open_project_stores() as stores:
@@ -122,7 +122,7 @@ def replay(name: str, version: int, json_: bool) -> None:
 
 
 def _print_replay(result: Replay, json_: bool) -> None:
-    from diurnal.cli.tables import print_json, print_table
+    from diurnal.cli.table_output import print_json, print_table
 
     if json_:
         print_json({**asdict(result), "equal": result.equal})

@@ -73,7 +73,7 @@ def _create_project(
     import shlex
 
     from diurnal.cli import init_project
-    from diurnal.cli.tables import print_json
+    from diurnal.cli.table_output import print_json
 
     for option, value in others.items():
         if value:
@@ -95,7 +95,7 @@ def _create_project(
 @json_option
 def list_experiments(json_: bool) -> None:
     """List the experiments of this project."""
-    from diurnal.cli.tables import print_table
+    from diurnal.cli.table_output import print_table
     from diurnal.experiment import discover
 
     experiments, errors = discover(load_settings().experiments)
@@ -158,7 +158,7 @@ def _dry_run(experiment: Experiment, date: str | None) -> DryRun:
 
 def _print_check(report: dict[str, Any], errors: Sequence[DiurnalError], json_: bool) -> None:
     """Print the report of a check, and each error with its hint."""
-    from diurnal.cli.tables import print_fields
+    from diurnal.cli.table_output import print_fields
 
     if json_:
         listed = [{"location": error.location, "message": error.message, "hint": error.hint} for error in errors]

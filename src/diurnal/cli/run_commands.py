@@ -92,7 +92,7 @@ def runs(name: str, json_: bool) -> None:
     """List the runs of an experiment, with their scores: its rows of `experiments`."""
     from diurnal.cli.intervals import localize_rows
     from diurnal.cli.run_results import RUN_COLUMNS, read_run_rows
-    from diurnal.cli.tables import print_table
+    from diurnal.cli.table_output import print_table
 
     with open_project_stores() as stores:
         rows = read_run_rows(stores.warehouse, resolve_experiment_name(stores, name))

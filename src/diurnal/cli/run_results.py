@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from diurnal.cli.tables import format_value, print_fields, print_json, print_table
+from diurnal.cli.table_output import format_value, print_fields, print_json, print_table
 from diurnal.errors import BatchRejectedError, DiurnalError, NotEnoughDataError, SupersededError
 
 if TYPE_CHECKING:

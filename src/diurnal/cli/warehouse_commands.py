@@ -27,7 +27,7 @@ def verify(name: str | None, repair: bool, json_: bool) -> None:
     What --repair does not restore, a run of its data interval does: it creates lost samples, candidates and models
     again.
     """
-    from diurnal.cli.tables import print_table
+    from diurnal.cli.table_output import print_table
     from diurnal.pipeline.verify import repair_loads, verify_stores
 
     with open_project_stores() as stores:
@@ -52,7 +52,7 @@ def gc(older_than: float, dry_run: bool, json_: bool) -> None:
     """Delete unreferenced files left by failed runs."""
     from datetime import timedelta
 
-    from diurnal.cli.tables import print_table
+    from diurnal.cli.table_output import print_table
     from diurnal.pipeline.garbage import collect_garbage
 
     with open_project_stores() as stores:

@@ -6,6 +6,8 @@ else: neither on other rows, nor on their order, nor on the date. A sample there
 batches are added, and rows with the same features and another target are on the same side. With a split by groups,
 the group is hashed, so that all rows of a group have one role.
 
+With ``split="time"`` the newest batch is the test set instead: :mod:`diurnal.pipeline.window_split`.
+
 The same rule selects a random sample of rows (`sample=` of an experiment), with another hash: :func:`sample_hasher`.
 """
 

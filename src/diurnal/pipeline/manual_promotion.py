@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diurnal.errors import NotFoundError
-from diurnal.pipeline import predict
+from diurnal.pipeline.load_model import load_version, resolve_reference
 
 if TYPE_CHECKING:
     from diurnal.storage.stores import Stores
@@ -36,5 +36,5 @@ def previous_champion(warehouse: Warehouse, experiment: str) -> int:
 
 def check_version_loads(stores: Stores, experiment: str, version: int) -> None:
     """Load a version with all checks, before it becomes the champion."""
-    row = predict.resolve_reference(stores.warehouse, f"{experiment}@{version}")
-    predict.load_version(stores.models, row, stores.code)
+    row = resolve_reference(stores.warehouse, f"{experiment}@{version}")
+    load_version(stores.models, row, stores.code)

@@ -21,7 +21,7 @@ from diurnal.experiment import Code, Experiment, find
 from diurnal.experiment.run_context import RunContext, Window
 from diurnal.pipeline import tuning_shards, window_split
 from diurnal.runtime import project_files
-from diurnal.runtime.environment import describe_environment
+from diurnal.runtime.fit_environment import describe_environment
 from diurnal.storage.models import Models, add_project_objects, format_of, library_versions
 from diurnal.types import DataInterval, Package, Run, TrainTestSplit
 from diurnal.types.evaluation import finite_or_none

@@ -100,7 +100,7 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
 
     With `parts`, the scores of all shards, only the ranking and the fit of the best candidate are left to do.
     """
-    from diurnal.runtime.environment import describe_environment
+    from diurnal.runtime.fit_environment import describe_environment
     from diurnal.storage import models
 
     started = time.perf_counter()
@@ -225,7 +225,7 @@ def record(context: RunContext, search: SearchResult, evaluation: Evaluation) ->
 def refit(context: RunContext, samples: TrainTestSplit, search: SearchResult) -> ModelFile:
     """Fit the best candidate on all rows of the window, and save it; it is visible once it is published."""
     from diurnal.backends import get_backend
-    from diurnal.runtime.environment import describe_environment
+    from diurnal.runtime.fit_environment import describe_environment
     from diurnal.storage.models import add_project_objects, library_versions
 
     if (recorded := recorded_results.recorded_model(context, samples.run)) is not None:

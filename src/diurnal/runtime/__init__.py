@@ -1,6 +1,6 @@
 """Services of the deployment: settings, connections, the embedded PostgreSQL and the Spark session.
 
-Only this package reads the environment.
+Settings and connections are read from the environment here only.
 """
 
 from diurnal.runtime.connection_uris import Connections

@@ -1,4 +1,4 @@
-"""The settings of one deployment: no other module reads the environment."""
+"""The settings of one deployment, from the environment and ``diurnal.toml``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEFAULTS = {
     "spark": "local[*]",
 }
 _VARIABLES = {f"DIURNAL_{key.upper()}": key for key in _DEFAULTS}
-# DIURNAL_IMAGE is recorded in the rows of runs (environment.py); DIURNAL_FAULT is for tests only (fault_injection.py)
+# DIURNAL_IMAGE is recorded in the rows of runs (fit_environment.py); DIURNAL_FAULT is for tests (fault_injection.py)
 _OTHER_VARIABLES = ("DIURNAL_PROJECT", "DIURNAL_IMAGE", "DIURNAL_FAULT")
 _WAREHOUSE_CONNECTION = f"{PREFIX}DIURNAL_WAREHOUSE"
 _SPARK_CONNECTION = f"{PREFIX}DIURNAL_SPARK"

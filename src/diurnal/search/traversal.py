@@ -27,7 +27,7 @@ from typing import Any
 from diurnal.search import scoring
 from diurnal.search.column_branches import SharedBranches
 from diurnal.search.families import FINAL_FAMILIES, TRANSFORMER_FAMILIES
-from diurnal.search.families.protocol import (
+from diurnal.search.families.family_protocol import (
     DesignMatrix,
     FinalEstimatorFamily,
     FittedGroup,

@@ -158,7 +158,7 @@ class SearchResult:
     own_code : tuple of str
         Full names of the project's own classes and functions that the twin holds.
     environment : Mapping of str to Any
-        The Python, machine, CPU and threads that it was tuned with: see :mod:`diurnal.runtime.environment`.
+        The Python, machine, CPU and threads that it was tuned with: see :mod:`diurnal.runtime.fit_environment`.
     """
 
     run: Run

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
 from diurnal.errors import DiurnalError, ExperimentError, TransientError
-from diurnal.runtime.environment import FIT_THREADS
+from diurnal.runtime.fit_environment import FIT_THREADS
 
 
 @contextmanager

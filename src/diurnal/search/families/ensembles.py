@@ -22,7 +22,7 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 
-from diurnal.search.families.protocol import (
+from diurnal.search.families.family_protocol import (
     DesignMatrix,
     UnsupportedData,
     common_matrix,

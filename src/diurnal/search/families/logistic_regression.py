@@ -31,8 +31,8 @@ from sklearn.utils.validation import validate_data
 
 from diurnal.search import sklearn_private
 from diurnal.search.cache_keys import key_of
+from diurnal.search.families.family_protocol import DesignMatrix, UnsupportedData
 from diurnal.search.families.logistic_solver import BatchedLoss, LBFGSMinimizer, LossState, MatrixLoss, VectorLoss
-from diurnal.search.families.protocol import DesignMatrix, UnsupportedData
 from diurnal.search.tree import PipelineStep
 
 LABEL_MARGIN = 1e-8  # relative to the largest decision value

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
-from diurnal.search.families.protocol import (
+from diurnal.search.families.family_protocol import (
     DesignMatrix,
     UnsupportedData,
     common_matrix,

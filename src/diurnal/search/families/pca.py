@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from diurnal.search.cache_keys import key_of
-from diurnal.search.families.protocol import UnsupportedData
+from diurnal.search.families.family_protocol import UnsupportedData
 from diurnal.search.tree import PipelineStep
 
 _PER_COMPONENT = ("components_", "explained_variance_", "explained_variance_ratio_", "singular_values_")

@@ -16,7 +16,7 @@ from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.utils.validation import validate_data
 
 from diurnal.search import sklearn_private
-from diurnal.search.families.protocol import DesignMatrix, UnsupportedData, common_matrix, key_without
+from diurnal.search.families.family_protocol import DesignMatrix, UnsupportedData, common_matrix, key_without
 from diurnal.search.tree import PipelineStep
 
 

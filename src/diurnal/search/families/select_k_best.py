@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.feature_selection import SelectKBest, SelectPercentile
 
 from diurnal.search.cache_keys import key_of
-from diurnal.search.families.protocol import UnsupportedData, copy_fitted_attributes, key_without
+from diurnal.search.families.family_protocol import UnsupportedData, copy_fitted_attributes, key_without
 from diurnal.search.tree import PipelineStep
 
 _SIZE_PARAM = {SelectKBest: "k", SelectPercentile: "percentile"}

@@ -91,6 +91,7 @@ loads = sa.Table(
     _required_column("created_at", _INSTANT, _NOW),
     sa.Column("completed_at", _INSTANT),
 )
+# one row for each run, with its batches, parameters and scores: see run_queries.py
 experiments = sa.Table(
     "experiments",
     metadata,
