@@ -108,7 +108,7 @@ def _name_setting_in_errors(key: str, root: str, settings: Settings) -> Iterator
         yield
     except (ImportError, ValueError) as error:
         protocol = root.partition("://")[0]
-        hint = "install diurnal[s3]" if protocol in ("s3", "s3a") else "install fsspec's library for it"
+        hint = "install diurnal[s3]" if protocol in ("s3", "s3a") else "install the library that fsspec needs for it"
         raise ConfigurationError(
             f"{key} ({settings.origins[key]}) is on {protocol}://, which cannot be opened here: {error}",
             hint=f"{hint}, or use a folder or another URL of fsspec",
