@@ -12,7 +12,7 @@ _METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function"
 
 
 def adapt_columns(model: Any, columns: Mapping[str, str]) -> Any:
-    """Let a fitted model, which is changed in place, take rows that have its columns under other names, among others.
+    """Change a fitted model in place, so that it accepts rows with other names of its columns and with further columns.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ _WEIGHTED = ("fit", "partial_fit", "score")
 
 
 def fill_requests(estimator: Any, needs: FitMetadata, *, weighted: bool = True) -> None:
-    """Let an estimator, and those within it, request what they take and said nothing about.
+    """Request all metadata that an estimator and its parts accept, unless their requests are set.
 
     Parameters
     ----------

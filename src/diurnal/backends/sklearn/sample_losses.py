@@ -17,7 +17,7 @@ Scale = Callable[[np.ndarray, np.ndarray | None, float, float], float]
 
 
 def wrong(y: np.ndarray, predicted: np.ndarray, classes: Any) -> np.ndarray:  # noqa: ARG001
-    """Give 1 for each sample whose label is not the predicted one."""
+    """Return 1 for each sample whose label is not the predicted one."""
     return np.asarray(predicted != y, dtype=float)
 
 

@@ -58,7 +58,7 @@ def last_predictor(search: Any) -> Any:
 
 
 def detect_task(search: Any) -> Task:
-    """Tell what is predicted, by the module that the last predictor, or what it extends, is from."""
+    """Return what is predicted, by the modules of the classes of the last predictor."""
     last = last_predictor(search)
     kinds = {base.__module__.rpartition(".")[2] for base in type(last).__mro__}
     if "classification" in kinds:

@@ -83,7 +83,7 @@ def quote_columns(names: Iterable[str]) -> list[Column]:
 
 
 def map_in_arrow(frame: DataFrame, work: BatchFunction, result: StructType | str) -> DataFrame:
-    """Let the executors do work on a frame's rows."""
+    """Apply a function to the rows of a frame on the executors."""
     placed = frame.toDF(*positional_names(len(frame.columns)))
     return placed.mapInArrow(NamedColumnsTask(work, tuple(frame.columns)), result)
 
@@ -166,7 +166,7 @@ def first_complete_rows(rows: SparkData, n: int) -> Any:
 
 
 def rename_inputs(model: Any, columns: Mapping[str, str]) -> Any:
-    """Let a fitted model, which is changed in place, take rows that have its columns under other names."""
+    """Change a fitted model in place, so that it accepts rows with other names of its columns."""
     if columns:
         own = model.transform
 

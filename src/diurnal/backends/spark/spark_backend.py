@@ -130,7 +130,7 @@ class SparkBackend:
             return estimators.inner_estimator(estimator).fit(data.frame, best)
 
     def adapt_columns(self, model: Any, columns: Mapping[str, str], data: SparkData) -> Any:  # noqa: ARG002 - further ones do no harm
-        """Let a model, which is changed in place, take rows that have its columns under other names."""
+        """Change a model in place, so that it accepts rows with other names of its columns."""
         return lake_frames.rename_inputs(model, {name: now for name, now in columns.items() if name != now})
 
     def signature(self, model: Any, data: SparkData, schema: Schema) -> dict[str, Any]:

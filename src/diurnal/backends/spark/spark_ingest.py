@@ -119,7 +119,7 @@ def _empty_batch(header: pa.Table) -> pa.RecordBatch:
 def _infer_from_executors(
     rows: DataFrame, header: Any, experiment: Experiment, schema: Schema | None
 ) -> SchemaInference:
-    """Look at a batch, partition by partition, for what it would fix by itself."""
+    """Infer the schema of a batch, partition by partition."""
     declared = batch_contract.inference_arguments(experiment, schema, rows.columns)
     whole = SchemaInference(**declared)
     for batch in header:
@@ -176,7 +176,7 @@ def _write_parts(
 
 @contextmanager
 def _pickle_module_by_value(experiment: Experiment) -> Iterator[None]:
-    """Let what the experiment's own file declares, such as checks, travel to executors that do not have the file."""
+    """Pickle the module of the experiment by value, as executors need its checks and do not have its file."""
     module = sys.modules.get(getattr(experiment.function, "__module__", ""))
     if module is None or experiment.checks is None:
         yield
