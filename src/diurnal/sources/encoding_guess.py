@@ -57,7 +57,7 @@ def _guess_utf16(sample: bytes) -> str | None:
 
 
 def _is_western(sample: bytes) -> bool:
-    """Return whether the text is of a western European language: few letters of its words are not ASCII."""
+    """Return whether the text is of a western European language: at most half of the letters of its non-ASCII tokens are not ASCII."""
     try:
         text = sample.decode("cp1252")
     except UnicodeDecodeError:
@@ -65,6 +65,6 @@ def _is_western(sample: bytes) -> bool:
     strange = [byte for byte in sample if byte > 0x7F]
     if not strange or sum(byte in _WESTERN for byte in strange) < 0.98 * len(strange):
         return False
-    words = [word for word in _WORD.findall(text) if not word.isascii()]
-    n_letters = sum(map(len, words))
-    return sum(not letter.isascii() for word in words for letter in word) <= 0.5 * n_letters
+    tokens = [word for word in _WORD.findall(text) if not word.isascii()]
+    n_letters = sum(map(len, tokens))
+    return sum(not letter.isascii() for word in tokens for letter in word) <= 0.5 * n_letters

@@ -55,7 +55,7 @@ class SkopsFormat(ModelFormat):
         self._dump(estimator, trusted, code or NO_CODE, None)
 
     def _dump(self, estimator: Any, trusted: Collection[str], code: Codebase, scratch: str | None) -> bytes:  # noqa: ARG002
-        trusted = _check_names(trusted)
+        trusted = _check_type_names(trusted)
         unimportable = unimportable_objects(estimator, code.name_of)
         disallowed, data = [], b""
         try:
@@ -82,7 +82,7 @@ class SkopsFormat(ModelFormat):
     def _load(self, data: bytes, trusted: Collection[str], code: Codebase, scratch: str | None) -> Any:  # noqa: ARG002
         from diurnal.storage.models.states.state_node import enable_states
 
-        trusted = _check_names(trusted)
+        trusted = _check_type_names(trusted)
         members = read_model_archive(data)
         _check_protocol(members["schema.json"])
         schema = json.loads(members["schema.json"])
@@ -110,7 +110,7 @@ def _write_canonical(estimator: Any, code: Codebase) -> bytes:
         return canonicalize_skops(skops.io.dumps(estimator), code.name_of)
 
 
-def _check_names(trusted: Collection[str]) -> set[str]:
+def _check_type_names(trusted: Collection[str]) -> set[str]:
     if isinstance(trusted, str) or not all(isinstance(name, str) and "." in name for name in trusted):
         raise UsageError(
             f"trusted is {trusted!r}; a collection of full names of types is allowed",

@@ -181,7 +181,7 @@ class _LoadStream:
 
     def __init__(self, load_id: int, layout: ColumnLayout, batches: Iterable[pa.RecordBatch]) -> None:
         self._load_id, self._layout, self._batches = load_id, layout, batches
-        self.schema = self._marked(_empty_batch(layout.schema)).schema
+        self.schema = self._marked(_batch_without_rows(layout.schema)).schema
         self.count = 0
         self.error: BaseException | None = None
 
@@ -255,7 +255,7 @@ def _quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _empty_batch(schema: pa.Schema) -> pa.RecordBatch:
+def _batch_without_rows(schema: pa.Schema) -> pa.RecordBatch:
     import pyarrow as pa
 
     return pa.RecordBatch.from_pylist([], schema=schema)

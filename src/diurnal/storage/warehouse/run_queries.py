@@ -85,7 +85,7 @@ class RunQueries(WarehouseConnection):
             If a column is unknown or missing.
         """
         identity = _run_columns(run)
-        _check_columns(row, identity)
+        _check_row_columns(row, identity)
         finite = {key: None if _is_not_finite(value) else value for key, value in row.items()}
         values = {**finite, **identity, "recorded_at": sa.func.clock_timestamp()}
         upsert = insert(experiments).values(values)
@@ -124,7 +124,7 @@ def _run_columns(run: Run) -> Row:
     }
 
 
-def _check_columns(row: Mapping[str, Any], identity: Row) -> None:
+def _check_row_columns(row: Mapping[str, Any], identity: Row) -> None:
     allowed = set(experiments.c.keys()) - set(identity) - _OWN_COLUMNS
     if unknown := sorted(set(row) - allowed - set(identity)):
         suggestion = did_you_mean(unknown[0], allowed)
