@@ -57,7 +57,7 @@ def _guess_utf16(sample: bytes) -> str | None:
 
 
 def _is_western(sample: bytes) -> bool:
-    """Return whether the text is of a western European language: at most half of the letters of its non-ASCII tokens are not ASCII."""
+    """Return whether the text is of a western European language: most of its letters are ASCII."""
     try:
         text = sample.decode("cp1252")
     except UnicodeDecodeError:
