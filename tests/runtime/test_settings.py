@@ -210,7 +210,7 @@ def test_load_model_says_what_there_is(published):
     ):
         with pytest.raises(NotFoundError, match=said):
             load_model(reference, project=published)
-    with pytest.raises(UsageError, match="no date"):
+    with pytest.raises(UsageError, match="not a valid date"):
         load_model("toy@2026-02-30", project=published)
 
 
