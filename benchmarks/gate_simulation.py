@@ -8,9 +8,9 @@ test for it, and the policy. `make gate-simulation`; of fewer years with `--year
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from sklearn.svm import SVC, SVR
 from diurnal.backends.paired_tests import Paired
 from diurnal.backends.sklearn import NO_METADATA, champion_test
 from diurnal.pipeline import promotion
-from diurnal.types import Comparison, DataInterval, Evaluation, ModelVersion, Run
+from diurnal.types import Bet, Comparison, DataInterval, Evaluation, Match, ModelVersion, Run, Standing
 
 DAYS = 365
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -156,7 +156,53 @@ def decided(policy: str, found: Paired, n: int) -> bool:
         evidence = Comparison(n_compared=n, twin_score=None, champion_score=None, **asdict(found))
         evaluation = Evaluation(_run(interval), None, {}, n, 1, evidence)
     champion = ModelVersion("x", 1, "r", interval, "p", "d")
-    return promotion.decide_promotion(policy, evaluation=evaluation, interval=interval, champion=champion).promoted
+    return promotion.decide_promotion(
+        policy, evaluation=evaluation, interval=interval, standing=Standing(champion, 1)
+    ).promoted
+
+
+def bets_on(days: Iterable[Paired], n: int) -> Iterator[Bet]:
+    """Let the policy `proven` bet on each day's comparison, as of challenger and champion."""
+    standing = Standing(ModelVersion("x", 1, "r", DataInterval(START - timedelta(days=1), START), "p", "d"), 1)
+    for number, found in enumerate(days):
+        interval = DataInterval(START + timedelta(days=number), START + timedelta(days=number + 1))
+        match = _match(standing, number + 2, found, n)
+        evaluation = Evaluation(_run(interval), None, {}, n, 1, match=match, unmatched=None if match else "undefined")
+        decision = promotion.decide_promotion("proven", evaluation=evaluation, interval=interval, standing=standing)
+        bet = decision.bet
+        if bet is not None:
+            yield bet
+            standing = replace(standing, last=bet)
+        if bet is not None and bet.ended == "won":
+            crowned = ModelVersion("x", bet.challenger, "r", interval, "p", "d")
+            standing = Standing(crowned, (standing.promotion or 0) + 1, bet)
+
+
+def _match(standing: Standing, newest: int, found: Paired, n: int) -> Match | None:
+    if found.p_worse is None or found.p_better is None or standing.champion is None:
+        return None
+    challenger = standing.open_bet.challenger if standing.open_bet else newest
+    return Match(challenger, standing.champion.version, n, p_worse=found.p_worse, p_better=found.p_better)
+
+
+def years_with_promotion(equal: Iterable[Paired], n: int, n_years: int) -> float:
+    """Give the share of years in which a challenger is promoted; all of these promotions are false."""
+    return len({bet.interval.start.year for bet in bets_on(equal, n) if bet.ended == "won"}) / n_years
+
+
+def batches_until_promotion(worse: Iterable[Paired], n: int) -> float | None:
+    """Give the mean number of batches until a challenger is promoted that is as much better as these are worse.
+
+    Each time the year's budget is untouched.
+    """
+    better = (replace(one, p_worse=one.p_better, p_better=one.p_worse) for one in worse)
+    counts = iter(lambda: _batches_until_promotion(better, n), None)
+    found = [count for count in counts if count is not None]
+    return float(np.mean(found)) if found else None
+
+
+def _batches_until_promotion(better: Iterator[Paired], n: int) -> int | None:
+    return next((number for number, bet in enumerate(bets_on(better, n), 1) if bet.ended == "won"), None)
 
 
 def _run(interval: DataInterval) -> Run:
@@ -165,10 +211,12 @@ def _run(interval: DataInterval) -> Run:
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of days."""
+    """Shares of days, of years, and the batches that a better challenger needs."""
 
     refused: float
     promoted: float
+    proven: float
+    batches: float | None
     covered: float
     detected: float
 
@@ -181,9 +229,15 @@ def rates(case: Case, n_days: int, n_worse: int, seed: int = 0) -> Rates:
     return Rates(
         refused=float(np.mean([not decided("guarded", one, case.n) for one in equal])),
         promoted=float(np.mean([decided("superior", one, case.n) for one in equal])),
+        proven=years_with_promotion(equal, case.n, max(1, n_days // DAYS)),
+        batches=batches_until_promotion(worse, case.n),
         covered=float(np.mean([one.low is not None and one.low <= 0 <= (one.high or 0) for one in equal])),
         detected=float(np.mean([not decided("guarded", one, case.n) for one in worse])),
     )
+
+
+def _batches(mean: float | None) -> str:
+    return "more than a year" if mean is None else f"{mean:.0f} batches"
 
 
 def main() -> None:
@@ -195,14 +249,15 @@ def main() -> None:
         nullcontext  # no model is asked for numbers, and limiting BLAS takes ten times as long as a day
     )
     print(f"{given.years} years of {DAYS} days at equal skill, {given.worse_days} days with a worse challenger\n")
-    print("| score | rows | `guarded` refuses an equal | `superior` promotes an equal | interval holds 0 ", end="")
-    print("| worse by | `guarded` refuses |")
-    print("|---|---|---|---|---|---|---|")
+    print("| score | rows | `guarded` refuses an equal | `superior` promotes an equal ", end="")
+    print("| years in which `proven` promotes an equal | interval holds 0 | worse by | `guarded` refuses ", end="")
+    print("| `proven` promotes what is so much better after |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for case in CASES:
         found = rates(case, given.years * DAYS, given.worse_days)
         print(
-            f"| {case.scoring} | {case.n} | {found.refused:.2%} | {found.promoted:.2%} | {found.covered:.1%} "
-            f"| {case.worse_by} | {found.detected:.1%} |",
+            f"| {case.scoring} | {case.n} | {found.refused:.2%} | {found.promoted:.2%} | {found.proven:.1%} "
+            f"| {found.covered:.1%} | {case.worse_by} | {found.detected:.1%} | {_batches(found.batches)} |",
             flush=True,
         )
 

@@ -555,6 +555,19 @@ def test_spark_champion_is_given_renamed_columns(opened, tmp_path, warehouse_url
     assert second.run["comparison"]["n_compared"] == second.run["n_test"]
 
 
+def test_challenger_of_spark_is_bet_on(opened, tmp_path, warehouse_url):
+    project = made(tmp_path, warehouse_url, declared="key='patient', drop='ward', promotion='proven'")
+    stores = opened(project)
+    for date in ("2026-11-01", "2026-11-02", "2026-11-03"):
+        project.bring(date)
+        done = run(RunContext(project.experiment(), day(date), stores, requested_by="test"))
+    (bet,) = stores.warehouse.bets("clinic")
+    match = done.run["challenge"]["match"]
+    assert (bet["challenger"], bet["champion"], match["test"]) == (2, 1, "exact McNemar")
+    assert bet["payoff"] == match["p_worse"] - match["p_better"]
+    assert match["n_compared"] == done.run["n_test"]
+
+
 def test_no_group_is_on_both_sides_of_a_fold_or_known_to_the_champion(opened, tmp_path, warehouse_url):
     project = made(tmp_path, warehouse_url, declared="key='patient', groups='ward'")
     for date, n in (("2026-11-01", 12), ("2026-11-02", 20)):

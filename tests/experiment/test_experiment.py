@@ -77,7 +77,7 @@ def test_a_start_date_may_be_written_in_several_ways(start):
         ({"key": "label"}, "the target 'label' is in key"),
         ({"drop": ("a", "label")}, "the target 'label' is in drop"),
         ({"drop": 7}, "a list of texts"),
-        ({"promotion": "proven"}, "planned and not available yet"),
+        ({"promotion": "prove"}, "did you mean 'proven'"),
         ({"promotion": "gaurded"}, "did you mean 'guarded'"),
         ({"schedule": "@dialy"}, "did you mean '@daily'"),
         ({"schedule": "0 0 30 2 *"}, "no such month"),

@@ -4,13 +4,14 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from diurnal.backends.sklearn import champion_test
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from gate_simulation import CASES, area_lost, rates
+from gate_simulation import CASES, area_lost, compared, rates, years_with_promotion
 
 LARGE = [case for case in CASES if case.n == 2_000]
 SMALL = [case for case in CASES if case.n < 2_000]
@@ -32,6 +33,17 @@ def test_an_equal_challenger_is_hardly_refused_and_hardly_ever_superior(case):
     assert found.refused <= 0.02
     assert found.promoted <= 0.01
     assert found.covered >= 0.93
+
+
+def test_an_equal_challenger_is_hardly_ever_proven_better():
+    case, rng, n_years = SMALL[0], np.random.default_rng(0), 60
+    days = (compared(case, rng) for _ in range(n_years * 365))
+    assert years_with_promotion(days, case.n, n_years) <= 0.05
+
+
+@pytest.mark.parametrize("case", [SMALL[0], SMALL[-1]], ids=lambda case: f"{case.scoring}-{case.n}")
+def test_a_better_challenger_is_proven_better(case):
+    assert rates(case, 1, 400).batches <= 40
 
 
 def test_the_areas_of_the_simulation_differ_by_what_it_says():

@@ -7,7 +7,7 @@ import pytest
 
 from diurnal.errors import UsageError
 from diurnal.pipeline.promotion import POLICIES, decide_promotion
-from diurnal.types import Comparison, DataInterval, Evaluation, ModelVersion, Run
+from diurnal.types import Comparison, DataInterval, Evaluation, ModelVersion, Run, Standing
 
 
 def day(n):
@@ -35,12 +35,19 @@ EVALUATION = Evaluation(RUN, 0.9, {"accuracy": 0.9}, 200, champion_version=3, co
 
 
 def decided(policy, evaluation=EVALUATION, interval=RUN.interval, champion=CHAMPION):
-    return decide_promotion(policy, evaluation=evaluation, interval=interval, champion=champion)
+    return decide_promotion(policy, evaluation=evaluation, interval=interval, standing=Standing(champion, 3))
 
 
 @pytest.mark.parametrize(
     ("policy", "promoted"),
-    [("always", True), ("guarded", True), ("superior", True), ("approve", False), ("never", False)],
+    [
+        ("always", True),
+        ("guarded", True),
+        ("superior", True),
+        ("proven", True),
+        ("approve", False),
+        ("never", False),
+    ],
 )
 def test_decide_without_a_champion(policy, promoted):
     first = replace(EVALUATION, champion_version=None, comparison=None)
@@ -53,7 +60,7 @@ def test_decide_without_a_champion(policy, promoted):
 def test_an_old_day_never_dethrones(policy):
     assert not decided(policy, interval=day(3)).promoted
     better = replace(EVALUATION, comparison=replace(COMPARISON, p_better=0.001))
-    assert decided(policy, better, interval=day(4)).promoted is (policy not in ("approve", "never")), (
+    assert decided(policy, better, interval=day(4)).promoted is (policy not in ("approve", "never", "proven")), (
         "the same day may be learnt again"
     )
 

@@ -60,7 +60,7 @@ def published(warehouse, number=0):
 
 
 def decide(promoted, reason="better"):
-    return lambda _champion: Decision(promoted, reason)
+    return lambda _standing: Decision(promoted, reason)
 
 
 # The fence
@@ -219,8 +219,8 @@ def test_promote_decides_once(warehouse):
     second, two = published(warehouse, 2)
     champions = []
 
-    def better(champion):
-        champions.append(champion)
+    def better(standing):
+        champions.append(standing.champion)
         return Decision(True, "better")
 
     assert warehouse.promote(first, one, better, requested_by="run", evidence={"p": 0.5}) == Decision(True, "better")

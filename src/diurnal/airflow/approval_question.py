@@ -34,7 +34,7 @@ def question_body(version: ModelVersion, run: dict[str, Any], links: dict[str, s
         "model": f"`{version.path}`",
     }
     table = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
-    paragraphs = ["\n".join(table), _comparison_sentence(run)]
+    paragraphs = ["\n".join(table), _comparison_sentence(run), _challenge_sentence(run)]
     paragraphs += [f"Warning: {warning}" for warning in run.get("warnings") or ()]
     paragraphs.append(" · ".join(f"[{text}]({url})" for text, url in links.items()))
     paragraphs.append(f"On the command line: `diurnal runs {version.experiment}`.")
@@ -55,6 +55,17 @@ def _comparison_sentence(run: dict[str, Any]) -> str:
         f"On {result.n_compared} samples new to both, it scores {_score_text(result.twin_score)} and the champion, "
         f"version {run['champion_version']}, {_score_text(result.champion_score)}{format_difference(result)}. "
         f"Probability of a result at least as bad if both are equally good: {result.p_worse:.2g} ({result.test})."
+    )
+
+
+def _challenge_sentence(run: dict[str, Any]) -> str:
+    """Return the state of the challenge; empty unless the policy of the run was ``"proven"``."""
+    bet = (run.get("challenge") or {}).get("bet")
+    if not bet:
+        return ""
+    return (
+        f"Version {bet['challenger']} challenges version {bet['champion']}: wealth {bet['wealth']:.3g} of "
+        f"{bet['threshold']:.3g} at batch {bet['n_batches']} ({bet['ended'] or 'open'})."
     )
 
 

@@ -19,6 +19,7 @@ _POLICIES = {
     "approve": "a person decides, in the Dag `{dag_id}.approval`",
     "guarded": "a new version becomes the champion unless it is significantly worse",
     "never": "a person promotes, by the Dag `{dag_id}.champion` or the command line",
+    "proven": "a challenger becomes the champion once it is proven better on successive new batches",
     "superior": "a new version becomes the champion if it is significantly better",
 }
 _COMMANDS = """

@@ -64,17 +64,35 @@ def _search_line(search: SearchResult) -> str:
 
 def _evaluation_line(evaluation: Evaluation) -> str:
     line = f"test scores on {evaluation.n_test} samples: {_format_values(evaluation.test_scores)}"
+    return line + _comparison_clause(evaluation) + _match_clause(evaluation)
+
+
+def _comparison_clause(evaluation: Evaluation) -> str:
     result = evaluation.comparison
     if result is not None:
         return (
-            f"{line}; on {result.n_compared} samples new to both: twin {_format_value(result.twin_score)}, champion "
+            f"; on {result.n_compared} samples new to both: twin {_format_value(result.twin_score)}, champion "
             f"(version {evaluation.champion_version}) {_format_value(result.champion_score)}"
             f"{format_difference(result)}; "
             f"{result.test}, p = {result.p_worse:.2g}"
         )
     if evaluation.champion_version is None:
-        return f"{line}; there is no champion to compare with"
-    return f"{line}; not compared with the champion, version {evaluation.champion_version}: {evaluation.uncompared}"
+        return "; there is no champion to compare with"
+    return f"; not compared with the champion, version {evaluation.champion_version}: {evaluation.uncompared}"
+
+
+def _match_clause(evaluation: Evaluation) -> str:
+    """Return the scores of challenger and champion; empty unless the policy is ``"proven"``."""
+    match = evaluation.match
+    if match is None:
+        return f"; {evaluation.unmatched}" if evaluation.unmatched else ""
+    if match.unusable:
+        return f"; the challenger (version {match.challenger}) cannot be scored: {match.unusable}"
+    return (
+        f"; challenger (version {match.challenger}) {_format_value(match.challenger_score)}, champion (version "
+        f"{match.champion}) {_format_value(match.champion_score)} on {match.n_compared} samples new to both; payoff "
+        f"{match.payoff:+.2g}"
+    )
 
 
 def _run_line(run: Run) -> str:
@@ -90,6 +108,8 @@ def _version_line(version: ModelVersion) -> str:
 
 
 def _decision_line(decision: Decision) -> str:
+    if decision.proven is not None:
+        return f"version {decision.proven} is promoted: {decision.reason}"
     return f"{'promoted' if decision.promoted else 'not promoted'}: {decision.reason}"
 
 

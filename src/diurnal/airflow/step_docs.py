@@ -18,5 +18,5 @@ STEP_DOCS = {
     "record": "Write the best parameters, the training conditions and the scores to the table `experiments`.",
     "refit": "Fit the best candidate on all rows of the window, and save the model.",
     "publish": "Register the saved model as a new version.",
-    "promote": "Make the version the champion, if the promotion policy of the experiment allows it.",
+    "promote": "Make the version, or the challenger, the champion, if the promotion policy allows it.",
 }

@@ -73,7 +73,7 @@ def trigger(name: str, date: str | None, wait: bool, retry: bool, timeout: float
     """Trigger a run of the experiment NAME in the running Airflow, over its REST API."""
     from diurnal.airflow.local import trigger
     from diurnal.cli.intervals import localize_rows
-    from diurnal.cli.run_results import RUN_COLUMNS
+    from diurnal.cli.run_results import RUN_COLUMNS, with_wealth
     from diurnal.cli.table_output import print_table
     from diurnal.experiment import find
 
@@ -85,7 +85,8 @@ def trigger(name: str, date: str | None, wait: bool, retry: bool, timeout: float
     if wait or retry:
         run.wait(lambda line: click.echo(line, err=json_), timeout=timeout)
         rows = [row for row in _finished_runs(experiment) if row["data_interval_start"] == interval.start]
-        print_table(localize_rows(rows, home.settings, name), json_, RUN_COLUMNS)
+        rows = localize_rows(rows, home.settings, name)
+        print_table(rows if json_ else with_wealth(rows), json_, RUN_COLUMNS)
 
 
 def _airflow_home() -> AirflowHome:

@@ -56,7 +56,7 @@ def run(name: str, date: str | None, next_: bool, force: bool, allow_future: boo
                 print_not_enough_data(interval, error, json_)
                 interval = first_without_result(experiment, stores) if next_ else None
             else:
-                if outcome.promoted and not outcome.already:
+                if outcome.changes_champion:
                     announce_champion(stores, experiment.name)
                 print_outcome(outcome, json_, describe_warehouse(load_settings()), stores)
                 break
@@ -91,12 +91,13 @@ def backfill(name: str, first: str, last: str, force: bool, allow_future: bool, 
 def runs(name: str, json_: bool) -> None:
     """List the runs of an experiment, with their scores: its rows of `experiments`."""
     from diurnal.cli.intervals import localize_rows
-    from diurnal.cli.run_results import RUN_COLUMNS, read_run_rows
+    from diurnal.cli.run_results import RUN_COLUMNS, read_run_rows, with_wealth
     from diurnal.cli.table_output import print_table
 
     with open_project_stores() as stores:
         rows = read_run_rows(stores.warehouse, resolve_experiment_name(stores, name))
-        print_table(localize_rows(rows, load_settings(), name), json_, RUN_COLUMNS)
+        rows = localize_rows(rows, load_settings(), name)
+        print_table(rows if json_ else with_wealth(rows), json_, RUN_COLUMNS)
 
 
 def _run_interval(

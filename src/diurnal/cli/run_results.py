@@ -24,6 +24,7 @@ RUN_COLUMNS = [
     "test_score",
     "twin_score",
     "champion_score",
+    "challenge",
     "promoted",
     "reason",
 ]
@@ -54,8 +55,8 @@ class IntervalResult(NamedTuple):
 
     @property
     def is_new_champion(self) -> bool:
-        """Whether this run has promoted its version."""
-        return self.outcome is not None and self.outcome.promoted and not self.outcome.already
+        """Whether this run has made a version the champion."""
+        return self.outcome is not None and self.outcome.changes_champion
 
     @property
     def state(self) -> str:
@@ -68,6 +69,18 @@ class IntervalResult(NamedTuple):
 def read_run_rows(warehouse: Warehouse, name: str) -> list[dict[str, Any]]:
     """Return the rows of an experiment's runs, each with the version that it published, if any."""
     return [{**run, "version": run["model_version"], "twin_score": _twin_score(run)} for run in warehouse.runs(name)]
+
+
+def with_wealth(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of runs with the wealth of the challenge as text, and without the column if no row has one."""
+    if not any(row["challenge"] for row in rows):
+        return [{name: value for name, value in row.items() if name != "challenge"} for row in rows]
+    return [row | {"challenge": _format_wealth(row)} for row in rows]
+
+
+def _format_wealth(row: dict[str, Any]) -> str | None:
+    bet = (row["challenge"] or {}).get("bet")
+    return f"v{bet['challenger']}: {bet['wealth']:.3g}/{bet['threshold']:.3g}" if bet else None
 
 
 def flatten_outcome(outcome: RunResult) -> dict[str, Any]:
@@ -125,6 +138,7 @@ def _outcome_fields(row: dict[str, Any], champion: ModelVersion | None) -> dict[
         f"{score}, cross-validated": cv,
         f"{score}, test": row["test_score"],
         comparison: scores,
+        **_challenge_fields(row),
         "version": row["version"],
         "promoted": f"{'yes' if row['promoted'] else 'no'}: {row['reason']}",
         "champion now": _champion_field(champion, row),
@@ -143,6 +157,23 @@ def _comparison_field(row: dict[str, Any]) -> tuple[str, str]:
     twin, champion = format_value(comparison["twin_score"]), format_value(comparison["champion_score"])
     scores = f"twin {twin}, champion {champion}{format_difference(Comparison(**comparison))}"
     return f"{row['scoring']} on {comparison['n_compared']} rows new to both", scores
+
+
+def _challenge_fields(row: dict[str, Any]) -> dict[str, str]:
+    """Return the state of the challenge; no field unless the policy was ``"proven"``."""
+    challenge = row["challenge"]
+    if not challenge:
+        return {}
+    match, bet = challenge.get("match"), challenge.get("bet")
+    if not match or not bet:
+        return {"challenge": "no bet on this batch"}
+    challenger, champion = (format_value(match[f"{name}_score"]) for name in ("challenger", "champion"))
+    scores = f"challenger {challenger}, champion {champion} on {match['n_compared']} rows new to both"
+    wealth = f"{bet['wealth']:.3g} of {bet['threshold']:.3g} at batch {bet['n_batches']}"
+    return {
+        "challenge": f"version {bet['challenger']} against version {bet['champion']}: {scores}",
+        "wealth": f"{wealth}, {bet['ended'] or 'open'}",
+    }
 
 
 def _champion_field(champion: ModelVersion | None, row: dict[str, Any]) -> str:

@@ -26,10 +26,10 @@ PROMOTIONS = (
     "approve",
     "guarded",
     "never",
+    "proven",
     "superior",
 )  # those that promotion.py can decide; a test compares
 NEW_COLUMNS = ("refuse", "ignore", "accept")
-_LATER = ("proven",)
 _DEPRECATED = {"trusted": ("trusted_types", ()), "tuning_tasks": ("n_tuning_shards", 1)}  # to new name and default
 _NAMES_OF_UTC = ("UTC", "Etc/UTC", "Etc/UCT", "UCT", "Etc/Zulu", "Zulu", "Universal", "Etc/Universal")
 
@@ -241,11 +241,6 @@ def _check_sample(name: str, value: Any) -> float | int | None:
 
 
 def _check_promotion(name: str, value: Any) -> str:
-    if value in _LATER:
-        raise ExperimentError(
-            f"{name}={value!r} is planned and not available yet; {name} is one of {', '.join(map(repr, PROMOTIONS))}",
-            hint='write promotion="guarded"',
-        )
     if value not in PROMOTIONS:
         near = did_you_mean(value, PROMOTIONS) if isinstance(value, str) else ""
         raise _invalid_argument(

@@ -266,10 +266,11 @@ def experiment(
     split : {"hash", "time"}
         The rows for testing. ``"hash"``: a fraction `test_size`, always the same rows; ``"time"``: the newest data
         interval, and the earlier ones of the window train.
-    promotion : {"guarded", "superior", "always", "approve", "never"}
-        When a new version becomes the champion: ``"guarded"``: unless it is worse by more than chance;
-        ``"superior"``: if it is better by more than chance; ``"approve"``: when a person approves it, in Airflow or by
-        ``diurnal promote``.
+    promotion : {"guarded", "superior", "proven", "always", "approve", "never"}
+        When a version becomes the champion: ``"guarded"``: a new one, unless it is worse by more than chance;
+        ``"superior"``: a new one, if it is better by more than chance; ``"proven"``: a challenger that is better on
+        successive new batches, with a false promotion in at most 5 % of years; ``"approve"``: when a person approves
+        it, in Airflow or by ``diurnal promote``.
     n_tuning_shards : int
         Number of mapped Airflow tasks that the search is split into. The scores do not depend on it.
     trusted_types : str or sequence of str

@@ -1,4 +1,4 @@
-"""Comparison of the twin with the champion, on test samples of the new batch that neither was trained on.
+"""Comparison of the twin and of a challenger with the champion, on test samples that neither of two was trained on.
 
 The twin is trained on train samples only. The champion was trained on all rows of its own window, so that it may know a
 row that comes again (of a source that returns the same rows every day, for example): such rows are left out. Where
@@ -12,14 +12,14 @@ If no row is left, there is no comparison and the reason is recorded. A score on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from diurnal.backends import get_backend
 from diurnal.backends.sample_reader import SampleReader
 from diurnal.data.fitted_columns import FittedColumns
 from diurnal.errors import ConfigurationError, InvalidModelError, PermissionDeniedError, TransientError
-from diurnal.types import Comparison, ModelVersion, NoComparisonReason, Package, TrainTestSplit
+from diurnal.types import Comparison, Match, NoComparisonReason, Package, TrainTestSplit
 from diurnal.types.evaluation import finite_or_none
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def compare_with_champion(  # noqa: PLR0911 - one for each reason
         message = f"champion {number} cannot score this batch: {fitted_on.incompatibility}"
         return ComparisonOutcome(number, None, "other-contract", (message,))
     try:
-        unseen = _unseen_by(context, champion, samples, twin, fitted_on.with_features(schema))
+        unseen = _unseen_by(context, [champion.run_id], samples, twin, fitted_on.with_features(schema))
         if unseen is None or not unseen.n_rows:
             message = f"not compared: champion {number} was trained on all {test.n_rows} test samples of this batch"
             return ComparisonOutcome(number, None, "nothing-new", (message,))
@@ -103,7 +103,7 @@ def _failed_comparison(
     number: int, error: Exception, classes: Sequence[Any] | None, schema: Schema
 ) -> ComparisonOutcome:
     """Return why the champion cannot be scored: it does not know a label, or it fails for another reason."""
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    first_line = _first_line(error)
     unknown = [label for label in schema.classes or () if classes is not None and label not in classes]
     if not unknown:
         message = f"champion {number} cannot be scored: {first_line}"
@@ -111,6 +111,89 @@ def _failed_comparison(
     labels = ", ".join(map(ascii, unknown))
     message = f"champion {number} cannot score this batch: it does not know the label {labels} ({first_line})"
     return ComparisonOutcome(number, None, "other-contract", (message,))
+
+
+def compare_challenger(
+    context: RunContext, samples: TrainTestSplit, schema: Schema, outcome: ComparisonOutcome
+) -> tuple[Match | None, str | None]:
+    """Score the challenger and the champion, two published versions, on the test samples of the new batch.
+
+    Parameters
+    ----------
+    context : RunContext
+        The context of the run.
+    samples : TrainTestSplit
+        Those of the run; those of the new batch come last.
+    schema : Schema
+        The version of the contract that the run reads rows through.
+    outcome : ComparisonOutcome
+        Of the comparison of the twin with the champion.
+
+    Returns
+    -------
+    Match or None
+        None where nothing could be scored. The match of a challenger that cannot be used contains the reason.
+    str or None
+        The reason why there is no match; None also where there is no champion.
+    """
+    number = outcome.champion_version
+    if number is None:
+        return None, None
+    if outcome.uncompared in ("unusable", "other-contract", "no-evidence"):
+        return None, f"the champion (version {number}) could not be scored: see the warnings"
+    challenger = context.stores.warehouse.challenger(context.experiment.name, context.interval)
+    if challenger is None:
+        reason = f"there is no challenger to the champion (version {number}) yet"
+        return None, f"{reason}; the newest version challenges it on the next data interval"
+    no_match = Match(challenger.version, number)
+    rows = [context.stores.warehouse.version(context.experiment.name, one) for one in (challenger.version, number)]
+    columns = [FittedColumns.from_signature(row["signature"], schema) for row in rows]
+    if columns[0].incompatibility:
+        return replace(no_match, unusable=columns[0].incompatibility), None
+    try:
+        return _match_models(
+            context, samples, columns[0].with_features(columns[1].with_features(schema)), rows, columns
+        )
+    except (TransientError, PermissionDeniedError, OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the champion has been scored on these rows before, beside the twin
+        return replace(no_match, unusable=_first_line(error)), None
+
+
+def _match_models(
+    context: RunContext,
+    samples: TrainTestSplit,
+    schema: Schema,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[FittedColumns],
+) -> tuple[Match | None, str | None]:
+    models = [_load_model(context, row) for row in rows]
+    unseen = _unseen_by(context, [row["run_id"] for row in rows], samples, models[0], schema)
+    if unseen is None or not unseen.n_rows:
+        return None, "no test sample of this batch is new to both of them"
+    challenger, champion = (_adapt_columns(*pair, unseen) for pair in zip(models, columns, strict=True))
+    outcome = _compare_models(context, rows[1]["version"], champion, challenger, unseen)
+    result = outcome.comparison
+    if result is None or result.p_better is None:
+        return None, "; ".join(outcome.warnings)
+    return Match(
+        challenger=rows[0]["version"],
+        champion=rows[1]["version"],
+        n_compared=result.n_compared,
+        challenger_score=result.twin_score,
+        champion_score=result.champion_score,
+        p_worse=result.p_worse,
+        p_better=result.p_better,
+        test=result.test,
+        difference=result.difference,
+        low=result.low,
+        high=result.high,
+        n_tested=result.n_tested,
+    ), None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _adapt_columns(model: Any, columns: FittedColumns, data: SampleData) -> Any:
@@ -129,18 +212,19 @@ def _load_model(context: RunContext, row: Mapping[str, Any]) -> Any:
 
 
 def _unseen_by(
-    context: RunContext, champion: ModelVersion, samples: TrainTestSplit, twin: Any, schema: Schema
+    context: RunContext, run_ids: Sequence[str], samples: TrainTestSplit, twin: Any, schema: Schema
 ) -> SampleData | None:
-    """Return the test samples of the new batch that the champion does not know; None if it knows the whole batch."""
-    row = context.stores.warehouse.run(champion.run_id) or {"packages": []}
+    """Return the test samples of the new batch that no model of some runs knows; None if one knows the whole batch."""
+    rows = [context.stores.warehouse.run(run_id) for run_id in run_ids]
+    packages = [package for row in rows if row is not None for package in row["packages"]]
     backend, test = get_backend(twin), samples.test[-1]
     if schema.keeps_duplicates and schema.metadata.groups is None:
         interval, batch = samples.window[-1]
         start = interval.start.isoformat()
-        known = any(batch.digest == one["digest"] or start == one["data_interval_start"] for one in row["packages"])
+        known = any(batch.digest == one["digest"] or start == one["data_interval_start"] for one in packages)
         return None if known else backend.read_evaluation_data(SampleReader(context, schema), [test])
-    trained_on = [Package(one["path"], one["digest"], one["n_rows"]) for one in row["packages"]]
-    return backend.read_unseen_data(SampleReader(context, schema), test, trained_on)
+    trained_on = {one["path"]: Package(one["path"], one["digest"], one["n_rows"]) for one in packages}
+    return backend.read_unseen_data(SampleReader(context, schema), test, list(trained_on.values()))
 
 
 def _compare_models(

@@ -41,6 +41,12 @@ class RunResult:
     reason: str
     already: bool
 
+    @property
+    def changes_champion(self) -> bool:
+        """Whether this call has made a version the champion: its own, or the challenger."""
+        bet = (self.run["challenge"] or {}).get("bet") or {}
+        return not self.already and (self.promoted or bet.get("ended") == "won")
+
 
 class _RunAlreadyFinished(Exception):
     """The run is finished, and its batch and its samples are in place."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from diurnal.errors import UsageError, did_you_mean
-from diurnal.types import Comparison, DataInterval, Decision, Evaluation, ModelVersion
+from diurnal.pipeline.challenges import next_bet, reason_against_bet, verdict_of
+from diurnal.types import Comparison, DataInterval, Decision, Evaluation, Match, ModelVersion, Standing
 
 ALPHA = 0.01
 """``"guarded"`` rejects a version that is worse at this level."""
@@ -19,10 +20,8 @@ SUPERIOR = 0.005
 """``"superior"`` promotes a version that is better at this level; approximate tests stay below 1 % false promotions."""
 
 
-def decide_promotion(
-    policy: str, *, evaluation: Evaluation, interval: DataInterval, champion: ModelVersion | None
-) -> Decision:
-    """Decide whether a version becomes the champion.
+def decide_promotion(policy: str, *, evaluation: Evaluation, interval: DataInterval, standing: Standing) -> Decision:
+    """Decide whether a version becomes the champion, or, by ``"proven"``, the challenger.
 
     Parameters
     ----------
@@ -32,24 +31,25 @@ def decide_promotion(
         The evidence for the version: its twin's.
     interval : DataInterval
         The newest data interval that the version was trained on.
-    champion : ModelVersion or None
-        The champion at this moment.
+    standing : Standing
+        The champion at this moment, and the challenge to it.
 
     Returns
     -------
     Decision
-        Whether, and why.
+        Whether, and why; and the bet on the challenger.
 
     Raises
     ------
     UsageError
         If there is no such policy.
     """
-    if policy not in _POLICIES:
+    if policy not in POLICIES:
         raise UsageError(
             f"there is no policy {policy!r}{did_you_mean(policy, POLICIES)}",
             hint=f"use one of {', '.join(POLICIES)}",
         )
+    champion = standing.champion
     if policy not in _BY_HAND and champion is None:
         return Decision(True, f"there was no champion; test score {_format_score(evaluation.test_score)}")
     if champion is not None and champion.interval.end > interval.end:
@@ -59,6 +59,8 @@ def decide_promotion(
             f"({champion.interval.in_timezone(interval.timezone)}) than this version ({interval}): "
             "a version of an older interval never replaces it",
         )
+    if policy == "proven":
+        return _decide_proven(evaluation, interval, standing)
     return _POLICIES[policy](evaluation, champion)
 
 
@@ -106,6 +108,31 @@ def _decide_superior(evaluation: Evaluation, champion: ModelVersion | None) -> D
     return Decision(promoted, f"{verdict}: {_format_evidence(found, version, found.p_better)}")
 
 
+def _decide_proven(evaluation: Evaluation, interval: DataInterval, standing: Standing) -> Decision:
+    """Bet on the challenger; promote the version itself only where the champion cannot serve."""
+    version = standing.champion.version if standing.champion else None
+    if evaluation.uncompared in ("unusable", "other-contract") and evaluation.champion_version == version:
+        return _decide_uncompared(evaluation, version)
+    match = evaluation.match
+    if match is None:
+        return Decision(False, f"no bet: {evaluation.unmatched or 'the run was evaluated under another policy'}")
+    if (reason := reason_against_bet(standing, match, interval)) is not None:
+        return Decision(False, f"no bet: {reason}")
+    bet = next_bet(standing, match, interval)
+    return Decision(False, f"{verdict_of(bet)}; {_format_match(match)}", bet)
+
+
+def _format_match(match: Match) -> str:
+    if match.unusable is not None:
+        return match.unusable
+    tested = f"{match.n_tested} of " if match.n_tested not in (None, match.n_compared) else ""
+    return (
+        f"challenger {_format_score(match.challenger_score)}, champion {_format_score(match.champion_score)}"
+        f"{format_difference(match)}; {match.test} on {tested}{match.n_compared} samples new to both, "
+        f"payoff {match.payoff:+.2g}"
+    )
+
+
 def _champion_changed(evaluation: Evaluation, version: int | None) -> Decision:
     compared = evaluation.champion_version
     against = f"version {compared}" if compared is not None else "no champion"
@@ -139,7 +166,7 @@ def _format_evidence(found: Comparison, version: int | None, p: float) -> str:
     )
 
 
-def format_difference(found: Comparison) -> str:
+def format_difference(found: Comparison | Match) -> str:
     """Return the difference of two scores and its interval as a clause; empty if there is none."""
     if found.difference is None:
         return ""
@@ -160,5 +187,5 @@ _POLICIES: dict[str, Callable[[Evaluation, ModelVersion | None], Decision]] = {
     "superior": _decide_superior,
 }
 
-POLICIES = tuple(_POLICIES)
+POLICIES = tuple(sorted([*_POLICIES, "proven"]))
 _BY_HAND = ("approve", "never")  # no version is promoted automatically, not even the first one

@@ -7,10 +7,10 @@ parameters, and the champion may have changed.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, get_args
 
-from diurnal.types import Comparison, Evaluation, ModelFile, NoComparisonReason, SearchResult
+from diurnal.types import Comparison, Evaluation, Match, ModelFile, NoComparisonReason, SearchResult
 
 if TYPE_CHECKING:
     from diurnal.experiment.run_context import RunContext
@@ -63,6 +63,7 @@ def recorded_evaluation(context: RunContext, search: SearchResult) -> Evaluation
 
 def evaluation_from_row(run: Run, row: dict[str, Any]) -> Evaluation:
     """Return the evaluation in a row of `experiments`."""
+    challenge = row["challenge"] or {}
     return Evaluation(
         run=run,
         test_score=row["test_score"],
@@ -71,9 +72,19 @@ def evaluation_from_row(run: Run, row: dict[str, Any]) -> Evaluation:
         champion_version=row["champion_version"],
         comparison=Comparison(**row["comparison"]) if row["comparison"] else None,
         uncompared=row["uncompared"] if row["uncompared"] in get_args(NoComparisonReason) else None,
+        match=Match(**challenge["match"]) if challenge.get("match") else None,
+        unmatched=challenge.get("unmatched"),
         warnings=tuple(row["warnings"]),
         seconds=row["durations"],
     )
+
+
+def challenge_for_row(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Return the value of the column `challenge`; None unless the policy is ``"proven"``."""
+    if evaluation.match is None and evaluation.unmatched is None:
+        return None
+    match = None if evaluation.match is None else asdict(evaluation.match)
+    return {"match": match, "unmatched": evaluation.unmatched}
 
 
 def recorded_model(context: RunContext, run: Run) -> ModelFile | None:

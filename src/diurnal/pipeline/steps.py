@@ -28,6 +28,7 @@ from diurnal.types import (
     Package,
     Run,
     SearchResult,
+    Standing,
     TrainTestSplit,
 )
 from diurnal.types.evaluation import finite_or_none
@@ -152,7 +153,7 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
 def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult) -> Evaluation:
     """Score the twin on test samples, and compare it with the champion on those of the new batch."""
     from diurnal.backends import get_backend
-    from diurnal.pipeline.champion_comparison import compare_with_champion
+    from diurnal.pipeline.champion_comparison import compare_challenger, compare_with_champion
 
     started = time.perf_counter()
     if (recorded := recorded_results.recorded_evaluation(context, search)) is not None:
@@ -165,6 +166,9 @@ def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult)
     twin = load_twin(context, search)
     scores = {name: finite_or_none(score) for name, score in backend.score(estimator, twin, data).items()}
     outcome = compare_with_champion(context, samples, twin, schema)
+    match, unmatched = None, None
+    if context.experiment.promotion == "proven":
+        match, unmatched = compare_challenger(context, samples, schema, outcome)
     main = scores[backend.score_name(estimator)]
     undefined = f"{backend.score_name(estimator)} is undefined on {data.n_rows} test samples: there is no test score"
     return Evaluation(
@@ -175,6 +179,8 @@ def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult)
         champion_version=outcome.champion_version,
         comparison=outcome.comparison,
         uncompared=outcome.uncompared,
+        match=match,
+        unmatched=unmatched,
         warnings=(*search.warnings, *outcome.warnings, *([undefined] if main is None else [])),
         seconds={**search.seconds, "evaluate": time.perf_counter() - started},
     )
@@ -216,6 +222,7 @@ def record(context: RunContext, search: SearchResult, evaluation: Evaluation) ->
         "environment": dict(search.environment),
         "twin": {"path": search.twin, "digest": search.twin_digest, "own_code": list(search.own_code)},
         "uncompared": evaluation.uncompared,
+        "challenge": recorded_results.challenge_for_row(evaluation),
     }
     context.stores.warehouse.record_run(search.run, row)
     return search.run
@@ -265,16 +272,16 @@ def publish(context: RunContext, run: Run, model: ModelFile) -> ModelVersion:
 
 @require_code_of_run
 def promote(context: RunContext, version: ModelVersion, evaluation: Evaluation) -> Decision:
-    """Make the version the champion if the experiment's promotion policy allows it."""
+    """Make the version, or with `proven` the challenger, the champion if the promotion policy allows it."""
     from diurnal.pipeline import promotion
 
     row = context.stores.warehouse.run(evaluation.run.run_id)
     if row is not None:  # a repeated fit changes nothing once its result is recorded
         evaluation = recorded_results.evaluation_from_row(evaluation.run, row)
 
-    def decide(champion: ModelVersion | None) -> Decision:
+    def decide(standing: Standing) -> Decision:
         return promotion.decide_promotion(
-            context.experiment.promotion, evaluation=evaluation, interval=version.interval, champion=champion
+            context.experiment.promotion, evaluation=evaluation, interval=version.interval, standing=standing
         )
 
     comparison = evaluation.comparison
@@ -284,6 +291,7 @@ def promote(context: RunContext, version: ModelVersion, evaluation: Evaluation) 
         "champion_version": evaluation.champion_version,
         "comparison": asdict(comparison) if comparison else None,
         "uncompared": evaluation.uncompared,
+        "match": asdict(evaluation.match) if evaluation.match else None,
     }
     return context.stores.warehouse.promote(
         evaluation.run, version, decide, requested_by=context.requested_by, evidence=evidence

@@ -11,6 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diurnal.types.challenge import Bet as Bet
+    from diurnal.types.challenge import Match as Match
+    from diurnal.types.challenge import Standing as Standing
     from diurnal.types.evaluation import Comparison as Comparison
     from diurnal.types.evaluation import Evaluation as Evaluation
     from diurnal.types.evaluation import NoComparisonReason as NoComparisonReason
@@ -41,6 +44,7 @@ _LAZY = {
     "Limits": "limits",
     **dict.fromkeys(_RESULTS, "results"),
     **dict.fromkeys(_EVALUATION, "evaluation"),
+    **dict.fromkeys(("Bet", "Match", "Standing"), "challenge"),
 }
 
 

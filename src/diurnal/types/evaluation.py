@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from diurnal.types.challenge import Match
 from diurnal.types.results import Run
 
 
@@ -86,6 +87,10 @@ class Evaluation:
         The reason why the champion was not compared: ``"nothing-new"`` (it was trained on every sample), ``"unusable"``
         (it cannot be loaded), ``"other-contract"`` (it was fitted with an earlier version of the contract and needs
         columns that batches no longer have), or ``"no-evidence"`` (there were no samples, or it failed on them).
+    match : Match or None
+        With ``promotion="proven"``, the challenger against the champion.
+    unmatched : str or None
+        The reason why there is no match.
     warnings : tuple of str
         Warnings so far.
     seconds : Mapping of str to float
@@ -99,5 +104,7 @@ class Evaluation:
     champion_version: int | None = None
     comparison: Comparison | None = None
     uncompared: NoComparisonReason | None = None
+    match: Match | None = None
+    unmatched: str | None = None
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)

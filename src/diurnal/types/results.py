@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from diurnal.types.challenge import Bet
 from diurnal.types.interval import DataInterval
 
 
@@ -244,7 +245,15 @@ class Decision:
         Whether the version became the champion.
     reason : str
         The reason of the decision.
+    bet : Bet or None
+        With ``promotion="proven"``, the bet on the challenger, which is another version.
     """
 
     promoted: bool
     reason: str
+    bet: Bet | None = None
+
+    @property
+    def proven(self) -> int | None:
+        """The challenger, if it has become the champion by this decision."""
+        return self.bet.challenger if self.bet is not None and self.bet.ended == "won" else None

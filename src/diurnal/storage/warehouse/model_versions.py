@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from diurnal.errors import NotFoundError, UsageError, did_you_mean
-from diurnal.storage.warehouse.connection import Row, WarehouseConnection, row_to_dict
-from diurnal.storage.warehouse.tables import experiments, model_versions, promotions
-from diurnal.types import DataInterval, Decision, ModelFile, ModelVersion, Run
-
-_VERSION_COLUMNS = (
-    model_versions.c.experiment,
-    model_versions.c.version,
-    model_versions.c.run_id,
-    model_versions.c.data_interval_start,
-    model_versions.c.data_interval_end,
-    model_versions.c.path,
-    model_versions.c.digest,
+from diurnal.storage.warehouse.champions import (
+    VERSION_COLUMNS,
+    lock_versions,
+    place_bet,
+    select_challenger,
+    select_champion,
+    select_standing,
+    select_version,
+    to_model_version,
 )
+from diurnal.storage.warehouse.connection import Row, WarehouseConnection, row_to_dict
+from diurnal.storage.warehouse.tables import bets, experiments, model_versions, promotions
+from diurnal.types import Bet, DataInterval, Decision, ModelFile, ModelVersion, Run, Standing
 
 
 class VersionQueries(WarehouseConnection):
-    """The tables `model_versions` and `promotions`, and the decision in `experiments`."""
+    """The tables `model_versions`, `promotions` and `bets`, and the decision in `experiments`."""
 
     def publish(self, run: Run, model: ModelFile, *, trusted: Collection[str] = ()) -> ModelVersion:
         """Publish a stored model as the next version of its experiment; the same run gets the same version again.
@@ -46,8 +47,8 @@ class VersionQueries(WarehouseConnection):
         """
         numbers = sa.select(sa.func.coalesce(sa.func.max(model_versions.c.version), 0) + 1)
         with self.fenced_transaction_for("publish", run) as connection:
-            _lock_versions(connection, run.experiment)
-            if (existing := _select_version(connection, model_versions.c.run_id == run.run_id)) is not None:
+            lock_versions(connection, run.experiment)
+            if (existing := select_version(connection, model_versions.c.run_id == run.run_id)) is not None:
                 return existing
             new = sa.insert(model_versions).values(
                 experiment=run.experiment,
@@ -62,7 +63,7 @@ class VersionQueries(WarehouseConnection):
                 trusted=sorted(trusted),
                 environment=dict(model.environment),
             )
-            published = _to_model_version(connection.execute(new.returning(*_VERSION_COLUMNS)).one())
+            published = to_model_version(connection.execute(new.returning(*VERSION_COLUMNS)).one())
             recorded = sa.update(experiments).where(experiments.c.run_id == run.run_id)
             connection.execute(recorded.values(model_version=published.version))
             return published
@@ -71,7 +72,7 @@ class VersionQueries(WarehouseConnection):
         self,
         run: Run,
         version: ModelVersion,
-        decide: Callable[[ModelVersion | None], Decision],
+        decide: Callable[[Standing], Decision],
         *,
         requested_by: str,
         evidence: Mapping[str, Any],
@@ -85,7 +86,8 @@ class VersionQueries(WarehouseConnection):
         version : ModelVersion
             The challenger.
         decide : callable
-            Takes the champion, or None, and returns the decision. No other promotion can happen meanwhile.
+            Takes the champion and the challenge to it, and returns the decision, with the bet if there is one. No other
+            promotion or bet can happen meanwhile.
         requested_by : str
             The user or run that promotes it, for display.
         evidence : Mapping of str to Any
@@ -99,25 +101,24 @@ class VersionQueries(WarehouseConnection):
         is_run = experiments.c.run_id == run.run_id
         query = sa.select(experiments.c.promoted, experiments.c.reason).where(is_run)
         with self.fenced_transaction_for("promote", run) as connection:
-            _lock_versions(connection, run.experiment)
+            lock_versions(connection, run.experiment)
             earlier = connection.execute(query).one_or_none()
             if earlier is None:
                 message = f"run {run.run_id} is not recorded, so its model cannot be promoted"
                 raise UsageError(message, hint="record it first")
             if earlier.promoted is not None:
                 return Decision(earlier.promoted, earlier.reason)
-            champion = _select_champion(connection, run.experiment)
-            decision = decide(champion)
-            if decision.promoted and (champion is None or champion.version != version.version):
+            standing = select_standing(connection, run.experiment)
+            decision = decide(standing)
+            if decision.bet is not None:
+                place_bet(connection, run, decision.bet)
+                evidence = {**evidence, "bet": _bet_as_json(decision.bet)}
+            new = version.version if decision.promoted else decision.proven
+            if new is not None and (standing.champion is None or standing.champion.version != new):
                 _append_promotion(
-                    connection, version.experiment, version.version, "promote", requested_by, decision.reason, evidence
+                    connection, version.experiment, new, "promote", requested_by, decision.reason, evidence
                 )
-            finished = sa.update(experiments).where(is_run)
-            connection.execute(
-                finished.values(
-                    decided_at=sa.func.clock_timestamp(), promoted=decision.promoted, reason=decision.reason
-                )
-            )
+            connection.execute(sa.update(experiments).where(is_run).values(_columns_of_decision(decision)))
             return decision
 
     def set_champion(
@@ -151,9 +152,9 @@ class VersionQueries(WarehouseConnection):
         if action not in {"promote", "rollback"}:
             raise UsageError(f"action is {action!r}; allowed are 'promote' and 'rollback'", hint="pass one of them")
         with self.transaction("set_champion", experiment) as connection:
-            _lock_versions(connection, experiment)
+            lock_versions(connection, experiment)
             _select_version_row(connection, experiment, version)
-            champion = _select_champion(connection, experiment)
+            champion = select_champion(connection, experiment)
             if champion is not None and champion.version == version:
                 message = f"version {version} of {experiment} is already the champion"
                 raise UsageError(message, hint=f"nothing to do; list the others with: diurnal models {experiment}")
@@ -162,15 +163,30 @@ class VersionQueries(WarehouseConnection):
     def champion(self, experiment: str, at: datetime | None = None) -> ModelVersion | None:
         """Return the champion, now or at a time in the past; None before the first promotion."""
         with self.transaction() as connection:
-            return _select_champion(connection, experiment, at)
+            return select_champion(connection, experiment, at)
+
+    def standing(self, experiment: str) -> Standing:
+        """Return the champion and the challenge to it."""
+        with self.transaction() as connection:
+            return select_standing(connection, experiment)
+
+    def challenger(self, experiment: str, interval: DataInterval) -> ModelVersion | None:
+        """Return the version to score against the champion on the batch of a data interval; None if there is none."""
+        with self.transaction() as connection:
+            return select_challenger(connection, experiment, interval)
+
+    def bets(self, experiment: str | None = None) -> list[Row]:
+        """Return the rows of all bets, of one experiment or of all, newest first."""
+        query = sa.select(bets).order_by(bets.c.experiment, bets.c.data_interval_start.desc())
+        return self.rows(query if experiment is None else query.where(bets.c.experiment == experiment))
 
     def newest_version(self, experiment: str) -> ModelVersion | None:
         """Return the last version of the newest data interval; None before the first one."""
-        query = sa.select(*_VERSION_COLUMNS).where(model_versions.c.experiment == experiment)
+        query = sa.select(*VERSION_COLUMNS).where(model_versions.c.experiment == experiment)
         newest = query.order_by(model_versions.c.data_interval_end.desc(), model_versions.c.version.desc()).limit(1)
         with self.transaction() as connection:
             row = connection.execute(newest).one_or_none()
-        return None if row is None else _to_model_version(row)
+        return None if row is None else to_model_version(row)
 
     def newest_promotion(self, experiment: str) -> Row | None:
         """Return the last promotion, with its version's run, data interval and digest; None before the first one."""
@@ -217,20 +233,18 @@ class VersionQueries(WarehouseConnection):
         return self.rows(query if experiment is None else query.where(promotions.c.experiment == experiment))
 
 
-def _lock_versions(connection: sa.Connection, experiment: str) -> None:
-    """Prevent other transactions from publishing or promoting versions of the experiment until this one ends."""
-    key = sa.func.hashtextextended(f"versions of {experiment}", 0)
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+def _columns_of_decision(decision: Decision) -> dict[str, Any]:
+    """Return the columns of a run that is decided."""
+    values = {"decided_at": sa.func.clock_timestamp(), "promoted": decision.promoted, "reason": decision.reason}
+    if decision.bet is None:
+        return values
+    bet = sa.cast({"bet": _bet_as_json(decision.bet)}, experiments.c.challenge.type)
+    return values | {"challenge": sa.func.coalesce(experiments.c.challenge, sa.cast({}, bet.type)).op("||")(bet)}
 
 
-def _select_champion(connection: sa.Connection, experiment: str, at: datetime | None = None) -> ModelVersion | None:
-    of_experiment = promotions.c.experiment == experiment
-    newest = sa.select(sa.func.max(promotions.c.seq)).where(of_experiment)
-    if at is not None:
-        newest = newest.where(promotions.c.promoted_at <= at)
-    version = sa.select(promotions.c.version).where(of_experiment, promotions.c.seq == newest.scalar_subquery())
-    is_champion = (model_versions.c.experiment == experiment) & (model_versions.c.version == version.scalar_subquery())
-    return _select_version(connection, is_champion)
+def _bet_as_json(bet: Bet) -> dict[str, Any]:
+    """Return a bet in JSON's types, without its data interval."""
+    return {**{name: value for name, value in asdict(bet).items() if name != "interval"}, "threshold": bet.threshold}
 
 
 def _append_promotion(
@@ -272,13 +286,3 @@ def _select_version_row(connection: sa.Connection, experiment: str, version: int
     raise NotFoundError(
         f"{experiment} has no published version{suggestion}", hint="publish one first: diurnal run NAME"
     )
-
-
-def _select_version(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> ModelVersion | None:
-    row = connection.execute(sa.select(*_VERSION_COLUMNS).where(condition)).one_or_none()
-    return None if row is None else _to_model_version(row)
-
-
-def _to_model_version(row: Any) -> ModelVersion:
-    interval = DataInterval(row.data_interval_start, row.data_interval_end)
-    return ModelVersion(row.experiment, row.version, row.run_id, interval, row.path, row.digest)

@@ -134,6 +134,7 @@ experiments = sa.Table(
     sa.Column("uncompared", sa.Text()),
     sa.Column("model_version", sa.Integer()),
     sa.Column("contract_version", sa.Integer()),
+    _json_column("challenge", optional=True),
 )
 model_versions = sa.Table(
     "model_versions",
@@ -161,6 +162,21 @@ promotions = sa.Table(
     _required_column("promoted_by", sa.Text()),
     _required_column("reason", sa.Text()),
     _json_column("evidence"),
+)
+bets = sa.Table(
+    "bets",
+    metadata,
+    _required_column("experiment", sa.Text()),
+    *_interval_columns(),
+    _required_column("run_id", sa.Text()),
+    *(_required_column(name, sa.Integer()) for name in ("challenge", "challenger", "champion", "promotion", "year")),
+    *(_required_column(name, sa.Double()) for name in ("share", "spare")),
+    _required_column("n_batches", sa.Integer()),
+    _required_column("payoff", sa.Double()),
+    sa.Column("fortunes", JSONB(), nullable=False),
+    _required_column("wealth", sa.Double()),
+    sa.Column("ended", sa.Text()),
+    _required_column("placed_at", _INSTANT, _NOW),
 )
 
 
