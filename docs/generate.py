@@ -83,6 +83,7 @@ EXAMPLES = {
     "sample_weight": 'sample_weight="exposure"',
     "order_by": 'order_by="sold_at"',
     "split": 'split="time"',
+    "label_delay": 'label_delay="7d"',
     "promotion": 'promotion="superior"',
     "n_tuning_shards": "n_tuning_shards=4",
     "trusted_types": 'trusted_types=("our_package.Encoder",)',

@@ -430,3 +430,59 @@ modules = (assets, champion_events, spark_submit_errors, task_defaults)
 answer = [list(doctest.testmod(module, optionflags=options)) for module in modules]
 """
     assert all(n > 0 and failed == 0 for failed, n in tell(tmp_path / "home", tmp_path, program))
+
+
+DELAYED = """
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+import pendulum
+from airflow.configuration import conf
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.base import TimeRestriction
+folder = conf.get("core", "dags_folder")
+bag = DagBag(folder, bundle_path=Path(folder))
+answer = {"errors": bag.import_errors}
+from diurnal.airflow import delayed_timetables
+now = pendulum.datetime(2026, 11, 24, 0, 30)
+delayed_timetables.utcnow = lambda: now
+for name, dag in bag.dags.items():
+    if name.endswith(".champion"):
+        continue
+    timetable = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
+    def after(last, catchup):
+        start = pendulum.instance(dag.start_date) if dag.start_date else None
+        info = timetable.next_dagrun_info(
+            last_automated_data_interval=last, restriction=TimeRestriction(start, None, catchup)
+        )
+        return info.data_interval, [str(info.data_interval.start), str(info.data_interval.end), str(info.run_after)]
+    newest, shown = after(None, False)
+    by_hand = timetable.infer_manual_data_interval(run_after=now)
+    answer[name] = {
+        "newest": shown, "next": after(newest, False)[1], "first": after(None, True)[1],
+        "by hand": [str(by_hand.start), str(by_hand.end)],
+    }
+"""
+
+
+def test_runs_start_when_labels_are_complete(tmp_path):
+    declared = ", start_date='2026-01-01', label_delay="
+    experiments = {
+        "daily": EXPERIMENT.format(name="daily", declared=f"{declared}'7d'"),
+        "counted": EXPERIMENT.format(name="counted", declared=f"{declared}'2h', schedule=timedelta(hours=6)"),
+    }
+    folder = project(tmp_path, experiments, {name: dag_file(name) for name in experiments})
+    seen = tell(folder / "home", folder / "dags", DELAYED)
+    assert seen["errors"] == {}
+
+    def instants(*texts):
+        return [f"{text}+00:00" for text in texts]
+
+    assert seen["daily"] == {
+        "newest": instants("2026-11-16 00:00:00", "2026-11-17 00:00:00", "2026-11-24 00:00:00"),
+        "next": instants("2026-11-17 00:00:00", "2026-11-18 00:00:00", "2026-11-25 00:00:00"),
+        "first": instants("2026-01-01 00:00:00", "2026-01-02 00:00:00", "2026-01-09 00:00:00"),
+        "by hand": instants("2026-11-16 00:00:00", "2026-11-17 00:00:00"),
+    }
+    assert seen["counted"]["newest"] == instants("2026-11-23 12:00:00", "2026-11-23 18:00:00", "2026-11-23 20:00:00")
+    assert seen["counted"]["next"] == instants("2026-11-23 18:00:00", "2026-11-24 00:00:00", "2026-11-24 02:00:00")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import psycopg
@@ -220,6 +221,17 @@ def test_what_no_other_try_will_mend_fails_at_once_and_says_why(run, project):
         assert said in last_words(failed)
     assert "did you mean" in refused["log"]
     assert "ingest.py" not in refused["log"], "the message is complete; a traceback would hide it"
+
+
+def test_a_batch_without_its_labels_fails_at_once(run, project):
+    yesterday = str(datetime.now(UTC).date() - timedelta(days=1))
+    project.declare("drop='ward', label_delay='7d'")
+    for date in ("2026-01-01", yesterday):
+        project.bring(date)
+    complete, early = run(batch("2026-01-01"), batch(yesterday))["runs"]
+    assert complete["state"] == "success"
+    assert early["tasks"]["storage"] == ["failed", 1]
+    assert f"the labels of the data interval {yesterday} are not complete before" in early["log"]
 
 
 def test_a_day_in_a_timezone_is_the_local_day_in_airflow_too(run, project):

@@ -1,12 +1,15 @@
 """Which data interval comes next, and which ones lie before the start date."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from diurnal.cli import intervals
-from diurnal.errors import UsageError
-from projects import Project, patients
+from diurnal.errors import BatchRejectedError, UsageError
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline.local_run import run
+from projects import Project, day, patients
 
 
 @pytest.fixture
@@ -100,3 +103,39 @@ def test_the_start_date_holds_for_who_calls_a_run_from_python(project, stores):
     with pytest.raises(UsageError, match="before the start date"):
         project.run("2026-10-31", stores)
     assert stores.warehouse.finished_intervals("clinic") == {}
+
+
+def test_next_waits_for_labels(project, stores):
+    today = datetime.now(UTC).date()
+    start = today - timedelta(days=10)
+    project.declare(f"drop='ward', start_date='{start}', label_delay='7d'")
+    assert following(project, stores) == str(start)
+    assert str(intervals.last_complete_interval(project.experiment())) == str(today - timedelta(days=8))
+    for n in range(3):
+        project.bring(str(start + timedelta(days=n)))
+        project.run(str(start + timedelta(days=n)), stores)
+    assert intervals.first_without_result(project.experiment(), stores) is None
+
+
+def test_an_interval_without_its_labels_is_refused(project, stores):
+    project.declare("drop='ward', label_delay=timedelta(hours=36)")
+    place = project.folder / "experiments" / "clinic.py"
+    place.write_text("from datetime import timedelta\n" + place.read_text())
+    project.bring("2026-11-01")
+    context = RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test")
+    with pytest.raises(
+        BatchRejectedError, match=r"labels .* not complete before 2026-11-03 12:00 UTC: label_delay is 1 day"
+    ):
+        run(context, now=datetime(2026, 11, 3, 11, 59, tzinfo=UTC))
+    assert run(context, now=datetime(2026, 11, 3, 12, tzinfo=UTC)).promoted
+
+
+def test_commands_refuse_an_interval_without_its_labels(project):
+    yesterday = str(datetime.now(UTC).date() - timedelta(days=1))
+    project.declare("drop='ward', label_delay='2w'")
+    project.bring(yesterday)
+    refused = project.command("run", "clinic", "--date", yesterday)
+    assert refused.returncode == 65
+    assert "label_delay is 14 days" in refused.stderr
+    assert "--allow-future" in refused.stderr
+    assert project.command("run", "clinic", "--date", yesterday, "--allow-future").returncode == 0

@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -77,6 +77,9 @@ def test_a_start_date_may_be_written_in_several_ways(start):
         ({"key": "label"}, "the target 'label' is in key"),
         ({"drop": ("a", "label")}, "the target 'label' is in drop"),
         ({"drop": 7}, "a list of texts"),
+        ({"label_delay": "soon"}, "a duration in whole seconds"),
+        ({"label_delay": 7}, "a duration in whole seconds"),
+        ({"label_delay": timedelta(days=-1)}, "a duration in whole seconds"),
         ({"promotion": "prove"}, "did you mean 'proven'"),
         ({"promotion": "gaurded"}, "did you mean 'guarded'"),
         ({"schedule": "@dialy"}, "did you mean '@daily'"),

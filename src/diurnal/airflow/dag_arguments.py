@@ -98,15 +98,25 @@ def declared_dag_kwargs(experiment: Experiment, dag_id: str) -> dict[str, Any]:
 
 
 def _make_timetable(experiment: Experiment) -> Any:
-    """Return the timetable of a schedule.
+    """Return the timetable of a schedule: runs start at the end of their data interval, or `label_delay` after it.
 
     A cron expression is passed as a timetable of data intervals: in Airflow 3 the bare string would mean a moment
     without an interval.
     """
     schedule = experiment.schedule
+    if schedule is not None and experiment.label_delay:
+        return _make_delayed_timetable(experiment, schedule)
     if isinstance(schedule, str):
         return CronDataIntervalTimetable(PRESETS.get(schedule, schedule), timezone=experiment.timezone)
     return None if schedule is None else DeltaDataIntervalTimetable(schedule)
+
+
+def _make_delayed_timetable(experiment: Experiment, schedule: str | timedelta) -> Any:
+    from diurnal.airflow.delayed_timetables import DelayedCronTimetable, DelayedDeltaTimetable
+
+    if isinstance(schedule, str):
+        return DelayedCronTimetable(PRESETS.get(schedule, schedule), experiment.timezone, experiment.label_delay)
+    return DelayedDeltaTimetable(schedule, experiment.label_delay)
 
 
 def merge_dag_kwargs(declared: Mapping[str, Any], dag_kwargs: Mapping[str, Any]) -> dict[str, Any]:

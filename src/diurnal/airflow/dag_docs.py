@@ -48,6 +48,7 @@ def dag_documentation(experiment: Experiment, dag_id: str) -> str:
         "target": f"`{experiment.target}`",
         "key": _format_columns(experiment.key) or "the content of a row",
         "schedule": "none" if experiment.schedule is None else f"`{experiment.schedule}`",
+        **({"labels": f"complete {experiment.label_delay} after a data interval"} if experiment.label_delay else {}),
         "window": f"`{experiment.window}`" + (" data interval" if experiment.window == 1 else ""),
         "test": "the newest data interval"
         if experiment.split == "time"

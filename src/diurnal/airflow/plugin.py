@@ -48,4 +48,12 @@ class DiurnalPlugin(AirflowPlugin):
     """The plugin, which Airflow finds by the entry point ``airflow.plugins``."""
 
     name = "diurnal"
+
     listeners = [sys.modules[__name__]]  # noqa: RUF012 - Airflow declares it so, and reads it only
+
+    @property
+    def timetables(self) -> list[Any]:  # type: ignore[override] # read by Airflow where it reads a Dag that has one
+        """Those of experiments with a `label_delay`, imported when Airflow asks for them."""
+        from diurnal.airflow.delayed_timetables import DelayedCronTimetable, DelayedDeltaTimetable
+
+        return [DelayedCronTimetable, DelayedDeltaTimetable]

@@ -42,6 +42,8 @@ def run_data_interval(experiment: Experiment, dag_run: Any) -> DataInterval:
     # For a cron schedule this is Airflow's own data interval. A manual run of a timedelta schedule has an interval that
     # ends when it was triggered, and one without a schedule has an empty interval: both get the last one that was
     # complete by then.
+    if experiment.schedule is None:  # a manual run, whose interval ends when it was triggered
+        end -= experiment.label_delay
     return experiment.calendar.last_complete_interval(end)
 
 

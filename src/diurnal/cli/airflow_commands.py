@@ -106,10 +106,9 @@ def _choose_interval(experiment: Experiment, date: str | None) -> DataInterval:
     else:
         interval = experiment.calendar.interval_on(date)
         # The clock is read here, in the command line, to reject a run that Airflow would not start.
-        if interval.end > datetime.now(UTC):
-            raise UsageError(
-                f"{interval} has not ended, and Airflow starts no run before", hint="use an earlier --date"
-            )
+        if experiment.complete_at(interval) > datetime.now(UTC):
+            reason = "the labels are not complete" if experiment.label_delay else "it has not ended"
+            raise UsageError(f"{interval}: {reason}, and Airflow starts no run before", hint="use an earlier --date")
     check_start_date(experiment, interval)
     return interval
 

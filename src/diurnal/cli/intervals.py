@@ -30,7 +30,7 @@ def resolve_interval(experiment: Experiment, stores: Stores, date: str | None, *
 def last_complete_interval(experiment: Experiment) -> DataInterval:
     """Return the last complete data interval."""
     # The clock is read here, in the command line, and only to choose the interval of a command without a date.
-    return experiment.calendar.last_complete_interval(datetime.now(UTC))
+    return experiment.calendar.last_complete_interval(datetime.now(UTC) - experiment.label_delay)
 
 
 def next_interval(experiment: Experiment, stores: Stores) -> DataInterval:
@@ -56,7 +56,7 @@ def first_without_result(experiment: Experiment, stores: Stores) -> DataInterval
         candidate = experiment.calendar.first_interval_from(moment)
         overlapping = [end for start, end in ends.items() if start < candidate.end and end > candidate.start]
         if not overlapping:
-            return candidate if candidate.end <= datetime.now(UTC) else None
+            return candidate if experiment.complete_at(candidate) <= datetime.now(UTC) else None
         moment = max(overlapping)
 
 

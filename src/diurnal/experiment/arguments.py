@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from numbers import Real
 from typing import Any
 
@@ -217,6 +217,21 @@ def _check_window(name: str, value: Any) -> int | str:
     )
 
 
+def _check_label_delay(name: str, value: Any) -> timedelta:
+    if value is None:
+        return timedelta(0)
+    if isinstance(value, str) and (match := re.fullmatch(r"([1-9]\d{0,4})([hdw])", value)):
+        return timedelta(**{{"h": "hours", "d": "days", "w": "weeks"}[match[2]]: int(match[1])})
+    if not isinstance(value, timedelta) or value < timedelta(0) or value.microseconds:
+        raise _invalid_argument(
+            name,
+            value,
+            "a duration in whole seconds, as a timedelta or a text",
+            f'write {name}="7d", "12h", "2w" or timedelta(minutes=90)',
+        )
+    return value
+
+
 def _check_test_size(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
         raise _invalid_argument(
@@ -304,6 +319,7 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "catchup": _check_bool,
     "retries": _check_minimum(0),
     "max_active_runs": _check_minimum(1),
+    "label_delay": _check_label_delay,
     "window": _check_window,
     "test_size": _check_test_size,
     "sample": _check_sample,

@@ -7,7 +7,7 @@ import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from types import FunctionType
 from typing import Any, cast
@@ -22,7 +22,7 @@ from diurnal.experiment.code_digest import collect_files, compute_code, source_t
 from diurnal.experiment.splitters import check_splitters
 from diurnal.runtime import spark
 from diurnal.runtime.project_files import Codebase, extend_sys_path
-from diurnal.types import Limits
+from diurnal.types import DataInterval, Limits
 from diurnal.types.calendar import Calendar
 from diurnal.types.schedule import Schedule
 
@@ -45,9 +45,9 @@ class Experiment:
         The file of the declaration.
     line : int
         The line on which it begins.
-    source, target, key, drop, duplicates, schedule, timezone, start_date, catchup, retries, max_active_runs, window, \
-    test_size, sample, groups, sample_weight, order_by, split, promotion, n_tuning_shards, trusted_types, new_columns, \
-    checks, limits, tags, owner
+    source, target, key, drop, duplicates, schedule, timezone, start_date, catchup, retries, max_active_runs, \
+    label_delay, window, test_size, sample, groups, sample_weight, order_by, split, promotion, n_tuning_shards, \
+    trusted_types, new_columns, checks, limits, tags, owner
         The arguments, each in one form: columns and texts are tuples, the start date is in UTC.
     """
 
@@ -67,6 +67,7 @@ class Experiment:
     catchup: bool
     retries: int
     max_active_runs: int
+    label_delay: timedelta
     window: int | str
     test_size: float
     sample: float | int | None
@@ -170,6 +171,10 @@ class Experiment:
         function = cast("FunctionType", inspect.unwrap(self.function))
         return replace(self.read_code(), files=collect_files(function, self.text))
 
+    def complete_at(self, interval: DataInterval) -> datetime:
+        """Return when the rows of a data interval and their labels are complete: `label_delay` after its end."""
+        return interval.end + self.label_delay
+
     @property
     def code_digest(self) -> str:
         """The SHA-256 of :attr:`code`: see :mod:`diurnal.experiment.code_digest`."""
@@ -203,6 +208,7 @@ def experiment(
     catchup: bool = False,
     retries: int = 5,
     max_active_runs: int = 1,
+    label_delay: timedelta | str | None = None,
     window: int | str = 1,
     test_size: float = row_arguments.DEFAULT_TEST_SIZE,
     sample: float | int | None = None,
@@ -248,6 +254,9 @@ def experiment(
         Whether Airflow runs the data intervals since `start_date` that it has missed.
     retries, max_active_runs : int
         As in Airflow.
+    label_delay : timedelta or str, optional
+        How long after the end of a data interval the labels of its rows are complete, such as ``"7d"``. Its run starts
+        then: not at the end of the data interval. None: labels are complete with the rows.
     window : int or str
         The data for a model: a number of data intervals, a duration (``"30d"``, ``"12h"``, ``"2w"``) or ``"all"``.
     test_size : float

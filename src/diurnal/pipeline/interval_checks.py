@@ -1,4 +1,4 @@
-"""Checks of a data interval before its run: it has ended, and it does not begin before the start date."""
+"""Checks of a data interval before its run: its rows and labels are complete, and it is not before the start date."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ if TYPE_CHECKING:
 
 
 def check_has_ended(context: RunContext, now: datetime, *, hint: str) -> None:
-    """Reject a data interval that has not ended: its data cannot be complete.
+    """Reject a data interval that has not ended, or whose labels are not complete yet.
 
     Raises
     ------
     BatchRejectedError
-        If it ends after `now`.
+        If it ends after `now`, or the `label_delay` of the experiment after its end does.
     """
-    interval = context.interval
-    if interval.end > now:
-        end = f"{interval.local.end:%Y-%m-%d %H:%M} {interval.timezone}"
-        problem = Problem("future-batch", f"the data interval {interval} is not over before {end}")
-        raise BatchRejectedError([problem], hint=hint).add_location(f"{context.experiment.name} {interval}")
+    experiment, interval = context.experiment, context.interval
+    ready = experiment.complete_at(interval)
+    if ready > now:
+        instant = f"{ready.astimezone(interval.local.end.tzinfo):%Y-%m-%d %H:%M} {interval.timezone}"
+        message = f"the data interval {interval} is not over before {instant}"
+        if experiment.label_delay:
+            message = f"the labels of the data interval {interval} are not complete before {instant}"
+            message += f": label_delay is {experiment.label_delay}"
+        raise BatchRejectedError([Problem("future-batch", message)], hint=hint).add_location(
+            f"{context.experiment.name} {interval}"
+        )
 
 
 def check_start_date(experiment: Experiment, interval: DataInterval) -> None:
