@@ -46,8 +46,8 @@ from airflow.timetables.base import TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
 from diurnal import experiment
 from diurnal.airflow import build_dag
-from diurnal.airflow.assets import partition
-from diurnal.airflow.run_interval import data_interval
+from diurnal.airflow.assets import partition_key
+from diurnal.airflow.run_interval import run_data_interval
 from diurnal.errors import ExperimentError
 from diurnal.types.schedule import PRESETS
 from diurnal.types import DataInterval, Package
@@ -75,9 +75,9 @@ def told(schedule, zone, since, until):
             rows.append(None)
             break
         Run.data_interval_end = last.end
-        own = data_interval(shop, Run) if shop else DataInterval(last.start, last.end)
+        own = run_data_interval(shop, Run) if shop else DataInterval(last.start, last.end)
         ends = [last.start.isoformat(), last.end.isoformat()]
-        rows.append([*ends, partition(DataInterval(last.start, last.end, zone)), own.start.isoformat()])
+        rows.append([*ends, partition_key(DataInterval(last.start, last.end, zone)), own.start.isoformat()])
     return rows
 
 answer = [told(*wish) for wish in json.loads(sys.argv[1])]
@@ -151,7 +151,7 @@ def test_intervals_have_no_gap_and_are_those_of_airflows_runs(schedule, zone, of
 
 @pytest.mark.parametrize(("schedule", "zone"), REFUSED)
 def test_a_schedule_that_airflow_loses_an_interval_of_is_refused(schedule, zone, of_airflow):
-    with pytest.raises(ExperimentError, match=r"where clocks change \(on 2037-\d\d-\d\d, say\)") as caught:
+    with pytest.raises(ExperimentError, match=r"at a clock change \(as on 2037-\d\d-\d\d\)") as caught:
         declared(schedule=schedule, timezone=zone)
     assert 'timezone="UTC"' in caught.value.hint
     right = [
