@@ -167,7 +167,7 @@ def test_a_key_and_duplicates_contradict_each_other():
     def toy():
         """Return nothing yet."""
 
-    with pytest.raises(ExperimentError, match="both say which rows are one sample"):
+    with pytest.raises(ExperimentError, match="both define what one sample is"):
         experiment(source=lambda _: None, target="y", key="id", duplicates="keep")(toy)
     with pytest.raises(ExperimentError, match="did you mean 'keep'"):
         experiment(source=lambda _: None, target="y", duplicates="kept")(toy)

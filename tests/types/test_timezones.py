@@ -337,7 +337,7 @@ def test_a_changed_timezone_makes_no_row_count_twice(project):
     carry_out(utc.interval_on("2026-03-28"))
     project.declare("drop='ward', timezone='Europe/Berlin'")
     for overlapping in ("2026-03-28", "2026-03-29"):
-        with pytest.raises(UsageError, match=r"overlaps 2026-03-28T01:00:00\+01:00/.*count twice") as caught:
+        with pytest.raises(UsageError, match=r"overlaps 2026-03-28T01:00:00\+01:00/.*used twice") as caught:
             carry_out(local.interval_on(overlapping))
         assert "--next" in caught.value.hint
     assert len(stores.warehouse.window("clinic", local.interval_on("2026-03-30"))) == 1
