@@ -555,6 +555,7 @@ def test_spark_champion_is_given_renamed_columns(opened, tmp_path, warehouse_url
     assert second.run["comparison"]["n_compared"] == second.run["n_test"]
 
 
+@pytest.mark.system
 def test_challenger_of_spark_is_bet_on(opened, tmp_path, warehouse_url):
     project = made(tmp_path, warehouse_url, declared="key='patient', drop='ward', promotion='proven'")
     stores = opened(project)

@@ -19,7 +19,7 @@ SMALL = [case for case in CASES if case.n < 2_000]
 
 @pytest.fixture(autouse=True)
 def without_models_of_blas(monkeypatch):
-    monkeypatch.setattr(champion_test, "fitting", nullcontext)
+    monkeypatch.setattr(champion_test, "fit_context", nullcontext)
 
 
 @pytest.mark.parametrize("case", LARGE, ids=lambda case: case.scoring)

@@ -85,6 +85,8 @@ WORDS = {
 CHEAP = {"n_estimators": 3, "max_iter": 20, "n_init": 1, "cv": 2, "n_components": 2, "random_state": 0}
 # What shows that it is the same where there are no predictions.
 ATTRIBUTES = ("embedding_", "labels_", "negative_outlier_factor_", "precision_", "row_labels_", "X_embedded_")
+# Their arrays are slices, which are saved as a copy: on some CPUs, BLAS rounds a product with the copy differently.
+STRIDED = {"IncrementalPCA"}
 TEXTS = {"CountVectorizer", "HashingVectorizer", "TfidfVectorizer"}
 
 rng = np.random.default_rng(5)
@@ -170,7 +172,10 @@ def test_an_estimator_is_saved_and_loaded(name, cls):
         outputs = outputs_of(model, rows)
         assert outputs, "a model has an output"
         for now, then in zip(outputs_of(again, rows), outputs, strict=True):
-            np.testing.assert_array_equal(np.asarray(now), np.asarray(then))
+            if name in STRIDED and np.asarray(now).dtype.kind == "f":
+                np.testing.assert_allclose(np.asarray(now), np.asarray(then), rtol=1e-14)
+            else:
+                np.testing.assert_array_equal(np.asarray(now), np.asarray(then))
         assert FORMAT.dumps(again) == data
 
 

@@ -27,12 +27,12 @@ NAMES = ("clinic", "tides")
 
 
 @pytest.fixture
-def folder(tmp_path, warehouse_url):
+def folder(tmp_path, empty_url):
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
     dump = (tmp_path / "warehouse.sql").read_text()
     statements = "\n".join(line for line in dump.splitlines() if not line.startswith("\\"))  # without psql's own
-    with psycopg.connect(warehouse_url, autocommit=True) as connection:
+    with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute(statements)
     for module in [name for name in sys.modules if name.split(".")[0] == "experiments"]:
         del sys.modules[module]
@@ -41,8 +41,8 @@ def folder(tmp_path, warehouse_url):
 
 
 @pytest.fixture
-def stores(folder, warehouse_url):
-    stores = open_stores(Settings.load(folder, {"DIURNAL_WAREHOUSE": warehouse_url}))
+def stores(folder, empty_url):
+    stores = open_stores(Settings.load(folder, {"DIURNAL_WAREHOUSE": empty_url}))
     yield stores
     stores.warehouse.close()
 

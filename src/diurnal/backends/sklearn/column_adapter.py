@@ -25,7 +25,7 @@ def adapt_columns(model: Any, columns: Mapping[str, str]) -> Any:
     --------
     >>> from sklearn.linear_model import LinearRegression
     >>> old = LinearRegression().fit(pd.DataFrame({"cost": [1.0, 2.0]}), [2.0, 4.0])
-    >>> taking(old, {"cost": "price"}).predict(pd.DataFrame({"size": [7], "price": [3.0]})).round(6)
+    >>> adapt_columns(old, {"cost": "price"}).predict(pd.DataFrame({"size": [7], "price": [3.0]})).round(6)
     array([6.])
     """
     for name in _METHODS:

@@ -31,8 +31,8 @@ class FitMetadata:
 
     Examples
     --------
-    >>> needs = Needs(sample_weight=np.array([1.0, 2.0]), columns={"sample_weight": "w"})
-    >>> sorted(needs.offered()), bool(needs), bool(Needs())
+    >>> needs = FitMetadata(sample_weight=np.array([1.0, 2.0]), columns={"sample_weight": "w"})
+    >>> sorted(needs.offered()), bool(needs), bool(FitMetadata())
     (['sample_weight', 'w'], True, False)
     """
 

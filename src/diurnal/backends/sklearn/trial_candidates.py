@@ -26,7 +26,7 @@ def trial_searches(search: BaseEstimator) -> Iterator[tuple[str, BaseEstimator]]
     --------
     >>> from sklearn.linear_model import LogisticRegression
     >>> search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0, 10.0]}, cv=5)
-    >>> [(kind, reduced.param_grid) for kind, reduced in trials(search)]
+    >>> [(kind, reduced.param_grid) for kind, reduced in trial_searches(search)]
     [('LogisticRegression', [{'C': [0.1]}])]
     """
     name = type(getattr(search, "estimator", search)).__name__
