@@ -378,6 +378,10 @@ def test_init_writes_a_project_that_runs_and_overwrites_nothing(project, tmp_pat
     assert f"cd '{folder}' &&" in ok(project.command("init", str(folder)))
     assert max(map(len, (folder / "experiments" / "churn.py").read_text().splitlines())) <= 88
     environment = {**project.environment, "DIURNAL_PROJECT": str(folder)}
+    embedded = {name: value for name, value in environment.items() if name != "DIURNAL_WAREHOUSE"}
+    done = FORKS.run(COMMAND_LINE, "check", "churn", "--data", "--json", cwd=folder, env=embedded)
+    assert json.loads(ok(done))["errors"] == []
+    assert not (folder / "data").exists(), "a check of the first batch creates no warehouse"
     done = FORKS.run(COMMAND_LINE, "run", "churn", "--next", "--json", cwd=folder, env=environment)
     assert json.loads(ok(done))["version"] == 1
     again = project.command("init", str(folder))

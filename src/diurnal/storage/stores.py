@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from diurnal.errors import ConfigurationError
 from diurnal.runtime.project_files import Codebase
@@ -75,8 +75,9 @@ def open_stores(settings: Settings, *, create: bool = True) -> Stores:
 class NoWarehouse:
     """Replaces a warehouse that does not exist yet: no experiment has a contract."""
 
-    def schema(self, experiment: str) -> None:
-        """Return no contract."""
+    def contracts(self, experiment: str) -> list[dict[str, Any]]:  # noqa: ARG002 - as the warehouse has it
+        """Return no versions of a contract."""
+        return []
 
     def close(self) -> None:
         """Do nothing."""
