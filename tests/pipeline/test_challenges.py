@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diurnal.backends import paired_tests as paired
-from diurnal.pipeline.challenges import BUDGET, LEAST, MOST_BATCHES, next_bet, reason_against_bet, verdict_of
+from diurnal.pipeline.challenges import BUDGET, MAX_BATCHES, MIN_WEALTH, next_bet, reason_against_bet, verdict_of
 from diurnal.types import DataInterval, Match, ModelVersion, Standing
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,7 +49,7 @@ def test_what_bets_hold_at_all_times(gains):
         assert bet.share > 0
         assert bet.spare >= 0
         assert bet.share + bet.spare <= BUDGET + 1e-12, "what has been given back is no more than was taken"
-        assert bet.n_batches <= MOST_BATCHES
+        assert bet.n_batches <= MAX_BATCHES
         assert (bet.ended == "won") == (bet.wealth >= bet.threshold)
         same = before is not None and before.ended is None
         assert bet.challenge == (before.challenge + (not same) if before else 1)
@@ -81,11 +81,11 @@ def test_a_wealth_of_one_over_the_share_wins():
 def test_a_challenger_loses_or_is_exhausted():
     lost = played([-1.0] * 3)
     assert [bet.ended for bet in lost] == [None, None, "lost"]
-    assert lost[-1].wealth < LEAST
+    assert lost[-1].wealth < MIN_WEALTH
     following = next_bet(Standing(CHAMPION, 1, lost[-1]), match(0.5, 9), day(30))
     assert following.share == pytest.approx((1 + lost[-1].wealth) * BUDGET / 4)
-    assert played([0.0] * MOST_BATCHES)[-1].ended == "exhausted"
-    assert played([0.0] * (MOST_BATCHES - 1))[-1].ended is None
+    assert played([0.0] * MAX_BATCHES)[-1].ended == "exhausted"
+    assert played([0.0] * (MAX_BATCHES - 1))[-1].ended is None
 
 
 def test_a_new_year_has_a_new_budget_less_the_share_of_what_goes_on():

@@ -1,21 +1,23 @@
-"""Testing a challenger by betting on it, batch after batch: pure functions of what was bet before.
+"""An anytime-valid test of a challenger by betting over successive batches: pure functions of the earlier bets.
 
-The null hypothesis is that of the paired tests: given all batches before, the two models' answers to a batch are as
-likely to be exchanged (or the challenger is worse). Then the payoff of a batch, :attr:`Match.payoff`, which is the
-difference of the two one-sided p-values of the paired test of the declared score, lies in [-1, 1] and has a mean of at
-most 0, whatever the score, its scale, and however the rows of a batch depend on each other. A stake of a fixed part of
-what one has makes ``1 + stake * payoff`` of one, never less than nothing and on average no more than one: the wealth is
-a test supermartingale [1]_ [2]_, here the mean over :data:`STAKES`, as in the diversified bets of [1]_. By Ville's
-inequality [3]_ it ever reaches ``1 / share`` with a probability of at most `share`, so that it may be looked at after
-each batch, and the test ends whenever it suits. For sequences of differences of scores, see also [4]_.
+The null hypothesis is that of the paired tests: given all earlier batches, the answers of the two models to a batch are
+exchangeable, or the challenger is worse. The payoff of a batch, :attr:`Match.payoff`, is the difference of the two
+one-sided p-values of the paired test of the declared score. Under the null hypothesis it lies in [-1, 1] and has a mean
+of at most 0, for any score and scale, and for any dependence between the rows of a batch.
 
-All challengers of a calendar year share one budget, :data:`BUDGET`. A challenge takes :data:`FRACTION` of what the
-budget has; when it ends without a victory it gives back ``share * min(1, wealth)``. At equal skill the budget with the
-value of the open challenge, ``spare + share * wealth``, is then a supermartingale too, and a false victory makes it at
-least one. So a year that begins without an open challenge has a false promotion with a probability of at most `BUDGET`,
-however many challengers it has, and also where others of them are better indeed and win. A challenge that goes on into
-the next year takes its share from the budget of that year. As a year never adds more than `BUDGET`, and a false
-promotion costs one, there are in expectation at most `BUDGET` false promotions a year over any number of years.
+A bet with a fixed stake multiplies a fortune by ``1 + stake * payoff``. This factor is never negative, and its mean is
+at most 1, so that the fortune is a test supermartingale [1]_ [2]_. The wealth is the mean of the fortunes of
+:data:`STAKES`, which is one as well (a diversified bet of [1]_). By Ville's inequality [3]_ the probability that it
+ever reaches ``1 / share`` is at most `share`: it may be checked after each batch, and the test may end at any time. For
+sequences of differences of scores, see also [4]_.
+
+All challengers of a calendar year share one budget, :data:`BUDGET`. A challenge takes :data:`FRACTION` of what is left
+of the budget as its share; when it ends without a victory, it returns ``share * min(1, wealth)``. With equal models,
+the budget plus the value of the open challenge, ``spare + share * wealth``, is a supermartingale too, and a false
+victory makes it at least 1. Therefore, in a year that begins without an open challenge, the probability of a false
+promotion is at most `BUDGET`, for any number of challengers, and also if others of them are better and win. A challenge
+that continues into the next year takes its share from the budget of that year. As a year adds at most `BUDGET`, and a
+false promotion costs 1, the expected number of false promotions per year is at most `BUDGET`.
 
 References
 ----------
@@ -33,57 +35,56 @@ from diurnal.types import Bet, DataInterval, Match, Standing
 from diurnal.types.challenge import Ending
 
 BUDGET = 0.03
-"""In at most so large a share of years an equal challenger becomes the champion: 5 %, less what an approximate paired
-test may add."""
+"""Maximal fraction of years with a false promotion: 5 %, less a margin for paired tests that are approximate."""
 
 FRACTION = 0.5
-"""Of what a year's budget has, the share of the next challenge."""
+"""Fraction of the remaining budget of a year that the next challenge takes."""
 
 STAKES = (0.1, 0.3, 0.5, 0.7, 0.9)
-"""Parts of a fortune that are bet on each batch; the wealth is the mean of what each makes of one."""
+"""Fractions of a fortune that are bet on each batch. Each fortune starts at 1; the wealth is their mean."""
 
-LEAST = 0.25
-"""With less wealth a challenger has lost."""
+MIN_WEALTH = 0.25
+"""A challenger with less wealth has lost."""
 
-MOST_BATCHES = 120
-"""After so many batches without a victory the newest version takes a challenger's place."""
+MAX_BATCHES = 120
+"""Number of batches without a victory after which the newest version becomes the challenger."""
 
 
 def reason_against_bet(standing: Standing, match: Match, interval: DataInterval) -> str | None:
-    """Return why a match is not bet on; None if it is.
+    """Return the reason why a match gets no bet, or None.
 
     Parameters
     ----------
     standing : Standing
-        At the moment of the decision.
+        The champion and the challenge at the time of the decision.
     match : Match
-        The evidence, of some time before.
+        The evidence, which `evaluate` computed before.
     interval : DataInterval
-        Whose batch the match was on.
+        The data interval of the batch.
     """
     number = standing.champion.version if standing.champion else None
     if match.champion != number:
         return f"version {match.challenger} was scored against version {match.champion}, and the champion is {number}"
-    last, going_on = standing.last, standing.open_bet
+    last, open_bet = standing.last, standing.open_bet
     if last is not None and interval.start < last.interval.end:
         newest = last.interval.in_timezone(interval.timezone)
         return f"the data interval is not after {newest}, the newest one with a bet: bets are in order, one for each"
-    if going_on is not None and going_on.challenger != match.challenger:
-        return f"version {match.challenger} was scored, and version {going_on.challenger} is the challenger"
+    if open_bet is not None and open_bet.challenger != match.challenger:
+        return f"version {match.challenger} was scored, and version {open_bet.challenger} is the challenger"
     return None
 
 
 def next_bet(standing: Standing, match: Match, interval: DataInterval) -> Bet:
-    """Return the bet on a match, and how the challenge stands after it.
+    """Return the bet on a match, with the state of the challenge after it.
 
     Parameters
     ----------
     standing : Standing
-        At the moment of the decision; it has a champion.
+        The champion, which must exist, and the challenge at the time of the decision.
     match : Match
-        What :func:`reason_against_bet` has no objection to.
+        A match for which :func:`reason_against_bet` returns None.
     interval : DataInterval
-        Whose batch the match was on.
+        The data interval of the batch.
 
     Examples
     --------
@@ -96,18 +97,18 @@ def next_bet(standing: Standing, match: Match, interval: DataInterval) -> Bet:
     (66.7, 1.4, None)
     """
     year = interval.local.start.year
-    going_on, last = standing.open_bet, standing.last
-    if going_on is not None:
-        share, spare = going_on.share, _budget(standing, year)
+    open_bet, last = standing.open_bet, standing.last
+    if open_bet is not None:
+        share, spare = open_bet.share, _budget(standing, year)
     else:
         share = FRACTION * _budget(standing, year)
         spare = _budget(standing, year) - share
-    before = going_on.fortunes if going_on else tuple(1.0 for _ in STAKES)
+    before = open_bet.fortunes if open_bet else tuple(1.0 for _ in STAKES)
     fortunes = tuple(f * (1 + stake * match.payoff) for f, stake in zip(before, STAKES, strict=True))
-    wealth, n_batches = sum(fortunes) / len(fortunes), going_on.n_batches + 1 if going_on else 1
+    wealth, n_batches = sum(fortunes) / len(fortunes), open_bet.n_batches + 1 if open_bet else 1
     return Bet(
         interval=interval,
-        challenge=going_on.challenge if going_on else last.challenge + 1 if last else 1,
+        challenge=open_bet.challenge if open_bet else last.challenge + 1 if last else 1,
         challenger=match.challenger,
         champion=match.champion,
         promotion=standing.promotion or 0,
@@ -123,13 +124,13 @@ def next_bet(standing: Standing, match: Match, interval: DataInterval) -> Bet:
 
 
 def _budget(standing: Standing, year: int) -> float:
-    """Return what the budget of a year has, beside the share of a challenge that goes on."""
-    last, going_on = standing.last, standing.open_bet
+    """Return the remaining budget of a year, without the share of an open challenge."""
+    last, open_bet = standing.last, standing.open_bet
     if last is None:
         return BUDGET
-    if year > last.year:  # the former year's budget is over; a challenge that goes on draws on the new one
-        return BUDGET - (going_on.share if going_on else 0.0)
-    if going_on or last.ended == "won":
+    if year > last.year:  # an open challenge takes its share from the budget of the new year
+        return BUDGET - (open_bet.share if open_bet else 0.0)
+    if open_bet or last.ended == "won":
         return last.spare
     return last.spare + last.share * min(1.0, last.wealth)
 
@@ -137,28 +138,28 @@ def _budget(standing: Standing, year: int) -> float:
 def _ending(wealth: float, share: float, n_batches: int) -> Ending | None:
     if wealth * share >= 1:
         return "won"
-    if wealth < LEAST:
+    if wealth < MIN_WEALTH:
         return "lost"
-    return "exhausted" if n_batches >= MOST_BATCHES else None
+    return "exhausted" if n_batches >= MAX_BATCHES else None
 
 
 def verdict_of(bet: Bet) -> str:
-    """Return how a challenge stands, as a clause.
+    """Return the state of a challenge as a clause.
 
     Parameters
     ----------
     bet : Bet
-        The newest of the challenge.
+        The newest bet of the challenge.
     """
     batches = f"{bet.n_batches} batch{'es' * (bet.n_batches > 1)}"
     wealth = f"wealth {bet.wealth:.3g} of {bet.threshold:.3g} after {batches}"
-    who, champion = f"version {bet.challenger}", f"the champion (version {bet.champion})"
+    challenger, champion = f"version {bet.challenger}", f"the champion (version {bet.champion})"
     if bet.ended is None:
-        return f"{who} challenges {champion}: {wealth}"
+        return f"{challenger} challenges {champion}: {wealth}"
     verdicts = {
-        "won": f"{who} is proven better than {champion}",
-        "lost": f"{who} has lost against {champion}; the newest version challenges next",
-        "exhausted": f"{who} is not proven better than {champion}; the newest version challenges next",
-        "unusable": f"{who} cannot challenge {champion} any more; the newest version challenges next",
+        "won": f"{challenger} is proven better than {champion}",
+        "lost": f"{challenger} has lost against {champion}; the newest version challenges next",
+        "exhausted": f"{challenger} is not proven better than {champion}; the newest version challenges next",
+        "unusable": f"{challenger} cannot challenge {champion} any more; the newest version challenges next",
     }
     return f"{verdicts[bet.ended]}: {wealth}"
