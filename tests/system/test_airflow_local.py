@@ -39,6 +39,8 @@ def folder():
 
 
 ASKED = """
+from pathlib import Path
+
 from diurnal import experiment
 
 
@@ -49,7 +51,8 @@ def rows(interval):
     rng = np.random.default_rng(interval.start.day)
     age = rng.normal(50, 12, 240)
     ill = np.where(age + rng.normal(0, 5, 240) > 50, "yes", "no")
-    return pd.DataFrame({"patient": [f"{interval}-{n}" for n in range(240)], "age": age, "ill": ill})
+    frame = pd.DataFrame({"patient": [f"{interval}-{n}" for n in range(240)], "age": age, "ill": ill})
+    return frame.assign(pulse=rng.normal(70, 8, 240)) if Path(__file__).with_name("pulse").exists() else frame
 
 
 @experiment(source=rows, target="ill", key="patient", schedule="@daily", start_date="2026-01-01", promotion="approve")
@@ -256,6 +259,32 @@ def test_retry_begins_a_failed_run_again_and_one_question_is_open_about_the_newe
     trigger.DagRun(client, "asked.approval", second, "new").wait(print, timeout=90)
     assert champions(client, "asked") == [2]
     assert questions(client) == []
+
+
+@pytest.mark.system
+def test_a_rejected_batch_is_accepted_and_its_run_is_cleared_from_fetch(project, client):
+    scheduled = wait_for(lambda: [run for run in runs(client, "asked") if run["run_type"] == "scheduled"])
+    newest = max(scheduled, key=lambda run: run["logical_date"])
+    date = ("--date", newest["data_interval_start"][:10])
+
+    def clear_from_fetch():
+        body = {"dry_run": False, "dag_run_id": newest["dag_run_id"], "task_ids": ["fetch"], "include_downstream": True}
+        status, answer = client.post("dags", "asked", "clearTaskInstances", body={**body, "only_failed": False})
+        assert status == 200, answer
+        trigger.DagRun(client, "asked", newest["dag_run_id"], "cleared").wait(print, timeout=120)
+
+    clear_from_fetch()  # it began with the code of before
+    (project / "experiments" / "pulse").touch()
+    with pytest.raises(DiurnalError, match=r"\[extra-column\]") as rejected:
+        clear_from_fetch()
+    assert f"diurnal contract asked accept --date {date[1]}" in str(rejected.value)
+    accepted = diurnal(project, "contract", "asked", "accept", *date, "--why", "the pulse is measured now")
+    assert accepted.returncode == 0, accepted.stderr
+    clear_from_fetch()
+    rows = json.loads(diurnal(project, "runs", "asked", "--json").stdout)
+    assert next(row["contract_version"] for row in rows if row["data_interval_start"][:10] == date[1]) == 2
+    history = json.loads(diurnal(project, "contract", "asked", "history", "--json").stdout)
+    assert (2, "the pulse is measured now") in [(one["version"], one["why"]) for one in history]
 
 
 @pytest.mark.system
