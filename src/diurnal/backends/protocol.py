@@ -44,7 +44,7 @@ class IngestedBatch:
     ----------
     package : Package
         The batch in the lake.
-    held : BatchContract
+    contract : BatchContract
         The contract that it was validated with, and the changes that it adds to the contract.
     warnings : list of str
         What is unusual but allowed.
@@ -53,7 +53,7 @@ class IngestedBatch:
     """
 
     package: Package
-    held: BatchContract
+    contract: BatchContract
     warnings: list[str]
     n_repeated: int = 0
 

@@ -29,7 +29,7 @@ def acceptance_hint(context: RunContext, contract: Contract | None, rejection: B
 
     Parameters
     ----------
-    day : Day
+    context : RunContext
         The context of the run.
     contract : Contract, optional
         The contract that the batch was validated against; None for a first batch.

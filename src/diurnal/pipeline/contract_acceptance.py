@@ -65,7 +65,7 @@ def diff_contract(
 
     Parameters
     ----------
-    day : Day
+    context : RunContext
         The experiment, the data interval and the stores.
     renames : Mapping of str to str
         From the name of a column in the contract to its name in the batch.
@@ -87,7 +87,7 @@ def accept_changes(context: RunContext, renames: Renames, why: str) -> Differenc
 
     Parameters
     ----------
-    day : Day
+    context : RunContext
         The experiment, the data interval, the stores and the user.
     renames : Mapping of str to str
         From the name of a column in the contract to its name in the batch.

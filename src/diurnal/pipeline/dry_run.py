@@ -69,7 +69,7 @@ def dry_run(context: RunContext) -> DryRun:
 
     Parameters
     ----------
-    day : Day
+    context : RunContext
         The experiment, the data interval and the stores. Of the warehouse only the contract is read.
 
     Returns
@@ -136,7 +136,7 @@ def _ingest_batch(dry: RunContext, found: DryRun) -> tuple[Package, Schema]:
             accept_command.extend_hint(dry, contract, error)
             raise
     found.warnings += batch.warnings
-    return batch.package, batch.held.newest
+    return batch.package, batch.contract.newest
 
 
 def _split_batch(

@@ -44,7 +44,9 @@ def ingest_batch(context: RunContext, contract: Contract | None, folder: Path) -
         batch = backend.ingest(context, contract, task)
     else:
         batch = _ingest_stream(context, contract, task, folder)
-    return replace(batch, warnings=[*batch.warnings, *_repetition_warnings(batch.held.newest, fixed, batch.n_repeated)])
+    return replace(
+        batch, warnings=[*batch.warnings, *_repetition_warnings(batch.contract.newest, fixed, batch.n_repeated)]
+    )
 
 
 def _ingest_stream(context: RunContext, contract: Contract | None, task: Task, folder: Path) -> IngestedBatch:
@@ -52,7 +54,7 @@ def _ingest_stream(context: RunContext, contract: Contract | None, task: Task, f
     warnings: list[str] = []
     rows = read_source(context, folder, warnings.append)
     header = rows.schema.names if rows.schema is not None else []
-    held = batch_contract.resolve_batch_contract(
+    resolved = batch_contract.resolve_batch_contract(
         contract,
         context.experiment,
         context.interval.start,
@@ -60,10 +62,10 @@ def _ingest_stream(context: RunContext, contract: Contract | None, task: Task, f
         lambda schema: infer_batch_schema(context, rows, task, schema),
         is_newest=context.has_newest_batch,
     )
-    for layout in held.layouts[:-1]:
+    for layout in resolved.layouts[:-1]:
         with suppress(BatchRejectedError):
-            return _store_batch(context, held, layout, rows, warnings)
-    return _store_batch(context, held, held.layouts[-1], rows, warnings)
+            return _store_batch(context, resolved, layout, rows, warnings)
+    return _store_batch(context, resolved, resolved.layouts[-1], rows, warnings)
 
 
 def infer_batch_schema(context: RunContext, rows: TempArrowFile, task: Task, schema: Schema | None) -> Schema:
@@ -77,16 +79,16 @@ def infer_batch_schema(context: RunContext, rows: TempArrowFile, task: Task, sch
 
 
 def _store_batch(
-    context: RunContext, held: BatchContract, layout: Schema, rows: TempArrowFile, warnings: list[str]
+    context: RunContext, resolved: BatchContract, layout: Schema, rows: TempArrowFile, warnings: list[str]
 ) -> IngestedBatch:
     from diurnal.data import BatchValidator
 
-    experiment, newest = context.experiment, held.newest
+    experiment, newest = context.experiment, resolved.newest
     limits = batch_contract.limits_for_layout(experiment.limits, layout, newest)
-    inspection = BatchValidator(layout, limits, is_only_batch=experiment.window == 1)
-    package, arrangement = context.stores.lake.write_package(
+    validator = BatchValidator(layout, limits, is_only_batch=experiment.window == 1)
+    package, deduplication = context.stores.lake.write_package(
         context.package_key("batches"),
-        batch_contract.run_checks_in_newest_schema(inspection.validate(rows), experiment.checks, layout, newest),
+        batch_contract.run_checks_in_newest_schema(validator.validate(rows), experiment.checks, layout, newest),
         layout.arrow_schema,
         SampleReader(context, newest).row_hasher(),
         key=layout.key,
@@ -94,7 +96,9 @@ def _store_batch(
         n_rows=rows.n_rows,
         n_bytes=rows.n_bytes,
     )
-    return IngestedBatch(package, held, [*warnings, *held.warnings, *inspection.warnings], arrangement.n_duplicates)
+    return IngestedBatch(
+        package, resolved, [*warnings, *resolved.warnings, *validator.warnings], deduplication.n_duplicates
+    )
 
 
 def store_contract(context: RunContext, contract: Contract | None, batch: IngestedBatch) -> int:
@@ -105,11 +109,11 @@ def store_contract(context: RunContext, contract: Contract | None, batch: Ingest
     TransientError
         If a concurrent run did so in the meantime.
     """
-    warehouse, name, held = context.stores.warehouse, context.experiment.name, batch.held
-    plain, digest = held.newest.to_dict(), batch.package.digest
+    warehouse, name, resolved = context.stores.warehouse, context.experiment.name, batch.contract
+    plain, digest = resolved.newest.to_dict(), batch.package.digest
     if contract is None:
         number, done = 1, warehouse.create_contract(name, plain, digest, requested_by=context.requested_by) == plain
-    elif not held.changes:
+    elif not resolved.changes:
         return contract.newest.number
     else:
         number = contract.newest.number + 1
@@ -119,8 +123,8 @@ def store_contract(context: RunContext, contract: Contract | None, batch: Ingest
             plain,
             since=context.interval.start,
             requested_by=context.requested_by,
-            why=held.reason,
-            changes=[change.to_dict() for change in held.changes],
+            why=resolved.reason,
+            changes=[change.to_dict() for change in resolved.changes],
             batch_digest=digest,
         )
     if not done:

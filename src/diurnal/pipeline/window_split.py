@@ -19,7 +19,7 @@ def split_window(context: RunContext, window: Window, schema: Schema) -> Sides:
 
     Parameters
     ----------
-    day : Day
+    context : RunContext
         The context of the run.
     window : tuple of (DataInterval, Package)
         Its batches, oldest first.

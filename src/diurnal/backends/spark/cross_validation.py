@@ -130,7 +130,7 @@ def make_folds(search: Any, rows: SparkData) -> list[tuple[DataFrame, DataFrame]
                 rows.frame.withColumn(_FOLD, F.pmod(_fold_hash_of_search(search, rows), F.lit(search.getNumFolds()))),
             )
         pairs = [(frame.filter(number != i), frame.filter(number == i)) for i in range(search.getNumFolds())]
-        return [(train.drop(_FOLD), held.drop(_FOLD)) for train, held in pairs]
+        return [(train.drop(_FOLD), held_out.drop(_FOLD)) for train, held_out in pairs]
     border = math.floor(search.getTrainRatio() * _STEPS)
     number = F.pmod(_fold_hash_of_search(search, rows), F.lit(_STEPS))
     return [(rows.frame.filter(number < border), rows.frame.filter(number >= border))]
@@ -149,10 +149,10 @@ def _score_candidates(search: Any, rows: SparkData, progress: Progress | None) -
     pairs, prefixes = make_folds(search, rows), SharedPrefixes(estimators.inner_estimator(search), candidates)
     scores, done = np.full((len(pairs), len(candidates)), np.nan), 0
     with translate_job_errors("the search"), ThreadPoolExecutor(n_parallel_fits(search)) as pool:
-        for i, (train, held) in enumerate(pairs):
-            with _persisted(train), _persisted(held):
-                _check_not_empty(train, held, i)
-                score = partial(FoldCache(prefixes, train, held).score, judge=judge)
+        for i, (train, held_out) in enumerate(pairs):
+            with _persisted(train), _persisted(held_out):
+                _check_not_empty(train, held_out, i)
+                score = partial(FoldCache(prefixes, train, held_out).score, judge=judge)
                 run = inheritable_thread_target(spark.get_session())(score)
                 for place, value in enumerate(pool.map(run, range(len(candidates)))):
                     scores[i, place], done = sign * value, done + 1
@@ -161,8 +161,8 @@ def _score_candidates(search: Any, rows: SparkData, progress: Progress | None) -
     return scores
 
 
-def _check_not_empty(train: DataFrame, held: DataFrame, fold: int) -> None:
-    for side, frame in (("train", train), ("validation", held)):
+def _check_not_empty(train: DataFrame, held_out: DataFrame, fold: int) -> None:
+    for side, frame in (("train", train), ("validation", held_out)):
         if frame.isEmpty():
             raise ExperimentError(
                 f"fold {fold} has no {side} samples", hint="take fewer folds, a wider window or larger batches"

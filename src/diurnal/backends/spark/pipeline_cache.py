@@ -59,9 +59,9 @@ class FoldCache:
         The rows for fits and for scores.
     """
 
-    def __init__(self, prefixes: SharedPrefixes, train: DataFrame, held: DataFrame) -> None:
+    def __init__(self, prefixes: SharedPrefixes, train: DataFrame, held_out: DataFrame) -> None:
         self._prefixes = prefixes
-        self._rows: dict[Path, _Lazy] = {(): _Lazy(lambda: (train, held))}
+        self._rows: dict[Path, _Lazy] = {(): _Lazy(lambda: (train, held_out))}
         for path, candidate in zip(prefixes.paths, prefixes.candidates, strict=True):
             for i, stage in enumerate(prefixes.stages):
                 before = self._rows[path[:i]]
@@ -70,8 +70,8 @@ class FoldCache:
     def score(self, place: int, judge: Any) -> float:
         """Fit a candidate, and score it."""
         candidate = self._prefixes.candidates[place]
-        train, held = self._rows[self._prefixes.paths[place]]()
-        return float(judge.evaluate(self._prefixes.rest.fit(train, candidate).transform(held, candidate)))
+        train, held_out = self._rows[self._prefixes.paths[place]]()
+        return float(judge.evaluate(self._prefixes.rest.fit(train, candidate).transform(held_out, candidate)))
 
 
 class _Lazy:
@@ -90,10 +90,10 @@ class _Lazy:
 
 def _apply_stage(before: _Lazy, stage: Any, candidate: Candidate) -> Rows:
     """Return the rows after one more stage, which is fitted on the train rows."""
-    train, held = before()
+    train, held_out = before()
     own = stage.copy(candidate)
     fitted = own.fit(train) if isinstance(own, Estimator) else own
-    return fitted.transform(train), fitted.transform(held, candidate)
+    return fitted.transform(train), fitted.transform(held_out, candidate)
 
 
 def _is_splittable(estimator: Any, candidates: Sequence[Candidate]) -> bool:

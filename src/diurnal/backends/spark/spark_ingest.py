@@ -54,7 +54,7 @@ def ingest_on_executors(context: RunContext, contract: Contract | None, task: Ta
     """Read, validate and store a batch on the executors."""
     experiment, frame = context.experiment, _read_source(context)
     with _pickle_module_by_value(experiment), _temporary_copy(context, frame) as (rows, header):
-        held = batch_contract.resolve_batch_contract(
+        resolved = batch_contract.resolve_batch_contract(
             contract,
             experiment,
             context.interval.start,
@@ -62,17 +62,17 @@ def ingest_on_executors(context: RunContext, contract: Contract | None, task: Ta
             lambda schema: _infer_from_executors(rows, header, experiment, schema).build_schema(task),
             is_newest=context.has_newest_batch,
         )
-        for layout in held.layouts:
-            inspection = _validate_on_executors(rows, header, layout, held.newest, experiment)
+        for layout in resolved.layouts:
+            inspection = _validate_on_executors(rows, header, layout, resolved.newest, experiment)
             try:
                 inspection.finish()
             except BatchRejectedError:
-                if layout is held.layouts[-1]:
+                if layout is resolved.layouts[-1]:
                     raise
             else:
                 break
-        package, arrangement = _write_parts(context, rows, layout, held.newest, inspection.n_rows)
-    return IngestedBatch(package, held, [*held.warnings, *inspection.warnings], arrangement.n_duplicates)
+        package, arrangement = _write_parts(context, rows, layout, resolved.newest, inspection.n_rows)
+    return IngestedBatch(package, resolved, [*resolved.warnings, *inspection.warnings], arrangement.n_duplicates)
 
 
 def _read_source(context: RunContext) -> DataFrame:
