@@ -14,8 +14,8 @@ from diurnal.experiment import experiment
 from diurnal.types import DataInterval, Limits
 
 if TYPE_CHECKING:
-    from diurnal.pipeline.load_model import load_model
     from diurnal.pipeline.result_frames import candidates, promotions, runs, versions
+    from diurnal.storage.load_model import load_model
 
     __version__: str
 
@@ -37,7 +37,7 @@ _FRAMES = ("candidates", "promotions", "runs", "versions")
 def __getattr__(name: str) -> Any:
     """Import the functions that a Dag file does not need when they are first used (PEP 562)."""
     if name == "load_model":
-        from diurnal.pipeline.load_model import load_model
+        from diurnal.storage.load_model import load_model
 
         return load_model
     if name in _FRAMES:

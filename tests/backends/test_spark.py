@@ -31,13 +31,13 @@ from diurnal.errors import (
 )
 from diurnal.experiment import find
 from diurnal.experiment.run_context import RunContext
-from diurnal.pipeline.load_model import load_version, resolve_reference
 from diurnal.pipeline.local_run import run
 from diurnal.pipeline.predict import predict_batches
 from diurnal.pipeline.steps import evaluate, fetch, split, tune
 from diurnal.pipeline.verify import verify_stores
 from diurnal.runtime import spark
 from diurnal.runtime.project_files import Codebase
+from diurnal.storage.load_model import load_version, resolve_reference
 from diurnal.storage.stores import Stores
 from diurnal.types import Package
 from projects import Project, day, patients

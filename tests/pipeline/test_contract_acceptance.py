@@ -403,7 +403,7 @@ def test_champion_of_an_older_contract_is_compared_where_it_can_score_the_rows(p
 
 
 def diurnal_model(stores, reference):
-    from diurnal.pipeline.load_model import load_version, resolve_reference
+    from diurnal.storage.load_model import load_version, resolve_reference
 
     return load_version(stores.models, resolve_reference(stores.warehouse, reference), stores.code)
 

@@ -21,7 +21,7 @@ from diurnal.errors import BatchRejectedError, ExperimentError, NotEnoughDataErr
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import steps, tuning_shards
 from diurnal.pipeline.dry_run import dry_run
-from diurnal.pipeline.load_model import load_version
+from diurnal.storage.load_model import load_version
 from projects import day
 
 TEXT = '''

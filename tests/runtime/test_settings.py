@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from diurnal.errors import ConfigurationError, InvalidModelError, NotFoundError, UsageError
-from diurnal.pipeline.load_model import load_model
 from diurnal.runtime import Connections, Settings
+from diurnal.storage.load_model import load_model
 from diurnal.storage.stores import open_stores
 from diurnal.types import ModelFile, Run
 from diurnal.types.calendar import Calendar
@@ -222,7 +222,7 @@ def test_load_model_refuses_a_changed_file(published):
 
 
 def test_load_model_outside_of_a_project_makes_nothing(tmp_path):
-    code = "from diurnal.pipeline.load_model import load_model\nload_model('toy')"
+    code = "from diurnal.storage.load_model import load_model\nload_model('toy')"
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PATH": ""}, cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -15,9 +15,9 @@ from diurnal.data import Schema
 from diurnal.experiment import find
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import local_run
-from diurnal.pipeline.load_model import load_version
 from diurnal.pipeline.verify import verify_stores
 from diurnal.runtime import Settings
+from diurnal.storage.load_model import load_version
 from diurnal.storage.stores import open_stores
 from diurnal.types import Package
 from projects import day

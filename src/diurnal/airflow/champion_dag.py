@@ -81,7 +81,7 @@ class ChangeChampionOperator(ExperimentOperator):
 
     def run_task(self, context: Any) -> dict[str, Any]:
         """Promote the version, or roll back."""
-        from diurnal.pipeline import manual_promotion
+        from diurnal.promotion import manual_promotion
 
         name, params = self.experiment.name, context["params"]
         action, version = params["action"], params["version"]

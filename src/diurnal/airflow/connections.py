@@ -191,7 +191,7 @@ def load_model(reference: str, *, beside: str) -> Any:
     estimator
         Fitted, with ``predict``.
     """
-    from diurnal.pipeline.load_model import load_version, resolve_reference
+    from diurnal.storage.load_model import load_version, resolve_reference
 
     with open_stores_for_file(beside) as stores:
         return load_version(stores.models, resolve_reference(stores.warehouse, reference), stores.code)

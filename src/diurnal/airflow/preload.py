@@ -34,8 +34,8 @@ diurnal.data.casts
 diurnal.data.inference
 diurnal.data.batch_checks
 diurnal.pipeline.quarantine
-diurnal.pipeline.promotion
-diurnal.pipeline.champion_comparison
+diurnal.promotion.policies
+diurnal.promotion.champion_comparison
 diurnal.sources.byte_streams
 diurnal.storage.models.skops_format
 diurnal.storage.models.states.state_node

@@ -82,7 +82,7 @@ def rollback(name: str, version: int | None, reason: str, yes: bool, json_: bool
 def _set_champion(name: str, version: int | None, action: str, reason: str, *, yes: bool, json_: bool) -> None:
     """Load the version with all checks, ask for confirmation, and make it the champion."""
     from diurnal.cli.table_output import print_fields
-    from diurnal.pipeline import manual_promotion
+    from diurnal.promotion import manual_promotion
 
     with open_project_stores() as stores:
         experiment = resolve_experiment_name(stores, name)

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import DiurnalError
-from diurnal.pipeline.load_model import load_version, resolve_reference
+from diurnal.storage.load_model import load_version, resolve_reference
 from diurnal.types import Limits
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import NotFoundError, UsageError, did_you_mean
-from diurnal.pipeline.load_model import project_settings, resolve_reference
+from diurnal.storage.load_model import project_settings, resolve_reference
 from diurnal.types import Package
 
 if TYPE_CHECKING:

@@ -153,7 +153,7 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
 def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult) -> Evaluation:
     """Score the twin on test samples, and compare it with the champion on those of the new batch."""
     from diurnal.backends import get_backend
-    from diurnal.pipeline.champion_comparison import compare_challenger, compare_with_champion
+    from diurnal.promotion.champion_comparison import compare_challenger, compare_with_champion
 
     started = time.perf_counter()
     if (recorded := recorded_results.recorded_evaluation(context, search)) is not None:
@@ -273,14 +273,14 @@ def publish(context: RunContext, run: Run, model: ModelFile) -> ModelVersion:
 @require_code_of_run
 def promote(context: RunContext, version: ModelVersion, evaluation: Evaluation) -> Decision:
     """Make the version, or with `proven` the challenger, the champion if the promotion policy allows it."""
-    from diurnal.pipeline import promotion
+    from diurnal.promotion import policies
 
     row = context.stores.warehouse.run(evaluation.run.run_id)
     if row is not None:  # a repeated fit changes nothing once its result is recorded
         evaluation = recorded_results.evaluation_from_row(evaluation.run, row)
 
     def decide(standing: Standing) -> Decision:
-        return promotion.decide_promotion(
+        return policies.decide_promotion(
             context.experiment.promotion, evaluation=evaluation, interval=version.interval, standing=standing
         )
 

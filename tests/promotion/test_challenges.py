@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diurnal.backends import paired_tests as paired
-from diurnal.pipeline.challenges import BUDGET, MAX_BATCHES, MIN_WEALTH, next_bet, reason_against_bet, verdict_of
+from diurnal.promotion.challenges import BUDGET, MAX_BATCHES, MIN_WEALTH, next_bet, reason_against_bet, verdict_of
 from diurnal.types import DataInterval, Match, ModelVersion, Standing
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

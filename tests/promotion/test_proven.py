@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from diurnal.cli import run_results
-from diurnal.pipeline.challenges import BUDGET, next_bet
 from diurnal.pipeline.serialization import result_from_json, to_json
+from diurnal.promotion.challenges import BUDGET, next_bet
 from diurnal.types import Decision, Match, ModelVersion, Standing
 from projects import day, patients
 

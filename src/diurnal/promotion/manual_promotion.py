@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diurnal.errors import NotFoundError
-from diurnal.pipeline.load_model import load_version, resolve_reference
+from diurnal.storage.load_model import load_version, resolve_reference
 
 if TYPE_CHECKING:
     from diurnal.storage.stores import Stores

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from diurnal.errors import UsageError, did_you_mean
-from diurnal.pipeline.challenges import next_bet, reason_against_bet, verdict_of
+from diurnal.promotion.challenges import next_bet, reason_against_bet, verdict_of
 from diurnal.types import Comparison, DataInterval, Decision, Evaluation, Match, ModelVersion, Standing
 
 ALPHA = 0.01
