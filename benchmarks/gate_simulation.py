@@ -22,7 +22,7 @@ from sklearn.svm import SVC, SVR
 
 from diurnal.backends.paired_tests import Paired
 from diurnal.backends.sklearn import NO_METADATA, champion_test
-from diurnal.promotion import policies
+from diurnal.promotion.decision import decide_promotion
 from diurnal.types import Bet, Comparison, DataInterval, Evaluation, Match, ModelVersion, Run, Standing
 
 DAYS = 365
@@ -156,9 +156,7 @@ def decided(policy: str, found: Paired, n: int) -> bool:
         evidence = Comparison(n_compared=n, twin_score=None, champion_score=None, **asdict(found))
         evaluation = Evaluation(_run(interval), None, {}, n, 1, evidence)
     champion = ModelVersion("x", 1, "r", interval, "p", "d")
-    return policies.decide_promotion(
-        policy, evaluation=evaluation, interval=interval, standing=Standing(champion, 1)
-    ).promoted
+    return decide_promotion(policy, evaluation=evaluation, interval=interval, standing=Standing(champion, 1)).promoted
 
 
 def bets_on(days: Iterable[Paired], n: int) -> Iterator[Bet]:
@@ -168,7 +166,7 @@ def bets_on(days: Iterable[Paired], n: int) -> Iterator[Bet]:
         interval = DataInterval(START + timedelta(days=number), START + timedelta(days=number + 1))
         match = _match(standing, number + 2, found, n)
         evaluation = Evaluation(_run(interval), None, {}, n, 1, match=match, unmatched=None if match else "undefined")
-        decision = policies.decide_promotion("proven", evaluation=evaluation, interval=interval, standing=standing)
+        decision = decide_promotion("proven", evaluation=evaluation, interval=interval, standing=standing)
         bet = decision.bet
         if bet is not None:
             yield bet

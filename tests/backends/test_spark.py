@@ -34,7 +34,7 @@ from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline.local_run import run
 from diurnal.pipeline.predict import predict_batches
 from diurnal.pipeline.steps import evaluate, fetch, split, tune
-from diurnal.pipeline.verify import verify_stores
+from diurnal.pipeline.store_verification import verify_stores
 from diurnal.runtime import spark
 from diurnal.runtime.project_files import Codebase
 from diurnal.storage.load_model import load_version, resolve_reference

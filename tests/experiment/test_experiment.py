@@ -174,7 +174,7 @@ def test_a_wrong_function_is_refused(function, said):
 
 def test_promotions_are_those_that_can_be_decided():
     from diurnal.experiment.arguments import PROMOTIONS
-    from diurnal.promotion.policies import POLICIES
+    from diurnal.promotion.decision import POLICIES
 
     assert set(PROMOTIONS) == set(POLICIES)
 

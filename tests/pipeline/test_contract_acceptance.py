@@ -23,7 +23,7 @@ from diurnal.errors import (
 )
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import contract_acceptance
-from diurnal.pipeline.verify import verify_stores
+from diurnal.pipeline.store_verification import verify_stores
 from diurnal.types import Package, Run
 from projects import Project, day, patients
 

@@ -22,7 +22,7 @@ from diurnal.errors import BatchRejectedError, ExperimentError, NotEnoughDataErr
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import contract_acceptance, local_run, tuning_shards
 from diurnal.pipeline.replay import replay_version
-from diurnal.pipeline.verify import verify_stores
+from diurnal.pipeline.store_verification import verify_stores
 from diurnal.types import DataInterval, Package, TrainTestSplit
 from projects import Project
 

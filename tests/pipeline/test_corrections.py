@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from diurnal.errors import TransientError
-from diurnal.pipeline import verify
+from diurnal.pipeline import store_verification
 from diurnal.runtime import fault_injection
 from projects import POINTS, day, patients
 
@@ -79,4 +79,4 @@ def days_are_corrected(project, stores, dates, data):
 
 def test_whatever_the_order_of_corrections_all_stores_agree(project, stores):
     days_are_corrected(project, stores, count())
-    assert {finding.state for finding in verify.verify_stores(stores)} == {"good"}
+    assert {finding.state for finding in store_verification.verify_stores(stores)} == {"good"}

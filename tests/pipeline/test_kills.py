@@ -8,7 +8,7 @@ from itertools import product
 import psycopg
 import pytest
 
-from diurnal.pipeline import garbage, verify
+from diurnal.pipeline import garbage, store_verification
 from projects import POINTS, Project, patients
 
 
@@ -53,7 +53,7 @@ def test_killed_run_that_is_run_again_leaves_one_result(project, point, side):
     try:
         project.run("2026-11-01", stores)
         assert counts(project) == ONE_RESULT
-        assert {finding.state for finding in verify.verify_stores(stores)} == {"good"}
+        assert {finding.state for finding in store_verification.verify_stores(stores)} == {"good"}
     finally:
         stores.warehouse.close()
 
@@ -69,7 +69,7 @@ def test_run_that_is_killed_among_parts_and_run_again_leaves_one_result(project,
     assert counts(project) == ONE_RESULT
     stores = project.stores()
     try:
-        assert {finding.state for finding in verify.verify_stores(stores)} == {"good"}
+        assert {finding.state for finding in store_verification.verify_stores(stores)} == {"good"}
         paths = {row["path"] for row in stores.warehouse.packages()}
         assert {path.rpartition(".")[2] for path in paths} == {"json"}
         stray = stores.lake.write_immutable(
@@ -77,7 +77,7 @@ def test_run_that_is_killed_among_parts_and_run_again_leaves_one_result(project,
         )
         removed = garbage.collect_garbage(stores, older_than=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
         assert f"lake {stray}" in removed
-        assert {finding.state for finding in verify.verify_stores(stores)} == {"good"}, (
+        assert {finding.state for finding in store_verification.verify_stores(stores)} == {"good"}, (
             "gc keeps the parts of what is kept"
         )
     finally:

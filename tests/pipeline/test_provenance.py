@@ -12,7 +12,7 @@ import pytest
 from diurnal.errors import CodeChangedError, TransientError
 from diurnal.experiment import Code, find
 from diurnal.experiment.run_context import RunContext
-from diurnal.pipeline import flow, garbage, local_run, steps, verify
+from diurnal.pipeline import flow, garbage, local_run, steps, store_verification
 from diurnal.runtime import fault_injection
 from projects import EXPERIMENT, day, patients
 
@@ -260,12 +260,14 @@ def test_kept_code_is_verified_and_stays(project, stores):
     project.bring("2026-11-01")
     row = project.run("2026-11-01", stores).run
     file = Path(stores.lake.url(row["code"]))
-    assert ("code", "good") in {(finding.kind, finding.state) for finding in verify.verify_stores(stores)}
+    assert ("code", "good") in {(finding.kind, finding.state) for finding in store_verification.verify_stores(stores)}
     removed = garbage.collect_garbage(stores, older_than=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
     assert row["code"] not in " ".join(removed)
     assert file.is_file()
     file.write_text(file.read_text().replace("Tell who is ill", "Tell who is well"))
-    assert ("code", "damaged") in {(finding.kind, finding.state) for finding in verify.verify_stores(stores)}
+    assert ("code", "damaged") in {
+        (finding.kind, finding.state) for finding in store_verification.verify_stores(stores)
+    }
     done = project.command("replay", "clinic", "1")
     assert done.returncode == 65
     assert "does not match its digest" in done.stderr
@@ -279,7 +281,7 @@ def test_verify_repairs_rows_of_the_warehouse(project, stores):
         project.run("2026-11-01", stores)  # the pointer is on the correction, the view shows the first batch
     with psycopg.connect(project.warehouse_url) as connection:
         connection.execute("update batch_rows_clinic set age = age + 1 where patient = '2026-11-01-0003'")
-    states = {finding.state for finding in verify.verify_stores(stores)}
+    states = {finding.state for finding in store_verification.verify_stores(stores)}
     assert states == {"good", "damaged"}
     done = project.command("verify", "--repair")
     assert done.returncode == 0, done.stdout

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from diurnal.errors import UsageError
-from diurnal.promotion.policies import POLICIES, decide_promotion
+from diurnal.promotion.decision import POLICIES, decide_promotion
 from diurnal.types import Comparison, DataInterval, Evaluation, ModelVersion, Run, Standing
 
 

@@ -17,7 +17,7 @@ from diurnal.data.column_names import is_legal_name
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import local_run
 from diurnal.pipeline.predict import predict_batches
-from diurnal.pipeline.verify import verify_stores
+from diurnal.pipeline.store_verification import verify_stores
 from diurnal.storage.lake import PackageKey
 from diurnal.storage.warehouse.column_layout import OTHERS, ColumnLayout, sql_names
 from diurnal.types import Package, Run

@@ -15,7 +15,7 @@ from diurnal.data import Schema
 from diurnal.experiment import find
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import local_run
-from diurnal.pipeline.verify import verify_stores
+from diurnal.pipeline.store_verification import verify_stores
 from diurnal.runtime import Settings
 from diurnal.storage.load_model import load_version
 from diurnal.storage.stores import open_stores

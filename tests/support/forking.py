@@ -33,7 +33,7 @@ LIBRARIES = (
     "diurnal.storage.stores",
     "diurnal.sources.csv_reader",
     "diurnal.pipeline.steps",
-    "diurnal.pipeline.verify",
+    "diurnal.pipeline.store_verification",
     "diurnal.storage.warehouse",
     "pandas",
     "pyarrow.csv",

@@ -43,7 +43,7 @@ def question_body(version: ModelVersion, run: dict[str, Any], links: dict[str, s
 
 def _comparison_sentence(run: dict[str, Any]) -> str:
     """Return the scores of twin and champion on samples that are new to both."""
-    from diurnal.promotion.policies import format_difference
+    from diurnal.promotion.decision import format_difference
     from diurnal.types import Comparison
 
     if run.get("champion_version") is None:

@@ -32,9 +32,9 @@ diurnal.pipeline.steps
 diurnal.pipeline.ingest
 diurnal.data.casts
 diurnal.data.inference
-diurnal.data.batch_checks
+diurnal.data.whole_batch_checks
 diurnal.pipeline.quarantine
-diurnal.promotion.policies
+diurnal.promotion.decision
 diurnal.promotion.champion_comparison
 diurnal.sources.byte_streams
 diurnal.storage.models.skops_format

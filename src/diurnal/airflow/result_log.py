@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from diurnal.promotion.policies import format_difference
+from diurnal.promotion.decision import format_difference
 from diurnal.types import Batch, Decision, Evaluation, ModelFile, ModelVersion, Run, SearchResult, TrainTestSplit
 
 

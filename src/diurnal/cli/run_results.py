@@ -151,7 +151,7 @@ def _comparison_field(row: dict[str, Any]) -> tuple[str, str]:
     comparison = row["comparison"]
     if not comparison:
         return f"{row['scoring']} on rows new to both", "not compared"
-    from diurnal.promotion.policies import format_difference
+    from diurnal.promotion.decision import format_difference
     from diurnal.types import Comparison
 
     twin, champion = format_value(comparison["twin_score"]), format_value(comparison["champion_score"])

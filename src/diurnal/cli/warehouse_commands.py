@@ -28,7 +28,7 @@ def verify(name: str | None, repair: bool, json_: bool) -> None:
     again.
     """
     from diurnal.cli.table_output import print_table
-    from diurnal.pipeline.verify import repair_loads, verify_stores
+    from diurnal.pipeline.store_verification import repair_loads, verify_stores
 
     with open_project_stores() as stores:
         experiment = resolve_experiment_name(stores, name) if name else None

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diurnal.data import column_names
-from diurnal.data.batch_checks import BatchStats, find_batch_problems, find_batch_warnings
 from diurnal.data.casts import TIMEZONE_HINT, cast_column, kind_of_arrow_type, unsupported_type_problem
 from diurnal.data.column_stats import ColumnStats, is_same
 from diurnal.data.problems import ProblemCollector
 from diurnal.data.schema import Column, Schema, arrow_type
 from diurnal.data.text_formats import format_cell
 from diurnal.data.text_notation import Notation, untyped_columns
+from diurnal.data.whole_batch_checks import BatchStats, find_batch_problems, find_batch_warnings
 from diurnal.errors import BatchRejectedError, ExperimentError, Problem, did_you_mean
 from diurnal.types import Limits
 

@@ -273,14 +273,14 @@ def publish(context: RunContext, run: Run, model: ModelFile) -> ModelVersion:
 @require_code_of_run
 def promote(context: RunContext, version: ModelVersion, evaluation: Evaluation) -> Decision:
     """Make the version, or with `proven` the challenger, the champion if the promotion policy allows it."""
-    from diurnal.promotion import policies
+    from diurnal.promotion import decision
 
     row = context.stores.warehouse.run(evaluation.run.run_id)
     if row is not None:  # a repeated fit changes nothing once its result is recorded
         evaluation = recorded_results.evaluation_from_row(evaluation.run, row)
 
     def decide(standing: Standing) -> Decision:
-        return policies.decide_promotion(
+        return decision.decide_promotion(
             context.experiment.promotion, evaluation=evaluation, interval=version.interval, standing=standing
         )
 
