@@ -296,6 +296,7 @@ def search_of(project: Project):
     return project.experiment().build()
 
 
+@pytest.mark.system
 @pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")  # pyspark's own
 def test_fold_scores_are_those_of_pyspark_on_the_same_folds(tmp_path):
     from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
@@ -322,6 +323,7 @@ def test_fold_scores_are_those_of_pyspark_on_the_same_folds(tmp_path):
     assert table["std_test_score"].to_pylist() == pytest.approx(theirs.stdMetrics)
 
 
+@pytest.mark.system
 @pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")  # pyspark's own
 def test_candidates_share_the_fits_of_what_they_begin_with(tmp_path, monkeypatch):
     from collections import Counter
@@ -493,6 +495,7 @@ def test_newest_row_of_a_key_is_learnt_and_known_ones_are_not_compared(opened, t
     assert fresh.n_rows == 230
 
 
+@pytest.mark.system
 def test_contract_changes_are_accepted_and_read_through_as_on_one_machine(opened, tmp_path, warehouse_url, another_url):
     from diurnal.pipeline import contract_acceptance
 

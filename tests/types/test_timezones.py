@@ -127,6 +127,7 @@ def of_ours(schedule, zone, since, until):
     return found
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("schedule", SELDOM + OFTEN)
 @pytest.mark.xdist_group("timezones")  # they share a process of Airflow
@@ -150,6 +151,7 @@ def test_intervals_have_no_gap_and_are_those_of_airflows_runs(schedule, zone, of
             )
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(("schedule", "zone"), REFUSED)
 @pytest.mark.xdist_group("timezones")
 def test_a_schedule_that_airflow_loses_an_interval_of_is_refused(schedule, zone, of_airflow):
