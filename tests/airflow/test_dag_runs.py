@@ -276,7 +276,6 @@ def test_connections_come_from_airflow(run, project):
     assert query(project.warehouse_url, "select count(*) from model_versions") == [(1,)]
 
 
-@pytest.mark.system
 def test_approval_asks_a_person_and_promotes_by_their_word(run, project):
     project.declare("drop='ward', promotion='approve'")
     for date in ("2026-11-01", "2026-11-02", "2026-11-03"):
