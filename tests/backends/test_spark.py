@@ -43,7 +43,7 @@ from diurnal.types import Package
 from projects import Project, day, patients
 from spark_projects import EXPERIMENT, SKLEARN, conf_dir, declare, needs_spark
 
-pytestmark = [pytest.mark.xdist_group("spark"), needs_spark]
+pytestmark = [pytest.mark.xdist_group("spark"), pytest.mark.system, needs_spark]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,7 +101,6 @@ def reader_of(context: RunContext) -> SampleReader:
     return SampleReader(context, context.newest_schema)
 
 
-@pytest.mark.system
 def test_days_run_on_spark_as_on_one_machine(opened, tmp_path, warehouse_url):
     project = made(tmp_path, warehouse_url)
     for date in ("2026-11-01", "2026-11-02"):
@@ -193,7 +192,6 @@ def passengers(date: str, n: int = 300) -> pd.DataFrame:
     return rows.assign(**{"a.b": [f"{i}" for i in range(n)], "A.B": 1, "Survived?": np.where(alive, "yes", "no")})
 
 
-@pytest.mark.system
 def test_equal_rows_are_samples_of_their_own_and_names_are_any(opened, tmp_path, warehouse_url):
     from pyspark.ml.tuning import CrossValidator
 
@@ -296,7 +294,6 @@ def search_of(project: Project):
     return project.experiment().build()
 
 
-@pytest.mark.system
 @pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")  # pyspark's own
 def test_fold_scores_are_those_of_pyspark_on_the_same_folds(tmp_path):
     from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
@@ -323,7 +320,6 @@ def test_fold_scores_are_those_of_pyspark_on_the_same_folds(tmp_path):
     assert table["std_test_score"].to_pylist() == pytest.approx(theirs.stdMetrics)
 
 
-@pytest.mark.system
 @pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")  # pyspark's own
 def test_candidates_share_the_fits_of_what_they_begin_with(tmp_path, monkeypatch):
     from collections import Counter
@@ -495,7 +491,6 @@ def test_newest_row_of_a_key_is_learnt_and_known_ones_are_not_compared(opened, t
     assert fresh.n_rows == 230
 
 
-@pytest.mark.system
 def test_contract_changes_are_accepted_and_read_through_as_on_one_machine(opened, tmp_path, warehouse_url, another_url):
     from diurnal.pipeline import contract_acceptance
 
@@ -541,7 +536,6 @@ def test_contract_changes_are_accepted_and_read_through_as_on_one_machine(opened
     pd.testing.assert_frame_equal(frames["spark"], frames["sklearn"])
 
 
-@pytest.mark.system
 def test_spark_champion_is_given_renamed_columns(opened, tmp_path, warehouse_url):
     from diurnal.pipeline import contract_acceptance
 
@@ -558,7 +552,6 @@ def test_spark_champion_is_given_renamed_columns(opened, tmp_path, warehouse_url
     assert second.run["comparison"]["n_compared"] == second.run["n_test"]
 
 
-@pytest.mark.system
 def test_challenger_of_spark_is_bet_on(opened, tmp_path, warehouse_url):
     project = made(tmp_path, warehouse_url, declared="key='patient', drop='ward', promotion='proven'")
     stores = opened(project)
@@ -599,7 +592,6 @@ def test_no_group_is_on_both_sides_of_a_fold_or_known_to_the_champion(opened, tm
     assert {row["ward"] for row in fresh.frame.select("ward").collect()} == wards[1] - known
 
 
-@pytest.mark.system
 def test_newest_interval_is_the_test_and_its_samples_are_in_no_fit(opened, tmp_path, warehouse_url):
     project = made(tmp_path, warehouse_url, declared="key='patient', drop='ward', split='time', window=2")
     first = project.bring("2026-11-01")
@@ -694,7 +686,6 @@ def test_what_cannot_be_is_said_when_it_is_checked(tmp_path):
         backend.task(VectorAssembler())
 
 
-@pytest.mark.system
 def test_session_of_no_settings_is_quiet_and_adds_by_javas_own_algebra():
     code = "from diurnal.runtime import spark\njvm = spark.get_session()._jvm\n"
     code += "try:\n    print(jvm.dev.ludovic.netlib.blas.InstanceBuilder.nativeBlas())\n"
@@ -730,7 +721,6 @@ def test_environment_without_pyspark_says_what_to_install():
     assert "diurnal[spark]" in str(error.value)
 
 
-@pytest.mark.system
 @pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")
 def test_tutorials_pipeline_scores_on_spark_as_on_scikit_learn(opened, tmp_path, warehouse_url, another_url):
     examples = Path(__file__).parents[2] / "examples" / "breast_cancer" / "experiments"
