@@ -21,11 +21,11 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	@echo 'Creating $(VENV): this takes about a minute.'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(UV_INSTALL) -e .
+	@$(UV_INSTALL) -e '.[page]'
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.demo
-	@$(UV_INSTALL) -e '.[airflow,airflow-spark,excel,pandera,polars,s3,spark]' --group dev
+	@$(UV_INSTALL) -e '.[airflow,airflow-spark,excel,notify,page,pandera,polars,s3,spark]' --group dev
 	@touch $@
 
 demo: $(VENV)/.demo  ## Run the example on the first data interval that has no result; run it again for the next one

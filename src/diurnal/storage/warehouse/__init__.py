@@ -10,13 +10,15 @@ from __future__ import annotations
 from diurnal.storage.warehouse.batch_copies import LoadQueries
 from diurnal.storage.warehouse.batch_queries import BatchQueries
 from diurnal.storage.warehouse.contract_queries import ContractQueries
+from diurnal.storage.warehouse.failure_queries import FailureQueries
 from diurnal.storage.warehouse.model_versions import VersionQueries
+from diurnal.storage.warehouse.profile_queries import ProfileQueries
 from diurnal.storage.warehouse.run_queries import RunQueries
 
 __all__ = ["Warehouse"]
 
 
-class Warehouse(BatchQueries, ContractQueries, LoadQueries, RunQueries, VersionQueries):
+class Warehouse(BatchQueries, ContractQueries, FailureQueries, LoadQueries, ProfileQueries, RunQueries, VersionQueries):
     """A connected warehouse, whose tables are migrated to the newest version.
 
     Parameters

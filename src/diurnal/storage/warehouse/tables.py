@@ -135,6 +135,9 @@ experiments = sa.Table(
     sa.Column("model_version", sa.Integer()),
     sa.Column("contract_version", sa.Integer()),
     _json_column("challenge", optional=True),
+    sa.Column("evaluation", sa.Text()),
+    sa.Column("evaluation_sample", sa.Text()),
+    _json_column("drift", optional=True),
 )
 model_versions = sa.Table(
     "model_versions",
@@ -177,6 +180,28 @@ bets = sa.Table(
     _required_column("wealth", sa.Double()),
     sa.Column("ended", sa.Text()),
     _required_column("placed_at", _INSTANT, _NOW),
+)
+profiles = sa.Table(
+    "profiles",
+    metadata,
+    _required_column("experiment", sa.Text()),
+    _required_column("data_interval_start", _INSTANT),
+    _required_column("batch_digest", sa.Text()),
+    _required_column("path", sa.Text()),
+    _required_column("digest", sa.Text()),
+    sa.Column("summary", JSONB(), nullable=False),
+    _required_column("created_at", _INSTANT, _NOW),
+)
+failures = sa.Table(
+    "failures",
+    metadata,
+    sa.Column("failure_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+    _required_column("experiment", sa.Text()),
+    *_interval_columns(),
+    _required_column("step", sa.Text()),
+    sa.Column("error", JSONB(), nullable=False),
+    sa.Column("quarantine", sa.Text()),
+    _required_column("failed_at", _INSTANT, _NOW),
 )
 
 

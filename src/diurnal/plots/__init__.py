@@ -1,0 +1,1 @@
+"""Charts of recorded results, for notebooks, the page and reports."""

@@ -1,0 +1,66 @@
+"""Profiles of batches: a row for each, which refers to a package of the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from diurnal.storage.warehouse.connection import Row, WarehouseConnection
+from diurnal.storage.warehouse.tables import heads, profiles
+from diurnal.types import DataInterval, Package
+
+
+class ProfileQueries(WarehouseConnection):
+    """The table `profiles`."""
+
+    def add_profile(
+        self, experiment: str, interval: DataInterval, batch_digest: str, package: Package, summary: Mapping[str, Any]
+    ) -> None:
+        """Store the profile of a batch; one that exists is replaced.
+
+        Parameters
+        ----------
+        experiment : str
+            Name of the experiment.
+        interval : DataInterval
+            The data interval of the batch.
+        batch_digest : str
+            The digest of the batch.
+        package : Package
+            The profile in the lake.
+        summary : Mapping of str to Any
+            A few numbers for each column.
+        """
+        values = {"path": package.path, "digest": package.digest, "summary": dict(summary)}
+        new = insert(profiles).values(
+            experiment=experiment, data_interval_start=interval.start, batch_digest=batch_digest, **values
+        )
+        identity = ["experiment", "data_interval_start", "batch_digest"]
+        with self.transaction("add_profile", experiment) as connection:
+            connection.execute(new.on_conflict_do_update(index_elements=identity, set_=values))
+
+    def profiles(self, experiment: str | None = None, *, since: datetime | None = None) -> list[Row]:
+        """Return the profiles of the present batches, of one experiment or of all, oldest data interval first."""
+        is_present = sa.and_(
+            heads.c.experiment == profiles.c.experiment,
+            heads.c.data_interval_start == profiles.c.data_interval_start,
+            heads.c.batch_digest == profiles.c.batch_digest,
+        )
+        query = sa.select(profiles, heads.c.data_interval_end).join(heads, is_present)
+        query = query.order_by(profiles.c.experiment, profiles.c.data_interval_start)
+        if experiment is not None:
+            query = query.where(profiles.c.experiment == experiment)
+        if since is not None:
+            query = query.where(profiles.c.data_interval_start >= since)
+        return self.rows(query)
+
+    def profiles_of(self, experiment: str, batch_digests: Collection[str]) -> list[Row]:
+        """Return the profiles of some batches, also of batches that were replaced since, oldest data interval first."""
+        query = sa.select(profiles).where(
+            profiles.c.experiment == experiment, profiles.c.batch_digest.in_(list(batch_digests))
+        )
+        return self.rows(query.order_by(profiles.c.data_interval_start))
