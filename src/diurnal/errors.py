@@ -111,12 +111,14 @@ class DiurnalError(Exception):
     def to_dict(self) -> dict[str, Any]:
         """Return the error as plain JSON types, for :meth:`from_dict` in another process."""
         problems = [asdict(problem) for problem in getattr(self, "problems", ())]
+        quarantine = {"quarantine": self.quarantine} if isinstance(self, BatchRejectedError) else {}
         return {
             "type": type(self).__name__,
             "message": self.message,
             "hint": self.hint,
             "location": self.location,
             "problems": problems,
+            **quarantine,
         }
 
     @staticmethod
@@ -136,6 +138,7 @@ class DiurnalError(Exception):
             error.problems = tuple(Problem(**{**one, "rows": tuple(one["rows"])}) for one in content["problems"])
         if isinstance(error, BatchRejectedError):
             error.evidence = ()
+            error.quarantine = content.get("quarantine")
         return error
 
 
@@ -199,6 +202,11 @@ class BatchRejectedError(DiurnalError, ValueError):
     hint : str, optional
         What to do.
 
+    Attributes
+    ----------
+    quarantine : str or None
+        The URL of the folder in quarantine, once the batch is stored there.
+
     Examples
     --------
     >>> raise BatchRejectedError([Problem("no-rows", "the source gave no rows")], hint="run the interval again later")
@@ -213,6 +221,7 @@ class BatchRejectedError(DiurnalError, ValueError):
     def __init__(self, problems: Sequence[Problem], *, evidence: Sequence[str] = (), hint: str | None = None) -> None:
         self.problems = tuple(problems)
         self.evidence = tuple(evidence)
+        self.quarantine: str | None = None
         super().__init__(f"the batch is rejected:{_list_problems(self.problems)}", hint=hint)
 
 

@@ -19,7 +19,7 @@ from diurnal.airflow.extra_links import ChampionLink
 from diurnal.errors import DiurnalError, NotEnoughDataError, SupersededError
 from diurnal.experiment import Experiment
 from diurnal.pipeline import flow
-from diurnal.pipeline.error_context import error_context
+from diurnal.pipeline.attempts import recorded_attempt
 from diurnal.pipeline.interval_checks import check_has_ended, check_start_date
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class PrepareStorageOperator(ExperimentOperator):
             check_start_date(self.experiment, run.interval)
             # The clock is only used to reject an interval, never to choose one.
             check_has_ended(run, datetime.now(UTC), hint="wait until it has ended: its data is not complete")
-            with error_context(run, self.task_id), run.stores.lake.workspace():
+            with recorded_attempt(run, self.task_id), run.stores.lake.workspace():
                 run.stores.models.fs.makedirs(run.stores.models.root, exist_ok=True)
             locations = {
                 "data_interval": str(run.interval),
@@ -135,7 +135,7 @@ class StepOperator(ExperimentOperator):
         first = inputs[0] if inputs else None
         if isinstance(first, dict) and first.get("finished") and self.step not in flow.REPEATED_STEPS:
             raise AirflowSkipException(f"the run {first['run']['run_id']} has finished already")
-        with run_context(self.experiment, context) as run, error_context(run, self.step):
+        with run_context(self.experiment, context) as run, recorded_attempt(run, self.step):
             args = inputs_from_json(function, inputs, run.stores.models)
             result = function(run, *args)
             result_log.log_result(self.step, args, result)

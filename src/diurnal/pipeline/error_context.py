@@ -7,13 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from diurnal.errors import (
-    ConfigurationError,
-    DiurnalError,
-    NotEnoughDataError,
-    PermissionDeniedError,
-    TransientError,
-)
+from diurnal.errors import ConfigurationError, DiurnalError, PermissionDeniedError, TransientError
 
 if TYPE_CHECKING:
     from diurnal.experiment.run_context import RunContext
@@ -31,13 +25,11 @@ _NO_CREDENTIALS = (
 
 @contextmanager
 def error_context(context: RunContext, step: str) -> Iterator[None]:
-    """Add the location to every error, and translate those of the environment."""
+    """Add the location to every error, and translate those of the environment. Nothing is stored."""
     location = f"{context.experiment.name} {context.interval} {step}"
     try:
         yield
     except DiurnalError as error:
-        if isinstance(error, NotEnoughDataError):
-            context.stores.warehouse.mark_insufficient(context.experiment.name, context.interval, error.message)
         error.add_location(location)
         raise
     except MemoryError as error:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import DiurnalError
-from diurnal.pipeline.error_context import error_context
+from diurnal.pipeline.attempts import recorded_attempt
 from diurnal.pipeline.flow import define_flow
 from diurnal.pipeline.interval_checks import check_has_ended, check_start_date
 
@@ -96,7 +96,7 @@ def run(
     run_ids: list[str] = []
 
     def step(name: str, *inputs: Any) -> Any:
-        with error_context(context, name):
+        with recorded_attempt(context, name):
             if on_start:
                 on_start(name)
             started = time.perf_counter()

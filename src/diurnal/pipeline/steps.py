@@ -51,6 +51,7 @@ def fetch(context: RunContext) -> Batch:
             batch = ingest.ingest_batch(context, contract, folder)
         except BatchRejectedError as error:
             url = quarantine.quarantine_batch(lake, name, context.interval, folder, error)
+            error.quarantine = url
             accept_command.extend_hint(context, contract, error, f"the rejected rows are kept in {url}")
             raise
     package, version = batch.package, ingest.store_contract(context, contract, batch)
