@@ -7,6 +7,7 @@ import click
 from diurnal.cli.airflow_commands import airflow
 from diurnal.cli.contract_commands import contract
 from diurnal.cli.model_commands import history, models, predict, promote, replay, rollback
+from diurnal.cli.page_commands import page
 from diurnal.cli.project_commands import check, init, list_experiments
 from diurnal.cli.run_commands import backfill, run, runs
 from diurnal.cli.warehouse_commands import gc, verify, warehouse
@@ -40,5 +41,6 @@ for _command in (
     warehouse,
     airflow,
     contract,
+    page,
 ):
     diurnal.add_command(_command)

@@ -25,6 +25,8 @@ class Warehouse(BatchQueries, ContractQueries, FailureQueries, LoadQueries, Prof
     ----------
     url : str
         A libpq URL, such as ``postgresql://user:password@host:5432/warehouse``.
+    reader_timeout : int, optional
+        Make all transactions read-only, and let statements time out after these seconds.
 
     Raises
     ------

@@ -23,17 +23,21 @@ from diurnal.types.json_values import encode_non_finite
 
 Row = dict[str, Any]
 
+_READER_POOL = 8  # idle connections of a process with many readers
+
 
 class WarehouseConnection:
     """The base class of the queries."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, reader_timeout: int | None = None) -> None:
         self.address = WarehouseUrl.parse(url)
+        is_reader = reader_timeout is not None
         self._engine = sa.create_engine(
             "postgresql+psycopg://",
-            connect_args=self.address.settings(),  # not in the URL, which SQLAlchemy parses in another way than libpq
+            # not in the URL, which SQLAlchemy parses in another way than libpq
+            connect_args=self.address.settings(reader_timeout=reader_timeout),
             json_serializer=_to_json,
-            pool_size=1,
+            pool_size=_READER_POOL if is_reader else 1,
             max_overflow=-1,  # a thread never waits for the connection of another one
             pool_pre_ping=True,  # a connection that was lost while idle is replaced
         )

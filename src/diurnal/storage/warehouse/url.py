@@ -69,10 +69,22 @@ class WarehouseUrl:
             raise ConfigurationError(message, hint=hint)
         return cls(parameters)
 
-    def settings(self, *, no_timeout: bool = False) -> dict[str, str]:
-        """Return the keywords of a libpq connection; statements time out after 5 minutes unless `no_timeout`."""
+    def settings(self, *, no_timeout: bool = False, reader_timeout: int | None = None) -> dict[str, str]:
+        """Return the keywords of a libpq connection.
+
+        Parameters
+        ----------
+        no_timeout : bool
+            By default, statements time out after 5 minutes.
+        reader_timeout : int, optional
+            Make all transactions read-only, and let statements and waits for locks time out after these seconds.
+        """
         limit = f"-c statement_timeout={0 if no_timeout else 5 * _MINUTES}"
-        options = f"{_OPTIONS} {limit} {self.parameters.get('options', '')} {_BINDING}"
+        binding = _BINDING
+        if reader_timeout is not None:
+            timeout = f"-c statement_timeout={1000 * reader_timeout} -c lock_timeout={1000 * reader_timeout}"
+            binding = f"{_BINDING} {timeout} -c default_transaction_read_only=on"
+        options = f"{_OPTIONS} {limit} {self.parameters.get('options', '')} {binding}"
         return {**_SETTINGS, **self.parameters, "options": options}
 
     def conninfo(self, *, no_timeout: bool = False) -> str:

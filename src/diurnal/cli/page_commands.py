@@ -1,0 +1,119 @@
+"""``diurnal page``: serve the web page of all experiments on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from diurnal.cli.project_session import current_user, load_settings
+from diurnal.errors import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+
+_LIBRARIES = ("altair", "fastapi", "jinja2", "uvicorn", "vl_convert")
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0: any free port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A host name in the address bar of browsers, besides localhost. Repeatable; required by another --host.",
+)
+@click.option("--allow-changes", is_flag=True, help="Allow promotions, rollbacks and new versions of contracts.")
+def page(port: int, host: str, allowed_hosts: tuple[str, ...], allow_changes: bool) -> None:
+    """Serve the page of all experiments, and print a link to log in.
+
+    It is read-only unless --allow-changes. It stops with Ctrl-C.
+    """
+    _check_host(host, allowed_hosts)
+    _check_libraries()
+    settings = load_settings()
+    with _bind_socket(host, port) as listener:
+        port = listener.getsockname()[1]
+        name = allowed_hosts[0] if allowed_hosts else f"[{host}]" if ":" in host else host
+
+        def announce(token: str) -> None:
+            click.echo(f"  http://{name}:{port}/login?token={token}")
+
+        mode = "with changes" if allow_changes else "read-only"
+        click.echo(f"The page of {settings.project}, {mode}. Open this link:")
+        app = _create_local_app(announce, (*_LOOPBACK_NAMES, *allowed_hosts), port, allow_changes=allow_changes)
+        click.echo("A link is valid once, for an hour; after each use there is a new one. Stop it with Ctrl-C.")
+        _serve(app, listener)
+
+
+def _create_local_app(
+    announce: Callable[[str], None], allowed_hosts: tuple[str, ...], port: int, *, allow_changes: bool
+) -> FastAPI:
+    from diurnal.page.app import create_app
+    from diurnal.page.local_login import LocalLogin
+    from diurnal.page.page_stores import PageStores
+
+    login = LocalLogin(current_user(), allow_changes, announce, cookie=f"diurnal_page_{port}")
+    login.new_link()
+    return create_app(
+        PageStores(load_settings), login.authenticate, allowed_hosts=allowed_hosts, public_routes=[login.route]
+    )
+
+
+def _serve(app: FastAPI, listener: socket.socket) -> None:
+    import uvicorn
+
+    options: Any = {"log_level": "warning", "access_log": False, "server_header": False}
+    config = uvicorn.Config(app, timeout_graceful_shutdown=3, **options)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _check_host(host: str, allowed_hosts: tuple[str, ...]) -> None:
+    """Reject an address that other machines reach, unless a host name shows that this is intended."""
+    if _is_loopback(host) or allowed_hosts:
+        return
+    raise UsageError(
+        f"--host {host} makes the page reachable from other machines, without encryption",
+        hint="add --allow-host NAME, with the name in the address bar; put a proxy with TLS in front of it, or reach "
+        "127.0.0.1 through an SSH tunnel instead",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address.
+
+    Examples
+    --------
+    >>> _is_loopback("127.0.0.1"), _is_loopback("localhost"), _is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bind_socket(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the page cannot listen on {host} port {port}: {error.strerror or error}",
+            hint="choose another port with --port, or 0 for any free one",
+        ) from error
+
+
+def _check_libraries() -> None:
+    missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        message = f"the page needs packages that are not installed: {', '.join(missing)}"
+        raise ConfigurationError(message, hint="pip install 'diurnal[page]'")

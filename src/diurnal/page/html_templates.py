@@ -1,0 +1,126 @@
+"""HTML from Jinja2 templates: all values are escaped, and all links are relative to the page.
+
+Links are relative, so that the page works under ``/``, mounted in another application, and behind a proxy that strips
+a prefix. As a part of a view that is loaded later has the path of its view, the links in it are valid as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import jinja2
+from fastapi import Request
+from starlette.responses import HTMLResponse
+
+from diurnal.page import value_formats
+from diurnal.page.security import FORM_TOKEN, form_token
+from diurnal.page.static_files import static_version
+
+
+def render(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+    """Return a page.
+
+    Parameters
+    ----------
+    request : Request
+        The request, for links and the viewer.
+    template : str
+        The name of the template.
+    status : int
+        The status of the response.
+    **context
+        The variables of the template. It has `link`, `static`, `viewer` and `form_token` besides.
+    """
+    viewer = getattr(request.state, "viewer", None)
+    variables = {
+        "link": _Links(request),
+        "static": lambda name: link_to(request, "static", name, v=static_version()),
+        "viewer": viewer,
+        "form_token": {"name": FORM_TOKEN, "value": form_token(request, viewer)} if viewer else None,
+        "is_partial": is_partial(request),
+        "title": None,
+    }
+    content = _environment().get_template(template).render(variables | context)
+    return HTMLResponse(content, status_code=status, headers={"Vary": "HX-Request"})
+
+
+def is_partial(request: Request) -> bool:
+    """Return whether htmx asks for a part of the view, and not a browser for a whole page."""
+    return request.headers.get("hx-request") == "true" and request.headers.get("hx-history-restore-request") != "true"
+
+
+def link_to(request: Request, *segments: object, **query: object) -> str:
+    """Return the relative URL of a page.
+
+    Parameters
+    ----------
+    request : Request
+        The request of the page that has the link.
+    *segments
+        The segments of the path; none is the start page.
+    **query
+        The parameters; those that are None or empty are left out.
+    """
+    return _relative_url(_depth(request), segments, query)
+
+
+class _Links:
+    """Makes links in the templates of one request: ``link("experiments", name)``."""
+
+    def __init__(self, request: Request) -> None:
+        self._depth = _depth(request)
+
+    def __call__(self, *segments: object, **query: object) -> str:
+        return _relative_url(self._depth, segments, query)
+
+
+def _depth(request: Request) -> int:
+    """Return the number of folders between the mount and the page."""
+    path: str = request.scope["path"]
+    return path.removeprefix(request.scope.get("root_path", "")).lstrip("/").count("/")
+
+
+def _relative_url(depth: int, segments: tuple[object, ...], query: Mapping[str, object]) -> str:
+    """Return a URL relative to a page.
+
+    Examples
+    --------
+    >>> _relative_url(1, ("experiments", "late", "runs"), {"result": "failed", "q": None})
+    '../experiments/late/runs?result=failed'
+    >>> _relative_url(0, (), {})
+    './'
+    """
+    path = "/".join(quote(str(segment), safe="") for segment in segments)
+    parameters = urlencode({key: value for key, value in query.items() if value not in (None, "", False)})
+    return ("../" * depth or "./") + path + (f"?{parameters}" if parameters else "")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("diurnal.page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "score": value_formats.format_score,
+        "count": value_formats.format_count,
+        "duration": value_formats.format_duration,
+        "compact_json": lambda value: json.dumps(value, ensure_ascii=False, default=str),
+        "utc": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",
+        "iso": _to_iso,
+        "age": value_formats.format_age,
+    }
+    environment.globals["interval_text"] = value_formats.format_interval
+    return environment
+
+
+def _to_iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
