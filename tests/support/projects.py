@@ -27,6 +27,7 @@ POINTS = [
     "warehouse.claim_interval",
     "lake.put",
     "warehouse.set_batch",
+    "warehouse.add_profile",
     "warehouse.load_rows",
     "warehouse.load",
     "warehouse.save_split",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diurnal.backends.sample_reader import SampleReader
     from diurnal.data import Contract, Metadata, Schema
     from diurnal.data.batch_contract import BatchContract
+    from diurnal.data.profile_builder import ProfileBuilder
     from diurnal.experiment.run_context import RunContext
     from diurnal.runtime.project_files import Codebase
     from diurnal.types import Package
@@ -50,12 +51,15 @@ class IngestedBatch:
         What is unusual but allowed.
     n_repeated : int
         Number of rows that were dropped because they repeat others.
+    profile : ProfileBuilder or None
+        The profile of its rows, if the backend makes one.
     """
 
     package: Package
     contract: BatchContract
     warnings: list[str]
     n_repeated: int = 0
+    profile: ProfileBuilder | None = None
 
 
 @dataclass(frozen=True)

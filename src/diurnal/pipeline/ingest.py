@@ -82,10 +82,12 @@ def _store_batch(
     context: RunContext, resolved: BatchContract, layout: Schema, rows: TempArrowFile, warnings: list[str]
 ) -> IngestedBatch:
     from diurnal.data import BatchValidator
+    from diurnal.data.profile_builder import ProfileBuilder
 
     experiment, newest = context.experiment, resolved.newest
     limits = batch_contract.limits_for_layout(experiment.limits, layout, newest)
     validator = BatchValidator(layout, limits, is_only_batch=experiment.window == 1)
+    profile = ProfileBuilder(layout)
     package, deduplication = context.stores.lake.write_package(
         context.package_key("batches"),
         batch_contract.run_checks_in_newest_schema(validator.validate(rows), experiment.checks, layout, newest),
@@ -95,9 +97,10 @@ def _store_batch(
         keep_duplicates=layout.keeps_duplicates,
         n_rows=rows.n_rows,
         n_bytes=rows.n_bytes,
+        observe=profile.update,
     )
     return IngestedBatch(
-        package, resolved, [*warnings, *resolved.warnings, *validator.warnings], deduplication.n_duplicates
+        package, resolved, [*warnings, *resolved.warnings, *validator.warnings], deduplication.n_duplicates, profile
     )
 
 

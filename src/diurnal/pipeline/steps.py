@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def fetch(context: RunContext) -> Batch:
     """Fetch the batch of the data interval, validate it against its contract, and store it."""
-    from diurnal.pipeline import accept_command, ingest, quarantine
+    from diurnal.pipeline import accept_command, batch_profiles, ingest, quarantine
 
     started = time.perf_counter()
     name, lake, warehouse = context.experiment.name, context.stores.lake, context.stores.warehouse
@@ -57,8 +57,9 @@ def fetch(context: RunContext) -> Batch:
     package, version = batch.package, ingest.store_contract(context, contract, batch)
     lake.register_warehouse(warehouse.identity)
     warehouse.set_batch(name, context.interval, epoch, package)
+    unprofiled = batch_profiles.store_batch_profile(context, batch)
     window, warnings = context.window(package)
-    warnings += ingest.size_warnings(context, package)
+    warnings += unprofiled + ingest.size_warnings(context, package)
     code_path = lake.write_bytes(name, "code", code.dumps(), ".json")
     run = _identify_run(context, epoch, package, window, code_path, version)
     row = warehouse.run(run.run_id)

@@ -25,7 +25,7 @@ class CheckedObject:
     Attributes
     ----------
     kind : str
-        ``"package"``, ``"candidates"``, ``"code"``, ``"model"`` or ``"load"``.
+        ``"package"``, ``"profile"``, ``"candidates"``, ``"code"``, ``"model"`` or ``"load"``.
     experiment, name : str
         Name of the experiment, and of the object.
     state : str
@@ -58,6 +58,9 @@ def verify_stores(stores: Stores, experiment: str | None = None) -> Iterator[Che
     for row in packages:
         state = _compare_digests(stores.lake.digest_of(row["path"], hashed), row["digest"])
         yield CheckedObject("package", row["experiment"], row["path"], state)
+    for row in stores.warehouse.all_profiles(experiment):
+        state = _compare_digests(stores.lake.digest_of(row["path"], hashed), row["digest"])
+        yield CheckedObject("profile", row["experiment"], row["path"], state)
     runs = _rows_of(stores.warehouse.runs(), experiment)
     for kind in ("candidates", "code"):
         for path, owner in sorted({run[kind]: run["experiment"] for run in runs if run[kind]}.items()):

@@ -17,6 +17,7 @@ import pyarrow as pa
 from diurnal.data import BatchValidator, Metadata, Schema, batch_contract, row_identity
 from diurnal.data.deduplication import Deduplication, sort_and_deduplicate
 from diurnal.data.inference import SchemaInference
+from diurnal.data.profile_builder import ProfileBuilder
 from diurnal.data.schema import Duplicates
 from diurnal.errors import BatchRejectedError
 from diurnal.storage.lake import part_numbers, write_part
@@ -115,16 +116,18 @@ class WriteTask:
     schema: Schema
     root: str
     folder: str
+    n_rows: int
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Return what was written, and what the ordering found."""
+        """Return what was written, what the ordering found, and the profile of the part."""
         hashes = table.column(HASH).combine_chunks().to_numpy().view(np.uint64)
         number = int(table.column(PART)[0].as_py())
         rows = table.drop_columns([HASH, PART]).rename_columns(list(self.schema.names)).cast(self.schema.arrow_schema)
         arrangement = Deduplication(key=self.schema.key, keep_duplicates=self.schema.keeps_duplicates)
         _, kept = sort_and_deduplicate(rows, hashes, arrangement)
-        part = write_part(self.root, self.folder, number, [kept], self.schema.arrow_schema)
-        return pa.Table.from_batches([write_report((part, arrangement))])
+        profile = ProfileBuilder(self.schema, self.n_rows)
+        part = write_part(self.root, self.folder, number, [kept], self.schema.arrow_schema, profile.update)
+        return pa.Table.from_batches([write_report((part, arrangement, profile))])
 
 
 def write_report(content: Any) -> pa.RecordBatch:

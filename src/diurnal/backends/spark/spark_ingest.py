@@ -37,6 +37,7 @@ from diurnal.backends.spark.source_frames import read_source_frame
 from diurnal.data import BatchValidator, batch_contract
 from diurnal.data.deduplication import Deduplication
 from diurnal.data.inference import SchemaInference
+from diurnal.data.profile_builder import ProfileBuilder
 from diurnal.errors import BatchRejectedError
 from diurnal.runtime import spark
 from diurnal.storage.lake import PackageKey, compute_n_parts
@@ -71,8 +72,9 @@ def ingest_on_executors(context: RunContext, contract: Contract | None, task: Ta
                     raise
             else:
                 break
-        package, arrangement = _write_parts(context, rows, layout, resolved.newest, inspection.n_rows)
-    return IngestedBatch(package, resolved, [*resolved.warnings, *inspection.warnings], arrangement.n_duplicates)
+        package, arrangement, profile = _write_parts(context, rows, layout, resolved.newest, inspection.n_rows)
+    warnings = [*resolved.warnings, *inspection.warnings]
+    return IngestedBatch(package, resolved, warnings, arrangement.n_duplicates, profile)
 
 
 def _read_source(context: RunContext) -> DataFrame:
@@ -152,7 +154,7 @@ def _collect_reports(rows: DataFrame, work: BatchFunction) -> list[Any]:
 
 def _write_parts(
     context: RunContext, rows: DataFrame, schema: Schema, newest: Schema, n_rows: int
-) -> tuple[Package, Deduplication]:
+) -> tuple[Package, Deduplication, ProfileBuilder]:
     """Deal the rows into parts by their hash, and let each part be ordered and written where it comes together."""
     lake, experiment = context.stores.lake, context.experiment
     dealt = compute_n_parts(n_rows, len(schema.columns), lake.cells_per_part)
@@ -161,17 +163,19 @@ def _write_parts(
     cells = [field.dataType for field in to_spark_schema(schema)]
     fields = [StructField(name, kind) for name, kind in zip(positional_names(len(cells)), cells, strict=True)]
     fields += [StructField(HASH, LongType()), StructField(PART, IntegerType())]
-    write = WriteTask(schema, lake.address, key.parts_folder)
+    write = WriteTask(schema, lake.address, key.parts_folder, n_rows)
     with translate_job_errors("the writing of the package"):
         hashed = map_in_arrow(rows, deal, StructType(fields))
         # pyspark counts the arguments of what it is given, and a method has one more
         written = read_reports(hashed.groupBy(PART).applyInArrow(lambda table: write(table), REPORT).collect())  # noqa: PLW0108
     arrangement = Deduplication(key=schema.key)
-    for _, found in written:
+    profile = ProfileBuilder(schema, n_rows)
+    for _, found, profile_of_part in sorted(written, key=lambda one: one[0].number):
         arrangement.merge(found)
+        profile.merge(profile_of_part)
     arrangement.raise_on_conflicts()
-    parts = [part for part, _ in written]
-    return lake.write_manifest(key, parts, schema.arrow_schema, n_parts=dealt), arrangement
+    parts = [part for part, *_ in written]
+    return lake.write_manifest(key, parts, schema.arrow_schema, n_parts=dealt), arrangement, profile
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from diurnal.storage.lake import partitions
 from diurnal.storage.lake.manifest import SUFFIX, Manifest
 from diurnal.storage.lake.package_key import PackageKey
 from diurnal.storage.lake.package_reader import PackageReader
-from diurnal.storage.lake.parquet_writer import PackageFileWriter
+from diurnal.storage.lake.parquet_writer import Observer, PackageFileWriter
 from diurnal.storage.lake.partitions import PackagePart, compute_n_parts, group_by_part, part_numbers, write_part
 from diurnal.types import Package
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from diurnal.data.row_hash import Hasher
 
 ROWS_PER_BATCH = 16_384  # while a part is split
-CATEGORIES = ("batches", "train", "test", "candidates", "twins", "parts", "code")
+CATEGORIES = ("batches", "train", "test", "candidates", "twins", "parts", "code", "profiles")
 
 
 class Lake(PackageReader):
@@ -63,6 +63,7 @@ class Lake(PackageReader):
         keep_duplicates: bool = False,
         n_rows: int = 0,
         n_bytes: int = 0,
+        observe: Observer | None = None,
     ) -> tuple[Package, Deduplication]:
         """Sort rows by their hash, drop duplicates unless `keep_duplicates` is true, and store them as a package.
 
@@ -84,6 +85,8 @@ class Lake(PackageReader):
             The number of rows before deduplication; a large package is stored in parts.
         n_bytes : int
             The approximate size of the rows; those that do not fit in memory are sorted on disk.
+        observe : callable, optional
+            Called with the rows that are kept, row group after row group, in their order.
 
         Returns
         -------
@@ -101,12 +104,12 @@ class Lake(PackageReader):
             ordered = sort_by_hash(batches, schema, hasher, report, scratch, n_bytes)
             if number_of_parts > 1:
                 parts = [
-                    write_part(self.address, package_key.parts_folder, number, tables, schema)
+                    write_part(self.address, package_key.parts_folder, number, tables, schema, observe)
                     for number, tables in group_by_part(ordered, number_of_parts)
                 ]
                 report.raise_on_conflicts()
                 return self.write_manifest(package_key, parts, schema, n_parts=number_of_parts), report
-            with PackageFileWriter(scratch / "package.parquet", schema) as file:
+            with PackageFileWriter(scratch / "package.parquet", schema, observe) as file:
                 for _, table in ordered:
                     file.write(table)
             report.raise_on_conflicts()

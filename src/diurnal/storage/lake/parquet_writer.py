@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 
 ROWS_PER_GROUP = 131_072
 CELLS_PER_GROUP = 2**24
+
+Observer = Callable[[pa.Table], object]
+"""A function of the rows of a row group."""
 
 
 def row_group_size(n_columns: int) -> int:
@@ -34,10 +37,13 @@ class PackageFileWriter(AbstractContextManager["PackageFileWriter"]):
         A local file.
     schema : pyarrow.Schema
         The schema of the file.
+    observe : callable, optional
+        Called with the rows of each row group before it is written. A reader of the file gets the same row groups.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, observe: Observer | None = None) -> None:
         self.path, self.schema = path, schema
+        self._observe = observe
         self.n_rows = 0
         self._group_size = row_group_size(len(schema))
         texts = [field.name for field in schema if pa.types.is_string(field.type)]
@@ -57,7 +63,10 @@ class PackageFileWriter(AbstractContextManager["PackageFileWriter"]):
     def _flush(self, n_rows: int) -> None:
         table = pa.concat_tables(self._buffered)
         # one contiguous chunk for each column: Parquet's pages depend on chunks
-        self._parquet.write_table(table.slice(0, n_rows).combine_chunks(), row_group_size=self._group_size)
+        group = table.slice(0, n_rows).combine_chunks()
+        if self._observe is not None:
+            self._observe(group)
+        self._parquet.write_table(group, row_group_size=self._group_size)
         self._buffered = [table.slice(n_rows)]
         self._n_buffered = self._buffered[0].num_rows
         self.n_rows += min(n_rows, table.num_rows)

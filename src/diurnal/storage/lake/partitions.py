@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from diurnal.storage.file_store import FileStore
-from diurnal.storage.lake.parquet_writer import PackageFileWriter
+from diurnal.storage.lake.parquet_writer import Observer, PackageFileWriter
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -98,7 +98,14 @@ def part_numbers(hashes: Hashes, n_parts: int) -> npt.NDArray[np.int64]:
     return (hashes >> np.uint64(64 - bits)).astype(np.int64)
 
 
-def write_part(root: str, folder: str, number: int, tables: Iterable[pa.Table], schema: pa.Schema) -> PackagePart:
+def write_part(
+    root: str,
+    folder: str,
+    number: int,
+    tables: Iterable[pa.Table],
+    schema: pa.Schema,
+    observe: Observer | None = None,
+) -> PackagePart:
     """Write one part. Writing it again writes the same file.
 
     Parameters
@@ -113,11 +120,13 @@ def write_part(root: str, folder: str, number: int, tables: Iterable[pa.Table], 
         Its rows, deduplicated and in the order of their hash.
     schema : pyarrow.Schema
         The schema of the file.
+    observe : callable, optional
+        Called with the rows of each row group.
     """
     store = FileStore(root)
     with store.workspace() as scratch:
         temporary = scratch / "part.parquet"
-        with PackageFileWriter(temporary, schema) as file:
+        with PackageFileWriter(temporary, schema, observe) as file:
             for table in tables:
                 file.write(table)
         with temporary.open("rb") as stream:

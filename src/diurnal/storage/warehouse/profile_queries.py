@@ -58,6 +58,11 @@ class ProfileQueries(WarehouseConnection):
             query = query.where(profiles.c.data_interval_start >= since)
         return self.rows(query)
 
+    def all_profiles(self, experiment: str | None = None) -> list[Row]:
+        """Return the profiles of all batches, also of those that were replaced, of one experiment or of all."""
+        query = sa.select(profiles).order_by(*profiles.c[:3])
+        return self.rows(query if experiment is None else query.where(profiles.c.experiment == experiment))
+
     def profiles_of(self, experiment: str, batch_digests: Collection[str]) -> list[Row]:
         """Return the profiles of some batches, also of batches that were replaced since, oldest data interval first."""
         query = sa.select(profiles).where(
