@@ -242,7 +242,8 @@ answer = {
 """
     seen = tell(tmp_path / "home", tmp_path, program)
     assert seen["version"] == version("diurnal")
-    assert seen["links"] == ["diurnal.airflow.extra_links.ChampionLink"]
+    links = {"ChampionLink", "DataLink", "ExperimentLink", "QuarantineLink", "RunLink", "VersionLink"}
+    assert set(seen["links"]) == {f"diurnal.airflow.extra_links.{name}" for name in links}
     assert seen["types"] == ["http", "postgres", "sqlite"]
     assert "diurnal" in seen["plugins"]
     assert seen["notes"] == [

@@ -6,7 +6,7 @@ Airflow looks in its secrets backends, in ``AIRFLOW_CONN_<ID>`` and in the conne
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -70,11 +70,22 @@ def get_connection_uri(connection: str) -> str | None:
     ConfigurationError
         If the connection cannot be written as a URI.
     """
+    found = _lookup_connection(connection)
+    return None if found is None else connection_uri(found, connection)
+
+
+def connection_uri(found: Any, connection: str) -> str:
+    """Return the URI of a connection of Airflow.
+
+    Parameters
+    ----------
+    found : Connection
+        That of tasks or that of the API server.
+    connection : str
+        Its id, for errors.
+    """
     from airflow.sdk.log import mask_secret
 
-    found = _lookup_connection(connection)
-    if found is None:
-        return None
     if found.password:
         mask_secret(quote(found.password, safe=""))  # Airflow masks the password itself, but not its form in a URI
     parts = {name: getattr(found, name) for name in ("conn_type", "host", "login", "password", "schema", "port")}
@@ -118,7 +129,7 @@ def settings_for_file(file: str) -> Settings:
     As outside of Airflow, ``DIURNAL_WAREHOUSE`` and ``DIURNAL_SPARK`` override the connections, and these override
     ``diurnal.toml``.
     """
-    return _with_spark(_with_warehouse(Settings.load(relative_to=Path(file).parent)))
+    return _with_spark(with_warehouse(Settings.load(relative_to=Path(file).parent), get_connection_uri))
 
 
 def _with_spark(settings: Settings) -> Settings:
@@ -139,10 +150,19 @@ def spark_connection_extra() -> dict[str, Any]:
     return {} if found is None else dict(found.extra_dejson)
 
 
-def _with_warehouse(settings: Settings) -> Settings:
+def with_warehouse(settings: Settings, get_uri: Callable[[str], str | None]) -> Settings:
+    """Return settings with the warehouse of Airflow's connection, unless ``DIURNAL_WAREHOUSE`` is set.
+
+    Parameters
+    ----------
+    settings : Settings
+        Those of the project.
+    get_uri : callable
+        Returns the URI of a connection by its id, or None.
+    """
     if settings.origins["warehouse"] == "DIURNAL_WAREHOUSE":
         return settings
-    found = get_connection_uri(WAREHOUSE)
+    found = get_uri(WAREHOUSE)
     if found is None:
         return settings
     if not found.startswith("postgresql://"):

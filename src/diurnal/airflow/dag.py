@@ -17,7 +17,6 @@ from diurnal.airflow.champion_dag import build_champion_dag
 from diurnal.airflow.dag_arguments import declared_dag_kwargs, merge_dag_kwargs, validate_dag_arguments
 from diurnal.airflow.operators import (
     PrepareStorageOperator,
-    PromoteOperator,
     ScoreShardOperator,
     SplitSearchOperator,
     StepOperator,
@@ -99,11 +98,11 @@ def build_dag(
         experiment = _find_in_project(experiment, dag_file or _current_dag_file())
     is_submitted = spark_submit is not None
     validate_dag_arguments(experiment, step_kwargs, dag_kwargs, _task_ids(experiment, is_submitted=is_submitted))
-    operators: dict[str, Callable[..., StepOperator]] = {"promote": PromoteOperator}
+    operators: dict[str, Callable[..., StepOperator]] = {}
     if spark_submit is not None:
         from diurnal.airflow.spark_submit import SPARK_STEPS, submit_operator_factory
 
-        operators |= dict.fromkeys(SPARK_STEPS, submit_operator_factory(experiment.name, spark_submit))
+        operators = dict.fromkeys(SPARK_STEPS, submit_operator_factory(experiment.name, spark_submit))
     dag_id = dag_id or experiment.name
     kwargs = merge_dag_kwargs(declared_dag_kwargs(experiment, dag_id), dag_kwargs)
     with DAG(dag_id, default_args=task_default_args(experiment, default_args or {}), **kwargs) as dag:

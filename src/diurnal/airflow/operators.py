@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from diurnal.airflow import assets
-from diurnal.airflow.extra_links import ChampionLink
+from diurnal.airflow.extra_links import STEP_LINKS
 from diurnal.errors import DiurnalError, NotEnoughDataError, SupersededError
 from diurnal.experiment import Experiment
 from diurnal.pipeline import flow
@@ -38,7 +38,14 @@ class ExperimentOperator(BaseOperator):
         The experiment of the task.
     **kwargs
         Airflow's arguments of any task.
+
+    Attributes
+    ----------
+    outcome : Any
+        The result of the task after it has run, or the error that ended it; for links, which Airflow asks for then.
     """
+
+    outcome: Any = None
 
     def __init__(self, *, experiment: Experiment, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -50,21 +57,29 @@ class ExperimentOperator(BaseOperator):
         An error of diurnal's is logged without a traceback, as its message is complete. A superseded attempt is
         skipped, since the newer attempt goes on; so is a run whose window has too few rows.
         """
+        exit_with_supervisor()
+        try:
+            with ignore_airflow_deprecations():
+                self.outcome = self._run_or_skip(context)
+        except Exception as error:
+            self.outcome = error
+            raise
+        return self.outcome
+
+    def _run_or_skip(self, context: Any) -> Any:
         from airflow.sdk.exceptions import AirflowSkipException
 
-        exit_with_supervisor()
         location = f"{self.experiment.name} {self.task_id}"
-        with ignore_airflow_deprecations():
-            try:
-                return self.run_task(context)
-            except AirflowSkipException as skip:
-                self.log.info(f"skipped: {skip}")  # Airflow's own line does not contain the reason
-                raise
-            except (NotEnoughDataError, SupersededError) as error:
-                self.log.warning(str(error.add_location(location)))
-                raise AirflowSkipException(str(error)) from None
-            except DiurnalError as error:
-                raise error.add_location(location).with_traceback(None) from None
+        try:
+            return self.run_task(context)
+        except AirflowSkipException as skip:
+            self.log.info(f"skipped: {skip}")  # Airflow's own line does not contain the reason
+            raise
+        except (NotEnoughDataError, SupersededError) as error:
+            self.log.warning(str(error.add_location(location)))
+            raise AirflowSkipException(str(error)) from None
+        except DiurnalError as error:
+            raise error.add_location(location).with_traceback(None) from None
 
     def run_task(self, context: Any) -> Any:
         """Do the work of the task; each subclass overrides it."""
@@ -78,6 +93,7 @@ class PrepareStorageOperator(ExperimentOperator):
     """
 
     ui_color = "#e8e8e8"
+    operator_extra_links = STEP_LINKS["storage"]
 
     def run_task(self, context: Any) -> dict[str, str]:
         """Prepare the storage, and return its locations, without secrets."""
@@ -118,6 +134,7 @@ class StepOperator(ExperimentOperator):
         super().__init__(**kwargs)
         self.step = step
         self.inputs = list(inputs)
+        self.operator_extra_links = STEP_LINKS.get(step, ())
 
     def run_task(self, context: Any) -> Any:
         """Run the step."""
@@ -141,12 +158,6 @@ class StepOperator(ExperimentOperator):
             result_log.log_result(self.step, args, result)
             _emit_asset_events(context, self.step, result, run)
             return to_json(result)
-
-
-class PromoteOperator(StepOperator):
-    """The last step, with a button that leads to the Dag for promotion and rollback by hand."""
-
-    operator_extra_links = (ChampionLink(),)
 
 
 class SplitSearchOperator(StepOperator):

@@ -1,12 +1,18 @@
-"""The plugin in Airflow's scheduler: it sets the note of each run of an experiment to its data interval.
+"""The plugin of Airflow: notes of runs in the scheduler, and the page in the API server.
 
-The id of a scheduled run contains the time after which it starts, which is the end of its data interval.
+Every process of Airflow imports this module, so that it imports nothing else: the page is imported when the API server
+asks for it, and timetables when a Dag has one.
+
+The note of a run names its data interval. The id of a scheduled run contains the time after which it starts, which is
+the end of its data interval.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
@@ -14,6 +20,21 @@ from airflow.plugins_manager import AirflowPlugin
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
+
+_LOG = logging.getLogger(__name__)
+_PREFIX = "diurnal"
+_VIEWS: list[
+    dict[str, Any]
+] = [  # addresses have no leading slash: they are relative to Airflow's own URL, which may have a path
+    {"name": "Experiments", "destination": "nav", "url_route": "diurnal", "href": f"{_PREFIX}/", "nav_top_level": True},
+    {"name": "Experiment", "destination": "dag", "url_route": "experiment", "href": f"{_PREFIX}/dags/{{DAG_ID}}"},
+    {
+        "name": "Result",
+        "destination": "dag_run",
+        "url_route": "result",
+        "href": f"{_PREFIX}/dags/{{DAG_ID}}/runs/{{RUN_ID}}",
+    },
+]
 
 
 @hookimpl
@@ -57,3 +78,19 @@ class DiurnalPlugin(AirflowPlugin):
         from diurnal.airflow.delayed_timetables import DelayedCronTimetable, DelayedDeltaTimetable
 
         return [DelayedCronTimetable, DelayedDeltaTimetable]
+
+    @cached_property
+    def fastapi_apps(self) -> list[Any]:  # type: ignore[override] # only the API server asks for it
+        """The page, unless it cannot be imported: Airflow itself must start."""
+        try:
+            from diurnal.airflow.page_app import create_page
+        except ImportError as error:
+            _LOG.warning("the page of experiments is left out: %s; install it with: pip install 'diurnal[page]'", error)
+            return []
+        return [{"app": create_page(), "url_prefix": f"/{_PREFIX}", "name": "diurnal"}]
+
+    @cached_property
+    def external_views(self) -> list[Any]:  # type: ignore[override] # only the API server asks for it
+        """A page in the navigation, a tab of each Dag, and one of each run of a Dag."""
+        icon = f"{_PREFIX}/static/icon.svg"
+        return [{**view, "icon": icon} for view in _VIEWS] if self.fastapi_apps else []

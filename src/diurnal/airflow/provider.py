@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+_LINKS = ("ChampionLink", "DataLink", "ExperimentLink", "QuarantineLink", "RunLink", "VersionLink")
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's description; it has no connection type of its own: see ``docs/airflow.md``."""
@@ -20,5 +22,5 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [f"diurnal.airflow.{name}" for name in ("operators", "approval_dag", "champion_dag")],
             }
         ],
-        "extra-links": ["diurnal.airflow.extra_links.ChampionLink"],
+        "extra-links": [f"diurnal.airflow.extra_links.{name}" for name in _LINKS],
     }

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from diurnal.page import experiments_view
 from diurnal.page.error_pages import add_error_pages
+from diurnal.page.orchestrator import NoOrchestrator, Orchestrator
 from diurnal.page.page_stores import PageStores
 from diurnal.page.security import BrowserProtection
 from diurnal.page.static_files import static_route
@@ -28,6 +29,7 @@ def create_app(
     allowed_hosts: Sequence[str] = (),
     public_routes: Sequence[BaseRoute] = (),
     secret: bytes | None = None,
+    orchestrator: Orchestrator | None = None,
 ) -> FastAPI:
     """Create the application.
 
@@ -44,6 +46,8 @@ def create_app(
         Routes without authentication, such as that of a login.
     secret : bytes, optional
         The key of the tokens of forms; processes that serve the same page need the same one. By default it is random.
+    orchestrator : Orchestrator, optional
+        What runs the experiments: views have links to it, and changes of champions are announced to it.
 
     Returns
     -------
@@ -64,6 +68,7 @@ def create_app(
         middleware=[Middleware(BrowserProtection, allowed_hosts=allowed_hosts)],
     )
     app.state.stores = stores
+    app.state.orchestrator = orchestrator or NoOrchestrator()
     app.state.secret = secret or secrets.token_bytes(32)
     app.router.routes += [static_route(), *public_routes]
     for view in VIEWS:

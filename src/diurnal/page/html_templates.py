@@ -18,6 +18,7 @@ from fastapi import Request
 from starlette.responses import HTMLResponse
 
 from diurnal.page import value_formats
+from diurnal.page.orchestrator import outside_links
 from diurnal.page.security import FORM_TOKEN, form_token
 from diurnal.page.static_files import static_version
 
@@ -34,7 +35,7 @@ def render(request: Request, template: str, *, status: int = 200, **context: Any
     status : int
         The status of the response.
     **context
-        The variables of the template. It has `link`, `static`, `viewer` and `form_token` besides.
+        The variables of the template. It has `link`, `static`, `viewer`, `form_token` and `outside_links` besides.
     """
     viewer = getattr(request.state, "viewer", None)
     variables = {
@@ -43,6 +44,7 @@ def render(request: Request, template: str, *, status: int = 200, **context: Any
         "viewer": viewer,
         "form_token": {"name": FORM_TOKEN, "value": form_token(request, viewer)} if viewer else None,
         "is_partial": is_partial(request),
+        "outside_links": lambda: outside_links(request),
         "title": None,
     }
     content = _environment().get_template(template).render(variables | context)

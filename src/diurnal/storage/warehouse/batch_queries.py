@@ -56,6 +56,22 @@ class BatchQueries(WarehouseConnection):
                 raise _overlap_error(experiment, interval, DataInterval(begin, end, interval.timezone))
             return int(epoch)
 
+    def claim_of(self, experiment: str, requested_by: str) -> Row | None:
+        """Return the newest data interval that a user or run has claimed, unless an attempt of another has followed.
+
+        Returns
+        -------
+        dict or None
+            The row of the table `heads`.
+        """
+        query = (
+            sa.select(heads)
+            .where(heads.c.experiment == experiment, heads.c.claimed_by == requested_by)
+            .order_by(heads.c.claimed_at.desc())
+            .limit(1)
+        )
+        return next(iter(self.rows(query)), None)
+
     def set_batch(self, experiment: str, interval: DataInterval, epoch: int, package: Package) -> None:
         """Make a package the batch of a data interval. The package of a previous batch stays in the lake.
 
