@@ -14,6 +14,7 @@ from diurnal.experiment import experiment
 from diurnal.types import DataInterval, Limits
 
 if TYPE_CHECKING:
+    from diurnal import plots as plots  # a module: not in __all__
     from diurnal.pipeline.result_frames import candidates, promotions, runs, versions
     from diurnal.storage.load_model import load_model
 
@@ -44,6 +45,10 @@ def __getattr__(name: str) -> Any:
         from diurnal.pipeline import result_frames
 
         return getattr(result_frames, name)
+    if name == "plots":
+        from importlib import import_module
+
+        return import_module("diurnal.plots")
     if name == "__version__":
         from importlib.metadata import version
 
@@ -52,4 +57,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_FRAMES, "load_model", "__version__"]
+    return [*globals(), *_FRAMES, "load_model", "plots", "__version__"]

@@ -38,15 +38,23 @@ def validation_curve_panel(scores: SearchScores, width: int, data: str = "candid
     y = _score_axis(scores, "s")
     tooltip = _tooltip(scores)
     spread = {"x": x, "y": _score_axis(scores, "lo"), "y2": {"field": "hi"}, "tooltip": tooltip}
-    band = {"type": "area", "style": "twin-band"} if is_axis and not parameter.is_drawn else {"type": "rule", "style": "span"}
+    band = (
+        {"type": "area", "style": "twin-band"}
+        if is_axis and not parameter.is_drawn
+        else {"type": "rule", "style": "span"}
+    )
     layers: list[Spec] = [{"mark": band, "encoding": spread}]
     if len(folds) <= _MAX_FOLD_POINTS:
         tick = {"mark": {"type": "point", "style": "muted-point"}, "encoding": {"x": {**x, "field": "x"}, "y": y}}
         layers.append({"data": {"name": f"{data}_folds"}, **tick})
     if is_axis and not parameter.is_drawn:
         layers.append({"mark": {"type": "line", "style": "twin", "strokeWidth": 2}, "encoding": {"x": x, "y": y}})
-    layers.append({"mark": {"type": "circle", "style": "series-0", "size": 50}, "encoding": {"x": x, "y": y, "tooltip": tooltip}})
-    layers.append({"transform": [{"filter": "datum.b"}], "mark": _BEST_MARK, "encoding": {"x": x, "y": y, "tooltip": tooltip}})
+    layers.append(
+        {"mark": {"type": "circle", "style": "series-0", "size": 50}, "encoding": {"x": x, "y": y, "tooltip": tooltip}}
+    )
+    layers.append(
+        {"transform": [{"filter": "datum.b"}], "mark": _BEST_MARK, "encoding": {"x": x, "y": y, "tooltip": tooltip}}
+    )
     spec = {"data": {"name": data}, "width": width, "height": 240, "layer": layers}
     return spec, {data: rows, f"{data}_folds": folds if len(folds) <= _MAX_FOLD_POINTS else []}
 
@@ -59,11 +67,15 @@ def heat_map_panel(scores: SearchScores, width: int) -> Panel:
     cells: dict[tuple[str, str], int] = {}
     for i in scores.order:
         cells.setdefault((columns.text(i), lines.text(i)), i)
-    rows = [
-        {**_row(scores, i), "cx": x, "cy": y, "text": f"{scores.mean[i]:.4g}"} for (x, y), i in cells.items()
-    ]
+    rows = [{**_row(scores, i), "cx": x, "cy": y, "text": f"{scores.mean[i]:.4g}"} for (x, y), i in cells.items()]
     middle = float(np.mean([scores.mean.min() if scores.floor is None else scores.floor, scores.mean.max()]))
-    x = {"field": "cx", "type": "nominal", "sort": columns.levels, "title": columns.name, "axis": {"labelAngle": 0, "labelOverlap": True}}
+    x = {
+        "field": "cx",
+        "type": "nominal",
+        "sort": columns.levels,
+        "title": columns.name,
+        "axis": {"labelAngle": 0, "labelOverlap": True},
+    }
     y = {"field": "cy", "type": "nominal", "sort": lines.levels, "title": lines.name, "axis": _fixed_axis(lines.name)}
     tooltip = _tooltip(scores)
     layers: list[Spec] = [
@@ -114,7 +126,13 @@ def parallel_panel(scores: SearchScores, width: int) -> Panel:
     lookup = [{"calculate": f"indexof({fields}, datum.key)", "as": "k"}]
     axis = {"orient": "top", "title": None, "domain": False, "ticks": False, "labelAngle": 0, "labelPadding": 14}
     axis |= {"grid": True, "labelFontSize": 12, "labelLimit": max(60, width // max(1, len(axes)) + 10)}
-    x: Spec = {"field": "axis", "type": "nominal", "sort": None, "scale": {"type": "point", "domain": names, "padding": 0.3}, "axis": axis}
+    x: Spec = {
+        "field": "axis",
+        "type": "nominal",
+        "sort": None,
+        "scale": {"type": "point", "domain": names, "padding": 0.3},
+        "axis": axis,
+    }
     y: Spec = {"field": "y", "type": "quantitative", "scale": {"domain": [0, 1]}, "axis": None}
     fold = [{"fold": fields, "as": ["key", "y"]}, *lookup]
     line = {"x": x, "y": y, "detail": [{"field": "i"}], "tooltip": _tooltip(scores)}
@@ -128,7 +146,15 @@ def parallel_panel(scores: SearchScores, width: int) -> Panel:
     ]
     joined = {"lookup": "k", "from": {"data": {"name": "axes"}, "key": "k", "fields": ["axis"]}}
     lines = {"data": {"name": "candidates"}, "transform": [*fold, joined], "layer": layers}
-    label = {"type": "text", "style": "label-text", "align": "left", "dx": 5, "fontSize": 10.5, "fontWeight": 600, "limit": 110}
+    label = {
+        "type": "text",
+        "style": "label-text",
+        "align": "left",
+        "dx": 5,
+        "fontSize": 10.5,
+        "fontWeight": 600,
+        "limit": 110,
+    }
     marks: Spec = {
         "data": {"name": "ticks"},
         "mark": label,
@@ -159,11 +185,27 @@ def best_candidates_panel(scores: SearchScores, width: int) -> Panel:
     dot = {"x": {**x, "field": "s"}, "y": y, "tooltip": tooltip}
     layers: list[Spec] = [
         {"data": {"name": "best"}, "mark": {"type": "rule", "style": "span", "yOffset": 7}, "encoding": rule},
-        {"data": {"name": "best_folds"}, "mark": {"type": "point", "style": "muted-point", "yOffset": 7}, "encoding": {"x": {**x, "field": "s"}, "y": y}},
-        {"data": {"name": "best"}, "mark": {"type": "circle", "style": "series-0", "size": 60, "yOffset": 7}, "encoding": dot},
+        {
+            "data": {"name": "best_folds"},
+            "mark": {"type": "point", "style": "muted-point", "yOffset": 7},
+            "encoding": {"x": {**x, "field": "s"}, "y": y},
+        },
         {
             "data": {"name": "best"},
-            "mark": {"type": "text", "style": "label-text", "align": "left", "fontSize": 10.5, "dy": -6, "limit": width, "tooltip": None},
+            "mark": {"type": "circle", "style": "series-0", "size": 60, "yOffset": 7},
+            "encoding": dot,
+        },
+        {
+            "data": {"name": "best"},
+            "mark": {
+                "type": "text",
+                "style": "label-text",
+                "align": "left",
+                "fontSize": 10.5,
+                "dy": -6,
+                "limit": width,
+                "tooltip": None,
+            },
             "encoding": {"x": {"value": 2}, "y": y, "text": {"field": "text", "type": "nominal"}},
         },
     ]
@@ -179,7 +221,12 @@ def progress_panel(scores: SearchScores, width: int) -> Panel:
     changes = [0, *(int(i) for i in np.flatnonzero(np.diff(running)) + 1), n - 1]
     steps = [{"k": i + 1, "s": as_number(running[i])} for i in dict.fromkeys(changes)]
     rows = [{"k": i + 1, "s": as_number(scores.mean[i])} for i in thin_evenly(n, 500)]
-    x: Spec = {"field": "k", "type": "quantitative", "title": "candidate", "scale": {"domain": [1, max(2, n)], "nice": False}}
+    x: Spec = {
+        "field": "k",
+        "type": "quantitative",
+        "title": "candidate",
+        "scale": {"domain": [1, max(2, n)], "nice": False},
+    }
     y = _score_axis(scores, "s")
     layers = [
         {"data": {"name": "trials"}, "mark": {"type": "point", "style": "muted-point"}, "encoding": {"x": x, "y": y}},
@@ -189,7 +236,12 @@ def progress_panel(scores: SearchScores, width: int) -> Panel:
             "encoding": {"x": x, "y": y},
         },
     ]
-    spec = {"title": _subtitle("scores in the order of the search, and the best so far"), "width": width, "height": 120, "layer": layers}
+    spec = {
+        "title": _subtitle("scores in the order of the search, and the best so far"),
+        "width": width,
+        "height": 120,
+        "layer": layers,
+    }
     return spec, {"trials": rows, "progress": steps}
 
 
@@ -202,15 +254,29 @@ def halving_panel(scores: SearchScores, width: int) -> Panel:
     chosen = list(keep) if len(keep) <= 300 else [*dict.fromkeys(texts[i] for i in scores.order)][:300]
     numbers = {text: k for k, text in enumerate(chosen)}
     rows = [
-        {**_row(scores, i), "line": numbers[texts[i]], "r": as_number(scores.resources[i]), "it": as_number(scores.iterations[i]), "text": texts[i]}
+        {
+            **_row(scores, i),
+            "line": numbers[texts[i]],
+            "r": as_number(scores.resources[i]),
+            "it": as_number(scores.iterations[i]),
+            "text": texts[i],
+        }
         for i in range(len(scores.mean))
         if texts[i] in numbers
     ]
     distinct = sorted({row["r"] for row in rows})
-    x: Spec = {"field": "r", "type": "quantitative", "title": "resources of the iteration", "scale": {"type": "log" if distinct[0] > 0 else "linear"}}
+    x: Spec = {
+        "field": "r",
+        "type": "quantitative",
+        "title": "resources of the iteration",
+        "scale": {"type": "log" if distinct[0] > 0 else "linear"},
+    }
     x["axis"] = {"values": distinct, "grid": True}
     y = _score_axis(scores, "s")
-    tooltip = [{"field": "text", "type": "nominal", "title": "parameters"}, {"field": "s", "type": "quantitative", "title": clean_text(scores.metric), "format": ".5g"}]
+    tooltip = [
+        {"field": "text", "type": "nominal", "title": "parameters"},
+        {"field": "s", "type": "quantitative", "title": clean_text(scores.metric), "format": ".5g"},
+    ]
     encoding = {"x": x, "y": y, "detail": [{"field": "line"}], "tooltip": tooltip}
     layers = [
         {"mark": {"type": "line", "style": "twin", "opacity": 0.35, "strokeWidth": 1.2}, "encoding": encoding},
@@ -242,7 +308,10 @@ def _tooltip(scores: SearchScores) -> list[Spec]:
         {"field": "s", "type": "quantitative", "title": clean_text(scores.metric), "format": ".5g"},
         {"field": "lo", "type": "quantitative", "title": "lowest fold", "format": ".5g"},
         {"field": "hi", "type": "quantitative", "title": "highest fold", "format": ".5g"},
-        *({"field": f"p{k}", "type": "nominal", "title": one.name} for k, one in enumerate(scores.parameters[:MAX_AXES])),
+        *(
+            {"field": f"p{k}", "type": "nominal", "title": one.name}
+            for k, one in enumerate(scores.parameters[:MAX_AXES])
+        ),
     ]
 
 
@@ -269,15 +338,27 @@ def _score_axis(scores: SearchScores, field: str) -> Spec:
 
 def _axis(parameter: SearchParameter, field: str) -> Spec:
     if not parameter.is_number:
-        axis = {"labelAngle": 0 if len(parameter.levels) <= 6 else -35, "labelLimit": 160, "grid": False}
+        axis: Spec = {"labelAngle": 0 if len(parameter.levels) <= 6 else -35, "labelLimit": 160, "grid": False}
         return {"field": field, "type": "nominal", "sort": parameter.levels, "title": parameter.name, "axis": axis}
     scale: dict[str, Any] = {"type": "log"} if parameter.is_log else {"zero": False, "nice": True}
     axis = {"format": "~g"} if parameter.is_log or not parameter.levels else {}
-    return {"field": field, "type": "quantitative", "scale": scale, "title": parameter.name, "axis": {"grid": False, **axis}}
+    return {
+        "field": field,
+        "type": "quantitative",
+        "scale": scale,
+        "title": parameter.name,
+        "axis": {"grid": False, **axis},
+    }
 
 
 def _fixed_axis(title: str) -> Spec:
-    return {"minExtent": AXIS_WIDTH - 20, "maxExtent": AXIS_WIDTH - 20, "labelLimit": AXIS_WIDTH - 26, "title": clean_text(title, 40), "titlePadding": 0}
+    return {
+        "minExtent": AXIS_WIDTH - 20,
+        "maxExtent": AXIS_WIDTH - 20,
+        "labelLimit": AXIS_WIDTH - 26,
+        "title": clean_text(title, 40),
+        "titlePadding": 0,
+    }
 
 
 def _subtitle(text: str) -> Spec:

@@ -57,7 +57,7 @@ def _chart_of(spec: Mapping[str, Any], classes: Mapping[str, Any], units: Mappin
 
 
 def to_json(spec: Mapping[str, Any], theme: Theme | None = None) -> str:
-    """Return a specification as JSON that can stand in a ``<script type="application/json">`` element.
+    r"""Return a specification as JSON that can stand in a ``<script type="application/json">`` element.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def to_json(spec: Mapping[str, Any], theme: Theme | None = None) -> str:
     Examples
     --------
     >>> to_json({"title": "</script>"})
-    '{"title":"\\\\u003c/script>"}'
+    '{"title":"\\u003c/script>"}'
     """
     themed = spec if theme is None else {**spec, "config": chart_config(theme)}
     text = json.dumps(themed, separators=(",", ":"), allow_nan=False)  # ASCII: also U+2028 is escaped

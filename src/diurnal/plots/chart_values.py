@@ -23,11 +23,11 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\
 
 
 def clean_text(value: object, limit: int = MAX_LABEL) -> str:
-    """Return a text for a label: in one line, without control characters, at most `limit` characters.
+    r"""Return a text for a label: in one line, without control characters, at most `limit` characters.
 
     Examples
     --------
-    >>> clean_text("a\\x00b\\nc"), clean_text("x" * 9, limit=5)
+    >>> clean_text("a\x00b\nc"), clean_text("x" * 9, limit=5)
     ('a\ufffdb c', 'xxxx…')
     """
     text = " ".join(_FORBIDDEN.sub("\ufffd", str(value)).split())
@@ -122,4 +122,4 @@ def thin_evenly(n: int, limit: int) -> list[int]:
     """
     if n <= limit:
         return list(range(n))
-    return np.unique(np.linspace(0, n - 1, limit).round().astype(int)).tolist()
+    return [int(i) for i in np.unique(np.linspace(0, n - 1, limit).round())]

@@ -183,6 +183,7 @@ class _Panels:
             "mark": {"type": "rect", "style": "pane", "clip": True},
             "encoding": {"x": self.x(), "x2": {"field": "e"}, "fillOpacity": opacity, "tooltip": self._tooltip},
         }
+
     def params(self, panels: Sequence[Spec]) -> list[Spec]:
         """Return the selections: of the highlighted data interval, and of the shown period."""
         point = {"type": "point", "fields": ["d"], "on": "pointerover", "clear": "pointerout"}
@@ -200,7 +201,10 @@ class _Panels:
         dash = {"field": "series", "type": "nominal", "scale": {"domain": _SERIES, "range": [[1, 0], [6, 3]]}}
         dash["legend"] = legend
         encoding = {"x": self.x("m"), "y": self.y("value", zero=False), "color": color}
-        line = {"mark": {"type": "line", "strokeWidth": 1.8, "clip": True}, "encoding": {**encoding, "strokeDash": dash}}
+        line = {
+            "mark": {"type": "line", "strokeWidth": 1.8, "clip": True},
+            "encoding": {**encoding, "strokeDash": dash},
+        }
         point = {"mark": {"type": "circle", "size": 18, "clip": True, "opacity": 1}, "encoding": encoding}
         point["encoding"] = {**encoding, "color": {**color, "legend": None}}
         series = {
@@ -241,7 +245,9 @@ class _Panels:
         """Return the plot of the twin's score less the champion's, with the interval that the paired test gave."""
         title = "twin less champion, on the same new test rows"
         few = len(self.data.rows) <= _POINTS_UP_TO
-        layers = [{"data": {"values": [{}]}, "mark": {"type": "rule", "style": "reference"}, "encoding": {"y": {"datum": 0}}}]
+        layers = [
+            {"data": {"values": [{}]}, "mark": {"type": "rule", "style": "reference"}, "encoding": {"y": {"datum": 0}}}
+        ]
         if self.data.has("lo"):
             title += ", with its 95 % interval"
             span = {"x": self.x("m"), "y": self.y("lo", grid=False), "y2": {"field": "hi"}}
@@ -288,7 +294,11 @@ class _Panels:
 
     def drift(self) -> Spec:
         """Return the plot of the strongest drift of each data interval."""
-        threshold = {"data": {"values": [{}]}, "mark": {"type": "rule", "style": "reference"}, "encoding": {"y": {"datum": 1}}}
+        threshold = {
+            "data": {"values": [{}]},
+            "mark": {"type": "rule", "style": "reference"},
+            "encoding": {"y": {"datum": 1}},
+        }
         above = {**self.bars("q", "alarm-fill"), "transform": [{"filter": "datum.q > 1"}]}
         title = "strongest drift of a column, as a multiple of its threshold"
         return self.panel(title, [self.bars("q", "muted-fill"), above, threshold], 54)
@@ -303,7 +313,7 @@ class _Panels:
 
     def overview(self) -> Spec:
         """Return the plot in which a period can be selected."""
-        axis = {"title": None, "labels": False, "ticks": False, "domain": False, "grid": False}
+        axis: Spec = {"title": None, "labels": False, "ticks": False, "domain": False, "grid": False}
         axis |= {"minExtent": AXIS_WIDTH, "maxExtent": AXIS_WIDTH}
         field = "t" if self.data.has("t") else "n"
         y = {"field": field, "type": "quantitative", "scale": {"zero": False}, "axis": axis}

@@ -291,10 +291,7 @@ def _promotion_marks(runs: Sequence[Record], promotions: Sequence[Record]) -> li
     """
     if not promotions:
         own = [run for run in runs if run.get("promoted")]
-        return [
-            _mark(*_span(run), PROMOTED, f"version {run.get('model_version')}: {run.get('reason')}")
-            for run in own
-        ]
+        return [_mark(*_span(run), PROMOTED, f"version {run.get('model_version')}: {run.get('reason')}") for run in own]
     of_version = {run.get("model_version"): run for run in runs if run.get("promoted")}
     recorded = sorted((run for run in runs if run.get("recorded_at")), key=lambda run: run["recorded_at"])
     times = [run["recorded_at"] for run in recorded]
@@ -303,7 +300,7 @@ def _promotion_marks(runs: Sequence[Record], promotions: Sequence[Record]) -> li
         run = of_version.get(one["version"]) if one["kind"] == "promote" and one.get("evidence") else None
         at = bisect_right(times, one["promoted_at"]) - 1
         run = run or (recorded[at] if at >= 0 else None)
-        span = _span(run) if run else (one["promoted_at"], None)
+        span: tuple[datetime, datetime | None] = _span(run) if run else (one["promoted_at"], None)
         text = f"version {one['version']}, by {one.get('promoted_by')}: {one.get('reason')}"
         marks.append(_mark(*span, ROLLED_BACK if one["kind"] == "rollback" else PROMOTED, text))
     return marks
@@ -336,7 +333,9 @@ def _contract_marks(runs: Sequence[Record], contracts: Sequence[Record]) -> list
     changed = [one for one in contracts if one.get("since") is not None and one.get("version", 1) > 1]
     if changed:
         return [
-            _mark(one["since"], None, CONTRACT, f"version {one['version']}, by {one.get('accepted_by')}: {one.get('why')}")
+            _mark(
+                one["since"], None, CONTRACT, f"version {one['version']}, by {one.get('accepted_by')}: {one.get('why')}"
+            )
             for one in changed
         ]
     return [

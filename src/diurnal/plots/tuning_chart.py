@@ -65,7 +65,12 @@ def build_tuning(
             panel, rows = validation_curve_panel(collect_scores(candidates, other), pixels, f"metric{i}")
             panels.append(panel)
             data |= rows
-    body = {"title": _title(scores, name), "vconcat": panels, "spacing": 18, "resolve": {"scale": {"color": "independent"}}}
+    body = {
+        "title": _title(scores, name),
+        "vconcat": panels,
+        "spacing": 18,
+        "resolve": {"scale": {"color": "independent"}},
+    }
     return fill_container(make_spec(body, description=_description(scores, name), data=data), width)
 
 

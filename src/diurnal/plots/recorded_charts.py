@@ -1,0 +1,160 @@
+"""Charts of what a project has recorded, by name: :func:`diurnal.plots.timeline` and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diurnal.errors import ConfigurationError, NotFoundError, UsageError, did_you_mean
+from diurnal.storage.load_model import project_settings
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from diurnal.plots.theme import Theme
+    from diurnal.storage.stores import Stores
+
+
+def timeline(
+    experiment: str, *, project: str | Path | None = None, theme: Theme = "light", width: int = 680
+) -> alt.TopLevelMixin:
+    """Plot the runs of an experiment over time: scores, events, rows, best parameters, drift and durations.
+
+    All plots have a common time axis, of data intervals in UTC. With 15 data intervals or more, a period can be
+    selected in the last plot. Scores are those of the main scorer: the twin's on the test rows of its window, and the
+    champion's on those of the new batch, with the 95 % interval of the difference from the paired test of the run.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+    theme : {"light", "dark"}
+        The theme.
+    width : int
+        The width of the plots in pixels.
+
+    Returns
+    -------
+    altair.VConcatChart
+        It can be saved by its method `save`, as HTML, PNG, SVG or JSON.
+
+    Raises
+    ------
+    NotFoundError
+        If the experiment has no run.
+    ConfigurationError
+        If no project is found, or Altair is not installed.
+
+    Examples
+    --------
+    >>> chart = diurnal.plots.timeline("breast_cancer")  # doctest: +SKIP
+    >>> chart.save("timeline.html")  # doctest: +SKIP
+    """
+    from diurnal.plots.timeline_chart import build_timeline
+
+    _require_altair()
+    with _open_records(project) as stores:
+        warehouse = stores.warehouse
+        runs = _runs_of(stores, experiment)
+        records = warehouse.promotions(experiment), warehouse.failures(experiment), warehouse.contracts(experiment)
+    return _shown(build_timeline(runs, *records, name=experiment, width=width), theme)
+
+
+def tuning(
+    reference: str,
+    *,
+    metric: str | None = None,
+    project: str | Path | None = None,
+    theme: Theme = "light",
+    width: int = 680,
+) -> alt.TopLevelMixin:
+    """Plot the candidates that the search of a model version tried.
+
+    One parameter is a validation curve with the spread of the folds, two are a heat map or a scatter plot, more are
+    parallel coordinates and the best twenty candidates.
+
+    Parameters
+    ----------
+    reference : str
+        The model version, as for :func:`diurnal.load_model`: ``"name"``, ``"name@3"``, ``"name@2026-11-23"``.
+    metric : str, optional
+        The metric, of a search with several; by default the first one.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+    theme : {"light", "dark"}
+        The theme.
+    width : int
+        The width of the plots in pixels.
+
+    Returns
+    -------
+    altair.VConcatChart
+
+    Raises
+    ------
+    UsageError
+        If the experiment returns an estimator in place of a search, or the search has no such metric.
+    NotFoundError
+        If the experiment, version or champion does not exist.
+    ConfigurationError
+        If no project is found, or Altair is not installed.
+
+    Examples
+    --------
+    >>> diurnal.plots.tuning("breast_cancer@1").save("candidates.svg")  # doctest: +SKIP
+    """
+    from diurnal.pipeline.result_frames import candidates
+    from diurnal.plots.tuning_chart import build_tuning
+
+    _require_altair()
+    return _shown(
+        build_tuning(candidates(reference, project=project), name=reference, metric=metric, width=width), theme
+    )
+
+
+def _require_altair() -> None:
+    try:
+        import altair as alt  # noqa: F401 - whether it is installed
+    except ImportError:
+        raise ConfigurationError(
+            "plots need Altair, which is not installed", hint="pip install 'diurnal[page]'"
+        ) from None
+
+
+def _shown(spec: dict[str, Any], theme: Theme) -> alt.TopLevelMixin:
+    from diurnal.plots.chart_output import to_altair
+
+    if theme not in ("light", "dark"):
+        raise UsageError(f"theme is {theme!r}; allowed are 'light' and 'dark'", hint="pass one of them")
+    return to_altair(spec, theme)
+
+
+@contextmanager
+def _open_records(project: str | Path | None) -> Iterator[Stores]:
+    from diurnal.storage.stores import open_stores
+
+    stores = open_stores(project_settings(project), create=False)
+    try:
+        yield stores
+    finally:
+        stores.warehouse.close()
+
+
+def _runs_of(stores: Stores, experiment: str) -> list[dict[str, Any]]:
+    """Return the rows of an experiment's runs, of which there is at least one."""
+    runs = stores.warehouse.runs(experiment)
+    if runs:
+        return runs
+    existing = sorted({str(row["experiment"]) for row in stores.warehouse.packages()})
+    if experiment in existing:
+        message = f"{experiment} has batches, but no run is recorded"
+        raise NotFoundError(message, hint=f"see what failed: diurnal runs {experiment}")
+    raise NotFoundError(
+        f"the warehouse has no experiment {experiment!r}{did_you_mean(experiment, existing)}\n"
+        f"there are: {', '.join(existing) or 'none'}",
+        hint=f"run it first: diurnal run {experiment}",
+    )
