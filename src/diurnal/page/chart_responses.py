@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.responses import Response
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from diurnal.plots.theme import chart_config
 
-    import altair as alt
+_THEMES = {"light": chart_config("light"), "dark": chart_config("dark")}
 
 
-def chart_response(make_chart: Callable[[], alt.TopLevelMixin]) -> Response:
+def chart_response(spec: Mapping[str, Any]) -> Response:
     """Return a chart as JSON, for an element with ``data-chart``.
 
     Parameters
     ----------
-    make_chart : callable
-        Returns a chart of :mod:`diurnal.plots`. The page's theme replaces its configuration, and its data are part of
-        the specification, however many rows it has.
+    spec : Mapping
+        A specification of :mod:`diurnal.plots`, such as of :func:`diurnal.plots.timeline_chart.build_timeline` with
+        ``width="container"``. The browser chooses the configuration for light or dark; both are in ``usermeta``.
     """
-    import altair as alt
-
-    with alt.data_transformers.enable("default", max_rows=None):
-        specification = make_chart().to_dict()
-    specification.pop("config", None)
-    content = json.dumps(specification, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    usermeta = {**spec.get("usermeta", {}), "themes": _THEMES}
+    content = json.dumps({**spec, "usermeta": usermeta}, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Response(content, media_type="application/json")

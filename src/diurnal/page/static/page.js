@@ -27,20 +27,26 @@
     return vega;
   }
 
-  function themeConfig() {
+  function themeConfig(themes) {
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     const style = getComputedStyle(document.documentElement);
     const color = (name) => style.getPropertyValue(name).trim();
     const axis = {
       labelColor: color("--ink-2"), titleColor: color("--ink-2"), domainColor: color("--rule"),
       tickColor: color("--rule"), gridColor: color("--rule-2"), titleFontWeight: 500,
     };
-    return {
+    const page = {
       background: "transparent", font: style.fontFamily || "sans-serif",
       view: {stroke: null}, axis, legend: {labelColor: color("--ink-2"), titleColor: color("--ink-2")},
       title: {color: color("--ink"), subtitleColor: color("--ink-2"), anchor: "start", fontSize: 13},
       text: {color: color("--ink")}, rule: {color: color("--ink-2")},
       header: {labelColor: color("--ink"), titleColor: color("--ink-2")},
     };
+    const config = {...themes?.[dark ? "dark" : "light"]}; // the colours of marks and scales, and their sizes
+    for (const [name, value] of Object.entries(page)) {
+      config[name] = typeof value === "object" ? {...config[name], ...value} : value;
+    }
+    return config;
   }
 
   async function mountChart(element) {
@@ -52,7 +58,7 @@
       const spec = await response.json();
       element.replaceChildren();
       const view = await embed(element, spec, {
-        ast: true, actions: false, defaultStyle: false, renderer: "svg", config: themeConfig(),
+        ast: true, actions: false, defaultStyle: false, renderer: "svg", config: themeConfig(spec.usermeta?.themes),
         tooltip: {disableDefaultStyle: true}, loader: {target: "_top"},
       });
       element.vegaView = view;
