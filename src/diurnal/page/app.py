@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute
 
 from diurnal.page import experiments_view
@@ -65,7 +66,10 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
         dependencies=[Depends(identify_viewer)],
-        middleware=[Middleware(BrowserProtection, allowed_hosts=allowed_hosts)],
+        middleware=[
+            Middleware(BrowserProtection, allowed_hosts=allowed_hosts),
+            Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4),
+        ],
     )
     app.state.stores = stores
     app.state.orchestrator = orchestrator or NoOrchestrator()

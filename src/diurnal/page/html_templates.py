@@ -7,7 +7,7 @@ a prefix. As a part of a view that is loaded later has the path of its view, the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -37,10 +37,11 @@ def render(request: Request, template: str, *, status: int = 200, **context: Any
     **context
         The variables of the template. It has `link`, `static`, `viewer`, `form_token` and `outside_links` besides.
     """
+    link = page_links(request)
     viewer = getattr(request.state, "viewer", None)
     variables = {
-        "link": _Links(request),
-        "static": lambda name: link_to(request, "static", name, v=static_version()),
+        "link": link,
+        "static": lambda name: link("static", name, v=static_version()),
         "viewer": viewer,
         "form_token": {"name": FORM_TOKEN, "value": form_token(request, viewer)} if viewer else None,
         "is_partial": is_partial(request),
@@ -57,34 +58,23 @@ def is_partial(request: Request) -> bool:
 
 
 def link_to(request: Request, *segments: object, **query: object) -> str:
-    """Return the relative URL of a page.
+    """Return the relative URL of a page, as the function of :func:`page_links` does."""
+    return page_links(request)(*segments, **query)
 
-    Parameters
-    ----------
-    request : Request
-        The request of the page that has the link.
-    *segments
-        The segments of the path; none is the start page.
-    **query
-        The parameters; those that are None or empty are left out.
+
+def page_links(request: Request) -> Callable[..., str]:
+    """Return a function that returns the relative URL of a page: ``link("experiments", name, result="kept")``.
+
+    Its positional arguments are the segments of the path; none is the start page. The others are the parameters of the
+    query; those that are None or empty are left out.
     """
-    return _relative_url(_depth(request), segments, query)
-
-
-class _Links:
-    """Makes links in the templates of one request: ``link("experiments", name)``."""
-
-    def __init__(self, request: Request) -> None:
-        self._depth = _depth(request)
-
-    def __call__(self, *segments: object, **query: object) -> str:
-        return _relative_url(self._depth, segments, query)
-
-
-def _depth(request: Request) -> int:
-    """Return the number of folders between the mount and the page."""
     path: str = request.scope["path"]
-    return path.removeprefix(request.scope.get("root_path", "")).lstrip("/").count("/")
+    depth = path.removeprefix(request.scope.get("root_path", "")).lstrip("/").count("/")
+
+    def link(*segments: object, **query: object) -> str:
+        return _relative_url(depth, segments, query)
+
+    return link
 
 
 def _relative_url(depth: int, segments: tuple[object, ...], query: Mapping[str, object]) -> str:
@@ -120,7 +110,7 @@ def _environment() -> jinja2.Environment:
         "iso": _to_iso,
         "age": value_formats.format_age,
     }
-    environment.globals["interval_text"] = value_formats.format_interval
+    environment.globals |= {"interval_text": value_formats.format_interval}
     return environment
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
@@ -97,9 +98,17 @@ def is_same_origin(headers: Mapping[str, str]) -> bool:
 
 
 def form_token(request: Request, viewer: Viewer) -> str:
-    """Return the token of a form, which is bound to the viewer's session."""
+    """Return a token for a form, which is bound to the viewer's session.
+
+    Each one is different, so that the length of compressed pages does not reveal it.
+    """
+    salt = secrets.token_hex(8)
+    return f"{salt}.{_sign_token(request, viewer, salt)}"
+
+
+def _sign_token(request: Request, viewer: Viewer, salt: str) -> str:
     secret: bytes = request.app.state.secret
-    return hmac.new(secret, f"{viewer.name}\0{viewer.session}".encode(), hashlib.sha256).hexdigest()
+    return hmac.new(secret, f"{salt}\0{viewer.name}\0{viewer.session}".encode(), hashlib.sha256).hexdigest()
 
 
 async def verified_form(request: Request) -> Mapping[str, str]:
@@ -123,8 +132,9 @@ async def verified_form(request: Request) -> Mapping[str, str]:
         fields = dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=100))
     except ValueError:
         raise UsageError("the form is not valid UTF-8", hint="send the form of the page") from None
-    expected = form_token(request, current_viewer(request))
-    if not hmac.compare_digest(fields.pop(FORM_TOKEN, "").encode(), expected.encode()):
+    salt, _, signature = fields.pop(FORM_TOKEN, "").partition(".")
+    expected = _sign_token(request, current_viewer(request), salt)
+    if not hmac.compare_digest(signature.encode(), expected.encode()):
         raise PermissionDeniedError("the form has expired", hint="load the page again, then repeat the change")
     return fields
 

@@ -104,6 +104,18 @@
     setTimeout(() => delete button.dataset.copied, 1500);
   });
 
+  // A strip of data intervals is one tab stop; arrow keys move in it.
+  document.addEventListener("keydown", (event) => {
+    const cell = event.target.closest?.(".strip .cell");
+    const steps = {ArrowLeft: "previousElementSibling", ArrowRight: "nextElementSibling"};
+    const next = cell?.[steps[event.key]];
+    if (!next) return;
+    event.preventDefault();
+    cell.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  });
+
   function enhance(root) {
     localizeTimes(root);
     for (const element of root.querySelectorAll("[data-chart]:not([data-state])")) visible.observe(element);

@@ -12,13 +12,23 @@ from diurnal.storage.warehouse.batch_queries import BatchQueries
 from diurnal.storage.warehouse.contract_queries import ContractQueries
 from diurnal.storage.warehouse.failure_queries import FailureQueries
 from diurnal.storage.warehouse.model_versions import VersionQueries
+from diurnal.storage.warehouse.overview_queries import OverviewQueries
 from diurnal.storage.warehouse.profile_queries import ProfileQueries
 from diurnal.storage.warehouse.run_queries import RunQueries
 
 __all__ = ["Warehouse"]
 
 
-class Warehouse(BatchQueries, ContractQueries, FailureQueries, LoadQueries, ProfileQueries, RunQueries, VersionQueries):
+class Warehouse(
+    BatchQueries,
+    ContractQueries,
+    FailureQueries,
+    LoadQueries,
+    OverviewQueries,
+    ProfileQueries,
+    RunQueries,
+    VersionQueries,
+):
     """A connected warehouse, whose tables are migrated to the newest version.
 
     Parameters
