@@ -9,6 +9,7 @@ import diurnal
 from diurnal import Limits, experiment
 from diurnal.errors import ExperimentError, NotFoundError
 from diurnal.experiment import Experiment, discover, find
+from diurnal.types.drift_thresholds import DriftThresholds
 
 HEAVY = "sklearn pandas numpy pyarrow sqlalchemy scipy skops alembic adbc_driver_manager psycopg croniter rich click"
 
@@ -50,6 +51,22 @@ def test_declaring_keeps_everything_in_one_form():
     assert (made.schedule, made.window, made.retries, made.limits) == ("@daily", 1, 5, Limits())
     assert made.build().__class__.__name__ == made().__class__.__name__ == "DummyClassifier"
     assert Path(__file__).read_text(encoding="utf-8").splitlines()[made.line - 1].strip() == "def toy():"
+
+
+@pytest.mark.parametrize(
+    ("drift", "expected"),
+    [
+        (None, DriftThresholds(0.1)),
+        (0.2, DriftThresholds(0.2)),
+        (False, DriftThresholds(None)),
+        ({"age": 1, "note": False}, DriftThresholds(0.1, {"age": 1.0, "note": None})),
+    ],
+)
+def test_drift_has_thresholds_that_are_no_part_of_the_code(tmp_path, drift, expected):
+    assert declare(drift=drift).drift == expected
+    before = find("toy", project(tmp_path, toy=toy()))
+    after = find("toy", project(tmp_path / "other", toy=toy(arguments=f", drift={drift!r}")))
+    assert after.code_digest == before.code_digest
 
 
 @pytest.mark.parametrize("start", [date(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01T00:00:00Z"])
@@ -101,6 +118,12 @@ def test_a_start_date_may_be_written_in_several_ways(start):
         ({"source": lambda a, b: None}, "a function of one DataInterval"),
         ({"checks": object()}, "validate"),
         ({"limits": {"max_rows": 3}}, "a diurnal.Limits"),
+        ({"drift": True}, "an effect size above 0, or False"),
+        ({"drift": 0}, "an effect size above 0, or False"),
+        ({"drift": float("nan")}, "an effect size above 0, or False"),
+        ({"drift": "0.2"}, "a str"),
+        ({"drift": {"age": -1}}, "drift.'age'.=-1"),
+        ({"drift": {3: 0.1}}, "names of columns"),
         ({"owner": ""}, "not empty"),
         ({"trusted_types": [1]}, "a list of texts"),
     ],

@@ -55,7 +55,7 @@ def compress_points(values: Floats, weights: Floats | None = None) -> tuple[Floa
         return values, weights
     is_atom = weights > weights.sum() / MAX_POINTS
     atoms, n_bins = values[is_atom], MAX_POINTS - int(is_atom.sum())
-    bins = _average_bins(values[~is_atom], weights[~is_atom], n_bins)
+    bins = average_bins(values[~is_atom], weights[~is_atom], n_bins)
     return _sum_weights(np.concatenate([atoms, bins[0]]), np.concatenate([weights[is_atom], bins[1]]))
 
 
@@ -86,7 +86,7 @@ def _sum_weights(values: Floats, weights: Floats | None) -> tuple[Floats, Floats
     return ordered[starts], np.add.reduceat(weights[order], starts)
 
 
-def _average_bins(values: Floats, weights: Floats, n_bins: int) -> tuple[Floats, Floats]:
+def average_bins(values: Floats, weights: Floats, n_bins: int) -> tuple[Floats, Floats]:
     """Divide sorted numbers into bins; return the mean and the weight of each."""
     cumulative = np.cumsum(weights)
     middle = (cumulative - weights / 2) / cumulative[-1]

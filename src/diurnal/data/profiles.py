@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from diurnal.data.schema import Schema
 
 ColumnKind = Literal["number", "category", "time"]
-ColumnRole = Literal["feature", "target", "other"]
+ColumnRole = Literal["feature", "target", "prediction", "other"]
 
 MAX_LISTED = 1_000
 """Categories of a column that a profile lists."""
@@ -45,8 +45,9 @@ class ColumnProfile:
         Its name.
     kind : {"number", "category", "time"}
         Times are numbers, in seconds since 1970 in UTC.
-    role : {"feature", "target", "other"}
-        Its role in the contract; ``"other"`` are keys, dropped columns and metadata.
+    role : {"feature", "target", "prediction", "other"}
+        Its role in the contract; ``"other"`` are keys, dropped columns and metadata, and ``"prediction"`` is
+        what a model predicts.
     n_rows, n_missing, n_infinite : int
         Rows; those without a value; those with an infinite one, which is in no other statistic.
     mean, std, min, max : float or None
@@ -134,7 +135,7 @@ class Profile:
 
     def summarize(self) -> dict[str, Any]:
         """Return a few numbers for each of at most 200 columns: the target, then features, then others."""
-        order = {"target": 0, "feature": 1, "other": 2}
+        order = {"target": 0, "feature": 1, "prediction": 2, "other": 3}
         columns = sorted(self.columns, key=lambda column: order[column.role])[:MAX_SUMMARY_COLUMNS]
         return {"n_rows": self.n_rows, "columns": {column.column: column.summarize() for column in columns}}
 

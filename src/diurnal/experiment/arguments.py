@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,7 @@ from diurnal.sources.files_arguments import check_timezone
 from diurnal.sources.spark_table import takes_session
 from diurnal.types import Limits, ticks, timezones
 from diurnal.types.calendar import parse_date_or_instant
+from diurnal.types.drift_thresholds import DriftThresholds
 from diurnal.types.schedule import check_schedule
 
 REQUIRED = object()
@@ -301,6 +303,28 @@ def _check_limits(name: str, value: Any) -> Limits:
     return Limits() if value is None else value
 
 
+def _check_drift(name: str, value: Any) -> DriftThresholds:
+    if value is None:
+        return DriftThresholds()
+    if isinstance(value, Mapping):
+        columns = {column: _check_threshold(f"{name}[{column!r}]", one) for column, one in value.items()}
+        if not all(isinstance(column, str) for column in columns):
+            raise _invalid_argument(name, value, "a mapping whose keys are names of columns")
+        return DriftThresholds(columns=columns)
+    return DriftThresholds(_check_threshold(name, value))
+
+
+def _check_threshold(name: str, value: Any) -> float | None:
+    """Return the effect size from which on a column has drifted; None where it is not compared."""
+    if value is False:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
+        raise _invalid_argument(
+            name, value, "an effect size above 0, or False", 'write drift=0.2, drift={"age": 0.3} or drift=False'
+        )
+    return float(value)
+
+
 def _check_owner(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _invalid_argument(name, value, "a text that is not empty")
@@ -333,6 +357,7 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "new_columns": _check_new_columns,
     "checks": _check_checks,
     "limits": _check_limits,
+    "drift": _check_drift,
     "tags": _check_texts,
     "owner": _check_owner,
 }

@@ -24,6 +24,7 @@ from diurnal.runtime import spark
 from diurnal.runtime.project_files import Codebase, extend_sys_path
 from diurnal.types import DataInterval, Limits
 from diurnal.types.calendar import Calendar
+from diurnal.types.drift_thresholds import DEFAULT_THRESHOLD, DriftThresholds
 from diurnal.types.schedule import Schedule
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
@@ -47,7 +48,7 @@ class Experiment:
         The line on which it begins.
     source, target, key, drop, duplicates, schedule, timezone, start_date, catchup, retries, max_active_runs, \
     label_delay, window, test_size, sample, groups, sample_weight, order_by, split, promotion, n_tuning_shards, \
-    trusted_types, new_columns, checks, limits, tags, owner
+    trusted_types, new_columns, checks, limits, drift, tags, owner
         The arguments, each in one form: columns and texts are tuples, the start date is in UTC.
     """
 
@@ -81,6 +82,7 @@ class Experiment:
     new_columns: str
     checks: Any
     limits: Limits
+    drift: DriftThresholds
     tags: tuple[str, ...]
     owner: str
     text: str = field(repr=False)  # the text of the file at the declaration: later edits are not what runs
@@ -222,6 +224,7 @@ def experiment(
     new_columns: str = "refuse",
     checks: Any = None,
     limits: Limits | None = None,
+    drift: float | Mapping[str, float | bool] | bool = DEFAULT_THRESHOLD,
     tags: str | Sequence[str] = (),
     owner: str = "diurnal",
     **others: object,
@@ -293,6 +296,10 @@ def experiment(
         Further checks of a batch: any object with ``validate(frame)``, such as a pandera schema.
     limits : Limits, optional
         Limits of the size and the content of a batch.
+    drift : float, Mapping of str to float, or False
+        From which effect size on a column has drifted from the training window of the champion, which is a warning: a
+        number for all columns, or one by column, where ``"prediction"`` are the champion's predictions, False leaves a
+        column out, and columns that are not named have 0.1. False: nothing is compared.
     tags : str or sequence of str
         Shown in Airflow's list of Dags.
     owner : str

@@ -74,6 +74,7 @@ def evaluation_from_row(run: Run, row: dict[str, Any]) -> Evaluation:
         uncompared=row["uncompared"] if row["uncompared"] in get_args(NoComparisonReason) else None,
         match=Match(**challenge["match"]) if challenge.get("match") else None,
         unmatched=challenge.get("unmatched"),
+        drift=row["drift"],
         warnings=tuple(row["warnings"]),
         seconds=row["durations"],
     )

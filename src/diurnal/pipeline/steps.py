@@ -155,6 +155,7 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
 def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult) -> Evaluation:
     """Score the twin on test samples, and compare it with the champion on those of the new batch."""
     from diurnal.backends import get_backend
+    from diurnal.pipeline import batch_drift
     from diurnal.promotion.champion_comparison import compare_challenger, compare_with_champion
 
     started = time.perf_counter()
@@ -171,6 +172,7 @@ def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult)
     match, unmatched = None, None
     if context.experiment.promotion == "proven":
         match, unmatched = compare_challenger(context, samples, schema, outcome)
+    drift, drift_warnings = batch_drift.measure_drift(context, samples.run, outcome.champion_version, schema)
     main = scores[backend.score_name(estimator)]
     undefined = f"{backend.score_name(estimator)} is undefined on {data.n_rows} test samples: there is no test score"
     return Evaluation(
@@ -183,7 +185,8 @@ def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult)
         uncompared=outcome.uncompared,
         match=match,
         unmatched=unmatched,
-        warnings=(*search.warnings, *outcome.warnings, *([undefined] if main is None else [])),
+        drift=drift,
+        warnings=(*search.warnings, *outcome.warnings, *([undefined] if main is None else []), *drift_warnings),
         seconds={**search.seconds, "evaluate": time.perf_counter() - started},
     )
 
@@ -225,6 +228,7 @@ def record(context: RunContext, search: SearchResult, evaluation: Evaluation) ->
         "twin": {"path": search.twin, "digest": search.twin_digest, "own_code": list(search.own_code)},
         "uncompared": evaluation.uncompared,
         "challenge": recorded_results.challenge_for_row(evaluation),
+        "drift": None if evaluation.drift is None else dict(evaluation.drift),
     }
     context.stores.warehouse.record_run(search.run, row)
     return search.run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from diurnal.types.challenge import Match
 from diurnal.types.results import Run
@@ -91,6 +91,8 @@ class Evaluation:
         With ``promotion="proven"``, the challenger against the champion.
     unmatched : str or None
         The reason why there is no match.
+    drift : Mapping of str to Any, or None
+        The batch against the training window of the champion: see :mod:`diurnal.data.drift`.
     warnings : tuple of str
         Warnings so far.
     seconds : Mapping of str to float
@@ -106,5 +108,6 @@ class Evaluation:
     uncompared: NoComparisonReason | None = None
     match: Match | None = None
     unmatched: str | None = None
+    drift: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
