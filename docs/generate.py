@@ -32,7 +32,7 @@ Every list takes `--json`, which prints objects with the columns of the table as
 | status | meaning | what to do |
 |---|---|---|
 | 0 | success; nothing to do; or a newer attempt has taken over | |
-| 1 | a confirmation was declined; nothing was changed | |
+| 1 | a confirmation was declined, and nothing was changed; or `diurnal doctor` has findings | |
 | 2 | the command or the experiment is not valid | read the message: it suggests the nearest name |
 | 65 | the batch is rejected, or a file is damaged | look into the quarantine folder in the message |
 | 70 | an internal error of diurnal | please report it, with the printed traceback |

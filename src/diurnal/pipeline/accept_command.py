@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from diurnal.data import Contract
     from diurnal.errors import BatchRejectedError
+    from diurnal.experiment import Experiment
     from diurnal.experiment.run_context import RunContext
+    from diurnal.types import DataInterval
 
 ACCEPTABLE = ("extra-column", "missing-column", "unseen-label", "fraction-in-int", "too-many-nulls", "all-null-column")
 """Problems that a new version of the contract can allow."""
@@ -39,7 +41,7 @@ def acceptance_hint(context: RunContext, contract: Contract | None, rejection: B
     codes = {problem.code for problem in rejection.problems}
     if contract is None or not codes.issubset(ACCEPTABLE + PERHAPS):
         return None
-    name, date = context.experiment.name, date_argument(context)
+    name, date = context.experiment.name, date_argument(context.interval, context.experiment)
     if not codes.issubset(ACCEPTABLE):
         return f"to see which changes of the contract it would need: diurnal contract {name} diff --date {date}"
     renames = "".join(f" --rename {shlex.quote(f'{old}={new}')}" for old, new in _similar_columns(rejection))
@@ -64,8 +66,8 @@ def _similar_columns(rejection: BatchRejectedError) -> Iterator[tuple[str, str]]
             yield problem.column, near[0]
 
 
-def date_argument(context: RunContext) -> str:
-    """Return the value of --date for the data interval of a run."""
-    date = f"{context.interval.local.start:%Y-%m-%d}"
-    is_exact = context.experiment.calendar.interval_on(date) == context.interval
-    return date if is_exact else format_instant(context.interval.start, context.interval.timezone)
+def date_argument(interval: DataInterval, experiment: Experiment | None) -> str:
+    """Return the value of --date for a data interval: its date, or its start if the date alone is another interval."""
+    date = f"{interval.local.start:%Y-%m-%d}"
+    is_exact = experiment is not None and experiment.calendar.interval_on(date) == interval
+    return date if is_exact else format_instant(interval.start, interval.timezone)

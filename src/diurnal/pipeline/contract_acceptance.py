@@ -129,7 +129,7 @@ def accept_changes(context: RunContext, renames: Renames, why: str) -> Differenc
 
 def next_step(context: RunContext) -> str:
     """Return the command to run after a change is accepted."""
-    name, date = context.experiment.name, accept_command.date_argument(context)
+    name, date = context.experiment.name, accept_command.date_argument(context.interval, context.experiment)
     return f"diurnal run {name} --date {date}; in Airflow, clear the day from fetch"
 
 

@@ -20,6 +20,7 @@ _DEFAULTS = {
     "warehouse": "embedded",
     "experiments": "experiments",
     "spark": "local[*]",
+    "notify": "",
 }
 _VARIABLES = {f"DIURNAL_{key.upper()}": key for key in _DEFAULTS}
 # DIURNAL_IMAGE is recorded in the rows of runs (fit_environment.py); DIURNAL_FAULT is for tests (fault_injection.py)
@@ -44,6 +45,8 @@ class Settings:
         The folder of experiments.
     spark : str
         The master of Spark, for experiments that return an estimator of pyspark.ml.
+    notify : tuple of str
+        URLs of apprise that ``diurnal doctor`` sends alarms to. They contain secrets and are not part of the repr.
     origins : Mapping of str to str
         The origin of each value: the name of a variable, the path of ``diurnal.toml`` or ``"default"``.
     environment : Mapping of str to str
@@ -56,6 +59,7 @@ class Settings:
     warehouse: str = field(repr=False)
     experiments: Path
     spark: str
+    notify: tuple[str, ...] = field(repr=False)
     origins: Mapping[str, str]
     environment: Mapping[str, str] = field(repr=False)
 
@@ -100,6 +104,7 @@ class Settings:
             warehouse=_check_warehouse(values["warehouse"], origins["warehouse"]),
             experiments=project / Path(values["experiments"]).expanduser(),
             spark=_check_master(values["spark"], origins["spark"]),
+            notify=tuple(values["notify"].split()),
             origins=origins,
             environment=dict(environment),
         )
@@ -157,7 +162,7 @@ def _read_file(path: Path) -> list[tuple[str, str, str]]:
         if not isinstance(value, str) or not value:
             raise ConfigurationError(
                 f"in {path}, {key} is not a text" if value != "" else f"in {path}, {key} is empty",
-                hint=f'write {key} = "{_DEFAULTS[key]}", or leave it out',
+                hint=f'write {key} = "{_DEFAULTS[key] or "..."}", or leave it out',
             )
     return [(str(path), key, value) for key, value in table.items()]
 

@@ -11,6 +11,7 @@ from diurnal.storage.warehouse.batch_copies import LoadQueries
 from diurnal.storage.warehouse.batch_queries import BatchQueries
 from diurnal.storage.warehouse.contract_queries import ContractQueries
 from diurnal.storage.warehouse.failure_queries import FailureQueries
+from diurnal.storage.warehouse.health_queries import HealthQueries
 from diurnal.storage.warehouse.model_versions import VersionQueries
 from diurnal.storage.warehouse.overview_queries import OverviewQueries
 from diurnal.storage.warehouse.profile_queries import ProfileQueries
@@ -23,6 +24,7 @@ class Warehouse(
     BatchQueries,
     ContractQueries,
     FailureQueries,
+    HealthQueries,
     LoadQueries,
     OverviewQueries,
     ProfileQueries,

@@ -1,0 +1,133 @@
+"""When the next result of an experiment is expected: by its calendar, or by the rhythm of its data intervals.
+
+A result is late if it is not there some time after its data are complete (`label_delay` after the end of the data
+interval). That tolerance is computed from recorded results: how long runs take, and how long after their data were
+complete they ended. An experiment that a timer starts at eight in the morning is therefore not late at one o'clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from diurnal.pipeline.history import Answer, History
+from diurnal.types import DataInterval
+
+if TYPE_CHECKING:
+    from diurnal.experiment import Experiment
+
+LEAST_TOLERANCE = timedelta(hours=1)
+_RETIRED_AFTER = timedelta(days=30)
+_N_LATENESSES = 14
+_DURATION_FACTOR = 3
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """The first data interval that has no result yet.
+
+    Attributes
+    ----------
+    interval : DataInterval
+        The data interval; estimated if the schedule is unknown.
+    expected_at : datetime
+        When its result is expected at the latest, in UTC.
+    """
+
+    interval: DataInterval
+    expected_at: datetime
+
+
+def next_deadline(
+    history: History, experiment: Experiment | None, now: datetime, *, least: timedelta = LEAST_TOLERANCE
+) -> Deadline | None:
+    """Return the first data interval after the newest result, and when its result is expected.
+
+    Parameters
+    ----------
+    history : History
+        The recorded results of the experiment.
+    experiment : Experiment, optional
+        Its declaration. None: the schedule is estimated from the last 30 data intervals.
+    now : datetime
+        The present time.
+    least : datetime.timedelta
+        The smallest tolerance; it is at most one data interval.
+
+    Returns
+    -------
+    Deadline or None
+        None if no result is expected: without a schedule, or, if the schedule is unknown, with less than three data
+        intervals or after 30 days without a result.
+    """
+    if experiment is None:
+        return _deadline_by_rhythm(history, now, least)
+    return None if experiment.schedule is None else _deadline_by_calendar(history, experiment, now, least)
+
+
+def count_intervals(experiment: Experiment | None, deadline: Deadline, now: datetime, *, most: int = 100) -> int:
+    """Return the number of data intervals whose result is overdue, at most `most`."""
+    tolerance = deadline.expected_at - deadline.interval.end
+    interval, n = deadline.interval, 0
+    while n < most and interval.end + tolerance <= now:
+        n += 1
+        length = interval.end - interval.start
+        following = DataInterval(interval.end, interval.end + length, interval.timezone)
+        interval = following if experiment is None else experiment.calendar.next_interval(interval)
+    return n
+
+
+def _deadline_by_calendar(history: History, experiment: Experiment, now: datetime, least: timedelta) -> Deadline:
+    calendar, delay = experiment.calendar, experiment.label_delay
+    begin = history.answered_until or experiment.start_date
+    interval = calendar.last_complete_interval(now - delay) if begin is None else calendar.first_interval_from(begin)
+    tolerance = _tolerance(history, interval.end - interval.start, delay, least)
+    if begin is None:  # it has never run, and may be new: its newest data interval that is due
+        interval = calendar.last_complete_interval(now - delay - tolerance)
+    return Deadline(interval, experiment.complete_at(interval) + tolerance)
+
+
+def _tolerance(history: History, length: timedelta, label_delay: timedelta, least: timedelta) -> timedelta:
+    """Return how much later than its complete data a result may be.
+
+    A result that is later than one data interval was made by a backfill, and is no example.
+    """
+    lateness = [answer.at - answer.interval.end - label_delay for answer in history.answers]
+    usual = [late for late in lateness if timedelta(0) <= late < length][:_N_LATENESSES]
+    longest = max((run.seconds for run in history.runs), default=0.0)
+    seen = max(timedelta(seconds=_DURATION_FACTOR * longest), _quantile(usual, 0.9, timedelta(0)))
+    return min(least, length) + seen
+
+
+def _deadline_by_rhythm(history: History, now: datetime, least: timedelta) -> Deadline | None:
+    """Return the deadline by the distances of recorded data intervals; a long one is usual, as after weekends."""
+    answers = _first_answers(history.answers)
+    if len(answers) < 3:
+        return None
+    starts = [answer.interval.start for answer in answers]
+    distance = _quantile([later - earlier for later, earlier in pairwise(starts)], 0.9, least)
+    lateness = _quantile(
+        [max(timedelta(0), answer.at - answer.interval.end) for answer in answers[:7]], 0.5, timedelta(0)
+    )
+    interval = DataInterval(answers[0].interval.end, answers[0].interval.end + distance)
+    expected_at = interval.end + lateness + _tolerance(history, distance, lateness, least)
+    is_retired = now - expected_at > max(_RETIRED_AFTER, 10 * distance)
+    return None if is_retired else Deadline(interval, expected_at)
+
+
+def _first_answers(answers: Sequence[Answer]) -> list[Answer]:
+    """Return one answer for each data interval, newest first: the earliest, as a correction is no example."""
+    first: dict[datetime, Answer] = {}
+    for answer in answers:
+        known = first.get(answer.interval.start)
+        first[answer.interval.start] = answer if known is None or answer.at < known.at else known
+    return [first[start] for start in sorted(first, reverse=True)]
+
+
+def _quantile(values: Sequence[timedelta], share: float, default: timedelta) -> timedelta:
+    """Return the smallest of some values that at least a share of them do not exceed."""
+    return sorted(values)[math.ceil(share * len(values)) - 1] if values else default

@@ -1,0 +1,111 @@
+"""Queries for alarms and metrics: the newest rows of all experiments, by a number of queries that does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from diurnal.storage.warehouse.connection import Row, WarehouseConnection
+from diurnal.storage.warehouse.tables import experiments, failures, heads, packages, promotions
+
+N_INTERVALS = 30
+N_FAILURES = 50
+_RUN_COLUMNS = ("run_id", "data_interval_start", "data_interval_end", "recorded_at", "decided_at", "durations")
+_SCORE_COLUMNS = ("scoring", "test_score", "champion_score", "model_version")
+
+HealthRows = dict[str, dict[str, list[Row]]]
+
+
+class HealthQueries(WarehouseConnection):
+    """The newest rows of each experiment in several tables."""
+
+    def health_rows(self, names: Iterable[str] | None = None) -> HealthRows:
+        """Return the newest rows of each experiment, newest data interval first.
+
+        Parameters
+        ----------
+        names : iterable of str, optional
+            The experiments; by default all that the warehouse knows.
+
+        Returns
+        -------
+        dict
+            By experiment, then by contents: ``"intervals"`` (at most 30 rows of `heads`), ``"runs"`` (as many finished
+            runs, with a few numbers of their drift), ``"failures"`` (at most 50), ``"champion"`` (the newest
+            promotion), ``"batch"`` (the package of the newest batch), ``"counts"`` (of failed and rejected attempts).
+        """
+        known = sa.union(sa.select(heads.c.experiment), sa.select(failures.c.experiment)).subquery()
+        query = sa.select(known.c.experiment).order_by(known.c.experiment)
+        wanted = query if names is None else query.where(known.c.experiment.in_(list(names)))
+        with self.transaction() as connection:
+            connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+            existing = list(connection.execute(wanted).scalars())
+            queries = _newest_rows_queries(existing)
+            found: HealthRows = {name: {contents: [] for contents in queries} for name in existing}
+            for contents, select in queries.items():
+                for row in connection.execute(select).mappings():
+                    found[row["experiment"]][contents].append(dict(row))
+        return found
+
+
+def _newest_rows_queries(names: list[str]) -> dict[str, sa.Select[Any]]:
+    """Return the query of each contents."""
+    return {
+        "intervals": _newest_of_each(names, sa.select(heads), heads.c.data_interval_start, limit=N_INTERVALS),
+        "runs": _newest_of_each(
+            names, _select_runs(), experiments.c.data_interval_start, experiments.c.recorded_at, limit=N_INTERVALS
+        ),
+        "failures": _newest_of_each(
+            names, sa.select(failures), failures.c.data_interval_start, failures.c.failed_at, limit=N_FAILURES
+        ),
+        "champion": _newest_of_each(names, sa.select(promotions), promotions.c.seq, limit=1),
+        "batch": _newest_of_each(names, _select_batches(), heads.c.data_interval_start, limit=1),
+        "counts": _count_failures(names),
+    }
+
+
+def _newest_of_each(names: list[str], rows: sa.Select[Any], *order: sa.Column[Any], limit: int) -> sa.Select[Any]:
+    """Select the first rows of each experiment by a descending order, each by an index."""
+    values = sa.func.unnest(sa.cast(names, sa.ARRAY(sa.Text())))
+    wanted = values.table_valued("name", name="wanted").render_derived()
+    ordered = rows.where(order[0].table.c.experiment == wanted.c.name).order_by(*(column.desc() for column in order))
+    newest = ordered.limit(limit).lateral("newest")
+    return sa.select(newest).select_from(wanted).join(newest, sa.true())
+
+
+def _select_runs() -> sa.Select[Any]:
+    """Select finished runs, with a few numbers of the drift in place of the whole."""
+    drift = experiments.c.drift
+    return sa.select(
+        experiments.c.experiment,
+        *(experiments.c[name] for name in (*_RUN_COLUMNS, *_SCORE_COLUMNS)),
+        drift["n_drifted"].as_integer().label("n_drifted"),
+        drift["n_columns"].as_integer().label("n_columns"),
+        drift["reference"]["version"].as_integer().label("drift_version"),
+        sa.func.jsonb_path_query_array(drift, sa.text("'$.columns[0 to 4]'")).label("strongest_drift"),
+    ).where(experiments.c.decided_at.is_not(None))
+
+
+def _select_batches() -> sa.Select[Any]:
+    """Select the sizes of the current batches."""
+    is_same_interval = (packages.c.experiment == heads.c.experiment) & (
+        packages.c.data_interval_start == heads.c.data_interval_start
+    )
+    is_batch = (packages.c.role == "batch") & (packages.c.digest == heads.c.batch_digest)
+    query = sa.select(heads.c.experiment, heads.c.data_interval_start, packages.c.n_rows)
+    return query.select_from(heads).join(packages, is_same_interval & is_batch)
+
+
+def _count_failures(names: list[str]) -> sa.Select[Any]:
+    is_rejected = failures.c.quarantine.is_not(None)
+    return (
+        sa.select(
+            failures.c.experiment,
+            sa.func.count().filter(~is_rejected).label("failed"),
+            sa.func.count().filter(is_rejected).label("rejected"),
+        )
+        .where(failures.c.experiment.in_(names))
+        .group_by(failures.c.experiment)
+    )
