@@ -95,8 +95,7 @@ def _invalid_request_page(request: Request, error: Exception) -> Response:
     return _error_page(request, 400, f"The value of {names} is not valid.", "Correct the address, or start again.")
 
 
-def _internal_error_page(request: Request, error: Exception) -> Response:
-    _LOG.error("%s %s", request.method, request.url.path, exc_info=error)
+def _internal_error_page(request: Request, _error: Exception) -> Response:
     response = _error_page(request, 500, "The page has an internal error.", "The log of the server has the details.")
     response.headers.update(SECURITY_HEADERS)  # this handler is outside of the middleware
     return response

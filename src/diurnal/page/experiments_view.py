@@ -123,7 +123,7 @@ def show_experiments(
     summaries = warehouse.experiment_summaries(n_intervals=N_INTERVALS)
     if not summaries:
         raise NoWarehouseError
-    rows = [_to_row(row, now) for row in summaries if viewer.can_read(row["experiment"])]
+    rows = [experiment_row(row, now) for row in summaries if viewer.can_read(row["experiment"])]
     counts = {name: sum(name in row.filters for row in rows) for name in _FILTER_LABELS}
     found = [row for row in rows if q.lower() in row.name and (only is None or only in row.filters)]
     found = sort_rows(found, sort)
@@ -150,7 +150,8 @@ def show_experiments(
     )
 
 
-def _to_row(summary: Mapping[str, Any], now: datetime) -> ExperimentRow:
+def experiment_row(summary: Mapping[str, Any], now: datetime) -> ExperimentRow:
+    """Return the row of a summary."""
     head = {**summary, "is_lacking": summary["lacking"] is not None}
     is_of_last = summary["run_id"] is not None and summary["run_start"] == summary["data_interval_start"]
     failure = None

@@ -57,6 +57,11 @@ def is_partial(request: Request) -> bool:
     return request.headers.get("hx-request") == "true" and request.headers.get("hx-history-restore-request") != "true"
 
 
+def partial_target(request: Request) -> str | None:
+    """Return the id of the element that htmx replaces; None if a browser asks for the whole page."""
+    return request.headers.get("hx-target") if is_partial(request) else None
+
+
 def link_to(request: Request, *segments: object, **query: object) -> str:
     """Return the relative URL of a page, as the function of :func:`page_links` does."""
     return page_links(request)(*segments, **query)

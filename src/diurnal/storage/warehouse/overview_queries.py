@@ -247,6 +247,55 @@ class OverviewQueries(WarehouseConnection):
         query = sa.select(*columns).where(contracts.c.experiment == experiment)
         return self.rows(query.order_by(contracts.c.version.desc()))
 
+    def timeline_records(self, experiment: str, *, limit: int) -> dict[str, Any]:
+        """Return the records of the last runs for :func:`diurnal.plots.timeline_chart.build_timeline`.
+
+        Parameters
+        ----------
+        experiment : str
+            Name of the experiment.
+        limit : int
+            The maximal number of runs; other records are those since the first of these.
+
+        Returns
+        -------
+        dict
+            The arguments `name`, `runs`, `promotions`, `failures` and `contracts`. Of the packages of a run, only the
+            number of rows of the last one is included; of its drift, the strongest columns; of a failure, its message.
+        """
+        rows_of_batch = experiments.c.packages[-1]["n_rows"]
+        batch = sa.func.jsonb_build_array(sa.func.jsonb_build_object("n_rows", rows_of_batch))
+        strongest = sa.func.jsonb_path_query_array(experiments.c.drift, sa.text("'$.columns[0 to 2]'"))
+        drift = sa.func.jsonb_build_object("columns", strongest, "n_drifted", experiments.c.drift["n_drifted"])
+        runs = self.rows(
+            sa.select(
+                *(experiments.c[name] for name in (*_RUN_COLUMNS, "scoring", "best_params", "durations", "comparison")),
+                sa.case((experiments.c.packages[-1].is_not(None), batch)).label("packages"),
+                sa.case((experiments.c.drift.is_not(None), drift)).label("drift"),
+            )
+            .where(experiments.c.experiment == experiment)
+            .order_by(experiments.c.data_interval_start.desc(), experiments.c.recorded_at.desc())
+            .limit(limit)
+        )
+        first = runs[-1] if runs else None
+        is_recent = sa.true() if first is None else promotions.c.promoted_at >= first["recorded_at"]
+        evidence = sa.func.jsonb_build_object("is_automatic", True)
+        promoted = sa.select(
+            *(promotions.c[name] for name in ("version", "kind", "promoted_at", "promoted_by", "reason")),
+            sa.case((promotions.c.evidence != sa.text("'{}'::jsonb"), evidence)).label("evidence"),
+        ).where(promotions.c.experiment == experiment, is_recent)
+        names = ("data_interval_start", "data_interval_end", "step", "error", "quarantine", "failed_at")
+        failed = sa.select(*(failures.c[name] for name in names)).where(failures.c.experiment == experiment)
+        if first is not None:
+            failed = failed.where(failures.c.data_interval_start >= first["data_interval_start"])
+        return {
+            "name": experiment,
+            "runs": runs,
+            "promotions": self.rows(promoted.order_by(promotions.c.seq)),
+            "failures": self.rows(failed.order_by(failures.c.failed_at.desc()).limit(limit)),
+            "contracts": self.contract_history(experiment)[::-1],
+        }
+
     def failure_page(self, experiment: str, *, limit: int) -> list[Row]:
         """Return the last failures of an experiment, newest first, with `is_resolved`: a later run has a result."""
         later = sa.exists().where(
