@@ -142,7 +142,10 @@ def api_page() -> str:
 
     parts = [API]
     for module, names in (
-        (diurnal, ["load_model", "runs", "versions", "promotions", "candidates", "DataInterval", "Limits"]),
+        (
+            diurnal,
+            ["load_model", "runs", "versions", "promotions", "candidates", "evaluation", "DataInterval", "Limits"],
+        ),
         (diurnal.sources, diurnal.sources.__all__),
         (diurnal.airflow, diurnal.airflow.__all__),
         (diurnal.search, diurnal.search.__all__),

@@ -15,7 +15,7 @@ from diurnal.types import DataInterval, Limits
 
 if TYPE_CHECKING:
     from diurnal import plots as plots  # a module: not in __all__
-    from diurnal.pipeline.result_frames import candidates, promotions, runs, versions
+    from diurnal.pipeline.result_frames import candidates, evaluation, promotions, runs, versions
     from diurnal.storage.load_model import load_model
 
     __version__: str
@@ -25,6 +25,7 @@ __all__ = [
     "DiurnalError",
     "Limits",
     "candidates",
+    "evaluation",
     "experiment",
     "load_model",
     "promotions",
@@ -32,7 +33,7 @@ __all__ = [
     "versions",
 ]
 
-_FRAMES = ("candidates", "promotions", "runs", "versions")
+_FRAMES = ("candidates", "evaluation", "promotions", "runs", "versions")
 
 
 def __getattr__(name: str) -> Any:

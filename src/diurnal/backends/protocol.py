@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from diurnal.backends.evaluation_data import EvaluationData
     from diurnal.backends.paired_tests import Paired
     from diurnal.backends.sample_reader import SampleReader
     from diurnal.data import Contract, Metadata, Schema
@@ -187,6 +188,14 @@ class Backend(Protocol):
 
     def compare(self, estimator: Any, twin: Any, champion: Any, data: Any) -> Paired:
         """Compare two models by the main score on evaluation data, with the paired test for that score."""
+
+    def describe_evaluation(
+        self, estimator: Any, models: Mapping[str, Any], data: Any, *, seconds: float
+    ) -> EvaluationData:
+        """Describe models on the same evaluation data: curves, histograms, slices, and a bounded sample of rows.
+
+        Permutation importances of the first model may take so many seconds; there are none with 0.
+        """
 
     def adapt_columns(self, model: Any, columns: Mapping[str, str], data: Any) -> Any:
         """Return a model that accepts rows with other names of its columns, and with further columns.

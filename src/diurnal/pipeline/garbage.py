@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from diurnal.errors import ConfigurationError, DiurnalError
+from diurnal.pipeline.recorded_results import RUN_FILES
 from diurnal.types import Package
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _unreferenced_files(stores: Stores, limit: datetime) -> Iterator[Garbage]:
     warehouse, lake = stores.warehouse, stores.lake
     packages = [Package(row["path"], row["digest"], row["n_rows"]) for row in warehouse.packages()]
     referenced, kept_folders = _referenced_files(stores, packages)
-    referenced |= {run[column] for run in warehouse.runs() for column in ("candidates", "code")}
+    referenced |= {run[column] for run in warehouse.runs() for column in RUN_FILES}
     referenced |= {row["path"] for row in warehouse.all_profiles()}
     for path, modified in lake.files():
         is_kept = path in referenced or path.rpartition("/")[0] in kept_folders

@@ -29,6 +29,8 @@ _SEARCH = (
     "environment",
 )
 _MODEL = ("path", "digest", "signature", "library_versions", "environment")
+RUN_FILES = ("candidates", "code", "evaluation", "evaluation_sample")
+"""The columns of `experiments` with paths below the root of the lake; each file is named by its digest."""
 _log = logging.getLogger(__name__)
 
 
@@ -75,6 +77,8 @@ def evaluation_from_row(run: Run, row: dict[str, Any]) -> Evaluation:
         match=Match(**challenge["match"]) if challenge.get("match") else None,
         unmatched=challenge.get("unmatched"),
         drift=row["drift"],
+        curves=row["evaluation"],
+        sample=row["evaluation_sample"],
         warnings=tuple(row["warnings"]),
         seconds=row["durations"],
     )

@@ -148,6 +148,47 @@ def candidates(reference: str, *, project: str | Path | None = None) -> pd.DataF
     return frame
 
 
+def evaluation(reference: str, *, project: str | Path | None = None) -> dict[str, Any]:
+    """Return the evaluation data of a model version: curves, histograms, importances and slices.
+
+    Parameters
+    ----------
+    reference : str
+        The model version, as for :func:`diurnal.load_model`: ``"name"``, ``"name@3"``, ``"name@2026-11-23"``.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+
+    Returns
+    -------
+    dict
+        ``docs/monitoring.md`` describes it. ``models`` has the twin, and the champion that it was compared with.
+
+    Raises
+    ------
+    NotFoundError
+        If the experiment, version or champion does not exist, or its run has no evaluation data.
+    ConfigurationError
+        If no project is found.
+
+    Examples
+    --------
+    >>> curves = diurnal.evaluation("breast_cancer@3")["models"]["twin"]["curves"]  # doctest: +SKIP
+    >>> curves["malignant"]["auc"]  # doctest: +SKIP
+    0.988875
+    """
+    from diurnal.pipeline.evaluation_files import read_evaluation
+
+    with _open_stores(project) as stores:
+        version = resolve_reference(stores.warehouse, reference)
+        path = (stores.warehouse.run(version["run_id"]) or {}).get("evaluation")
+        if path is None:
+            raise NotFoundError(
+                f"version {version['version']} of {version['experiment']} has no evaluation data",
+                hint="runs of earlier versions of diurnal have none, nor those whose warnings name the reason",
+            )
+        return read_evaluation(stores.lake, path)
+
+
 @contextmanager
 def _open_stores(project: str | Path | None) -> Iterator[Stores]:
     from diurnal.storage.stores import open_stores

@@ -155,7 +155,7 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
 def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult) -> Evaluation:
     """Score the twin on test samples, and compare it with the champion on those of the new batch."""
     from diurnal.backends import get_backend
-    from diurnal.pipeline import batch_drift
+    from diurnal.pipeline import batch_drift, evaluation_files
     from diurnal.promotion.champion_comparison import compare_challenger, compare_with_champion
 
     started = time.perf_counter()
@@ -173,6 +173,8 @@ def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult)
     if context.experiment.promotion == "proven":
         match, unmatched = compare_challenger(context, samples, schema, outcome)
     drift, drift_warnings = batch_drift.measure_drift(context, samples.run, outcome.champion_version, schema)
+    budget = evaluation_files.IMPORTANCE_SECONDS + evaluation_files.IMPORTANCE_SHARE * sum(search.seconds.values())
+    files = evaluation_files.write_evaluation(context, estimator, twin, data, outcome.compared, seconds=budget)
     main = scores[backend.score_name(estimator)]
     undefined = f"{backend.score_name(estimator)} is undefined on {data.n_rows} test samples: there is no test score"
     return Evaluation(
@@ -186,7 +188,15 @@ def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult)
         match=match,
         unmatched=unmatched,
         drift=drift,
-        warnings=(*search.warnings, *outcome.warnings, *([undefined] if main is None else []), *drift_warnings),
+        curves=files.curves,
+        sample=files.sample,
+        warnings=(
+            *search.warnings,
+            *outcome.warnings,
+            *([undefined] if main is None else []),
+            *drift_warnings,
+            *files.warnings,
+        ),
         seconds={**search.seconds, "evaluate": time.perf_counter() - started},
     )
 
@@ -227,6 +237,8 @@ def record(context: RunContext, search: SearchResult, evaluation: Evaluation) ->
         "environment": dict(search.environment),
         "twin": {"path": search.twin, "digest": search.twin_digest, "own_code": list(search.own_code)},
         "uncompared": evaluation.uncompared,
+        "evaluation": evaluation.curves,
+        "evaluation_sample": evaluation.sample,
         "challenge": recorded_results.challenge_for_row(evaluation),
         "drift": None if evaluation.drift is None else dict(evaluation.drift),
     }

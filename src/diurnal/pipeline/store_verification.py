@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import DiurnalError
+from diurnal.pipeline.recorded_results import RUN_FILES
 from diurnal.types import DataInterval, Package, Run
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class CheckedObject:
     Attributes
     ----------
     kind : str
-        ``"package"``, ``"profile"``, ``"candidates"``, ``"code"``, ``"model"`` or ``"load"``.
+        ``"package"``, ``"profile"``, ``"model"``, ``"load"``, or one of
+        :data:`diurnal.pipeline.recorded_results.RUN_FILES`.
     experiment, name : str
         Name of the experiment, and of the object.
     state : str
@@ -62,7 +64,7 @@ def verify_stores(stores: Stores, experiment: str | None = None) -> Iterator[Che
         state = _compare_digests(stores.lake.digest_of(row["path"], hashed), row["digest"])
         yield CheckedObject("profile", row["experiment"], row["path"], state)
     runs = _rows_of(stores.warehouse.runs(), experiment)
-    for kind in ("candidates", "code"):
+    for kind in RUN_FILES:
         for path, owner in sorted({run[kind]: run["experiment"] for run in runs if run[kind]}.items()):
             yield CheckedObject(
                 kind, owner, path, _compare_digests(stores.lake.compute_digest(path), PurePosixPath(path).stem)

@@ -29,6 +29,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class ComparedModels:
+    """Two models, and samples that are new to both.
+
+    Attributes
+    ----------
+    twin, champion : estimator
+        Fitted.
+    data : SampleData
+        The samples.
+    """
+
+    twin: Any
+    champion: Any
+    data: SampleData
+
+
+@dataclass(frozen=True)
 class ComparisonOutcome:
     """The comparison of a run's twin with the champion, or the reason why there is none.
 
@@ -42,12 +59,15 @@ class ComparisonOutcome:
         The reason, as in :attr:`Evaluation.uncompared`.
     warnings : tuple of str
         The reason as a sentence.
+    compared : ComparedModels or None
+        Both models and the samples that they were compared on.
     """
 
     champion_version: int | None = None
     comparison: Comparison | None = None
     uncompared: NoComparisonReason | None = None
     warnings: tuple[str, ...] = ()
+    compared: ComparedModels | None = None
 
 
 def compare_with_champion(  # noqa: PLR0911 - one for each reason
@@ -245,4 +265,4 @@ def _compare_models(
         return ComparisonOutcome(number, None, "no-evidence", (message,))
     values = {**asdict(test), "p_worse": test.p_worse}
     comparison = Comparison(n_compared=unseen.n_rows, twin_score=twin_score, champion_score=champion_score, **values)
-    return ComparisonOutcome(number, comparison)
+    return ComparisonOutcome(number, comparison, compared=ComparedModels(twin, champion, unseen))

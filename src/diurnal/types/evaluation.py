@@ -93,6 +93,10 @@ class Evaluation:
         The reason why there is no match.
     drift : Mapping of str to Any, or None
         The batch against the training window of the champion: see :mod:`diurnal.data.drift`.
+    curves : str or None
+        Path of the evaluation data below the root of the lake: curves, histograms, importances.
+    sample : str or None
+        Path of the results for a bounded sample of test rows.
     warnings : tuple of str
         Warnings so far.
     seconds : Mapping of str to float
@@ -109,5 +113,7 @@ class Evaluation:
     match: Match | None = None
     unmatched: str | None = None
     drift: Mapping[str, Any] | None = None
+    curves: str | None = None
+    sample: str | None = None
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -25,6 +25,7 @@ from diurnal.backends.sklearn.sklearn_frames import to_target
 from diurnal.errors import ExperimentError
 
 FEW_CELLS = 2**24  # rows times features: 128 MiB of numbers, as in a part of a package
+MAX_CATEGORY_COLUMNS = 20
 _METRICS: dict[str | None, Callable[..., float]] = {"accuracy": accuracy_score, "r2": r2_score}
 _ANSWERS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 
@@ -167,18 +168,40 @@ class BatchedData:
             within = ascending[(ascending >= start) & (ascending < start + len(chunk))]
             found.append(chunk.iloc[within - start])
             start += len(chunk)
+            if not len(ascending) or start > ascending[-1]:
+                break
         return pd.concat(found, ignore_index=True).iloc[np.argsort(np.argsort(wanted, kind="stable"), kind="stable")]
+
+    def sample_places(self, most: int) -> np.ndarray:
+        """Return the ascending positions of at most so many samples, whose rows are read quickly.
+
+        They are random; of samples that come in the order of their hashes, those of the first chunk are.
+        """
+        n_rows = self.n_rows if self.is_small or self._order is not None else min(self.n_rows, self._most)
+        if n_rows <= most:
+            return np.arange(n_rows)
+        return np.sort(np.random.default_rng(0).choice(n_rows, most, replace=False))
+
+    def category_columns(self) -> Iterator[tuple[str, pd.Series]]:
+        """Yield the first features of text and truth values; they are read one by one unless all are in memory."""
+        first = next(self.chunks())
+        names = [name for name in self._features if first[name].dtype.kind in "Ob"]
+        for name in names[:MAX_CATEGORY_COLUMNS]:
+            if self.is_small:
+                yield name, first[name]
+                continue
+            whole = pa.concat_tables(table.select([name]) for table in self._tables([name]))
+            column = whole.column(0).dictionary_encode().to_pandas()
+            yield name, column if self._order is None else column.iloc[self._order]
 
     def scores(self, score: Score, model: Any) -> Scores:
         """Return all scores of a fitted model."""
-        if self.is_small:
-            return score(model, *self._small, self.needs)
         rows = LazyRows()
         with suppress(ExperimentError):  # it wants more of the model, or the rows themselves
             found = score(CachedPredictor(model, self), rows, self.y, self.needs)
             if not was_materialized(rows):
                 return found
-        return score(model, *self._whole(), self.needs)
+        return score(model, *(self._small if self.is_small else self._whole()), self.needs)
 
 
 class CachedPredictor:

@@ -43,9 +43,9 @@ def compare_models(estimator: Any, twin: Any, champion: Any, data: BatchedData) 
     """
     with fit_context():
         scorer, weights = _declared_scorer(estimator, twin, data.needs)
-        if _is_roc_auc(scorer) and all(len(getattr(model, "classes_", ())) == 2 for model in (twin, champion)):
+        if is_roc_auc(scorer) and all(len(getattr(model, "classes_", ())) == 2 for model in (twin, champion)):
             return _compare_by_ranks(scorer, twin, champion, data, weights)
-        if _has_losses(scorer):
+        if has_losses(scorer):
             return _compare_by_losses(scorer, twin, champion, data, weights)
         return _compare_by_resamples(estimator, twin, champion, data)
 
@@ -63,11 +63,13 @@ def _declared_scorer(estimator: Any, model: Any, needs: FitMetadata) -> tuple[An
     return scorer, needs.sample_weight if weighted else None
 
 
-def _is_roc_auc(scorer: Any) -> bool:
+def is_roc_auc(scorer: Any) -> bool:
+    """Return whether a scorer is the area under the ROC curve of two classes."""
     return _plain_metric(scorer) is roc_auc_score and scorer._sign == 1 and scorer._response_method != "predict"
 
 
-def _has_losses(scorer: Any) -> bool:
+def has_losses(scorer: Any) -> bool:
+    """Return whether the score follows from the mean of losses of single samples."""
     sign, method, *_ = LOSSES.get(_plain_metric(scorer), (0, ""))
     return bool(sign) and (scorer._sign, scorer._response_method) == (sign, method)
 
@@ -83,10 +85,15 @@ def _compare_by_ranks(scorer: Any, twin: Any, champion: Any, data: BatchedData, 
 
 
 def _decision_values(scorer: Any, model: Any, data: BatchedData) -> np.ndarray:
+    answers = data.answers(model, response_method(scorer, model))
+    return answers[:, 1] if answers.ndim == 2 else answers
+
+
+def response_method(scorer: Any, model: Any) -> str:
+    """Return the first of the methods that a scorer asks for which a model has."""
     asked = scorer._response_method
     methods = (asked,) if isinstance(asked, str) else asked
-    answers = data.answers(model, next(method for method in methods if hasattr(model, method)))
-    return answers[:, 1] if answers.ndim == 2 else answers
+    return next(method for method in methods if hasattr(model, method))
 
 
 def _compare_by_losses(scorer: Any, twin: Any, champion: Any, data: BatchedData, weights: np.ndarray | None) -> Paired:

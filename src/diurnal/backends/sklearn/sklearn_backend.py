@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from diurnal.backends.evaluation_data import EvaluationData
 from diurnal.backends.paired_tests import Paired
 from diurnal.backends.protocol import Progress, Scores, Task, TuningResult
-from diurnal.backends.sklearn import champion_test, scorers, tuning, unused_metadata
+from diurnal.backends.sklearn import champion_test, evaluation_curves, scorers, tuning, unused_metadata
 from diurnal.backends.sklearn.batched_predict import BatchedData
 from diurnal.backends.sklearn.column_adapter import adapt_columns
 from diurnal.backends.sklearn.fit_metadata import NO_METADATA, FitMetadata, MetadataCollector
@@ -198,6 +199,12 @@ class SklearnBackend:
     def compare(self, estimator: Any, twin: Any, champion: Any, data: BatchedData) -> Paired:
         """Compare two estimators by the declared score."""
         return champion_test.compare_models(estimator, twin, champion, data)
+
+    def describe_evaluation(
+        self, estimator: Any, models: Mapping[str, Any], data: BatchedData, *, seconds: float
+    ) -> EvaluationData:
+        """Describe fitted estimators on the same samples, by their cached predictions."""
+        return evaluation_curves.describe_evaluation(estimator, models, data, seconds=seconds)
 
     def adapt_columns(self, model: Any, columns: Mapping[str, str], data: BatchedData) -> Any:
         """Return a model that accepts rows with other names of its columns, and with further columns."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyspark.ml.tuning import CrossValidator
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
+from diurnal.backends.evaluation_data import EvaluationData
 from diurnal.backends.protocol import Progress, TuningResult
 from diurnal.backends.spark import cross_validation, estimators, lake_frames, source_frames, spark_ingest, spark_scores
 from diurnal.backends.spark.job_errors import translate_job_errors
@@ -128,6 +129,17 @@ class SparkBackend:
         best = cross_validation.find_candidate(estimator, best_params) if estimators.is_search(estimator) else {}
         with translate_job_errors("the fit"):
             return estimators.inner_estimator(estimator).fit(data.frame, best)
+
+    def describe_evaluation(
+        self,
+        estimator: Any,  # noqa: ARG002
+        models: Mapping[str, Any],  # noqa: ARG002
+        data: SparkData,  # noqa: ARG002
+        *,
+        seconds: float,  # noqa: ARG002
+    ) -> EvaluationData:
+        """Describe models on the same samples by counts of the executors; without importances."""
+        return EvaluationData(notes=["no evaluation data on Spark yet"])
 
     def adapt_columns(self, model: Any, columns: Mapping[str, str], data: SparkData) -> Any:  # noqa: ARG002 - further ones do no harm
         """Change a model in place, so that it accepts rows with other names of its columns."""

@@ -1,0 +1,196 @@
+"""Permutation importance within a budget: how much the declared score drops if a feature is shuffled.
+
+The method is that of :func:`sklearn.inspection.permutation_importance`. Many shuffled copies of a bounded sample are
+predicted by one call, as most of the cost of a call of a pipeline does not depend on the number of rows.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from diurnal.backends.evaluation_data import EvaluationData
+from diurnal.backends.evaluation_data.json_numbers import rounded
+from diurnal.backends.sklearn.batched_predict import BatchedData
+from diurnal.backends.sklearn.fast_scores import DeclaredScore, PlacedAnswers, ReadsRowsError, declared_score
+
+MAX_IMPORTANCES = 50
+PLANS = ((1_000, 5), (1_000, 2), (400, 5), (400, 2), (150, 5), (150, 2), (150, 1))
+"""Rows and repeats, the best first."""
+ROWS_AT_ONCE = 8_192
+MAX_OVERRUN = 10  # where other programs use the processors; a plan fits by its measured cost
+_FIRST_PROBE = 64
+
+
+def permutation_importances(
+    estimator: Any, model: Any, data: BatchedData, seconds: float, found: EvaluationData
+) -> list[dict[str, Any]]:
+    """Return the features whose permutation lowers the declared score most, with mean and standard deviation.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A search, or a bare estimator.
+    model : estimator
+        Fitted.
+    data : BatchedData
+        The samples.
+    seconds : float
+        The budget. Of a slow model there are fewer repeats, and fewer samples.
+    found : EvaluationData
+        Gets a note where there are no importances.
+    """
+    with declared_score(estimator, model, data) as score:
+        try:
+            drops = _Shuffles(score, model, data).drops(seconds)
+        except ReadsRowsError:
+            found.note("no importances, as the scorer reads the rows")
+            return []
+    if not len(drops):
+        found.note(f"no importances: {len(data.features)} features do not fit in {seconds:.2f} seconds")
+        return []
+    means, deviations = drops.mean(axis=0), drops.std(axis=0)
+    if not np.isfinite(means).any():
+        found.note("no importances, as the score is undefined")
+    strongest = np.argsort(-means, kind="stable")[:MAX_IMPORTANCES]
+    return [
+        {"feature": data.features[i], "mean": rounded(means[i]), "std": rounded(deviations[i])}
+        for i in strongest.tolist()
+        if math.isfinite(means[i])
+    ]
+
+
+class _Shuffles:
+    """The scores of a model on copies of a bounded sample, each with one shuffled feature.
+
+    Parameters
+    ----------
+    score : DeclaredScore
+        The declared score.
+    model : estimator
+        Fitted.
+    data : BatchedData
+        All samples.
+    """
+
+    def __init__(self, score: DeclaredScore, model: Any, data: BatchedData) -> None:
+        self._score, self._model, self._data = score, model, data
+        self._places = data.sample_places(PLANS[0][0])
+        self._X = data.rows(self._places).reset_index(drop=True)
+
+    def drops(self, seconds: float) -> npt.NDArray[np.float64]:
+        """Return how much the score drops, for each repeat and each feature; no repeat if none fits in the budget.
+
+        The sizes depend on the measured cost of one prediction, not on the progress, so that equal runs mostly give
+        equal numbers.
+        """
+        plan = self._affordable_plan(seconds)
+        if plan is None:
+            return np.empty((0, self._X.shape[1]))
+        n_rows, n_repeats = plan
+        chosen = slice(None, None, max(1, len(self._places) // n_rows))
+        self._places, self._X = self._places[chosen][:n_rows], self._X.iloc[chosen][:n_rows]
+        rng, base, end = np.random.default_rng(0), self._baseline(), time.perf_counter() + MAX_OVERRUN * seconds
+        rounds: list[npt.NDArray[np.float64]] = []
+        while len(rounds) < n_repeats and time.perf_counter() < end:
+            rounds.append(base - self._shuffled_scores(rng))
+        return np.array(rounds)
+
+    def _affordable_plan(self, seconds: float) -> tuple[int, int] | None:
+        """Return the largest numbers of rows and repeats that fit in a budget."""
+        per_score = _shortest_time(self._baseline, seconds / 10)
+        per_call, per_row = self._predict_costs(seconds / 10)
+        n_features = self._X.shape[1]
+        for size, n_repeats in PLANS:
+            n_rows = min(size, len(self._X))
+            n_calls = math.ceil(n_features / max(1, ROWS_AT_ONCE // n_rows))
+            once = n_calls * per_call + n_features * (n_rows * per_row + per_score)
+            if n_repeats * once < seconds:
+                return n_rows, n_repeats
+        return None
+
+    def _baseline(self) -> float:
+        return self._score.of_places(self._model, PlacedAnswers(self._data, self._places), self._places)
+
+    def _predict_costs(self, most: float) -> tuple[float, float]:
+        """Return the seconds of a call and of each row, from growing samples until one takes `most`."""
+        size, measured = _FIRST_PROBE, list[tuple[int, float]]()
+        while True:
+            X, places = self._X.iloc[:size], self._places[:size]
+
+            def predict(X: pd.DataFrame = X, places: np.ndarray = places) -> float:
+                return self._score.of_places(self._model, _Copies(X, len(X)), places)
+
+            measured.append((len(X), _shortest_time(predict, most)))
+            if measured[-1][1] > most or size >= len(self._X):
+                break
+            size *= 4
+        (few, short), (many, long) = measured[0], measured[-1]
+        per_row = max(0.0, long - short) / (many - few) if many > few else short / few
+        return max(0.0, short - few * per_row), per_row
+
+    def _shuffled_scores(self, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        n_rows, n_features = self._X.shape
+        scores = np.empty(n_features)
+        at_once = max(1, ROWS_AT_ONCE // n_rows)
+        for start in range(0, n_features, at_once):
+            features = range(start, min(start + at_once, n_features))
+            copies = _Copies(self._stack_copies(features, rng), n_rows)
+            for feature in features:
+                copies.number = feature - start
+                scores[feature] = self._score.of_places(self._model, copies, self._places)
+        return scores
+
+    def _stack_copies(self, features: range, rng: np.random.Generator) -> pd.DataFrame:
+        """Return copies of the sample, one below the other; in each, another feature is shuffled."""
+        n_rows = len(self._X)
+        same = np.tile(np.arange(n_rows), len(features))
+        columns = {}
+        for i, name in enumerate(self._X.columns):
+            rows = same
+            if i in features:
+                rows, start = same.copy(), (i - features.start) * n_rows
+                rows[start : start + n_rows] = rng.permutation(n_rows)
+            columns[name] = self._X[name].array.take(rows)
+        return pd.DataFrame(columns)
+
+
+def _shortest_time(function: Callable[[], object], most: float) -> float:
+    """Return the shortest of three durations, which others disturb least; of fewer if one is far above `most`."""
+    shortest = math.inf
+    for _ in range(3):
+        started = time.perf_counter()
+        function()
+        shortest = min(shortest, time.perf_counter() - started)
+        if shortest > 3 * most:
+            break
+    return shortest
+
+
+class _Copies:
+    """The predictions for copies of a sample, which one call computes for all of them.
+
+    Parameters
+    ----------
+    X : pandas.DataFrame
+        The copies, one below the other.
+    n_rows : int
+        The number of rows of each.
+    """
+
+    def __init__(self, X: pd.DataFrame, n_rows: int) -> None:
+        self._X, self._n_rows, self.number = X, n_rows, 0
+        self._answered: dict[str, np.ndarray] = {}
+
+    def answers(self, model: Any, method: str = "predict") -> np.ndarray:
+        """Return the predictions for the copy with the present number."""
+        if method not in self._answered:
+            self._answered[method] = np.asarray(getattr(model, method)(self._X))
+        start = self.number * self._n_rows
+        return self._answered[method][start : start + self._n_rows]
