@@ -28,6 +28,7 @@ OURS = [
     "api-server",
     "dag-processor",
     "init",
+    "page",
     "scheduler",
     "triggerer",
     "worker",
@@ -35,7 +36,7 @@ OURS = [
     "spark-master",
     "spark-worker",
 ]
-PAGES = {"api-server": "8080", "flower": "5555", "spark-master": "8080"}
+PAGES = {"api-server": "8080", "page": "8787", "flower": "5555", "spark-master": "8080"}
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
@@ -220,10 +221,29 @@ def test_a_worker_knows_no_key_of_the_metastore():
         assert f"secret-{secret}" not in environment
 
 
+@pytest.mark.parametrize("stack", STACKS, ids=["local", "celery", "spark"])
+def test_the_page_alone_reads_and_knows_no_key_of_airflow(stack):
+    service = rendered(stack)["services"]["page"]
+    for secret in set(SECRETS) - {"WAREHOUSE_PASSWORD"}:
+        assert f"secret-{secret}" not in str(service["environment"])
+    assert {how for _, how in _mounts(service).values()} == {"ro"}
+    assert "--allow-changes" not in service["command"]
+    assert service["profiles"] == ["page"], "it asks for no account of Airflow, so nobody starts it by chance"
+    port = service["command"][service["command"].index("--port") + 1]
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}"], "the link in its log has the port of the address bar"
+    assert str(service["environment"]["PAGE_PORT"]) == port
+
+
+def test_the_image_has_the_page():
+    assert re.search(r"uv pip install .*?--extra page\b", (ROOT / "Dockerfile").read_text(), re.DOTALL)
+
+
 def test_all_components_know_the_executor():
     services = rendered(STACKS[1])["services"]
     told = {
-        services[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] for name in OURS if name in services and name != "init"
+        services[name]["environment"]["AIRFLOW__CORE__EXECUTOR"]
+        for name in OURS
+        if name in services and name not in ("init", "page")
     }
     assert told == {"CeleryExecutor"}
 

@@ -68,7 +68,19 @@ class Runner:
 
     def run(self, project: Path, environment: Mapping[str, str], *wishes: Mapping[str, Any]) -> Any:
         """Carry out runs of a project's Dags, each given by ``dag``, ``logical_date`` and ``conf``."""
-        request = {"project": str(project), "environment": environment, "wishes": wishes}
+        return self._ask({"project": str(project), "environment": environment, "wishes": wishes})
+
+    def browse(self, project: Path, environment: Mapping[str, str], *requests: Mapping[str, Any]) -> Any:
+        """Send requests to the API server, each given by `path`, `user`, `method`, `headers` and `form`.
+
+        Returns
+        -------
+        dict
+            The `routes` of the page, the `views` of the plugin, and the `responses`.
+        """
+        return self._ask({"project": str(project), "environment": environment, "requests": requests})
+
+    def _ask(self, request: Mapping[str, Any]) -> Any:
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()

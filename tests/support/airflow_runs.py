@@ -37,7 +37,8 @@ def main():
         os.environ.update(request["environment"])
         PROJECT.unlink(missing_ok=True)
         PROJECT.symlink_to(request["project"])
-        answers.write(json.dumps(carry_out(request["wishes"])) + "\n")
+        answer = browse(request["requests"]) if "requests" in request else carry_out(request["wishes"])
+        answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
@@ -77,6 +78,38 @@ def run(dag, wish):
         "travelled": travelled,
         "log": LOG.read_bytes()[begins:].decode(),
     }
+
+
+def browse(requests):
+    """Send requests to a new API server; the name of a user begins with its role: see :mod:`airflow_auth`."""
+    from airflow import plugins_manager
+    from airflow.api_fastapi.app import create_app, get_auth_manager, purge_cached_app
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from starlette.testclient import TestClient
+
+    purge_cached_app()
+    for function in vars(plugins_manager).values():
+        getattr(function, "cache_clear", int)()  # the page of another request has other stores
+    app = create_app("core")
+    (page,) = (route.app for route in app.routes if getattr(route, "path", None) == "/diurnal")
+
+    def send(client, wish):
+        headers = {"host": "airflow.example", **wish.get("headers", {})}
+        if name := wish.get("user"):
+            user = SimpleAuthManagerUser(username=name, role=name.partition("@")[0])
+            token = get_auth_manager().generate_jwt(user)
+            headers["cookie"] = f"_token={token}"
+        response = client.request(
+            wish.get("method", "GET"), wish["path"], headers=headers, data=wish.get("form"), follow_redirects=False
+        )
+        return {"status": response.status_code, "text": response.text, "headers": dict(response.headers)}
+
+    with TestClient(app) as client:
+        return {
+            "routes": [[sorted(getattr(route, "methods", None) or ["GET"]), route.path] for route in page.routes],
+            "views": plugins_manager._get_ui_plugins()[0],
+            "responses": [send(client, wish) for wish in requests],
+        }
 
 
 def answer_when_asked(dag_id, option, name):

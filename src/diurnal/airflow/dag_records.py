@@ -28,7 +28,7 @@ from diurnal.errors import TransientError
 
 _URI = "x-diurnal://"
 _DECISION_DAGS = (".approval", ".champion")
-_UNREMARKABLE = ("success", "skipped", "removed", None)
+_UNREMARKABLE = ("success", "skipped", "removed", "upstream_failed", None)
 _RESULTS = ("fetch", "candidate", "change")  # the tasks whose results name a run or a version
 
 
@@ -45,7 +45,7 @@ class DagRunRecord:
     queued_at : datetime or None
         When the run was requested, or was cleared for the last time.
     tasks : tuple of (str, str)
-        Tasks that are neither done nor without a state, with their states.
+        Tasks that run, wait or have failed, with their states.
     results : dict
         The results of the tasks that name a run or a version.
     """

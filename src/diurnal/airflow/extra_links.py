@@ -7,7 +7,6 @@ leads to the Airflow that shows the button, by whatever name a browser knows it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +14,7 @@ from airflow.sdk import BaseOperatorLink
 from airflow.sdk.configuration import conf
 
 from diurnal.errors import BatchRejectedError
+from diurnal.page import missing_libraries
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -50,7 +50,7 @@ class PageLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - as Airflow calls it
         """Return the path of the view; empty, for no button, if there is nothing to see."""
-        view = self.find_view(operator) if find_spec("altair") else None  # a package of the extra `page`
+        view = None if missing_libraries() else self.find_view(operator)
         return "" if view is None else page_path("experiments", operator.experiment.name, *view)  # type: ignore[attr-defined]
 
     @abstractmethod

@@ -82,10 +82,15 @@ class DiurnalPlugin(AirflowPlugin):
     @cached_property
     def fastapi_apps(self) -> list[Any]:  # type: ignore[override] # only the API server asks for it
         """The page, unless it cannot be imported: Airflow itself must start."""
+        from diurnal.page import missing_libraries
+
+        if missing := missing_libraries():
+            _LOG.warning("the page of experiments is left out; install it: pip install 'diurnal[page]' (%s)", missing)
+            return []
         try:
             from diurnal.airflow.page_app import create_page
-        except ImportError as error:
-            _LOG.warning("the page of experiments is left out: %s; install it with: pip install 'diurnal[page]'", error)
+        except ImportError as error:  # another release of Airflow, whose internal modules may differ
+            _LOG.warning("the page of experiments is left out; it cannot be imported with this Airflow: %s", error)
             return []
         return [{"app": create_page(), "url_prefix": f"/{_PREFIX}", "name": "diurnal"}]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import socket
 from typing import TYPE_CHECKING, Any
@@ -11,13 +10,13 @@ import click
 
 from diurnal.cli.project_session import current_user, load_settings
 from diurnal.errors import ConfigurationError, UsageError
+from diurnal.page import missing_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastapi import FastAPI
 
-_LIBRARIES = ("altair", "fastapi", "jinja2", "uvicorn", "vl_convert")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -113,7 +112,6 @@ def _bind_socket(host: str, port: int) -> socket.socket:
 
 
 def _check_libraries() -> None:
-    missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := missing_libraries():
         message = f"the page needs packages that are not installed: {', '.join(missing)}"
         raise ConfigurationError(message, hint="pip install 'diurnal[page]'")
