@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute
 
-from diurnal.page import experiment_view, experiments_view
+from diurnal.page import experiment_view, experiments_view, run_view, version_view
 from diurnal.page.error_pages import add_error_pages
 from diurnal.page.orchestrator import NoOrchestrator, Orchestrator
 from diurnal.page.page_stores import PageStores
@@ -19,7 +19,7 @@ from diurnal.page.security import BrowserProtection
 from diurnal.page.static_files import static_route
 from diurnal.page.viewer import Viewer
 
-VIEWS = (experiments_view, experiment_view)
+VIEWS = (experiments_view, experiment_view, run_view, version_view)
 """The modules of the views; each has an APIRouter named `router`."""
 
 

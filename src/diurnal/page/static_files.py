@@ -15,6 +15,7 @@ from diurnal.page.vega_bundle import vega_bundle
 
 _TYPES = {
     "page.css": "text/css",
+    "details.css": "text/css",
     "page.js": "text/javascript",
     "htmx.min.js": "text/javascript",
     "vega.js": "text/javascript",

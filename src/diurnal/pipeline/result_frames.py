@@ -14,6 +14,7 @@ from diurnal.types import Package
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from diurnal.storage.stores import Stores
 
@@ -141,7 +142,13 @@ def candidates(reference: str, *, project: str | Path | None = None) -> pd.DataF
                 f"version {version['version']} of {version['experiment']} was fitted without a search",
                 hint="return a search such as GridSearchCV from the experiment",
             )
-        frame: pd.DataFrame = stores.lake.read(Package(path, PurePosixPath(path).stem, 0)).to_pandas()
+        table = stores.lake.read(Package(path, PurePosixPath(path).stem, 0))
+    return expand_candidates(table)
+
+
+def expand_candidates(table: pa.Table) -> pd.DataFrame:
+    """Return the stored table of candidates as a frame, with a column ``param_<name>`` for each parameter."""
+    frame: pd.DataFrame = table.to_pandas()
     parameters = [json.loads(text) for text in frame.pop("params")]
     for i, name in enumerate(dict.fromkeys(name for one in parameters for name in one)):
         frame.insert(i, f"param_{name}", [one.get(name) for one in parameters])

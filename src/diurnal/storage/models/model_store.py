@@ -6,15 +6,17 @@ import hashlib
 import hmac
 import json
 import re
+import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from diurnal.errors import ConfigurationError, InvalidModelError, PermissionDeniedError, TransientError, UsageError
 from diurnal.runtime.project_files import Codebase
 from diurnal.storage.file_store import FileStore
+from diurnal.storage.models.estimator_structure import describe_structure
 from diurnal.storage.models.formats import SUFFIXES, ModelFormat, format_of, get_format
 from diurnal.storage.models.golden_rows import check_golden_rows
 from diurnal.storage.models.library_versions import library_versions
@@ -23,6 +25,8 @@ from diurnal.storage.models.zip_archive import MAX_BYTES
 from diurnal.types import DataInterval
 
 _CARD = "model.json"  # for people and other tools; loading a model does not read it
+_MAX_CARD_BYTES = 16 * 2**20
+_MAX_SPOOLED_BYTES = 16 * 2**20  # larger files are copied to the disk
 _PATH = re.compile(r"[A-Za-z0-9_][\w.-]*/\d+T\d{6}(?:Z|[+-]\d{4,6})-[0-9a-f]{12}", re.ASCII)
 
 
@@ -105,6 +109,7 @@ class Models:
             "library_versions": library_versions(estimator),
             "trusted": sorted(trusted),
             "signature": dict(signature),
+            "structure": describe_structure(estimator),
             "notes": dict(notes or {}),
         }
         # the card is written last, so that where it is, the model file is too
@@ -190,6 +195,68 @@ class Models:
             raise
         return estimator
 
+    def card(self, path: str) -> dict[str, Any] | None:
+        """Return the content of a model's ``model.json``, for display only: its digest is not in the warehouse.
+
+        Returns
+        -------
+        dict or None
+            None if it is missing, too large, or not valid.
+        """
+        location = f"{self.url(path)}/{_CARD}"
+        with _translate_storage_errors(location):
+            try:
+                with self.fs.open(location, "rb") as stream:
+                    data = stream.read(_MAX_CARD_BYTES + 1)
+            except FileNotFoundError:
+                return None
+        try:
+            content = json.loads(data) if len(data) <= _MAX_CARD_BYTES else None
+        except ValueError:
+            return None
+        return content if isinstance(content, dict) else None
+
+    def open_file(self, path: str, digest: str) -> tuple[BinaryIO, str, int]:
+        """Return a verified copy of a model's file, without loading the model.
+
+        Parameters
+        ----------
+        path : str
+            Its folder below the root.
+        digest : str
+            The SHA-256 of its file, from the warehouse.
+
+        Returns
+        -------
+        file, suffix, size : BinaryIO, str, int
+            The copy, which is deleted when it is closed; the suffix of its name, and its number of bytes.
+
+        Raises
+        ------
+        InvalidModelError
+            If the file is missing, or its digest differs.
+        TransientError
+            If the store cannot be read now.
+        """
+        suffix = self._suffix(path)
+        location = f"{self.url(path)}/model.{suffix}"
+        with _translate_storage_errors(location):
+            try:
+                with self.fs.open(location, "rb") as stream:
+                    copy, size = _copy_and_check(stream, digest)
+            except FileNotFoundError:
+                raise _missing_file(suffix) from None
+        return copy, suffix, size
+
+    def size(self, path: str) -> int | None:
+        """Return the number of bytes of a model's file; None if it is missing."""
+        location = f"{self.url(path)}/model.{self._suffix(path)}"
+        with _translate_storage_errors(location):
+            try:
+                return int(self.fs.size(location))
+            except FileNotFoundError:
+                return None
+
     @property
     def _scratch(self) -> str:
         return f"{self._files.address.rstrip('/')}/.tmp"
@@ -206,10 +273,7 @@ class Models:
                 with self.fs.open(location, "rb") as stream:
                     data: bytes = stream.read(max_bytes + 1)
             except FileNotFoundError:
-                raise InvalidModelError(
-                    f"its file model.{suffix} is missing",
-                    hint="restore it from a backup, or roll back; `diurnal verify` lists all missing files",
-                ) from None
+                raise _missing_file(suffix) from None
         if len(data) > max_bytes:
             raise InvalidModelError(
                 f"its file model.{suffix} is larger than {max_bytes} bytes", hint="restore it from a backup"
@@ -255,8 +319,36 @@ def _dump_and_verify(
     return data
 
 
+def _copy_and_check(stream: BinaryIO, digest: str) -> tuple[BinaryIO, int]:
+    """Return a temporary copy of a stream, and its size, once its digest is verified."""
+    hasher = hashlib.sha256()
+    copy = cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=_MAX_SPOOLED_BYTES))
+    try:
+        while chunk := stream.read(2**20):
+            hasher.update(chunk)
+            copy.write(chunk)
+        _require_digest(hasher.hexdigest(), digest)
+    except BaseException:
+        copy.close()
+        raise
+    size = copy.tell()
+    copy.seek(0)
+    return copy, size
+
+
+def _missing_file(suffix: str) -> InvalidModelError:
+    return InvalidModelError(
+        f"its file model.{suffix} is missing",
+        hint="restore it from a backup, or roll back; `diurnal verify` lists all missing files",
+    )
+
+
 def _check_digest(data: bytes, digest: str) -> None:
-    if not hmac.compare_digest(hashlib.sha256(data).hexdigest(), digest):
+    _require_digest(hashlib.sha256(data).hexdigest(), digest)
+
+
+def _require_digest(found: str, digest: str) -> None:
+    if not hmac.compare_digest(found, digest):
         raise InvalidModelError(
             "its file is not the one that was published: the digest differs",
             hint="restore the file from a backup, or roll back to another version",

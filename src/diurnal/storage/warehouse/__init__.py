@@ -10,6 +10,7 @@ from __future__ import annotations
 from diurnal.storage.warehouse.batch_copies import LoadQueries
 from diurnal.storage.warehouse.batch_queries import BatchQueries
 from diurnal.storage.warehouse.contract_queries import ContractQueries
+from diurnal.storage.warehouse.detail_queries import DetailQueries
 from diurnal.storage.warehouse.failure_queries import FailureQueries
 from diurnal.storage.warehouse.health_queries import HealthQueries
 from diurnal.storage.warehouse.model_versions import VersionQueries
@@ -23,6 +24,7 @@ __all__ = ["Warehouse"]
 class Warehouse(
     BatchQueries,
     ContractQueries,
+    DetailQueries,
     FailureQueries,
     HealthQueries,
     LoadQueries,

@@ -1,0 +1,69 @@
+"""View 3, a run: when and on what it ran, what its search and its evaluation found, and what was decided."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from diurnal.errors import NotFoundError
+from diurnal.page.chart_responses import chart_response
+from diurnal.page.comparison_text import explain_challenge, explain_comparison
+from diurnal.page.html_templates import render
+from diurnal.page.interval_dates import format_date
+from diurnal.page.run_details import best_rows, find_run, read_run_details, score_slices
+from diurnal.page.run_files import RunFiles
+from diurnal.page.value_formats import format_interval
+from diurnal.page.viewer import ReadableExperiment
+
+router = APIRouter(prefix="/experiments/{name}/runs/{run_id}")
+
+
+@router.get("")
+def show_run(request: Request, name: ReadableExperiment, run_id: str) -> Response:
+    """Show a run."""
+    stores = request.app.state.stores.reader()
+    run = find_run(stores, name, run_id)
+    details = read_run_details(stores, run)
+    interval = format_interval(run["data_interval_start"], run["data_interval_end"])
+    return render(
+        request,
+        "run.html",
+        title=f"{name} {interval}",
+        name=name,
+        run=run,
+        details=details,
+        interval=interval,
+        date=format_date(run["data_interval_start"]),
+        comparison=explain_comparison(run),
+        challenge=explain_challenge(run["challenge"]),
+        candidates=best_rows(details.candidates, run["scoring"]),
+        slices=score_slices(details.evaluation),
+        packages=_window_packages(run),
+        now=datetime.now(UTC),
+    )
+
+
+@router.get("/charts/tuning.json")
+def send_tuning_chart(request: Request, name: ReadableExperiment, run_id: str) -> Response:
+    """Send the chart of the candidates of a search."""
+    from diurnal.plots.tuning_chart import build_tuning
+
+    stores = request.app.state.stores.reader()
+    run = find_run(stores, name, run_id)
+    candidates = RunFiles(stores.lake).candidates(run)
+    if candidates is None:
+        raise NotFoundError(f"run {run_id} has no candidates")
+    interval = format_interval(run["data_interval_start"], run["data_interval_end"])
+    return chart_response(lambda: build_tuning(candidates, name=interval, width="container"))
+
+
+def _window_packages(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the batches of the window, newest first, each with the text of its data interval and its date."""
+    packages = []
+    for package in run["packages"]:
+        start, end = (datetime.fromisoformat(package[f"data_interval_{side}"]) for side in ("start", "end"))
+        packages.append({**package, "label": format_interval(start, end), "date": format_date(start)})
+    return sorted(packages, key=lambda package: str(package["data_interval_start"]), reverse=True)
