@@ -1,4 +1,4 @@
-"""What the tests of the page share: a filled project, which lasts as long as the worker's tests, as it takes seconds."""
+"""What the tests of the page share: a filled project, which takes seconds to make."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def show(client, run) -> str:
 
 def section(page: str, name: str) -> str:
     """Return the text of a section of a page, without its elements."""
-    content = page.split(f'<section id="{name}">')[1].split("</section>")[0]
+    content = page.split(f'<section id="{name}">')[1].split("</section>", maxsplit=1)[0]
     return " ".join(re.sub(r"<[^>]+>", " ", content).split())
 
 
@@ -75,11 +75,13 @@ def test_failed_attempts_of_its_interval_are_shown(client, runs):
 
 
 def test_neighbours_are_linked(client, runs):
-    page = show(client, runs["clinic 02"])
-    assert re.search(r'rel="prev" href="([^"]+)"', page)[1] == f"../../../experiments/clinic/runs/{runs['clinic 01']['run_id']}"
-    assert re.search(r'rel="next" href="([^"]+)"', page)[1] == f"../../../experiments/clinic/runs/{runs['clinic 04']['run_id']}"
-    assert 'rel="prev"' not in show(client, runs["clinic 01"])
-    assert 'rel="next"' not in show(client, runs["clinic 08"])
+    first, second, third, last = (runs[f"clinic {day}"] for day in ("01", "02", "04", "08"))
+    page = show(client, second)
+    links = {side: re.search(rf'rel="{side}" href="([^"]+)"', page)[1] for side in ("prev", "next")}
+    before, after = (f"../../../experiments/clinic/runs/{run['run_id']}" for run in (first, third))
+    assert links == {"prev": before, "next": after}
+    assert 'rel="prev"' not in show(client, first)
+    assert 'rel="next"' not in show(client, last)
 
 
 def test_a_run_of_an_earlier_release_shows_what_it_has(client, runs):

@@ -43,11 +43,11 @@ def diff_code(before: Code, after: Code) -> dict[str, list[DiffLine]]:
 
 
 def diff_texts(before: str, after: str) -> list[DiffLine]:
-    """Return the lines that differ, with three lines around them; at most 2,000.
+    r"""Return the lines that differ, with three lines around them; at most 2,000.
 
     Examples
     --------
-    >>> [(line.kind, line.text) for line in diff_texts("a\\nb", "a\\nc")]
+    >>> [(line.kind, line.text) for line in diff_texts("a\nb", "a\nc")]
     [('same', 'a'), ('removed', 'b'), ('added', 'c')]
     """
     if before == after:

@@ -73,7 +73,7 @@ def explain_challenge(challenge: Mapping[str, Any] | None) -> str:
     --------
     >>> bet = {"challenger": 5, "champion": 3, "n_batches": 12, "wealth": 3.4, "threshold": 200.0, "ended": None}
     >>> explain_challenge({"bet": bet})
-    'Version 5 challenges version 3: after 12 batches its wealth is 3.400; with 200.0 it becomes the champion.'
+    'Version 5 challenges version 3: after 12 batches its wealth is 3.4000; with 200.0 it becomes the champion.'
     """
     bet = (challenge or {}).get("bet")
     if not bet:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 _STEPS = ("fetch", "save_batch", "split", "tune", "evaluate", "record", "refit", "publish", "promote")
-_AIRFLOW = "airflow "  # before the id of the Dag run, in the name of who claimed a data interval
 MAX_CANDIDATES = 20
 
 
@@ -97,12 +96,6 @@ class RunDetails:
         return str(self.claim["claimed_by"]) if self.claim and is_newest else None
 
     @property
-    def dag_run(self) -> str | None:
-        """The id of the Dag run in Airflow, if one has recorded the run."""
-        who = self.attempt_by
-        return who.removeprefix(_AIRFLOW) if who and who.startswith(_AIRFLOW) else None
-
-    @property
     def durations(self) -> list[tuple[str, float]]:
         """The seconds of each step, in the order of the steps."""
         found = {name: float(seconds) for name, seconds in self.run["durations"].items() if seconds is not None}
@@ -161,7 +154,12 @@ def find_run(stores: Stores, experiment: str, run_id: str) -> Row:
 
 def read_run_details(stores: Stores, run: Row) -> RunDetails:
     """Read what the page shows of a run; no model and no batch is loaded."""
-    warehouse, files, name, start = stores.warehouse, RunFiles(stores.lake), run["experiment"], run["data_interval_start"]
+    warehouse, files, name, start = (
+        stores.warehouse,
+        RunFiles(stores.lake),
+        run["experiment"],
+        run["data_interval_start"],
+    )
     previous = warehouse.previous_run(run)
     has_other_code = previous is not None and previous["code_digest"] != run["code_digest"]
     bet = (run["challenge"] or {}).get("bet")
@@ -216,7 +214,7 @@ def best_rows(candidates: pd.DataFrame | None, scoring: str) -> list[Row]:
     metric = next((name for name in (scoring, "score") if f"rank_test_{name}" in candidates), None)
     if metric is None:
         return []
-    parameters = [name for name in candidates if name.startswith("param_")]
+    parameters = [str(name) for name in candidates if str(name).startswith("param_")]
     best = candidates.sort_values(f"rank_test_{metric}", kind="stable").head(MAX_CANDIDATES)
     return [
         {
@@ -239,3 +237,31 @@ def score_slices(evaluation: Mapping[str, Any] | None) -> list[Row]:
     }
     slices = (models.get("twin") or {}).get("slices") or []
     return [{**one, "champion": champion.get((one.get("column"), one.get("category")))} for one in slices]
+
+
+def drift_rows(drift: Mapping[str, Any] | None) -> list[Row]:
+    """Return the columns of a run's drift, strongest first, each with the share of a full bar as `share`.
+
+    Examples
+    --------
+    >>> drift_rows({"columns": [{"column": "age", "effect": 0.3, "threshold": 0.1, "drifted": True}]})[0]["share"]
+    1.0
+    """
+    columns = [column for column in (drift or {}).get("columns") or [] if isinstance(column, dict)]
+    ratios = [_drift_ratio(column) for column in columns]
+    full = max([2.0, *ratios])
+    names = ("column", "role", "kind", "measure", "effect", "threshold", "drifted")
+    return [
+        {
+            **{name: column.get(name) for name in names},
+            "new_categories": column.get("new_categories") or [],
+            "share": ratio / full,
+        }
+        for column, ratio in zip(columns, ratios, strict=True)
+    ]
+
+
+def _drift_ratio(column: Mapping[str, Any]) -> float:
+    """Return an effect in multiples of its threshold."""
+    effect, threshold = column.get("effect"), column.get("threshold")
+    return float(effect) / float(threshold) if effect and threshold else 0.0

@@ -13,7 +13,7 @@ from diurnal.page.chart_responses import chart_response
 from diurnal.page.comparison_text import explain_challenge, explain_comparison
 from diurnal.page.html_templates import render
 from diurnal.page.interval_dates import format_date
-from diurnal.page.run_details import best_rows, find_run, read_run_details, score_slices
+from diurnal.page.run_details import best_rows, drift_rows, find_run, read_run_details, score_slices
 from diurnal.page.run_files import RunFiles
 from diurnal.page.value_formats import format_interval
 from diurnal.page.viewer import ReadableExperiment
@@ -41,6 +41,7 @@ def show_run(request: Request, name: ReadableExperiment, run_id: str) -> Respons
         challenge=explain_challenge(run["challenge"]),
         candidates=best_rows(details.candidates, run["scoring"]),
         slices=score_slices(details.evaluation),
+        drift_columns=drift_rows(run["drift"]),
         packages=_window_packages(run),
         now=datetime.now(UTC),
     )
@@ -57,7 +58,7 @@ def send_tuning_chart(request: Request, name: ReadableExperiment, run_id: str) -
     if candidates is None:
         raise NotFoundError(f"run {run_id} has no candidates")
     interval = format_interval(run["data_interval_start"], run["data_interval_end"])
-    return chart_response(lambda: build_tuning(candidates, name=interval, width="container"))
+    return chart_response(build_tuning(candidates, name=interval, width="container"))
 
 
 def _window_packages(run: dict[str, Any]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 _MAX_COLUMNS = 500
+_MAX_DEPTH = 20
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class VersionDetails:
     def structure(self) -> Row | None:
         """The structure of the estimator; None for a version of an earlier release."""
         structure = (self.card or {}).get("structure")
-        return structure if isinstance(structure, dict) else None
+        return _read_part(structure) if isinstance(structure, dict) else None
 
     @property
     def n_samples(self) -> int | None:
@@ -130,6 +131,17 @@ def read_version_details(stores: Stores, experiment: str, version: int) -> Versi
         code_file=code.file if code else None,
         problem=problem,
     )
+
+
+def _read_part(part: Row, depth: int = 0) -> Row:
+    """Return a part of a structure with all of its keys; the card is not verified, so that it may have any form."""
+    parts, params = part.get("parts"), part.get("params")
+    children = parts if isinstance(parts, list) and depth < _MAX_DEPTH else []
+    return {
+        **{name: str(part.get(name) or "") for name in ("name", "details", "title", "module", "kind")},
+        "params": {str(name): str(value) for name, value in params.items()} if isinstance(params, dict) else {},
+        "parts": [_read_part(child, depth + 1) for child in children if isinstance(child, dict)],
+    }
 
 
 def _read_model_files(stores: Stores, path: str) -> tuple[Row | None, int | None, str | None]:

@@ -322,7 +322,7 @@ def _dump_and_verify(
 def _copy_and_check(stream: BinaryIO, digest: str) -> tuple[BinaryIO, int]:
     """Return a temporary copy of a stream, and its size, once its digest is verified."""
     hasher = hashlib.sha256()
-    copy = cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=_MAX_SPOOLED_BYTES))
+    copy = cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=_MAX_SPOOLED_BYTES))  # noqa: SIM115 - the caller closes it
     try:
         while chunk := stream.read(2**20):
             hasher.update(chunk)

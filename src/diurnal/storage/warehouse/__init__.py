@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from diurnal.storage.warehouse.batch_copies import LoadQueries
 from diurnal.storage.warehouse.batch_queries import BatchQueries
+from diurnal.storage.warehouse.column_queries import ColumnQueries
 from diurnal.storage.warehouse.contract_queries import ContractQueries
 from diurnal.storage.warehouse.detail_queries import DetailQueries
 from diurnal.storage.warehouse.failure_queries import FailureQueries
@@ -23,6 +24,7 @@ __all__ = ["Warehouse"]
 
 class Warehouse(
     BatchQueries,
+    ColumnQueries,
     ContractQueries,
     DetailQueries,
     FailureQueries,

@@ -42,9 +42,7 @@ class DetailQueries(WarehouseConnection):
 
     def interval_failures(self, experiment: str, start: datetime) -> list[Row]:
         """Return the failed attempts of a data interval, newest first, at most 20."""
-        query = sa.select(failures).where(
-            failures.c.experiment == experiment, failures.c.data_interval_start == start
-        )
+        query = sa.select(failures).where(failures.c.experiment == experiment, failures.c.data_interval_start == start)
         return self.rows(query.order_by(failures.c.failure_id.desc()).limit(_MAX_FAILURES))
 
     def interval_claim(self, experiment: str, start: datetime) -> Row | None:
