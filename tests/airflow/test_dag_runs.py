@@ -300,3 +300,33 @@ def test_approval_asks_a_person_and_promotes_by_their_word(run, project):
     assert rows == [(2, "Ada", f"approved in Airflow, run {seen['runs'][4]['run_id']}", "promote")]
     assert [name for name, _, _ in seen["events"]].count("clinic.champion") == 1
     assert "an older interval never replaces it" in seen["runs"][6]["log"]
+
+
+HEALTH_DAG = """
+from pathlib import Path
+from diurnal.airflow import build_health_dag
+
+def notify(context):
+    Path({file!r}).write_text(str(context["exception"]))
+
+dag = build_health_dag(default_args={{"on_failure_callback": notify}})
+"""
+
+
+def test_health_dag_fails_once_for_a_finding_and_calls_the_notifier(run, project):
+    notified = project.folder / "notified.txt"
+    (project.folder / "dags" / "health.py").write_text(HEALTH_DAG.format(file=str(notified)))
+    look = {"dag": "diurnal_health", "logical_date": None, "conf": {}}
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%d")
+    failed, skipped = run(look, look)["runs"]
+    assert (failed["tasks"]["doctor"][0], skipped["tasks"]["doctor"][0]) == ("failed", "skipped"), failed["log"][-3000:]
+    assert notified.read_text().startswith("1 experiment: 1 finding\n\nclinic is overdue\n")
+    assert last_words(failed).strip().startswith(f"-> diurnal run clinic --date {yesterday}")
+    assert "it has never had a result" in json.dumps(failed["travelled"])
+    assert "clinic is overdue" in skipped["log"]
+    notified.unlink()
+    project.bring(yesterday)
+    assert project.command("run", "clinic").returncode == 0
+    (fine,) = run(look)["runs"]
+    assert (fine["state"], "1 experiment: no findings" in fine["log"]) == ("success", True)
+    assert not notified.exists()

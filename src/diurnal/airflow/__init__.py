@@ -12,11 +12,18 @@ if TYPE_CHECKING:
     from diurnal.airflow.assets import batch, champion, model
     from diurnal.airflow.connections import load_model
     from diurnal.airflow.dag import build_dag
+    from diurnal.airflow.health_dag import build_health_dag
     from diurnal.airflow.kubernetes import pod, pod_override
 
-__all__ = ["batch", "build_dag", "champion", "load_model", "model", "pod", "pod_override"]
+__all__ = ["batch", "build_dag", "build_health_dag", "champion", "load_model", "model", "pod", "pod_override"]
 
-_MODULES = {"build_dag": "dag", "load_model": "connections", "pod": "kubernetes", "pod_override": "kubernetes"}
+_MODULES = {
+    "build_dag": "dag",
+    "build_health_dag": "health_dag",
+    "load_model": "connections",
+    "pod": "kubernetes",
+    "pod_override": "kubernetes",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -95,7 +95,7 @@ def build_dag(
         warnings.warn("build_dag(per_step=) is deprecated; use step_kwargs=", DeprecationWarning, stacklevel=2)
     step_kwargs = step_kwargs or {}
     if isinstance(experiment, str):
-        experiment = _find_in_project(experiment, dag_file or _current_dag_file())
+        experiment = _find_in_project(experiment, dag_file or current_dag_file())
     is_submitted = spark_submit is not None
     validate_dag_arguments(experiment, step_kwargs, dag_kwargs, _task_ids(experiment, is_submitted=is_submitted))
     operators: dict[str, Callable[..., StepOperator]] = {}
@@ -117,7 +117,7 @@ def _find_in_project(reference: str, dag_file: str | Path | None) -> Experiment:
     return find(reference, Settings.load(relative_to=folder).experiments)
 
 
-def _current_dag_file() -> str | None:
+def current_dag_file() -> str | None:
     """Return the Dag file that Airflow imports at present, else the script that runs; None in an interactive session.
 
     Airflow imports each Dag file as a module, and keeps the name of that module to register the Dags of the file.
