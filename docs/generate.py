@@ -96,6 +96,8 @@ EXAMPLES = {
 }
 """An example of each argument, as it is written in the call."""
 
+FRAMES = ["runs", "versions", "promotions", "candidates", "evaluation", "profiles"]
+
 
 def pages() -> dict[Path, str]:
     """Return the text of each page."""
@@ -142,10 +144,7 @@ def api_page() -> str:
 
     parts = [API]
     for module, names in (
-        (
-            diurnal,
-            ["load_model", "runs", "versions", "promotions", "candidates", "evaluation", "DataInterval", "Limits"],
-        ),
+        (diurnal, ["load_model", *FRAMES, "DataInterval", "Limits"]),
         (diurnal.sources, diurnal.sources.__all__),
         (diurnal.airflow, diurnal.airflow.__all__),
         (diurnal.search, diurnal.search.__all__),

@@ -15,7 +15,7 @@ from diurnal.types import DataInterval, Limits
 
 if TYPE_CHECKING:
     from diurnal import plots as plots  # a module: not in __all__
-    from diurnal.pipeline.result_frames import candidates, evaluation, promotions, runs, versions
+    from diurnal.pipeline.result_frames import candidates, evaluation, profiles, promotions, runs, versions
     from diurnal.storage.load_model import load_model
 
     __version__: str
@@ -28,12 +28,13 @@ __all__ = [
     "evaluation",
     "experiment",
     "load_model",
+    "profiles",
     "promotions",
     "runs",
     "versions",
 ]
 
-_FRAMES = ("candidates", "evaluation", "promotions", "runs", "versions")
+_FRAMES = ("candidates", "evaluation", "profiles", "promotions", "runs", "versions")
 
 
 def __getattr__(name: str) -> Any:

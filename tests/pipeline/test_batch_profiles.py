@@ -1,13 +1,15 @@
 """Profiles of batches in the stores."""
 
+import json
 from datetime import timedelta
 
+import psycopg
 import pytest
 
-from diurnal.data import Schema, profile_builder
+from diurnal.data import Column, Contract, ContractVersion, Schema, profile_builder
 from diurnal.data.profile_builder import ProfileBuilder
 from diurnal.data.profiles import Profile
-from diurnal.pipeline import garbage, store_verification
+from diurnal.pipeline import garbage, missing_profiles, store_verification
 from diurnal.storage.lake import partitions
 from diurnal.types import Package
 from projects import patients
@@ -96,3 +98,49 @@ def test_a_profile_that_cannot_be_stored_is_a_warning(project, stores, monkeypat
     project.run("2026-11-01", stores)
     (run,) = stores.warehouse.runs("clinic")
     assert "the batch has no profile: ValueError: no place" in run["warnings"]
+
+
+def test_old_batches_get_their_profiles_by_a_command(project, stores):
+    project.declare("drop='ward', promotion='never'")
+    for date in ("2026-11-01", "2026-11-02"):
+        project.bring(date)
+        project.run(date, stores)
+    before = stores.warehouse.profiles("clinic")
+    with psycopg.connect(project.warehouse_url) as connection:
+        connection.execute("DELETE FROM profiles")
+    done = []
+    made = list(missing_profiles.make_missing_profiles(stores, "clinic", progress=lambda *count: done.append(count)))
+    assert [one.state for one in made] == ["made", "made"]
+    assert done == [(0, 2), (1, 2), (2, 2)]
+    after = stores.warehouse.profiles("clinic")
+    for old, new in zip(before, after, strict=True):
+        assert old | {"created_at": None} == new | {"created_at": None}, "the same bytes as those that fetch stored"
+    assert list(missing_profiles.make_missing_profiles(stores)) == []
+    shown = project.command("profile", "--json")
+    assert (shown.returncode, json.loads(shown.stdout)) == (0, [])
+    assert "2 profiles made" in project.command("profile", "clinic", "--force").stdout
+    assert "every batch has a profile" in project.command("profile").stdout
+
+
+def test_a_batch_that_cannot_be_read_does_not_stop_the_others(project, stores):
+    for date in ("2026-11-01", "2026-11-02"):
+        project.bring(date)
+        project.run(date, stores)
+    with psycopg.connect(project.warehouse_url) as connection:
+        connection.execute("DELETE FROM profiles")
+    stores.lake.delete(next(row["path"] for row in stores.warehouse.packages() if row["role"] == "batch"))
+    found = project.command("profile", "clinic")
+    assert found.returncode == 65
+    assert "the lake has no package" in found.stdout
+    assert "1 profile made" in found.stdout
+
+
+def test_layouts_are_those_of_the_version_with_the_columns():
+    versions = [
+        ContractVersion(i + 1, Schema(tuple(Column(name, "float") for name in names), "y"))
+        for i, names in enumerate((("y", "a"), ("y", "a", "b"), ("b", "a", "y")))
+    ]
+    contract = Contract(tuple(versions))
+    assert missing_profiles.layout_of(contract, ["a", "y"]) is versions[0].schema
+    assert missing_profiles.layout_of(contract, ["a", "b", "y"]) is versions[2].schema
+    assert missing_profiles.layout_of(contract, ["a", "c", "y"]) is versions[2].schema

@@ -1,10 +1,14 @@
 """Recorded results as pandas frames."""
 
 import pandas as pd
+import psycopg
 import pytest
 
 import diurnal
 from diurnal.errors import ConfigurationError, NotFoundError, UsageError
+from projects import patients
+
+DAYS = pd.to_datetime(["2026-11-01", "2026-11-02"], utc=True)
 
 
 @pytest.fixture
@@ -45,6 +49,26 @@ def test_candidates_are_those_of_cv_results(folder, stores):
     best = frame.loc[frame["rank_test_score"].idxmin()]
     assert best["mean_test_score"] == run["cv_score_mean"]
     assert {"split0_test_score", "split1_test_score", "split2_test_score"} <= set(frame)
+
+
+def test_profiles_have_a_row_for_each_day_and_column(folder, stores, warehouse_url):
+    frame = diurnal.profiles("clinic", project=folder)
+    assert frame["column"].tolist() == ["ill", "age", "pressure", "patient", "ward"] * 2
+    assert frame["data_interval_start"].is_monotonic_increasing
+    first, second = (frame[(frame["column"] == "age") & (frame["data_interval_start"] == day)] for day in DAYS)
+    assert first["q50"].item() == pytest.approx(patients("2026-11-01")["age"].median(), abs=0.2)
+    assert first["drift_effect"].isna().all(), "there was no champion"
+    (run, _) = stores.warehouse.runs("clinic")
+    effects = {one["column"]: one["effect"] for one in run["drift"]["columns"]}
+    assert second["drift_effect"].item() == effects["age"]
+    assert frame.loc[0, "top"] == pytest.approx(
+        patients("2026-11-01")["ill"].value_counts(normalize=True).to_dict(), abs=1e-6
+    )
+    with psycopg.connect(warehouse_url) as connection:
+        connection.execute("DELETE FROM profiles")
+    with pytest.raises(NotFoundError, match="has a profile") as error:
+        diurnal.profiles("clinic", project=folder)
+    assert "diurnal profile clinic" in error.value.hint
 
 
 def test_what_does_not_exist_is_an_error_with_what_does(folder, tmp_path, monkeypatch):

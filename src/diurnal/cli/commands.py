@@ -11,7 +11,7 @@ from diurnal.cli.model_commands import history, models, predict, promote, replay
 from diurnal.cli.page_commands import page
 from diurnal.cli.project_commands import check, init, list_experiments
 from diurnal.cli.run_commands import backfill, run, runs
-from diurnal.cli.warehouse_commands import gc, verify, warehouse
+from diurnal.cli.warehouse_commands import gc, profile, verify, warehouse
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,6 +39,7 @@ for _command in (
     replay,
     predict,
     verify,
+    profile,
     gc,
     warehouse,
     airflow,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,14 +74,19 @@ class BarProgress(NoProgress):
         self._bar.update(self._task, description=f"{self._intervals[self._n_started - 1]} {text}")
 
 
-@contextmanager
-def show_fits(json_: bool) -> Iterator[Callable[[int, int], None] | None]:
+def show_fits(json_: bool) -> AbstractContextManager[Callable[[int, int], None] | None]:
     """Show on a terminal how many fits of a single search are done."""
+    return show_count("tune", json_)
+
+
+@contextmanager
+def show_count(description: str, json_: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show on a terminal how many of a number of things are done."""
     if json_ or not sys.stderr.isatty():
         yield None
         return
     with _make_bar() as bar:
-        task = bar.add_task("tune", total=None)
+        task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

@@ -1,4 +1,4 @@
-"""Commands about the stores: ``verify``, ``gc`` and ``warehouse``."""
+"""Commands about the stores: ``verify``, ``profile``, ``gc`` and ``warehouse``."""
 
 from __future__ import annotations
 
@@ -41,6 +41,33 @@ def verify(name: str | None, repair: bool, json_: bool) -> None:
     if not json_:
         click.echo(f"{len(rows) - len(bad)} of {len(rows)} objects OK")
     if bad:
+        raise SystemExit(_DAMAGED)
+
+
+@click.command()
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option("--force", is_flag=True, help="Make profiles again that exist.")
+@json_option
+def profile(name: str | None, force: bool, json_: bool) -> None:
+    """Make the profiles of batches that have none: the distribution of each column.
+
+    A run makes the profile of its batch by itself. Batches that were stored by an older version of diurnal have none;
+    drift is measured, and shown, where there are profiles. Without NAME: the batches of all experiments.
+    """
+    from diurnal.cli.progress import show_count
+    from diurnal.cli.table_output import print_table
+    from diurnal.pipeline.missing_profiles import make_missing_profiles
+
+    with open_project_stores() as stores, show_count("profile", json_) as progress:
+        experiment = resolve_experiment_name(stores, name) if name else None
+        rows = [vars(made) for made in make_missing_profiles(stores, experiment, force=force, progress=progress)]
+    failed = [row for row in rows if row["state"] != "made"]
+    if json_ or failed:
+        print_table(rows if json_ else failed, json_, ["experiment", "data_interval_start", "n_rows", "state"])
+    if not json_:
+        made = len(rows) - len(failed)
+        click.echo(f"{made} profile{'' if made == 1 else 's'} made" if rows else "every batch has a profile")
+    if failed:
         raise SystemExit(_DAMAGED)
 
 

@@ -134,10 +134,14 @@ class Profile:
         return tuple(column.column for column in self.columns)
 
     def summarize(self) -> dict[str, Any]:
-        """Return a few numbers for each of at most 200 columns: the target, then features, then others."""
+        """Return a few numbers for each of at most 200 columns: the target, then features, then others.
+
+        JSON in PostgreSQL has no order of keys: each column has its position.
+        """
         order = {"target": 0, "feature": 1, "prediction": 2, "other": 3}
         columns = sorted(self.columns, key=lambda column: order[column.role])[:MAX_SUMMARY_COLUMNS]
-        return {"n_rows": self.n_rows, "columns": {column.column: column.summarize() for column in columns}}
+        by_name = {column.column: {"position": i, **column.summarize()} for i, column in enumerate(columns)}
+        return {"n_rows": self.n_rows, "columns": by_name}
 
     def to_table(self) -> pa.Table:
         """Return the profile as a table with one row for each column."""

@@ -196,6 +196,70 @@ def evaluation(reference: str, *, project: str | Path | None = None) -> dict[str
         return read_evaluation(stores.lake, path)
 
 
+def profiles(experiment: str, *, project: str | Path | None = None) -> pd.DataFrame:
+    """Return the profiles of the batches of an experiment: one row for each data interval and column.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_batches * n_columns, n_columns_of_frame)
+        ``column``, ``kind``, ``role``, ``n_rows`` and ``missing`` (a share); of numbers ``mean``, ``std``, ``min``,
+        ``q05`` to ``q95`` and ``max``, of times the same in seconds since 1970; of categories ``top``, the shares of
+        the ten most frequent ones, and ``n_categories``. ``drift_effect``, ``drift_threshold`` and ``drifted`` are of
+        the newest run of the batch. A wide batch has its first 200 columns: the target, then features.
+
+    Raises
+    ------
+    NotFoundError
+        If the experiment has no batch, or none that has a profile.
+    ConfigurationError
+        If no project is found.
+
+    Examples
+    --------
+    >>> frame = diurnal.profiles("breast_cancer")  # doctest: +SKIP
+    >>> frame[frame["column"] == "mean radius"].plot("data_interval_start", ["q05", "q50", "q95"])  # doctest: +SKIP
+    """
+    with _open_stores(project) as stores:
+        rows = stores.warehouse.profiles(_check_name(stores, experiment))
+        drifts = {row["batch_digest"]: row["drift"] for row in reversed(stores.warehouse.runs(experiment))}
+    if not rows:
+        raise NotFoundError(
+            f"no batch of {experiment} has a profile", hint=f"make them: `diurnal profile {experiment}`"
+        )
+    return _sorted_frame(
+        [one for row in rows for one in _profile_rows(row, drifts.get(row["batch_digest"]))], ["data_interval_start"]
+    )
+
+
+def _profile_rows(row: Mapping[str, Any], drift: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """Yield a row for each column in the summary of a profile."""
+    found = {one["column"]: one for one in (drift or {}).get("columns", ())}
+    columns = row["summary"]["columns"]
+    for column, numbers in sorted(columns.items(), key=lambda item: int(item[1]["position"])):
+        compared, shown = found.get(column, {}), {key: value for key, value in numbers.items() if key != "position"}
+        if "top" in shown:
+            shown["top"] = dict(sorted(shown["top"].items(), key=lambda item: -item[1]))
+        yield {
+            "data_interval_start": row["data_interval_start"],
+            "data_interval_end": row["data_interval_end"],
+            "column": column,
+            "kind": shown["kind"],
+            "role": shown["role"],
+            "n_rows": row["summary"]["n_rows"],
+            **shown,
+            "drift_effect": compared.get("effect"),
+            "drift_threshold": compared.get("threshold"),
+            "drifted": compared.get("drifted"),
+        }
+
+
 @contextmanager
 def _open_stores(project: str | Path | None) -> Iterator[Stores]:
     from diurnal.storage.stores import open_stores
@@ -243,4 +307,4 @@ def _sorted_frame(rows: Iterable[Mapping[str, Any]], order: list[str]) -> pd.Dat
     for name in frame.columns:
         if name.endswith(("_at", "_start", "_end")):
             frame[name] = pd.to_datetime(frame[name], utc=True)
-    return frame.sort_values(order, ignore_index=True) if len(frame) else frame
+    return frame.sort_values(order, ignore_index=True, kind="stable") if len(frame) else frame
