@@ -1,20 +1,38 @@
 """The functions of diurnal.plots, on a project with finished days."""
 
+import subprocess
+import sys
+from xml.etree import ElementTree as ET
+
 import pytest
+import vl_convert
 
 import diurnal
-from diurnal.errors import NotFoundError, UsageError
+from databases import open_database
+from diurnal.errors import ConfigurationError, NotFoundError, UsageError
 from monitored_project import MonitoredProject
 
 
-@pytest.fixture
-def folder(tmp_path, warehouse_url, monkeypatch):
-    monkeypatch.setenv("DIURNAL_WAREHOUSE", warehouse_url)
-    project = MonitoredProject.make(tmp_path / "project", warehouse_url)
+@pytest.fixture(scope="module")
+def database(server):
+    with open_database(server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def filled(database, tmp_path_factory):
+    """A project with finished days; nothing changes it."""
+    project = MonitoredProject.make(tmp_path_factory.mktemp("plots") / "project", database)
     stores = project.stores()
     with stores.warehouse:
-        project.fill(stores, ("clinic", "flats"))
-    return project.folder
+        project.fill(stores, ("clinic", "flats", "archive", "hostile"))
+    return project
+
+
+@pytest.fixture
+def folder(filled, monkeypatch):
+    monkeypatch.setenv("DIURNAL_WAREHOUSE", filled.warehouse_url)
+    return filled.folder
 
 
 def test_a_timeline_has_each_kind_of_event(folder):
@@ -46,3 +64,52 @@ def test_what_does_not_exist_is_an_error_that_names_what_does(folder):
         diurnal.plots.tuning("clinic@1", metric="accuracy", project=folder)
     with pytest.raises(UsageError, match="theme is 'blue'"):
         diurnal.plots.timeline("clinic", project=folder, theme="blue")
+
+
+@pytest.mark.parametrize(
+    ("name", "theme"), [("clinic", "dark"), ("flats", "light"), ("archive", "light"), ("hostile", "light")]
+)
+def test_each_function_draws_what_each_experiment_has(folder, name, theme):
+    """`archive` is of an earlier release, and the texts of `hostile` break out of what does not escape them."""
+    charts = [diurnal.plots.timeline(name, project=folder, theme=theme)]
+    charts += [
+        plot(f"{name}@1", project=folder, theme=theme) for plot in (diurnal.plots.tuning, diurnal.plots.evaluation)
+    ]
+    charts.append(diurnal.plots.compare(f"{name}@1", f"{name}@2", project=folder, theme=theme))
+    if name == "archive":
+        with pytest.raises(NotFoundError, match="no batch of archive has a profile"):
+            diurnal.plots.drift(name, project=folder)
+    else:
+        charts.append(diurnal.plots.drift(name, project=folder, theme=theme))
+    for chart in charts:
+        spec = chart.to_dict()  # it validates
+        svg = vl_convert.vegalite_to_svg(spec)
+        document = ET.fromstring(svg)
+        assert not [
+            element for element in document.iter() if element.tag.endswith(("}script", "}img", "}foreignObject"))
+        ]
+        assert not [key for element in document.iter() for key in element.attrib if key.startswith(("on", "data-xss"))]
+
+
+def test_an_old_run_shows_its_scores_and_says_what_is_missing(folder):
+    spec = diurnal.plots.evaluation("archive@1", project=folder).to_dict()
+    assert "recorded by an earlier release" in str(spec["title"]["subtitle"])
+    assert "roc_auc" in str(spec["vconcat"])
+
+
+def test_a_column_without_a_profile_is_an_error(folder):
+    with pytest.raises(NotFoundError, match="did you mean 'pressure'"):
+        diurnal.plots.drift("clinic", columns=["presure"], project=folder)
+
+
+def test_without_altair_it_names_the_extra_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "altair", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'diurnal\[page\]'"):
+        diurnal.plots.timeline("clinic", project=folder)
+
+
+def test_the_module_is_an_attribute_that_loads_no_heavy_library():
+    heavy = "{'altair', 'pandas', 'pyarrow', 'sklearn'}"
+    code = f"import sys, diurnal; diurnal.plots.timeline; print(*sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

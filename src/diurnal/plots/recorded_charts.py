@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import ConfigurationError, NotFoundError, UsageError, did_you_mean
-from diurnal.storage.load_model import project_settings
+from diurnal.storage.load_model import project_settings, resolve_reference
 
 if TYPE_CHECKING:
     import altair as alt
@@ -116,6 +117,144 @@ def tuning(
     )
 
 
+def evaluation(reference: str, *, project: str | Path | None = None, theme: Theme = "light") -> alt.TopLevelMixin:
+    """Plot the evaluation of a model version's twin beside that of the champion of the time.
+
+    A classification has ROC, precision-recall and calibration curves, confusion matrices and histograms of the score; a
+    regression has predicted and true values and residuals. Both have permutation importances, and scores by category.
+
+    Parameters
+    ----------
+    reference : str
+        The model version, as for :func:`diurnal.load_model`.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+    theme : {"light", "dark"}
+        The theme.
+
+    Returns
+    -------
+    altair.VConcatChart
+        That of a run without evaluation data, of an earlier release, has its scores only, and a note.
+
+    Raises
+    ------
+    NotFoundError
+        If the experiment, version or champion does not exist.
+    ConfigurationError
+        If no project is found, or Altair is not installed.
+
+    Examples
+    --------
+    >>> diurnal.plots.evaluation("breast_cancer").save("evaluation.html")  # doctest: +SKIP
+    """
+    from diurnal.plots.evaluation_page import build_evaluation
+
+    _require_altair()
+    with _open_records(project) as stores:
+        run, data = _run_of(stores, reference)
+    return _shown(build_evaluation(data, run, name=reference), theme)
+
+
+def drift(
+    experiment: str,
+    *,
+    columns: Sequence[str] | None = None,
+    project: str | Path | None = None,
+    theme: Theme = "light",
+    width: int = 680,
+) -> alt.TopLevelMixin:
+    """Plot the drift of the columns of an experiment's batches, and the history of some columns.
+
+    A strip for each column, strongest drift first, shows its effect as a multiple of the threshold. Below are, for some
+    columns, quantiles or shares of categories over time, and missing values.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment.
+    columns : sequence of str, optional
+        The columns whose history is shown; by default the target and the four with the strongest drift.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+    theme : {"light", "dark"}
+        The theme.
+    width : int
+        The width of the plots in pixels.
+
+    Returns
+    -------
+    altair.VConcatChart
+
+    Raises
+    ------
+    NotFoundError
+        If the experiment has no run, no profile, or no such column.
+    ConfigurationError
+        If no project is found, or Altair is not installed.
+
+    Examples
+    --------
+    >>> diurnal.plots.drift("breast_cancer", columns=["mean radius"])  # doctest: +SKIP
+    alt.VConcatChart(...)
+    """
+    from diurnal.plots.drift_charts import build_drift
+
+    _require_altair()
+    with _open_records(project) as stores:
+        runs = _runs_of(stores, experiment)
+        profiles = stores.warehouse.profiles(experiment)
+    if not profiles:
+        raise NotFoundError(
+            f"no batch of {experiment} has a profile: earlier releases did not make them",
+            hint=f"the next run makes one: diurnal run {experiment}",
+        )
+    known = list(dict.fromkeys(name for row in profiles for name in (row["summary"] or {}).get("columns") or {}))
+    for column in columns or ():
+        if column not in known:
+            raise NotFoundError(
+                f"no profile of {experiment} has a column {column!r}{did_you_mean(column, known)}",
+                hint=f"columns are {', '.join(known[:20])}",
+            )
+    return _shown(build_drift(runs, profiles, name=experiment, columns=columns, width=width), theme)
+
+
+def compare(first: str, second: str, *, project: str | Path | None = None, theme: Theme = "light") -> alt.TopLevelMixin:
+    """Plot two model versions beside each other: scores, parameters that differ, and the curves of both twins.
+
+    Parameters
+    ----------
+    first, second : str
+        The model versions, as for :func:`diurnal.load_model`; they can be of different experiments.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+    theme : {"light", "dark"}
+        The theme.
+
+    Returns
+    -------
+    altair.VConcatChart
+
+    Raises
+    ------
+    NotFoundError
+        If an experiment, version or champion does not exist.
+    ConfigurationError
+        If no project is found, or Altair is not installed.
+
+    Examples
+    --------
+    >>> diurnal.plots.compare("breast_cancer@1", "breast_cancer@2").save("comparison.html")  # doctest: +SKIP
+    """
+    from diurnal.plots.comparison_chart import build_comparison
+
+    _require_altair()
+    with _open_records(project) as stores:
+        runs = [_run_of(stores, reference) for reference in (first, second)]
+    (one, its_data), (other, other_data) = runs
+    return _shown(build_comparison(one, other, (its_data, other_data), names=(first, second)), theme)
+
+
 def _require_altair() -> None:
     try:
         import altair as alt  # noqa: F401 - whether it is installed
@@ -158,3 +297,11 @@ def _runs_of(stores: Stores, experiment: str) -> list[dict[str, Any]]:
         f"there are: {', '.join(existing) or 'none'}",
         hint=f"run it first: diurnal run {experiment}",
     )
+
+
+def _run_of(stores: Stores, reference: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the row of a version's run, and its evaluation data, which runs of earlier releases do not have."""
+    version = resolve_reference(stores.warehouse, reference)
+    run = stores.warehouse.run(version["run_id"]) or {}
+    path = run.get("evaluation")
+    return run, None if path is None else json.loads(stores.lake.read_bytes(path))

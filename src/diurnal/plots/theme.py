@@ -119,9 +119,11 @@ def _mark_styles(theme: Theme) -> dict[str, Any]:
         "reference": {"color": ink["line"], "strokeDash": [4, 3]},
         "pane": {"color": ink["line"]},
         "muted-text": {"color": ink["muted"]},
+        "on-fill-text": {"color": "#ffffff" if theme == "light" else "#0b1620"},
         "label-text": {"color": ink["text"]},
         "muted-fill": {"color": ink["line"], "opacity": 0.45},
         "muted-point": {"color": ink["line"], "opacity": 0.7, "size": 14, "filled": True},
         "best-fill": {"color": ink["text"], "filled": True},
+        "drifted": {"color": ink["alarm"], "filled": True, "stroke": "#ffffff", "strokeWidth": 0.7},
         "best": {"color": ink["text"], "filled": False, "strokeWidth": 2},
     }

@@ -33,6 +33,7 @@ _SERIES = ["twin, on the test rows of its window", "champion, on the new test ro
 _OVERVIEW_FROM = 15  # data intervals
 _POINTS_UP_TO = 150
 _STEPS_UP_TO = 300
+_PANES_UP_TO = 300  # in every plot; the interpreter of expressions takes its time for each tooltip
 _PANE = "pane"
 _MIDDLE = {"calculate": "datum.e ? (datum.d + datum.e) / 2 : datum.d", "as": "m"}
 _TIME = {"type": "temporal", "scale": {"type": "utc"}}
@@ -75,7 +76,7 @@ def build_timeline(
     stack = {
         "vconcat": shown,
         "spacing": 10,
-        "resolve": {"scale": {"x": "shared", "color": "independent"}},
+        "resolve": {"scale": {"x": "shared", "color": "independent", "strokeDash": "independent"}},
     }
     plots = [stack, panels.overview()] if panels.has_overview else [stack]
     strips = [stretch for parameter in data.parameters for stretch in parameter.stretches]
@@ -138,6 +139,7 @@ class _Panels:
         self.width = width
         self.interactive = interactive
         self.has_overview = interactive and len(data.rows) >= _OVERVIEW_FROM
+        self._has_panes = interactive
         self._tooltip = _tooltip(data)
 
     def x(self, field: str = "d") -> Spec:
@@ -171,8 +173,9 @@ class _Panels:
     def panel(self, title: str, layers: Sequence[Spec], height: int) -> Spec:
         """Return a plot of layers; interactive ones have a pane for each interval with a tooltip over them."""
         shown = list(layers)
-        if self.interactive and self.data.rows:
+        if self._has_panes and self.data.rows:
             shown.append(self._pane())
+            self._has_panes = len(self.data.rows) <= _PANES_UP_TO
         return {"title": _panel_title(title), "width": self.width, "height": height, "layer": shown}
 
     def _pane(self) -> Spec:
@@ -206,7 +209,6 @@ class _Panels:
             "encoding": {**encoding, "strokeDash": dash},
         }
         point = {"mark": {"type": "circle", "size": 18, "clip": True, "opacity": 1}, "encoding": encoding}
-        point["encoding"] = {**encoding, "color": {**color, "legend": None}}
         series = {
             "data": {"name": "rows"},
             "transform": [
