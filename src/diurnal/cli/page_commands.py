@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from diurnal.cli.project_session import current_user, load_settings
+from diurnal.cli.project_session import current_user, experiment_timezone, load_settings
 from diurnal.errors import ConfigurationError, UsageError
 from diurnal.page import missing_libraries
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastapi import FastAPI
+
+    from diurnal.page.page_stores import PageStores
 
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -57,14 +59,30 @@ def _create_local_app(
     announce: Callable[[str], None], allowed_hosts: tuple[str, ...], port: int, *, allow_changes: bool
 ) -> FastAPI:
     from diurnal.page.app import create_app
+    from diurnal.page.contract_process import ContractProcess
     from diurnal.page.local_login import LocalLogin
+    from diurnal.page.orchestrator import NoOrchestrator
     from diurnal.page.page_stores import PageStores
 
+    stores = PageStores(load_settings)
     login = LocalLogin(current_user(), allow_changes, announce, cookie=f"diurnal_page_{port}")
     login.new_link()
     return create_app(
-        PageStores(load_settings), login.authenticate, allowed_hosts=allowed_hosts, public_routes=[login.route]
+        stores,
+        login.authenticate,
+        allowed_hosts=allowed_hosts,
+        public_routes=[login.route],
+        orchestrator=NoOrchestrator(lambda name: _send_champion_event(stores, name)),
+        contracts=ContractProcess(stores.settings.project) if allow_changes else None,
     )
+
+
+def _send_champion_event(stores: PageStores, name: str) -> str | None:
+    """Create the event of a new champion in Airflow, if one is configured; return a warning if that fails."""
+    from diurnal.airflow import champion_events
+
+    settings, warehouse = stores.settings, stores.writer().warehouse
+    return champion_events.send_champion_event(settings, warehouse, name, lambda: experiment_timezone(settings, name))
 
 
 def _serve(app: FastAPI, listener: socket.socket) -> None:

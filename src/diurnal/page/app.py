@@ -11,7 +11,15 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute
 
-from diurnal.page import experiment_view, experiments_view, run_view, version_view
+from diurnal.page import (
+    contract_view,
+    experiment_view,
+    experiments_view,
+    run_view,
+    version_changes,
+    version_view,
+)
+from diurnal.page.contract_process import ContractProcess
 from diurnal.page.error_pages import add_error_pages
 from diurnal.page.orchestrator import NoOrchestrator, Orchestrator
 from diurnal.page.page_stores import PageStores
@@ -19,7 +27,14 @@ from diurnal.page.security import BrowserProtection
 from diurnal.page.static_files import static_route
 from diurnal.page.viewer import Viewer
 
-VIEWS = (experiments_view, experiment_view, run_view, version_view)
+VIEWS = (
+    experiments_view,
+    experiment_view,
+    run_view,
+    version_view,
+    version_changes,
+    contract_view,
+)
 """The modules of the views; each has an APIRouter named `router`."""
 
 
@@ -31,6 +46,7 @@ def create_app(
     public_routes: Sequence[BaseRoute] = (),
     secret: bytes | None = None,
     orchestrator: Orchestrator | None = None,
+    contracts: ContractProcess | None = None,
 ) -> FastAPI:
     """Create the application.
 
@@ -49,6 +65,8 @@ def create_app(
         The key of the tokens of forms; processes that serve the same page need the same one. By default it is random.
     orchestrator : Orchestrator, optional
         What runs the experiments: views have links to it, and changes of champions are announced to it.
+    contracts : ContractProcess, optional
+        Accepts changes of contracts. Without it, the page shows the command.
 
     Returns
     -------
@@ -72,6 +90,7 @@ def create_app(
         ],
     )
     app.state.stores = stores
+    app.state.contracts = contracts
     app.state.orchestrator = orchestrator or NoOrchestrator()
     app.state.secret = secret or secrets.token_bytes(32)
     app.router.routes += [static_route(), *public_routes]

@@ -76,7 +76,7 @@ def show_experiment(
         **_version_context(warehouse, name, versions_before),
         **_contract_context(warehouse, name),
         failures=_failure_rows(warehouse, name),
-        may_accept=False,
+        may_accept=viewer.can_change(name) and request.app.state.contracts is not None,
     )
 
 

@@ -22,6 +22,8 @@ STATES: Mapping[State, str] = {
 
 _MIN_PATIENCE = timedelta(minutes=30)
 _MAX_MISSING = 60  # cells of one gap
+_MIN_RHYTHM = 3  # data intervals
+_RETIRED_AFTER = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class Expectation:
 
 
 def next_result(summary: Mapping[str, Any], now: datetime) -> Expectation | None:
-    """Return when the next result is expected; None before there is a rhythm.
+    """Return when the next result is expected; None before there is a rhythm, and some time after it has ended.
 
     Parameters
     ----------
@@ -157,10 +159,13 @@ def next_result(summary: Mapping[str, Any], now: datetime) -> Expectation | None
         The present moment.
     """
     period: timedelta | None = summary["period"]
-    if period is None or period <= timedelta():
+    if period is None or period <= timedelta() or summary["n_recent"] < _MIN_RHYTHM:
         return None
     delay = summary["delay"] or timedelta()
     if not timedelta() <= delay < period:  # the last runs were a backfill
         delay = timedelta()
     moment = summary["data_interval_end"] + period + delay + (summary["duration"] or timedelta())
-    return Expectation(moment, now > moment + max(timedelta(hours=1), period / 4))
+    lateness = now - moment
+    if lateness > max(_RETIRED_AFTER, 10 * period):
+        return None
+    return Expectation(moment, lateness > max(timedelta(hours=1), period / 4))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from diurnal.errors import NotFoundError
+from diurnal.errors import DiurnalError, NotFoundError
 
 if TYPE_CHECKING:
     from diurnal.runtime import Settings
     from diurnal.storage.stores import Stores
 
 _TIMEOUT = 10  # seconds for a query
+_RETRY_AFTER = 1  # seconds
 
 
 class PageStores:
@@ -31,13 +33,13 @@ class PageStores:
         self._settings: Settings | None = None
         self._writable: Stores | None = None
         self._readable: Stores | None = None
+        self._failure: DiurnalError | None = None
+        self._failed_at = 0.0
 
     @property
     def settings(self) -> Settings:
-        """The settings of the project."""
-        if self._settings is None:
-            self._settings = self._load_settings()
-        return self._settings
+        """The settings of the project, as they were when the stores were opened."""
+        return self._settings or self._load_settings()
 
     def reader(self) -> Stores:
         """Return the stores with a warehouse whose transactions are read-only and end after a few seconds.
@@ -72,15 +74,29 @@ class PageStores:
             self._readable = self._writable = None
 
     def _open(self) -> Stores:
-        """Open the stores; opening a warehouse migrates its tables, which a read-only connection cannot."""
-        if self._writable is None:
-            from diurnal.storage.stores import NoWarehouse, open_stores
+        """Open the stores; opening a warehouse migrates its tables, which a read-only connection cannot.
 
-            stores = open_stores(self.settings, create=False)
-            if isinstance(stores.warehouse, NoWarehouse):
-                raise NoWarehouseError
-            self._writable = stores
+        For a second after a failed attempt, others fail at once: they would wait for each other.
+        """
+        if self._writable is None:
+            if self._failure is not None and time.monotonic() - self._failed_at < _RETRY_AFTER:
+                raise self._failure.with_traceback(None)
+            try:
+                self._writable = self._open_anew()
+            except DiurnalError as error:
+                self._failure, self._failed_at = error, time.monotonic()
+                raise
         return self._writable
+
+    def _open_anew(self) -> Stores:
+        from diurnal.storage.stores import NoWarehouse, open_stores
+
+        settings = self._load_settings()
+        stores = open_stores(settings, create=False)
+        if isinstance(stores.warehouse, NoWarehouse):
+            raise NoWarehouseError
+        self._settings = settings
+        return stores
 
 
 class NoWarehouseError(NotFoundError):

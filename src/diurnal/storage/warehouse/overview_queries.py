@@ -30,7 +30,7 @@ WITH RECURSIVE walk AS (
 _SUMMARIES = f"""
 {_NAMES}
 SELECT n.experiment, head.data_interval_start, head.data_interval_end, head.claimed_at, head.lacking,
-       rhythm.period, rhythm.delay, rhythm.duration,
+       rhythm.period, rhythm.delay, rhythm.duration, rhythm.n_recent,
        run.run_id, run.run_start, run.recorded_at, run.decided_at, run.promoted, run.test_score, run.champion_score,
        run.scoring, run.model_version, run.n_drifted,
        failure.failed_at, failure.step, failure.quarantine,
@@ -42,7 +42,8 @@ CROSS JOIN LATERAL (
     WHERE experiment = n.experiment ORDER BY data_interval_start DESC LIMIT 1
 ) head
 LEFT JOIN LATERAL (
-    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY data_interval_end - data_interval_start) AS period,
+    SELECT count(*) AS n_recent,
+           percentile_disc(0.9) WITHIN GROUP (ORDER BY data_interval_end - data_interval_start) AS period,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY claimed_at - data_interval_end) AS delay,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY decided_at - claimed_at) AS duration
     FROM (
@@ -146,8 +147,9 @@ class OverviewQueries(WarehouseConnection):
         Returns
         -------
         list of dict
-            The last data interval; `period`, `delay` and `duration`, the usual length of a data interval, time from its
-            end to the start of its run, and duration of a run; the last run; the last failure of the last data
+            The last data interval; `period`, `delay` and `duration`, the length of a data interval that 90 % of the
+            last eight do not exceed, the median time from its end to the start of its run, and the median duration of a
+            run; `n_recent`, the number of these data intervals; the last run; the last failure of the last data
             interval; the champion; `n_warned`, the number of runs with warnings; `n_rejected`, the number of data
             intervals whose batch is in quarantine.
         """

@@ -85,7 +85,8 @@ class WarehouseUrl:
             timeout = f"-c statement_timeout={1000 * reader_timeout} -c lock_timeout={1000 * reader_timeout}"
             binding = f"{_BINDING} {timeout} -c default_transaction_read_only=on"
         options = f"{_OPTIONS} {limit} {self.parameters.get('options', '')} {binding}"
-        return {**_SETTINGS, **self.parameters, "options": options}
+        name = {} if reader_timeout is None else {"application_name": "diurnal reader"}
+        return {**_SETTINGS, **name, **self.parameters, "options": options}
 
     def conninfo(self, *, no_timeout: bool = False) -> str:
         """Return the settings as one string."""
