@@ -1,8 +1,10 @@
 """Drift of the batches of runs against the training window of the champion."""
 
 import pytest
+from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
+import diurnal
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import batch_drift, contract_acceptance, local_run, steps
 from projects import day, patients
@@ -62,7 +64,7 @@ def test_the_reference_is_the_whole_window_of_the_champion(project, stores):
 
 
 def test_thresholds_by_column(project, stores):
-    project.declare("drop='ward', drift={'pressure': 0.9, 'age': False, 'presure': 0.2}")
+    project.declare("drop='ward', drift={'pressure': 0.9, 'age': False, 'presure': 0.2, 'prediction': 5}")
     run = run_days(project, stores, shifted(DAYS[0]), shifted(DAYS[1], pressure=0.5, age=2.0))
     columns = columns_of(run)
     assert set(columns) == {"pressure", "ill"}
@@ -111,3 +113,29 @@ def test_a_renamed_column_is_compared_with_its_former_name(project, stores):
     run = local_run.run(context).run
     assert columns_of(run)["pressure_mm"]["drifted"]
     assert run["drift"]["n_drifted"] == 1
+
+
+def test_predictions_of_the_champion_are_compared_with_those_of_its_own_run(project, stores, monkeypatch):
+    monkeypatch.setenv("DIURNAL_WAREHOUSE", project.warehouse_url)
+    project.declare("drop='ward', drift={'prediction': 0.2}")
+    run = run_days(project, stores, shifted(DAYS[0]), shifted(DAYS[1], pressure=1.5))
+    (found,) = (one for one in run["drift"]["columns"] if one["role"] == "prediction")
+    shares = []
+    champion = diurnal.load_model("clinic@1", project=project.folder)
+    for date in DAYS[:2]:
+        test = stores.warehouse.find_split("clinic", day(date), packages_of(stores)[date], 0.3)[1]
+        rows = stores.lake.read(test).to_pandas()
+        shares.append([(champion.predict(rows[["age", "pressure"]]) == label).sum() for label in ("no", "yes")])
+    assert found["effect"] > 0.2
+    assert found["drifted"]
+    assert found["effect"] == pytest.approx(jensenshannon(*shares, 2), abs=0.06), "of the twin and of the champion"
+    assert found["threshold"] == 0.2
+    project.declare("drop='ward', drift={'prediction': False}")
+    run = project.run(DAYS[1], stores, force=True).run
+    assert "prediction" not in {one["role"] for one in run["drift"]["columns"]}
+
+
+def packages_of(stores):
+    """Return the digest of the batch of each day."""
+    rows = (row for row in stores.warehouse.packages() if row["role"] == "batch")
+    return {str(row["data_interval_start"])[:10]: row["digest"] for row in rows}

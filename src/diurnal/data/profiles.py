@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from diurnal.data.distributions import compress_points, find_quantiles
+from diurnal.types.drift_thresholds import PREDICTION
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -160,6 +161,56 @@ class Profile:
         rows = table.select([field.name for field in _table_schema() if field.name in table.column_names]).to_pylist()
         columns = tuple(_column_from_row(row) for row in rows)
         return cls(max((column.n_rows for column in columns), default=0), columns)
+
+
+def prediction_profile(prediction: Mapping[str, Any], n_rows: int) -> ColumnProfile | None:
+    """Return the profile of predictions in evaluation data; None if there are none.
+
+    Parameters
+    ----------
+    prediction : Mapping of str to Any
+        Either ``categories``, ``counts`` and ``n_other``, or ``values`` and ``weights``: counts may be weighted.
+    n_rows : int
+        The number of predictions.
+
+    Examples
+    --------
+    >>> found = prediction_profile({"categories": ["no", "yes"], "counts": [1.0, 3.0]}, 8)
+    >>> found.categories, found.counts
+    (('yes', 'no'), (6, 2))
+    """
+    weights = np.asarray(prediction.get("weights", prediction.get("counts")) or [], dtype=np.float64)
+    values = np.asarray(prediction.get("values") or [], dtype=np.float64)
+    total = float(weights.sum()) + float(prediction.get("n_other") or 0)
+    if not total > 0 or not n_rows:
+        return None
+    weights *= n_rows / total
+    common: dict[str, Any] = {"column": PREDICTION, "role": "prediction", "n_rows": n_rows}
+    if "categories" in prediction:
+        counts = {name: round(count) for name, count in zip(prediction["categories"], weights.tolist(), strict=True)}
+        listed = list_categories({name: count for name, count in counts.items() if count}, len(counts))
+        return ColumnProfile(
+            **common,
+            kind="category",
+            values=np.empty(0),
+            weights=np.empty(0),
+            categories=tuple(listed),
+            counts=tuple(listed.values()),
+            n_categories=len(counts),
+            n_other=max(0, n_rows - sum(listed.values())) if prediction.get("n_other") else 0,
+        )
+    mean = float(np.average(values, weights=weights))
+    std = float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
+    return ColumnProfile(
+        **common,
+        kind="number",
+        mean=mean,
+        std=std,
+        min=float(values.min()),
+        max=float(values.max()),
+        values=values,
+        weights=weights,
+    )
 
 
 def merge_profiles(profiles: Sequence[Profile], schema: Schema) -> Profile:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from diurnal.data.drift import compare_columns, compare_profiles, sort_by_effect
+from diurnal.data.profiles import merge_profiles, prediction_profile
 from diurnal.errors import PermissionDeniedError, TransientError, did_you_mean
+from diurnal.pipeline import evaluation_files
 from diurnal.pipeline.batch_profiles import read_profiles
 from diurnal.types.drift_thresholds import PREDICTION
 
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from diurnal.data import Schema
     from diurnal.data.profiles import Profile
     from diurnal.experiment.run_context import RunContext
+    from diurnal.promotion.champion_comparison import ComparisonOutcome
     from diurnal.types import Run
 
 MAX_COLUMNS = 50
@@ -21,9 +26,15 @@ _log = logging.getLogger(__name__)
 
 
 def measure_drift(
-    context: RunContext, run: Run, champion: int | None, schema: Schema
+    context: RunContext,
+    run: Run,
+    outcome: ComparisonOutcome,
+    schema: Schema,
+    models: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """Compare the batch of a run with the training window of the champion.
+
+    The predictions of the champion on the new test rows are compared with those on the test rows of its own run.
 
     Parameters
     ----------
@@ -31,10 +42,12 @@ def measure_drift(
         The context of the run.
     run : Run
         The run.
-    champion : int or None
-        The version of the champion.
+    outcome : ComparisonOutcome
+        Of the comparison of the twin with the champion.
     schema : Schema
         The version of the contract that the run reads rows through.
+    models : Mapping of str to Any
+        The evaluation data of twin and champion.
 
     Returns
     -------
@@ -44,11 +57,17 @@ def measure_drift(
     list of str
         At most one warning for all columns that have drifted, and one if `drift=` names unknown columns.
     """
-    thresholds = context.experiment.drift
+    thresholds, champion = context.experiment.drift, outcome.champion_version
     if champion is None or thresholds.is_off:
         return None, []
     try:
-        drift = _compare_with_window(context, run, champion, schema)
+        row = context.stores.warehouse.version(run.experiment, champion)
+        trained = context.stores.warehouse.run(row["run_id"])
+        if trained is None:
+            return None, []
+        columns, n_rows = _compare_with_window(context, run, trained, schema)
+        columns += _compare_predictions(context, trained, outcome, models)
+        drift = _drift_of(champion, trained, sort_by_effect(columns), n_rows) if columns else None
     except (TransientError, PermissionDeniedError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - drift is no reason to fail a run
@@ -57,22 +76,40 @@ def measure_drift(
     return drift, [*_unknown_columns(thresholds.columns, schema), *_drift_warnings(drift)]
 
 
-def _compare_with_window(context: RunContext, run: Run, champion: int, schema: Schema) -> dict[str, Any] | None:
-    from diurnal.data.drift import compare_profiles, sort_by_effect
-
-    stores, name = context.stores, context.experiment.name
+def _compare_with_window(
+    context: RunContext, run: Run, trained: Mapping[str, Any], schema: Schema
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the compared columns, and the number of rows of the reference; none without profiles."""
     current = _merged_profile(context, [run.batch_digest], schema)
-    trained = stores.warehouse.run(stores.warehouse.version(name, champion)["run_id"])
-    if current is None or trained is None:
-        return None
-    digests = [package["digest"] for package in trained["packages"]]
-    reference = _merged_profile(context, digests, schema)
-    if reference is None:
-        return None
-    compared = sort_by_effect(compare_profiles(reference, current, context.experiment.drift))
+    reference = _merged_profile(context, [package["digest"] for package in trained["packages"]], schema)
+    if current is None or reference is None:
+        return [], 0
+    return compare_profiles(reference, current, context.experiment.drift), reference.n_rows
+
+
+def _compare_predictions(
+    context: RunContext, trained: Mapping[str, Any], outcome: ComparisonOutcome, models: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the drift of the champion's predictions, in a list; an empty one if they are not known."""
+    threshold, comparison = context.experiment.drift.of(PREDICTION), outcome.comparison
+    if threshold is None or comparison is None or "champion" not in models or not trained["evaluation"]:
+        return []
+    evaluation = evaluation_files.read_evaluation(context.stores.lake, trained["evaluation"])
+    known = evaluation["models"].get("twin_window") or evaluation["models"].get("twin") or {}
+    reference = prediction_profile(known.get("prediction", {}), evaluation["n_rows"])
+    current = prediction_profile(models["champion"].get("prediction", {}), comparison.n_compared)
+    if reference is None or current is None:
+        return []
+    compared = compare_columns(reference, current, threshold)
+    return [] if compared is None else [compared]
+
+
+def _drift_of(
+    champion: int, trained: Mapping[str, Any], compared: Sequence[Mapping[str, Any]], n_rows: int
+) -> dict[str, Any]:
     return {
-        "reference": {"version": champion, "run_id": trained["run_id"], "n_rows": reference.n_rows},
-        "columns": compared[:MAX_COLUMNS],
+        "reference": {"version": champion, "run_id": trained["run_id"], "n_rows": n_rows},
+        "columns": list(compared[:MAX_COLUMNS]),
         "n_columns": len(compared),
         "n_drifted": sum(one["drifted"] for one in compared),
     }
@@ -80,8 +117,6 @@ def _compare_with_window(context: RunContext, run: Run, champion: int, schema: S
 
 def _merged_profile(context: RunContext, batch_digests: Sequence[str], schema: Schema) -> Profile | None:
     """Return the profile of some batches together; None if none of them has a profile."""
-    from diurnal.data.profiles import merge_profiles
-
     rows = context.stores.warehouse.profiles_of(context.experiment.name, set(batch_digests))
     return merge_profiles(read_profiles(context.stores, rows), schema) if rows else None
 

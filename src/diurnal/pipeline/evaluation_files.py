@@ -7,7 +7,8 @@ that are new to both. If these are not all test samples of the window, ``"twin_w
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,12 @@ IMPORTANCE_SHARE = 0.03  # of the seconds of the steps before
 
 @dataclass(frozen=True)
 class EvaluationFiles:
-    """Paths of evaluation data below the root of the lake, None for what is absent; and warnings for the row."""
+    """Paths of evaluation data below the root of the lake, None for what is absent; the models, and warnings."""
 
     curves: str | None = None
     sample: str | None = None
     warnings: tuple[str, ...] = ()
+    models: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_evaluation(
@@ -83,7 +85,7 @@ def write_evaluation(
     sample = None
     if described.sample is not None:
         sample = lake.write_table(context.package_key(CATEGORY), described.sample).path
-    return EvaluationFiles(curves, sample, warnings)
+    return EvaluationFiles(curves, sample, warnings, described.models)
 
 
 def _describe(

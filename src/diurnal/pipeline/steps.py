@@ -172,9 +172,9 @@ def evaluate(context: RunContext, samples: TrainTestSplit, search: SearchResult)
     match, unmatched = None, None
     if context.experiment.promotion == "proven":
         match, unmatched = compare_challenger(context, samples, schema, outcome)
-    drift, drift_warnings = batch_drift.measure_drift(context, samples.run, outcome.champion_version, schema)
     budget = evaluation_files.IMPORTANCE_SECONDS + evaluation_files.IMPORTANCE_SHARE * sum(search.seconds.values())
     files = evaluation_files.write_evaluation(context, estimator, twin, data, outcome.compared, seconds=budget)
+    drift, drift_warnings = batch_drift.measure_drift(context, samples.run, outcome, schema, files.models)
     main = scores[backend.score_name(estimator)]
     undefined = f"{backend.score_name(estimator)} is undefined on {data.n_rows} test samples: there is no test score"
     return Evaluation(
