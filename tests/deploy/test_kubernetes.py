@@ -266,6 +266,16 @@ def test_names_of_the_chart_are_those_of_the_template():
     assert f"{VALUES['fullnameOverride']}-config" in [v["configMap"]["name"] for v in TEMPLATE["spec"]["volumes"][2:]]
 
 
+def test_the_api_server_has_the_stores_of_the_page():
+    named = {word["name"]: word["valueFrom"] for word in VALUES["apiServer"]["env"]}
+    stores = yaml.safe_load(VALUES["extraConfigMaps"]["diurnal-stores"]["data"])
+    for name in ("DIURNAL_LAKE", "DIURNAL_MODELS"):
+        assert named[name]["configMapKeyRef"] == {"name": "diurnal-stores", "key": name}
+        assert name in stores
+    task = {word["name"]: word["valueFrom"] for word in TEMPLATE["spec"]["containers"][0]["env"]}
+    assert named["AIRFLOW_CONN_DIURNAL_WAREHOUSE"] == task["AIRFLOW_CONN_DIURNAL_WAREHOUSE"]
+
+
 def test_stores_are_settings_of_ours(tmp_path):
     stores = yaml.safe_load(VALUES["extraConfigMaps"]["diurnal-stores"]["data"])
     settings = Settings.load(tmp_path, stores)
@@ -327,7 +337,9 @@ def allowed(way, one, other, port):
         ("worker", "192.0.2.30", 443, False),  # Kubernetes
         ("scheduler", "192.0.2.30", 6443, True),
         ("scheduler", "203.0.113.5", 443, False),
-        ("api-server", "203.0.113.5", 443, True),  # the logs
+        ("api-server", "203.0.113.5", 443, True),  # the logs, and the lake for the page
+        ("api-server", "192.0.2.10", 5432, True),  # the warehouse, for the page
+        ("scheduler", "192.0.2.10", 5432, False),
         ("api-server", "worker", 8793, False),
         ("dag-processor", "203.0.113.5", 443, False),
         ("stranger", "api-server", 8080, False),

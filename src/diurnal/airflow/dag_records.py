@@ -14,17 +14,19 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from airflow.assets.manager import asset_manager
+from airflow.api.common.trigger_dag import trigger_dag
 from airflow.models.asset import AssetEvent, AssetModel, TaskOutletAssetReference
 from airflow.models.connection import Connection
+from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
+from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from diurnal.errors import TransientError
+from diurnal.errors import TransientError, UsageError
 
 _URI = "x-diurnal://"
 _DECISION_DAGS = (".approval", ".champion")
@@ -73,15 +75,6 @@ class DagRunRecord:
     def is_active(self) -> bool:
         """Whether the run goes on."""
         return self.state in ("queued", "running")
-
-
-@dataclass(frozen=True)
-class BatchEvent:
-    """The event of a stored batch: the run of a Dag that has stored it, and the name of its data interval."""
-
-    dag_id: str
-    run_id: str
-    partition_key: str | None
 
 
 def dags_by_experiment() -> dict[str, frozenset[str]]:
@@ -136,13 +129,13 @@ def find_dag_run(dag_id: str, run_id: str) -> DagRunRecord | None:
         )
 
 
-def find_batch_event(experiment: str, run_id: str) -> BatchEvent | None:
-    """Return the event of the batch of an experiment's run.
+def dag_run_of(experiment: str, run_id: str) -> tuple[str, str] | None:
+    """Return the ids of the Dag and of its run that has stored the batch of an experiment's run.
 
-    None if the run was not made by Airflow, or if Airflow has deleted the event.
+    None if the run was not made by Airflow, or if Airflow has deleted the event of the batch.
     """
     query = (
-        sa.select(AssetEvent.source_dag_id, AssetEvent.source_run_id, AssetEvent.partition_key)
+        sa.select(AssetEvent.source_dag_id, AssetEvent.source_run_id)
         .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
         .where(
             AssetModel.uri == f"{_URI}{experiment}/batch",
@@ -154,7 +147,7 @@ def find_batch_event(experiment: str, run_id: str) -> BatchEvent | None:
     )
     with _open_session() as session:
         row = session.execute(query).one_or_none()
-    return None if row is None else BatchEvent(str(row[0]), str(row[1]), row[2])
+    return None if row is None else (str(row[0]), str(row[1]))
 
 
 def find_connection(connection: str) -> Connection | None:
@@ -173,12 +166,20 @@ def find_connection(connection: str) -> Connection | None:
         return None
 
 
-def add_champion_event(experiment: str, extra: dict[str, Any]) -> None:
-    """Create the event of an experiment's champion, unless no Dag of this Airflow uses the asset."""
+def trigger_champion_dag(dag_id: str, user: str, conf: dict[str, Any]) -> str:
+    """Trigger a run of the Dag for promotion and rollback by hand, in the name of a user; return the id of the run."""
     with _open_session() as session:
-        asset = session.scalar(sa.select(AssetModel).where(AssetModel.uri == f"{_URI}{experiment}/champion"))
-        if asset is not None:
-            asset_manager.register_asset_change(asset=asset, extra=extra, source_is_api=True, session=session)
+        dag = session.get(DagModel, dag_id)
+        if dag is None or dag.is_stale:
+            raise UsageError(
+                f"Airflow has no Dag {dag_id}, by which it changes the champion", hint="check the import errors of Dags"
+            )
+        if dag.is_paused:
+            raise UsageError(f"the Dag {dag_id} is paused", hint="unpause it, then repeat the change")
+        run = trigger_dag(
+            dag_id, triggered_by=DagRunTriggeredByType.UI, triggering_user_name=user, conf=conf, session=session
+        )
+        return str(run.run_id) if run else ""
 
 
 @contextmanager

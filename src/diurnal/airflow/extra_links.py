@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PAGE = "diurnal"
 """The folder of the page below Airflow's URL, and its name in the navigation."""
 
+CHAMPION_DAG = ".champion"
+"""The end of the id of the Dag for promotion and rollback by hand."""
+
 
 def airflow_path(*segments: object) -> str:
     """Return the path of a page of Airflow; `[api] base_url` may have a path as well."""
@@ -42,7 +45,7 @@ class ChampionLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - as Airflow calls it
         """Return the path of that Dag."""
-        return airflow_path("dags", f"{ti_key.dag_id.removesuffix('.approval')}.champion")
+        return airflow_path("dags", f"{ti_key.dag_id.removesuffix('.approval')}{CHAMPION_DAG}")
 
 
 class PageLink(BaseOperatorLink):

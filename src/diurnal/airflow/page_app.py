@@ -16,22 +16,21 @@ from urllib.parse import urlencode
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.base_auth_manager import ResourceMethod
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.configuration import conf
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
 from diurnal.airflow import dag_records
-from diurnal.airflow.assets import champion_event_extra
 from diurnal.airflow.connections import connection_uri, with_warehouse
-from diurnal.airflow.extra_links import airflow_path
-from diurnal.errors import TransientError
+from diurnal.airflow.extra_links import CHAMPION_DAG, airflow_path
+from diurnal.errors import PermissionDeniedError
 from diurnal.page.app import create_app
 from diurnal.page.html_templates import link_to, render
-from diurnal.page.orchestrator import OutsideLink
+from diurnal.page.orchestrator import NextPage, OutsideLink
 from diurnal.page.page_stores import PageStores
-from diurnal.page.viewer import CurrentViewer, Viewer
+from diurnal.page.viewer import CurrentViewer, Viewer, current_viewer
 from diurnal.runtime import Settings
 
 router = APIRouter()
@@ -41,8 +40,7 @@ def create_page() -> FastAPI:
     """Return the page for Airflow's API server."""
     key = conf.get("api", "secret_key", fallback="")
     secret = hashlib.sha256(f"diurnal page {key}".encode()).digest() if key else secrets.token_bytes(32)
-    stores = PageStores(load_page_settings)
-    app = create_app(stores, authenticate, secret=secret, orchestrator=ThisAirflow(stores))
+    app = create_app(PageStores(load_page_settings), authenticate, secret=secret, orchestrator=ThisAirflow())
     app.include_router(router)
     app.add_exception_handler(401, _ask_for_login)
     return app
@@ -84,6 +82,12 @@ class DagRights:
         """Return whether the user may see a Dag."""
         return bool(get_auth_manager().is_authorized_dag(method="GET", details=DagDetails(id=dag_id), user=self._user))
 
+    def can_trigger(self, dag_id: str) -> bool:
+        """Return whether the user may trigger a Dag."""
+        details, entity = DagDetails(id=dag_id), DagAccessEntity.RUN
+        manager = get_auth_manager()
+        return bool(manager.is_authorized_dag(method="POST", access_entity=entity, details=details, user=self._user))
+
     @cached_property
     def dags(self) -> Mapping[str, frozenset[str]]:
         """The Dags of each experiment."""
@@ -92,25 +96,15 @@ class DagRights:
     def _is_authorized(self, method: ResourceMethod, experiment: str) -> bool:
         manager = get_auth_manager()
         dag_ids = self.dags.get(experiment)
-        if dag_ids is None:  # it was run outside of Airflow: the right to a Dag of its name
-            details = DagDetails(id=experiment)
-            return bool(manager.is_authorized_dag(method=method, details=details, user=self._user))
+        if dag_ids is None:  # it was run outside of Airflow: the right to read a Dag of its name; a change needs a Dag
+            return method == "GET" and self.can_read_dag(experiment)
         if method not in self._authorized:
             self._authorized[method] = manager.get_authorized_dag_ids(user=self._user, method=method)
         return not dag_ids.isdisjoint(self._authorized[method])
 
 
 class ThisAirflow:
-    """The Airflow whose API server this is.
-
-    Parameters
-    ----------
-    stores : PageStores
-        The stores of the page.
-    """
-
-    def __init__(self, stores: PageStores) -> None:
-        self._stores = stores
+    """The Airflow whose API server this is. It runs no code of experiments: a change is a run of a Dag."""
 
     def experiment_links(self, experiment: str) -> Sequence[OutsideLink]:
         """Return a link to each Dag of an experiment."""
@@ -119,25 +113,18 @@ class ThisAirflow:
 
     def run_links(self, experiment: str, run_id: str) -> Sequence[OutsideLink]:
         """Return a link to the Dag run that has made a run."""
-        event = dag_records.find_batch_event(experiment, run_id)
-        if event is None:
-            return []
-        return [OutsideLink("Dag run", airflow_path("dags", event.dag_id, "runs", event.run_id))]
+        found = dag_records.dag_run_of(experiment, run_id)
+        return [] if found is None else [OutsideLink("Dag run", airflow_path("dags", found[0], "runs", found[1]))]
 
-    def announce_champion(self, experiment: str) -> str | None:
-        """Create the event of the champion's asset, on which other Dags may be scheduled."""
-        newest = self._stores.writer().warehouse.newest_promotion(experiment)
-        if newest is None:
-            return None
-        extra = champion_event_extra(newest, "UTC")
-        try:
-            event = dag_records.find_batch_event(experiment, newest["run_id"])
-            if event is not None and event.partition_key:  # in the timezone of the experiment, unlike `extra`
-                extra["data_interval"] = event.partition_key
-            dag_records.add_champion_event(experiment, extra)
-        except TransientError as error:
-            return f"Airflow has no event of the new champion: {error.message}; the next run creates the event"
-        return None
+    def change_champion(self, request: Request, experiment: str, version: int, action: str, reason: str) -> NextPage:
+        """Trigger the Dag that changes the champion; its run checks the version, in a task."""
+        rights: DagRights = request.state.rights
+        dag_id = next(iter(sorted(rights.dags.get(experiment, ()))), experiment) + CHAMPION_DAG
+        if not rights.can_trigger(dag_id):
+            raise PermissionDeniedError(f"you may not trigger the Dag {dag_id}, which changes the champion")
+        conf = {"action": action, "version": version, "reason": reason}
+        run_id = dag_records.trigger_champion_dag(dag_id, current_viewer(request).name, conf)
+        return NextPage(("dags", dag_id, "runs", run_id))
 
 
 async def authenticate(request: Request, user: GetUserDep) -> Viewer:
@@ -178,7 +165,7 @@ def show_dag_run(request: Request, dag_id: str, run_id: str, viewer: CurrentView
         dag_run_url=airflow_path("dags", dag_id, "runs", run_id),
     )
     if record.is_active:
-        page.headers["Refresh"] = "10"
+        page.headers["Refresh"] = "5"
     return page
 
 

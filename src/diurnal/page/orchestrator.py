@@ -1,17 +1,19 @@
-"""What runs the experiments, as far as the page knows it: links to its pages, and events of champions.
+"""What runs the experiments, as far as the page knows it: links to its pages, and changes of champions.
 
-In Airflow, it is that Airflow. Alone, the page has no links, and only a change is announced.
+In Airflow, it is that Airflow: a change is a run of a Dag, as the API server runs no code of experiments. Alone, the
+page has no links, and changes the champion itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fastapi import Request
 
 from diurnal.errors import DiurnalError
+from diurnal.page.viewer import current_viewer
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,22 @@ class OutsideLink:
     url: str
 
 
+@dataclass(frozen=True)
+class NextPage:
+    """The page to show after a change.
+
+    Attributes
+    ----------
+    path : tuple of str
+        The segments of its path.
+    query : Mapping of str to str
+        Its parameters.
+    """
+
+    path: tuple[str, ...]
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
 class Orchestrator(Protocol):
     """What runs the experiments."""
 
@@ -39,12 +57,36 @@ class Orchestrator(Protocol):
     def run_links(self, experiment: str, run_id: str) -> Sequence[OutsideLink]:
         """Return links to what has made a run of an experiment."""
 
-    def announce_champion(self, experiment: str) -> str | None:
-        """Announce that the page has changed the champion of an experiment; return a warning if that fails."""
+    def change_champion(self, request: Request, experiment: str, version: int, action: str, reason: str) -> NextPage:
+        """Make a version the champion in the name of the viewer, or request it.
+
+        Parameters
+        ----------
+        request : Request
+            The request of the viewer, who may change the experiment.
+        experiment : str
+            Name of the experiment.
+        version : int
+            The version.
+        action : {"promote", "rollback"}
+            The kind of the change.
+        reason : str
+            Stored in the history.
+
+        Returns
+        -------
+        NextPage
+            The page that shows what becomes of it.
+
+        Raises
+        ------
+        UsageError, PermissionDeniedError, TransientError
+            If it is not possible.
+        """
 
 
 class NoOrchestrator:
-    """The page alone: no links.
+    """The page alone: no links, and changes at once.
 
     Parameters
     ----------
@@ -63,9 +105,16 @@ class NoOrchestrator:
         """Return no links."""
         return ()
 
-    def announce_champion(self, experiment: str) -> str | None:
-        """Announce the champion, if there is a way to do so."""
-        return self._announce(experiment) if self._announce else None
+    def change_champion(self, request: Request, experiment: str, version: int, action: str, reason: str) -> NextPage:
+        """Make a version the champion, after a check that it loads; the page of the experiment shows it."""
+        from diurnal.promotion.manual_promotion import check_version_loads
+
+        stores = request.app.state.stores.writer()
+        check_version_loads(stores, experiment, version)
+        user = current_viewer(request).name
+        stores.warehouse.set_champion(experiment, version, requested_by=user, reason=reason, action=action)
+        warning = self._announce(experiment) if self._announce else None
+        return NextPage(("experiments", experiment), {"done": action, "warning": (warning or "")[:300]})
 
 
 def outside_links(request: Request) -> Sequence[OutsideLink]:
