@@ -42,10 +42,13 @@ class NextPage:
         The segments of its path.
     query : Mapping of str to str
         Its parameters.
+    fragment : str
+        The place in it, such as ``"#versions"``.
     """
 
     path: tuple[str, ...]
     query: Mapping[str, str] = field(default_factory=dict)
+    fragment: str = ""
 
 
 class Orchestrator(Protocol):
@@ -114,7 +117,8 @@ class NoOrchestrator:
         user = current_viewer(request).name
         stores.warehouse.set_champion(experiment, version, requested_by=user, reason=reason, action=action)
         warning = self._announce(experiment) if self._announce else None
-        return NextPage(("experiments", experiment), {"done": action, "warning": (warning or "")[:300]})
+        query = {"done": action, "warning": (warning or "")[:300]}
+        return NextPage(("experiments", experiment), query, "#versions")
 
 
 def outside_links(request: Request) -> Sequence[OutsideLink]:

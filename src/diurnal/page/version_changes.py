@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from diurnal.errors import UsageError
 from diurnal.page.html_templates import link_to, render
 from diurnal.page.security import VerifiedForm
-from diurnal.page.viewer import ChangeableExperiment, CurrentViewer, Viewer
+from diurnal.page.viewer import ChangeableExperiment
 
 if TYPE_CHECKING:
     from diurnal.storage.warehouse import Warehouse
@@ -31,11 +31,9 @@ def ask_for_promotion(request: Request, name: ChangeableExperiment, version: Ver
 
 
 @router.post("/versions/{version}/promote")
-def promote_version(
-    request: Request, name: ChangeableExperiment, version: Version, viewer: CurrentViewer, form: VerifiedForm
-) -> Response:
+def promote_version(request: Request, name: ChangeableExperiment, version: Version, form: VerifiedForm) -> Response:
     """Make a version the champion."""
-    return _change_champion(request, name, version, "promote", viewer, form)
+    return _change_champion(request, name, version, "promote", form)
 
 
 @router.get("/rollback")
@@ -48,11 +46,9 @@ def ask_for_rollback(request: Request, name: ChangeableExperiment) -> Response:
 
 
 @router.post("/versions/{version}/rollback")
-def roll_back(
-    request: Request, name: ChangeableExperiment, version: Version, viewer: CurrentViewer, form: VerifiedForm
-) -> Response:
+def roll_back(request: Request, name: ChangeableExperiment, version: Version, form: VerifiedForm) -> Response:
     """Make the previous champion the champion again."""
-    return _change_champion(request, name, version, "rollback", viewer, form)
+    return _change_champion(request, name, version, "rollback", form)
 
 
 def _form_page(
@@ -86,15 +82,10 @@ def _form_page(
     )
 
 
-def _change_champion(
-    request: Request, name: str, version: int, action: str, viewer: Viewer, form: Mapping[str, str]
-) -> Response:
+def _change_champion(request: Request, name: str, version: int, action: str, form: Mapping[str, str]) -> Response:
     """Change the champion, unless the form is incomplete or the champion is not the one that it shows."""
-    from diurnal.promotion.manual_promotion import check_version_loads
-
     reason = form.get("reason", "").strip()
-    stores = request.app.state.stores.writer()
-    champion = stores.warehouse.champion(name)
+    champion = request.app.state.stores.writer().warehouse.champion(name)
     present = _NONE if champion is None else str(champion.version)
     problem = None
     if not reason or len(reason) > _MAX_REASON:
@@ -104,10 +95,8 @@ def _change_champion(
     if problem:
         return _form_page(request, name, version, action, status=409, problem=problem, reason=reason)
     try:
-        check_version_loads(stores, name, version)
-        stores.warehouse.set_champion(name, version, requested_by=viewer.name, reason=reason, action=action)
+        following = request.app.state.orchestrator.change_champion(request, name, version, action, reason)
     except UsageError as error:
         return _form_page(request, name, version, action, status=409, problem=error.message, reason=reason)
-    warning = request.app.state.orchestrator.announce_champion(name)
-    target = link_to(request, "experiments", name, done=action, warning=(warning or "")[:300])
-    return RedirectResponse(f"{target}#versions", status_code=303)
+    target = link_to(request, *following.path, **following.query)
+    return RedirectResponse(f"{target}{following.fragment}", status_code=303)
