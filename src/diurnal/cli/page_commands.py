@@ -39,7 +39,7 @@ def page(port: int, host: str, allowed_hosts: tuple[str, ...], allow_changes: bo
     It is read-only unless --allow-changes. It stops with Ctrl-C.
     """
     _check_host(host, allowed_hosts)
-    _check_libraries()
+    check_page_libraries("the page")
     settings = load_settings()
     with _bind_socket(host, port) as listener:
         port = listener.getsockname()[1]
@@ -129,7 +129,8 @@ def _bind_socket(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _check_libraries() -> None:
+def check_page_libraries(what: str) -> None:
+    """Raise an error that names the extra if a library of the page and of reports is not installed."""
     if missing := missing_libraries():
-        message = f"the page needs packages that are not installed: {', '.join(missing)}"
+        message = f"{what} needs packages that are not installed: {', '.join(missing)}"
         raise ConfigurationError(message, hint="pip install 'diurnal[page]'")

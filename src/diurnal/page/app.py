@@ -15,6 +15,7 @@ from diurnal.page import (
     contract_view,
     experiment_view,
     experiments_view,
+    report_view,
     run_view,
     version_changes,
     version_view,
@@ -34,6 +35,7 @@ VIEWS = (
     version_view,
     version_changes,
     contract_view,
+    report_view,
 )
 """The modules of the views; each has an APIRouter named `router`."""
 

@@ -48,7 +48,7 @@ def render(request: Request, template: str, *, status: int = 200, **context: Any
         "outside_links": lambda: outside_links(request),
         "title": None,
     }
-    content = _environment().get_template(template).render(variables | context)
+    content = template_environment().get_template(template).render(variables | context)
     return HTMLResponse(content, status_code=status, headers={"Vary": "HX-Request"})
 
 
@@ -98,7 +98,8 @@ def _relative_url(depth: int, segments: tuple[object, ...], query: Mapping[str, 
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def template_environment() -> jinja2.Environment:
+    """Return the environment of the templates of pages and reports: it escapes all values."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("diurnal.page"),
         autoescape=True,

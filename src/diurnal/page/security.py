@@ -24,8 +24,9 @@ _POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'self'"
 )
+_POLICY_HEADER = "Content-Security-Policy"
 SECURITY_HEADERS = {
-    "Content-Security-Policy": _POLICY,
+    _POLICY_HEADER: _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "same-origin",  # no-referrer would make the Origin of forms null
@@ -60,8 +61,10 @@ class BrowserProtection:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                own_policy = headers.get(_POLICY_HEADER)  # that of a report, which is stricter
                 for name, value in SECURITY_HEADERS.items():
                     headers[name] = value
+                headers[_POLICY_HEADER] = own_policy or SECURITY_HEADERS[_POLICY_HEADER]
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
