@@ -8,7 +8,7 @@ SYSTEM_WORKERS ?= auto
 PORT   ?= 8080
 EXAMPLE := examples/breast_cancer
 
-.PHONY: help demo airflow airflow-down compose-env image compose-test test test-system test-sklearn screenshots chromium lint format bench bench-search bench-scale gate-simulation docs constraints clean
+.PHONY: help demo airflow airflow-down compose-env image compose-test test test-system test-sklearn screenshots chromium lint format bench bench-page bench-search bench-scale gate-simulation docs constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -29,7 +29,8 @@ $(VENV)/.ready: $(VENV)/.demo
 	@touch $@
 
 demo: $(VENV)/.demo  ## Run the example on the first data interval that has no result; run it again for the next one
-	@cd examples/breast_cancer && ../../$(BIN)/diurnal run breast_cancer --next && ../../$(BIN)/python predict.py
+	@cd examples/breast_cancer && ../../$(BIN)/diurnal run breast_cancer --next && ../../$(BIN)/python predict.py \
+	  && echo && echo 'See it: cd $(EXAMPLE) && ../../$(BIN)/diurnal page'
 
 airflow: $(VENV)/.ready  ## Start a complete Airflow without Docker, and run the example; stop it with airflow-down
 	@cd $(EXAMPLE) && ../../$(BIN)/diurnal airflow up --detach --port $(PORT) \
@@ -81,6 +82,9 @@ format: $(VENV)/.ready  ## Format the code
 bench: $(VENV)/.ready  ## Measure the overhead of a run, and the speed of loading into the warehouse
 	@$(BIN)/python benchmarks/day.py
 	@$(BIN)/python benchmarks/ingest.py
+
+bench-page: $(VENV)/.ready  ## Measure the page with 200 experiments and 100,000 runs; takes some minutes
+	@$(BIN)/python benchmarks/page.py
 
 bench-search: $(VENV)/.ready  ## Compare scikit-learn's searches with diurnal.search; QUICK=1 for a short run
 	@$(UV_INSTALL) dask-ml || echo 'dask-ml cannot be installed here: it is left out'
