@@ -65,7 +65,8 @@ def _create_local_app(
     from diurnal.page.page_stores import PageStores
 
     stores = PageStores(load_settings)
-    login = LocalLogin(current_user(), allow_changes, announce, cookie=f"diurnal_page_{port}")
+    cookie, token = f"diurnal_page_{port}", stores.settings.metrics_token
+    login = LocalLogin(current_user(), allow_changes, announce, cookie=cookie, metrics_token=token)
     login.new_link()
     return create_app(
         stores,

@@ -16,6 +16,7 @@ from diurnal.page import (
     experiment_view,
     experiments_view,
     report_view,
+    metrics_view,
     run_view,
     version_changes,
     version_view,
@@ -36,6 +37,7 @@ VIEWS = (
     version_changes,
     contract_view,
     report_view,
+    metrics_view,
 )
 """The modules of the views; each has an APIRouter named `router`."""
 

@@ -40,12 +40,15 @@ class LocalLogin:
         Takes the token of a new link, to print it.
     cookie : str
         The name of the cookie. Cookies do not depend on the port, so that it should contain it.
+    metrics_token : str
+        A bearer token that gives access to ``/metrics`` only. Empty: no access without a login.
     """
 
     user: str
     allow_changes: bool
     announce: Callable[[str], None]
     cookie: str = "diurnal_page"
+    metrics_token: str = field(default="", repr=False)
     _token: str = field(default="", init=False, repr=False)
     _expires: float = field(default=0.0, init=False, repr=False)
     _sessions: dict[str, float] = field(default_factory=dict, init=False, repr=False)
@@ -63,8 +66,10 @@ class LocalLogin:
         Raises
         ------
         HTTPException
-            With status 401 if the request has no valid cookie.
+            With status 401 if the request has no valid cookie, nor the token for metrics.
         """
+        if self._is_scraper(request):
+            return Viewer("a scraper of metrics", "")
         session = request.cookies.get(self.cookie, "")
         if not self._is_valid(session):
             raise HTTPException(401)
@@ -105,6 +110,14 @@ class LocalLogin:
             samesite="strict",
         )
         return response
+
+    def _is_scraper(self, request: Request) -> bool:
+        """Return whether a request reads the metrics, and has the token for them."""
+        path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if path != "/metrics" or not self.metrics_token or scheme.lower() != "bearer":
+            return False
+        return hmac.compare_digest(token.strip().encode(), self.metrics_token.encode())
 
     def _take_token(self, token: str) -> bool:
         with self._lock:

@@ -21,10 +21,12 @@ _DEFAULTS = {
     "experiments": "experiments",
     "spark": "local[*]",
     "notify": "",
+    "metrics_token": "",
 }
 _VARIABLES = {f"DIURNAL_{key.upper()}": key for key in _DEFAULTS}
 # DIURNAL_IMAGE is recorded in the rows of runs (fit_environment.py); DIURNAL_FAULT is for tests (fault_injection.py)
 _OTHER_VARIABLES = ("DIURNAL_PROJECT", "DIURNAL_IMAGE", "DIURNAL_FAULT")
+_MIN_TOKEN = 16
 _WAREHOUSE_CONNECTION = f"{PREFIX}DIURNAL_WAREHOUSE"
 _SPARK_CONNECTION = f"{PREFIX}DIURNAL_SPARK"
 
@@ -47,6 +49,8 @@ class Settings:
         The master of Spark, for experiments that return an estimator of pyspark.ml.
     notify : tuple of str
         URLs of apprise that ``diurnal doctor`` sends alarms to. They contain secrets and are not part of the repr.
+    metrics_token : str
+        The bearer token with which Prometheus reads ``/metrics`` of ``diurnal page``; empty: none. Not in the repr.
     origins : Mapping of str to str
         The origin of each value: the name of a variable, the path of ``diurnal.toml`` or ``"default"``.
     environment : Mapping of str to str
@@ -60,6 +64,7 @@ class Settings:
     experiments: Path
     spark: str
     notify: tuple[str, ...] = field(repr=False)
+    metrics_token: str = field(repr=False)
     origins: Mapping[str, str]
     environment: Mapping[str, str] = field(repr=False)
 
@@ -105,6 +110,7 @@ class Settings:
             experiments=project / Path(values["experiments"]).expanduser(),
             spark=_check_master(values["spark"], origins["spark"]),
             notify=tuple(values["notify"].split()),
+            metrics_token=_check_token(values["metrics_token"], origins["metrics_token"]),
             origins=origins,
             environment=dict(environment),
         )
@@ -192,6 +198,15 @@ def _check_master(value: str, origin: str) -> str:
         f"spark ({origin}) is {value!r}, which is not a master{did_you_mean(value, known)}; it is local[*], local[4], "
         "spark://host:7077, yarn or k8s://https://host:6443",
         hint="write one of these, or remove it for local[*]",
+    )
+
+
+def _check_token(value: str, origin: str) -> str:
+    if not value or (len(value) >= _MIN_TOKEN and re.fullmatch(r"[\x21-\x7e]+", value)):
+        return value
+    raise ConfigurationError(
+        f"metrics_token ({origin}) is not a token: it has at least {_MIN_TOKEN} characters of ASCII, without spaces",
+        hint='make one with: python -c "import secrets; print(secrets.token_urlsafe())"',
     )
 
 
