@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from browser import BrowserTab, PageServer, needs_chromium
+from browser import WIDTHS, BrowserTab, PageServer, needs_chromium
 from monitored_project import COLUMN_CATEGORY, MonitoredProject, payload
 
 pytestmark = [needs_chromium, pytest.mark.system, pytest.mark.xdist_group("page"), pytest.mark.timeout(600)]
@@ -54,41 +54,36 @@ def marks_of_charts(tab):
     return tab.page.eval_on_selector_all("[data-chart]", query)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_view_is_drawn_and_accessible(view, name, dark, places, open_tab):
-    tab = open_tab(dark=dark)
+def test_a_view_is_drawn_and_accessible_in_light_and_dark_and_on_a_phone(view, name, places, open_tab):
+    tab = open_tab()
     tab.open(path_of(view, name, places))
-    n_charts = tab.draw_all_charts()
-    assert n_charts >= CHARTS[view]
-    assert tab.page.locator("[data-chart][data-state=failed]").count() == 0
-    assert all(marks_of_charts(tab))
-    assert not tab.scrolls_sideways()
-    tab.check()
-    assert tab.accessibility_problems() == []
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_phone_shows_a_view_without_scrolling_sideways(view, name, places, open_tab):
-    tab = open_tab(width="phone", has_touch=True, is_mobile=True)
-    tab.open(path_of(view, name, places))
+    assert tab.draw_all_charts() >= CHARTS[view]
+    check_view(tab)
+    tab.page.emulate_media(color_scheme="dark")
     tab.draw_all_charts()
+    check_view(tab)
+    tab.page.set_viewport_size({"width": WIDTHS["phone"], "height": 844})
+    tab.draw_all_charts()
+    check_view(tab)
+
+
+def check_view(tab):
+    assert tab.page.locator("[data-chart][data-state=failed]").count() == 0
+    assert all(marks_of_charts(tab)), "each chart has marks"
     assert not tab.scrolls_sideways()
     tab.check()
     assert tab.accessibility_problems() == []
 
 
-@pytest.mark.parametrize("options", [{}, {"dark": True}, {"width": "phone"}], ids=["light", "dark", "phone"])
+@pytest.mark.parametrize("options", [{}, {"dark": True}, {"width": "phone", "has_touch": True, "is_mobile": True}])
 def test_all_experiments_are_one_page(options, open_tab):
     tab = open_tab(**options)
     tab.open("/")
     for name in EXPERIMENTS:
         assert tab.page.locator(f"a[href$='experiments/{name}']").count() >= 1
-    assert not tab.scrolls_sideways()
-    tab.check()
-    assert tab.accessibility_problems() == []
+    check_view(tab)
 
 
 def test_experiments_are_found_by_name(open_tab):
