@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 
 from browser import WIDTHS, BrowserTab, PageServer, needs_chromium
-from monitored_project import COLUMN_CATEGORY, MonitoredProject, payload
+from monitored_project import COLUMN_CATEGORY, MonitoredProject, older_patients, payload
 
 pytestmark = [needs_chromium, pytest.mark.system, pytest.mark.xdist_group("page"), pytest.mark.timeout(600)]
 
@@ -249,3 +249,58 @@ def changing(chromium, server, tmp_path):
             context.close()
             page_server.close()
             stores.warehouse.close()
+
+
+def test_a_viewer_promotes_and_rolls_back_with_a_reason(changing):
+    tab, _, stores = changing
+    page = tab.open("/experiments/clinic")
+    row = page.locator("#versions tr", has=page.get_by_role("link", name="version 2", exact=True))
+    row.get_by_role("link", name="Promote").click()
+    tab.settle()
+    check_view(tab)
+    reason = f"it is steadier {payload('reason')}"
+    page.get_by_role("textbox").fill(reason)
+    page.get_by_role("button", name="Promote").click()
+    tab.settle()
+    assert "The version is the champion now." in page.get_by_role("status").inner_text()
+    check_view(tab)
+    promotion = stores.warehouse.newest_promotion("clinic")
+    assert (promotion["version"], promotion["kind"], promotion["reason"]) == (2, "promote", reason)
+    page.get_by_role("link", name="Roll back").click()
+    tab.settle()
+    check_view(tab)
+    page.get_by_role("textbox").fill("not steadier at all")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("done=rollback"))
+    promotion = stores.warehouse.newest_promotion("clinic")
+    assert (promotion["version"], promotion["kind"], promotion["reason"]) == (6, "rollback", "not steadier at all")
+    check_view(tab)
+
+
+def test_a_viewer_accepts_a_change_of_the_contract(changing):
+    tab, project, stores = changing
+    project.put("clinic", "2026-11-11", older_patients("2026-11-11").assign(weight=70.5, height=1.7))
+    assert not project.try_run("clinic", "2026-11-11", stores), "a column is new"
+    page = tab.open("/experiments/clinic")
+    page.get_by_role("link", name="Compare with the contract").first.click()
+    tab.settle()
+    page.locator("main", has_text="height").first.wait_for()
+    check_view(tab)
+    page.get_by_role("textbox", name=re.compile("reason|why", re.IGNORECASE)).fill("a new measure")
+    page.get_by_role("button", name=re.compile("Accept")).click()
+    page.wait_for_url(re.compile("done=contract"))
+    tab.settle()
+    check_view(tab)
+    newest = stores.warehouse.contracts("clinic")[-1]
+    assert (newest["version"], newest["why"]) == (3, "a new measure")
+    assert project.try_run("clinic", "2026-11-11", stores)
+
+
+def test_a_viewer_who_may_not_change_anything_sees_the_commands(open_tab):
+    tab = open_tab()
+    page = tab.open("/experiments/clinic")
+    assert page.get_by_role("link", name=re.compile("Promote|Roll back|Compare with the contract")).count() == 0
+    assert "diurnal promote clinic VERSION" in page.locator("#versions").inner_text()
+    tab.open("/experiments/clinic/versions/2/promote", status=403)
+    tab.check()
