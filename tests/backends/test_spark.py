@@ -157,11 +157,14 @@ def test_packages_and_roles_are_those_of_one_machine(opened, tmp_path, warehouse
             stores = opened(project)
             stores.lake.cells_per_part = cells
             batch, samples = fetched(project, stores, "2026-11-01")
-            found[name, cells] = (batch.package, samples.train, samples.test, batch.warnings)
+            (profile,) = stores.warehouse.profiles("clinic")
+            found[name, cells] = (
+                batch.package, samples.train, samples.test, batch.warnings, profile["digest"], profile["summary"],
+            )  # fmt: skip
     for cells in (2**24, 1000):
         assert found["spark", cells] == found["sklearn", cells]
     assert found["spark", 1000][0].path.endswith(".json")
-    assert found["spark", 2**24][0].n_rows == n_rows
+    assert found["spark", 2**24][0].n_rows == found["spark", 1000][5]["n_rows"] == n_rows
     assert sum(side.n_rows for (side,) in found["spark", 2**24][1:3]) == n_rows - 1, "one has no target"
 
 
