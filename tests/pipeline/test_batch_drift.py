@@ -63,6 +63,14 @@ def test_the_reference_is_the_whole_window_of_the_champion(project, stores):
     assert age["effect"] < 0.3, "the window has both"
 
 
+def test_equal_batches_are_counted_once_each(project, stores):
+    project.declare("drop='ward', window=2, promotion='always'")
+    run = run_days(project, stores, *[shifted(DAYS[0])] * 3)
+    assert run["drift"]["reference"]["n_rows"] == 1_800, "the window of the champion has two batches"
+    assert columns_of(run)["age"]["effect"] == 0
+    assert run["drift"]["n_drifted"] == 0
+
+
 def test_thresholds_by_column(project, stores):
     project.declare("drop='ward', drift={'pressure': 0.9, 'age': False, 'presure': 0.2, 'prediction': 5}")
     run = run_days(project, stores, shifted(DAYS[0]), shifted(DAYS[1], pressure=0.5, age=2.0))

@@ -116,9 +116,15 @@ def _drift_of(
 
 
 def _merged_profile(context: RunContext, batch_digests: Sequence[str], schema: Schema) -> Profile | None:
-    """Return the profile of some batches together; None if none of them has a profile."""
+    """Return the profile of some batches together; None if none of them has a profile.
+
+    Equal batches have one digest, and profiles of several data intervals: one of these is read.
+    """
     rows = context.stores.warehouse.profiles_of(context.experiment.name, set(batch_digests))
-    return merge_profiles(read_profiles(context.stores, rows), schema) if rows else None
+    by_digest = {row["batch_digest"]: row for row in rows}
+    profiles = dict(zip(by_digest, read_profiles(context.stores, list(by_digest.values())), strict=True))
+    found = [profiles[digest] for digest in batch_digests if digest in profiles]
+    return merge_profiles(found, schema) if found else None
 
 
 def _drift_warnings(drift: Mapping[str, Any] | None) -> list[str]:
