@@ -134,3 +134,14 @@ def test_many_problems_are_bounded():
 
     error = BatchRejectedError([Problem("missing-column", f"column {i} is missing", f"c{i}") for i in range(500)])
     assert len(describe_failure(error)["problems"]) == 50
+
+
+def test_timeout_that_is_no_exception_is_a_failure(context, stores):
+    class TaskTimeout(BaseException):
+        """As Airflow has it, so that no ``except Exception`` of a task hides it."""
+
+    with pytest.raises(TaskTimeout), recorded_attempt(context, "tune", timeout=TaskTimeout):
+        raise TaskTimeout("Timeout, PID: 7")
+    (row,) = stores.warehouse.failures()
+    assert (row["step"], row["error"]["message"]) == ("tune", "Timeout, PID: 7")
+    assert row["error"]["type"].endswith("TaskTimeout")

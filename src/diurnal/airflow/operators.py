@@ -144,7 +144,7 @@ class StepOperator(ExperimentOperator):
 
     def call_step(self, function: Callable[..., Any], inputs: Sequence[Any], context: Any) -> Any:
         """Call a function of the pipeline with deserialized inputs, unless the run has finished already."""
-        from airflow.sdk.exceptions import AirflowSkipException
+        from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
         from diurnal.airflow import result_log
         from diurnal.pipeline.serialization import inputs_from_json, to_json
@@ -152,7 +152,7 @@ class StepOperator(ExperimentOperator):
         first = inputs[0] if inputs else None
         if isinstance(first, dict) and first.get("finished") and self.step not in flow.REPEATED_STEPS:
             raise AirflowSkipException(f"the run {first['run']['run_id']} has finished already")
-        with run_context(self.experiment, context) as run, recorded_attempt(run, self.step):
+        with run_context(self.experiment, context) as run, recorded_attempt(run, self.step, timeout=AirflowTaskTimeout):
             args = inputs_from_json(function, inputs, run.stores.models)
             result = function(run, *args)
             result_log.log_result(self.step, args, result)

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def recorded_attempt(context: RunContext, step: str) -> Iterator[None]:
+def recorded_attempt(context: RunContext, step: str, *, timeout: type[BaseException] = TimeoutError) -> Iterator[None]:
     """Locate and translate the error of a step (:func:`error_context`), and store why the attempt has no result.
 
     Parameters
@@ -36,6 +36,8 @@ def recorded_attempt(context: RunContext, step: str) -> Iterator[None]:
         The context of the run.
     step : str
         The name of the step.
+    timeout : type
+        The exception of an attempt that took too long, if it is not an ``Exception``: Airflow has its own.
     """
     try:
         with error_context(context, step):
@@ -45,7 +47,7 @@ def recorded_attempt(context: RunContext, step: str) -> Iterator[None]:
     except NotEnoughDataError as error:
         context.stores.warehouse.mark_insufficient(context.experiment.name, context.interval, error.message)
         raise
-    except Exception as error:
+    except (Exception, timeout) as error:
         _store_failure(context, step, error)
         raise
 
@@ -88,7 +90,7 @@ def _clean_text(text: str, redact: Callable[[str], str]) -> str:
     return shown if len(shown) <= _MAX_TEXT else f"{shown[:_MAX_TEXT]} ... ({len(shown) - _MAX_TEXT} more characters)"
 
 
-def _store_failure(context: RunContext, step: str, error: Exception) -> None:
+def _store_failure(context: RunContext, step: str, error: BaseException) -> None:
     """Write the row of a failed attempt, if the warehouse accepts it soon."""
     warehouse = context.stores.warehouse
 
