@@ -8,7 +8,7 @@ SYSTEM_WORKERS ?= auto
 PORT   ?= 8080
 EXAMPLE := examples/breast_cancer
 
-.PHONY: help demo airflow airflow-down compose-env image compose-test test test-system test-sklearn screenshots chromium lint format bench bench-page bench-search bench-scale gate-simulation docs constraints clean
+.PHONY: help demo airflow airflow-down compose-env image compose-test test test-system test-sklearn screenshots chromium lint format bench bench-page bench-search bench-serving bench-scale gate-simulation docs constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -21,11 +21,11 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	@echo 'Creating $(VENV): this takes about a minute.'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(UV_INSTALL) -e '.[page]'
+	@$(UV_INSTALL) -e '.[page,serving]'
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.demo
-	@$(UV_INSTALL) -e '.[airflow,airflow-spark,excel,notify,page,pandera,polars,s3,spark]' --group dev
+	@$(UV_INSTALL) -e '.[airflow,airflow-spark,excel,notify,page,pandera,polars,s3,serving,spark]' --group dev
 	@touch $@
 
 demo: $(VENV)/.demo  ## Run the example on the first data interval that has no result; run it again for the next one
@@ -89,6 +89,12 @@ bench-page: $(VENV)/.ready  ## Measure the page with 200 experiments and 100,000
 bench-search: $(VENV)/.ready  ## Compare scikit-learn's searches with diurnal.search; QUICK=1 for a short run
 	@$(UV_INSTALL) dask-ml || echo 'dask-ml cannot be installed here: it is left out'
 	@$(BIN)/python benchmarks/search.py $(if $(QUICK),--quick --repeats 1)
+
+bench-serving: $(VENV)/.ready  ## Compare `diurnal serve` with MLflow's server and a FastAPI application
+	@command -v wrk >/dev/null || apt-get install -y wrk >/dev/null
+	@test -x $(VENV)-mlflow/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(VENV)-mlflow
+	@$(BIN)/uv pip install --quiet --python $(VENV)-mlflow/bin/python mlflow $$($(BIN)/python -c 'import joblib, sklearn; print(f"joblib=={joblib.__version__} scikit-learn=={sklearn.__version__}")')
+	@$(BIN)/python benchmarks/serving.py --mlflow $(VENV)-mlflow/bin/python
 
 bench-scale: $(VENV)/.ready  ## Measure time and memory for 1, 10 and 50 million rows; takes about an hour
 	@$(BIN)/python benchmarks/scale.py

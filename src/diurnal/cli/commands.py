@@ -12,6 +12,7 @@ from diurnal.cli.page_commands import page
 from diurnal.cli.project_commands import check, init, list_experiments
 from diurnal.cli.report_commands import report
 from diurnal.cli.run_commands import backfill, run, runs
+from diurnal.cli.serve_commands import serve
 from diurnal.cli.warehouse_commands import gc, profile, verify, warehouse
 
 
@@ -47,5 +48,6 @@ for _command in (
     contract,
     page,
     report,
+    serve,
 ):
     diurnal.add_command(_command)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from diurnal.cli.listen_address import bind_socket, is_loopback
 from diurnal.cli.project_session import current_user, experiment_timezone, load_settings
 from diurnal.errors import ConfigurationError, UsageError
 from diurnal.page import missing_libraries
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from fastapi import FastAPI
@@ -41,7 +41,7 @@ def page(port: int, host: str, allowed_hosts: tuple[str, ...], allow_changes: bo
     _check_host(host, allowed_hosts)
     check_page_libraries("the page")
     settings = load_settings()
-    with _bind_socket(host, port) as listener:
+    with bind_socket(host, port, "page") as listener:
         port = listener.getsockname()[1]
         name = allowed_hosts[0] if allowed_hosts else f"[{host}]" if ":" in host else host
 
@@ -96,38 +96,13 @@ def _serve(app: FastAPI, listener: socket.socket) -> None:
 
 def _check_host(host: str, allowed_hosts: tuple[str, ...]) -> None:
     """Reject an address that other machines reach, unless a host name shows that this is intended."""
-    if _is_loopback(host) or allowed_hosts:
+    if is_loopback(host) or allowed_hosts:
         return
     raise UsageError(
         f"--host {host} makes the page reachable from other machines, without encryption",
         hint="add --allow-host NAME, with the name in the address bar; put a proxy with TLS in front of it, or reach "
         "127.0.0.1 through an SSH tunnel instead",
     )
-
-
-def _is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address.
-
-    Examples
-    --------
-    >>> _is_loopback("127.0.0.1"), _is_loopback("localhost"), _is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _bind_socket(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the page cannot listen on {host} port {port}: {error.strerror or error}",
-            hint="choose another port with --port, or 0 for any free one",
-        ) from error
 
 
 def check_page_libraries(what: str) -> None:

@@ -106,7 +106,8 @@ def _golden_rows(X: pd.DataFrame) -> pd.DataFrame:
     return X[X[objects].notna().all(axis=1)].head(N_ROWS)
 
 
-def _golden_frame(columns: Sequence[Mapping[str, Any]], golden: Mapping[str, Any]) -> pd.DataFrame:
+def golden_frame(columns: Sequence[Mapping[str, Any]], golden: Mapping[str, Any]) -> pd.DataFrame:
+    """Return golden rows as a frame of the types of the fit."""
     import pandas as pd
 
     cells = {}
@@ -131,7 +132,7 @@ def _find_classes(estimator: Any, target: str) -> Any:
 def _predict_golden(
     estimator: Any, columns: Sequence[Mapping[str, Any]], golden: Mapping[str, Any], target: str
 ) -> dict[str, Any]:
-    X = _golden_frame(columns, golden)
+    X = golden_frame(columns, golden)
     if is_spark_model(estimator) and len(X):
         return _predict_on_spark(estimator, columns, X, target)
     is_classifier = _find_classes(estimator, target) is not None

@@ -21,6 +21,7 @@ from diurnal.storage.warehouse.champions import (
     to_model_version,
 )
 from diurnal.storage.warehouse.connection import Row, WarehouseConnection, row_to_dict
+from diurnal.storage.warehouse.promotion_listener import PromotionListener
 from diurnal.storage.warehouse.tables import bets, experiments, model_versions, promotions
 from diurnal.types import Bet, DataInterval, Decision, ModelFile, ModelVersion, Run, Standing
 
@@ -179,6 +180,10 @@ class VersionQueries(WarehouseConnection):
         """Return the rows of all bets, of one experiment or of all, newest first."""
         query = sa.select(bets).order_by(bets.c.experiment, bets.c.data_interval_start.desc())
         return self.rows(query if experiment is None else query.where(bets.c.experiment == experiment))
+
+    def listen(self) -> PromotionListener:
+        """Open a connection that waits for promotions of any experiment."""
+        return PromotionListener(self.address)
 
     def newest_version(self, experiment: str) -> ModelVersion | None:
         """Return the last version of the newest data interval; None before the first one."""

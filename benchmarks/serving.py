@@ -1,0 +1,263 @@
+"""Requests a second of `diurnal serve`, of `mlflow models serve`, and of a plain FastAPI application with joblib.
+
+One row in a request, one worker each, on the model of the tutorial and on a forest of 200 trees. The load comes from
+wrk on the same machine, so that ratios count. Run it by `make bench-serving`, which installs wrk and MLflow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pyarrow as pa
+
+EXPERIMENTS = """
+from diurnal import experiment
+from diurnal.sources import SklearnDataset
+
+
+@experiment(source=SklearnDataset("breast_cancer"), target="label", start_date="2026-01-01")
+def tutorial():
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), PCA(10), LogisticRegression())
+
+
+@experiment(source=SklearnDataset("breast_cancer"), target="label", start_date="2026-01-01")
+def forest():
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(200, random_state=0)
+"""
+FASTAPI = """
+import joblib
+import pandas as pd
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+model = joblib.load({path!r})
+
+
+class Rows(BaseModel):
+    instances: list[list[float]]
+
+
+app = FastAPI()
+
+
+@app.post("/invocations")
+def predict(rows: Rows) -> dict:
+    frame = pd.DataFrame(rows.instances, columns=model.feature_names_in_)
+    return {{"predictions": model.predict(frame).tolist()}}
+"""
+CLIENTS = (1, 8, 64)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=4, help="of each measurement")
+    parser.add_argument("--mlflow", type=Path, help="the Python of an environment with MLflow; left out without it")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="diurnal-bench-") as folder:
+        project = make_project(Path(folder))
+        print(
+            f"{'model':9} {'server':16} {'ready':>7} {'memory':>8}",
+            *(f"{n:>3} clients: req/s, p50, p99 ms" for n in CLIENTS),
+        )
+        for name in ("tutorial", "forest"):
+            for server, command in commands(project, name, arguments.mlflow).items():
+                measure(project, name, server, command, arguments.seconds)
+        measure_arrow(project)
+        subprocess.run(
+            [sys.executable, "-m", "diurnal", "warehouse", "stop"], cwd=project, check=False, capture_output=True
+        )
+
+
+def make_project(folder: Path) -> Path:
+    """Create a project with a version of each model."""
+    project = folder / "project"
+    (project / "experiments").mkdir(parents=True)
+    (project / "diurnal.toml").write_text("[diurnal]\n")
+    (project / "experiments" / "served.py").write_text(EXPERIMENTS)
+    for name in ("tutorial", "forest"):
+        subprocess.run([sys.executable, "-m", "diurnal", "run", name], cwd=project, check=True, capture_output=True)
+    return project
+
+
+def commands(project: Path, name: str, mlflow: Path | None) -> dict[str, list[str]]:
+    """Return the command of each server; ``PORT`` stands for the port."""
+    import diurnal
+
+    model = diurnal.load_model(name, project=project)
+    joblib.dump(model, project / f"{name}.joblib")
+    (project / f"{name}_app.py").write_text(FASTAPI.format(path=str(project / f"{name}.joblib")))
+    ours = [sys.executable, "-m", "diurnal", "serve", name, "--port", "PORT"]
+    found = {
+        "diurnal": ours,
+        "diurnal --exact": [*ours, "--exact"],
+        "fastapi + joblib": [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            f"{name}_app:app",
+            "--port",
+            "PORT",
+            "--log-level",
+            "error",
+        ],
+    }
+    if mlflow is not None:
+        program = (
+            f"import joblib, mlflow.sklearn\nmlflow.sklearn.save_model(joblib.load('{name}.joblib'), '{name}_mlflow')"
+        )
+        subprocess.run([str(mlflow), "-c", program], check=True, capture_output=True, cwd=project)
+        found["mlflow"] = [
+            str(mlflow), "-m", "mlflow", "models", "serve", "-m", str(project / f"{name}_mlflow"),
+            "--env-manager", "local", "--port", "PORT", "--workers", "1",
+        ]  # fmt: skip
+    return found
+
+
+def measure(project: Path, name: str, server: str, command: list[str], seconds: int) -> None:
+    """Print the row of a server."""
+    row = example_row(project, name)
+    body = json.dumps({"instances": [row]} if server != "mlflow" else mlflow_body(project, name, row))
+    script = project / "post.lua"
+    script.write_text(
+        f"wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = [==[{body}]==]\n"
+    )
+    with started(project, command, body) as (port, pid, ready):
+        cells = [load(port, script, n, seconds) for n in CLIENTS]
+        megabytes = memory_of(pid) / 1e6
+    print(f"{name:9} {server:16} {ready:6.1f}s {megabytes:6.0f}MB", *cells, flush=True)
+
+
+def load(port: int, script: Path, n_clients: int, seconds: int) -> str:
+    """Load a server, and return requests a second and latencies."""
+    url = f"http://127.0.0.1:{port}/invocations"
+    words = ["wrk", "-t1", f"-c{n_clients}", f"-d{seconds}s", "--latency", "-s", str(script), url]
+    text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    if failed := re.search(r"Non-2xx.*: (\d+)|Socket errors.*", text):
+        raise RuntimeError(failed[0])
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
+    p50, p99 = (milliseconds(re.search(rf"{p}%\s+(\S+)", text)[1]) for p in (50, 99))
+    return f"{rate:15.0f} {p50:7.2f} {p99:8.2f}"
+
+
+def milliseconds(text: str) -> float:
+    """Return a time of wrk in milliseconds."""
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()
+    return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
+
+
+@contextmanager
+def started(project: Path, command: list[str], body: str):
+    """Start a server; give its port, its process and the seconds until its first answer."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    begin = time.perf_counter()
+    process = subprocess.Popen(
+        [word.replace("PORT", str(port)) for word in command],
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false"},
+        start_new_session=True,
+    )
+    try:
+        while not answers(port, body):
+            if process.poll() is not None or time.perf_counter() - begin > 120:
+                raise RuntimeError(f"{' '.join(command)} does not answer")
+            time.sleep(0.05)
+        yield port, process.pid, time.perf_counter() - begin
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def answers(port: int, body: str) -> bool:
+    """Return whether a server answers a request."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations", body.encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return response.status == 200
+    except urllib.error.HTTPError as error:
+        raise RuntimeError(error.read().decode()) from None
+    except OSError:
+        return False
+
+
+def memory_of(pid: int) -> int:
+    """Return the proportional memory of a process and its descendants, in bytes."""
+    total = 0
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(path.name)) == pid:
+                total += int(re.search(r"Pss:\s+(\d+)", (path / "smaps_rollup").read_text())[1]) * 1024
+        except (OSError, TypeError):
+            continue
+    return total
+
+
+def example_row(project: Path, name: str) -> list[float]:
+    """Return a row of the golden rows."""
+    return signature_of(project, name)["golden"]["rows"][0]
+
+
+def mlflow_body(project: Path, name: str, row: list[float]) -> dict:
+    """Return a request of MLflow with the names of the columns, which the model needs."""
+    names = [column["name"] for column in signature_of(project, name)["columns"]]
+    return {"dataframe_split": {"columns": names, "data": [row]}}
+
+
+def signature_of(project: Path, name: str) -> dict:
+    """Return the signature of a model from its card."""
+    (card,) = (project / "models" / name).glob("*/model.json")
+    return json.loads(card.read_text())["signature"]
+
+
+def measure_arrow(project: Path, n_rows: int = 65_536, n_requests: int = 16) -> None:
+    """Print the rows a second of Arrow streams."""
+    columns = [column["name"] for column in signature_of(project, "tutorial")["columns"]]
+    values = np.tile(np.array(example_row(project, "tutorial")), (n_rows, 1))
+    table = pa.table(dict(zip(columns, values.T.copy(), strict=True)))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    body, row = sink.getvalue().to_pybytes(), json.dumps({"instances": [example_row(project, "tutorial")]})
+    with started(project, [sys.executable, "-m", "diurnal", "serve", "tutorial", "--port", "PORT"], row) as (port, *_):
+        url = f"http://127.0.0.1:{port}/experiments/tutorial/predict"
+        request = urllib.request.Request(url, body, {"Content-Type": "application/vnd.apache.arrow.stream"})
+        begin = time.perf_counter()
+        for _ in range(n_requests):
+            with urllib.request.urlopen(request) as response:
+                assert pa.ipc.open_stream(response.read()).read_all().num_rows == n_rows
+        rate = n_rows * n_requests / (time.perf_counter() - begin)
+    print(f"Arrow, {n_rows} rows x {len(columns)} columns in a request: {rate:,.0f} rows/s")
+
+
+if __name__ == "__main__":
+    if shutil.which("wrk") is None:
+        sys.exit("wrk is not installed: apt-get install wrk")
+    main()

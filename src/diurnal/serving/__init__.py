@@ -1,0 +1,1 @@
+"""Predictions of published models over HTTP, by the version in use."""

@@ -1,0 +1,185 @@
+"""Prediction with common estimators without what scikit-learn repeats in each call.
+
+A call of a scikit-learn pipeline on one row takes 100 times as long as its arithmetic: each step checks parameters,
+types and names of columns. Here the arithmetic of known steps is written down with the operations and the order of
+scikit-learn. It is used only if it gives equal labels, and numbers within 1e-12, on the golden rows of the model and on
+rows around them: see :func:`diurnal.serving.served_model.load_served_model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+from sklearn.base import is_classifier
+from sklearn.decomposition import PCA
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge, RidgeClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.utils.extmath import softmax
+
+Matrix = npt.NDArray[np.float64]
+Predictions = tuple[npt.NDArray[Any], Matrix | None]
+"""Labels or numbers of shape (n_rows,), and probabilities of shape (n_rows, n_classes) or None."""
+Predictor = Callable[[Matrix], Predictions]
+_Transform = Callable[[Matrix], Matrix]
+
+
+def compile_model(model: Any) -> Predictor | None:
+    """Return a function that predicts as a fitted model does; None if a part of the model is not known.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted estimator, or a pipeline of fitted estimators.
+
+    Returns
+    -------
+    callable or None
+        It takes a matrix of shape (n_rows, n_features) of finite numbers, and returns the predictions.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression
+    >>> predict = compile_model(LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0]))
+    >>> predict(np.array([[2.0]]))
+    (array([5.]), None)
+    """
+    *steps, last = model.steps if type(model) is Pipeline else [("", model)]
+    transforms = [_compile_transform(step) for _, step in steps if step not in (None, "passthrough")]
+    predict = _compile_last(last[1])
+    if predict is None or None in transforms:
+        return None
+    known: Sequence[_Transform] = [transform for transform in transforms if transform is not None]
+
+    def predict_all(X: Matrix) -> Predictions:
+        for transform in known:
+            X = transform(X)
+        return predict(X)
+
+    return predict_all
+
+
+def _compile_transform(step: Any) -> _Transform | None:
+    if type(step) is StandardScaler:
+        return _compile_standard_scaler(step)
+    if type(step) is MinMaxScaler and not step.clip:
+        return lambda X: X * step.scale_ + step.min_
+    if type(step) is MaxAbsScaler and not getattr(step, "clip", False):
+        return lambda X: X / step.scale_
+    if type(step) is PCA:
+        return _compile_pca(step)
+    return None
+
+
+def _compile_standard_scaler(step: StandardScaler) -> _Transform:
+    def transform(X: Matrix) -> Matrix:
+        if step.with_mean:
+            X = X - step.mean_
+        return X / step.scale_ if step.with_std else X
+
+    return transform
+
+
+def _compile_pca(step: PCA) -> _Transform:
+    components = step.components_.T
+    offset = step.mean_.reshape(1, -1) @ components
+    if not step.whiten:
+        return lambda X: X @ components - offset
+    scale = np.sqrt(step.explained_variance_)
+    scale[scale < np.finfo(scale.dtype).eps] = np.finfo(scale.dtype).eps
+    return lambda X: (X @ components - offset) / scale
+
+
+def _compile_last(step: Any) -> Predictor | None:
+    for classes, compile_step in _LAST_STEPS.items():
+        if type(step) in classes:
+            return compile_step(step)
+    return None
+
+
+def _compile_linear_regressor(step: Any) -> Predictor | None:
+    return None if step.coef_.ndim > 1 else lambda X: (X @ step.coef_ + step.intercept_, None)
+
+
+def _compile_linear_classifier(step: Any) -> Predictor:
+    coefficients, intercept, classes = step.coef_.T, step.intercept_, step.classes_  # of one dimension or of two
+    has_probabilities = hasattr(step, "predict_proba")
+
+    def predict(X: Matrix) -> Predictions:
+        scores = X @ coefficients + intercept
+        if scores.ndim == 1 or scores.shape[1] == 1:
+            scores = scores.reshape(-1)
+            places = (scores > 0).astype(np.intp)
+        else:
+            places = scores.argmax(axis=1)
+        return classes.take(places), _probabilities_of(scores) if has_probabilities else None
+
+    return predict
+
+
+def _probabilities_of(scores: Matrix) -> Matrix:
+    if scores.ndim == 1:
+        positive = expit(scores)
+        return np.stack([1 - positive, positive], axis=1)
+    result: Matrix = softmax(scores, copy=False)
+    return result
+
+
+def _compile_tree(step: Any) -> Predictor | None:
+    return _compile_trees(step, [step])
+
+
+def _compile_forest(step: Any) -> Predictor | None:
+    return _compile_trees(step, step.estimators_)
+
+
+def _compile_trees(step: Any, estimators: Sequence[Any]) -> Predictor | None:
+    """Compile the mean of the predictions of trees, added in their order."""
+    if step.n_outputs_ > 1:
+        return None
+    trees = [tree.tree_ for tree in estimators]
+    return _compile_tree_classifier(step, trees) if is_classifier(step) else _compile_tree_regressor(trees)
+
+
+def _compile_tree_classifier(step: Any, trees: Sequence[Any]) -> Predictor:
+    n_classes = step.n_classes_
+
+    def predict(X: Matrix) -> Predictions:
+        rows = _to_float32(X)
+        total = np.zeros((len(rows), n_classes))
+        for tree in trees:
+            total += tree.predict(rows)[:, :n_classes]
+        total /= len(trees)
+        return step.classes_.take(np.argmax(total, axis=1), axis=0), total
+
+    return predict
+
+
+def _compile_tree_regressor(trees: Sequence[Any]) -> Predictor:
+    def predict(X: Matrix) -> Predictions:
+        rows = _to_float32(X)
+        total = np.zeros(len(rows))
+        for tree in trees:
+            total += tree.predict(rows)[:, 0]
+        total /= len(trees)
+        return total, None
+
+    return predict
+
+
+def _to_float32(X: Matrix) -> npt.NDArray[np.float32]:
+    return np.ascontiguousarray(X, dtype=np.float32)
+
+
+_LAST_STEPS: dict[tuple[type, ...], Callable[[Any], Predictor | None]] = {
+    (LinearRegression, Ridge, Lasso, ElasticNet): _compile_linear_regressor,
+    (LogisticRegression, RidgeClassifier): _compile_linear_classifier,
+    (DecisionTreeClassifier, DecisionTreeRegressor): _compile_tree,
+    (RandomForestClassifier, ExtraTreesClassifier, RandomForestRegressor, ExtraTreesRegressor): _compile_forest,
+}

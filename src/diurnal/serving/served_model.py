@@ -1,0 +1,261 @@
+"""A model version that is verified, warm and ready to predict."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diurnal.serving.model_inputs import ModelInputs
+from diurnal.storage.models import is_spark_model
+from diurnal.storage.models.golden_rows import golden_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from diurnal.serving.compiled_predictors import Predictor
+    from diurnal.serving.model_inputs import Rows
+
+TOLERANCE = 1e-12
+_N_PROBES = 256
+_MAX_PROBED_COLUMNS = 512
+_LIBRARIES = frozenset({"sklearn", "xgboost", "lightgbm", "catboost"})
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions for some rows.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n_rows,)
+        Labels of classes, or numbers.
+    probabilities : ndarray of shape (n_rows, n_classes) or None
+        None for a regression, and for classifiers without probabilities.
+    """
+
+    labels: npt.NDArray[Any]
+    probabilities: npt.NDArray[np.float64] | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def slice(self, start: int, stop: int) -> Predictions:
+        """Return the predictions of some of the rows."""
+        probabilities = None if self.probabilities is None else self.probabilities[start:stop]
+        return Predictions(self.labels[start:stop], probabilities)
+
+
+class ServedModel:
+    """A model version that predicts.
+
+    Parameters
+    ----------
+    row : Mapping of str to Any
+        Its row of `model_versions`.
+    model : estimator
+        The loaded model. It belongs to this object, which may change it.
+    compiled : bool
+        Whether known pipelines may be predicted by :mod:`diurnal.serving.compiled_predictors`.
+
+    Attributes
+    ----------
+    experiment, version, digest : str, int, str
+        Which model version it is.
+    signature : Mapping of str to Any
+        Its signature.
+    classes : list or None
+        The labels, in the order of the probabilities; None for a regression.
+    path : {"compiled", "array", "frame"}
+        How it predicts: by its arithmetic only, by scikit-learn on arrays, or by its library on frames.
+    """
+
+    def __init__(self, row: Mapping[str, Any], model: Any, *, compiled: bool = True) -> None:
+        self.experiment, self.version, self.digest = str(row["experiment"]), int(row["version"]), str(row["digest"])
+        self.signature: Mapping[str, Any] = row["signature"]
+        self.classes: list[Any] | None = self.signature["classes"]
+        self._model = model
+        self._has_probabilities = bool(self.classes) and hasattr(model, "predict_proba")
+        self._is_spark = is_spark_model(model)
+        golden = golden_frame(self.signature["columns"], self.signature["golden"])
+        self.inputs = ModelInputs(self.signature["columns"], self._find_accepting_columns(golden))
+        self._predictor, self.path = self._choose_predictor(golden, compiled=compiled)
+
+    def predict(self, rows: Rows) -> Predictions:
+        """Predict rows of :attr:`inputs`."""
+        if not len(rows):
+            return self._no_predictions()
+        return Predictions(*self._predictor(rows))
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether predictions have probabilities."""
+        return self._has_probabilities
+
+    def _no_predictions(self) -> Predictions:
+        labels = np.array(self.signature["golden"]["predictions"][:0], dtype=object)
+        return Predictions(labels, np.zeros((0, len(self.classes or ()))) if self._has_probabilities else None)
+
+    def _choose_predictor(self, golden: pd.DataFrame, *, compiled: bool) -> tuple[Predictor, str]:
+        """Return the fastest way to predict that gives the predictions of the model on frames."""
+        if self._is_spark or not self.inputs.is_numeric or not len(golden):
+            return self._predict_table, "frame"
+        probes = _probe_rows(golden, self.inputs.kinds)
+        frame_of = self._frame_predictor()
+        expected = frame_of(probes)
+        if compiled and (predictor := _compile(self._model)) and _agrees(predictor, probes, expected, TOLERANCE):
+            return predictor, "compiled"
+        if _has_known_classes(self._model) and _agrees(self._predict_array, probes, expected, 0.0):
+            _remove_feature_names(self._model)
+            if _agrees(self._predict_array, probes, expected, 0.0):
+                return self._predict_array, "array"
+        return frame_of, "frame"
+
+    def _predict_array(self, X: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], Any]:
+        X = np.asfortranarray(X)  # as the values of a frame are, so that sums have the same order
+        return self._model.predict(X), self._model.predict_proba(X) if self._has_probabilities else None
+
+    def _frame_predictor(self) -> Any:
+        import pandas as pd
+
+        names, golden = self.inputs.names, self.signature["golden"]
+        integers = [name for name, dtype in zip(names, golden["dtypes"], strict=True) if dtype.startswith("int")]
+
+        def predict_frame(X: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], Any]:
+            frame = pd.DataFrame(np.asfortranarray(X), columns=names)
+            for name in integers:
+                if not frame[name].isna().any():
+                    frame[name] = frame[name].astype("int64")
+            return self._predict_frame(frame)
+
+        return predict_frame
+
+    def _predict_frame(self, frame: Any) -> tuple[npt.NDArray[Any], Any]:
+        labels = np.asarray(self._model.predict(frame))
+        return labels.reshape(-1), self._model.predict_proba(frame) if self._has_probabilities else None
+
+    def _predict_table(self, rows: Any) -> tuple[npt.NDArray[Any], Any]:
+        import pyarrow as pa
+
+        from diurnal.backends import get_backend
+
+        table = rows if isinstance(rows, pa.Table) else pa.table(dict(zip(self.inputs.names, rows.T, strict=True)))
+        columns = get_backend(self._model).predict(self._model, table, self.signature)
+        labels = np.asarray(columns["prediction"])
+        found = [columns[f"probability_{label}"] for label in self.classes or () if f"probability_{label}" in columns]
+        return labels, np.column_stack(found) if found else None
+
+    def _find_accepting_columns(self, golden: pd.DataFrame) -> list[bool]:
+        """Return for each column whether the model predicts with a missing value in it: each is tried."""
+        n_columns = len(golden.columns)
+        if self._is_spark or not len(golden):
+            return [True] * n_columns
+        if self._accepts(golden, range(n_columns)):
+            return [True] * n_columns
+        if n_columns > _MAX_PROBED_COLUMNS:
+            return [False] * n_columns
+        return [self._accepts(golden, [place]) for place in range(n_columns)]
+
+    def _accepts(self, golden: pd.DataFrame, places: Sequence[int]) -> bool:
+        frame = golden.head(1).copy()
+        for place in places:
+            name = frame.columns[place]
+            kind = self.signature["columns"][place]["kind"]
+            frame[name] = frame[name].astype("float64" if kind in ("int", "float") else "object")
+            frame.iloc[0, place] = np.nan
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                labels, probabilities = self._predict_frame(frame)
+            except Exception as error:  # noqa: BLE001 - a model can fail with anything on a missing value
+                _log.debug("the model does not predict with a missing value: %s", type(error).__name__)
+                return False
+        numbers = labels if probabilities is None else probabilities
+        return not (numbers.dtype.kind == "f" and np.isnan(numbers).any())
+
+
+def _compile(model: Any) -> Predictor | None:
+    from diurnal.serving.compiled_predictors import compile_model
+
+    return compile_model(model)
+
+
+def _probe_rows(golden: pd.DataFrame, kinds: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return the golden rows, and rows whose values lie around theirs."""
+    rows = golden.to_numpy(dtype=np.float64)
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if not len(rows):
+        return np.zeros((1, len(kinds)))
+    random = np.random.default_rng(0)
+    spread = np.ptp(rows, axis=0) + np.abs(rows).mean(axis=0) + 1e-3
+    others = rows[random.integers(len(rows), size=_N_PROBES)] + random.normal(size=(_N_PROBES, len(kinds))) * spread
+    whole = np.flatnonzero([kind == "int" for kind in kinds])
+    others[:, whole] = np.rint(others[:, whole])
+    return np.vstack([rows, others])
+
+
+def _agrees(predictor: Any, X: npt.NDArray[np.float64], expected: Any, tolerance: float) -> bool:
+    """Return whether a function gives the expected predictions, for all rows at once and for one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            whole, first = predictor(X), predictor(X[:1])
+        except Exception as error:  # noqa: BLE001 - such a model predicts on frames
+            _log.debug("the model does not predict on arrays: %s", type(error).__name__)
+            return False
+    alone = tuple(None if values is None else values[:1] for values in expected)
+    return _is_equal(whole, expected, tolerance) and _is_equal(first, alone, tolerance or TOLERANCE)
+
+
+def _is_equal(predicted: Any, expected: Any, tolerance: float) -> bool:
+    labels, probabilities = (np.asarray(values) for values in predicted)
+    expected_labels, expected_probabilities = (np.asarray(values) for values in expected)
+    if expected_labels.dtype.kind == "f":
+        return _is_close(labels, expected_labels, tolerance)
+    same = labels.dtype == expected_labels.dtype and np.array_equal(labels, expected_labels)
+    if not same or expected_probabilities.dtype == object:
+        return same and probabilities.dtype == expected_probabilities.dtype
+    return _is_close(probabilities, expected_probabilities, tolerance)
+
+
+def _is_close(values: npt.NDArray[Any], expected: npt.NDArray[Any], tolerance: float) -> bool:
+    if values.shape != expected.shape or values.dtype != expected.dtype:
+        return False
+    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    return bool(np.allclose(values, expected, rtol=0.0, atol=tolerance * scale))
+
+
+def _has_known_classes(model: Any) -> bool:
+    return all(type(one).__module__.partition(".")[0] in _LIBRARIES for one in _estimators_in(model)) and not any(
+        type(one).__name__ in ("FunctionTransformer", "ColumnTransformer") for one in _estimators_in(model)
+    )
+
+
+def _estimators_in(value: Any, seen: set[int] | None = None) -> list[Any]:
+    """Return all estimators in an object: itself, its parameters, and what it has fitted."""
+    from sklearn.base import BaseEstimator
+
+    seen = set() if seen is None else seen
+    if id(value) in seen:
+        return []
+    seen.add(id(value))
+    if isinstance(value, BaseEstimator):
+        return [value, *(one for item in vars(value).values() for one in _estimators_in(item, seen))]
+    if isinstance(value, dict):
+        return [one for item in value.values() for one in _estimators_in(item, seen)]
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.dtype == object):
+        return [one for item in value for one in _estimators_in(item, seen)]
+    return []
+
+
+def _remove_feature_names(model: Any) -> None:
+    """Let a model take arrays without a warning in each call: names of columns are checked before."""
+    for estimator in _estimators_in(model):
+        if "feature_names_in_" in vars(estimator):
+            del estimator.feature_names_in_

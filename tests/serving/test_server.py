@@ -1,0 +1,322 @@
+"""A server of predictions as a user runs it: swaps under load, outages, restarts, kills, and hostile clients."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from projects import Project, patients
+
+DATES = ("2026-11-20", "2026-11-21")
+
+
+@pytest.fixture(scope="module")
+def clinic(server, tmp_path_factory):
+    """A project with two versions, and what each predicts of some rows."""
+    from databases import open_database
+
+    with open_database(server) as url:
+        project = Project.make(tmp_path_factory.mktemp("clinic") / "p", url, "drop='ward', promotion='always'")
+        stores = project.stores()
+        for date in DATES:
+            project.bring(date)
+            project.run(date, stores)
+        rows = patients("2026-11-23", 5)[["age", "pressure"]]
+        from diurnal.storage.load_model import load_version
+
+        models = {v: load_version(stores.models, stores.warehouse.version("clinic", v), stores.code) for v in (1, 2)}
+        yield Clinic(project, stores, rows, {v: model.predict_proba(rows) for v, model in models.items()})
+        stores.warehouse.close()
+
+
+class Clinic:
+    def __init__(self, project, stores, rows, probabilities):
+        self.project, self.stores, self.rows, self.probabilities = project, stores, rows, probabilities
+        self.body = rows.to_json(orient="records")
+
+    def set_champion(self, version):
+        champion = self.stores.warehouse.champion("clinic")
+        if champion.version != version:
+            self.stores.warehouse.set_champion("clinic", version, requested_by="test", reason="test")
+
+    def is_right(self, answer):
+        expected = self.probabilities[answer["version"]]
+        return np.allclose(answer["probabilities"], expected, rtol=0, atol=1e-12)
+
+
+@contextmanager
+def serving(clinic, *words, environment=None):
+    """Start a server; give its address, its process and what it has logged."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "diurnal", "serve", "--port", "0", "--poll", "0.5", *words],
+        cwd=clinic.project.folder,
+        env={**clinic.project.environment, **(environment or {})},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    lines, reader = [], threading.Thread()
+    try:
+        for line in process.stderr:
+            lines.append(line)
+            if match := re.search(r"Description: (http://\S+)/openapi.json", line):
+                break
+        else:
+            raise AssertionError("".join(lines))
+        reader = threading.Thread(target=lambda: lines.extend(process.stderr))
+        reader.start()
+        yield match[1], process, lines
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            process.wait()
+            if reader.ident:
+                reader.join()
+            process.stderr.close()
+
+
+def wait_until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def running(clinic):
+    clinic.set_champion(2)
+    with serving(clinic, "--access-log") as started:
+        yield started
+
+
+@pytest.fixture
+def client(running):
+    with httpx.Client(base_url=running[0], timeout=20) as client:
+        yield client
+
+
+def test_an_answer_names_the_version_that_gave_it(clinic, client):
+    answer = client.post("/experiments/clinic/predict", content=clinic.body)
+    assert answer.status_code == 200
+    assert clinic.is_right(answer.json())
+    assert answer.headers["diurnal-version"] == str(answer.json()["version"])
+    assert answer.headers["diurnal-digest"] == answer.json()["digest"]
+
+
+def test_mlflow_and_open_inference_protocol(clinic, client):
+    records = json.loads(clinic.body)
+    expected = client.post("/experiments/clinic/predict", content=clinic.body).json()["predictions"]
+    for path in ("/invocations", "/experiments/clinic/invocations"):
+        assert client.post(path, json={"dataframe_records": records}).json() == {"predictions": expected}
+    inputs = [
+        {"name": name, "shape": [len(clinic.rows)], "datatype": "FP64", "data": clinic.rows[name].tolist()}
+        for name in clinic.rows
+    ]
+    answer = client.post("/v2/models/clinic/infer", json={"id": "7", "inputs": inputs}).json()
+    assert (answer["id"], answer["outputs"][0]["data"]) == ("7", expected)
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    assert client.get("/v2/models/clinic").json()["inputs"][0]["name"] == "age"
+    assert client.get("/v2/models/clinic/versions/9").status_code == 404
+    assert client.get("/ping").status_code == 200
+
+
+def test_arrow_in_and_out(clinic, client):
+    table = pa.Table.from_pandas(clinic.rows)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    kind = {"content-type": "application/vnd.apache.arrow.stream"}
+    answer = client.post("/experiments/clinic/predict", content=sink.getvalue().to_pybytes(), headers=kind)
+    frame = pa.ipc.open_stream(answer.content).read_all()
+    version = int(frame.schema.metadata[b"version"])
+    np.testing.assert_allclose(frame["probability_yes"], clinic.probabilities[version][:, 1], rtol=0, atol=1e-12)
+
+
+def test_openapi_examples_are_answered_as_written(client):
+    description = client.get("/openapi.json").json()
+    for path, operations in description["paths"].items():
+        content = operations["post"]["requestBody"]["content"]["application/json"]
+        if "example" in content:
+            answer = operations["post"]["responses"]["200"]["content"]["application/json"]["example"]
+            received = client.post(path, json=content["example"]).json()
+            assert received["predictions"] == answer["predictions"]
+
+
+def test_metrics_and_access_log(client):
+    client.post("/experiments/clinic/predict", content="[]")
+    text = client.get("/metrics").text
+    assert 'diurnal_serving_version{experiment="clinic",path="compiled"} 2.0' in text
+    assert re.search(
+        r'diurnal_serving_requests_total\{experiment="clinic",protocol="records",status="200",version="2"\} \d', text
+    )
+
+
+def test_errors_have_a_status_and_a_remedy(client):
+    for path, body, status in [
+        ("/experiments/absent/predict", "[]", 404),
+        ("/experiments/clinic/predict", "[{}]", 400),
+        ("/experiments/clinic/predict", "[", 400),
+        ("/experiments/clinic/predict", '[{"age": null, "pressure": 1}]', 400),
+        ("/nothing", "[]", 404),
+        ("/v2/models/clinic/versions/9/infer", '{"inputs": []}', 404),
+        ("/experiments/clinic/predict", "[" * 100_000, 400),
+    ]:
+        answer = client.post(path, content=body)
+        assert answer.status_code == status, (path, answer.text)
+        assert "message" in answer.json()["error"] or answer.json()["error"]
+        assert len(answer.content) < 4096
+
+
+def swap_under_load(clinic, url, n_swaps, seconds_between):
+    """Ask again and again while the champion changes; return the versions that answered, and the wrong answers."""
+    seen, wrong, stopped = set(), [], threading.Event()
+
+    def ask():
+        with httpx.Client(base_url=url, timeout=20) as client:
+            while not stopped.is_set():
+                answer = client.post("/experiments/clinic/predict", content=clinic.body)
+                if answer.status_code != 200 or not clinic.is_right(answer.json()):
+                    wrong.append(answer.text)
+                else:
+                    seen.add(answer.json()["version"])
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for i in range(n_swaps):
+        clinic.set_champion(1 + i % 2)
+        time.sleep(seconds_between)
+    stopped.set()
+    for thread in threads:
+        thread.join()
+    return seen, wrong
+
+
+def test_swaps_under_load_give_no_wrong_answer(clinic, running, client):
+    seen, wrong = swap_under_load(clinic, running[0], 6, 0.3)
+    assert wrong == []
+    assert seen == {1, 2}
+    clinic.set_champion(2)
+    wait_until(lambda: client.get("/experiments/clinic").json()["version"] == 2)
+
+
+@pytest.mark.system
+def test_a_hundred_swaps_under_load(clinic, running):
+    seen, wrong = swap_under_load(clinic, running[0], 100, 0.1)
+    assert wrong == []
+    assert seen == {1, 2}
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_former_one(clinic, running, client):
+    clinic.set_champion(2)
+    wait_until(lambda: client.get("/experiments/clinic").json().get("version") == 2)
+    path = Path(clinic.stores.models.url(clinic.stores.warehouse.version("clinic", 1)["path"])) / "model.skops"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"x")
+    try:
+        clinic.set_champion(1)
+        wait_until(lambda: client.get("/experiments/clinic").json()["status"] == "degraded")
+        answer = client.post("/experiments/clinic/predict", content=clinic.body).json()
+        assert answer["version"] == 2
+        assert 'diurnal_serving_degraded{experiment="clinic"} 1.0' in client.get("/metrics").text
+    finally:
+        path.write_bytes(whole)
+    wait_until(lambda: client.get("/experiments/clinic").json()["version"] == 1)
+    assert client.get("/experiments/clinic").json()["status"] == "serving"
+    clinic.set_champion(2)
+    wait_until(lambda: client.get("/experiments/clinic").json()["version"] == 2)
+
+
+def test_slow_and_idle_clients_do_not_keep_others_waiting(clinic, running, client):
+    host, port = running[0].removeprefix("http://").split(":")
+    idle = [socket.create_connection((host, int(port))) for _ in range(200)]
+    for number, connection in enumerate(idle):
+        if number % 2:
+            connection.sendall(b"POST /experiments/clinic/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[")
+    started = time.monotonic()
+    for _ in range(20):
+        assert client.post("/experiments/clinic/predict", content=clinic.body).status_code == 200
+    assert time.monotonic() - started < 10
+    for connection in idle:
+        connection.close()
+    assert client.get("/ping").status_code == 200
+
+
+@pytest.mark.system
+def test_a_restart_without_the_warehouse_serves_the_last_version(clinic):
+    with serving(clinic) as (url, *_):
+        version = httpx.post(f"{url}/experiments/clinic/predict", content=clinic.body).json()["version"]
+    away = {"DIURNAL_WAREHOUSE": "postgresql://nobody@127.0.0.1:1/absent?connect_timeout=1"}
+    with serving(clinic, environment=away) as (url, _, lines):
+        answer = httpx.post(f"{url}/experiments/clinic/predict", content=clinic.body).json()
+        assert answer["version"] == version
+        assert clinic.is_right(answer)
+        assert httpx.get(f"{url}/experiments/clinic").json()["status"] == "degraded"
+    assert "the warehouse is away" in "".join(lines)
+
+
+def test_tokens_have_scopes(clinic, tmp_path):
+    tokens = tmp_path / "tokens.toml"
+    for name, experiments in (("good", '["clinic"]'), ("other", '["absent"]')):
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        with tokens.open("a") as file:
+            file.write(f'[{name}]\nsha256 = "{digest}"\nexperiments = {experiments}\n')
+    with serving(clinic, "clinic@1", "--tokens", str(tokens)) as (url, *_), httpx.Client(base_url=url) as client:
+
+        def ask(token, method="POST", path="/experiments/clinic/predict"):
+            return client.request(method, path, content=clinic.body, headers={"Authorization": f"Bearer {token}"})
+
+        assert client.post("/experiments/clinic/predict", content=clinic.body).status_code == 401
+        assert [ask(token).status_code for token in ("good", "other", "x")] == [200, 403, 401]
+        assert ask("good").json()["version"] == 1, "a pinned version stays"
+        assert ask("good", "GET", "/metrics").status_code == 403
+        for path in ("/", "/openapi.json", "/metrics", "/v2", "/v2/models/clinic", "/experiments/clinic"):
+            assert client.get(path).status_code == 401
+        assert ask("other", "GET", "/").json()["experiments"] == []
+        assert client.get("/v2/health/live").status_code == 200
+
+
+@pytest.mark.system
+def test_a_killed_worker_is_replaced(clinic):
+    with serving(clinic, "--workers", "2", "--access-log") as (url, process, _):
+        wait_until(lambda: len(children_of(process.pid)) == 2)
+        children = children_of(process.pid)
+        os.kill(children[0], signal.SIGKILL)
+        wait_until(lambda: len(children_of(process.pid)) == 2 and children[0] not in children_of(process.pid))
+        for _ in range(20):
+            answer = httpx.post(f"{url}/experiments/clinic/predict", content=clinic.body)
+            assert clinic.is_right(answer.json())
+        assert "diurnal_serving_requests_total" in httpx.get(f"{url}/metrics").text
+    assert children_of(process.pid) == []
+
+
+def children_of(pid):
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in listed.stdout.split()]
+
+
+def test_wrong_options_are_explained(clinic):
+    result = clinic.project.command("serve", "--host", "0.0.0.0")
+    assert result.returncode == 2
+    assert "--tokens" in result.stderr
+    result = clinic.project.command("serve", "clinic", "clinic@1", "--port", "0")
+    assert result.returncode == 2
+    result = clinic.project.command("serve", "absent", "--port", "0")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
