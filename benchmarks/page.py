@@ -283,7 +283,7 @@ def main() -> None:
 def report(project: Path, url: str, repeats: int) -> None:
     views = {
         "all experiments": "",
-        "all experiments, sorted": "?sort=-age",
+        "all experiments, sorted": "?sort=-last",
         "experiment, daily": "experiments/daily_001",
         "experiment, weekly": "experiments/weekly_001",
     }

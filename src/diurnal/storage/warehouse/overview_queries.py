@@ -30,7 +30,7 @@ WITH RECURSIVE walk AS (
 _SUMMARIES = f"""
 {_NAMES}
 SELECT n.experiment, head.data_interval_start, head.data_interval_end, head.claimed_at, head.lacking,
-       rhythm.period, rhythm.delay, rhythm.duration, rhythm.n_recent,
+       rhythm.period, rhythm.delay, rhythm.n_recent, run.duration,
        run.run_id, run.run_start, run.recorded_at, run.decided_at, run.promoted, run.test_score, run.champion_score,
        run.scoring, run.model_version, run.n_drifted,
        failure.failed_at, failure.step, failure.quarantine,
@@ -44,22 +44,20 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT count(*) AS n_recent,
            percentile_disc(0.9) WITHIN GROUP (ORDER BY data_interval_end - data_interval_start) AS period,
-           percentile_cont(0.5) WITHIN GROUP (ORDER BY claimed_at - data_interval_end) AS delay,
-           percentile_cont(0.5) WITHIN GROUP (ORDER BY decided_at - claimed_at) AS duration
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY claimed_at - data_interval_end) AS delay
     FROM (
-        SELECT h.data_interval_start, h.data_interval_end, h.claimed_at,
-               (SELECT max(e.decided_at) FROM experiments e WHERE e.experiment = h.experiment
-                AND e.data_interval_start = h.data_interval_start AND e.decided_at > h.claimed_at) AS decided_at
-        FROM heads h WHERE h.experiment = n.experiment ORDER BY h.data_interval_start DESC LIMIT 8
+        SELECT data_interval_start, data_interval_end, claimed_at FROM heads
+        WHERE experiment = n.experiment ORDER BY data_interval_start DESC LIMIT 8
     ) recent
 ) rhythm ON true
-LEFT JOIN LATERAL (
-    SELECT data_interval_start AS since FROM heads
-    WHERE experiment = n.experiment ORDER BY data_interval_start DESC OFFSET :n_intervals - 1 LIMIT 1
-) strip ON true
+CROSS JOIN LATERAL (
+    SELECT head.data_interval_start - rhythm.period * (:n_intervals - 1) AS since
+) strip
 LEFT JOIN LATERAL (
     SELECT run_id, data_interval_start AS run_start, recorded_at, decided_at, promoted, test_score, champion_score,
-           scoring, model_version, CAST(drift->>'n_drifted' AS integer) AS n_drifted
+           scoring, model_version, CAST(drift->>'n_drifted' AS integer) AS n_drifted,
+           (SELECT make_interval(secs => sum(CAST(value AS double precision))) FROM jsonb_each_text(durations))
+               AS duration
     FROM experiments
     WHERE experiment = n.experiment ORDER BY data_interval_start DESC, recorded_at DESC LIMIT 1
 ) run ON true
@@ -73,11 +71,11 @@ LEFT JOIN LATERAL (
 ) champion ON true
 LEFT JOIN LATERAL (
     SELECT count(*) AS n FROM experiments
-    WHERE experiment = n.experiment AND data_interval_start >= coalesce(strip.since, '-infinity') AND warnings <> '[]'
+    WHERE experiment = n.experiment AND data_interval_start >= strip.since AND warnings <> '[]'
 ) warned ON true
 LEFT JOIN LATERAL (
     SELECT count(DISTINCT f.data_interval_start) AS n FROM failures f
-    WHERE f.experiment = n.experiment AND f.data_interval_start >= coalesce(strip.since, '-infinity')
+    WHERE f.experiment = n.experiment AND f.data_interval_start >= strip.since
     AND f.quarantine IS NOT NULL AND NOT EXISTS (
         SELECT FROM experiments e WHERE e.experiment = f.experiment AND e.data_interval_start = f.data_interval_start
         AND e.decided_at > f.failed_at)
@@ -142,16 +140,16 @@ class OverviewQueries(WarehouseConnection):
         names : sequence of str, optional
             Only these experiments.
         n_intervals : int
-            Warnings and rejected batches are counted in this number of last data intervals.
+            Warnings and rejected batches are counted over this number of data intervals.
 
         Returns
         -------
         list of dict
-            The last data interval; `period`, `delay` and `duration`, the length of a data interval that 90 % of the
-            last eight do not exceed, the median time from its end to the start of its run, and the median duration of a
-            run; `n_recent`, the number of these data intervals; the last run; the last failure of the last data
-            interval; the champion; `n_warned`, the number of runs with warnings; `n_rejected`, the number of data
-            intervals whose batch is in quarantine.
+            The last data interval; `period` and `delay`, the length of a data interval that 90 % of the last eight do
+            not exceed, and the median time from its end to the start of its run; `n_recent`, the number of these data
+            intervals; the last run, and its `duration`; the last failure of the last data interval; the champion;
+            `n_warned`, the number of runs with warnings; `n_rejected`, the number of data intervals whose batch is in
+            quarantine.
         """
         query = sa.text(_SUMMARIES).bindparams(
             sa.bindparam("names", None if names is None else list(names), type_=_TEXTS)
