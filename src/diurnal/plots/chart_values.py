@@ -59,11 +59,13 @@ def as_number(value: object, digits: int = 6) -> float | int | None:
     >>> as_number(0.123456789), as_number(12), as_number(float("nan")), as_number("1"), as_number(True)
     (0.123457, 12, None, None, None)
     """
+    if type(value) is float:  # most values: the shortest way
+        return float("%.*g" % (digits, value)) if math.isfinite(value) else None  # noqa: UP031 - twice as fast
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         return None
     if isinstance(value, int | np.integer):
         return int(value) if abs(int(value)) <= 2**53 else float(value)
-    return float(f"{float(value):.{digits}g}") if math.isfinite(value) else None
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
 def epoch_milliseconds(moment: datetime | None) -> int | None:

@@ -14,7 +14,7 @@ from diurnal.plots.chart_values import as_number, clean_text, epoch_milliseconds
 Record = Mapping[str, Any]
 
 MAX_INTERVALS = 1_200
-MAX_MARKS = 600
+MAX_MARKS = 400
 MAX_PARAMETERS = 8
 PROMOTED, ROLLED_BACK, REJECTED, FAILED, CODE, CONTRACT = (
     "promotion",
