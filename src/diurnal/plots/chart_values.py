@@ -22,15 +22,27 @@ MAX_LABEL = 60
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
 
 
+# Vega looks texts up in JavaScript's objects, so that a label "constructor" is found to be a function.
+_OF_OBJECTS = frozenset(
+    "constructor hasOwnProperty isPrototypeOf propertyIsEnumerable toLocaleString toString valueOf __proto__ "
+    "__defineGetter__ __defineSetter__ __lookupGetter__ __lookupSetter__".split()
+)
+
+
 def clean_text(value: object, limit: int = MAX_LABEL) -> str:
-    r"""Return a text for a label: in one line, without control characters, at most `limit` characters.
+    r"""Return a text that can stand in any place of a chart, in one line of at most `limit` characters.
+
+    Vega-Lite writes titles into expressions, in which it escapes quotes but not backslashes: a backslash before a quote
+    would end the string. It becomes the similar character U+2216.
 
     Examples
     --------
     >>> clean_text("a\x00b\nc"), clean_text("x" * 9, limit=5)
     ('a\ufffdb c', 'xxxx…')
     """
-    text = " ".join(_FORBIDDEN.sub("\ufffd", str(value)).split())
+    text = " ".join(_FORBIDDEN.sub("\ufffd", str(value)).replace("\\", "\u2216").split())
+    if text in _OF_OBJECTS:
+        return f"{text}\u200b"  # an invisible space
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
