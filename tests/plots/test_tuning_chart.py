@@ -1,7 +1,6 @@
 """Charts of candidates, by the number and kind of the parameters that vary."""
 
 import itertools
-import json
 import time
 
 import numpy as np
@@ -47,7 +46,8 @@ def test_one_parameter_is_a_curve_with_the_folds_and_the_best():
     best = [row["p0"] for row in spec["datasets"]["candidates"] if row.get("b")]
     assert best == [frame.loc[frame["mean_test_score"].idxmax(), "param_svc__C"]]
     assert len(marks(document, "symbol")) == 12 + 4 + 1
-    assert {"Candidates of clinic@3", "svc__C", "4 candidates, 3 folds"} <= set(texts(document))
+    assert {"Candidates of clinic@3", "svc__C"} <= set(texts(document))
+    assert any(text.startswith("4 candidates, 3 folds") for text in texts(document))
 
 
 def test_one_parameter_of_several_metrics_is_a_curve_for_each():
@@ -159,4 +159,4 @@ def test_no_score_or_no_metric_is_an_error():
     frame["mean_test_score"] = np.nan
     with pytest.raises(UsageError, match="none of the 2 candidates has a finite score"):
         build_tuning(frame)
-    json.dumps(build_tuning(table([{}], folds=0)), allow_nan=False)
+    draw(build_tuning(pd.DataFrame({"mean_test_score": [0.5, 0.6], "param_C": [1, 2]})))  # without folds

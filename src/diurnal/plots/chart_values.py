@@ -24,8 +24,10 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\
 
 # Vega looks texts up in JavaScript's objects, so that a label "constructor" is found to be a function.
 _OF_OBJECTS = frozenset(
-    "constructor hasOwnProperty isPrototypeOf propertyIsEnumerable toLocaleString toString valueOf __proto__ "
-    "__defineGetter__ __defineSetter__ __lookupGetter__ __lookupSetter__".split()
+    {
+        *("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString"),
+        *("valueOf", "__proto__", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__"),
+    }
 )
 
 
@@ -122,8 +124,13 @@ def is_log_spaced(values: Iterable[float]) -> bool:
 
 
 def _unevenness(steps: Sequence[float]) -> float:
-    mean = sum(steps) / len(steps)
-    return (sum((step - mean) ** 2 for step in steps) / len(steps)) ** 0.5 / mean if mean else math.inf
+    """Return the coefficient of variation of the steps, in units of the largest one so that squares are finite."""
+    largest = max(steps)
+    if not 0 < largest < math.inf:
+        return math.inf
+    units = [step / largest for step in steps]
+    mean = sum(units) / len(units)
+    return float((sum((unit - mean) ** 2 for unit in units) / len(units)) ** 0.5 / mean)
 
 
 def thin_evenly(n: int, limit: int) -> list[int]:
