@@ -15,6 +15,7 @@ from docstring_parser import Docstring, DocstringParam, DocstringStyle, parse
 
 import diurnal
 import diurnal.errors
+import diurnal.plots
 import diurnal.search
 import diurnal.sources
 from diurnal.cli.commands import diurnal as program
@@ -145,6 +146,7 @@ def api_page() -> str:
     parts = [API]
     for module, names in (
         (diurnal, ["load_model", *FRAMES, "DataInterval", "Limits"]),
+        (diurnal.plots, diurnal.plots.__all__),
         (diurnal.sources, diurnal.sources.__all__),
         (diurnal.airflow, diurnal.airflow.__all__),
         (diurnal.search, diurnal.search.__all__),

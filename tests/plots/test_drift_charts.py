@@ -33,7 +33,7 @@ def profile(i, **columns):
 
 def effect(column, value, **values):
     entry = {"column": column, "role": "feature", "kind": "number", "measure": "wasserstein", "threshold": 0.1}
-    return entry | {"effect": value, "drifted": value > 0.1, "new_categories": []} | values
+    return entry | {"effect": value, "drifted": (value or 0) > 0.1, "new_categories": []} | values
 
 
 def run(i, *columns):

@@ -1,7 +1,10 @@
 """The functions of diurnal.plots, on a project with finished days."""
 
+import doctest
+import re
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -11,6 +14,8 @@ import diurnal
 from databases import open_database
 from diurnal.errors import ConfigurationError, NotFoundError, UsageError
 from monitored_project import MonitoredProject
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +118,20 @@ def test_the_module_is_an_attribute_that_loads_no_heavy_library():
     code = f"import sys, diurnal; diurnal.plots.timeline; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_examples_of_docstrings_and_of_the_page_run(folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("DIURNAL_PROJECT", str(folder))
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "plots.md").read_text(encoding="utf-8")
+    (calls,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    exec(calls.replace("turbines", "clinic"), {})
+    examples = [getattr(diurnal.plots, name).__doc__ for name in diurnal.plots.__all__]
+    for text in [*examples, *re.findall(r"```pycon\n(.*?)```", page, re.S)]:
+        runnable = (
+            text.replace("breast_cancer", "clinic").replace("mean radius", "pressure").replace("  # doctest: +SKIP", "")
+        )
+        example = doctest.DocTestParser().get_doctest(runnable, {"diurnal": diurnal}, "example", None, None)
+        assert example.examples
+        assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example).failed == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"timeline.html", "candidates.svg", "comparison.html"}

@@ -207,7 +207,7 @@ def drift(
     if not profiles:
         raise NotFoundError(
             f"no batch of {experiment} has a profile: earlier releases did not make them",
-            hint=f"the next run makes one: diurnal run {experiment}",
+            hint=f"make them: diurnal profile {experiment}",
         )
     known = list(dict.fromkeys(name for row in profiles for name in (row["summary"] or {}).get("columns") or {}))
     for column in columns or ():

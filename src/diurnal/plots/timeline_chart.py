@@ -109,7 +109,8 @@ def _description(data: TimelineData, name: str) -> str:
     events = ", ".join(f"{kind}: {count}" for count, kind in counts if count)
     first, last = data.rows[0], data.rows[-1]
     score = f"; last test score {last['t']}" if "t" in last else ""
-    text = f"Timeline of {name}, {first['l']} to {last['l']}, {data.n_intervals} data intervals{score}"
+    span = first["l"] if len(data.rows) == 1 else f"{first['l']} to {last['l']}"
+    text = f"Timeline of {name}, {span}; {data.n_intervals} data interval{'s' * (data.n_intervals != 1)}{score}"
     return f"{text}; {events}" if events else text
 
 
