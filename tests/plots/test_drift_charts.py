@@ -68,6 +68,16 @@ def test_new_categories_are_marked_on_their_day():
     draw(spec)
 
 
+def test_a_large_number_that_varies_little_is_not_rounded_away():
+    values = 1e6 + np.arange(50) / 1000
+    batch = {"column": "x", "kind": "number", "n_rows": 50, "values": values, "weights": np.ones(50)}
+    rows = build_distribution(batch)["data"]["values"]
+    assert len({row["a"] for row in rows}) == 40
+    history = build_column_history([profile(0, x=NUMBER | {"q05": 1e6, "q95": 1e6 + 0.01})], [], "x")
+    shown = history["vconcat"][0]["data"]["values"][0]
+    assert shown["q95"] - shown["q05"] == pytest.approx(0.01)
+
+
 def test_times_are_on_a_time_axis():
     seen = {**NUMBER, "kind": "time", "role": "other"} | {
         f"q{k}": 1.7e9 + int(k) for k in ("05", "25", "50", "75", "95")

@@ -20,6 +20,7 @@ _MAX_POINTS = 150
 _MAX_SHARES = 6
 _MAX_CATEGORIES = 15
 _N_BINS = 40
+_DIGITS = 10  # of a statistic: times are seconds since 1970, and a large number may vary little
 _OTHER = "other categories"
 _MISSING = "missing"
 _SCHEMA = {"$schema": "https://vega.github.io/schema/vega-lite/v6.json"}
@@ -312,7 +313,7 @@ def _number_plot(found: Sequence[tuple[Record, Mapping[str, Any]]], column: str,
             {
                 **_times(profile),
                 **{
-                    name: None if (number := as_number(summary.get(name), 5)) is None else number * factor
+                    name: None if (number := as_number(summary.get(name), _DIGITS)) is None else number * factor
                     for name in (*_QUANTILES, "mean")
                 },
             }
@@ -493,7 +494,7 @@ def _binned_shares(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Spec]
         counts, _ = np.histogram(values, edges, weights=weights)
         shares = counts / (weights.sum() or 1.0)
         rows += [
-            {"side": name, "a": as_number(a, 6), "b": as_number(b, 6), "s": as_number(share, 4), "c": ""}
+            {"side": name, "a": as_number(a, 12), "b": as_number(b, 12), "s": as_number(share, 4), "c": ""}
             for a, b, share in zip(edges[:-1], edges[1:], shares, strict=True)
         ]
     return rows

@@ -204,10 +204,10 @@ def predicted_true_chart(evaluation: Evaluation, width: ChartWidth = 320, *, mod
     x_edges, y_edges, counts = data.get("x_edges") or [], data.get("y_edges") or [], data.get("counts") or []
     rows = [
         {
-            "a": as_number(x_edges[i]),
-            "b": as_number(x_edges[i + 1]),
-            "c": as_number(y_edges[j]),
-            "d": as_number(y_edges[j + 1]),
+            "a": as_number(x_edges[i], 10),
+            "b": as_number(x_edges[i + 1], 10),
+            "c": as_number(y_edges[j], 10),
+            "d": as_number(y_edges[j + 1], 10),
             "n": as_number(count),
         }
         for i, line in enumerate(counts)
@@ -217,7 +217,7 @@ def predicted_true_chart(evaluation: Evaluation, width: ChartWidth = 320, *, mod
     if not rows:
         return None
     low, high = min(x_edges[0], y_edges[0]), max(x_edges[-1], y_edges[-1])
-    scale = {"domain": [as_number(low), as_number(high)], "nice": False, "zero": False}
+    scale = {"domain": [as_number(low, 10), as_number(high, 10)], "nice": False, "zero": False}
     x = {
         "field": "a",
         "type": "quantitative",
@@ -248,7 +248,7 @@ def predicted_true_chart(evaluation: Evaluation, width: ChartWidth = 320, *, mod
         "encoding": {"x": x, "x2": {"field": "b"}, "y": y, "y2": {"field": "d"}, "color": color, "tooltip": tooltip},
     }
     diagonal = {
-        "data": {"values": [{"x": as_number(low)}, {"x": as_number(high)}]},
+        "data": {"values": [{"x": as_number(low, 10)}, {"x": as_number(high, 10)}]},
         "mark": {"type": "line", "style": "reference"},
         "encoding": {"x": {**x, "field": "x"}, "y": {**y, "field": "x"}},
     }
@@ -498,7 +498,7 @@ def _present(values: Sequence[str], rows: Sequence[Mapping[str, Any]], field: st
 
 
 def _bins(edges: Sequence[float] | None, counts: Sequence[float] | None) -> list[tuple[Any, Any, Any]]:
-    ends = [as_number(edge, 5) for edge in edges or []]
+    ends = [as_number(edge, 10) for edge in edges or []]
     return list(zip(ends, ends[1:], [as_number(count) for count in counts or []], strict=False))
 
 
