@@ -204,9 +204,9 @@ def test_importances_that_do_not_fit_in_the_budget_are_a_note():
     fit(model, data)
     data.answers(model)
     Slow.calls = 0
-    found = describe(model, data, models={"twin": model}, seconds=0.1)
+    found = describe(model, data, models={"twin": model}, seconds=0.01)
     assert "importances" not in found.models["twin"]
-    assert any("do not fit in 0.10 seconds" in note for note in found.notes)
+    assert any("do not fit in 0.01 seconds" in note for note in found.notes)
     assert Slow.calls <= 64, "predictions of the test rows are not computed again"
 
 
@@ -215,7 +215,7 @@ def test_fewer_rows_of_a_slower_model():
     fit(model, data)
     data.answers(model)
     Slow.calls = 0
-    found = describe(model, data, models={"twin": model}, seconds=1.0)
+    found = describe(model, data, models={"twin": model}, seconds=0.2)
     assert found.models["twin"]["importances"][0]["feature"] == "a"
     assert Slow.calls < 2 * 3 * 1_000, "few repeats of few rows, and the measurement"
 

@@ -31,6 +31,7 @@ from diurnal.errors import (
 )
 from diurnal.experiment import find
 from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline import evaluation_files
 from diurnal.pipeline.local_run import run
 from diurnal.pipeline.predict import predict_batches
 from diurnal.pipeline.steps import evaluate, fetch, split, tune
@@ -122,6 +123,12 @@ def test_days_run_on_spark_as_on_one_machine(opened, tmp_path, warehouse_url):
     second = run(RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test"))
     assert second.run["comparison"]["n_compared"] == second.run["n_test"]
     assert second.run["comparison"]["test"] == "exact McNemar"
+    models = evaluation_files.read_evaluation(stores.lake, second.run["evaluation"])["models"]
+    assert models["twin"]["n_rows"] == models["champion"]["n_rows"] == second.run["n_test"]
+    for name, score in (("twin", "test_score"), ("champion", "champion_score")):
+        right = models[name]["confusion"][0][0] + models[name]["confusion"][1][1]
+        assert right / second.run["n_test"] == pytest.approx(second.run[score])
+    assert not [text for text in second.run["warnings"] if "evaluation data" in text]
     again = run(RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test"))
     assert again.already
     # the champion, as another program has it, and as `diurnal predict` does

@@ -69,7 +69,7 @@ def describe_evaluation(
             )
             if listed:
                 found.models.setdefault(first, {})["importances"] = listed
-        found.sample = found.attempt("sample", _sample_rows, answers, data)
+        found.sample = found.attempt("sample", _row_results, answers, data)
     for described in found.models.values():
         described["n_rows"] = data.n_rows
     return found
@@ -153,7 +153,7 @@ def _describe_regressors(
     return described
 
 
-def _sample_rows(answers: Mapping[str, ModelAnswers], data: BatchedData) -> pa.Table:
+def _row_results(answers: Mapping[str, ModelAnswers], data: BatchedData) -> pa.Table:
     """Return results for a bounded sample of rows: the true value, and what each model says."""
     n = data.n_rows
     places = np.arange(n)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ MAX_IMPORTANCES = 50
 PLANS = ((1_000, 5), (1_000, 2), (400, 5), (400, 2), (150, 5), (150, 2), (150, 1))
 """Rows and repeats, the best first."""
 ROWS_AT_ONCE = 8_192
-MAX_OVERRUN = 10  # where other programs use the processors; a plan fits by its measured cost
-_FIRST_PROBE = 64
+MAX_OVERRUN = 5  # of the clock, where other programs use the processors
+PROBES = (64, 1_024)
+"""Rows of the smallest and the largest sample whose prediction is measured."""
 
 
 def permutation_importances(
@@ -104,36 +106,37 @@ class _Shuffles:
 
     def _affordable_plan(self, seconds: float) -> tuple[int, int] | None:
         """Return the largest numbers of rows and repeats that fit in a budget."""
-        per_score = _shortest_time(self._baseline, seconds / 10)
-        per_call, per_row = self._predict_costs(seconds / 10)
+        score = _measure_cost(self._baseline, seconds / 10)
+        call, row = self._predict_costs(seconds / 10)
         n_features = self._X.shape[1]
         for size, n_repeats in PLANS:
             n_rows = min(size, len(self._X))
             n_calls = math.ceil(n_features / max(1, ROWS_AT_ONCE // n_rows))
-            once = n_calls * per_call + n_features * (n_rows * per_row + per_score)
-            if n_repeats * once < seconds:
+            once = call * n_calls + (row * n_rows + score) * n_features
+            if (once * n_repeats).fits_in(seconds):
                 return n_rows, n_repeats
         return None
 
     def _baseline(self) -> float:
         return self._score.of_places(self._model, PlacedAnswers(self._data, self._places), self._places)
 
-    def _predict_costs(self, most: float) -> tuple[float, float]:
-        """Return the seconds of a call and of each row, from growing samples until one takes `most`."""
-        size, measured = _FIRST_PROBE, list[tuple[int, float]]()
+    def _predict_costs(self, most: float) -> tuple[Cost, Cost]:
+        """Return the costs of a call and of each row, from growing samples until one takes `most`."""
+        size, measured = PROBES[0], list[tuple[int, Cost]]()
         while True:
-            X, places = self._X.iloc[:size], self._places[:size]
+            rows = np.arange(size) % len(self._X)
+            X, places = self._X.iloc[rows], self._places[rows]
 
             def predict(X: pd.DataFrame = X, places: np.ndarray = places) -> float:
                 return self._score.of_places(self._model, _Copies(X, len(X)), places)
 
-            measured.append((len(X), _shortest_time(predict, most)))
-            if measured[-1][1] > most or size >= len(self._X):
+            measured.append((size, _measure_cost(predict, most)))
+            if not measured[-1][1].fits_in(most) or size >= PROBES[1]:
                 break
             size *= 4
         (few, short), (many, long) = measured[0], measured[-1]
-        per_row = max(0.0, long - short) / (many - few) if many > few else short / few
-        return max(0.0, short - few * per_row), per_row
+        row = (long + short * -1) * (1 / (many - few)) if many > few else short * (1 / few)
+        return short + row * -few, row
 
     def _shuffled_scores(self, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         n_rows, n_features = self._X.shape
@@ -161,16 +164,34 @@ class _Shuffles:
         return pd.DataFrame(columns)
 
 
-def _shortest_time(function: Callable[[], object], most: float) -> float:
-    """Return the shortest of three durations, which others disturb least; of fewer if one is far above `most`."""
-    shortest = math.inf
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of the processor, and of the clock, which also count while other programs run; never below 0."""
+
+    cpu: float
+    wall: float
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(max(0.0, self.cpu + other.cpu), max(0.0, self.wall + other.wall))
+
+    def __mul__(self, factor: float) -> Cost:
+        return Cost(self.cpu * factor, self.wall * factor)
+
+    def fits_in(self, seconds: float) -> bool:
+        """Return whether the processor has enough time, and the clock does not show far more."""
+        return self.cpu < seconds and self.wall < MAX_OVERRUN * seconds
+
+
+def _measure_cost(function: Callable[[], object], most: float) -> Cost:
+    """Return the shortest of three durations, or of fewer if one is far above `most`."""
+    cpu = wall = math.inf
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.process_time(), time.perf_counter()
         function()
-        shortest = min(shortest, time.perf_counter() - started)
-        if shortest > 3 * most:
+        cpu, wall = min(cpu, time.process_time() - started[0]), min(wall, time.perf_counter() - started[1])
+        if wall > 3 * most:
             break
-    return shortest
+    return Cost(cpu, wall)
 
 
 class _Copies:

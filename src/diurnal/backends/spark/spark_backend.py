@@ -10,9 +10,16 @@ import pyarrow as pa
 from pyspark.ml.tuning import CrossValidator
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
-from diurnal.backends.evaluation_data import EvaluationData
 from diurnal.backends.protocol import Progress, TuningResult
-from diurnal.backends.spark import cross_validation, estimators, lake_frames, source_frames, spark_ingest, spark_scores
+from diurnal.backends.spark import (
+    cross_validation,
+    estimators,
+    lake_frames,
+    source_frames,
+    spark_descriptions,
+    spark_ingest,
+    spark_scores,
+)
 from diurnal.backends.spark.job_errors import translate_job_errors
 from diurnal.backends.spark.lake_frames import SparkData
 from diurnal.errors import BatchRejectedError, ExperimentError, Problem
@@ -42,6 +49,7 @@ class SparkBackend:
     stream_source = staticmethod(spark_ingest.stream_source)
     score = staticmethod(spark_scores.evaluate_model)
     compare = staticmethod(spark_scores.compare_models)
+    describe_evaluation = staticmethod(spark_descriptions.describe_evaluation)
 
     def unseeded_warnings(self, estimator: Any) -> list[str]:
         """Warn of stages without a seed."""
@@ -129,17 +137,6 @@ class SparkBackend:
         best = cross_validation.find_candidate(estimator, best_params) if estimators.is_search(estimator) else {}
         with translate_job_errors("the fit"):
             return estimators.inner_estimator(estimator).fit(data.frame, best)
-
-    def describe_evaluation(
-        self,
-        estimator: Any,  # noqa: ARG002
-        models: Mapping[str, Any],  # noqa: ARG002
-        data: SparkData,  # noqa: ARG002
-        *,
-        seconds: float,  # noqa: ARG002
-    ) -> EvaluationData:
-        """Describe models on the same samples by counts of the executors; without importances."""
-        return EvaluationData(notes=["no evaluation data on Spark yet"])
 
     def adapt_columns(self, model: Any, columns: Mapping[str, str], data: SparkData) -> Any:  # noqa: ARG002 - further ones do no harm
         """Change a model in place, so that it accepts rows with other names of its columns."""
