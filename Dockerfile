@@ -18,7 +18,7 @@ RUN --mount=type=cache,target=/root/.cache \
 ARG EXTRAS=""
 RUN --mount=type=cache,target=/root/.cache \
     uv pip install --quiet -c constraints.txt -r pyproject.toml --extra airflow --extra deploy --extra excel --extra page \
-       --extra s3 $(for extra in $EXTRAS; do echo --extra $extra; done)
+       --extra s3 --extra serving $(for extra in $EXTRAS; do echo --extra $extra; done)
 ARG REQUIREMENTS=""
 RUN --mount=type=cache,target=/root/.cache \
     if [ -n "$REQUIREMENTS" ]; then uv pip install --quiet -c constraints.txt $REQUIREMENTS; fi

@@ -11,7 +11,7 @@ import secrets
 import sys
 from pathlib import Path
 
-FOLDERS = ("data", "models", "logs")
+FOLDERS = ("data", "models", "logs", "serving")
 IMAGE_UID = 50000
 HEAD = """\
 # Written by `make compose-env`. It contains secrets: only its owner can read it, and git ignores it.

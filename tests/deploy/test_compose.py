@@ -30,13 +30,14 @@ OURS = [
     "init",
     "page",
     "scheduler",
+    "serving",
     "triggerer",
     "worker",
     "flower",
     "spark-master",
     "spark-worker",
 ]
-PAGES = {"api-server": "8080", "page": "8787", "flower": "5555", "spark-master": "8080"}
+PAGES = {"api-server": "8080", "page": "8787", "serving": "8088", "flower": "5555", "spark-master": "8080"}
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
@@ -234,8 +235,19 @@ def test_the_page_alone_reads_and_knows_no_key_of_airflow(stack):
     assert str(service["environment"]["PAGE_PORT"]) == port
 
 
-def test_the_image_has_the_page():
-    assert re.search(r"uv pip install .*?--extra page\b", (ROOT / "Dockerfile").read_text(), re.DOTALL)
+@pytest.mark.parametrize("stack", STACKS, ids=["local", "celery", "spark"])
+def test_serving_reads_and_knows_no_key_of_airflow(stack):
+    service = rendered(stack)["services"]["serving"]
+    for secret in set(SECRETS) - {"WAREHOUSE_PASSWORD"}:
+        assert f"secret-{secret}" not in str(service["environment"])
+    written = [place for place, (_, how) in _mounts(service).items() if how == "rw"]
+    assert written == ["/opt/airflow/serving"]
+    assert service["profiles"] == ["serving"], "it asks for no token, so nobody starts it by chance"
+
+
+@pytest.mark.parametrize("extra", ["page", "serving"])
+def test_the_image_has_what_its_services_need(extra):
+    assert re.search(rf"uv pip install .*?--extra {extra}\b", (ROOT / "Dockerfile").read_text(), re.DOTALL)
 
 
 def test_all_components_know_the_executor():
@@ -243,7 +255,7 @@ def test_all_components_know_the_executor():
     told = {
         services[name]["environment"]["AIRFLOW__CORE__EXECUTOR"]
         for name in OURS
-        if name in services and name not in ("init", "page")
+        if name in services and name not in ("init", "page", "serving")
     }
     assert told == {"CeleryExecutor"}
 

@@ -21,6 +21,7 @@ FOLDER = ROOT / "deploy" / "kubernetes"
 VALUES = yaml.safe_load((FOLDER / "values.yaml").read_text())
 TEMPLATE = yaml.safe_load((FOLDER / "pod-template.yaml").read_text())
 POLICIES = list(yaml.safe_load_all((FOLDER / "network-policy.yaml").read_text()))
+SERVING = list(yaml.safe_load_all((FOLDER / "serving.yaml").read_text()))
 COMPONENTS = ("scheduler", "apiServer", "dagProcessor", "triggerer", "migrateDatabaseJob", "createUserJob")
 SERVICES = COMPONENTS[:4]
 YOURS = {
@@ -176,7 +177,7 @@ def secrets():
 
 @pytest.mark.parametrize("version", ["1.30", "1.37"])
 def test_manifests_are_what_kubernetes_takes(version, secrets):
-    for manifest in (TEMPLATE, *POLICIES, *secrets.values()):
+    for manifest in (TEMPLATE, *POLICIES, *SERVING, *secrets.values()):
         kubernetes_validate.validate(manifest, version, strict=True)
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(changed(TEMPLATE, ["spec", "automountToken"], False), version, strict=True)
@@ -205,6 +206,22 @@ def test_pod_of_a_task_is_kept_short():
         *(VALUES[f"{key}SecretName"] for key in ("fernetKey", "apiSecretKey")),
     }
     assert not [name for name in (*named, VALUES["jwtSecretName"], "diurnal-admin") if name in str(spec)]
+
+
+def test_servers_of_predictions_are_kept_short(secrets):
+    deployment, service, budget, policy = SERVING
+    spec = deployment["spec"]["template"]["spec"]
+    assert list(complaints(spec)) == []
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for selector in (service["spec"]["selector"], budget["spec"]["selector"]["matchLabels"]):
+        assert selector.items() <= labels.items()
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    assert VALUES["jwtSecretName"] not in str(spec), "it knows no key of Airflow"
+    (container,) = spec["containers"]
+    assert "--tokens" in container["command"]
+    assert container["env"][0]["valueFrom"]["secretKeyRef"]["name"] in secrets
+    drain = int(container["lifecycle"]["preStop"]["exec"]["command"][1]) + 20  # the default of --drain
+    assert spec["terminationGracePeriodSeconds"] > drain
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ _LIBRARIES = ("httptools", "prometheus_client", "starlette", "uvicorn", "uvloop"
 @click.option("--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds of a request.")
 @click.option("--drain", type=click.IntRange(0), default=20, show_default=True, help="Seconds to end after SIGTERM.")
 @click.option("--poll", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds between checks.")
+@click.option("--cache", type=click.Path(file_okay=False), help="Folder of copies. Default: data/.serving.")
 @click.option("--exact", is_flag=True, help="Predict by the model's library only, each request by itself.")
 @click.option("--access-log", is_flag=True, help="Log each request to stdout, as a line of JSON.")
 def serve(
@@ -48,6 +49,7 @@ def serve(
     timeout: float,
     drain: int,
     poll: float,
+    cache: str | None,
     exact: bool,
     access_log: bool,
 ) -> None:
@@ -75,6 +77,7 @@ def serve(
         join=not exact,
         compiled=not exact,
         poll=poll,
+        cache=Path(cache) if cache else None,
         drain=drain,
         access_log=access_log,
         limits=RequestLimits(max_bytes=max_bytes, predict_seconds=timeout),

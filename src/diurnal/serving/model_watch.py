@@ -76,9 +76,16 @@ class ModelSource:
     def load(self, reference: str, row: dict[str, Any]) -> ServedModel:
         """Load a version with all checks, predict its golden rows, and copy it."""
         model = ServedModel(row, load_version(self._models, row, self._code), compiled=self._compiled)
-        if self._cache is not None:
-            self._cache.add(reference, row, self._models)
+        self._copy(reference, row)
         return model
+
+    def _copy(self, reference: str, row: dict[str, Any]) -> None:
+        if self._cache is None:
+            return
+        try:
+            self._cache.add(reference, row, self._models)
+        except OSError as error:  # a full disk: the model serves all the same
+            _log.warning("%s: no copy of the model is kept: %s", reference, error.strerror)
 
     def load_copy(self, reference: str) -> ServedModel | None:
         """Load the copy of the version that was served last, with the same checks; None if there is none."""

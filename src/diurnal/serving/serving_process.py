@@ -65,6 +65,8 @@ class ServerOptions:
         The limits of a request.
     tokens : Path or None
         The file with the tokens.
+    cache : Path or None
+        The folder of the copies of models; None for one in the project.
     """
 
     references: tuple[str, ...] = ()
@@ -78,6 +80,7 @@ class ServerOptions:
     access_log: bool = False
     limits: RequestLimits = field(default_factory=RequestLimits)
     tokens: Path | None = None
+    cache: Path | None = None
 
 
 class PredictionServer:
@@ -95,7 +98,7 @@ class PredictionServer:
         self._options = options
         self._access = AccessTokens.from_file(options.tokens) if options.tokens else AccessTokens()
         self._served = ServedModels()
-        self._source = _open_source(settings, compiled=options.compiled)
+        self._source = _open_source(settings, options)
         self._watch = self._new_watch()
 
     @property
@@ -249,7 +252,7 @@ class Workers:
         self._send(signal.SIGKILL)
 
 
-def _open_source(settings: Settings, *, compiled: bool) -> ModelSource:
+def _open_source(settings: Settings, options: ServerOptions) -> ModelSource:
     from diurnal.storage.stores import embedded_server, open_models, project_code
 
     def open_warehouse() -> Warehouse:
@@ -258,8 +261,18 @@ def _open_source(settings: Settings, *, compiled: bool) -> ModelSource:
         server = embedded_server(settings)
         return Warehouse(server.start() if server else settings.warehouse, reader_timeout=_READER_SECONDS)
 
-    cache = ModelCache(str(settings.project / "data" / ".serving"))
-    return ModelSource(open_warehouse, open_models(settings), project_code(settings), cache, compiled=compiled)
+    models, code = open_models(settings), project_code(settings)
+    return ModelSource(open_warehouse, models, code, _open_cache(settings, options), compiled=options.compiled)
+
+
+def _open_cache(settings: Settings, options: ServerOptions) -> ModelCache | None:
+    """Return the copies of models; None, with a warning, if their folder cannot be written."""
+    folder = options.cache or settings.project / "data" / ".serving"
+    try:
+        return ModelCache(str(folder))
+    except OSError as error:
+        _log.warning("no copies of models are kept: %s: %s", folder, error.strerror)
+        return None
 
 
 def _limit_threads(threads: int) -> None:
