@@ -265,7 +265,7 @@ def wasserstein_noise(values: Floats, weights: Floats, n: int, m: int) -> float:
     gaps, levels = np.diff(values), np.cumsum(weights)[:-1] / weights.sum()
     spread = gaps * np.sqrt(levels * (1 - levels))
     mean = math.sqrt(2 / math.pi) * spread.sum()
-    variance = float(spread @ _absolute_products(levels) @ spread) - mean**2
+    variance = float((np.multiply.outer(spread, spread) * _absolute_products(levels)).sum()) - mean**2
     if not mean > 0 or not variance > 0 or not math.isfinite(variance):
         return 0.0
     quantile = float(gammaincinv(mean**2 / variance, _CONFIDENCE)) * variance / mean

@@ -343,7 +343,7 @@ def _moments(numbers: Floats) -> tuple[float, float, float, float]:
     scaled = numbers if scale == 1.0 else numbers / scale
     mean = scaled.mean()
     centred = scaled - mean
-    std = np.sqrt(np.dot(centred, centred) / len(centred))
+    std = np.sqrt(np.square(centred, out=centred).mean())  # no BLAS: its threads make sums depend on the machine
     with np.errstate(over="ignore"):
         return float(mean * scale), float(std * scale), least, largest
 
