@@ -90,6 +90,7 @@ def chart_config(theme: Theme = "light") -> dict[str, Any]:
         },
         "view": {"stroke": None},
         "concat": {"spacing": 14},
+        "mark": {"aria": False},  # the chart has a description, and the page a table; marks without a text are no help
         "text": {"color": ink["text"]},
         "rule": {"color": ink["line"]},
         "range": {

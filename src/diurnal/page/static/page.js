@@ -116,8 +116,17 @@
     next.focus();
   });
 
+  // A table that is wider than its box can be scrolled with the keyboard.
+  const scrollable = new ResizeObserver((entries) => {
+    for (const {target} of entries) {
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+    }
+  });
+
   function enhance(root) {
     localizeTimes(root);
+    for (const element of root.querySelectorAll(".scroll")) scrollable.observe(element);
     for (const element of root.querySelectorAll("[data-chart]:not([data-state])")) visible.observe(element);
   }
   enhance(document);
