@@ -1,5 +1,6 @@
 """The health of experiments: what is a finding, from when on, and what to do, at any time of a day."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -255,6 +256,24 @@ def test_real_runs_and_a_rejected_batch(project, stores, settings):
     project.bring("2026-11-03")
     project.run("2026-11-03", stores)
     assert inspect_deployment(settings, now=at("2026-11-04 00:30")).findings == ()
+
+
+def test_recorded_drift(project, stores, settings):
+    project.declare("drop='ward', start_date='2026-11-01'")
+    for date in ("2026-11-01", "2026-11-02", "2026-11-03"):
+        project.bring(date)
+        project.run(date, stores)
+    column = {"column": "age", "effect": 0.31, "drifted": True, "measure": "wasserstein"}
+    drift = {"reference": {"version": 1}, "columns": [column], "n_columns": 3, "n_drifted": 1}
+    with psycopg.connect(project.warehouse_url) as connection:
+        clean = "update experiments set drift = null where data_interval_start < '2026-11-02'"
+        connection.execute(clean)
+        drifted = "update experiments set drift = %s where data_interval_start >= '2026-11-02'"
+        connection.execute(drifted, [json.dumps(drift)])
+    (finding,) = inspect_deployment(settings, now=at("2026-11-04 00:30")).findings
+    assert (finding.kind, finding.since) == ("drifted", stores.warehouse.runs("clinic")[1]["decided_at"])
+    assert finding.message == "2026-11-03: 1 of 3 columns differ from the training window of version 1: age (0.31)"
+    assert finding.action == "diurnal report clinic --date 2026-11-03"
 
 
 def test_file_that_cannot_be_imported_does_not_hide_the_others(project, stores, settings):

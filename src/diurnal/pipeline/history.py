@@ -38,7 +38,7 @@ class RecordedRun:
     interval : DataInterval
         The data interval.
     row : Mapping
-        Its columns of `experiments`, with a few numbers of its drift.
+        Its columns of `experiments`, with a few numbers of its drift (of the newest ten runs).
     """
 
     interval: DataInterval
@@ -126,7 +126,7 @@ class History:
     @classmethod
     def from_rows(cls, name: str, rows: Mapping[str, Sequence[Row]], timezone: str = "UTC") -> History:
         """Return the history of the rows that :meth:`Warehouse.health_rows` gives for an experiment."""
-        runs = tuple(RecordedRun(_interval_of(row, timezone), row) for row in rows["runs"])
+        runs = tuple(RecordedRun(_interval_of(row, timezone), row) for row in _with_drift(rows))
         answers = [Answer(run.interval, run.row["decided_at"]) for run in runs]
         answers += [
             Answer(_interval_of(row, timezone), row["claimed_at"]) for row in rows["intervals"] if row["lacking"]
@@ -157,6 +157,15 @@ class History:
         return any(
             answer.interval.start >= failure.interval.start and answer.at > failure.at for answer in self.answers
         )
+
+
+def _with_drift(rows: Mapping[str, Sequence[Row]]) -> list[Row]:
+    """Return the rows of runs, with the numbers of their drift: of the newest ten how many columns, else None."""
+    nothing = {"n_drifted": None, "n_columns": None, "drift_version": None, "strongest_drift": None}
+    drift: dict[str, Row] = {}
+    for row in (*rows["n_drifted"], *rows["drift"]):
+        drift[row["run_id"]] = {**drift.get(row["run_id"], {}), **row}
+    return [{**nothing, **drift.get(row["run_id"], {}), **row} for row in rows["runs"]]
 
 
 def _interval_of(row: Row, timezone: str) -> DataInterval:

@@ -12,7 +12,8 @@ from diurnal.storage.warehouse.tables import experiments, failures, heads, packa
 
 N_INTERVALS = 30
 N_FAILURES = 50
-_RUN_COLUMNS = ("run_id", "data_interval_start", "data_interval_end", "recorded_at", "decided_at", "durations")
+N_DRIFTED = 10
+_RUN_COLUMNS = ("data_interval_start", "data_interval_end", "recorded_at", "decided_at", "durations")
 _SCORE_COLUMNS = ("scoring", "test_score", "champion_score", "model_version")
 
 HealthRows = dict[str, dict[str, list[Row]]]
@@ -33,8 +34,9 @@ class HealthQueries(WarehouseConnection):
         -------
         dict
             By experiment, then by contents: ``"intervals"`` (at most 30 rows of `heads`), ``"runs"`` (as many finished
-            runs, with a few numbers of their drift), ``"failures"`` (at most 50), ``"champion"`` (the newest
-            promotion), ``"batch"`` (the package of the newest batch), ``"counts"`` (of failed and rejected attempts).
+            runs), ``"n_drifted"`` (of the newest 10 runs), ``"drift"`` (of the newest run, in part), ``"failures"`` (at
+            most 50), ``"champion"`` (the newest promotion), ``"batch"`` (the size of the newest batch), ``"counts"``
+            (of failed and rejected attempts).
         """
         known = sa.union(sa.select(heads.c.experiment), sa.select(failures.c.experiment)).subquery()
         query = sa.select(known.c.experiment).order_by(known.c.experiment)
@@ -52,15 +54,19 @@ class HealthQueries(WarehouseConnection):
 
 def _newest_rows_queries(names: list[str]) -> dict[str, sa.Select[Any]]:
     """Return the query of each contents."""
+    newest_run = (experiments.c.data_interval_start, experiments.c.recorded_at)
+    run_columns = [experiments.c[name] for name in (*_RUN_COLUMNS, *_SCORE_COLUMNS)]
+    n_drifted = experiments.c.drift["n_drifted"].as_integer().label("n_drifted")
+    champions = sa.select(promotions.c.experiment, promotions.c.version, promotions.c.promoted_at)
     return {
-        "intervals": _newest_of_each(names, sa.select(heads), heads.c.data_interval_start, limit=N_INTERVALS),
-        "runs": _newest_of_each(
-            names, _select_runs(), experiments.c.data_interval_start, experiments.c.recorded_at, limit=N_INTERVALS
-        ),
+        "intervals": _newest_of_each(names, _select_intervals(), heads.c.data_interval_start, limit=N_INTERVALS),
+        "runs": _newest_of_each(names, _select_runs(*run_columns), *newest_run, limit=N_INTERVALS),
+        "n_drifted": _newest_of_each(names, _select_runs(n_drifted), *newest_run, limit=N_DRIFTED),
+        "drift": _newest_of_each(names, _select_runs(*_newest_drift()), *newest_run, limit=1),
         "failures": _newest_of_each(
             names, sa.select(failures), failures.c.data_interval_start, failures.c.failed_at, limit=N_FAILURES
         ),
-        "champion": _newest_of_each(names, sa.select(promotions), promotions.c.seq, limit=1),
+        "champion": _newest_of_each(names, champions, promotions.c.seq, limit=1),
         "batch": _newest_of_each(names, _select_batches(), heads.c.data_interval_start, limit=1),
         "counts": _count_failures(names),
     }
@@ -75,27 +81,35 @@ def _newest_of_each(names: list[str], rows: sa.Select[Any], *order: sa.Column[An
     return sa.select(newest).select_from(wanted).join(newest, sa.true())
 
 
-def _select_runs() -> sa.Select[Any]:
-    """Select finished runs, with a few numbers of the drift in place of the whole."""
+def _select_intervals() -> sa.Select[Any]:
+    columns = (heads.c.data_interval_start, heads.c.data_interval_end, heads.c.claimed_at, heads.c.lacking)
+    return sa.select(heads.c.experiment, *columns)
+
+
+def _select_runs(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Select columns of finished runs."""
+    return sa.select(experiments.c.experiment, experiments.c.run_id, *columns).where(
+        experiments.c.decided_at.is_not(None)
+    )
+
+
+def _newest_drift() -> list[sa.ColumnElement[Any]]:
+    """Return a few numbers of the drift of a run in place of the whole."""
     drift = experiments.c.drift
-    return sa.select(
-        experiments.c.experiment,
-        *(experiments.c[name] for name in (*_RUN_COLUMNS, *_SCORE_COLUMNS)),
-        drift["n_drifted"].as_integer().label("n_drifted"),
+    return [
         drift["n_columns"].as_integer().label("n_columns"),
         drift["reference"]["version"].as_integer().label("drift_version"),
         sa.func.jsonb_path_query_array(drift, sa.text("'$.columns[0 to 4]'")).label("strongest_drift"),
-    ).where(experiments.c.decided_at.is_not(None))
+    ]
 
 
 def _select_batches() -> sa.Select[Any]:
-    """Select the sizes of the current batches."""
-    is_same_interval = (packages.c.experiment == heads.c.experiment) & (
-        packages.c.data_interval_start == heads.c.data_interval_start
-    )
-    is_batch = (packages.c.role == "batch") & (packages.c.digest == heads.c.batch_digest)
-    query = sa.select(heads.c.experiment, heads.c.data_interval_start, packages.c.n_rows)
-    return query.select_from(heads).join(packages, is_same_interval & is_batch)
+    """Select the sizes of the current batches; the package is looked up for the rows that a limit leaves."""
+    is_package = (packages.c.experiment == heads.c.experiment) & (packages.c.digest == heads.c.batch_digest)
+    is_batch = (packages.c.data_interval_start == heads.c.data_interval_start) & (packages.c.role == "batch")
+    n_rows = sa.select(packages.c.n_rows).where(is_package, is_batch).scalar_subquery()
+    query = sa.select(heads.c.experiment, heads.c.data_interval_start, n_rows.label("n_rows"))
+    return query.where(heads.c.batch_digest.is_not(None))
 
 
 def _count_failures(names: list[str]) -> sa.Select[Any]:
