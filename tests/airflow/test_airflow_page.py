@@ -1,6 +1,10 @@
 """The page in Airflow's API server: its users and their rights, and the way from a Dag and its runs to the page."""
 
+import json
 import re
+import sqlite3
+from contextlib import closing
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -15,8 +19,17 @@ DAGS = """
 from airflow.sdk import DAG
 from diurnal.airflow import build_dag
 dag = build_dag("clinic", dag_id="risk")
+new = build_dag("fresh")
 with DAG("other", schedule=None) as other:
     pass
+"""
+FRESH = """
+from diurnal import experiment
+
+@experiment(source=lambda interval: None, target="y")
+def fresh():
+    from sklearn.dummy import DummyClassifier
+    return DummyClassifier()
 """
 OWN = {"origin": "http://airflow.example", "sec-fetch-site": "same-origin"}
 FOREIGN = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
@@ -26,14 +39,17 @@ class Airflow:
     """An Airflow that has run a good and a bad batch of an experiment, whose Dag has another name."""
 
     def __init__(self, folder, warehouse_url):
+        self.folder = folder
         self.project = Project.make(folder / "project", warehouse_url)
         (self.project.folder / "dags").mkdir()
         (self.project.folder / "dags" / "risk.py").write_text(DAGS)
+        (self.project.folder / "experiments" / "fresh.py").write_text(FRESH)
         self.runner = Runner(folder)
         self.settings = {
             "DIURNAL_WAREHOUSE": warehouse_url,
             "DIURNAL_PROJECT": str(self.project.folder),
             "AIRFLOW__API_AUTH__JWT_SECRET": "secret" * 12,
+            "AIRFLOW__API__SECRET_KEY": "shared",  # by all API servers: a form of one is valid in another
             "AIRFLOW__CORE__AUTH_MANAGER": "airflow_auth.NarrowAuthManager",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
         }
@@ -45,6 +61,9 @@ class Airflow:
         self.good, self.bad = (run["run_id"] for run in done)
         with psycopg.connect(warehouse_url) as connection:
             ((self.run_id,),) = connection.execute("select run_id from experiments").fetchall()
+
+    def metastore(self):
+        return closing(sqlite3.connect(self.folder / "airflow.db"))
 
     def browse(self, *requests, **settings):
         return self.runner.browse(self.project.folder, {**self.settings, **settings}, *requests)
@@ -113,18 +132,48 @@ def test_only_who_may_change_the_dag_changes_the_experiment_and_only_from_the_pa
 def test_a_dag_leads_to_its_experiment_and_a_run_to_its_result(airflow):
     paths = ["/dags/risk", "/dags/risk.champion", "/dags/other", "/dags/unknown"]
     runs = [f"/dags/risk/runs/{airflow.good}", f"/dags/risk/runs/{airflow.bad}", "/dags/risk/runs/unknown"]
-    own, champion, other, unknown, good, bad, missing = airflow.get(*paths, *runs)
+    own, champion, other, unknown, good, bad, missing, new = airflow.get(*paths, *runs, "/dags/fresh")
     assert (own["status"], own["headers"]["location"]) == (303, "../experiments/clinic")
     assert (champion["status"], champion["headers"]["location"]) == (303, "../experiments/clinic")
     for response in (other, unknown, missing):
         assert response["status"] == 200
         assert "is not the Dag of an experiment" in response["text"]
         assert '<a href="../' in response["text"], "a link to all experiments"
+    assert "<strong>fresh</strong> has no batch and no result" in new["text"]
     assert good["headers"]["location"] == f"../../../experiments/clinic/runs/{airflow.run_id}"
     assert bad["status"] == 200
     for said in ("<strong>failed</strong>", "[missing-column]", f"/dags/risk/runs/{airflow.bad}".replace(":", "%3A")):
         assert said.replace("+", "%2B") in bad["text"]
     assert "refresh" not in bad["headers"], "nothing changes any more"
+
+
+def test_views_link_to_the_dag_and_to_its_run(airflow):
+    listed, experiment, run = airflow.get("/", "/experiments/clinic", f"/experiments/clinic/runs/{airflow.run_id}")
+    dag_run = f'data-parent="/dags/risk/runs/{quote(airflow.good, safe="")}"'
+    assert 'data-parent="/dags/' not in listed["text"]
+    assert 'data-parent="/dags/risk"' in experiment["text"]
+    assert dag_run not in experiment["text"]
+    assert dag_run in run["text"]
+
+
+def test_a_promotion_is_a_run_of_the_champion_dag_in_the_name_of_the_user(airflow):
+    path = "/diurnal/experiments/clinic/versions/1/promote"
+    shown = airflow.browse({"path": path, "user": "user"})["responses"][0]
+    form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', shown["text"]))
+    send = {"path": path, "user": "user", "method": "POST", "headers": OWN, "form": {**form, "reason": "it is better"}}
+    (promoted,) = airflow.browse(send)["responses"]
+    assert promoted["status"] == 303, promoted["text"]
+    way = re.fullmatch(r"(?:\.\./)+(dags/risk\.champion/runs/[^/]+)", promoted["headers"]["location"])
+    state, gone = airflow.get(f"/{way[1]}"), airflow.get(f"/{way[1]}", user="viewer@other")
+    assert "<strong>queued</strong>" in state[0]["text"]
+    assert state[0]["headers"]["refresh"] == "5"
+    assert "is not the Dag of an experiment" in gone[0]["text"]
+    with airflow.metastore() as connection:
+        (row,) = connection.execute(
+            "select conf, triggering_user_name from dag_run where dag_id = 'risk.champion'"
+        ).fetchall()
+    assert json.loads(row[0]) == {"action": "promote", "version": 1, "reason": "it is better"}
+    assert row[1] == "user"
 
 
 def test_the_plugin_has_a_page_and_tabs_without_a_leading_slash(airflow):
@@ -136,12 +185,12 @@ def test_the_plugin_has_a_page_and_tabs_without_a_leading_slash(airflow):
     assert (icon["status"], icon["headers"]["content-type"]) == (200, "image/svg+xml")
 
 
-def test_without_the_warehouse_the_page_says_so_and_dags_are_found(airflow):
+def test_without_the_warehouse_the_page_says_so(airflow):
     away = "postgresql://nobody@127.0.0.1:1/warehouse"
     listed, dag = airflow.get("/", "/dags/risk", DIURNAL_WAREHOUSE=away)
-    assert listed["status"] == 503
-    assert "The warehouse is not available" in listed["text"]
-    assert dag["status"] == 303
+    for response in (listed, dag):
+        assert response["status"] == 503
+        assert "The warehouse is not available" in response["text"]
 
 
 def test_a_foreign_page_changes_nothing_where_every_request_is_an_admins(airflow):

@@ -139,6 +139,8 @@ def show_dag(request: Request, dag_id: str, viewer: CurrentViewer) -> Response:
     experiment = _readable_experiment_of(request, dag_id, viewer)
     if experiment is None:
         return render(request, "other_dag.html", title="Experiment", dag_id=dag_id)
+    if not request.app.state.stores.reader().warehouse.experiment_summaries([experiment]):
+        return render(request, "new_dag.html", title="Experiment", experiment=experiment)
     return RedirectResponse(link_to(request, "experiments", experiment), 303)
 
 
