@@ -40,7 +40,7 @@ class Airflow:
 
     def __init__(self, folder, warehouse_url):
         self.folder = folder
-        self.project = Project.make(folder / "project", warehouse_url)
+        self.project = Project.make(folder / "project", warehouse_url, "drop='ward', promotion='never'")
         (self.project.folder / "dags").mkdir()
         (self.project.folder / "dags" / "risk.py").write_text(DAGS)
         (self.project.folder / "experiments" / "fresh.py").write_text(FRESH)
@@ -277,7 +277,7 @@ answer["base"] = links("storage")
     assert tell(tmp_path / "home", tmp_path, program) == {
         "storage": {"Experiment": late},
         "fetch": {"Data": f"{late}/data", "Rejected batch": ""},
-        "rejected": {"Data": "", "Rejected batch": f"{late}/quarantine"},
+        "rejected": {"Data": "", "Rejected batch": f"{late}#failures"},
         "record": run,
         "failed": {"Run": ""},
         "finished": run,

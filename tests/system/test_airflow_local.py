@@ -15,11 +15,13 @@ import urllib.error
 import urllib.request
 from configparser import ConfigParser
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 import psycopg
 import pytest
 
+from browser import needs_chromium, open_chromium
 from diurnal.airflow.local import AirflowHome, airflow_config, server_address, trigger
 from diurnal.airflow.local.server_address import ServerAddress
 from diurnal.errors import DiurnalError
@@ -206,6 +208,74 @@ def test_a_champion_is_announced_when_it_changes(project, client):
     assert {run["state"] for run in runs(client, "scoring")} <= {"success", "running", "queued"}
     last = json.loads(diurnal(project, "history", "breast_cancer", "--json").stdout)[0]
     assert (last["kind"], last["reason"], last["promoted_by"]) == ("promote", "it was right", "admin")
+
+
+def sign_in(page, about):
+    """Sign in to Airflow's UI, which leads back to the page that was asked for."""
+    page.goto(f"{about['address']}/diurnal/")
+    page.wait_for_selector("input[name=username]")
+    assert "/auth/login" in page.url, "a tab without a user is sent to the login"
+    page.fill("input[name=username]", "admin")
+    page.fill("input[name=password]", json.loads(Path(about["password_file"]).read_text())["admin"])
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/diurnal/")
+
+
+def framed(page, heading):
+    """Return the frame of the page within Airflow's UI, as soon as it has a heading."""
+    frame = page.frame_locator("iframe")
+    frame.get_by_role("heading", name=heading, exact=True).wait_for()
+    return frame
+
+
+@needs_chromium
+@pytest.mark.system
+def test_the_page_is_in_the_navigation_and_on_the_tabs_of_dags_and_runs(project, client, tmp_path):
+    about = status(project)
+    base = about["address"]
+    listed = runs(client, "breast_cancer")
+    run = next(run["dag_run_id"] for run in listed if (run["logical_date"] or "").startswith("2026-01-01"))
+    with open_chromium() as browser:
+        page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+        page.set_default_timeout(60_000)
+        faults = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: faults.extend([request.url] if not request.url.startswith(base) else []))
+        sign_in(page, about)
+
+        page.goto(base)
+        page.get_by_role("link", name="Experiments").click()
+        frame = framed(page, "Experiments")
+        page.screenshot(path=tmp_path / "navigation.png")
+        frame.get_by_role("link", name="breast_cancer", exact=True).click()
+        framed(page, "breast_cancer")
+        page.wait_for_url("**/plugin/diurnal/diurnal/experiments/breast_cancer")
+        page.reload()
+        frame = framed(page, "breast_cancer")
+        frame.get_by_role("link", name="Dag breast_cancer").click()
+        page.wait_for_url("**/dags/breast_cancer")
+
+        page.goto(f"{base}/dags/breast_cancer")
+        page.get_by_role("link", name="Experiment", exact=True).click()
+        framed(page, "breast_cancer")
+        page.screenshot(path=tmp_path / "dag.png")
+        page.goto(f"{base}/dags/scoring/plugin/experiment")
+        page.frame_locator("iframe").get_by_text("is not the Dag of an experiment").wait_for()
+
+        page.goto(f"{base}/dags/breast_cancer/runs/{run}")
+        page.get_by_role("link", name="Result", exact=True).click()
+        frame = page.frame_locator("iframe")
+        frame.get_by_role("link", name="Dag run", exact=True).wait_for()
+        page.screenshot(path=tmp_path / "run.png")
+        frame.get_by_role("link", name="Dag run", exact=True).click()
+        page.wait_for_url(f"**/dags/breast_cancer/runs/{quote(run)}*")
+
+        for task, button, seen in (("record", "Run", "runs/breast_cancer-"), ("publish", "Model version", "versions/")):
+            page.goto(f"{base}/dags/breast_cancer/runs/{run}/tasks/{task}/details")
+            page.get_by_role("link", name=button, exact=True).click()
+            page.wait_for_url(f"**/plugin/diurnal/diurnal/experiments/breast_cancer/{seen}*")
+            page.frame_locator("iframe").get_by_role("link", name="Dag breast_cancer").wait_for()
+    assert faults == [], "nothing leaves this machine, and no script fails"
 
 
 @pytest.mark.system

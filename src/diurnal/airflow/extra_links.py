@@ -51,10 +51,13 @@ class ChampionLink(BaseOperatorLink):
 class PageLink(BaseOperatorLink):
     """Link from a task to a view of an experiment."""
 
+    fragment = ""  # the place in the view
+
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - as Airflow calls it
         """Return the path of the view; empty, for no button, if there is nothing to see."""
         view = None if missing_libraries() else self.find_view(operator)
-        return "" if view is None else page_path("experiments", operator.experiment.name, *view)  # type: ignore[attr-defined]
+        name = operator.experiment.name  # type: ignore[attr-defined]
+        return "" if view is None else page_path("experiments", name, *view) + self.fragment
 
     @abstractmethod
     def find_view(self, operator: Any) -> tuple[object, ...] | None:
@@ -91,10 +94,11 @@ class QuarantineLink(PageLink):
     """Link from `fetch` to the rejected batches of the experiment."""
 
     name = "Rejected batch"
+    fragment = "#failures"
 
     def find_view(self, operator: Any) -> tuple[object, ...] | None:
-        """Return the end of the path of the quarantine, if the batch was rejected."""
-        return ("quarantine",) if isinstance(operator.outcome, BatchRejectedError) else None
+        """Return the end of the path of the experiment, if the batch was rejected."""
+        return () if isinstance(operator.outcome, BatchRejectedError) else None
 
 
 class RunLink(PageLink):
