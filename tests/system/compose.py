@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -38,6 +39,7 @@ class Stack:
             "COMPOSE_PROJECT_NAME": f"diurnal-test-{self.port}",
             "DIURNAL_IMAGE": "diurnal:test",
             "PORT": str(self.port),
+            "PAGE_PORT": str(_free_port()),
         }
         self.run(sys.executable, "deploy/environment.py")
         lines = (folder / ".env").read_text().splitlines()
@@ -67,6 +69,16 @@ class Stack:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
         with urllib.request.urlopen(request, timeout=20) as reply:
             return json.load(reply)
+
+    def page(self, url: str, cookie: str = "") -> tuple[int, str, str]:
+        """Ask for a page: give the status, the text and the cookie that it sets."""
+        headers = {"Cookie": cookie} if cookie else {}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as reply:
+                return reply.status, reply.read().decode(), (reply.headers["Set-Cookie"] or "").partition(";")[0]
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode(), ""
 
     def trigger(self, day: str, end: str) -> None:
         start = f"{day}T00:00:00Z"
@@ -188,6 +200,29 @@ def test_up_is_all_that_a_first_run_takes(local, first_day):
     local.one_result(first_day)
     assert len(list((local.folder / "data").rglob("*.parquet"))) >= 3
     assert len(list((local.folder / "models").rglob("model.skops"))) == 1
+
+
+def test_the_page_is_in_airflow_and_alone(local, first_day):
+    local.wait_for_success(first_day)
+    in_airflow = f"http://127.0.0.1:{local.port}/diurnal/"
+    assert local.page(in_airflow)[0] == 401
+    user = {"username": "admin", "password": local.secrets["AIRFLOW_ADMIN_PASSWORD"]}
+    token = local._post("/auth/token", user)["access_token"]
+    status, text, _ = local.page(in_airflow, f"_token={token}")
+    assert (status, "breast_cancer" in text) == (200, True)
+
+    local.compose("--profile", "page", "up", "--wait", "page")
+    log = local.compose("--profile", "page", "logs", "--no-log-prefix", "page")
+    (link,) = re.findall(r"http://localhost:\S+", log)
+    assert f":{local.environment['PAGE_PORT']}/" in link
+    alone = link.partition("login")[0]
+    assert local.page(alone)[0] == 401
+    status, _, cookie = local.page(link)
+    assert status == 200
+    status, text, _ = local.page(alone, cookie)
+    assert (status, "breast_cancer" in text) == (200, True)
+    assert local.page(link)[0] == 401, "a link is valid once"
+    local.compose("--profile", "page", "rm", "--stop", "--force", "page")
 
 
 def test_neither_role_sees_the_other_database(local):
