@@ -161,6 +161,12 @@ def test_a_promotion_is_a_run_of_the_champion_dag_in_the_name_of_the_user(airflo
     shown = airflow.browse({"path": path, "user": "user"})["responses"][0]
     form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', shown["text"]))
     send = {"path": path, "user": "user", "method": "POST", "headers": OWN, "form": {**form, "reason": "it is better"}}
+    (paused,) = airflow.browse(send)["responses"]
+    assert paused["status"] == 409, "as Airflow creates Dags paused, unless it is told otherwise"
+    assert "the Dag risk.champion is paused: unpause it" in paused["text"]
+    with airflow.metastore() as connection:
+        connection.execute("update dag set is_paused = 0 where dag_id = 'risk.champion'")
+        connection.commit()
     (promoted,) = airflow.browse(send)["responses"]
     assert promoted["status"] == 303, promoted["text"]
     way = re.fullmatch(r"(?:\.\./)+(dags/risk\.champion/runs/[^/]+)", promoted["headers"]["location"])

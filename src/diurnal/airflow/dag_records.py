@@ -175,7 +175,7 @@ def trigger_champion_dag(dag_id: str, user: str, conf: dict[str, Any]) -> str:
                 f"Airflow has no Dag {dag_id}, by which it changes the champion", hint="check the import errors of Dags"
             )
         if dag.is_paused:
-            raise UsageError(f"the Dag {dag_id} is paused", hint="unpause it, then repeat the change")
+            raise UsageError(f"the Dag {dag_id} is paused: unpause it in Airflow, then repeat the change")
         run = trigger_dag(
             dag_id, triggered_by=DagRunTriggeredByType.UI, triggering_user_name=user, conf=conf, session=session
         )
