@@ -26,6 +26,7 @@ VALUES = {
     "{run_id}": "daily_001-absent",
     "{run_id:path}": "daily_001-absent",
     "{column}": "x",
+    "{chart}": "roc",
 }
 SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
 

@@ -9,6 +9,7 @@ from diurnal.page.app import create_app
 from diurnal.page.page_stores import PageStores
 from diurnal.page.viewer import Viewer
 from diurnal.runtime import Settings
+from page_texts import section_text
 
 
 @pytest.fixture(scope="module")
@@ -37,37 +38,31 @@ def show(client, run) -> str:
     return response.text
 
 
-def section(page: str, name: str) -> str:
-    """Return the text of a section of a page, without its elements."""
-    content = page.split(f'<section id="{name}">')[1].split("</section>", maxsplit=1)[0]
-    return " ".join(re.sub(r"<[^>]+>", " ", content).split())
-
-
 def test_it_shows_what_the_row_has(client, runs):
     run = runs["clinic 08"]
     page = show(client, run)
     for digest in (run["run_id"], run["batch_digest"], run["code_digest"], run["packages"][0]["digest"]):
         assert f'data-copy="{digest}"' in page
     assert "Version 6 became the champion in place of version 1" in page
-    assert "weight has the same value in every row" in section(page, "warnings")
-    assert "DeLong" in section(page, "comparison")
-    assert "logisticregression__C 0.001" in section(page, "tuning")
-    assert "scikit-learn" in section(page, "libraries")
-    assert "tune" in section(page, "durations")
-    assert "contract version 2, accepted by anna" in section(page, "data")
+    assert "weight has the same value in every row" in section_text(page, "warnings")
+    assert "DeLong" in section_text(page, "comparison")
+    assert "logisticregression__C 0.001" in section_text(page, "tuning")
+    assert "scikit-learn" in section_text(page, "libraries")
+    assert "tune" in section_text(page, "durations")
+    assert "contract version 2, accepted by anna" in section_text(page, "data")
 
 
 def test_changed_lines_of_the_code_are_shown(client, runs):
-    changed = section(show(client, runs["clinic 08"]), "code")
+    changed = section_text(show(client, runs["clinic 08"]), "code")
     assert "+ make_pipeline(columns, LogisticRegression()), {&#34;logisticregression__C&#34;: [0.001, 0.01" in changed
-    first = section(show(client, runs["clinic 01"]), "code")
+    first = section_text(show(client, runs["clinic 01"]), "code")
     assert "The first run of the experiment" in first
     assert "Predict which patients are ill" in first, "the text as it ran"
-    assert "The same as in the previous run" in section(show(client, runs["clinic 02"]), "code")
+    assert "The same as in the previous run" in section_text(show(client, runs["clinic 02"]), "code")
 
 
 def test_failed_attempts_of_its_interval_are_shown(client, runs):
-    attempts = section(show(client, runs["clinic 06"]), "attempts")
+    attempts = section_text(show(client, runs["clinic 06"]), "attempts")
     assert "fetch failed" in attempts
     assert "&#39;weight&#39; is not in the schema" in attempts
     assert "diurnal contract clinic accept" in attempts
@@ -84,11 +79,32 @@ def test_neighbours_are_linked(client, runs):
     assert 'rel="next"' not in show(client, last)
 
 
+def test_the_evaluation_has_a_chart_for_each_curve(client, runs):
+    run = runs["clinic 08"]
+    page = show(client, run)
+    charts = re.findall(r'data-chart="[^"]*/charts/(\w+).json"', page)
+    assert {"tuning", "roc", "precision_recall", "calibration", "histogram", "confusion"} <= set(charts)
+    for chart in charts:
+        spec = client.get(f"{path_of(run)}/charts/{chart}.json").json()
+        assert spec["usermeta"]["themes"].keys() == {"light", "dark"}
+    assert client.get(f"{path_of(run)}/charts/absent.json").status_code == 404
+    assert f"yes {run['test_score']:.4f}" in section_text(page, "evaluation"), (
+        "the area under the curve is that of the row"
+    )
+
+
+def test_drift_is_shown_with_its_strongest_column_first(client, runs):
+    drift = section_text(show(client, runs["clinic 08"]), "drift")
+    assert drift.index(" age feature") < drift.index(" ward feature") < drift.index(" pressure feature")
+    assert "east" in drift, "a new category"
+    assert "There was no champion" in section_text(show(client, runs["clinic 01"]), "drift")
+
+
 def test_a_run_of_an_earlier_release_shows_what_it_has(client, runs):
     page = show(client, runs["archive 02"])
-    assert "diurnal run archive --date 2026-11-02 --force" in section(page, "evaluation")
-    assert "diurnal profiles archive" in section(page, "drift")
-    assert "Best parameters" in section(page, "tuning")
+    assert "diurnal run archive --date 2026-11-02 --force" in section_text(page, "evaluation")
+    assert "diurnal profile archive" in section_text(page, "drift")
+    assert "Best parameters" in section_text(page, "tuning")
 
 
 def test_a_run_of_another_experiment_does_not_exist(client, runs):
@@ -109,7 +125,7 @@ def test_a_lost_file_is_named_and_the_rest_is_shown(client, runs, filled_stores)
     finally:
         filled_stores.lake.fs.mv(f"{lost}.away", lost)
     assert "The table of candidates cannot be read" in page
-    assert "DeLong" in section(page, "comparison")
+    assert "DeLong" in section_text(page, "comparison")
 
 
 def test_nothing_of_a_hostile_run_is_markup(client, runs):

@@ -12,7 +12,9 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute
 
 from diurnal.page import (
+    compare_view,
     contract_view,
+    data_view,
     experiment_view,
     experiments_view,
     metrics_view,
@@ -38,6 +40,8 @@ VIEWS = (
     contract_view,
     report_view,
     metrics_view,
+    data_view,
+    compare_view,
 )
 """The modules of the views; each has an APIRouter named `router`."""
 

@@ -98,8 +98,7 @@ class RunDetails:
     @property
     def durations(self) -> list[tuple[str, float]]:
         """The seconds of each step, in the order of the steps."""
-        found = {name: float(seconds) for name, seconds in self.run["durations"].items() if seconds is not None}
-        return sorted(found.items(), key=lambda item: _STEPS.index(item[0]) if item[0] in _STEPS else len(_STEPS))
+        return step_durations(self.run)
 
     @property
     def code_has_changed(self) -> bool:
@@ -136,6 +135,12 @@ class RunDetails:
     def environment_changes(self) -> list[ValueChange]:
         """The environment beside that of the previous run."""
         return compare_values(self.run["environment"], self.previous and self.previous["environment"])
+
+
+def step_durations(run: Row) -> list[tuple[str, float]]:
+    """Return the seconds of each step of a run, in the order of the steps."""
+    found = {name: float(seconds) for name, seconds in run["durations"].items() if seconds is not None}
+    return sorted(found.items(), key=lambda item: _STEPS.index(item[0]) if item[0] in _STEPS else len(_STEPS))
 
 
 def find_run(stores: Stores, experiment: str, run_id: str) -> Row:
@@ -226,6 +231,22 @@ def best_rows(candidates: pd.DataFrame | None, scoring: str) -> list[Row]:
         }
         for row in best.to_dict("records")
     ]
+
+
+def curve_rows(evaluation: Mapping[str, Any] | None) -> list[Row]:
+    """Return the areas under the curves of each class, the twin's and the champion's beside each other."""
+    models = (evaluation or {}).get("models") or {}
+    curves = {model: (models.get(model) or {}).get("curves") or {} for model in ("twin", "champion")}
+    return [
+        {
+            "label": label,
+            **{model: {name: (found.get(label) or {}).get(name) for name in _AREAS} for model, found in curves.items()},
+        }
+        for label in curves["twin"]
+    ]
+
+
+_AREAS = ("auc", "average_precision")
 
 
 def score_slices(evaluation: Mapping[str, Any] | None) -> list[Row]:

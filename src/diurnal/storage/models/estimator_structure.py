@@ -1,19 +1,27 @@
 """The structure of an estimator in JSON's types, so that it can be shown without the model.
 
-It has the blocks of scikit-learn's HTML diagram, which estimators describe by ``_sk_visual_block_``: parts in series or
-in parallel, each with its name, its columns, and the parameters that are not the defaults.
+It has the blocks of scikit-learn's HTML diagram: parts in series or in parallel, each with its name, its columns, and
+the parameters that are not the defaults. Parts are found among the parameters, and not by ``_sk_visual_block_``, which
+formats each part as text: the time for that doubles with each level of nested pipelines.
 """
 
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_PARTS = 200
 MAX_TEXT = 300
 _MAX_DEPTH = 12
+_PLACEHOLDERS = ("passthrough", "drop")
+
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = MAX_TEXT
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = _REPR.maxset = 30
 
 
 @dataclass
@@ -54,61 +62,59 @@ def _describe_part(estimator: Any, budget: _Budget, depth: int) -> dict[str, Any
     budget.parts -= 1
     if isinstance(estimator, str) or estimator is None:  # "passthrough", "drop"
         return {"title": str(estimator), "module": "", "params": {}, "kind": "single", "parts": []}
-    kind, children = _block_of(estimator)
     parts = []
-    for name, details, child in children if depth < _MAX_DEPTH else ():
+    for part in _parts_of(estimator) if depth < _MAX_DEPTH else ():
         if budget.parts <= 0:
             break
-        part = _describe_part(child, budget, depth + 1)
-        parts.append({"name": name, "details": details, **part})
-    is_block = type(estimator).__name__ == "_VisualBlock"
-    own = _changed_parameters(estimator) if not is_block else {}
-    nested = {name for name, _, _ in children}
+        described = _describe_part(part.estimator, budget, depth + 1)
+        parts.append({"name": _clip_text(part.name), "details": part.details, **described})
+    is_serial = hasattr(estimator, "steps") or isinstance(getattr(estimator, "stages", None), list)
     return {
-        "title": "" if is_block else type(estimator).__name__,
-        "module": "" if is_block else _public_module(type(estimator)),
-        "params": {name: text for name, text in own.items() if name not in nested},
-        "kind": kind if parts else "single",
+        "title": type(estimator).__name__,
+        "module": _public_module(type(estimator)),
+        "params": _changed_parameters(estimator),
+        "kind": ("serial" if is_serial else "parallel") if parts else "single",
         "parts": parts,
     }
 
 
-def _block_of(estimator: Any) -> tuple[str, list[tuple[str, str, Any]]]:
-    """Return whether an estimator's parts are in series or in parallel, and for each name, details and estimator."""
+class _Part(NamedTuple):
+    name: str
+    details: str
+    estimator: Any
+
+
+def _parts_of(estimator: Any) -> list[_Part]:
+    """Return the estimators among the parameters, and in lists of them; of a fitted transformer of columns its own."""
     if isinstance(stages := getattr(estimator, "stages", None), list):  # a pipeline of Spark
-        return "serial", [("", "", stage) for stage in stages]
-    if hasattr(estimator, "_sk_visual_block_"):
-        estimator = estimator._sk_visual_block_()
-    if type(estimator).__name__ == "_VisualBlock":
-        if estimator.kind == "single":
-            return "single", []
-        children = list(estimator.estimators)
-        names, details = (_as_list(texts, len(children)) for texts in (estimator.names, estimator.name_details))
-        return estimator.kind, [
-            (_step_name(name), _columns_text(detail, child), child)
-            for name, detail, child in zip(names, details, children, strict=True)
-        ]
-    wrapped = [(name, "", value) for name, value in _parameters_of(estimator) if _is_estimator(value)]
-    return ("parallel", wrapped) if wrapped else ("single", [])
+        return [_Part("", "", stage) for stage in stages]
+    if isinstance(fitted := getattr(estimator, "transformers_", None), list):
+        return [_named_part(item) for item in fitted]
+    parts = []
+    for name, value in _parameters_of(estimator):
+        if _is_estimator(value):
+            parts.append(_Part(name, "", value))
+        elif isinstance(value, list | tuple) and any(_is_named_estimator(item) for item in value):
+            parts += [_named_part(item) for item in value if isinstance(item, tuple) and len(item) > 1]
+    return parts
 
 
-def _as_list(texts: Any, n: int) -> list[Any]:
-    return list(texts) if texts is not None and len(texts) == n else [None] * n
+def _named_part(item: tuple[Any, ...]) -> _Part:
+    """Return a part from a tuple of name, estimator and perhaps columns."""
+    return _Part(str(item[0]), _columns_text(item[2]) if len(item) > 2 else "", item[1])
 
 
-def _step_name(name: Any) -> str:
-    """Return the name of a step; scikit-learn appends the class in some blocks."""
-    return _clip_text(str(name).partition(": ")[0]) if name else ""
-
-
-def _columns_text(details: Any, child: Any) -> str:
-    """Return the columns of a transformer; for other parts scikit-learn's details are the text of the estimator."""
-    if details is None or callable(details) or (isinstance(details, str) and details == str(child)):
-        return ""
-    if isinstance(details, str):
-        return _clip_text(details) if not _is_estimator(child) else ""
-    values = details.tolist() if hasattr(details, "tolist") else details
+def _columns_text(columns: Any) -> str:
+    values = columns.tolist() if hasattr(columns, "tolist") else columns
+    if callable(values):
+        return getattr(values, "__name__", type(values).__name__)
     return _clip_text(", ".join(map(str, values)) if isinstance(values, list | tuple) else str(values))
+
+
+def _is_named_estimator(value: Any) -> bool:
+    if not isinstance(value, tuple) or len(value) < 2:
+        return False
+    return _is_estimator(value[1]) or (isinstance(value[1], str) and value[1] in _PLACEHOLDERS)
 
 
 def _is_estimator(value: Any) -> bool:
@@ -125,18 +131,17 @@ def _parameters_of(estimator: Any) -> Iterator[tuple[str, Any]]:
 def _changed_parameters(estimator: Any) -> dict[str, str]:
     """Return the parameters that are not the defaults, as texts; those that are estimators are parts."""
     defaults = _default_parameters(estimator)
-    return {
-        name: _clip_text(repr(value))
+    texts = {
+        name: _REPR.repr(value)
         for name, value in _parameters_of(estimator)
-        if not _contains_estimators(value) and (name not in defaults or repr(defaults[name]) != repr(value))
+        if not _is_estimator(value)
+        and not (isinstance(value, list | tuple) and any(_is_named_estimator(item) for item in value))
     }
-
-
-def _contains_estimators(value: Any) -> bool:
-    """Return whether a parameter is an estimator, or a list of steps."""
-    if isinstance(value, list | tuple):
-        return any(_contains_estimators(item) for item in value)
-    return _is_estimator(value)
+    return {
+        name: _clip_text(text)
+        for name, text in texts.items()
+        if name not in defaults or _REPR.repr(defaults[name]) != text
+    }
 
 
 def _default_parameters(estimator: Any) -> Mapping[str, Any]:
