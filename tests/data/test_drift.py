@@ -180,6 +180,12 @@ def test_chance_alone_is_below_the_noise_of_categories(n, k):
     assert np.quantile([effect.size for effect in effects], 0.99) > 0.6 * effects[0].noise
 
 
+def test_names_that_hardly_repeat_do_not_drift():
+    found = compare_columns(column_of([f"a{i}" for i in range(100)]), column_of([f"b{i}" for i in range(100)]), 0.1)
+    assert (found["effect"], found["noise"], found["drifted"]) == (1.0, 1.0, False)
+    assert len(found["new_categories"]) == 10
+
+
 def test_noise_is_that_of_a_brownian_bridge():
     uniform = np.linspace(0, 1, 400)
     found = wasserstein_noise(uniform, np.ones(400), 10**9, 1)

@@ -221,15 +221,19 @@ def measure_shares(
     """Return the Jensen-Shannon distance of two lists of counts, and its noise.
 
     Of two samples with `n` and `m` rows of one distribution with `k` categories, the divergence in nats is distributed
-    as chi-squared with ``k - 1`` degrees of freedom times ``(1 / n + 1 / m) / 8``.
+    as chi-squared with ``k - 1`` degrees of freedom times ``(1 / n + 1 / m) / 8``. With less than two rows for each
+    category, as names or numbers of orders have, samples differ to any degree: the noise is 1.
     """
     from scipy.special import gammaincinv
 
     n_categories = sum(1 for pair in zip(reference, current, strict=True) if any(pair))
+    effect = jensen_shannon_effect(reference, current)
+    if n_categories > 2 and n_categories > min(sum(reference), sum(current)) / 2:
+        return Effect("jensen-shannon", effect, 1.0, part)
     chi_squared = 2 * gammaincinv(max(1, n_categories - 1) / 2, _CONFIDENCE)
     divergence = chi_squared * (1 / sum(reference) + 1 / sum(current)) / 8
     noise = min(1.0, math.sqrt(divergence / math.log(2)))
-    return Effect("jensen-shannon", jensen_shannon_effect(reference, current), noise, part)
+    return Effect("jensen-shannon", effect, noise, part)
 
 
 def _measure_numbers(reference: ColumnProfile, current: ColumnProfile) -> Effect | None:
