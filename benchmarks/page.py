@@ -72,9 +72,9 @@ RUNS = f"""
 INSERT INTO experiments (
     run_id, experiment, data_interval_start, data_interval_end, epoch, repeat, recorded_at, batch_digest,
     window_digest, code_digest, packages, library_versions, target, test_size, "window", n_train, n_test, cv_folds,
-    n_candidates, scoring, best_params, cv_score_mean, cv_score_std, test_score, test_scores, champion_score,
-    comparison, candidates, durations, warnings, decided_at, promoted, reason, code, environment, twin,
-    contract_version, drift)
+    n_candidates, scoring, best_params, cv_score_mean, cv_score_std, test_score, test_scores, model_version,
+    champion_version, champion_score, comparison, candidates, durations, warnings, decided_at, promoted, reason, code,
+    environment, twin, contract_version, drift)
 SELECT format('%%s-%%s-%%s', experiment, to_char(data_interval_start AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS"Z"'),
               left({DIGEST.format("experiment || k")}, 12)),
        experiment, data_interval_start, data_interval_end, 1, 0, data_interval_end + interval '15 min',
@@ -82,29 +82,26 @@ SELECT format('%%s-%%s-%%s', experiment, to_char(data_interval_start AT TIME ZON
        {DIGEST.format("'code' || experiment || k / 200")}, %(packages)s::jsonb, %(libraries)s::jsonb, 'outcome', 0.3,
        '7d', 9800, 4200, 5, 24, 'roc_auc',
        jsonb_build_object('tree__max_depth', 2 + (k * 31 + i) %% 9, 'tree__min_samples_leaf', 10 * (1 + (k + i) %% 7)),
-       score - 0.002, 0.004, score, jsonb_build_object('roc_auc', score),
-       CASE WHEN k > 1 THEN score - 0.004 + 0.006 * sin(k * 1.7 + i) END,
-       CASE WHEN k > 1 THEN %(comparison)s::jsonb END, experiment || '/candidates/' || k || '.parquet',
+       score - 0.002, 0.004, score, jsonb_build_object('roc_auc', score), version, nullif(version - 1, 0),
+       CASE WHEN version > 1 THEN score - 0.004 + 0.006 * sin(k * 1.7 + i) END,
+       CASE WHEN version > 1 THEN %(comparison)s::jsonb END, experiment || '/candidates/' || k || '.parquet',
        jsonb_build_object('fetch', 4 + k %% 3, 'split', 0.4, 'tune', 40 + (k * 13 + i) %% 30, 'evaluate', 3.1),
        CASE WHEN (k + i) %% 23 = 0 THEN '["the share of missing values of sensor_03 has doubled"]' ELSE '[]' END::jsonb,
        data_interval_end + interval '16 min', (k + i) %% 3 <> 0,
        CASE WHEN (k + i) %% 3 <> 0 THEN 'not worse by more than chance: twin ' ELSE 'worse: twin ' END
            || round(score::numeric, 4) || ', ' || %(reason)s,
        experiment || '/code/' || k / 200 || '.json', %(environment)s::jsonb, %(twin)s::jsonb, 1, %(drift)s::jsonb
-FROM (SELECT *, 0.86 + 0.03 * sin(k / 40.0 + i) + 0.01 * sin(k * 2.3 + i * 5) AS score FROM bench_intervals) AS scored
-WHERE state = 'done'
+FROM (SELECT *, 0.86 + 0.03 * sin(k / 40.0 + i) + 0.01 * sin(k * 2.3 + i * 5) AS score,
+             row_number() OVER (PARTITION BY experiment ORDER BY k) AS version
+      FROM bench_intervals WHERE state = 'done') AS scored
 """
 VERSIONS = """
 INSERT INTO model_versions (experiment, version, run_id, data_interval_start, data_interval_end, path, digest,
                             signature, library_versions, created_at)
-SELECT experiment, row_number() OVER (PARTITION BY experiment ORDER BY data_interval_start), run_id,
+SELECT experiment, model_version, run_id,
        data_interval_start, data_interval_end, experiment || '/' || run_id, batch_digest, %(signature)s::jsonb,
        library_versions, recorded_at
 FROM experiments
-"""
-PUBLISHED = """
-UPDATE experiments e SET model_version = v.version, champion_version = nullif(v.version - 1, 0)
-FROM model_versions v WHERE v.run_id = e.run_id
 """
 PROMOTIONS = """
 INSERT INTO promotions (experiment, seq, version, kind, promoted_at, promoted_by, reason, evidence)
@@ -183,8 +180,9 @@ def fill(url: str, groups: tuple[tuple[str, int, int, int], ...] = GROUPS) -> di
     """Fill a migrated warehouse; return the number of rows of its largest tables."""
     kinds, numbers, days, intervals = (list(column) for column in zip(*groups, strict=True))
     values = {"kinds": kinds, "numbers": numbers, "days": days, "intervals": intervals, **json_values()}
-    statements = (EXPERIMENTS, INTERVALS, HEADS, PACKAGES, FAILURES, RUNS, VERSIONS, PUBLISHED, PROMOTIONS, CONTRACTS)
+    statements = (EXPERIMENTS, INTERVALS, HEADS, PACKAGES, FAILURES, RUNS, VERSIONS, PROMOTIONS, CONTRACTS)
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")  # runs and versions refer to each other
         for statement in statements:
             used = {name: values[name] for name in re.findall(r"%\((\w+)\)s", statement)}
             connection.execute(statement, used or None)
