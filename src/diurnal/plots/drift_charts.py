@@ -1,4 +1,4 @@
-"""Charts of the columns of batches over time: drift, values, missing ones, and the distributions of one batch."""
+"""Charts of the columns of batches over time: drift, values and missing ones."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ import numpy as np
 
 from diurnal.plots.chart_output import AXIS_WIDTH, DEFAULT_WIDTH, ChartWidth, Spec, fill_container, plot_width
 from diurnal.plots.chart_values import as_number, clean_text, epoch_milliseconds, thin_evenly, without_nulls
+from diurnal.plots.distribution_chart import OTHER, build_distribution, unique_texts
 from diurnal.plots.timeline_data import Record, interval_text
+
+__all__ = [
+    "RunDrift",
+    "build_column_history",
+    "build_distribution",
+    "build_drift",
+    "drift_strip",
+    "measured_drift",
+    "strongest_columns",
+]
 
 MAX_CELLS = 2_000
 MAX_COLUMNS = 20  # in the strip
 MAX_HISTORIES = 4
 _MAX_POINTS = 150
 _MAX_SHARES = 6
-_MAX_CATEGORIES = 15
-_N_BINS = 40
 _DIGITS = 10  # of a statistic: times are seconds since 1970, and a large number may vary little
-_OTHER = "other categories"
-_MISSING = "missing"
 _SCHEMA = {"$schema": "https://vega.github.io/schema/vega-lite/v6.json"}
 _INTERVAL_TEXT = {"timeUnit": "utcyearmonthdatehoursminutes", "type": "temporal", "title": "data interval from"}
 _MEASURES = {"jensen-shannon": "Jensen-Shannon", "wasserstein": "Wasserstein"}
@@ -133,7 +140,7 @@ def drift_strip(measured: Sequence[RunDrift], width: ChartWidth = 680) -> Spec |
     shown = list(largest)[:MAX_COLUMNS]
     if not shown:
         return None
-    labels = dict(zip(shown, _unique_texts(shown), strict=True))
+    labels = dict(zip(shown, unique_texts(shown), strict=True))
     per_cell = -(-len(measured) * len(shown) // MAX_CELLS)
     cells = [cell for k in range(0, len(measured), per_cell) for cell in _cells(measured[k : k + per_cell], labels)]
     axis = {"title": None, "minExtent": AXIS_WIDTH, "maxExtent": AXIS_WIDTH, "domain": False, "ticks": False}
@@ -229,42 +236,6 @@ def build_column_history(
     body = {"vconcat": plots, "spacing": 8, "resolve": {"scale": {"x": "shared", "color": "independent"}}}
     spec = {**_SCHEMA, "description": f"History of the column {clean_text(column, 60)}", **body}
     return fill_container(spec, width)
-
-
-def build_distribution(
-    profile: Mapping[str, Any], reference: Mapping[str, Any] | None = None, *, width: ChartWidth = 320
-) -> Spec:
-    """Return the distribution of a column in one batch beside that in the reference.
-
-    Parameters
-    ----------
-    profile, reference : Mapping
-        A row of a profile: `column`, `kind`, `n_rows`, `n_missing`, `values` and `weights`, or `categories`, `counts`
-        and `n_other`. The reference is the champion's training window.
-    width : int or "container"
-        Width of the chart.
-
-    Returns
-    -------
-    dict
-        A Vega-Lite specification.
-    """
-    sides = [("batch", profile)] + ([("reference", reference)] if reference else [])
-    is_category = profile.get("kind") == "category"
-    rows = _category_shares(sides) if is_category else _binned_shares(sides)
-    body = _share_bars(rows) if is_category else _share_steps(rows, profile.get("kind"))
-    missing = [f"{name}: {_missing_share(one):.1%} missing" for name, one in sides if _missing_share(one)]
-    title = {"text": clean_text(profile.get("column", "")), "subtitle": missing}
-    n_labels = len({row["c"] for row in rows}) if is_category else 0
-    return {
-        **_SCHEMA,
-        "description": f"Distribution of {clean_text(profile.get('column', ''))}",
-        "title": title,
-        "data": {"values": rows},
-        "width": width,
-        "height": 22 * n_labels if is_category else 180,
-        **body,
-    }
 
 
 def _cells(runs: Sequence[RunDrift], labels: Mapping[str, str]) -> list[Spec]:
@@ -377,20 +348,20 @@ def _category_plot(
         for category, share in (summary.get("top") or {}).items():
             totals[category] = totals.get(category, 0.0) + (as_number(share) or 0.0)
     shown = sorted(totals, key=lambda category: -totals[category])[:_MAX_SHARES]
-    labels = dict(zip(shown, _unique_texts(shown), strict=True))
+    labels = dict(zip(shown, unique_texts(shown), strict=True))
     rows = []
     for profile, summary in found:
         top, times = summary.get("top") or {}, _times(profile)
         shares = {labels[category]: as_number(top[category], 4) or 0.0 for category in shown if category in top}
         rest = 1.0 - sum(shares.values()) - (as_number(summary.get("missing")) or 0.0)
         if rest > 0.0005:
-            shares[_OTHER] = as_number(rest, 4) or 0.0
+            shares[OTHER] = as_number(rest, 4) or 0.0
         del times["l"]
         tops = np.cumsum(list(shares.values())).tolist()
         for (label, share), top_end in zip(shares.items(), tops, strict=True):
             ends = {"y": as_number(top_end - share, 4), "z": as_number(top_end, 4)}
             rows.append({**without_nulls(times), "c": label, "s": share, **ends})
-    order = [*labels.values(), *([_OTHER] if any(row["c"] == _OTHER for row in rows) else [])]
+    order = [*labels.values(), *([OTHER] if any(row["c"] == OTHER for row in rows) else [])]
     color = {"field": "c", "type": "nominal", "sort": order, "scale": {"domain": order}}
     color["legend"] = {"title": None, "orient": "bottom", "columns": 4, "symbolType": "square"}
     y = {
@@ -451,134 +422,6 @@ def _missing_plot(found: Sequence[tuple[Record, Mapping[str, Any]]], column: str
     return {"data": {"values": rows}, "title": title, "width": width, "height": 30, "layer": [layer]}
 
 
-def _category_shares(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Spec]:
-    """Return the share of each of the most frequent categories in each profile."""
-    shares = {
-        name: {
-            str(category): count / (one.get("n_rows") or 1)
-            for category, count in zip(one.get("categories") or [], one.get("counts") or [], strict=False)
-        }
-        for name, one in sides
-    }
-    largest: dict[str, float] = {}
-    for of_side in shares.values():
-        for category, share in of_side.items():
-            largest[category] = max(largest.get(category, 0.0), share)
-    shown = sorted(largest, key=lambda category: -largest[category])[:_MAX_CATEGORIES]
-    labels = dict(zip(shown, _unique_texts(shown), strict=True))
-    rows = []
-    for name, one in sides:
-        known = {labels[category]: shares[name].get(category, 0.0) for category in shown}
-        other = 1 - sum(known.values()) - _missing_share(one)
-        known |= {_OTHER: other} if other > 0.0005 else {}
-        known |= {_MISSING: _missing_share(one)} if _missing_share(one) else {}
-        rows += [{"side": name, "c": label, "s": as_number(share, 4)} for label, share in known.items()]
-    return rows
-
-
-def _binned_shares(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Spec]:
-    """Return the share of the values of each profile in common bins of equal width."""
-    points = {
-        name: (np.asarray(one.get("values") or [], dtype=float), np.asarray(one.get("weights") or [], dtype=float))
-        for name, one in ((name, _plain_lists(one)) for name, one in sides)
-    }
-    every = np.concatenate([values for values, _ in points.values()])
-    every = every[np.isfinite(every)]
-    if not len(every):
-        return []
-    edges = np.linspace(every.min(), every.max(), min(_N_BINS, max(1, len(np.unique(every)))) + 1)
-    if edges[0] == edges[-1]:
-        edges = np.array([edges[0] - 0.5, edges[0] + 0.5])
-    rows = []
-    for name, (values, weights) in points.items():
-        counts, _ = np.histogram(values, edges, weights=weights)
-        shares = counts / (weights.sum() or 1.0)
-        rows += [
-            {"side": name, "a": as_number(a, 12), "b": as_number(b, 12), "s": as_number(share, 4), "c": ""}
-            for a, b, share in zip(edges[:-1], edges[1:], shares, strict=True)
-        ]
-    return rows
-
-
-def _plain_lists(profile: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(profile[name]) for name in ("values", "weights") if profile.get(name) is not None}
-
-
-def _share_steps(rows: list[Spec], kind: Any) -> Spec:
-    is_time = kind == "time"
-    transform = (
-        [{"calculate": "datum.a * 1000", "as": "a"}, {"calculate": "datum.b * 1000", "as": "b"}] if is_time else []
-    )
-    x: Spec = {"field": "a", "type": "temporal" if is_time else "quantitative", "title": None}
-    x |= {"scale": {"type": "utc"}} if is_time else {"scale": {"zero": False, "nice": False}}
-    y = {"field": "s", "type": "quantitative", "title": "share of the rows", "axis": {"format": "~%", "tickCount": 4}}
-    tooltip = [
-        {"field": "side", "type": "nominal", "title": "rows of the"},
-        *(
-            {"field": name, "type": "quantitative", "title": title, "format": ".4~g"}
-            for name, title in (("a", "from"), ("b", "to"))
-            if not is_time
-        ),
-        {"field": "s", "type": "quantitative", "title": "share", "format": ".2%"},
-    ]
-    area = {
-        "transform": [{"filter": "datum.side == 'batch'"}],
-        "mark": {"type": "rect", "opacity": 0.55},
-        "encoding": {
-            "x": x,
-            "x2": {"field": "b"},
-            "y": y,
-            "y2": {"datum": 0},
-            "color": _side_color(rows),
-            "tooltip": tooltip,
-        },
-    }
-    steps = {
-        "transform": [{"filter": "datum.side == 'reference'"}],
-        "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.8, "strokeDash": [6, 3]},
-        "encoding": {"x": x, "y": y, "color": _side_color(rows)},
-    }
-    return {"transform": transform, "layer": [area, steps]}
-
-
-def _share_bars(rows: list[Spec]) -> Spec:
-    order = list(dict.fromkeys(row["c"] for row in rows))
-    y = {
-        "field": "c",
-        "type": "nominal",
-        "sort": order,
-        "title": None,
-        "axis": {"labelLimit": 150, "domain": False, "ticks": False},
-    }
-    x = {"field": "s", "type": "quantitative", "title": "share of the rows", "axis": {"format": "~%", "tickCount": 5}}
-    tooltip = [
-        {"field": "c", "type": "nominal", "title": "category"},
-        {"field": "side", "type": "nominal", "title": "rows of the"},
-        {"field": "s", "type": "quantitative", "title": "share", "format": ".2%"},
-    ]
-    bar = {
-        "transform": [{"filter": "datum.side == 'batch'"}],
-        "mark": {"type": "bar", "height": {"band": 0.7}, "opacity": 0.75},
-        "encoding": {"x": x, "y": y, "color": _side_color(rows), "tooltip": tooltip},
-    }
-    tick = {
-        "transform": [{"filter": "datum.side == 'reference'"}],
-        "mark": {"type": "tick", "thickness": 3, "height": {"band": 0.95}, "opacity": 1},
-        "encoding": {"x": x, "y": y, "color": _side_color(rows), "tooltip": tooltip},
-    }
-    return {"layer": [bar, tick]}
-
-
-def _side_color(rows: Sequence[Spec]) -> Spec:
-    present = [side for side in ("batch", "reference") if any(row["side"] == side for row in rows)]
-    legend = {"title": None, "orient": "top", "values": present, "symbolType": "square"}
-    return {"field": "side", "type": "nominal", "scale": {"domain": ["batch", "reference"]}, "legend": legend}
-
-
-def _missing_share(profile: Mapping[str, Any]) -> float:
-    return (profile.get("n_missing") or 0) / (profile.get("n_rows") or 1)
-
-
 def _time_axis(field: str) -> Spec:
     return {"field": field, "type": "temporal", "scale": {"type": "utc"}, "axis": {"title": None, "tickCount": 8}}
 
@@ -589,17 +432,6 @@ def _value_axis() -> Spec:
 
 def _plot_title(text: str) -> Spec:
     return {"text": clean_text(text, 160), "fontSize": 12, "fontWeight": "normal", "offset": 4, "frame": "group"}
-
-
-def _unique_texts(names: Sequence[str]) -> list[str]:
-    """Return texts for labels that differ: clipped ones may be equal, and one is reserved."""
-    unique: list[str] = []
-    for name in names:
-        text = clean_text(name, 30)
-        taken = {*unique, _OTHER, _MISSING}
-        numbers = (f"{text} ({k})" for k in range(2, len(names) + 4))
-        unique.append(text if text not in taken else next(other for other in numbers if other not in taken))
-    return unique
 
 
 def _flat(plot: Spec) -> list[Spec]:

@@ -329,7 +329,7 @@ def importances_chart(evaluation: Evaluation, width: ChartWidth = 320) -> Spec |
         "title": None,
         "axis": {"labelLimit": 150, "domain": False, "ticks": False},
     }
-    x = {"type": "quantitative", "title": "drop of the score if the column is shuffled (mean ± standard deviation)"}
+    x = {"type": "quantitative", "title": "drop of the score if it is shuffled (mean ± std)"}
     tooltip = [
         {"field": "f", "type": "nominal", "title": "feature"},
         {"field": "m", "type": "quantitative", "title": "mean", "format": ".4~g"},
@@ -378,7 +378,7 @@ def slices_chart(evaluation: Evaluation, width: ChartWidth = 320, *, scoring: st
         "title": None,
         "axis": {"labelLimit": 170, "domain": False, "ticks": False, "grid": True},
     }
-    x = {"field": "s", "type": "quantitative", "title": clean_text(scoring), "scale": {"zero": False}}
+    x = {"field": "s", "type": "quantitative", "title": clean_text(scoring), "scale": {"zero": False, "padding": 8}}
     encoding = {
         "x": x,
         "y": y,

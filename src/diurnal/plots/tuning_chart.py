@@ -117,7 +117,7 @@ def _title(scores: SearchScores, name: str) -> Spec:
     if len(scores.mean) > MAX_BEST + MAX_OTHERS and len(scores.parameters) != 1 and not _is_table(scores):
         lines.append(f"shown: the best {MAX_BEST} and {MAX_OTHERS} of the others, evenly spaced by rank")
     if scores.floor is not None:
-        lines.append(f"scores below {scores.floor:.4g} are drawn there")
+        lines.append(f"scores below {scores.floor:.4g} are shown as {scores.floor:.4g}")
     if scores.constants:
         lines.append(clean_text("constant: " + ", ".join(scores.constants), 120))
     return {"text": clean_text(f"Candidates of {name}" if name else "Candidates"), "subtitle": lines}
