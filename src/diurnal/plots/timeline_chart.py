@@ -30,6 +30,7 @@ _SHAPES = {  # and the place of the colour in the palette
     CONTRACT: ("circle", 6),
 }
 _SERIES = ["twin, on the test rows of its window", "champion, on the new test rows"]
+_COLUMNS = "width && width >= 440 ? 2 : 1"  # of a legend; the signal is 0 where the width is fixed
 _OVERVIEW_FROM = 15  # data intervals
 _POINTS_UP_TO = 150
 _STEPS_UP_TO = 300
@@ -199,8 +200,8 @@ class _Panels:
     def scores(self, scoring: str) -> Spec:
         """Return the plot of the twin's and the champion's score."""
         has_both = self.data.has("c")
-        legend = {"title": None, "orient": "top", "direction": "horizontal", "offset": 2, "symbolSize": 260}
-        legend |= {"labelLimit": 400, "symbolType": "stroke"}
+        legend: Spec = {"title": None, "orient": "top", "direction": "horizontal", "offset": 2, "symbolSize": 260}
+        legend |= {"labelLimit": 400, "symbolType": "stroke", "columns": {"expr": _COLUMNS}}
         color = {"field": "series", "type": "nominal", "scale": {"domain": _SERIES}, "legend": legend}
         dash = {"field": "series", "type": "nominal", "scale": {"domain": _SERIES, "range": [[1, 0], [6, 3]]}}
         dash["legend"] = legend
@@ -345,7 +346,8 @@ class _Panels:
 
 
 def _panel_title(text: str) -> Spec:
-    return {"text": text, "fontSize": 12, "fontWeight": "normal", "offset": 4, "frame": "group"}
+    limit = {"expr": "width && width < 440 ? width : 1000"}  # a longer title would make the whole chart smaller
+    return {"text": text, "fontSize": 12, "fontWeight": "normal", "offset": 4, "frame": "group", "limit": limit}
 
 
 def _tooltip(data: TimelineData) -> list[Spec]:
