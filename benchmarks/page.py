@@ -214,19 +214,24 @@ def served(project: Path, url: str):
         process.wait(timeout=20)
 
 
-def count_queries(url: str, opener, address: str) -> int:
-    """Return how many statements a view sends, by the statistics of the server's log."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        before = _calls(connection)
-        opener.open(address, timeout=60).read()
-        time.sleep(0.7)  # sessions report their statistics when they have been idle for a moment
-        return _calls(connection) - before
+def count_queries(project: Path, url: str, path: str) -> int:
+    """Return how many statements a view sends; the application runs in this process for it."""
+    from fastapi.testclient import TestClient
+    from sqlalchemy import event
 
+    from diurnal.page.app import create_app
+    from diurnal.page.page_stores import PageStores
+    from diurnal.page.viewer import Viewer
+    from diurnal.runtime import Settings
 
-def _calls(connection: psycopg.Connection) -> int:
-    query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
-    connection.execute("SELECT pg_stat_clear_snapshot()")
-    return connection.execute(query).fetchone()[0]
+    stores = PageStores(lambda: Settings.load(project, {"DIURNAL_WAREHOUSE": url}))
+    client = TestClient(create_app(stores, lambda: Viewer("bench", "bench")), base_url="http://localhost")
+    statements = []
+    engine = stores.reader().warehouse._engine
+    event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    client.get(f"/{path}").raise_for_status()
+    stores.close()
+    return len(statements)
 
 
 def total_bytes(opener, address: str) -> tuple[int, int]:
@@ -293,7 +298,7 @@ def report(project: Path, url: str, repeats: int) -> None:
             times = measure(opener, address, repeats)
             p99 = times[min(len(times) - 1, round(0.99 * len(times)))]
             alone, all_ = total_bytes(opener, address)
-            queries = count_queries(url, opener, address)
+            queries = count_queries(project, url, path)
             median = statistics.median(times)
             print(f"{name:<26}{median:>10.0f}{p99:>9.0f}{queries:>9}{alone / 1e3:>7.0f}{all_ / 1e3:>17.0f}")
 
