@@ -190,12 +190,12 @@ WITH measured AS (
     WHERE experiment = :experiment AND data_interval_start = ANY (CAST(:starts AS timestamptz[])) AND drift IS NOT NULL
     ORDER BY data_interval_start, recorded_at DESC
 ), ratios AS (
-    SELECT found ->> 'column' AS "column", found ->> 'role' AS role, place,
-        CAST(found ->> 'effect' AS double precision) / CAST(found ->> 'threshold' AS double precision) AS ratio
+    SELECT "column", role, place, effect / threshold AS ratio
     FROM measured
     JOIN unnest(CAST(:starts AS timestamptz[])) WITH ORDINALITY AS places (start, place) ON start = data_interval_start
-    CROSS JOIN LATERAL jsonb_array_elements(drift -> 'columns') AS found
-    WHERE CAST(found ->> 'threshold' AS double precision) > 0 AND found ->> 'effect' IS NOT NULL
+    CROSS JOIN LATERAL jsonb_to_recordset(drift -> 'columns')
+        AS found ("column" text, role text, effect double precision, threshold double precision)
+    WHERE threshold > 0 AND effect IS NOT NULL
 ), cells AS (
     SELECT "column", max(role) AS role, (place - 1) / CAST(:per_cell AS bigint) AS cell, max(ratio) AS ratio,
         max(ratio) FILTER (WHERE place = :last) AS newest, count(*) FILTER (WHERE ratio > 1) AS n_drifted
