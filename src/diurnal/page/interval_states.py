@@ -16,7 +16,7 @@ STATES: Mapping[State, str] = {
     "failed": "a step failed",
     "waiting": "too little data to learn from yet",
     "missing": "no run",
-    "running": "running",
+    "running": "a run has no result yet",
 }
 """The states of a data interval, with their meanings."""
 
