@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from diurnal.plots.chart_output import Spec
@@ -48,7 +49,7 @@ def build_comparison(
     models = {
         model: twin
         for model, evaluation in zip(("twin", "champion"), evaluations, strict=True)
-        if (twin := ((evaluation or {}).get("models") or {}).get("twin"))
+        if (twin := _twin_on_its_window(evaluation))
     }
     merged = {"models": models, "labels": dict(zip(("twin", "champion"), labels, strict=True))}
     scoring = str(first.get("scoring") or "score")
@@ -152,3 +153,9 @@ def _distinct_names(names: tuple[str, str]) -> tuple[str, str]:
     """Return the names as labels that differ."""
     first, second = (clean_text(name, 30) for name in names)
     return (first, second) if first != second else (f"{first} (first)", f"{second} (second)")
+
+
+def _twin_on_its_window(evaluation: Mapping[str, Any] | None) -> Any:
+    """Return the description of a twin on the test rows of its window, not only on those new to the champion."""
+    models = (evaluation or {}).get("models") or {}
+    return models.get("twin_window") or models.get("twin")
