@@ -70,9 +70,10 @@ def test_a_view_is_drawn_and_accessible_in_light_and_dark_and_on_a_phone(view, n
 
 
 def check_view(tab):
+    tab.draw_all_charts()
     assert tab.page.locator("[data-chart][data-state=failed]").count() == 0
     assert all(marks_of_charts(tab)), "each chart has marks"
-    assert not tab.scrolls_sideways()
+    assert not tab.too_wide(), "\n".join(tab.too_wide())
     tab.check()
     assert tab.accessibility_problems() == []
 
@@ -163,7 +164,7 @@ def test_an_experiment_without_a_run_and_an_absent_page_say_what_to_do(open_tab)
     for path in ("experiments/absent", "experiments/clinic/runs/absent", "experiments/clinic/versions/99", "nothing"):
         page = tab.open(f"/{path}", status=404)
         assert page.get_by_role("link", name="experiments").count() >= 1, path
-        assert not tab.scrolls_sideways()
+        assert not tab.too_wide(), "\n".join(tab.too_wide())
         tab.check()
     assert tab.accessibility_problems() == []
 

@@ -160,7 +160,7 @@ def test_a_browser_shows_the_file_without_a_request(reports, name, width, tmp_pa
     tab = open_file(path, width=width)
     tab.check()
     assert [url for url in tab.requests if not url.startswith("data:")] == [path.as_uri()]
-    assert not tab.scrolls_sideways()
+    assert tab.too_wide() == []
     assert tab.accessibility_problems() == []
     sizes = tab.page.eval_on_selector_all("img", "(all) => all.map((one) => one.naturalWidth)")
     assert all(sizes), "each chart is drawn"

@@ -28,6 +28,13 @@ WIDTHS = {"desktop": 1280, "phone": 390}
 _TIMEOUT = 30  # seconds, on a busy machine
 # Runs before any script of the page: a function that payloads call, and what it leaves.
 _WITNESS = "window.xssCalls = []; window.xss = () => { window.xssCalls.push(document.location.href) };"
+_TOO_WIDE = """() => {
+  const width = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth <= width) return [];
+  const wide = [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > width + 1);
+  const shown = wide.filter((one) => !one.closest(".scroll, pre")).slice(-8).map((one) => one.outerHTML.slice(0, 200));
+  return ["the page is " + document.documentElement.scrollWidth + " pixels wide", ...shown];
+}"""
 _MARKS = "() => [...document.querySelectorAll('[data-xss]')].map((one) => one.dataset.xss).concat(window.xssCalls)"
 
 
@@ -118,11 +125,10 @@ class BrowserTab:
         found: list[str] = self.page.evaluate(_MARKS)
         return found
 
-    def scrolls_sideways(self) -> bool:
-        """Return whether the page is wider than its window."""
-        return bool(
-            self.page.evaluate("() => document.documentElement.scrollWidth > document.documentElement.clientWidth")
-        )
+    def too_wide(self) -> list[str]:
+        """Return the elements that make the page wider than its window; none if it does not scroll sideways."""
+        found: list[str] = self.page.evaluate(_TOO_WIDE)
+        return found
 
     def check(self) -> None:
         """Assert that nothing happened that must not."""
