@@ -88,8 +88,8 @@ def test_a_lost_file_is_a_note_in_the_report(filled_stores):
     run = select_run(filled_stores, "flats")
     lost = {**run, "candidates": "flats/candidates/20261104T000000Z/gone.parquet", "evaluation": "flats/gone.json"}
     text = "".join(Elements(build_report(filled_stores, lost)).texts)
-    assert "The file of the candidates is lost or damaged: flats/candidates/20261104T000000Z/gone.parquet." in text
-    assert "The file of the evaluation is lost or damaged" in text
+    for what, path in (("table of candidates", lost["candidates"]), ("evaluation", lost["evaluation"])):
+        assert f"The {what} cannot be read: the file {path} of the lake is missing or damaged." in text
 
 
 def test_every_hostile_text_is_shown_as_text(reports):
