@@ -25,6 +25,7 @@ FORKS = Forks()
 # The fault points of a run, in their order.
 POINTS = [
     "warehouse.claim_interval",
+    "warehouse.save_declaration",
     "lake.put",
     "warehouse.set_batch",
     "warehouse.add_profile",

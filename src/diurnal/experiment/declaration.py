@@ -25,6 +25,7 @@ from diurnal.runtime.project_files import Codebase, extend_sys_path
 from diurnal.types import DataInterval, Limits
 from diurnal.types.calendar import Calendar
 from diurnal.types.drift_thresholds import DEFAULT_THRESHOLD, DriftThresholds
+from diurnal.types.recorded_declaration import RecordedDeclaration
 from diurnal.types.schedule import Schedule
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
@@ -172,6 +173,13 @@ class Experiment:
         """Its code and the arguments that affect its numbers, as of the first access."""
         function = cast("FunctionType", inspect.unwrap(self.function))
         return replace(self.read_code(), files=collect_files(function, self.text))
+
+    @property
+    def recorded(self) -> RecordedDeclaration:
+        """What the warehouse keeps of the declaration."""
+        return RecordedDeclaration(
+            self.schedule, self.timezone, self.start_date, self.label_delay, self.description, self.promotion
+        )
 
     def complete_at(self, interval: DataInterval) -> datetime:
         """Return when the rows of a data interval and their labels are complete: `label_delay` after its end."""

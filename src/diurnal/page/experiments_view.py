@@ -70,6 +70,11 @@ class ExperimentRow:
         return name
 
     @property
+    def description(self) -> str:
+        """The first line of its docstring; empty if it is not known."""
+        return str(self.summary["description"] or "").strip().partition("\n")[0]
+
+    @property
     def is_overdue(self) -> bool:
         """Whether a result is overdue."""
         return self.expected is not None and self.expected.is_overdue
@@ -110,7 +115,7 @@ def show_experiments(
     request, viewer
         The request and its viewer.
     q : str
-        A part of a name.
+        A part of a name or of a description.
     sort : str
         A column; with a minus sign, in descending order.
     only : str, optional
@@ -125,7 +130,8 @@ def show_experiments(
         raise NoWarehouseError
     rows = [experiment_row(row, now) for row in summaries if viewer.can_read(row["experiment"])]
     counts = {name: sum(name in row.filters for row in rows) for name in _FILTER_LABELS}
-    found = [row for row in rows if q.lower() in row.name and (only is None or only in row.filters)]
+    matching = [row for row in rows if q.lower() in f"{row.name} {row.description.lower()}"]
+    found = [row for row in matching if only is None or only in row.filters]
     found = sort_rows(found, sort)
     shown = found[after : after + _ROWS_PER_LOAD]
     states, lines = read_strips(warehouse, [row.summary for row in shown], now)

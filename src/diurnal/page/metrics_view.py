@@ -17,6 +17,7 @@ from diurnal.page.page_stores import NoWarehouseError
 from diurnal.page.viewer import CurrentViewer
 from diurnal.pipeline.health_report import HealthReport, check_experiments, read_histories
 from diurnal.pipeline.history import History
+from diurnal.types.recorded_declaration import RecordedDeclaration
 
 router = APIRouter()
 
@@ -26,8 +27,12 @@ def show_metrics(request: Request, viewer: CurrentViewer) -> Response:
     """Return metrics in Prometheus's text format."""
     now = datetime.now(UTC)
     histories: dict[str, History] = {}
+    declared: dict[str, RecordedDeclaration] = {}
     with suppress(NoWarehouseError):  # nothing has run yet: there are no experiments
-        histories = read_histories(request.app.state.stores.reader().warehouse, {})
+        warehouse = request.app.state.stores.reader().warehouse
+        declared = warehouse.declarations()
+        histories = read_histories(warehouse, declared)
     readable = {name: history for name, history in histories.items() if viewer.can_read(name)}
-    report = HealthReport(now, check_experiments(readable, {}, now))
+    known = {name: declared[name] for name in declared.keys() & readable.keys()}
+    report = HealthReport(now, check_experiments(readable, known, now))
     return Response(render_metrics(report), media_type=CONTENT_TYPE)

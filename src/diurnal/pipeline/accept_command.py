@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from diurnal.data import Contract
     from diurnal.errors import BatchRejectedError
-    from diurnal.experiment import Experiment
     from diurnal.experiment.run_context import RunContext
     from diurnal.types import DataInterval
+    from diurnal.types.recorded_declaration import Scheduled
 
 ACCEPTABLE = ("extra-column", "missing-column", "unseen-label", "fraction-in-int", "too-many-nulls", "all-null-column")
 """Problems that a new version of the contract can allow."""
@@ -66,7 +66,7 @@ def _similar_columns(rejection: BatchRejectedError) -> Iterator[tuple[str, str]]
             yield problem.column, near[0]
 
 
-def date_argument(interval: DataInterval, experiment: Experiment | None) -> str:
+def date_argument(interval: DataInterval, experiment: Scheduled | None) -> str:
     """Return the value of --date for a data interval: its date, or its start if the date alone is another interval."""
     date = f"{interval.local.start:%Y-%m-%d}"
     is_exact = experiment is not None and experiment.calendar.interval_on(date) == interval

@@ -12,13 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from diurnal.pipeline.history import Answer, History
 from diurnal.types import DataInterval
-
-if TYPE_CHECKING:
-    from diurnal.experiment import Experiment
+from diurnal.types.recorded_declaration import RecordedDeclaration, Scheduled
 
 LEAST_TOLERANCE = timedelta(hours=1)
 _RETIRED_AFTER = timedelta(days=30)
@@ -43,7 +40,7 @@ class Deadline:
 
 
 def next_deadline(
-    history: History, experiment: Experiment | None, now: datetime, *, least: timedelta = LEAST_TOLERANCE
+    history: History, experiment: Scheduled | None, now: datetime, *, least: timedelta = LEAST_TOLERANCE
 ) -> Deadline | None:
     """Return the first data interval after the newest result, and when its result is expected.
 
@@ -51,8 +48,9 @@ def next_deadline(
     ----------
     history : History
         The recorded results of the experiment.
-    experiment : Experiment, optional
-        Its declaration. None: the schedule is estimated from the last 30 data intervals.
+    experiment : Scheduled, optional
+        Its declaration, in the project or as it was recorded. None: the schedule is estimated from the last 30 data
+        intervals.
     now : datetime
         The present time.
     least : datetime.timedelta
@@ -61,15 +59,21 @@ def next_deadline(
     Returns
     -------
     Deadline or None
-        None if no result is expected: without a schedule, or, if the schedule is unknown, with less than three data
-        intervals or after 30 days without a result.
+        None if no result is expected: without a schedule; if the schedule is unknown, with less than three data
+        intervals; and, if the declaration is not that of the project, 30 days after a result was expected and the last
+        one was stored, as the experiment may be retired.
     """
     if experiment is None:
-        return _deadline_by_rhythm(history, now, least)
-    return None if experiment.schedule is None else _deadline_by_calendar(history, experiment, now, least)
+        deadline = _deadline_by_rhythm(history, least)
+    elif experiment.schedule is None:
+        return None
+    else:
+        deadline = _deadline_by_calendar(history, experiment, now, least)
+    may_be_retired = experiment is None or isinstance(experiment, RecordedDeclaration)
+    return None if deadline is None or (may_be_retired and _is_long_ago(history, deadline, now)) else deadline
 
 
-def count_intervals(experiment: Experiment | None, deadline: Deadline, now: datetime, *, most: int = 100) -> int:
+def count_intervals(experiment: Scheduled | None, deadline: Deadline, now: datetime, *, most: int = 100) -> int:
     """Return the number of data intervals whose result is overdue, at most `most`."""
     tolerance = deadline.expected_at - deadline.interval.end
     interval, n = deadline.interval, 0
@@ -81,7 +85,7 @@ def count_intervals(experiment: Experiment | None, deadline: Deadline, now: date
     return n
 
 
-def _deadline_by_calendar(history: History, experiment: Experiment, now: datetime, least: timedelta) -> Deadline:
+def _deadline_by_calendar(history: History, experiment: Scheduled, now: datetime, least: timedelta) -> Deadline:
     calendar, delay = experiment.calendar, experiment.label_delay
     begin = history.answered_until or experiment.start_date
     interval = calendar.last_complete_interval(now - delay) if begin is None else calendar.first_interval_from(begin)
@@ -103,7 +107,7 @@ def _tolerance(history: History, length: timedelta, label_delay: timedelta, leas
     return min(least, length) + seen
 
 
-def _deadline_by_rhythm(history: History, now: datetime, least: timedelta) -> Deadline | None:
+def _deadline_by_rhythm(history: History, least: timedelta) -> Deadline | None:
     """Return the deadline by the distances of recorded data intervals; a long one is usual, as after weekends."""
     answers = _first_answers(history.answers)
     if len(answers) < 3:
@@ -114,9 +118,14 @@ def _deadline_by_rhythm(history: History, now: datetime, least: timedelta) -> De
         [max(timedelta(0), answer.at - answer.interval.end) for answer in answers[:7]], 0.5, timedelta(0)
     )
     interval = DataInterval(answers[0].interval.end, answers[0].interval.end + distance)
-    expected_at = interval.end + lateness + _tolerance(history, distance, lateness, least)
-    is_retired = now - expected_at > max(_RETIRED_AFTER, 10 * distance)
-    return None if is_retired else Deadline(interval, expected_at)
+    return Deadline(interval, interval.end + lateness + _tolerance(history, distance, lateness, least))
+
+
+def _is_long_ago(history: History, deadline: Deadline, now: datetime) -> bool:
+    """Return whether a result was expected, and the last one stored, at least 30 days ago."""
+    length = deadline.interval.end - deadline.interval.start
+    last = max((answer.at for answer in history.answers), default=deadline.expected_at)
+    return now - max(deadline.expected_at, last) > max(_RETIRED_AFTER, 10 * length)
 
 
 def _first_answers(answers: Sequence[Answer]) -> list[Answer]:

@@ -17,8 +17,8 @@ from diurnal.pipeline.accept_command import date_argument
 from diurnal.pipeline.deadlines import LEAST_TOLERANCE, Deadline, count_intervals, next_deadline
 
 if TYPE_CHECKING:
-    from diurnal.experiment import Experiment
     from diurnal.pipeline.history import History, RecordedFailure
+    from diurnal.types.recorded_declaration import Scheduled
 
 Kind = Literal["unreachable", "invalid", "overdue", "rejected", "failed", "no-champion", "old-champion", "drifted"]
 
@@ -115,7 +115,7 @@ _PREDICATES: dict[Kind, str] = {
 
 def find_problems(
     history: History,
-    experiment: Experiment | None,
+    experiment: Scheduled | None,
     now: datetime,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> list[Finding]:
@@ -125,8 +125,8 @@ def find_problems(
     ----------
     history : History
         Its newest results and failures.
-    experiment : Experiment, optional
-        Its declaration. None if the project does not have it, or if its file cannot be imported.
+    experiment : Scheduled, optional
+        Its declaration, in the project or as it was recorded; None if it is not known.
     now : datetime
         The present time.
     thresholds : Thresholds
@@ -156,7 +156,7 @@ def _is_explained(history: History, deadline: Deadline, found: list[Finding], no
     return any(failure.interval.end > newest_due for failure in history.open_failures)
 
 
-def _overdue(history: History, experiment: Experiment | None, deadline: Deadline, now: datetime) -> Finding:
+def _overdue(history: History, experiment: Scheduled | None, deadline: Deadline, now: datetime) -> Finding:
     n = count_intervals(experiment, deadline, now)
     missing = "one data interval has" if n == 1 else f"{n} data intervals have" if n < 100 else "100 or more have"
     if history.answered_until is None:
@@ -172,7 +172,7 @@ def _overdue(history: History, experiment: Experiment | None, deadline: Deadline
 
 
 def _find_failures(
-    history: History, experiment: Experiment | None, now: datetime, thresholds: Thresholds
+    history: History, experiment: Scheduled | None, now: datetime, thresholds: Thresholds
 ) -> Iterator[Finding]:
     """Yield a finding for rejected batches, and one for other failures, that no result has followed."""
     rejected = [failure for failure in history.open_failures if failure.is_rejection]
@@ -212,7 +212,7 @@ def _shorten_message(failure: RecordedFailure) -> str:
 
 
 def _find_champion_problems(
-    history: History, experiment: Experiment | None, now: datetime, thresholds: Thresholds
+    history: History, experiment: Scheduled | None, now: datetime, thresholds: Thresholds
 ) -> Iterator[Finding]:
     """Yield a finding if no version serves, or one for too long; ``promotion="never"`` declares that this is fine."""
     if experiment is not None and experiment.promotion == "never":
@@ -230,7 +230,7 @@ def _find_champion_problems(
         yield Finding(name, "old-champion", champion["promoted_at"] + age, message, f"diurnal runs {name}")
 
 
-def _find_drift(history: History, experiment: Experiment | None) -> Iterator[Finding]:
+def _find_drift(history: History, experiment: Scheduled | None) -> Iterator[Finding]:
     """Yield a finding if the newest run has drifted, since the first of the successive runs that have."""
     drifted = list(takewhile(lambda run: run.has_drifted, history.runs))
     if not drifted:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from diurnal.experiment import Experiment
     from diurnal.runtime import Settings
     from diurnal.storage.warehouse import Warehouse
+    from diurnal.types.recorded_declaration import RecordedDeclaration, Scheduled
 
 
 @dataclass(frozen=True)
@@ -121,17 +122,21 @@ def inspect_deployment(
         return _make_report(declared, {}, problems, names, now, thresholds)
     try:
         with open_warehouse(settings) as warehouse:
-            histories = read_histories(warehouse, declared)
+            recorded = warehouse.declarations()
+            histories = read_histories(warehouse, {**recorded, **declared})
             problems += _lake_problems(settings, warehouse, histories)
     except DiurnalError as error:
         action = error.hint or "check that it runs and can be reached from here"
         problems.append(_unreachable("the warehouse", error, action))
         _require_known_names(names, declared, problems)
         return HealthReport(now, (), tuple(problems))
-    return _make_report(declared, histories, problems, names, now, thresholds)
+    known = {name: recorded[name] for name in recorded.keys() & histories.keys()}
+    return _make_report({**known, **declared}, histories, problems, names, now, thresholds)
 
 
-def read_histories(warehouse: Warehouse, declared: Mapping[str, Experiment]) -> dict[str, History]:
+def read_histories(
+    warehouse: Warehouse, declared: Mapping[str, Experiment | RecordedDeclaration]
+) -> dict[str, History]:
     """Return the history of each experiment that the warehouse knows, in the timezones of their declarations."""
     return {
         name: History.from_rows(name, rows, declared[name].timezone if name in declared else "UTC")
@@ -141,11 +146,14 @@ def read_histories(warehouse: Warehouse, declared: Mapping[str, Experiment]) -> 
 
 def check_experiments(
     histories: Mapping[str, History],
-    declared: Mapping[str, Experiment],
+    declared: Mapping[str, Scheduled],
     now: datetime,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> tuple[ExperimentHealth, ...]:
-    """Return the health of each experiment that has a history or a declaration, by name."""
+    """Return the health of each experiment that has a history or a declaration, by name.
+
+    Declarations are those of the project, else those that the warehouse has recorded.
+    """
     found = []
     for name in sorted({*histories, *declared}):
         history, experiment = histories.get(name) or History(name), declared.get(name)
@@ -156,7 +164,7 @@ def check_experiments(
 
 
 def _make_report(
-    declared: Mapping[str, Experiment],
+    declared: Mapping[str, Scheduled],
     histories: Mapping[str, History],
     problems: list[Finding],
     names: Collection[str],

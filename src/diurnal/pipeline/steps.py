@@ -45,6 +45,7 @@ def fetch(context: RunContext) -> Batch:
     name, lake, warehouse = context.experiment.name, context.stores.lake, context.stores.warehouse
     code = context.experiment.code  # read before any code of the user runs, so that a later edit is detected
     epoch = warehouse.claim_interval(name, context.interval, requested_by=context.requested_by)
+    warehouse.save_declaration(name, context.experiment.recorded)
     contract = context.stored_contract()
     with lake.workspace() as folder:
         try:

@@ -11,6 +11,7 @@ from diurnal.storage.warehouse.batch_copies import LoadQueries
 from diurnal.storage.warehouse.batch_queries import BatchQueries
 from diurnal.storage.warehouse.column_queries import ColumnQueries
 from diurnal.storage.warehouse.contract_queries import ContractQueries
+from diurnal.storage.warehouse.declaration_queries import DeclarationQueries
 from diurnal.storage.warehouse.detail_queries import DetailQueries
 from diurnal.storage.warehouse.failure_queries import FailureQueries
 from diurnal.storage.warehouse.health_queries import HealthQueries
@@ -26,6 +27,7 @@ class Warehouse(
     BatchQueries,
     ColumnQueries,
     ContractQueries,
+    DeclarationQueries,
     DetailQueries,
     FailureQueries,
     HealthQueries,

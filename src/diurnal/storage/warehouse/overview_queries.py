@@ -35,8 +35,11 @@ SELECT n.experiment, head.data_interval_start, head.data_interval_end, head.clai
        run.scoring, run.model_version, run.n_drifted,
        failure.failed_at, failure.step, failure.quarantine,
        champion.version AS champion_version, champion.promoted_at, champion.seq AS n_promotions,
-       coalesce(warned.n, 0) AS n_warned, coalesce(rejected.n, 0) AS n_rejected
+       coalesce(warned.n, 0) AS n_warned, coalesce(rejected.n, 0) AS n_rejected,
+       declared.description, declared.schedule, declared.timezone, declared.start_date, declared.label_delay,
+       declared.promotion
 FROM names n
+LEFT JOIN declarations declared ON declared.experiment = n.experiment
 CROSS JOIN LATERAL (
     SELECT data_interval_start, data_interval_end, claimed_at, lacking FROM heads
     WHERE experiment = n.experiment ORDER BY data_interval_start DESC LIMIT 1
@@ -149,7 +152,7 @@ class OverviewQueries(WarehouseConnection):
             not exceed, and the median time from its end to the start of its run; `n_recent`, the number of these data
             intervals; the last run, and its `duration`; the last failure of the last data interval; the champion;
             `n_warned`, the number of runs with warnings; `n_rejected`, the number of data intervals whose batch is in
-            quarantine.
+            quarantine; the columns of its declaration, which are None if it has not run since they are recorded.
         """
         query = sa.text(_SUMMARIES).bindparams(
             sa.bindparam("names", None if names is None else list(names), type_=_TEXTS)

@@ -203,6 +203,18 @@ failures = sa.Table(
     sa.Column("quarantine", sa.Text()),
     _required_column("failed_at", _INSTANT, _NOW),
 )
+declarations = sa.Table(
+    "declarations",
+    metadata,
+    _required_column("experiment", sa.Text()),
+    _required_column("description", sa.Text()),
+    sa.Column("schedule", JSONB(none_as_null=True)),
+    _required_column("timezone", sa.Text()),
+    sa.Column("start_date", _INSTANT),
+    _required_column("label_delay", sa.Double()),
+    _required_column("promotion", sa.Text()),
+    _required_column("updated_at", _INSTANT, _NOW),
+)
 
 
 def batch_rows(experiment: str) -> str:
