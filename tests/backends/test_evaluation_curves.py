@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 from sklearn.svm import SVC
 
+from diurnal.backends.sklearn import importances
 from diurnal.backends.sklearn.batched_predict import BatchedData
 from diurnal.backends.sklearn.evaluation_curves import describe_evaluation
 from diurnal.backends.sklearn.fit_metadata import MetadataCollector
@@ -199,7 +200,8 @@ class Slow(ClassifierMixin, BaseEstimator):
         return np.where(X["a"] > 0, self.classes_[1], self.classes_[0])
 
 
-def test_importances_that_do_not_fit_in_the_budget_are_a_note():
+def test_importances_that_do_not_fit_in_the_budget_are_a_note(monkeypatch):
+    monkeypatch.setattr(importances, "LEAST_SECONDS", 0.01)
     data, model = stream(BINARY), Slow()
     fit(model, data)
     data.answers(model)
@@ -208,6 +210,14 @@ def test_importances_that_do_not_fit_in_the_budget_are_a_note():
     assert "importances" not in found.models["twin"]
     assert any("do not fit in 0.01 seconds" in note for note in found.notes)
     assert Slow.calls <= 64, "predictions of the test rows are not computed again"
+
+
+def test_a_small_problem_has_importances_with_any_budget():
+    data, model = stream(BINARY), Slow()
+    fit(model, data)
+    data.answers(model)
+    listed = describe(model, data, models={"twin": model}, seconds=1e-6).models["twin"]["importances"]
+    assert listed[0]["feature"] == "a"
 
 
 def test_fewer_rows_of_a_slower_model():

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from diurnal.page.value_formats import format_count, format_score
-from diurnal.promotion.decision import ALPHA, SUPERIOR
+from diurnal.promotion.decision import ALPHA, SUPERIOR, Verdict, comparison_verdict
+from diurnal.types import Comparison
 
-_TESTS = {
-    "DeLong": "DeLong's test of two areas under the ROC curve",
-    "exact McNemar": "McNemar's exact test",
-    "sign flips": "a permutation test of the differences (sign flips)",
-    "paired bootstrap": "a paired bootstrap",
+_INTERVAL = "the 95 % interval of the difference excludes 0, but p is not below"
+_VERDICTS: Mapping[Verdict, str] = {
+    "worse": "is worse than {name} by more than chance",
+    "probably worse": f"is probably worse than {{name}} ({_INTERVAL} {ALPHA:g}, at which a champion is kept)",
+    "not distinguishable": "is not distinguishable from {name}",
+    "probably better": f'is probably better than {{name}} ({_INTERVAL} {SUPERIOR:g}, which promotion="superior" needs)',
+    "better": "is better than {name} by more than chance",
 }
 _UNCOMPARED = {
     "nothing-new": "Twin and champion were not compared: the champion was trained on every row of the batch.",
@@ -44,16 +47,19 @@ as good with p = 0.1.
     return f"Twin and champion (version {run['champion_version']}) were not compared."
 
 
+def verdict_of_run(run: Mapping[str, Any]) -> Verdict | None:
+    """Return what the comparison of a run says about its twin; None without one."""
+    return comparison_verdict(Comparison(**run["comparison"])) if run["comparison"] else None
+
+
 def _explain_test(found: Mapping[str, Any], version: int | None) -> str:
-    p_worse, p_better = found.get("p_worse"), found.get("p_better")
+    from diurnal.backends.paired_tests import TEST_DESCRIPTIONS
+
     name = f"version {version}" if version else "the champion"
-    verdict = f"is not distinguishable from {name}"
-    if p_worse is not None and p_worse < ALPHA:
-        verdict = f"is worse than {name} by more than chance"
-    elif p_better is not None and p_better < SUPERIOR:
-        verdict = f"is better than {name} by more than chance"
-    test = _TESTS.get(found.get("test", ""), found.get("test") or "the test")
+    verdict = _VERDICTS[comparison_verdict(Comparison(**found))].format(name=name)
+    test = TEST_DESCRIPTIONS.get(found.get("test", ""), found.get("test") or "the test")
     text = f"On {_count_rows(found)} that neither has learnt, the twin {verdict}"
+    p_worse, p_better = found.get("p_worse"), found.get("p_better")
     if p_worse is None:
         return f"{text}."
     text += f": by {test}, two equally good models give a result at least as bad for the twin with p = {p_worse:.2g}"

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from diurnal.errors import NotFoundError
-from diurnal.page.comparison_text import explain_comparison
+from diurnal.page.comparison_text import explain_comparison, verdict_of_run
 from diurnal.page.run_details import RunDetails, read_run_details
 
 if TYPE_CHECKING:
@@ -116,15 +116,15 @@ class ReportContent:
         return self.findings[0].level if self.findings else "good"
 
     def _decision_findings(self) -> list[Finding]:
-        run, comparison = self.run, self.run["comparison"] or {}
+        run = self.run
         if run["decided_at"] is None:
             return [Finding("problem", "The run is not finished.")]
         if run["uncompared"]:
             return [Finding("attention", explain_comparison(run))]
-        high = comparison.get("high")
-        if not run["promoted"] and high is not None and high < 0:
-            text = "The new model is worse than the champion by more than chance; the champion keeps serving."
-            return [Finding("attention", text)]
+        verdict = verdict_of_run(run)
+        if not run["promoted"] and verdict in ("worse", "probably worse"):
+            found = "worse than the champion by more than chance" if verdict == "worse" else "probably worse"
+            return [Finding("attention", f"The new model is {found}; the champion keeps serving.")]
         return [Finding("good", "The run is finished, and its model is published.")]
 
     def _drift_findings(self) -> list[Finding]:

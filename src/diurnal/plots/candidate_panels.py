@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from diurnal.plots.chart_output import AXIS_WIDTH, Spec
-from diurnal.plots.chart_values import as_number, clean_text, thin_evenly, without_nulls
+from diurnal.plots.chart_values import NUMBER_LABELS, as_number, clean_text, log_ticks, thin_evenly, without_nulls
 from diurnal.plots.tuning_data import SearchParameter, SearchScores
 
 Panel = tuple[Spec, dict[str, list[Spec]]]
 
 MAX_AXES = 8
 _BEST_SHOWN = 20
+_MAX_TICKS = 9
 _MAX_FOLD_POINTS = 800
 _MAX_CURVE = 400
 _MAX_ANNOTATED = 80
@@ -99,7 +100,7 @@ def scatter_panel(scores: SearchScores, width: int) -> Panel:
     first, second = scores.parameters
     rows = [_row(scores, i) for i in scores.selection()]
     y = _axis(second, "p1")
-    y["axis"] = _fixed_axis(second.name)
+    y["axis"] |= _fixed_axis(second.name)
     encoding = {"x": _axis(first, "p0"), "y": y, "tooltip": _tooltip(scores)}
     layers = [
         {"mark": {"type": "circle", "size": 55, "opacity": 0.9}, "encoding": {**encoding, "color": _color(scores)}},
@@ -271,7 +272,7 @@ def halving_panel(scores: SearchScores, width: int) -> Panel:
         "title": "resources of the iteration",
         "scale": {"type": "log" if distinct[0] > 0 else "linear"},
     }
-    x["axis"] = {"values": distinct, "grid": True}
+    x["axis"] = {"values": distinct, "grid": True, **NUMBER_LABELS}
     y = _score_axis(scores, "s")
     tooltip = [
         {"field": "text", "type": "nominal", "title": "parameters"},
@@ -338,10 +339,13 @@ def _score_axis(scores: SearchScores, field: str) -> Spec:
 
 def _axis(parameter: SearchParameter, field: str) -> Spec:
     if not parameter.is_number:
-        axis: Spec = {"labelAngle": 0 if len(parameter.levels) <= 6 else -35, "labelLimit": 160, "grid": False}
-        return {"field": field, "type": "nominal", "sort": parameter.levels, "title": parameter.name, "axis": axis}
+        nominal = {"labelAngle": 0 if len(parameter.levels) <= 6 else -35, "labelLimit": 160, "grid": False}
+        return {"field": field, "type": "nominal", "sort": parameter.levels, "title": parameter.name, "axis": nominal}
     scale: dict[str, Any] = {"type": "log"} if parameter.is_log else {"zero": False, "nice": True}
-    axis = {"format": "~g"} if parameter.is_log or not parameter.levels else {}
+    axis: Spec = {**NUMBER_LABELS}
+    if parameter.is_log:
+        distinct = sorted(set(parameter.values))
+        axis["values"] = distinct if len(distinct) <= _MAX_TICKS else log_ticks(distinct[0], distinct[-1])
     return {
         "field": field,
         "type": "quantitative",

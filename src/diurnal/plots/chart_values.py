@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 MAX_LABEL = 60
+NUMBER_LABELS = {"labelExpr": "format(datum.value, '~g')"}
+"""Part of an axis: labels such as 50 or 0.002; Vega's own format of an axis writes 5e+1 and leaves some out."""
 # Control characters, lone surrogates and noncharacters are not allowed in XML; bidirectional controls reorder the text
 # around them.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
@@ -121,6 +123,31 @@ def is_log_spaced(values: Iterable[float]) -> bool:
     linear = _unevenness([b - a for a, b in pairwise(distinct)])
     logarithmic = _unevenness([math.log(b / a) for a, b in pairwise(distinct)])
     return logarithmic < linear
+
+
+def log_ticks(low: float, high: float, limit: int = 9) -> list[float]:
+    """Return round numbers for the labels of a logarithmic axis: powers of ten, of few decades also 2 and 5 times them.
+
+    Parameters
+    ----------
+    low, high : float
+        The ends of the axis, above 0.
+    limit : int
+        The largest number of labels.
+
+    Examples
+    --------
+    >>> log_ticks(0.001, 100), log_ticks(3, 60)
+    ([0.001, 0.01, 0.1, 1.0, 10.0, 100.0], [5.0, 10.0, 20.0, 50.0])
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    slack = 1 + 1e-9
+    for factors in ((1,), (1, 2, 5)):
+        ticks = [float(f"{factor}e{power}") for power in range(first, last + 1) for factor in factors]
+        ticks = [tick for tick in ticks if low / slack <= tick <= high * slack]
+        if len(ticks) >= 4:
+            break
+    return [ticks[i] for i in thin_evenly(len(ticks), limit)]
 
 
 def _unevenness(steps: Sequence[float]) -> float:

@@ -163,7 +163,7 @@ def confusion_chart(evaluation: Evaluation, width: ChartWidth = 320, *, model: s
         "title": "predicted class",
         "axis": {**axis, "labelAngle": 0 if len(classes) < 6 else -40},
     }
-    y = {"field": "t", "type": "nominal", "sort": None, "title": "true class", "axis": axis}
+    y = {"field": "t", "type": "nominal", "sort": None, "title": "true class", "axis": {**axis, "titlePadding": 12}}
     color = {
         "field": "share",
         "type": "quantitative",
@@ -194,7 +194,7 @@ def confusion_chart(evaluation: Evaluation, width: ChartWidth = 320, *, model: s
             }
             for style, test in inks
         ]
-    height = max(60, min(34 * len(classes), 420))
+    height = max(100, min(34 * len(classes), 420))
     return _chart(f"Confusion matrix: {model_labels(evaluation)[model]}", rows, {"layer": layers}, width, height)
 
 

@@ -8,6 +8,7 @@ whether the challenger is *worse by more than chance*: at a level of 1 %, an equ
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from diurnal.errors import UsageError, did_you_mean
 from diurnal.promotion.challenges import next_bet, reason_against_bet, verdict_of
@@ -18,6 +19,8 @@ ALPHA = 0.01
 
 SUPERIOR = 0.005
 """``"superior"`` promotes a version that is better at this level; approximate tests stay below 1 % false promotions."""
+
+Verdict = Literal["worse", "probably worse", "not distinguishable", "probably better", "better"]
 
 
 def decide_promotion(policy: str, *, evaluation: Evaluation, interval: DataInterval, standing: Standing) -> Decision:
@@ -164,6 +167,32 @@ def _format_evidence(found: Comparison, version: int | None, p: float) -> str:
         f"twin {_format_score(found.twin_score)}, champion (version {version}) {_format_score(found.champion_score)}"
         f"{format_difference(found)}; {found.test} on {tested}{found.n_compared} samples new to both, p = {p:.2g}"
     )
+
+
+def comparison_verdict(found: Comparison) -> Verdict:
+    """Return what a comparison says about the twin, by the levels of the policies and the interval of the difference.
+
+    Returns
+    -------
+    {"worse", "probably worse", "not distinguishable", "probably better", "better"}
+        "worse" and "better" are what ``"guarded"`` and ``"superior"`` decide on. "probably" is what is above their
+        levels while the 95 % interval of the difference excludes 0.
+
+    Examples
+    --------
+    >>> found = Comparison(72, 0.91, 0.89, 0.99, "DeLong", p_better=0.0081, difference=0.02, low=0.004, high=0.036)
+    >>> comparison_verdict(found)
+    'probably better'
+    """
+    if found.p_worse is not None and found.p_worse < ALPHA:
+        return "worse"
+    if found.p_better is not None and found.p_better < SUPERIOR:
+        return "better"
+    if found.high is not None and found.high < 0:
+        return "probably worse"
+    if found.low is not None and found.low > 0:
+        return "probably better"
+    return "not distinguishable"
 
 
 def format_difference(found: Comparison | Match) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
+from diurnal.backends.paired_tests.test_descriptions import RESAMPLED
 from diurnal.backends.paired_tests.test_result import TWO_SIDED, Paired, finite, undefined
 
-RESAMPLED = "paired bootstrap"
 N_DRAWS = 200
 ENUMERATED = 7
 """Up to so many samples on which two models differ, all swaps are made; of more, :data:`N_DRAWS` are drawn."""

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
+from diurnal.backends.paired_tests.test_descriptions import DELONG
 from diurnal.backends.paired_tests.test_result import Paired, undefined
-
-DELONG = "DeLong"
 
 Vector = npt.NDArray[np.float64]
 

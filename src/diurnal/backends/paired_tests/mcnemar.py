@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
+from diurnal.backends.paired_tests.test_descriptions import EXACT
 from diurnal.backends.paired_tests.test_result import TWO_SIDED, Paired, undefined
-
-EXACT = "exact McNemar"
 
 
 def mcnemar(twin_wins: int, champion_wins: int, n_samples: int) -> Paired:

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
 from diurnal.backends.paired_tests.mcnemar import at_most
+from diurnal.backends.paired_tests.test_descriptions import FLIPS
 from diurnal.backends.paired_tests.test_result import Paired, undefined
 
-FLIPS = "sign flips"
 ENUMERATED = 14
 """The signs of so many of the largest differences are enumerated; the sum of the others is taken as normal."""
 

@@ -25,6 +25,8 @@ MAX_IMPORTANCES = 50
 PLANS = ((1_000, 5), (1_000, 2), (400, 5), (400, 2), (150, 5), (150, 2), (150, 1))
 """Rows and repeats, the best first."""
 ROWS_AT_ONCE = 8_192
+LEAST_SECONDS = 1.5
+"""What the smallest of the plans may take, also with a smaller budget: a small problem always has importances."""
 MAX_OVERRUN = 5  # of the clock, where other programs use the processors
 PROBES = (64, 1_024)
 """Rows of the smallest and the largest sample whose prediction is measured."""
@@ -44,7 +46,8 @@ def permutation_importances(
     data : BatchedData
         The samples.
     seconds : float
-        The budget. Of a slow model there are fewer repeats, and fewer samples.
+        The budget. Of a slow model there are fewer repeats, and fewer samples; with the fewest, the budget is at least
+        :data:`LEAST_SECONDS`.
     found : EvaluationData
         Gets a note where there are no importances.
     """
@@ -55,7 +58,8 @@ def permutation_importances(
             found.note("no importances, as the scorer reads the rows")
             return []
     if not len(drops):
-        found.note(f"no importances: {len(data.features)} features do not fit in {seconds:.2f} seconds")
+        most = max(seconds, LEAST_SECONDS)
+        found.note(f"no importances: {len(data.features)} features do not fit in {most:.2f} seconds")
         return []
     means, deviations = drops.mean(axis=0), drops.std(axis=0)
     if not np.isfinite(means).any():
@@ -98,7 +102,8 @@ class _Shuffles:
         n_rows, n_repeats = plan
         chosen = slice(None, None, max(1, len(self._places) // n_rows))
         self._places, self._X = self._places[chosen][:n_rows], self._X.iloc[chosen][:n_rows]
-        rng, base, end = np.random.default_rng(0), self._baseline(), time.perf_counter() + MAX_OVERRUN * seconds
+        rng, base = np.random.default_rng(0), self._baseline()
+        end = time.perf_counter() + MAX_OVERRUN * max(seconds, LEAST_SECONDS)
         rounds: list[npt.NDArray[np.float64]] = []
         while len(rounds) < n_repeats and time.perf_counter() < end:
             rounds.append(base - self._shuffled_scores(rng))
@@ -106,14 +111,16 @@ class _Shuffles:
 
     def _affordable_plan(self, seconds: float) -> tuple[int, int] | None:
         """Return the largest numbers of rows and repeats that fit in a budget."""
-        score = _measure_cost(self._baseline, seconds / 10)
-        call, row = self._predict_costs(seconds / 10)
+        most = max(seconds, LEAST_SECONDS / 10) / 10
+        score = _measure_cost(self._baseline, most)
+        call, row = self._predict_costs(most)
         n_features = self._X.shape[1]
         for size, n_repeats in PLANS:
             n_rows = min(size, len(self._X))
             n_calls = math.ceil(n_features / max(1, ROWS_AT_ONCE // n_rows))
             once = call * n_calls + (row * n_rows + score) * n_features
-            if (once * n_repeats).fits_in(seconds):
+            is_smallest = (size, n_repeats) == PLANS[-1]
+            if (once * n_repeats).fits_in(max(seconds, LEAST_SECONDS) if is_smallest else seconds):
                 return n_rows, n_repeats
         return None
 
