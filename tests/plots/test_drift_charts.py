@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from charts import HOSTILE, draw, marks, size, texts
-from diurnal.plots.drift_charts import build_column_history, build_distribution, build_drift, measured_drift
+from diurnal.plots.column_history_chart import build_column_history
+from diurnal.plots.distribution_chart import build_distribution
+from diurnal.plots.drift_charts import build_drift
+from diurnal.plots.drift_strip_chart import measured_drift
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -86,7 +86,7 @@ def show_distribution(request: Request, name: ReadableExperiment, column: Column
 @router.get("/charts/distribution.json")
 def send_distribution_chart(request: Request, name: ReadableExperiment, column: ColumnName, date: str) -> Response:
     """Send the chart of the distribution of a column."""
-    from diurnal.plots.drift_charts import build_distribution
+    from diurnal.plots.distribution_chart import build_distribution
 
     found = _distributions(request.app.state.stores.reader(), name, column, date)
     if found.batch is None:
@@ -98,7 +98,8 @@ def send_distribution_chart(request: Request, name: ReadableExperiment, column: 
 @router.get("/charts/column.json")
 def send_column_chart(request: Request, name: ReadableExperiment, column: ColumnName, last: Last = "90") -> Response:
     """Send the chart of a column over time: its values, missing ones and new categories."""
-    from diurnal.plots.drift_charts import build_column_history, measured_drift
+    from diurnal.plots.column_history_chart import build_column_history
+    from diurnal.plots.drift_strip_chart import measured_drift
 
     stores: Stores = request.app.state.stores.reader()
     since = _first_start(stores, name, last)

@@ -59,7 +59,7 @@ def draw_charts(content: ReportContent) -> list[ReportChart]:
 
 def _chart_builders(content: ReportContent) -> list[tuple[str, Callable[[], list[Spec]]]]:
     """Return a function for each section; it returns the charts that the run has data for."""
-    from diurnal.plots.drift_charts import drift_strip, measured_drift
+    from diurnal.plots.drift_strip_chart import drift_strip, measured_drift
     from diurnal.plots.evaluation_page import evaluation_parts
     from diurnal.plots.timeline_chart import build_timeline
     from diurnal.plots.tuning_chart import build_tuning

@@ -7,8 +7,8 @@ from typing import Any
 
 from diurnal.plots.chart_output import Spec
 from diurnal.plots.chart_values import as_number, clean_text, value_text
-from diurnal.plots.evaluation_charts import Evaluation
 from diurnal.plots.evaluation_page import arrange_parts, evaluation_parts
+from diurnal.plots.evaluation_values import Evaluation
 from diurnal.plots.timeline_data import Record, interval_text
 
 _MAX_ROWS = 40

@@ -7,18 +7,11 @@ from typing import Any
 
 from diurnal.plots.chart_output import ChartWidth, Spec
 from diurnal.plots.chart_values import as_number, clean_text
-from diurnal.plots.evaluation_charts import (
-    Evaluation,
-    calibration_chart,
-    confusion_chart,
-    histogram_chart,
-    importances_chart,
-    precision_recall_chart,
-    predicted_true_chart,
-    residuals_chart,
-    roc_chart,
-    slices_chart,
-)
+from diurnal.plots.confusion_chart import confusion_chart
+from diurnal.plots.curve_charts import calibration_chart, histogram_chart, precision_recall_chart, roc_chart
+from diurnal.plots.evaluation_values import Evaluation
+from diurnal.plots.feature_charts import importances_chart, slices_chart
+from diurnal.plots.regression_charts import predicted_true_chart, residuals_chart
 
 _OWN_SCALES = {"scale": dict.fromkeys(("color", "strokeDash", "shape", "size"), "independent")}
 _ROWS = (  # of the single chart
