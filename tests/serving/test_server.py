@@ -6,11 +6,8 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -18,97 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from projects import Project, patients
-
-DATES = ("2026-11-20", "2026-11-21")
-
-
-@pytest.fixture(scope="module")
-def clinic(server, tmp_path_factory):
-    """A project with two versions, and what each predicts of some rows."""
-    from databases import open_database
-
-    with open_database(server) as url:
-        project = Project.make(tmp_path_factory.mktemp("clinic") / "p", url, "drop='ward', promotion='always'")
-        stores = project.stores()
-        for date in DATES:
-            project.bring(date)
-            project.run(date, stores)
-        rows = patients("2026-11-23", 5)[["age", "pressure"]]
-        from diurnal.storage.load_model import load_version
-
-        models = {v: load_version(stores.models, stores.warehouse.version("clinic", v), stores.code) for v in (1, 2)}
-        yield Clinic(project, stores, rows, {v: model.predict_proba(rows) for v, model in models.items()})
-        stores.warehouse.close()
-
-
-class Clinic:
-    def __init__(self, project, stores, rows, probabilities):
-        self.project, self.stores, self.rows, self.probabilities = project, stores, rows, probabilities
-        self.body = rows.to_json(orient="records")
-
-    def set_champion(self, version):
-        champion = self.stores.warehouse.champion("clinic")
-        if champion.version != version:
-            self.stores.warehouse.set_champion("clinic", version, requested_by="test", reason="test")
-
-    def is_right(self, answer):
-        expected = self.probabilities[answer["version"]]
-        return np.allclose(answer["probabilities"], expected, rtol=0, atol=1e-12)
-
-
-@contextmanager
-def serving(clinic, *words, environment=None):
-    """Start a server; give its address, its process and what it has logged."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "diurnal", "serve", "--port", "0", "--poll", "0.5", *words],
-        cwd=clinic.project.folder,
-        env={**clinic.project.environment, **(environment or {})},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    lines, reader = [], threading.Thread()
-    try:
-        for line in process.stderr:
-            lines.append(line)
-            if match := re.search(r"Description: (http://\S+)/openapi.json", line):
-                break
-        else:
-            raise AssertionError("".join(lines))
-        reader = threading.Thread(target=lambda: lines.extend(process.stderr))
-        reader.start()
-        yield match[1], process, lines
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        finally:
-            process.kill()
-            process.wait()
-            if reader.ident:
-                reader.join()
-            process.stderr.close()
-
-
-def wait_until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
-@pytest.fixture(scope="module")
-def running(clinic):
-    clinic.set_champion(2)
-    with serving(clinic, "--access-log") as started:
-        yield started
-
-
-@pytest.fixture
-def client(running):
-    with httpx.Client(base_url=running[0], timeout=20) as client:
-        yield client
+from serving_projects import children_of, serving, wait_until
 
 
 def test_an_answer_names_the_version_that_gave_it(clinic, client):
@@ -304,11 +211,6 @@ def test_a_killed_worker_is_replaced(clinic):
             assert clinic.is_right(answer.json())
         assert "diurnal_serving_requests_total" in httpx.get(f"{url}/metrics").text
     assert children_of(process.pid) == []
-
-
-def children_of(pid):
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(word) for word in listed.stdout.split()]
 
 
 def test_wrong_options_are_explained(clinic):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,10 +65,10 @@ def serve(
             f"--host {host} lets other machines ask for predictions, without tokens",
             hint="add --tokens FILE (see docs/serving.md), or --allow-anonymous behind a proxy that authenticates",
         )
-    from diurnal.serving.serving_process import PredictionServer, ServerOptions, pin_thread_variables
-
-    pin_thread_variables(threads)
+    for library in ("OMP", "OPENBLAS", "MKL"):  # before their import
+        os.environ.setdefault(f"{library}_NUM_THREADS", str(threads))
     from diurnal.serving.serving_app import RequestLimits
+    from diurnal.serving.serving_process import PredictionServer, ServerOptions
 
     options = ServerOptions(
         references=_check_references(names),

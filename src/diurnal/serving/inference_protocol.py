@@ -32,7 +32,8 @@ _TYPES = {
     "FP64": "<f8",
 }
 _KIND_TYPES = {"int": "INT64", "float": "FP64", "bool": "BOOL"}
-_MAX_VALUES = 2**26
+MAX_VALUES = 2**26  # of a request
+_MAX_DIMENSIONS = 8
 
 
 class _Tensor(msgspec.Struct):
@@ -153,11 +154,7 @@ def _read_tensors(tensors: list[_Tensor], tail: memoryview) -> dict[str, npt.NDA
     arrays: dict[str, npt.NDArray[Any]] = {}
     position = 0
     for tensor in tensors:
-        count = 1
-        for length in tensor.shape:
-            count *= length
-            if count > _MAX_VALUES:
-                raise RequestError("a tensor has too many values", status=413, hint="send fewer rows at a time")
+        count = _count_values(tensor.shape)
         size = tensor.parameters.get("binary_data_size")
         if size is None:
             values = _decode_values(tensor, count)
@@ -170,6 +167,17 @@ def _read_tensors(tensors: list[_Tensor], tail: memoryview) -> dict[str, npt.NDA
     if len(arrays) < len(tensors):
         raise RequestError("a tensor is given twice", hint="send each tensor once")
     return arrays
+
+
+def _count_values(shape: list[int]) -> int:
+    if len(shape) > _MAX_DIMENSIONS:
+        raise RequestError(f"a tensor has {len(shape)} dimensions", hint="send tensors of one or two dimensions")
+    count = 1
+    for length in shape:
+        count *= length
+        if max(count, length) > MAX_VALUES:
+            raise RequestError("a tensor has too many values", status=413, hint="send fewer rows at a time")
+    return count
 
 
 def _decode_values(tensor: _Tensor, count: int) -> npt.NDArray[Any]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -24,17 +25,36 @@ if TYPE_CHECKING:
 
 SLOW = 0.002  # seconds of a call; a slower one does not run in the thread of the event loop
 MAX_ROWS = 8192  # of a joined call
-_BIG = 2048  # rows of a request that is not joined, and runs in a thread
+_MANY = 256  # rows of a call that runs in a thread
+DISCONNECTED = "disconnected"  # a key of the state in the scope of a request
+_BIG = 2048  # rows of a request that is not joined
 
 
-@dataclass
+class ClientGoneError(Exception):
+    """The client has closed the connection, so that an answer has no receiver."""
+
+
+@dataclass(eq=False)
+class _Call:
+    """A request that waits for a call of its model."""
+
+    rows: Rows
+    future: asyncio.Future[Predictions]
+    connection: Mapping[str, Any]
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the time of the request is not over, and its client has not gone."""
+        return not self.future.done() and DISCONNECTED not in self.connection
+
+
+@dataclass(eq=False)
 class _Waiting:
     """The requests that wait for one model."""
 
-    requests: list[tuple[Rows, asyncio.Future[Predictions]]] = field(default_factory=list)
-    n_rows: int = 0
+    calls: list[_Call] = field(default_factory=list)
     is_scheduled: bool = False
-    seconds: float = 0.0  # of a recent call
+    seconds: float = 0.0  # of recent calls, on average
 
 
 class PredictionQueue:
@@ -55,39 +75,49 @@ class PredictionQueue:
     def __init__(self, *, join: bool = True, max_waiting: int = 1000, threads: int = 1, seconds: float = 60.0) -> None:
         self._join, self._max_waiting, self._seconds = join, max_waiting, seconds
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="diurnal-predict")
-        self._waiting: dict[int, tuple[ServedModel, _Waiting]] = {}
-        self._n_waiting = 0
+        self._waiting: WeakKeyDictionary[ServedModel, _Waiting] = WeakKeyDictionary()  # frees a replaced version
+        self._n_waiting = self._n_running = 0
 
-    async def predict(self, model: ServedModel, rows: Rows) -> Predictions:
+    async def predict(self, model: ServedModel, rows: Rows, connection: Mapping[str, Any] | None = None) -> Predictions:
         """Predict the rows of a request.
+
+        Parameters
+        ----------
+        model : ServedModel
+            The model.
+        rows : ndarray or Table
+            The rows.
+        connection : Mapping of str to Any, optional
+            The state of the request. It gets the key :data:`DISCONNECTED` when the client closes the connection: the
+            model is then not called for it any more.
 
         Raises
         ------
         RequestError
             With status 503 if too many requests wait or the model takes too long, and 422 if it fails on the rows.
+        ClientGoneError
+            If the client has gone before the model was called.
         """
         if self._n_waiting >= self._max_waiting:
             raise RequestError("too many requests wait", status=503, hint="try it again later", retry_after=1)
         loop = asyncio.get_running_loop()
-        if len(rows) > _BIG:
-            return await self._wait(loop.run_in_executor(self._threads, _predict_one, model, rows))
-        waiting = self._waiting.setdefault(id(model), (model, _Waiting()))[1]
-        future: asyncio.Future[Predictions] = loop.create_future()
-        waiting.requests.append((rows, future))
+        # A big request waits by itself: its call may be longer than those of all others together.
+        waiting = self._waiting.setdefault(model, _Waiting()) if len(rows) <= _BIG else _Waiting(seconds=SLOW)
+        call = _Call(rows, loop.create_future(), {} if connection is None else connection)
+        waiting.calls.append(call)
         if not waiting.is_scheduled:
             waiting.is_scheduled = True
             loop.call_soon(self._start, loop, model, waiting)
-        return await self._wait(future, limited=_is_slow(model, waiting))
+        return await self._wait(call.future)
 
-    def close(self) -> None:
-        """End the threads after their present calls."""
-        self._threads.shutdown(wait=False)
+    def close(self) -> bool:
+        """End the threads after their present calls; return whether there are none."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        return not self._n_running
 
-    async def _wait(self, future: asyncio.Future[Predictions], *, limited: bool = True) -> Predictions:
+    async def _wait(self, future: asyncio.Future[Predictions]) -> Predictions:
         self._n_waiting += 1
         try:
-            if not limited:  # it is predicted in this turn of the event loop
-                return await future
             async with asyncio.timeout(self._seconds):
                 return await future
         except TimeoutError:
@@ -97,75 +127,64 @@ class PredictionQueue:
 
     def _start(self, loop: asyncio.AbstractEventLoop, model: ServedModel, waiting: _Waiting) -> None:
         """Call the model for the waiting requests, in this thread if it is fast."""
-        if not _is_slow(model, waiting):
-            self._finish(loop, model, waiting, *self._call(model, waiting))
+        calls = self._take(model, waiting)
+        requests = [call.rows for call in calls]
+        is_slow = model.path == "frame" or waiting.seconds >= SLOW or sum(map(len, requests)) > _MANY
+        if not is_slow or not calls:
+            self._finish(loop, model, waiting, calls, *_predict_batch(model, requests))
             return
-        batch = self._take(waiting)
+        self._n_running += 1
 
         def finish(done: asyncio.Future[tuple[list[Predictions | RequestError], float]]) -> None:
-            self._finish(loop, model, waiting, batch, *done.result())
+            self._n_running -= 1
+            self._finish(loop, model, waiting, calls, *done.result())
 
-        loop.run_in_executor(self._threads, _predict_batch, model, [rows for rows, _ in batch]).add_done_callback(
-            finish
-        )
+        loop.run_in_executor(self._threads, _predict_batch, model, requests).add_done_callback(finish)
 
-    def _call(
-        self, model: ServedModel, waiting: _Waiting
-    ) -> tuple[list[tuple[Rows, asyncio.Future[Predictions]]], list[Predictions | RequestError], float]:
-        batch = self._take(waiting)
-        return batch, *_predict_batch(model, [rows for rows, _ in batch])
-
-    def _take(self, waiting: _Waiting) -> list[tuple[Rows, asyncio.Future[Predictions]]]:
-        """Take the requests of the next call."""
-        n_rows, n_requests = 0, 0
-        for rows, _ in waiting.requests:
-            if n_requests and (n_rows + len(rows) > MAX_ROWS or not self._join):
+    def _take(self, model: ServedModel, waiting: _Waiting) -> list[_Call]:
+        """Take the requests of the next call, and drop those that are not wanted any more."""
+        taken: list[_Call] = []
+        n_rows = n_seen = 0
+        for call in waiting.calls:
+            if taken and (n_rows + len(call.rows) > MAX_ROWS or not (self._join and model.is_joinable)):
                 break
-            n_rows, n_requests = n_rows + len(rows), n_requests + 1
-        batch, waiting.requests = waiting.requests[:n_requests], waiting.requests[n_requests:]
-        return batch
+            n_seen += 1
+            if call.is_wanted:
+                taken.append(call)
+                n_rows += len(call.rows)
+            elif not call.future.done():
+                call.future.set_exception(ClientGoneError())
+        del waiting.calls[:n_seen]
+        return taken
 
     def _finish(
         self,
         loop: asyncio.AbstractEventLoop,
         model: ServedModel,
         waiting: _Waiting,
-        batch: list[tuple[Rows, asyncio.Future[Predictions]]],
+        calls: Sequence[_Call],
         results: Sequence[Predictions | RequestError],
         seconds: float,
     ) -> None:
-        waiting.seconds = 0.8 * waiting.seconds + 0.2 * seconds if waiting.seconds else seconds
-        for (_, future), result in zip(batch, results, strict=True):
-            if future.done():  # the client has gone
+        if calls:
+            waiting.seconds = 0.8 * waiting.seconds + 0.2 * seconds if waiting.seconds else seconds
+        for call, result in zip(calls, results, strict=True):
+            if call.future.done():  # its time was over meanwhile
                 continue
             if isinstance(result, RequestError):
-                future.set_exception(result)
+                call.future.set_exception(result)
             else:
-                future.set_result(result)
-        if waiting.requests:
+                call.future.set_result(result)
+        waiting.is_scheduled = bool(waiting.calls)
+        if waiting.calls:
             loop.call_soon(self._start, loop, model, waiting)
-        else:
-            waiting.is_scheduled = False
-            if self._waiting.get(id(model), (None, None))[1] is waiting:
-                self._forget_old_models(model)
-
-    def _forget_old_models(self, model: ServedModel) -> None:
-        """Forget versions that were replaced, so that their memory is freed."""
-        for key, (other, waiting) in list(self._waiting.items()):
-            if other is not model and other.experiment == model.experiment and not waiting.is_scheduled:
-                del self._waiting[key]
-
-
-def _is_slow(model: ServedModel, waiting: _Waiting) -> bool:
-    """Return whether the model is called in a thread."""
-    return model.path == "frame" or waiting.seconds >= SLOW
 
 
 def _predict_batch(model: ServedModel, requests: Sequence[Rows]) -> tuple[list[Predictions | RequestError], float]:
     """Predict requests in one call; if that fails, each by itself, so that one request does not spoil the others."""
     started = time.perf_counter()
-    if len(requests) == 1:
-        return [_predict_or_error(model, requests[0])], time.perf_counter() - started
+    if len(requests) <= 1:
+        return [_predict_or_error(model, rows) for rows in requests], time.perf_counter() - started
     try:
         predictions = model.predict(_concatenate(requests))
     except Exception:  # noqa: BLE001 - the requests are predicted one by one

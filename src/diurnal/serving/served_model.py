@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-12
 _N_PROBES = 256
+_N_ALONE = 3  # golden rows that are predicted alone
 _MAX_PROBED_COLUMNS = 512
 _LIBRARIES = frozenset({"sklearn", "xgboost", "lightgbm", "catboost"})
 _log = logging.getLogger(__name__)
@@ -74,6 +75,8 @@ class ServedModel:
         The labels, in the order of the probabilities; None for a regression.
     path : {"compiled", "array", "frame"}
         How it predicts: by its arithmetic only, by scikit-learn on arrays, or by its library on frames.
+    is_joinable : bool
+        Whether the prediction of a row does not depend on the rows beside it, so that requests can be joined.
     """
 
     def __init__(self, row: Mapping[str, Any], model: Any, *, compiled: bool = True) -> None:
@@ -85,13 +88,17 @@ class ServedModel:
         self._is_spark = is_spark_model(model)
         golden = golden_frame(self.signature["columns"], self.signature["golden"])
         self.inputs = ModelInputs(self.signature["columns"], self._find_accepting_columns(golden))
-        self._predictor, self.path = self._choose_predictor(golden, compiled=compiled)
+        self._compiled, self.path = self._choose_path(golden, compiled=compiled)
+        self.is_joinable = self._is_spark or self._predicts_rows_alone(golden)
 
     def predict(self, rows: Rows) -> Predictions:
         """Predict rows of :attr:`inputs`."""
         if not len(rows):
             return self._no_predictions()
-        return Predictions(*self._predictor(rows))
+        predictions = Predictions(*self._call(rows))
+        if len(predictions) != len(rows):  # joined requests would get those of other rows
+            raise ValueError(f"{len(predictions)} predictions of {len(rows)} rows")
+        return predictions
 
     @property
     def has_probabilities(self) -> bool:
@@ -102,43 +109,68 @@ class ServedModel:
         labels = np.array(self.signature["golden"]["predictions"][:0], dtype=object)
         return Predictions(labels, np.zeros((0, len(self.classes or ()))) if self._has_probabilities else None)
 
-    def _choose_predictor(self, golden: pd.DataFrame, *, compiled: bool) -> tuple[Predictor, str]:
-        """Return the fastest way to predict that gives the predictions of the model on frames."""
-        if self._is_spark or not self.inputs.is_numeric or not len(golden):
-            return self._predict_table, "frame"
+    def _call(self, rows: Rows) -> tuple[npt.NDArray[Any], Any]:
+        if self._compiled is not None and isinstance(rows, np.ndarray):
+            return self._compiled(rows)
+        if self.path == "array" and isinstance(rows, np.ndarray):
+            return self._predict_array(rows)
+        return self._predict_table(rows) if self._takes_tables else self._predict_matrix(rows)
+
+    def _choose_path(self, golden: pd.DataFrame, *, compiled: bool) -> tuple[Predictor | None, str]:
+        """Return the fastest way to predict that gives the predictions of the model on frames.
+
+        No method of this object is stored in it: a version that was replaced is freed at once, and not when a garbage
+        collection happens.
+        """
+        if self._takes_tables or not len(golden):
+            return None, "frame"
         probes = _probe_rows(golden, self.inputs.kinds)
-        frame_of = self._frame_predictor()
-        expected = frame_of(probes)
+        expected = self._predict_matrix(probes)
         if compiled and (predictor := _compile(self._model)) and _agrees(predictor, probes, expected, TOLERANCE):
             return predictor, "compiled"
         if _has_known_classes(self._model) and _agrees(self._predict_array, probes, expected, 0.0):
             _remove_feature_names(self._model)
             if _agrees(self._predict_array, probes, expected, 0.0):
-                return self._predict_array, "array"
-        return frame_of, "frame"
+                return None, "array"
+        return None, "frame"
+
+    @property
+    def _takes_tables(self) -> bool:
+        return self._is_spark or not self.inputs.is_numeric
 
     def _predict_array(self, X: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], Any]:
         X = np.asfortranarray(X)  # as the values of a frame are, so that sums have the same order
         return self._model.predict(X), self._model.predict_proba(X) if self._has_probabilities else None
 
-    def _frame_predictor(self) -> Any:
+    def _predict_matrix(self, X: Any) -> tuple[npt.NDArray[Any], Any]:
         import pandas as pd
 
-        names, golden = self.inputs.names, self.signature["golden"]
-        integers = [name for name, dtype in zip(names, golden["dtypes"], strict=True) if dtype.startswith("int")]
-
-        def predict_frame(X: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], Any]:
-            frame = pd.DataFrame(np.asfortranarray(X), columns=names)
-            for name in integers:
-                if not frame[name].isna().any():
-                    frame[name] = frame[name].astype("int64")
-            return self._predict_frame(frame)
-
-        return predict_frame
+        frame = pd.DataFrame(np.asfortranarray(X), columns=self.inputs.names)
+        dtypes = self.signature["golden"]["dtypes"]
+        for name in [name for name, dtype in zip(self.inputs.names, dtypes, strict=True) if dtype.startswith("int")]:
+            if not frame[name].isna().any():
+                frame[name] = frame[name].astype("int64")
+        return self._predict_frame(frame)
 
     def _predict_frame(self, frame: Any) -> tuple[npt.NDArray[Any], Any]:
         labels = np.asarray(self._model.predict(frame))
         return labels.reshape(-1), self._model.predict_proba(frame) if self._has_probabilities else None
+
+    def _predicts_rows_alone(self, golden: pd.DataFrame) -> bool:
+        """Return whether golden rows have the same predictions alone as beside the others."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                together = self._predict_frame(golden)
+                alone = [self._predict_frame(golden.iloc[[row]]) for row in range(min(len(golden), _N_ALONE))]
+            except Exception as error:  # noqa: BLE001 - a model can fail with anything on a single row
+                _log.debug("the model does not predict a single row: %s", type(error).__name__)
+                return False
+        for row, predicted in enumerate(alone):
+            expected = tuple(None if values is None else values[row : row + 1] for values in together)
+            if not _is_equal(predicted, expected, 1e-6):  # some libraries compute in float32
+                return False
+        return True
 
     def _predict_table(self, rows: Any) -> tuple[npt.NDArray[Any], Any]:
         import pyarrow as pa

@@ -77,5 +77,5 @@ class ServedModels:
 
     @property
     def is_ready(self) -> bool:
-        """Whether each experiment has a model."""
-        return bool(self._states) and all(state.model is not None for state in self._states.values())
+        """Whether there is a model; a new experiment that cannot be loaded does not keep the others from answering."""
+        return any(state.model is not None for state in list(self._states.values()))

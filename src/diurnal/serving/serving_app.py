@@ -11,18 +11,22 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diurnal.serving import inference_protocol, mlflow_protocol, record_protocol, table_protocols
 from diurnal.serving.access_tokens import AccessTokens
+from diurnal.serving.prediction_queue import ClientGoneError
+from diurnal.serving.request_bodies import COMPRESSIONS, BodyBudget, HeldBody, decompress
 from diurnal.serving.request_errors import RequestError
 from diurnal.serving.serving_pages import create_pages
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from diurnal.serving.access_log import AccessLog
     from diurnal.serving.model_inputs import Rows
     from diurnal.serving.prediction_queue import PredictionQueue
     from diurnal.serving.served_model import Predictions, ServedModel
@@ -70,6 +74,7 @@ class _Target:
 class _Request:
     target: _Target
     headers: dict[bytes, bytes]
+    connection: Mapping[str, Any]
     name: str = ""
     client: str = ""
 
@@ -99,8 +104,8 @@ class ServingApp:
         The tokens of clients.
     limits : RequestLimits
         The limits of a request.
-    log_request : callable, optional
-        Takes a dictionary for each request, for the access log.
+    access_log : AccessLog, optional
+        Writes a line for each request.
     """
 
     def __init__(
@@ -111,21 +116,25 @@ class ServingApp:
         *,
         access: AccessTokens | None = None,
         limits: RequestLimits | None = None,
-        log_request: Callable[[dict[str, Any]], None] | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
         self._served, self._queue, self._metrics = served, queue, metrics
-        self._access, self._limits, self._log_request = access or AccessTokens(), limits or RequestLimits(), log_request
+        self._access, self._limits, self._access_log = access or AccessTokens(), limits or RequestLimits(), access_log
         self._pages = create_pages(served, metrics, self._access)
+        self._bodies = BodyBudget(self._limits.max_bytes)
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="diurnal-decode")  # one large body at a time
         self._targets: dict[str, _Target] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
-        if scope["type"] == "http" and scope["method"] == "POST":
-            target = self._find_target(scope["path"])
-            if target is not None:
-                await self._predict(target, scope, receive, send)
-                return
-        await self._pages(scope, receive, send)
+        target = self._find_target(scope["path"]) if scope["type"] == "http" else None
+        if target is None:
+            await self._pages(scope, receive, send)
+        elif scope["method"] == "POST":
+            await self._predict(target, scope, receive, send)
+        else:
+            error = RequestError("this path takes POST only", status=405, hint="send the rows by POST")
+            await _send(send, _render_error(target.protocol, error))
 
     def _find_target(self, path: str) -> _Target | None:
         target = self._targets.get(path)
@@ -142,12 +151,12 @@ class ServingApp:
 
     async def _predict(self, target: _Target, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        request = _Request(target, dict(scope["headers"]))
+        request = _Request(target, dict(scope["headers"]), scope.get("state", {}))
         try:
             answer = await self._handle(request, receive)
         except RequestError as error:
             answer = _render_error(target.protocol, error)
-        except _ClientGone:
+        except ClientGoneError:
             return
         except Exception as error:  # noqa: BLE001 - it is logged, and other requests are answered
             _log.exception("a request failed")
@@ -157,17 +166,26 @@ class ServingApp:
         seconds = time.perf_counter() - started
         name = request.name if self._served.state(request.name).model is not None else ""
         self._metrics.add_request(name, target.protocol, answer.version, answer.status, answer.n_rows, seconds)
-        if self._log_request is not None:
-            address = (scope.get("client") or ("",))[0]
-            self._log_request(_describe_request(request, answer, name, seconds) | {"address": address})
+        if self._access_log is not None:
+            record = _describe_request(request, answer, name, seconds)
+            self._access_log.add(time.time(), record | {"address": (scope.get("client") or ("",))[0]})
 
     async def _handle(self, request: _Request, receive: Receive) -> _Answer:
         client = self._access.identify(request.headers.get(b"authorization"))
         request.client, request.name = client.name, self._resolve_name(request.target)
         if not client.may_use(request.name):
             raise RequestError("the token does not allow this experiment", status=403)
-        body = await self._read_body(request.headers, receive)
-        return await self._answer(request.target, self._served.get(request.name), request.headers, body)
+        encoding = _content_encoding(request.headers)
+        self._find_model(request)  # before its body is read
+        with self._bodies.hold() as held:
+            body = await self._read_body(request.headers, receive, held)
+            return await self._answer(self._find_model(request), request, body, encoding)
+
+    def _find_model(self, request: _Request) -> ServedModel:
+        model = self._served.get(request.name)
+        if request.target.version not in (None, model.version):
+            raise RequestError(f"version {model.version} is served here, and no other", status=404)
+        return model
 
     def _resolve_name(self, target: _Target) -> str:
         """Return the experiment; ``/invocations`` is that of the only one."""
@@ -180,76 +198,63 @@ class ServingApp:
             )
         return names[0]
 
-    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        limit = self._limits.max_bytes
+    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive, held: HeldBody) -> bytes:
         declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > limit:
-            raise _too_large(limit)
-        message = await self._receive(receive)
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            if len(body) > limit:
-                raise _too_large(limit)
-            return body
-        parts, size = [body], len(body)
+        if declared.isdigit():
+            held.check(int(declared[:20]))
         deadline = time.monotonic() + self._limits.body_seconds
-        while message.get("more_body"):
+        parts, is_complete = [], False
+        while not is_complete:
             message = await self._receive(receive, deadline - time.monotonic())
             parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit:
-                raise _too_large(limit)
-        return b"".join(parts)
+            held.add(len(parts[-1]))
+            is_complete = not message.get("more_body")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _receive(self, receive: Receive, seconds: float | None = None) -> Any:
+    async def _receive(self, receive: Receive, seconds: float) -> Any:
         try:
-            async with asyncio.timeout(self._limits.body_seconds if seconds is None else seconds):
+            async with asyncio.timeout(seconds):
                 message = await receive()
         except TimeoutError:
             raise RequestError("the body did not arrive in time", status=408, hint="send it faster") from None
         if message["type"] == "http.disconnect":
-            raise _ClientGone
+            raise ClientGoneError
         return message
 
-    async def _answer(self, target: _Target, model: ServedModel, headers: dict[bytes, bytes], body: bytes) -> _Answer:
-        if target.version is not None and target.version != model.version:
-            raise RequestError(f"version {model.version} is served here, and no other", status=404)
-        exchange = _EXCHANGES[target.protocol](model, headers)
-        if len(body) > _LARGE:
-            rows = await asyncio.to_thread(_decode, exchange, body)
+    async def _answer(self, model: ServedModel, request: _Request, body: bytes, encoding: str) -> _Answer:
+        exchange = _EXCHANGES[request.target.protocol](model, request.headers)
+        if len(body) > _LARGE or encoding:
+            loop, limit = asyncio.get_running_loop(), self._limits.max_bytes
+            rows, unseen = await loop.run_in_executor(self._decoder, _decode, exchange, body, encoding, limit)
         else:
-            rows = _decode(exchange, body)
-        if unseen := model.inputs.count_unseen(rows):
+            rows, unseen = _decode(exchange, body)
+        if unseen:
             self._metrics.add_unseen(model.experiment, unseen)
-        predictions = await self._queue.predict(model, rows)
+        predictions = await self._queue.predict(model, rows, request.connection)
         if len(rows) > _LARGE // 64:
             return await asyncio.to_thread(exchange.encode, predictions)
         return exchange.encode(predictions)
-
-
-class _ClientGone(Exception):
-    """The client has closed the connection."""
 
 
 class _Exchange:
     """A request and its answer in the plain protocol, as JSON, CSV or Arrow."""
 
     def __init__(self, model: ServedModel, headers: dict[bytes, bytes]) -> None:
-        self._model, self._headers = model, headers
+        self.model, self._headers = model, headers
         self._content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
     def decode(self, body: bytes) -> Rows:
         """Decode the rows of a request."""
         if self._is_arrow:
-            return table_protocols.decode_arrow(self._model, body)
+            return table_protocols.decode_arrow(self.model, body)
         if self._content_type in (b"text/csv", b"application/csv"):
-            return table_protocols.decode_csv(self._model, body)
+            return table_protocols.decode_csv(self.model, body)
         return self._decode_json(body)
 
     def encode(self, predictions: Predictions) -> _Answer:
         """Encode predictions in the format of the request, or in that of its ``Accept``."""
         if self._is_arrow or self._headers.get(b"accept") == table_protocols.ARROW.encode():
-            body = table_protocols.encode_arrow(self._model, predictions)
+            body = table_protocols.encode_arrow(self.model, predictions)
             return self._finish(body, len(predictions), content_type=table_protocols.ARROW.encode())
         return self._finish(self._encode_json(predictions), len(predictions))
 
@@ -258,10 +263,10 @@ class _Exchange:
         return self._content_type == table_protocols.ARROW.encode()
 
     def _decode_json(self, body: bytes) -> Rows:
-        return record_protocol.decode_records(self._model, body)
+        return record_protocol.decode_records(self.model, body)
 
     def _encode_json(self, predictions: Predictions) -> bytes:
-        return record_protocol.encode_predictions(self._model, predictions)
+        return record_protocol.encode_predictions(self.model, predictions)
 
     def _finish(
         self,
@@ -271,7 +276,7 @@ class _Exchange:
         content_type: bytes = b"application/json",
         headers: Iterable[tuple[bytes, bytes]] = (),
     ) -> _Answer:
-        model = self._model
+        model = self.model
         version = (
             (b"diurnal-experiment", model.experiment.encode()),
             (b"diurnal-version", b"%d" % model.version),
@@ -284,7 +289,7 @@ class _MlflowExchange(_Exchange):
     """A request and its answer in MLflow's protocol."""
 
     def _decode_json(self, body: bytes) -> Rows:
-        return mlflow_protocol.decode_scoring_request(self._model, body)
+        return mlflow_protocol.decode_scoring_request(self.model, body)
 
     def _encode_json(self, predictions: Predictions) -> bytes:
         return mlflow_protocol.encode_scores(predictions)
@@ -296,15 +301,15 @@ class _InferenceExchange(_Exchange):
     def decode(self, body: bytes) -> Rows:
         """Decode the rows of a request."""
         given = self._headers.get(b"inference-header-content-length")
-        if given is not None and not (given.isdigit() and int(given) <= len(body)):
+        if given is not None and not (given.isdigit() and len(given) < 16 and int(given) <= len(body)):
             raise RequestError("Inference-Header-Content-Length is not the length of the JSON", hint="correct it")
         length = None if given is None else int(given)
-        rows, self._request = inference_protocol.decode_inference(self._model, body, length)
+        rows, self._request = inference_protocol.decode_inference(self.model, body, length)
         return rows
 
     def encode(self, predictions: Predictions) -> _Answer:
         """Encode predictions."""
-        body, length = inference_protocol.encode_inference(self._model, predictions, self._request)
+        body, length = inference_protocol.encode_inference(self.model, predictions, self._request)
         if length is None:
             return self._finish(body, len(predictions))
         head = [(b"inference-header-content-length", b"%d" % length)]
@@ -318,13 +323,27 @@ _EXCHANGES: dict[str, type[_Exchange]] = {
 }
 
 
-def _decode(exchange: _Exchange, body: bytes) -> Rows:
+def _decode(exchange: _Exchange, body: bytes, encoding: str = "", limit: int = 0) -> tuple[Rows, dict[str, int]]:
+    """Decode rows, and count the categories that the contract does not have."""
     try:
-        return exchange.decode(body)
+        rows = exchange.decode(decompress(body, limit) if encoding else body)
     except RecursionError:
         raise RequestError("the request is nested too deeply", hint="send flat rows") from None
     except UnicodeDecodeError:
         raise RequestError("the request is not valid UTF-8", hint="send UTF-8") from None
+    return rows, exchange.model.inputs.count_unseen(rows)
+
+
+def _content_encoding(headers: dict[bytes, bytes]) -> str:
+    """Return the compression of the body; an empty text for none."""
+    encoding = headers.get(b"content-encoding", b"").strip().lower().decode("latin-1")
+    if encoding in ("", "identity"):
+        return ""
+    if encoding not in COMPRESSIONS:
+        raise RequestError(
+            "the body has an unknown Content-Encoding", status=415, hint=f"use {', '.join(COMPRESSIONS)}, or none"
+        )
+    return encoding
 
 
 def _describe_request(request: _Request, answer: _Answer, name: str, seconds: float) -> dict[str, Any]:
@@ -341,10 +360,6 @@ def _describe_request(request: _Request, answer: _Answer, name: str, seconds: fl
     }
 
 
-def _too_large(limit: int) -> RequestError:
-    return RequestError(f"the body is larger than {limit} bytes", status=413, hint="send fewer rows at a time")
-
-
 def _render_error(protocol: str, error: RequestError) -> _Answer:
     if protocol == "mlflow":
         body = mlflow_protocol.encode_scoring_error(error)
@@ -356,6 +371,12 @@ def _render_error(protocol: str, error: RequestError) -> _Answer:
     headers = [] if error.retry_after is None else [(b"retry-after", b"%d" % error.retry_after)]
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if error.status == 405:
+        headers.append((b"allow", b"POST"))
+    if error.status == 415:
+        headers.append((b"accept-encoding", ", ".join(COMPRESSIONS).encode()))
+    if error.status in (408, 413):
+        headers.append((b"connection", b"close"))  # and do not read the rest of the body
     return _Answer(body, status=error.status, headers=tuple(headers))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -93,7 +92,7 @@ class _ModelCollector:
         )
         for name, state in self._served.states().items():
             if state.model is not None:
-                version.add_metric([name, state.model.path], state.model.version, timestamp=time.time())
+                version.add_metric([name, state.model.path], state.model.version)
             degraded.add_metric([name], float(state.problem is not None))
         yield version
         yield degraded

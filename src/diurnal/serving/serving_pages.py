@@ -38,11 +38,12 @@ def create_pages(served: ServedModels, metrics: ServingMetrics, access: AccessTo
         Route("/v2", _protect(pages.show_server, access)),
         Route("/v2/models/{name}", _protect(pages.show_model, access)),
         Route("/v2/models/{name}/ready", _protect(pages.show_model_ready, access)),
-        Route("/v2/models/{name}/versions/{version:int}", _protect(pages.show_model, access)),
-        Route("/v2/models/{name}/versions/{version:int}/ready", _protect(pages.show_model_ready, access)),
+        Route("/v2/models/{name}/versions/{version}", _protect(pages.show_model, access)),
+        Route("/v2/models/{name}/versions/{version}/ready", _protect(pages.show_model_ready, access)),
         Route("/experiments/{name}", _protect(pages.show_experiment, access)),
     ]
-    return Starlette(routes=routes, exception_handlers={RequestError: _show_error, 404: _show_missing})
+    handlers: dict[Any, Any] = {RequestError: _show_error, 404: _show_missing, 405: _show_method}
+    return Starlette(routes=routes, exception_handlers=handlers)
 
 
 class _Pages:
@@ -100,7 +101,7 @@ class _Pages:
         if not client.may_use(name):
             raise RequestError("the token does not allow this experiment", status=403)
         model = self._served.get(name)
-        if request.path_params.get("version", model.version) != model.version:
+        if request.path_params.get("version", str(model.version)) != str(model.version):
             raise RequestError(f"version {model.version} is served here, and no other", status=404)
         return model
 
@@ -139,9 +140,16 @@ async def _show_error(_request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestError):
         raise error
     headers = {"www-authenticate": "Bearer"} if error.status == 401 else {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
     return JSONResponse({"error": error.to_dict()}, status_code=error.status, headers=headers)
 
 
 async def _show_missing(_request: Request, _error: Exception) -> Response:
     message = {"message": "there is no such path", "hint": "GET / lists the experiments, GET /openapi.json all paths"}
     return JSONResponse({"error": message}, status_code=404)
+
+
+async def _show_method(_request: Request, error: Any) -> Response:
+    message = {"message": "this path takes GET only", "hint": "GET /openapi.json lists all paths"}
+    return JSONResponse({"error": message}, status_code=405, headers=error.headers)

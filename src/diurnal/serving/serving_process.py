@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import os
 import resource
 import shutil
-import signal
 import socket
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from diurnal.serving.access_log import AccessLog
 from diurnal.serving.access_tokens import AccessTokens
 from diurnal.serving.model_cache import ModelCache
 from diurnal.serving.model_watch import ModelSource, ModelWatch
 from diurnal.serving.prediction_queue import PredictionQueue
 from diurnal.serving.served_models import ServedModels
 from diurnal.serving.serving_app import RequestLimits, ServingApp
+from diurnal.serving.worker_processes import WorkerProcesses
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from diurnal.runtime import Settings
     from diurnal.storage.warehouse import Warehouse
 
 _READER_SECONDS = 10  # for a query
+_CHECK_SECONDS = 5  # that a new worker waits for the versions in use
 _OPEN_FILES = 65_536
 _log = logging.getLogger("diurnal.serving")
 
@@ -115,20 +113,27 @@ class PredictionServer:
             If there is none to serve.
         """
         _limit_threads(self._options.threads)
-        self._watch.load_all()
+        # Models predict their golden rows. OpenMP then has threads that belong to the calling one, and a forked process
+        # would wait for them: so the calling one is not that which forks.
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(self._watch.load_all).result()
 
     def run(self, listener: socket.socket) -> None:
         """Answer requests until SIGTERM or SIGINT."""
         _raise_file_limit()
         if self._options.workers == 1:
-            self._work(listener)
+            self._work(listener, is_alone=True)
             return
         folder = tempfile.mkdtemp(prefix="diurnal-serving-")
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         try:
             gc.collect()
             gc.freeze()  # so that collections in the workers do not copy the pages of the models
-            Workers(self._options, lambda: self._work(listener)).run()
+
+            def work(is_replacement: bool) -> None:
+                self._work(listener, is_replacement=is_replacement)
+
+            WorkerProcesses(listener, work, self._options.workers, self._options.drain).run()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -136,11 +141,8 @@ class PredictionServer:
         options = self._options
         return ModelWatch(self._source, self._served, options.references, interval=options.poll)
 
-    def _work(self, listener: socket.socket) -> None:
-        import uvicorn
-
-        from diurnal.serving.http_protocol import TimedHttpProtocol
-        from diurnal.serving.serving_metrics import ServingMetrics
+    def _work(self, listener: socket.socket, *, is_alone: bool = False, is_replacement: bool = False) -> None:
+        from diurnal.serving.uvicorn_server import run_server
 
         options = self._options
         queue = PredictionQueue(
@@ -149,107 +151,28 @@ class PredictionServer:
             threads=options.threads,
             seconds=options.limits.predict_seconds,
         )
-        app = ServingApp(
-            self._served,
-            queue,
-            ServingMetrics(self._served),
-            access=self._access,
-            limits=options.limits,
-            log_request=_write_line if options.access_log else None,
-        )
+        log = AccessLog(sys.stdout.fileno()) if options.access_log else None
         watch = self._new_watch()
         watch.start()
-        arguments: dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False}
-        config = uvicorn.Config(
-            app,
-            loop="uvloop",
-            http=TimedHttpProtocol,
-            ws="none",
-            lifespan="off",
-            timeout_graceful_shutdown=options.drain,
-            **arguments,
-        )
+        if is_replacement:  # the models of the start may have been replaced since
+            watch.checked.wait(_CHECK_SECONDS)
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            run_server(self._create_app(queue, log), listener, options.drain, is_alone=is_alone)
         finally:
             watch.stop()
-            queue.close()
+            if log is not None:
+                log.close()
+            if not queue.close():  # a call of a model goes on, after the time to drain
+                sys.stderr.flush()
+                os._exit(0)
 
+    def _create_app(self, queue: PredictionQueue, log: AccessLog | None) -> ServingApp:
+        from diurnal.serving.serving_metrics import ServingMetrics
 
-class Workers:
-    """Worker processes, forked from one that has loaded the models; one that ends is replaced.
-
-    Parameters
-    ----------
-    options : ServerOptions
-        The options.
-    work : callable
-        What a worker does.
-    """
-
-    def __init__(self, options: ServerOptions, work: Callable[[], None]) -> None:
-        self._options, self._work = options, work
-        self._pids: set[int] = set()
-        self._stopped = False
-
-    def run(self) -> None:
-        """Start the workers, and replace those that end, until SIGTERM or SIGINT."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        recent: list[float] = []
-        while not self._stopped:
-            while len(self._pids) < self._options.workers and not self._stopped:
-                recent = [one for one in recent if one > time.monotonic() - 10]
-                if len(recent) >= 5 * self._options.workers:
-                    time.sleep(1)  # they end at once, again and again
-                recent.append(time.monotonic())
-                self._pids.add(self._fork())
-            self._wait_for_end()
-        self._end_all()
-
-    def _fork(self) -> int:
-        pid = os.fork()
-        if pid:
-            return pid
-        status = 1
-        try:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
-            self._work()
-            status = 0
-        except BaseException:  # noqa: BLE001 - a worker must end here, and not go on as its parent
-            _log.exception("a worker failed")
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-
-    def _wait_for_end(self) -> None:
-        """Wait until a worker ends or a signal comes."""
-        with suppress(ChildProcessError, InterruptedError):
-            pid, status = os.waitpid(-1, 0)
-            self._pids.discard(pid)
-            if not self._stopped:
-                _log.warning("worker %d ended with status %d; a new one starts", pid, os.waitstatus_to_exitcode(status))
-
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopped = True
-        self._send(signal.SIGTERM)
-
-    def _send(self, number: signal.Signals) -> None:
-        for pid in self._pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    def _end_all(self) -> None:
-        self._send(signal.SIGTERM)
-        deadline = time.monotonic() + self._options.drain + 2
-        while self._pids and time.monotonic() < deadline:
-            with suppress(ChildProcessError):
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-                self._pids.discard(pid)
-            time.sleep(0.02)
-        self._send(signal.SIGKILL)
+        metrics = ServingMetrics(self._served)
+        return ServingApp(
+            self._served, queue, metrics, access=self._access, limits=self._options.limits, access_log=log
+        )
 
 
 def _open_source(settings: Settings, options: ServerOptions) -> ModelSource:
@@ -289,14 +212,3 @@ def _raise_file_limit() -> None:
     if soft < wanted:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _write_line(record: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(record) + "\n")
-    sys.stdout.flush()
-
-
-def pin_thread_variables(threads: int, names: Sequence[str] = ("OMP", "OPENBLAS", "MKL")) -> None:
-    """Set the variables of numeric libraries that are not imported yet; those that are set stay."""
-    for name in names:
-        os.environ.setdefault(f"{name}_NUM_THREADS", str(threads))

@@ -6,9 +6,13 @@ import io
 from typing import TYPE_CHECKING
 
 from diurnal.data.schema import UNTYPED
+from diurnal.serving.arrow_messages import is_compressed
+from diurnal.serving.inference_protocol import MAX_VALUES
 from diurnal.serving.request_errors import RequestError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from diurnal.serving.model_inputs import Rows
     from diurnal.serving.served_model import Predictions, ServedModel
 
@@ -20,13 +24,28 @@ def decode_arrow(model: ServedModel, body: bytes) -> Rows:
     import pyarrow as pa
 
     try:
-        with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
-            batches = list(reader)
-            for batch in batches:
-                batch.validate(full=True)
+        batches = _read_batches(model, body)
     except (pa.ArrowException, OSError):  # pyarrow raises OSError for a stream that ends early
         raise RequestError("the request is not a valid Arrow IPC stream", hint="write it with pyarrow.ipc") from None
     return model.inputs.from_arrow(batches)
+
+
+def _read_batches(model: ServedModel, body: bytes) -> list[pa.RecordBatch]:
+    """Read record batches that hold not more than the request, and not more values than a request may have."""
+    import pyarrow as pa
+
+    messages = pa.ipc.MessageReader.open_stream(pa.py_buffer(body))
+    if any(is_compressed(message.metadata) for message in messages if message.type != "schema"):
+        raise RequestError("the Arrow stream is compressed", hint="write it without compression")
+    batches, n_rows = [], 0
+    with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
+        for batch in reader:
+            n_rows += batch.num_rows
+            if n_rows * len(model.inputs.names) > MAX_VALUES:  # a column of the type null has rows without bytes
+                raise RequestError("the stream has too many rows", status=413, hint="send fewer rows at a time")
+            batch.validate(full=True)
+            batches.append(batch)
+    return batches
 
 
 def encode_arrow(model: ServedModel, predictions: Predictions) -> bytes:

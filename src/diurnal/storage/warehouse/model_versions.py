@@ -232,6 +232,11 @@ class VersionQueries(WarehouseConnection):
         )
         return self.rows(query if experiment is None else query.where(model_versions.c.experiment == experiment))
 
+    def promoted_experiments(self) -> list[str]:
+        """Return the names of the experiments that have a champion."""
+        query = sa.select(promotions.c.experiment).distinct().order_by(promotions.c.experiment)
+        return [str(row["experiment"]) for row in self.rows(query)]
+
     def promotions(self, experiment: str | None = None) -> list[Row]:
         """Return the promotions, of one experiment or of all, newest first."""
         query = sa.select(promotions).order_by(promotions.c.experiment, promotions.c.seq.desc())
