@@ -97,7 +97,7 @@ EXAMPLES = {
 }
 """An example of each argument, as it is written in the call."""
 
-FRAMES = ["runs", "versions", "promotions", "candidates", "evaluation", "profiles"]
+FRAMES = ["runs", "versions", "promotions", "candidates", "evaluation", "profiles", "predictions"]
 
 
 def pages() -> dict[Path, str]:

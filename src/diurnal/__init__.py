@@ -15,7 +15,7 @@ from diurnal.types import DataInterval, Limits
 
 if TYPE_CHECKING:
     from diurnal import plots as plots  # a module: not in __all__
-    from diurnal.pipeline.result_frames import candidates, evaluation, profiles, promotions, runs, versions
+    from diurnal.pipeline.result_frames import candidates, evaluation, predictions, profiles, promotions, runs, versions
     from diurnal.storage.load_model import load_model
 
     __version__: str
@@ -28,13 +28,14 @@ __all__ = [
     "evaluation",
     "experiment",
     "load_model",
+    "predictions",
     "profiles",
     "promotions",
     "runs",
     "versions",
 ]
 
-_FRAMES = ("candidates", "evaluation", "profiles", "promotions", "runs", "versions")
+_FRAMES = ("candidates", "evaluation", "predictions", "profiles", "promotions", "runs", "versions")
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from diurnal.cli.page_commands import page
 from diurnal.cli.project_commands import check, init, list_experiments
 from diurnal.cli.report_commands import report
 from diurnal.cli.run_commands import backfill, run, runs
+from diurnal.cli.score_commands import score
 from diurnal.cli.serve_commands import serve
 from diurnal.cli.warehouse_commands import gc, profile, verify, warehouse
 
@@ -40,6 +41,7 @@ for _command in (
     rollback,
     replay,
     predict,
+    score,
     verify,
     profile,
     gc,

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from diurnal.experiment import Experiment
     from diurnal.runtime import Settings
+    from diurnal.sources import Files
 
 _CSV, _PARQUET = (".csv",), (".parquet", ".pq")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -24,15 +26,21 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 def read_rows(file: str, settings: Settings, reference: str) -> Iterator[pa.RecordBatch]:
     """Read a file with the arguments of the experiment's own ``Files``; its name is not a pattern."""
     from diurnal.cli.project_session import find_valid_experiment
-    from diurnal.sources import Files, record_batches
+    from diurnal.sources import record_batches
     from diurnal.types import DataInterval
 
-    name = glob.escape(file).replace("{", "{{").replace("}", "}}")
     start = datetime(1970, 1, 1, tzinfo=UTC)  # any interval, as the name has no field of it
     experiment = find_valid_experiment(settings, reference.partition("@")[0])
+    return record_batches(file_source(file, experiment), DataInterval(start, start + timedelta(days=1)), {})
+
+
+def file_source(file: str, experiment: Experiment | None) -> Files:
+    """Return the source that reads one file with the arguments of the experiment's own ``Files``."""
+    from diurnal.sources import Files
+
+    name = glob.escape(file).replace("{", "{{").replace("}", "}}")
     source = experiment.source if experiment else None
-    files = source.with_pattern(name) if isinstance(source, Files) else Files(name, complete=False)
-    return record_batches(files, DataInterval(start, start + timedelta(days=1)), {})
+    return source.with_pattern(name) if isinstance(source, Files) else Files(name, complete=False)
 
 
 def validate_output(output: str | None) -> None:

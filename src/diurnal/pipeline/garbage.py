@@ -72,7 +72,9 @@ def collect_garbage(
     for garbage in found:
         garbage.delete()
     n_loads = stores.warehouse.discard_unused_loads(older_than)
-    return [*names, *([f"{n_loads} loads that were never completed"] if n_loads else [])]
+    n_predictions = stores.warehouse.discard_unused_predictions(older_than)
+    counts = {"loads": n_loads, "loads of predictions": n_predictions}
+    return [*names, *(f"{n} {kind} that were never completed" for kind, n in counts.items() if n)]
 
 
 def _unreferenced_files(stores: Stores, limit: datetime) -> Iterator[Garbage]:

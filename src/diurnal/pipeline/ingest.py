@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diurnal.backends.protocol import IngestedBatch
 from diurnal.backends.sample_reader import SampleReader
@@ -148,12 +148,15 @@ def _repetition_warnings(schema: Schema, fixed: Schema | None, n_dropped: int) -
     return []
 
 
-def read_source(context: RunContext, folder: Path, warn: Callable[[str], object]) -> TempArrowFile:
-    """Read the source into a temporary file; an error of the user's own source names its line."""
+def read_source(
+    context: RunContext, folder: Path, warn: Callable[[str], object], *, source: Any = None
+) -> TempArrowFile:
+    """Read the source, or another one, into a temporary file; an error of the user's own source names its line."""
     from diurnal.sources import record_batches
     from diurnal.storage.lake import TempArrowFile
 
-    source, limits, connections = context.experiment.source, context.experiment.limits, context.stores.connections
+    source, limits = source or context.experiment.source, context.experiment.limits
+    connections = context.stores.connections
     try:
         return TempArrowFile(
             folder, record_batches(source, context.interval.local, connections, max_bytes=limits.max_bytes, warn=warn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ def predict_batches(stores: Stores, reference: str, batches: Iterable[pa.RecordB
     features = [column["name"] for column in row["signature"]["columns"]]
     batches = iter(batches)
     first = next(batches, None)
-    schema, names = _input_schema(stores, row, set() if first is None else set(first.schema.names))
+    schema, names = input_schema(stores, row, set() if first is None else set(first.schema.names))
     inspection = BatchValidator(schema, Limits(extra="ignore", max_null=1.0, allow_empty=True), training=False)
     empty = True
     for batch in () if first is None else inspection.validate(chain([first], batches)):
@@ -88,10 +88,19 @@ def _empty_predictions(schema: Schema, signature: dict[str, Any]) -> pa.Table:
     return pa.table(columns)
 
 
-def _input_schema(stores: Stores, row: dict[str, Any], columns: set[str]) -> tuple[Schema, list[str]]:
+def input_schema(stores: Stores, row: dict[str, Any], columns: Collection[str]) -> tuple[Schema, list[str]]:
     """Return the schema of rows to predict, and the columns with the features of the model, in its order.
 
     A model of an earlier version of the contract accepts its features under their former and their present names.
+
+    Parameters
+    ----------
+    stores : Stores
+        The stores of the model.
+    row : dict
+        The row of `model_versions`.
+    columns : collection of str
+        The columns of the rows. Its key is empty if the rows do not have all of its columns.
     """
     from diurnal.data import Column, Metadata, Schema
 
@@ -106,7 +115,7 @@ def _input_schema(stores: Stores, row: dict[str, Any], columns: set[str]) -> tup
         now = known.get(name, Column(name, kind))
         kind = now.kind if (kind, now.kind) == ("int", "float") else kind
         features.append(replace(now, name=name if name in columns else now.name, kind=kind))
-    key = schema.key if columns.issuperset(schema.key) else ()
+    key = schema.key if set(columns).issuperset(schema.key) else ()
     names = [column.name for column in features]
     beside = [column for column in schema.columns if column.name in key and column.name not in names]
     wanted = replace(schema, columns=(*features, *beside), key=key, drop=(), metadata=Metadata(), gone=(), origins=())

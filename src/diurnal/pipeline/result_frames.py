@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import NotFoundError, UsageError, did_you_mean
 from diurnal.storage.load_model import project_settings, resolve_reference
 from diurnal.types import Package
+from diurnal.types.calendar import parse_date_or_instant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,6 +240,48 @@ def profiles(experiment: str, *, project: str | Path | None = None) -> pd.DataFr
     )
 
 
+def predictions(
+    experiment: str, *, since: str | datetime | None = None, project: str | Path | None = None
+) -> pd.DataFrame:
+    """Return the predictions that `diurnal score` has loaded into the warehouse, one row for each.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment.
+    since : str or datetime, optional
+        Only data intervals that begin then or later: a date in UTC, or a time in ISO 8601.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_predictions, n_columns)
+        The columns of the view ``predictions_<experiment>``: the data interval, ``version`` and ``digest`` of the
+        model, ``predicted_at``, the key, ``prediction``, and ``probability_<class>`` for each class. Times are in UTC.
+
+    Raises
+    ------
+    NotFoundError
+        If no batch of the experiment was ever scored.
+    ConfigurationError
+        If no project is found.
+
+    Examples
+    --------
+    >>> frame = diurnal.predictions("breast_cancer", since="2026-11-23")  # doctest: +SKIP
+    >>> frame.groupby(["data_interval_start", "version"])["prediction"].value_counts()  # doctest: +SKIP
+    """
+    first = parse_date_or_instant(since)[0] if isinstance(since, str) else since
+    with _open_stores(project) as stores:
+        table = stores.warehouse.predictions(_check_name(stores, experiment), since=first)
+    if table is None:
+        raise NotFoundError(
+            f"no batch of {experiment} was ever scored", hint=f"score one: `diurnal score {experiment}`"
+        )
+    return _sorted_frame(table.to_pandas(), ["data_interval_start"])
+
+
 def _profile_rows(row: Mapping[str, Any], drift: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
     """Yield a row for each column in the summary of a profile."""
     found = {one["column"]: one for one in (drift or {}).get("columns", ())}
@@ -300,10 +344,10 @@ def _expand(row: Mapping[str, Any]) -> dict[str, Any]:
     return expanded
 
 
-def _sorted_frame(rows: Iterable[Mapping[str, Any]], order: list[str]) -> pd.DataFrame:
+def _sorted_frame(rows: Iterable[Mapping[str, Any]] | pd.DataFrame, order: list[str]) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame(list(rows))
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     for name in frame.columns:
         if name.endswith(("_at", "_start", "_end")):
             frame[name] = pd.to_datetime(frame[name], utc=True)

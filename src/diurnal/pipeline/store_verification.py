@@ -26,7 +26,7 @@ class CheckedObject:
     Attributes
     ----------
     kind : str
-        ``"package"``, ``"profile"``, ``"model"``, ``"load"``, or one of
+        ``"package"``, ``"profile"``, ``"model"``, ``"load"``, ``"predictions"``, or one of
         :data:`diurnal.pipeline.recorded_results.RUN_FILES`.
     experiment, name : str
         Name of the experiment, and of the object.
@@ -43,6 +43,8 @@ class CheckedObject:
 
 def verify_stores(stores: Stores, experiment: str | None = None) -> Iterator[CheckedObject]:
     """Compute the digests of all packages and models again, and compare the rows of all loads with their packages.
+
+    Of the visible loads of predictions, the rows are counted.
 
     Parameters
     ----------
@@ -73,6 +75,7 @@ def verify_stores(stores: Stores, experiment: str | None = None) -> Iterator[Che
         state = _compare_digests(stores.models.digest_of(row["path"]), row["digest"])
         yield CheckedObject("model", row["experiment"], f"version {row['version']} in {row['path']}", state)
     yield from (one.finding for one in _check_loads(stores, experiment, packages))
+    yield from _check_predictions(stores, experiment)
 
 
 def repair_loads(stores: Stores, experiment: str | None = None, *, requested_by: str) -> Iterator[CheckedObject]:
@@ -152,6 +155,16 @@ def _check_loads(stores: Stores, experiment: str | None, packages: list[dict[str
             "load", owner, f"load {row['load_id']} of {start.astimezone(UTC):%Y-%m-%dT%H:%MZ}", state
         )
         yield _Load(row["load_id"], finding, interval, batch, row["shown"], contracts[owner])
+
+
+def _check_predictions(stores: Stores, experiment: str | None) -> Iterator[CheckedObject]:
+    """Count the rows of the visible loads of predictions."""
+    for row in stores.warehouse.prediction_loads(experiment):
+        if row["shown"]:
+            owner, start = row["experiment"], row["data_interval_start"].astimezone(UTC)
+            n_rows = stores.warehouse.count_predictions(owner, row["load_id"])
+            state = "good" if n_rows == row["n_rows"] else "damaged"
+            yield CheckedObject("predictions", owner, f"load {row['load_id']} of {start:%Y-%m-%dT%H:%MZ}", state)
 
 
 def _present_batches(

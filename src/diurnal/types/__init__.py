@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from diurnal.types.results import ModelVersion as ModelVersion
     from diurnal.types.results import Package as Package
     from diurnal.types.results import Run as Run
+    from diurnal.types.results import ScoredBatch as ScoredBatch
     from diurnal.types.results import SearchResult as SearchResult
     from diurnal.types.results import TrainTestSplit as TrainTestSplit
 
@@ -35,6 +36,7 @@ _RESULTS = (
     "ModelVersion",
     "Package",
     "Run",
+    "ScoredBatch",
     "TrainTestSplit",
     "SearchResult",
 )

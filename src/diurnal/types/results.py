@@ -257,3 +257,28 @@ class Decision:
     def proven(self) -> int | None:
         """The challenger, if it has become the champion by this decision."""
         return self.bet.challenger if self.bet is not None and self.bet.ended == "won" else None
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """The rows of a data interval and the model that predicts them.
+
+    Attributes
+    ----------
+    experiment : str
+        Name of the experiment.
+    interval : DataInterval
+        The data interval of the rows.
+    version : int
+        Number of the model version.
+    digest : str
+        Digest of the model.
+    source_digest : str
+        Digest of the rows.
+    """
+
+    experiment: str
+    interval: DataInterval
+    version: int
+    digest: str
+    source_digest: str

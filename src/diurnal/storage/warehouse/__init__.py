@@ -17,6 +17,7 @@ from diurnal.storage.warehouse.failure_queries import FailureQueries
 from diurnal.storage.warehouse.health_queries import HealthQueries
 from diurnal.storage.warehouse.model_versions import VersionQueries
 from diurnal.storage.warehouse.overview_queries import OverviewQueries
+from diurnal.storage.warehouse.prediction_queries import PredictionQueries
 from diurnal.storage.warehouse.profile_queries import ProfileQueries
 from diurnal.storage.warehouse.run_queries import RunQueries
 
@@ -33,6 +34,7 @@ class Warehouse(
     HealthQueries,
     LoadQueries,
     OverviewQueries,
+    PredictionQueries,
     ProfileQueries,
     RunQueries,
     VersionQueries,

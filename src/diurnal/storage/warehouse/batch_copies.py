@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from diurnal.errors import CorruptPackageError, TransientError
-from diurnal.runtime.fault_injection import fault_point
 from diurnal.storage.warehouse import batch_view
 from diurnal.storage.warehouse.column_layout import ColumnLayout
-from diurnal.storage.warehouse.connection import Row, WarehouseConnection
-from diurnal.storage.warehouse.db_errors import translate_db_errors
+from diurnal.storage.warehouse.connection import Row
+from diurnal.storage.warehouse.row_copies import RowCopies
 from diurnal.storage.warehouse.tables import batch_rows, heads, loads
+from diurnal.storage.warehouse.visible_rows import batch_relation
 from diurnal.types import Package, Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from adbc_driver_manager import dbapi
 
     from diurnal.data import Schema
 
-ROWS_PER_CHUNK = 16_384  # which the driver converts to PostgreSQL's format at once
-CELLS_PER_CHUNK = 2**22  # of wide rows
 
-
-class LoadQueries(WarehouseConnection):
+class LoadQueries(RowCopies):
     """The table `loads`, and the table of rows and the view of each experiment."""
 
     def load(
@@ -77,7 +72,9 @@ class LoadQueries(WarehouseConnection):
             complete = load_id = _find_complete(connection, run, package)
             if load_id is None or load_id == replacing:
                 complete = None
-                layout = batch_view.prepare_table(connection, run.experiment, columns, leading, contract)
+                layout = batch_view.prepare_table(
+                    connection, batch_relation(run.experiment), columns, leading, contract
+                )
                 load_id = _start_copy(connection, run, package)
         if complete is None:
             self._copy(run, load_id, package, layout, batches)
@@ -95,40 +92,12 @@ class LoadQueries(WarehouseConnection):
     def _copy(
         self, run: Run, load_id: int, package: Package, layout: ColumnLayout, batches: Iterable[pa.RecordBatch]
     ) -> None:
-        import pyarrow as pa
-
-        table = batch_rows(run.experiment)
-        rows = _LoadStream(load_id, layout, batches)
-        reader = pa.RecordBatchReader.from_batches(rows.schema, rows.chunks())
-        with self._arrow() as (connection, cursor):
-            try:
-                cursor.adbc_ingest(table.strip('"'), reader, mode="append")
-            except Exception:
-                if rows.error is not None:  # the driver only reports its text
-                    raise rows.error from None
-                raise
-            if rows.count != package.n_rows:
-                message = f"{package.path} has {rows.count} rows; its row in the warehouse has {package.n_rows}"
+        def check_count(n_rows: int) -> None:
+            if n_rows != package.n_rows:
+                message = f"{package.path} has {n_rows} rows; its row in the warehouse has {package.n_rows}"
                 raise CorruptPackageError(message, hint="check the lake: diurnal verify")
-            # Autovacuum does this later, but the embedded server rarely runs that long. Without it, a query for one
-            # data interval reads the rows of all of them.
-            cursor.execute(f"SELECT brin_summarize_new_values('batch_load_{run.experiment}')")
-            cursor.execute(f"ANALYZE {table} (load_id)")
-            fault_point("warehouse.load_rows:before")
-            connection.commit()
-            fault_point("warehouse.load_rows:after")
 
-    @contextmanager
-    def _arrow(self) -> Iterator[tuple[dbapi.Connection, dbapi.Cursor]]:
-        """Open a connection of the Arrow driver, which rolls back a transaction that is not committed."""
-        from adbc_driver_postgresql import dbapi  # imports pandas and polars if they are installed
-
-        with (
-            translate_db_errors(self.address),
-            closing(dbapi.connect(self.address.conninfo(no_timeout=True))) as connection,
-            connection.cursor() as cursor,
-        ):
-            yield connection, cursor
+        self._copy_rows("load_rows", batch_relation(run.experiment), load_id, layout, batches, check_count)
 
     def loads(self) -> list[Row]:
         """Return all loads, with the columns of the table and the boolean `shown`: whether the view shows it."""
@@ -174,34 +143,6 @@ class LoadQueries(WarehouseConnection):
             for load_id, experiment in rows:
                 _delete_load(connection, experiment, load_id)
             return len(rows)
-
-
-class _LoadStream:
-    """A stream of batches for the driver: cut into chunks, with the id of the load, and counted."""
-
-    def __init__(self, load_id: int, layout: ColumnLayout, batches: Iterable[pa.RecordBatch]) -> None:
-        self._load_id, self._layout, self._batches = load_id, layout, batches
-        self.schema = self._marked(_batch_without_rows(layout.schema)).schema
-        self.count = 0
-        self.error: BaseException | None = None
-
-    def chunks(self) -> Iterator[pa.RecordBatch]:
-        n_rows = max(1, min(ROWS_PER_CHUNK, CELLS_PER_CHUNK // max(1, len(self._layout.schema))))
-        try:
-            for batch in self._batches:
-                for start in range(0, batch.num_rows, n_rows):
-                    chunk = batch.slice(start, n_rows)
-                    self.count += chunk.num_rows
-                    yield self._marked(chunk)
-        except BaseException as error:
-            self.error = error
-            raise
-
-    def _marked(self, chunk: pa.RecordBatch) -> pa.RecordBatch:
-        import pyarrow as pa
-
-        mark = pa.repeat(pa.scalar(self._load_id, pa.int64()), chunk.num_rows)
-        return self._layout.to_rows(chunk).add_column(0, pa.field("load_id", pa.int64()), mark)
 
 
 def _find_complete(connection: sa.Connection, run: Run, package: Package) -> int | None:
@@ -253,9 +194,3 @@ def _delete_load(connection: sa.Connection, experiment: str, load_id: int) -> No
 
 def _quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _batch_without_rows(schema: pa.Schema) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    return pa.RecordBatch.from_pylist([], schema=schema)

@@ -1,5 +1,7 @@
 """The table of an experiment's rows and the view of its current rows, which follow the versions of its contract.
 
+Batches and predictions have one such table each: see :mod:`diurnal.storage.warehouse.visible_rows`.
+
 A column of the table never changes, so existing loads stay as they are. If the type of a column of the contract becomes
 wider, the table gets a further column, and the view selects the one that is not null, in the newest type. A new column
 is null in old loads. A removed column stays in the view and is null in new loads. A renamed column has its new name.
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from diurnal.storage.warehouse.column_layout import MAX_COLUMNS, OTHERS, ColumnLayout, sql_names, sql_type, typed_name
-from diurnal.storage.warehouse.tables import batch_data, batch_rows
+from diurnal.storage.warehouse.visible_rows import VisibleRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +27,11 @@ Types = dict[str, str]
 
 
 def prepare_table(
-    connection: sa.Connection, experiment: str, columns: pa.Schema, leading: Collection[str], contract: Schema | None
+    connection: sa.Connection,
+    relation: VisibleRows,
+    columns: pa.Schema,
+    leading: Collection[str],
+    contract: Schema | None,
 ) -> ColumnLayout:
     """Create or extend the experiment's table and its view; return the layout of a package's columns.
 
@@ -33,26 +39,26 @@ def prepare_table(
     ----------
     connection : sqlalchemy.Connection
         In a transaction.
-    experiment : str
-        Name of the experiment.
+    relation : VisibleRows
+        The table and the view.
     columns : pyarrow.Schema
-        The schema of the package.
+        The schema of the rows, such as those of a package.
     leading : collection of str
         The columns that become columns of the table where PostgreSQL does not allow so many.
     contract : Schema, optional
         The newest version of the contract.
     """
-    rows, view = batch_rows(experiment), batch_data(experiment)
+    rows, view = relation.table, relation.view
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(rows, 0))))
     if connection.execute(sa.select(sa.func.to_regclass(view))).scalar_one() is None:
-        _create_table(connection, experiment, ColumnLayout.new(_rename_to_roots(columns, contract), leading))
+        _create_table(connection, relation, ColumnLayout.new(_rename_to_roots(columns, contract), leading))
     existing = column_types(connection, rows)
     if contract is None or not contract.has_changed:
         return ColumnLayout.existing(columns, existing)
     added = dict(_missing_columns(columns, contract, existing))
     for name, column_type in added.items():
         connection.exec_driver_sql(f"ALTER TABLE {rows} ADD COLUMN {_quote_identifier(connection, name)} {column_type}")
-    _update_view(connection, experiment, contract, existing | added, replace=bool(added))
+    _update_view(connection, relation, contract, existing | added, replace=bool(added))
     return find_layout(columns, contract, existing | added)
 
 
@@ -104,11 +110,12 @@ def _missing_columns(columns: pa.Schema, contract: Schema, existing: Types) -> I
             return
 
 
-def _update_view(connection: sa.Connection, experiment: str, contract: Schema, table: Types, *, replace: bool) -> None:
+def _update_view(
+    connection: sa.Connection, relation: VisibleRows, contract: Schema, table: Types, *, replace: bool
+) -> None:
     """Make the view select the columns of the newest version of the contract, and those that were removed."""
-    view = batch_data(experiment)
-    shown = column_types(connection, view)
-    del shown["data_interval_start"]
+    view = relation.view
+    shown = {name: kind for name, kind in column_types(connection, view).items() if name not in relation.fixed}
     aliases = sql_names([column.name for column in contract.all_columns])
     for column in contract.all_columns:
         alias = aliases[column.name]
@@ -130,7 +137,7 @@ def _update_view(connection: sa.Connection, experiment: str, contract: Schema, t
         return
     # CREATE OR REPLACE VIEW requires the existing columns first, in their order
     ordered = {name: expected[name] for name in (*shown, *expected) if name in expected}
-    query = _view_query(experiment, {_quote_identifier(connection, name): text for name, (text, _) in ordered.items()})
+    query = relation.view_query({_quote_identifier(connection, name): text for name, (text, _) in ordered.items()})
     if all(types.get(name) == column_type for name, column_type in shown.items()):
         connection.exec_driver_sql(f"CREATE OR REPLACE VIEW {view} AS {query}")
     else:  # PostgreSQL does not replace a view if a column gets another type
@@ -162,29 +169,21 @@ def _column_expression(connection: sa.Connection, column: Column, table: Types) 
 _ALL_TYPES = ("bigint", "double precision", "boolean", "text", "date", "timestamptz", "timestamp")
 
 
-def _create_table(connection: sa.Connection, experiment: str, layout: ColumnLayout) -> None:
-    rows, view = batch_rows(experiment), batch_data(experiment)
+def _create_table(connection: sa.Connection, relation: VisibleRows, layout: ColumnLayout) -> None:
+    rows, view = relation.table, relation.view
     typed = ", ".join(
         f"{_quote_identifier(connection, name)} {column_type}" for name, column_type in layout.types().items()
     )
     shown = {_quote_identifier(connection, name): f"r.{_quote_identifier(connection, name)}" for name in layout.types()}
     for statement in (
         f"CREATE TABLE {rows} (load_id bigint NOT NULL, {typed})",
-        f"CREATE INDEX batch_load_{experiment} ON {rows} USING brin (load_id)",
-        f"CREATE VIEW {view} AS {_view_query(experiment, shown)}",
+        f"CREATE INDEX {relation.index} ON {rows} USING brin (load_id)",
+        f"CREATE VIEW {view} AS {relation.view_query(shown)}",
         f"COMMENT ON TABLE {rows} IS 'All rows that were ever loaded; read the view {view.strip(chr(34))} instead'",
     ):
         connection.exec_driver_sql(statement)
-    for relation in (rows, view):
-        _comment_columns(connection, relation, layout.comments())
-
-
-def _view_query(experiment: str, shown: Mapping[str, str]) -> str:
-    listed = ", ".join(f"{text} AS {name}" for name, text in shown.items())
-    return (
-        f"SELECT h.data_interval_start, {listed} FROM heads h JOIN {batch_rows(experiment)} r USING (load_id)"
-        f" WHERE h.experiment = '{experiment}'"
-    )
+    for name in (rows, view):
+        _comment_columns(connection, name, layout.comments())
 
 
 def _recreate_view(connection: sa.Connection, view: str, query: str) -> None:

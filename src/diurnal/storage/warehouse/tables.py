@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +30,7 @@ def _interval_columns() -> list[sa.Column[Any]]:
 
 
 _NOW = "clock_timestamp()"
+_PREFIXED = 63 - len("prediction_rows_")  # characters of the name of an experiment
 
 identity = sa.Table("identity", metadata, _required_column("warehouse_id", sa.Uuid(), "gen_random_uuid()"))
 heads = sa.Table(
@@ -215,6 +217,33 @@ declarations = sa.Table(
     _required_column("promotion", sa.Text()),
     _required_column("updated_at", _INSTANT, _NOW),
 )
+# one row for each data interval that was scored: the fence, and the load that the view shows
+prediction_heads = sa.Table(
+    "prediction_heads",
+    metadata,
+    _required_column("experiment", sa.Text()),
+    *_interval_columns(),
+    _required_column("epoch", sa.BigInteger()),
+    _required_column("claimed_by", sa.Text()),
+    _required_column("claimed_at", _INSTANT, _NOW),
+    sa.Column("load_id", sa.BigInteger()),
+)
+prediction_loads = sa.Table(
+    "prediction_loads",
+    metadata,
+    sa.Column("load_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+    _required_column("experiment", sa.Text()),
+    *_interval_columns(),
+    _required_column("version", sa.Integer()),
+    _required_column("digest", sa.Text()),
+    _required_column("source_digest", sa.Text()),
+    sa.Column("n_rows", sa.BigInteger()),
+    _required_column("epoch", sa.BigInteger()),
+    _required_column("state", sa.Text(), "'loading'"),
+    _required_column("requested_by", sa.Text()),
+    _required_column("created_at", _INSTANT, _NOW),
+    sa.Column("completed_at", _INSTANT),
+)
 
 
 def batch_rows(experiment: str) -> str:
@@ -236,6 +265,30 @@ def batch_rows(experiment: str) -> str:
 def batch_data(experiment: str) -> str:
     """Return the name of the view of the current rows, quoted for SQL."""
     return f'"batch_data_{_check_name(experiment)}"'
+
+
+def prediction_rows(experiment: str) -> str:
+    """Return the name of the table with the predictions of an experiment, quoted for SQL.
+
+    Examples
+    --------
+    >>> prediction_rows("breast_cancer")
+    '"prediction_rows_breast_cancer"'
+    """
+    return f'"prediction_rows_{_shorten_name(experiment)}"'
+
+
+def predictions_view(experiment: str) -> str:
+    """Return the name of the view of the current predictions, quoted for SQL."""
+    return f'"predictions_{_check_name(experiment)}"'
+
+
+def _shorten_name(experiment: str) -> str:
+    """Return a name of at most 47 characters: PostgreSQL truncates names beyond 63, prefix included."""
+    if len(_check_name(experiment)) <= _PREFIXED:
+        return experiment
+    # no name of an experiment contains "~"
+    return f"{experiment[: _PREFIXED - 9]}~{blake2b(experiment.encode(), digest_size=4).hexdigest()}"
 
 
 def _check_name(experiment: str) -> str:

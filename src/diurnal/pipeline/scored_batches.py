@@ -1,0 +1,262 @@
+"""Scoring of a batch: the predictions of the rows of a data interval are loaded into the warehouse.
+
+The view ``predictions_<experiment>`` shows one load for each data interval, all of it or nothing. A repeated call with
+the same rows and version has no effect.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from diurnal.backends import get_backend
+from diurnal.data import Schema
+from diurnal.data.schema import Column
+from diurnal.errors import BatchRejectedError, DiurnalError, Problem
+from diurnal.pipeline.error_context import error_context
+from diurnal.pipeline.rows_to_score import RowsToScore, identity_of_rows, source_rows, stored_rows
+from diurnal.storage.load_model import load_version, resolve_reference
+from diurnal.storage.warehouse.prediction_queries import FIXED_COLUMNS
+from diurnal.types import ScoredBatch
+
+if TYPE_CHECKING:
+    from diurnal.experiment.run_context import RunContext
+    from diurnal.types import Package
+
+ROWS_PER_CHUNK, CELLS_PER_CHUNK = 65_536, 2**23  # which the model predicts at once
+ROW_NUMBER, ROW_HASH = "row_number", "row_hash"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BatchScoring:
+    """The result of scoring a batch.
+
+    Attributes
+    ----------
+    experiment : str
+        Name of the experiment.
+    data_interval_start, data_interval_end : datetime
+        The data interval.
+    state : str
+        ``"scored"``; ``"unchanged"`` if the version has predicted the same rows before; ``"kept"`` if another version
+        has predicted the data interval before, and it was not to be scored again.
+    version : int
+        The version whose predictions are visible.
+    requested_version : int
+        The version to predict with.
+    n_rows : int
+        Number of predictions.
+    n_repeated : int
+        Number of rows of the source that equal another one.
+    digest : str
+        Digest of the model.
+    load_id : int
+        The visible load.
+    seconds : float
+        Duration.
+    """
+
+    experiment: str
+    data_interval_start: datetime
+    data_interval_end: datetime
+    state: str
+    version: int
+    requested_version: int
+    n_rows: int
+    n_repeated: int
+    digest: str
+    load_id: int
+    seconds: float
+
+
+def score_batch(
+    context: RunContext,
+    *,
+    version: int | None = None,
+    source: Any = None,
+    rescore: bool = False,
+    now: datetime | None = None,
+    progress: Progress | None = None,
+) -> BatchScoring:
+    """Predict the rows of a data interval, and load the predictions into the warehouse.
+
+    Parameters
+    ----------
+    context : RunContext
+        The experiment, the data interval and the stores.
+    version : int, optional
+        The model version; the champion by default.
+    source : Source, optional
+        The source of the rows. By default they are those of the stored batch, or of the experiment's source if the
+        data interval has no batch.
+    rescore : bool
+        Whether to score a data interval again that another version has predicted.
+    now : datetime, optional
+        The current time by default.
+    progress : callable, optional
+        Called with the number of predicted rows and the number of all rows.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such version, or no champion.
+    BatchRejectedError
+        If the data interval has not ended, or the rows are not valid: nothing changes.
+    SupersededError
+        If a newer attempt has claimed the data interval.
+    """
+    begin = time.monotonic()
+    experiment, interval, stores = context.experiment, context.interval, context.stores
+    with error_context(context, "score"), ExitStack() as stack:
+        _check_has_ended(context, now or datetime.now(UTC))
+        row = resolve_reference(stores.warehouse, f"{experiment.name}@{version or 'champion'}")
+        shown = stores.warehouse.visible_predictions(experiment.name, interval.start)
+        n_repeated, state = 0, "kept"
+        if shown is None or shown["version"] == row["version"] or rescore:
+            contract = _read_contract(context)
+            package = None if source else _find_batch(context)
+            rows = (
+                stack.enter_context(source_rows(context, contract, row, source))
+                if package is None
+                else stored_rows(context, contract, row, package)
+            )
+            n_repeated, state = rows.n_repeated, "unchanged"
+            if shown is None or (shown["version"], shown["source_digest"]) != (row["version"], rows.digest):
+                shown, state = _load_predictions(context, contract, row, rows, progress), "scored"
+    return BatchScoring(
+        experiment=experiment.name,
+        data_interval_start=interval.local.start,
+        data_interval_end=interval.local.end,
+        state=state,
+        requested_version=row["version"],
+        n_repeated=n_repeated,
+        seconds=time.monotonic() - begin,
+        **{name: shown[name] for name in ("version", "n_rows", "digest", "load_id")},
+    )
+
+
+def prediction_contract(contract: Schema, row: dict[str, Any]) -> Schema:
+    """Return the columns of the predictions of all versions, as the view shows them.
+
+    Parameters
+    ----------
+    contract : Schema
+        The newest version of the contract of the batches.
+    row : dict
+        The row of `model_versions`.
+
+    Returns
+    -------
+    Schema
+        The key, or ``row_number`` and ``row_hash``; ``prediction``; ``probability_<class>`` for each class. A column of
+        the key that has the name of another column of the view gets an underscore.
+    """
+    labels = dict.fromkeys((*(contract.classes or ()), *(row["signature"].get("classes") or ())))
+    kind = contract.column(contract.target).kind if contract.task == "classification" else "float"
+    values = [Column("prediction", kind), *(Column(f"probability_{label}", "float") for label in labels)]
+    taken = {*FIXED_COLUMNS, *(column.name for column in values)}
+
+    def free_name(name: str) -> str:
+        while name in taken:
+            name += "_"
+        return name
+
+    key = [
+        replace(column, name=free_name(column.name), former=tuple(map(free_name, column.former)))
+        for column in (contract.column(name) for name in contract.key)
+    ] or [Column(ROW_NUMBER, "int"), Column(ROW_HASH, "int")]
+    return Schema(
+        (*key, *values),
+        "prediction",
+        key=tuple(column.name for column in key),
+        origins=(("prediction", kind),),  # versions of the model differ in their columns, as those of a contract
+    )
+
+
+def _load_predictions(
+    context: RunContext, contract: Schema, row: dict[str, Any], rows: RowsToScore, progress: Progress | None
+) -> dict[str, Any]:
+    shown = prediction_contract(contract, row)
+    columns = _loaded_columns(shown, row["signature"])
+    model = load_version(context.stores.models, row, context.code)
+    scored = ScoredBatch(context.experiment.name, context.interval, row["version"], row["digest"], rows.digest)
+    return context.stores.warehouse.load_predictions(
+        scored,
+        columns,
+        shown,
+        _predict_chunks(model, row["signature"], rows, columns, contract, context.experiment.name, progress),
+        requested_by=context.requested_by,
+    )
+
+
+def _loaded_columns(shown: Schema, signature: dict[str, Any]) -> pa.Schema:
+    """Return the columns that a version predicts, in the types of the view."""
+    golden = signature["golden"]
+    labels = signature["classes"] if signature.get("classes") and golden["probabilities"] is not None else ()
+    names = [*shown.key, "prediction", *(f"probability_{label}" for label in labels)]
+    return pa.schema([shown.arrow_schema.field(name) for name in names])
+
+
+def _predict_chunks(
+    model: Any,
+    signature: dict[str, Any],
+    rows: RowsToScore,
+    columns: pa.Schema,
+    contract: Schema,
+    experiment: str,
+    progress: Progress | None,
+) -> Iterator[pa.RecordBatch]:
+    """Predict chunk after chunk."""
+    backend, n_done = get_backend(model), 0
+    fitted = [column["name"] for column in signature["columns"]]
+    size = max(1, min(ROWS_PER_CHUNK, CELLS_PER_CHUNK // max(1, len(fitted))))
+    for batch in rows.batches:
+        hasher = None if rows.key else identity_of_rows(contract, batch.schema.names, experiment)
+        for start in range(0, batch.num_rows, size):
+            chunk = batch.slice(start, size)
+            if hasher:
+                numbers = np.arange(n_done + 1, n_done + chunk.num_rows + 1)
+                keys = [pa.array(numbers), pa.array(hasher(chunk).view(np.int64))]
+            else:
+                keys = [chunk.column(name) for name in rows.key]
+            inputs = pa.Table.from_batches([chunk.select(rows.features)]).rename_columns(fitted)
+            predicted = backend.predict(model, inputs, signature)
+            values = [pa.array(predicted[name]) for name in columns.names[len(keys) :]]
+            arrays = [array.cast(field.type) for array, field in zip((*keys, *values), columns, strict=True)]
+            n_done += chunk.num_rows
+            yield pa.RecordBatch.from_arrays(arrays, schema=columns)
+            if progress:
+                progress(n_done, rows.n_rows)
+
+
+def _find_batch(context: RunContext) -> Package | None:
+    """Return the stored batch of the data interval; None if there is none."""
+    interval = context.interval
+    found = context.stores.warehouse.window(context.experiment.name, interval, last=1)
+    return next((package for other, package in found if other.start == interval.start), None)
+
+
+def _read_contract(context: RunContext) -> Schema:
+    stored = context.stores.warehouse.schema(context.experiment.name)
+    if stored is None:
+        message = f"{context.experiment.name} has a model and no schema"
+        raise DiurnalError(message, hint="restore the warehouse from a backup")
+    return Schema.from_dict(stored)
+
+
+def _check_has_ended(context: RunContext, now: datetime) -> None:
+    """Reject a data interval that has not ended. Its labels need not be complete."""
+    interval = context.interval
+    if interval.end > now:
+        end = f"{interval.local.end:%Y-%m-%d %H:%M} {interval.timezone}"
+        message = f"the data interval {interval} is not over before {end}"
+        raise BatchRejectedError([Problem("future-batch", message)], hint="score an earlier one, with --date")

@@ -1,0 +1,224 @@
+"""Predictions of batches in SQL tables: a load is immutable, and the view shows it once its data interval refers to it.
+
+Each claim of a data interval increments its epoch, as for batches. A load becomes visible only if no newer attempt has
+claimed the interval in the meantime. Loads that were visible before stay: their rows tell which version served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from diurnal.errors import SupersededError, TransientError
+from diurnal.storage.warehouse import batch_view
+from diurnal.storage.warehouse.connection import Row
+from diurnal.storage.warehouse.row_copies import RowCopies
+from diurnal.storage.warehouse.tables import prediction_heads as heads
+from diurnal.storage.warehouse.tables import prediction_loads as loads
+from diurnal.storage.warehouse.tables import prediction_rows, predictions_view
+from diurnal.storage.warehouse.visible_rows import prediction_relation
+from diurnal.types import ScoredBatch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from diurnal.data import Schema
+
+FIXED_COLUMNS = tuple(prediction_relation("any").fixed)
+"""The columns of the view that are equal in all rows of a load."""
+
+
+class PredictionQueries(RowCopies):
+    """The tables `prediction_heads` and `prediction_loads`, and the table and the view of each experiment."""
+
+    def visible_predictions(self, experiment: str, start: datetime) -> Row | None:
+        """Return the visible load of a data interval, with the columns of `prediction_loads`; None if it has none."""
+        query = sa.select(loads).join(heads, heads.c.load_id == loads.c.load_id)
+        rows = self.rows(query.where(heads.c.experiment == experiment, heads.c.data_interval_start == start))
+        return rows[0] if rows else None
+
+    def load_predictions(
+        self,
+        scored: ScoredBatch,
+        columns: pa.Schema,
+        contract: Schema,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        requested_by: str,
+    ) -> Row:
+        """Copy the predictions of a data interval to the warehouse and make them visible; they replace others.
+
+        Parameters
+        ----------
+        scored : ScoredBatch
+            The rows and the model. If they have a complete load, that becomes visible, and `batches` is not read.
+        columns : pa.Schema
+            Of the batches: the key, ``prediction`` and the probabilities.
+        contract : Schema
+            These columns for all versions of the model, which the view follows.
+        batches : iterable of pa.RecordBatch
+            The predictions. Memory does not grow with their number.
+        requested_by : str
+            The user or the service that requests it.
+
+        Returns
+        -------
+        dict
+            The visible load, with the columns of `prediction_loads`.
+
+        Raises
+        ------
+        SupersededError
+            If a newer attempt has claimed the interval.
+        """
+        leading = (*contract.key, contract.target)
+        relation, n_rows = prediction_relation(scored.experiment), None
+        with self.transaction("claim_predictions", scored.experiment) as connection:
+            epoch = _claim_head(connection, scored, requested_by)
+            load_id = complete = _find_complete(connection, scored)
+            if load_id is None:
+                layout = batch_view.prepare_table(connection, relation, columns, leading, contract)
+                load_id = _start_load(connection, scored, epoch, requested_by)
+        if complete is None:
+            n_rows = self._copy_rows("prediction_rows", relation, load_id, layout, batches)
+        with self.transaction("show_predictions", scored.experiment) as connection:
+            head = connection.execute(sa.select(heads).where(_is_head(scored)).with_for_update()).one()
+            if head.epoch == epoch:
+                return _show_load(connection, scored, load_id, n_rows)
+            if complete is None:
+                _delete_load(connection, scored.experiment, load_id)
+        raise SupersededError(
+            f"attempt {epoch} to score {scored.experiment} {scored.interval} is superseded: "
+            f"attempt {head.epoch}, by {head.claimed_by}, has claimed it"
+        )
+
+    def prediction_loads(self, experiment: str | None = None) -> list[Row]:
+        """Return the loads of predictions, of one experiment or of all, with the boolean `shown`."""
+        shown = sa.exists().where(heads.c.load_id == loads.c.load_id)
+        query = sa.select(loads, shown.label("shown")).order_by(loads.c.load_id)
+        return self.rows(query if experiment is None else query.where(loads.c.experiment == experiment))
+
+    def count_predictions(self, experiment: str, load_id: int) -> int:
+        """Count the rows of a load."""
+        query = sa.text(f"SELECT count(*) FROM {prediction_rows(experiment)} WHERE load_id = :load_id")
+        with self.transaction() as connection:
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            return int(connection.execute(query, {"load_id": load_id}).scalar_one())
+
+    def predictions(self, experiment: str, *, since: datetime | None = None) -> pa.Table | None:
+        """Return the rows of the view of predictions; None if nothing was ever scored.
+
+        Parameters
+        ----------
+        experiment : str
+            Name of the experiment.
+        since : datetime, optional
+            Only data intervals that begin then or later.
+        """
+        view = predictions_view(experiment)
+        with self.transaction() as connection:
+            exists = connection.execute(sa.select(sa.func.to_regclass(view))).scalar_one() is not None
+        if not exists:
+            return None
+        condition = "" if since is None else f" WHERE data_interval_start >= '{since.isoformat()}'"
+        with self._arrow() as (_, cursor):
+            cursor.execute(f"SELECT * FROM {view}{condition}")
+            return cursor.fetch_arrow_table()
+
+    def discard_unused_predictions(self, older_than: timedelta) -> int:
+        """Delete loads of predictions that are not complete, such as those of killed attempts.
+
+        Parameters
+        ----------
+        older_than : timedelta
+            By the server's clock; the copy of a younger load may be in progress.
+
+        Returns
+        -------
+        int
+            The number of deleted loads.
+        """
+        unused = (
+            sa.select(loads.c.load_id, loads.c.experiment)
+            .where(loads.c.state == "loading", loads.c.created_at < sa.func.clock_timestamp() - older_than)
+            .with_for_update(skip_locked=True)
+        )
+        with self.transaction() as connection:
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            rows = connection.execute(unused).all()
+            for load_id, experiment in rows:
+                _delete_load(connection, experiment, load_id)
+            return len(rows)
+
+
+def _is_head(scored: ScoredBatch) -> sa.ColumnElement[bool]:
+    return (heads.c.experiment == scored.experiment) & (heads.c.data_interval_start == scored.interval.start)
+
+
+def _claim_head(connection: sa.Connection, scored: ScoredBatch, requested_by: str) -> int:
+    """Begin an attempt on a data interval, which supersedes all earlier ones; return its epoch."""
+    new = insert(heads).values(
+        experiment=scored.experiment,
+        data_interval_start=scored.interval.start,
+        data_interval_end=scored.interval.end,
+        epoch=1,
+        claimed_by=requested_by,
+    )
+    claim = new.on_conflict_do_update(
+        index_elements=[heads.c.experiment, heads.c.data_interval_start],
+        set_={
+            "epoch": heads.c.epoch + 1,
+            "claimed_by": requested_by,
+            "claimed_at": sa.func.clock_timestamp(),
+        },
+    )
+    return int(connection.execute(claim.returning(heads.c.epoch)).scalar_one())
+
+
+def _find_complete(connection: sa.Connection, scored: ScoredBatch) -> int | None:
+    query = sa.select(loads.c.load_id).where(
+        loads.c.experiment == scored.experiment,
+        loads.c.data_interval_start == scored.interval.start,
+        loads.c.source_digest == scored.source_digest,
+        loads.c.version == scored.version,
+        loads.c.state == "complete",
+    )
+    load_id: int | None = connection.execute(query).scalar_one_or_none()
+    return load_id
+
+
+def _start_load(connection: sa.Connection, scored: ScoredBatch, epoch: int, requested_by: str) -> int:
+    new = sa.insert(loads).values(
+        experiment=scored.experiment,
+        data_interval_start=scored.interval.start,
+        data_interval_end=scored.interval.end,
+        version=scored.version,
+        digest=scored.digest,
+        source_digest=scored.source_digest,
+        epoch=epoch,
+        requested_by=requested_by,
+    )
+    return int(connection.execute(new.returning(loads.c.load_id)).scalar_one())
+
+
+def _show_load(connection: sa.Connection, scored: ScoredBatch, load_id: int, n_rows: int | None) -> Row:
+    """Complete the load, unless it was complete before, and point to it."""
+    if n_rows is not None:
+        incomplete = sa.update(loads).where(loads.c.load_id == load_id, loads.c.state == "loading")
+        values = {"state": "complete", "n_rows": n_rows, "completed_at": sa.func.clock_timestamp()}
+        if connection.execute(incomplete.values(values)).rowcount == 0:
+            message = f"load {load_id} was deleted as unused before it was complete"
+            raise TransientError(message, hint="try again; run gc with a minimum age that is longer than scoring takes")
+    head = sa.update(heads).where(_is_head(scored))
+    connection.execute(head.values(load_id=load_id, data_interval_end=scored.interval.end))
+    return dict(connection.execute(sa.select(loads).where(loads.c.load_id == load_id)).mappings().one())
+
+
+def _delete_load(connection: sa.Connection, experiment: str, load_id: int) -> None:
+    statement = sa.text(f"DELETE FROM {prediction_rows(experiment)} WHERE load_id = :load_id")
+    connection.execute(statement, {"load_id": load_id})
+    connection.execute(sa.delete(loads).where(loads.c.load_id == load_id))

@@ -1,0 +1,117 @@
+"""Copies of rows to tables of PostgreSQL, by the Arrow driver, in memory that does not grow with their number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from diurnal.runtime.fault_injection import fault_point
+from diurnal.storage.warehouse.column_layout import ColumnLayout
+from diurnal.storage.warehouse.connection import WarehouseConnection
+from diurnal.storage.warehouse.db_errors import translate_db_errors
+from diurnal.storage.warehouse.visible_rows import VisibleRows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from adbc_driver_manager import dbapi
+
+ROWS_PER_CHUNK = 16_384  # which the driver converts to PostgreSQL's format at once
+CELLS_PER_CHUNK = 2**22  # of wide rows
+
+
+class RowCopies(WarehouseConnection):
+    """The base class of queries that load rows."""
+
+    def _copy_rows(
+        self,
+        name: str,
+        relation: VisibleRows,
+        load_id: int,
+        layout: ColumnLayout,
+        batches: Iterable[pa.RecordBatch],
+        check_count: Callable[[int], object] = lambda _: None,
+    ) -> int:
+        """Copy rows under the id of a load, in one transaction, and return their number.
+
+        Parameters
+        ----------
+        name : str
+            The name of its fault points.
+        relation : VisibleRows
+            The table.
+        load_id : int
+            The load.
+        layout : ColumnLayout
+            The columns of the batches in the table.
+        batches : iterable of pa.RecordBatch
+            The rows.
+        check_count : callable, optional
+            Called with the number of rows before they are committed; its error rolls them back.
+        """
+        import pyarrow as pa
+
+        rows = _LoadStream(load_id, layout, batches)
+        reader = pa.RecordBatchReader.from_batches(rows.schema, rows.chunks())
+        with self._arrow() as (connection, cursor):
+            try:
+                cursor.adbc_ingest(relation.table.strip('"'), reader, mode="append")
+            except Exception:
+                if rows.error is not None:  # the driver only reports its text
+                    raise rows.error from None
+                raise
+            check_count(rows.count)
+            # Autovacuum does this later, but the embedded server rarely runs that long. Without it, a query for one
+            # data interval reads the rows of all of them.
+            cursor.execute(f"SELECT brin_summarize_new_values('{relation.index}')")
+            cursor.execute(f"ANALYZE {relation.table} (load_id)")
+            fault_point(f"warehouse.{name}:before")
+            connection.commit()
+            fault_point(f"warehouse.{name}:after")
+        return rows.count
+
+    @contextmanager
+    def _arrow(self) -> Iterator[tuple[dbapi.Connection, dbapi.Cursor]]:
+        """Open a connection of the Arrow driver, which rolls back a transaction that is not committed."""
+        from adbc_driver_postgresql import dbapi  # imports pandas and polars if they are installed
+
+        with (
+            translate_db_errors(self.address),
+            closing(dbapi.connect(self.address.conninfo(no_timeout=True))) as connection,
+            connection.cursor() as cursor,
+        ):
+            yield connection, cursor
+
+
+class _LoadStream:
+    """A stream of batches for the driver: cut into chunks, with the id of the load, and counted."""
+
+    def __init__(self, load_id: int, layout: ColumnLayout, batches: Iterable[pa.RecordBatch]) -> None:
+        self._load_id, self._layout, self._batches = load_id, layout, batches
+        self.schema = self._marked(_batch_without_rows(layout.schema)).schema
+        self.count = 0
+        self.error: BaseException | None = None
+
+    def chunks(self) -> Iterator[pa.RecordBatch]:
+        n_rows = max(1, min(ROWS_PER_CHUNK, CELLS_PER_CHUNK // max(1, len(self._layout.schema))))
+        try:
+            for batch in self._batches:
+                for start in range(0, batch.num_rows, n_rows):
+                    chunk = batch.slice(start, n_rows)
+                    self.count += chunk.num_rows
+                    yield self._marked(chunk)
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _marked(self, chunk: pa.RecordBatch) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        mark = pa.repeat(pa.scalar(self._load_id, pa.int64()), chunk.num_rows)
+        return self._layout.to_rows(chunk).add_column(0, pa.field("load_id", pa.int64()), mark)
+
+
+def _batch_without_rows(schema: pa.Schema) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_pylist([], schema=schema)
