@@ -35,8 +35,8 @@ def score(
     The rows are those of the stored batch of the data interval. If it has none, they are read from the source of the
     experiment, and need no labels. Rows of --file and --query belong to the data interval as well.
 
-    The view predictions_NAME has one prediction for each key and data interval. What a version has predicted stays until the rows
-    change, or --rescore replaces it by the predictions of another version.
+    The view predictions_NAME has one prediction for each key and data interval. What a version has predicted stays
+    until the rows change, or --rescore replaces it by the predictions of another version.
     """
     from diurnal.cli.progress import show_count
     from diurnal.cli.table_output import print_json, print_table
