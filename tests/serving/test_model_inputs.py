@@ -23,6 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from diurnal.serving import inference_protocol, mlflow_protocol, record_protocol, table_protocols
 from diurnal.serving.model_inputs import ModelInputs
+from diurnal.serving.openapi_schema import create_openapi
 from diurnal.serving.request_errors import RequestError
 from diurnal.serving.served_model import ServedModel
 from diurnal.storage.models import make_signature
@@ -302,3 +303,58 @@ def mixed_inputs():
         has_probabilities = True
 
     return Served
+
+
+@pytest.fixture(scope="module")
+def dated_model():
+    frame = pd.DataFrame({"age": [1.0, 2.0, 3.0, 4.0] * 5, "born": pd.to_datetime(["1952-06-19", "1986-12-18"] * 10)})
+    frame["born"] = frame["born"].astype("datetime64[ms]")
+    encoder = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["born"]), remainder="passthrough")
+    model = make_pipeline(encoder, LogisticRegression()).fit(frame, frame["age"] > 2)
+    return model, frame, serve(model, frame, ["float", "date"])
+
+
+def test_dates_in_every_protocol(dated_model):
+    model, frame, served = dated_model
+    expected = model.predict_proba(frame[:2])
+    dates = ["1952-06-19", "1986-12-18"]
+    tensors = [
+        {"name": "age", "shape": [2], "datatype": "FP64", "data": [1.0, 2.0]},
+        {"name": "born", "shape": [2], "datatype": "BYTES", "data": dates},
+    ]
+    records = [{"age": 1.0, "born": dates[0]}, {"age": 2.0, "born": dates[1]}]
+    split = {"columns": ["age", "born"], "data": [[1.0, f"{dates[0]}T00:00:00"], [2.0, f"{dates[1]}T00:00:00.000000"]]}
+    for rows in (
+        inference_protocol.decode_inference(served, json.dumps({"inputs": tensors}).encode())[0],
+        record_protocol.decode_records(served, json.dumps(records).encode()),
+        mlflow_protocol.decode_scoring_request(served, json.dumps({"dataframe_split": split}).encode()),
+        table_protocols.decode_csv(served, f"age,born\n1,{dates[0]}\n2,{dates[1]}\n".encode()),
+    ):
+        np.testing.assert_allclose(served.predict(rows).probabilities, expected, rtol=0, atol=1e-12)
+    for wrong in ("2026-02-31", "1952-06-19T10:00:00", "yesterday", "", 7):
+        tensors[1]["data"][1] = split["data"][1][1] = wrong
+        for decode in (
+            lambda: inference_protocol.decode_inference(served, json.dumps({"inputs": tensors}).encode()),
+            lambda: mlflow_protocol.decode_scoring_request(served, json.dumps({"dataframe_split": split}).encode()),
+        ):
+            with pytest.raises(RequestError):
+                decode()
+
+
+def test_the_example_of_a_date_is_answered_as_written(dated_model):
+    served = dated_model[2]
+    description = create_openapi([served])["paths"]["/experiments/clinic/predict"]["post"]
+    example = description["requestBody"]["content"]["application/json"]["example"]
+    answer = description["responses"]["200"]["content"]["application/json"]["example"]
+    rows = record_protocol.decode_records(served, json.dumps(example).encode())
+    np.testing.assert_allclose(served.predict(rows).probabilities, answer["probabilities"], rtol=0, atol=1e-12)
+
+
+def test_nan_of_mlflow_clients_is_a_missing_value(frame, labels):
+    model = HistGradientBoostingClassifier(max_iter=5).fit(frame, labels)
+    served = serve(model, frame)
+    body = b'{"dataframe_split": {"columns": ["age", "blood pressure", "a.b[0]"], "data": [[NaN, 1.0, 2.0]]}}'
+    assert np.isnan(mlflow_protocol.decode_scoring_request(served, body)[0, 0])
+    for wrong in (b"[Infinity, 1.0, 2.0]", b"[NaN, NaN", b'["NaN", 1.0, 2.0]'):
+        with pytest.raises(RequestError):
+            mlflow_protocol.decode_scoring_request(served, body.replace(b"[NaN, 1.0, 2.0]", wrong))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -36,8 +37,8 @@ _encoder = msgspec.json.Encoder()
 def decode_scoring_request(model: ServedModel, body: bytes) -> Rows:
     """Decode a request of ``/invocations`` in JSON."""
     try:
-        request = _body.decode(body)
-    except msgspec.DecodeError:
+        request = _body.decode(_replace_nan(body) if b"NaN" in body else body)
+    except (msgspec.DecodeError, ValueError):
         raise RequestError("the request is not a JSON object", hint=f"send one of {', '.join(_FORMS)}") from None
     given = [name for name in _FORMS if getattr(request, name) is not msgspec.UNSET]
     if len(given) != 1:
@@ -51,6 +52,16 @@ def decode_scoring_request(model: ServedModel, body: bytes) -> Rows:
     if given[0] == "dataframe_records":
         return model.inputs.from_records(value)
     return _decode_tensor(model.inputs, value)
+
+
+def _replace_nan(body: bytes) -> bytes:
+    """Replace NaN, which MLflow's client sends although JSON does not have it, by null."""
+
+    def parse_constant(name: str) -> None:
+        if name != "NaN":
+            raise ValueError(name)
+
+    return _encoder.encode(json.loads(body, parse_constant=parse_constant))
 
 
 def encode_scores(predictions: Predictions) -> bytes:

@@ -29,17 +29,19 @@ if TYPE_CHECKING:
 
     Rows: TypeAlias = npt.NDArray[np.float64] | pa.Table
 
+_DATE = r"^\d{4}-\d\d-\d\d(T00:00:00(\.0+)?)?$"  # also as clients with pandas write it
 _JSON_TYPES: dict[Kind, Any] = {
     "int": float | None,
     "float": float | None,
     "bool": bool | None,
     "text": str | None,
-    "date": dt.date | None,
+    "date": Annotated[str, msgspec.Meta(pattern=_DATE)] | None,
     "instant": Annotated[dt.datetime, msgspec.Meta(tz=True)] | None,
     "timestamp": Annotated[dt.datetime, msgspec.Meta(tz=False)] | None,
 }
 _PLACE = re.compile(r" - at `\$(?:\[(?P<row>\d+|\.\.\.)\])?(?:\[(?P<index>\d+|\.\.\.)\]|\.(?P<name>.*))?`$", re.DOTALL)
 _EXACT = 2**53
+_TIMES = ("date", "instant", "timestamp")
 
 
 class ModelInputs:
@@ -135,7 +137,12 @@ class ModelInputs:
         if self.is_numeric and all(arrays[name].dtype.kind in "fiu" for name in self.names):
             return self.check_matrix(np.array([arrays[name] for name in self.names], dtype=np.float64).T)
         try:
-            batch = pa.record_batch({name: pa.array(arrays[name].tolist()) for name in self.names})
+            batch = pa.record_batch(
+                {
+                    name: self._to_arrow(arrays[name].tolist(), name, kind)
+                    for name, kind in zip(self.names, self.kinds, strict=True)
+                }
+            )
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             raise RequestError("a column has values of several types", hint="send values of one type") from None
         return self.from_arrow([batch])
@@ -193,7 +200,7 @@ class ModelInputs:
         columns = list(zip(*rows, strict=True)) or [()] * len(self.names)
         arrays = []
         for place, (kind, given) in enumerate(zip(self.kinds, columns, strict=True)):
-            values = self._to_integers(given, place) if kind == "int" else given
+            values = self._convert(given, place)
             try:
                 arrays.append(pa.array(values, type=arrow_type(kind)))
             except (pa.ArrowInvalid, OverflowError, UnicodeEncodeError):
@@ -202,6 +209,18 @@ class ModelInputs:
                     column=self.names[place],
                 ) from None
         return self.check_table(pa.table(arrays, names=self.names))
+
+    def _to_arrow(self, values: list[Any], name: str, kind: Kind) -> pa.Array:
+        """Return the values of a tensor, which has no type for dates and times: they are texts, as in JSON."""
+        import pyarrow as pa
+
+        if kind not in _TIMES or not all(isinstance(value, str) for value in values):
+            return pa.array(values)
+        try:
+            converted = msgspec.convert(values, _type_of_column(kind))
+        except msgspec.ValidationError as error:
+            raise self._describe(error, column=name) from None
+        return pa.array(self._convert(converted, self.names.index(name)), type=arrow_type(kind))
 
     def _from_reordered_lists(self, json: bytes | msgspec.Raw, names: Sequence[str]) -> Rows:
         self.check_names(list(names))
@@ -215,6 +234,21 @@ class ModelInputs:
         places = [list(names).index(name) for name in self.names]
         reordered = b",".join(b"[" + b",".join(bytes(row[place]) for place in places) + b"]" for row in rows)
         return self.from_lists(b"[" + reordered + b"]")
+
+    def _convert(self, values: Sequence[Any], place: int) -> Sequence[Any]:
+        """Return decoded values of a column in the types that Arrow takes."""
+        if self.kinds[place] == "int":
+            return self._to_integers(values, place)
+        return self._to_dates(values, place) if self.kinds[place] == "date" else values
+
+    def _to_dates(self, values: Sequence[str | None], place: int) -> list[dt.date | None]:
+        dates = []
+        for number, value in enumerate(values, 1):
+            try:
+                dates.append(None if value is None else dt.date.fromisoformat(value[:10]))
+            except ValueError:
+                raise self._cell_error("is not a date of the calendar", number, place) from None
+        return dates
 
     def _to_integers(self, values: Sequence[float | None], place: int) -> list[int | None]:
         for number, value in enumerate(values, 1):

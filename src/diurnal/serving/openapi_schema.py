@@ -123,7 +123,14 @@ def _row_schema(model: ServedModel) -> dict[str, Any]:
 
 def _example_rows(model: ServedModel) -> list[dict[str, Any]]:
     golden = model.signature["golden"]["rows"][:2]
-    return [dict(zip(model.inputs.names, row, strict=True)) for row in golden]
+    kinds = model.inputs.kinds
+    rows = [[_example_value(value, kind) for value, kind in zip(row, kinds, strict=True)] for row in golden]
+    return [dict(zip(model.inputs.names, row, strict=True)) for row in rows]
+
+
+def _example_value(value: Any, kind: str) -> Any:
+    """Return a value as a request has it: golden rows have dates as times at midnight."""
+    return value[:10] if kind == "date" and isinstance(value, str) else value
 
 
 def _example_answer(model: ServedModel) -> dict[str, Any]:
