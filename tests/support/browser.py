@@ -132,8 +132,8 @@ class BrowserTab:
 
     def check(self) -> None:
         """Assert that nothing happened that must not."""
-        assert self.faults == []
-        assert self.injections() == []
+        assert self.faults == [], f"{self.page.url}: {self.faults}"
+        assert self.injections() == [], f"{self.page.url}: {self.injections()}"
 
     def accessibility_problems(self) -> list[str]:
         """Return what axe finds that is serious or critical."""

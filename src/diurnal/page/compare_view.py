@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -11,8 +10,8 @@ from starlette.responses import Response
 from diurnal.errors import NotFoundError
 from diurnal.page.chart_responses import chart_response
 from diurnal.page.code_diff import diff_code
-from diurnal.page.html_templates import render
-from diurnal.page.run_details import compare_values, find_run, step_durations
+from diurnal.page.html_templates import experiment_timezone, render
+from diurnal.page.run_details import compare_values, find_run, packages_with_dates, step_durations
 from diurnal.page.run_files import RunFiles
 from diurnal.page.run_view import CHART_TEXTS
 from diurnal.page.value_formats import format_interval
@@ -37,7 +36,7 @@ def show_comparison(request: Request, name: ReadableExperiment, a: RunId = "", b
     files = RunFiles(stores.lake)
     codes = [files.code(run) for run in runs]
     evaluations = [files.evaluation(run) for run in runs]
-    labels = _labels_of(*runs)
+    labels = _labels_of(*runs, experiment_timezone(request))
     return render(
         request,
         "compare.html",
@@ -51,7 +50,7 @@ def show_comparison(request: Request, name: ReadableExperiment, a: RunId = "", b
         libraries=compare_values(runs[1]["library_versions"], runs[0]["library_versions"]),
         environment=compare_values(runs[1]["environment"], runs[0]["environment"]),
         durations=_duration_rows(*runs),
-        packages=_package_rows(*runs),
+        packages=_package_rows(*runs, experiment_timezone(request)),
         code=diff_code(codes[0], codes[1]) if codes[0] and codes[1] else None,
         declared=[text for text in codes[1].changes(codes[0]) if text not in codes[1].files]
         if codes[0] and codes[1]
@@ -68,7 +67,8 @@ def send_comparison_chart(request: Request, name: ReadableExperiment, chart: str
     stores: Stores = request.app.state.stores.reader()
     runs = find_run(stores, name, a), find_run(stores, name, b)
     files = RunFiles(stores.lake)
-    charts = _comparison_charts([files.evaluation(run) for run in runs], _labels_of(*runs), runs[1]["scoring"])
+    labels = _labels_of(*runs, experiment_timezone(request))
+    charts = _comparison_charts([files.evaluation(run) for run in runs], labels, runs[1]["scoring"])
     if chart not in charts:
         raise NotFoundError(f"these runs have no chart {chart!r}")
     return chart_response(charts[chart])
@@ -91,9 +91,11 @@ def _comparison_charts(evaluations: list[Row | None], labels: tuple[str, str], s
     return {name: charts[name] for name in CHART_TEXTS if name in charts}
 
 
-def _labels_of(first: Row, second: Row) -> tuple[str, str]:
+def _labels_of(first: Row, second: Row, timezone: str) -> tuple[str, str]:
     """Return a label for each run: its data interval, with the version where both are of one interval."""
-    one, other = (format_interval(run["data_interval_start"], run["data_interval_end"]) for run in (first, second))
+    one, other = (
+        format_interval(run["data_interval_start"], run["data_interval_end"], timezone) for run in (first, second)
+    )
     if one != other:
         return one, other
     texts = [f"version {run['model_version']}" if run["model_version"] else "no version" for run in (first, second)]
@@ -130,18 +132,13 @@ def _duration_rows(first: Row, second: Row) -> list[Row]:
     ]
 
 
-def _package_rows(first: Row, second: Row) -> Row:
+def _package_rows(first: Row, second: Row, timezone: str) -> Row:
     """Return which batches both runs, or one of them, have learnt from."""
-    sides = [{package["digest"]: package for package in run["packages"]} for run in (first, second)]
+    sides = [
+        {package["digest"]: package for package in packages_with_dates(run, timezone)[::-1]} for run in (first, second)
+    ]
     return {
         "both": len(sides[0].keys() & sides[1].keys()),
-        "a": _sorted_packages(sides[0], sides[1]),
-        "b": _sorted_packages(sides[1], sides[0]),
+        "a": [package for digest, package in sides[0].items() if digest not in sides[1]],
+        "b": [package for digest, package in sides[1].items() if digest not in sides[0]],
     }
-
-
-def _sorted_packages(own: Mapping[str, Row], other: Mapping[str, Row]) -> list[Row]:
-    return sorted(
-        (package for digest, package in own.items() if digest not in other),
-        key=lambda package: str(package["data_interval_start"]),
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -14,7 +15,7 @@ from diurnal.errors import NotFoundError
 from diurnal.page.chart_responses import chart_response
 from diurnal.page.column_details import ColumnDistributions, find_reference, read_distributions
 from diurnal.page.drift_strips import DriftStrip, drift_strips, intervals_per_cell
-from diurnal.page.html_templates import render
+from diurnal.page.html_templates import experiment_timezone, render
 from diurnal.page.interval_dates import format_date, parse_date
 from diurnal.page.viewer import ReadableExperiment
 
@@ -42,7 +43,8 @@ def show_data(
     batches = warehouse.batch_rows_over_time(name, None if last == "all" else int(last))
     if not batches:
         raise NotFoundError(f"{name} has no batch")
-    around = warehouse.batches_around(name, parse_date(date) if date else batches[-1]["data_interval_start"])
+    timezone = experiment_timezone(request)
+    around = warehouse.batches_around(name, parse_date(date, timezone) if date else batches[-1]["data_interval_start"])
     day = around["at"] or around["after"] or batches[0]
     summary = warehouse.profile_summary(name, day["data_interval_start"], day["batch_digest"])
     newest = warehouse.profiled_columns(name)
@@ -60,8 +62,8 @@ def show_data(
         batches=batches,
         day=day,
         around=around,
-        date=format_date(day["data_interval_start"]),
-        format_date=format_date,
+        date=format_date(day["data_interval_start"], timezone),
+        format_date=partial(format_date, timezone=timezone),
         summary=summary,
         run=warehouse.newest_run_at(name, day["data_interval_start"]),
         columns=columns[:_MAX_COLUMNS],
@@ -79,7 +81,7 @@ def show_data(
 def show_distribution(request: Request, name: ReadableExperiment, column: ColumnName, date: str) -> Response:
     """Show the distribution of a column in one batch beside the reference, as a part of the page."""
     stores: Stores = request.app.state.stores.reader()
-    found = _distributions(stores, name, column, date)
+    found = _distributions(stores, name, column, parse_date(date, experiment_timezone(request)))
     return render(request, "data_distribution.html", name=name, column=column, date=date, found=found)
 
 
@@ -88,7 +90,8 @@ def send_distribution_chart(request: Request, name: ReadableExperiment, column: 
     """Send the chart of the distribution of a column."""
     from diurnal.plots.distribution_chart import build_distribution
 
-    found = _distributions(request.app.state.stores.reader(), name, column, date)
+    start = parse_date(date, experiment_timezone(request))
+    found = _distributions(request.app.state.stores.reader(), name, column, start)
     if found.batch is None:
         raise NotFoundError(f"the batch has no profile of {column!r}")
     reference = asdict(found.reference) if found.reference else None
@@ -139,11 +142,10 @@ def _drift_runs(stores: Stores, name: str, column: str, since: datetime) -> list
     ]
 
 
-def _distributions(stores: Stores, name: str, column: str, date: str) -> ColumnDistributions:
-    start = parse_date(date)
+def _distributions(stores: Stores, name: str, column: str, start: datetime) -> ColumnDistributions:
     day = stores.warehouse.batches_around(name, start)["at"]
     if day is None:
-        raise NotFoundError(f"{name} has no batch of {date}")
+        raise NotFoundError(f"{name} has no batch of {start:%Y-%m-%d %H:%M} UTC")
     measured = stores.warehouse.newest_drift(name, day["data_interval_start"])
     reference = find_reference(stores, name, measured["drift"] if measured else None)
     return read_distributions(stores, name, column, day["batch_digest"], reference)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from diurnal.errors import NotFoundError
 from diurnal.page.chart_responses import chart_response
 from diurnal.page.experiments_view import N_INTERVALS, experiment_row, read_strips
-from diurnal.page.html_templates import page_links, partial_target, render
+from diurnal.page.html_templates import experiment_timezone, page_links, partial_target, render
 from diurnal.page.interval_strip import strip_html
 from diurnal.page.run_filter import RunFilter, page_key
 from diurnal.page.viewer import CurrentViewer, ReadableExperiment
@@ -53,7 +53,12 @@ def show_experiment(
     context: dict[str, Any] = {"name": name, "now": now, "may_change": viewer.can_change(name)}
     target = partial_target(request)
     if target == "runs":
-        return render(request, "experiment_runs.html", **context, **_run_context(warehouse, name, runs))
+        return render(
+            request,
+            "experiment_runs.html",
+            **context,
+            **_run_context(warehouse, name, runs, experiment_timezone(request)),
+        )
     if target == "versions":
         return render(
             request, "experiment_versions.html", **context, **_version_context(warehouse, name, versions_before)
@@ -68,11 +73,13 @@ def show_experiment(
         title=name,
         **context,
         row=experiment_row(summaries[0], now),
-        strip=strip_html(states.get(name, []), page_links(request)("experiments", name), name),
+        strip=strip_html(
+            states.get(name, []), page_links(request)("experiments", name), name, summaries[0]["timezone"]
+        ),
         lines=lines.get(name),
         done=DONE.get(done),
         warning=warning if done in DONE else "",
-        **_run_context(warehouse, name, runs),
+        **_run_context(warehouse, name, runs, experiment_timezone(request)),
         **_version_context(warehouse, name, versions_before),
         **_contract_context(warehouse, name),
         failures=_failure_rows(warehouse, name),
@@ -90,8 +97,8 @@ def show_timeline(request: Request, name: ReadableExperiment) -> Response:
     return chart_response(build_timeline(**records, width="container"))
 
 
-def _run_context(warehouse: Warehouse, name: str, runs: RunFilter) -> dict[str, Any]:
-    rows = warehouse.run_page(name, conditions=runs.conditions(), before=runs.last_key(), limit=_N_RUNS + 1)
+def _run_context(warehouse: Warehouse, name: str, runs: RunFilter, timezone: str) -> dict[str, Any]:
+    rows = warehouse.run_page(name, conditions=runs.conditions(timezone), before=runs.last_key(), limit=_N_RUNS + 1)
     shown = rows[:_N_RUNS]
     return {
         "runs": shown,

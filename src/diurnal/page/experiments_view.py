@@ -135,6 +135,7 @@ def show_experiments(
     found = sort_rows(found, sort)
     shown = found[after : after + _ROWS_PER_LOAD]
     states, lines = read_strips(warehouse, [row.summary for row in shown], now)
+    zones = {row.name: row.summary["timezone"] for row in shown}
     link = page_links(request)
     part = "experiments_rows.html" if after else "experiments_found.html"
     return render(
@@ -142,7 +143,9 @@ def show_experiments(
         part if is_partial(request) else "experiments.html",
         title="Experiments",
         rows=shown,
-        strips={name: strip_html(of_it, link("experiments", name), name) for name, of_it in states.items()},
+        strips={
+            name: strip_html(of_it, link("experiments", name), name, zones[name]) for name, of_it in states.items()
+        },
         lines=lines,
         now=now,
         n_found=len(found),

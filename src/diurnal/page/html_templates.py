@@ -35,7 +35,8 @@ def render(request: Request, template: str, *, status: int = 200, **context: Any
     status : int
         The status of the response.
     **context
-        The variables of the template. It has `link`, `static`, `viewer`, `form_token` and `outside_links` besides.
+        The variables of the template. It has `link`, `static`, `viewer`, `form_token`, `outside_links` and
+        `interval_text`, which returns the text of a data interval, besides.
     """
     link = page_links(request)
     viewer = getattr(request.state, "viewer", None)
@@ -46,10 +47,22 @@ def render(request: Request, template: str, *, status: int = 200, **context: Any
         "form_token": {"name": FORM_TOKEN, "value": form_token(request, viewer)} if viewer else None,
         "is_partial": is_partial(request),
         "outside_links": lambda: outside_links(request),
+        "interval_text": lambda start, end: value_formats.format_interval(start, end, experiment_timezone(request)),
         "title": None,
     }
     content = template_environment().get_template(template).render(variables | context)
     return HTMLResponse(content, status_code=status, headers={"Vary": "HX-Request"})
+
+
+def experiment_timezone(request: Request) -> str:
+    """Return the timezone of the experiment in the path; UTC on other pages."""
+    name = request.path_params.get("name")
+    if name is None:
+        return "UTC"
+    if not hasattr(request.state, "timezone"):
+        request.state.timezone = request.app.state.stores.reader().warehouse.timezone_of(name)
+    timezone: str = request.state.timezone
+    return timezone
 
 
 def is_partial(request: Request) -> bool:
@@ -116,7 +129,6 @@ def template_environment() -> jinja2.Environment:
         "iso": _to_iso,
         "age": value_formats.format_age,
     }
-    environment.globals |= {"interval_text": value_formats.format_interval}
     return environment
 
 

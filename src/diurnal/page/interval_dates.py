@@ -1,28 +1,31 @@
-"""Data intervals in addresses: ``?date=2026-11-28``, or with a time where they do not begin at midnight in UTC."""
+"""Data intervals in addresses and commands: ``2026-11-28``, or with a time where they do not begin at midnight."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
 from diurnal.errors import UsageError
+from diurnal.types import timezones
 
 
-def format_date(start: datetime) -> str:
-    """Return the start of a data interval for an address.
+def format_date(start: datetime, timezone: str = "UTC") -> str:
+    """Return the start of a data interval for an address, in the timezone of the experiment.
 
     Examples
     --------
     >>> format_date(datetime(2026, 11, 28, tzinfo=UTC)), format_date(datetime(2026, 11, 28, 7, 30, tzinfo=UTC))
     ('2026-11-28', '2026-11-28T07:30:00Z')
+    >>> format_date(datetime(2026, 11, 28, 5, tzinfo=UTC), "America/New_York")
+    '2026-11-28'
     """
-    start = start.astimezone(UTC)
-    if (start.hour, start.minute, start.second, start.microsecond) == (0, 0, 0, 0):
-        return f"{start:%Y-%m-%d}"
-    return start.isoformat().replace("+00:00", "Z")
+    day = timezones.instant_to_local(start, timezone).date()
+    if start == timezones.midnight_of(day, timezone):
+        return day.isoformat()
+    return start.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def parse_date(text: str) -> datetime:
-    """Return a moment from an address; without an offset it is in UTC.
+def parse_date(text: str, timezone: str = "UTC") -> datetime:
+    """Return a moment from an address; without an offset it is in the timezone of the experiment.
 
     Raises
     ------
@@ -31,12 +34,13 @@ def parse_date(text: str) -> datetime:
 
     Examples
     --------
-    >>> parse_date("2026-11-28").isoformat()
-    '2026-11-28T00:00:00+00:00'
+    >>> parse_date("2026-11-28").isoformat(), parse_date("2026-11-28", "America/New_York").isoformat()
+    ('2026-11-28T00:00:00+00:00', '2026-11-28T05:00:00+00:00')
     """
     try:
         moment = datetime.fromisoformat(text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if moment.tzinfo is None:
+            return timezones.local_to_instant(moment, timezone)
         return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         message = f"{text[:40]!r} is not a date"

@@ -18,7 +18,7 @@ from diurnal.page.value_formats import format_interval, format_score
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 
 
-def strip_html(states: Sequence[IntervalState], experiment_url: str, name: str) -> Markup:
+def strip_html(states: Sequence[IntervalState], experiment_url: str, name: str, timezone: str | None = None) -> Markup:
     """Return the cells, newest on the right, each with a link and its text.
 
     The strip is one tab stop, which is its last cell; ``page.js`` moves it with the arrow keys.
@@ -31,6 +31,8 @@ def strip_html(states: Sequence[IntervalState], experiment_url: str, name: str) 
         The link to the experiment.
     name : str
         The name of the experiment.
+    timezone : str, optional
+        The timezone of its data intervals; UTC if it is not known.
 
     Examples
     --------
@@ -43,14 +45,14 @@ def strip_html(states: Sequence[IntervalState], experiment_url: str, name: str) 
     """
     url = escape(experiment_url)
     last = len(states) - 1
-    cells = [_cell_html(state, url, is_stop=i == last) for i, state in enumerate(states)]
+    cells = [_cell_html(state, url, timezone or "UTC", is_stop=i == last) for i, state in enumerate(states)]
     label = escape(f"Last data intervals of {name}")
     html = f'<span class="strip" role="group" aria-label="{label}">{"".join(cells)}</span>'
     return Markup(html)  # noqa: S704 - its parts are escaped
 
 
-def _cell_html(state: IntervalState, url: str, *, is_stop: bool) -> str:
-    title = f"{format_interval(state.start, state.end)}: {state.state}"
+def _cell_html(state: IntervalState, url: str, timezone: str, *, is_stop: bool) -> str:
+    title = f"{format_interval(state.start, state.end, timezone)}: {state.state}"
     if state.run is not None:
         run_id = state.run["run_id"]
         href = f"{url}/runs/{run_id if _PLAIN.fullmatch(run_id) else quote(run_id, safe='')}"

@@ -64,6 +64,8 @@ class ReportContent:
         The versions of the contract.
     profile : dict or None
         The summary of the profile of its batch.
+    timezone : str
+        The timezone of the experiment.
     """
 
     details: RunDetails
@@ -74,6 +76,7 @@ class ReportContent:
     failures: list[Row]
     contracts: list[Row]
     profile: Row | None
+    timezone: str
 
     @property
     def run(self) -> Row:
@@ -161,6 +164,7 @@ def read_report_content(stores: Stores, run: Row) -> ReportContent:
         failures=warehouse.failures(name),
         contracts=warehouse.contracts(name),
         profile=profiles[-1]["summary"] if profiles else None,
+        timezone=warehouse.timezone_of(name),
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from diurnal.errors import NotFoundError
 from diurnal.page.code_diff import DiffLine, diff_code
+from diurnal.page.interval_dates import format_date
 from diurnal.page.run_files import RunFiles
+from diurnal.page.value_formats import format_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,6 +185,16 @@ def read_run_details(stores: Stores, run: Row) -> RunDetails:
         evaluation=files.evaluation(run),
         lost=files.lost,
     )
+
+
+def packages_with_dates(run: Row, timezone: str) -> list[Row]:
+    """Return the batches of the window, newest first, each with the text of its data interval and its date."""
+    packages = []
+    for package in run["packages"]:
+        start, end = (datetime.fromisoformat(package[f"data_interval_{side}"]) for side in ("start", "end"))
+        label, date = format_interval(start, end, timezone), format_date(start, timezone)
+        packages.append({**package, "label": label, "date": date})
+    return sorted(packages, key=lambda package: str(package["data_interval_start"]), reverse=True)
 
 
 def compare_values(values: Mapping[str, Any] | None, others: Mapping[str, Any] | None) -> list[ValueChange]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Query
 
 from diurnal.errors import UsageError
+from diurnal.types import timezones
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -29,7 +30,7 @@ class RunFilter:
     q : str
         A part of the id of a run, of the reason of its decision or of the digest of its code.
     since, until : str
-        The first and the last date of the start of a data interval, in UTC.
+        The first and the last date of the start of a data interval, in the timezone of the experiment.
     warned, drifted : bool
         Only runs with warnings, and with drifted columns.
     before : str
@@ -61,8 +62,13 @@ class RunFilter:
         """Whether there is any condition."""
         return any(self.query.values())
 
-    def conditions(self) -> list[sa.ColumnElement[bool]]:
+    def conditions(self, timezone: str) -> list[sa.ColumnElement[bool]]:
         """Return the conditions of the query.
+
+        Parameters
+        ----------
+        timezone : str
+            The timezone of the experiment.
 
         Raises
         ------
@@ -71,12 +77,12 @@ class RunFilter:
         """
         from diurnal.storage.warehouse.overview_queries import run_conditions
 
-        end = _parse_date(self.until)
+        until = _parse_date(self.until)
         return run_conditions(
             result=self.result or None,
             text=self.q.strip() or None,
-            first=_parse_date(self.since),
-            last=None if end is None else end + timedelta(days=1),
+            first=_midnight_of(_parse_date(self.since), timezone),
+            last=_midnight_of(until and until + timedelta(days=1), timezone),
             only_warned=self.warned,
             only_drifted=self.drifted,
         )
@@ -103,9 +109,13 @@ def page_key(row: Row) -> str:
     return f"{row['data_interval_start'].isoformat()},{row['recorded_at'].isoformat()},{row['run_id']}"
 
 
-def _parse_date(text: str) -> datetime | None:
+def _midnight_of(day: date | None, timezone: str) -> datetime | None:
+    return timezones.midnight_of(day, timezone) if day else None
+
+
+def _parse_date(text: str) -> date | None:
     try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC) if text else None
+        return date.fromisoformat(text) if text else None
     except ValueError:
         raise UsageError(f"{text} is not a date", hint="write it as 2026-11-23") from None
 

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from diurnal.page.classification_metrics import metric_rows
 from diurnal.page.comparison_text import explain_comparison
 from diurnal.page.html_templates import template_environment
 from diurnal.page.report_charts import SECTIONS, ReportChart, draw_charts
 from diurnal.page.report_content import ReportContent, interval_label, read_report_content
-from diurnal.page.run_details import best_rows, score_slices
+from diurnal.page.run_details import best_rows, packages_with_dates, score_slices
 
 if TYPE_CHECKING:
     from diurnal.storage.stores import Stores
@@ -73,7 +74,7 @@ def report_file_name(run: dict[str, Any]) -> str:
 
 def _render_report(content: ReportContent, charts: Sequence[ReportChart], now: datetime) -> str:
     run, details = content.run, content.details
-    packages = sorted(run["packages"], key=lambda package: str(package["data_interval_start"]), reverse=True)
+    packages = packages_with_dates(run, content.timezone)
     template = template_environment().get_template("report.html")
     return template.render(
         content=content,
@@ -83,6 +84,7 @@ def _render_report(content: ReportContent, charts: Sequence[ReportChart], now: d
         comparison=explain_comparison(run),
         candidates=best_rows(details.candidates, run["scoring"])[:_MAX_CANDIDATES],
         slices=score_slices(details.evaluation)[:_MAX_ROWS],
+        metrics=metric_rows(details.evaluation)[:_MAX_ROWS],
         code_files=[(name, _shorten_text(text)) for name, text in details.code_files],
         packages=packages[:_MAX_ROWS],
         n_packages=len(packages),

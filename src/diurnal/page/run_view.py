@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -10,10 +11,19 @@ from starlette.responses import Response
 
 from diurnal.errors import NotFoundError
 from diurnal.page.chart_responses import chart_response
+from diurnal.page.classification_metrics import metric_rows
 from diurnal.page.comparison_text import explain_challenge, explain_comparison
-from diurnal.page.html_templates import render
+from diurnal.page.html_templates import experiment_timezone, render
 from diurnal.page.interval_dates import format_date
-from diurnal.page.run_details import best_rows, curve_rows, drift_rows, find_run, read_run_details, score_slices
+from diurnal.page.run_details import (
+    best_rows,
+    curve_rows,
+    drift_rows,
+    find_run,
+    packages_with_dates,
+    read_run_details,
+    score_slices,
+)
 from diurnal.page.run_files import RunFiles
 from diurnal.page.value_formats import format_interval
 from diurnal.page.viewer import ReadableExperiment
@@ -41,7 +51,8 @@ def show_run(request: Request, name: ReadableExperiment, run_id: str) -> Respons
     run = find_run(stores, name, run_id)
     details = read_run_details(stores, run)
     charts = _evaluation_charts(details.evaluation, run["scoring"])
-    interval = format_interval(run["data_interval_start"], run["data_interval_end"])
+    timezone = experiment_timezone(request)
+    interval = format_interval(run["data_interval_start"], run["data_interval_end"], timezone)
     return render(
         request,
         "run.html",
@@ -50,7 +61,8 @@ def show_run(request: Request, name: ReadableExperiment, run_id: str) -> Respons
         run=run,
         details=details,
         interval=interval,
-        date=format_date(run["data_interval_start"]),
+        date=format_date(run["data_interval_start"], timezone),
+        format_date=partial(format_date, timezone=timezone),
         comparison=explain_comparison(run),
         challenge=explain_challenge(run["challenge"]),
         candidates=best_rows(details.candidates, run["scoring"]),
@@ -58,7 +70,8 @@ def show_run(request: Request, name: ReadableExperiment, run_id: str) -> Respons
         drift_columns=drift_rows(run["drift"]),
         evaluation_charts={name: CHART_TEXTS[name] for name in charts},
         curves=curve_rows(details.evaluation),
-        packages=_window_packages(run),
+        metrics=metric_rows(details.evaluation),
+        packages=packages_with_dates(run, timezone),
         now=datetime.now(UTC),
     )
 
@@ -73,7 +86,8 @@ def send_tuning_chart(request: Request, name: ReadableExperiment, run_id: str) -
     candidates = RunFiles(stores.lake).candidates(run)
     if candidates is None:
         raise NotFoundError(f"run {run_id} has no candidates")
-    interval = format_interval(run["data_interval_start"], run["data_interval_end"])
+    timezone = experiment_timezone(request)
+    interval = format_interval(run["data_interval_start"], run["data_interval_end"], timezone)
     return chart_response(build_tuning(candidates, name=interval, width="container"))
 
 
@@ -96,12 +110,3 @@ def _evaluation_charts(evaluation: dict[str, Any] | None, scoring: str) -> dict[
         return {}
     charts = evaluation_parts(evaluation, scoring=scoring, width="container")
     return {name: charts[name] for name in CHART_TEXTS if name in charts}
-
-
-def _window_packages(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the batches of the window, newest first, each with the text of its data interval and its date."""
-    packages = []
-    for package in run["packages"]:
-        start, end = (datetime.fromisoformat(package[f"data_interval_{side}"]) for side in ("start", "end"))
-        packages.append({**package, "label": format_interval(start, end), "date": format_date(start)})
-    return sorted(packages, key=lambda package: str(package["data_interval_start"]), reverse=True)

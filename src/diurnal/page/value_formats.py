@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from diurnal.types import timezones
 
 NO_VALUE = "\N{EN DASH}"
 _THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
@@ -61,6 +64,7 @@ def format_age(moment: datetime | None, now: datetime) -> str:
 
     Examples
     --------
+    >>> from datetime import UTC
     >>> now = datetime(2026, 11, 29, 12, tzinfo=UTC)
     >>> format_age(datetime(2026, 11, 27, 10, tzinfo=UTC), now), format_age(now + timedelta(hours=3), now)
     ('2 d ago', 'in 3 h')
@@ -73,17 +77,24 @@ def format_age(moment: datetime | None, now: datetime) -> str:
     return f"{text} ago" if seconds >= 0 else f"in {text}"
 
 
-def format_interval(start: datetime, end: datetime) -> str:
-    """Return a data interval in UTC: the date of a day, otherwise both ends.
+@lru_cache(maxsize=4096)  # a strip names the same days for each experiment
+def format_interval(start: datetime, end: datetime, timezone: str = "UTC") -> str:
+    """Return a data interval in the timezone of its experiment: a date, the first and the last one, or its start.
 
     Examples
     --------
+    >>> from datetime import UTC
     >>> format_interval(datetime(2026, 11, 28, tzinfo=UTC), datetime(2026, 11, 29, tzinfo=UTC))
     '2026-11-28'
     >>> format_interval(datetime(2026, 11, 28, 7, tzinfo=UTC), datetime(2026, 11, 28, 8, tzinfo=UTC))
     '2026-11-28 07:00'
+    >>> format_interval(datetime(2026, 3, 8, 5, tzinfo=UTC), datetime(2026, 3, 9, 4, tzinfo=UTC), "America/New_York")
+    '2026-03-08'
+    >>> format_interval(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 30, tzinfo=UTC))
+    '2026-11-23 to 2026-11-29'
     """
-    start, end = start.astimezone(UTC), end.astimezone(UTC)
-    if (start.hour, start.minute) == (0, 0) and end - start == timedelta(days=1):
-        return f"{start:%Y-%m-%d}"
-    return f"{start:%Y-%m-%d %H:%M}"
+    first, after = (timezones.instant_to_local(moment, timezone).date() for moment in (start, end))
+    if start != timezones.midnight_of(first, timezone) or end != timezones.midnight_of(after, timezone):
+        return f"{start.astimezone(timezones.get_timezone(timezone)):%Y-%m-%d %H:%M}"
+    last = after - timedelta(days=1)
+    return f"{first}" if last <= first else f"{first} to {last}"

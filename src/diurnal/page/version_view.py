@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response, StreamingResponse
 
 from diurnal.errors import NotFoundError
-from diurnal.page.html_templates import render
+from diurnal.page.html_templates import experiment_timezone, render
 from diurnal.page.value_formats import format_interval
 from diurnal.page.version_details import VersionDetails, read_version_details
 from diurnal.page.viewer import CurrentViewer, ReadableExperiment
@@ -36,7 +36,7 @@ def show_version(request: Request, name: ReadableExperiment, version: VersionNum
         name=name,
         version=row,
         details=details,
-        interval=format_interval(row["data_interval_start"], row["data_interval_end"]),
+        interval=format_interval(row["data_interval_start"], row["data_interval_end"], experiment_timezone(request)),
         python_code=_python_code(f"{name}@{version}", details),
         commands=_commands(name, version),
         may_change=viewer.can_change(name),

@@ -44,7 +44,7 @@ def build_column_effect(rows: Iterable[dict[str, Any]], column: str, *, width: C
         {"field": "f", "type": "quantitative", "title": "effect", "format": ".3f"},
         {"field": "h", "type": "quantitative", "title": "threshold", "format": ".3f"},
     ]
-    layers = [
+    layers: list[Spec] = [
         {"mark": {"type": "line", "style": "twin"}, "encoding": {"x": x, "y": {**y, "field": "f"}}},
         {
             "mark": {"type": "line", "style": "reference", "interpolate": "step"},
@@ -54,12 +54,12 @@ def build_column_effect(rows: Iterable[dict[str, Any]], column: str, *, width: C
             "mark": {"type": "point", "style": "series-0", "size": 24},
             "encoding": {"x": x, "y": {**y, "field": "f"}, "tooltip": tooltip},
         },
-        {
-            "transform": [{"filter": "datum.q > 1"}],
-            "mark": {"type": "point", "style": "series-1", "shape": "diamond", "size": 60},
-            "encoding": {"x": x, "y": {**y, "field": "f"}, "tooltip": tooltip},
-        },
     ]
+    n_above = sum(value.get("q", 0) > 1 for value in values)
+    if n_above:  # a layer without rows has no extent, of which Vega warns
+        diamond = {"type": "point", "style": "series-1", "shape": "diamond", "size": 60}
+        above = {"x": x, "y": {**y, "field": "f"}, "tooltip": tooltip}
+        layers.append({"transform": [{"filter": "datum.q > 1"}], "mark": diamond, "encoding": above})
     body = {
         "title": {"text": "drift; dashed: threshold; a diamond: above it", "fontSize": 12, "fontWeight": "normal"},
         "data": {"name": "effects"},
@@ -67,7 +67,6 @@ def build_column_effect(rows: Iterable[dict[str, Any]], column: str, *, width: C
         "height": 80,
         "layer": layers,
     }
-    n_above = sum(value.get("q", 0) > 1 for value in values)
     text = f"Drift of {clean_text(column)}: above its threshold in {n_above} of {len(values)} data intervals"
     return make_spec(body, description=text, data={"effects": values})
 

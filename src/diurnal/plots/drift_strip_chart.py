@@ -105,10 +105,9 @@ def drift_strip(measured: Sequence[RunDrift], width: ChartWidth = 680) -> Spec |
     band = {"x": x, "x2": {"field": "e"}, "y": y, "color": color, "tooltip": tooltip}
     middle = [{"filter": "datum.q > 1"}, {"calculate": "(datum.d + datum.e) / 2", "as": "m"}]
     dot = {"x": {**x, "field": "m"}, "y": y}
-    layers: list[Spec] = [
-        {"mark": {"type": "rect", "height": {"band": 0.86}}, "encoding": band},
-        {"transform": middle, "mark": {"type": "point", "style": "drifted", "size": 22}, "encoding": dot},
-    ]
+    layers: list[Spec] = [{"mark": {"type": "rect", "height": {"band": 0.86}}, "encoding": band}]
+    if any((cell.get("q") or 0) > 1 for cell in cells):  # a layer without rows has no extent, of which Vega warns
+        layers.append({"transform": middle, "mark": {"type": "point", "style": "drifted", "size": 22}, "encoding": dot})
     text = "drift against the champion's training window; a dot: above the threshold"
     text += f"; each cell is the strongest of {per_cell} data intervals" if per_cell > 1 else ""
     text += f"; the {len(shown)} strongest of {len(largest)}" if len(largest) > len(shown) else ""

@@ -22,6 +22,11 @@ class DeclarationQueries(WarehouseConnection):
         with self.transaction("save_declaration", experiment) as connection:
             connection.execute(new.on_conflict_do_update(index_elements=["experiment"], set_=update, where=changed))
 
+    def timezone_of(self, experiment: str) -> str:
+        """Return the timezone of an experiment's data intervals; UTC if it has not run since declarations are kept."""
+        rows = self.rows(sa.select(declarations.c.timezone).where(declarations.c.experiment == experiment))
+        return str(rows[0]["timezone"]) if rows else "UTC"
+
     def declarations(self) -> dict[str, RecordedDeclaration]:
         """Return the declarations of all experiments, by name."""
         return {row["experiment"]: RecordedDeclaration.from_row(row) for row in self.rows(sa.select(declarations))}
