@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -14,6 +15,9 @@ from diurnal.runtime.postgres import EmbeddedServer
 from diurnal.storage.stores import Stores
 from diurnal.storage.warehouse import Warehouse
 from projects import Project
+
+if TYPE_CHECKING:
+    from monitored_project import MonitoredProject
 
 # Tools of the tests, not tests: collecting them for doctests would import Airflow into this process.
 collect_ignore = ["storage/stored", "support", "system/compose.py", "system/sklearn_suite.py"]
@@ -70,5 +74,30 @@ def project(tmp_path: Path, warehouse_url: str) -> Project:
 def stores(project: Project) -> Iterator[Stores]:
     """The stores of that project."""
     stores = project.stores()
+    yield stores
+    stores.warehouse.close()
+
+
+@pytest.fixture(scope="session")
+def filled(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MonitoredProject]:
+    """A project with each kind of result; tests do not change it.
+
+    It takes half a minute to make: tests that use it have the mark ``xdist_group("page")``, so that one
+    worker makes it.
+    """
+    from monitored_project import MonitoredProject
+
+    with open_database(server) as url:
+        project = MonitoredProject.make(tmp_path_factory.mktemp("filled") / "project", url)
+        stores = project.stores()
+        with stores.warehouse:
+            project.fill(stores)
+        yield project
+
+
+@pytest.fixture(scope="session")
+def filled_stores(filled: MonitoredProject) -> Iterator[Stores]:
+    """The stores of that project."""
+    stores = filled.stores()
     yield stores
     stores.warehouse.close()

@@ -1,4 +1,4 @@
-"""What the tests in a browser share: a filled project, the real server of the page, and Chromium.
+"""What the tests in a browser share: the real server of the page, and Chromium.
 
 They last as long as the worker's tests, as they take seconds to make; `xdist_group` keeps these tests in one worker.
 """
@@ -13,28 +13,7 @@ from typing import Any
 import pytest
 
 from browser import WIDTHS, BrowserTab, PageServer, open_chromium
-from databases import open_database
-from diurnal.runtime.postgres import EmbeddedServer
-from diurnal.storage.stores import Stores
 from monitored_project import MonitoredProject
-
-
-@pytest.fixture(scope="session")
-def filled(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MonitoredProject]:
-    """A project with each kind of result; tests do not change it."""
-    with open_database(server) as url:
-        project = MonitoredProject.make(tmp_path_factory.mktemp("filled") / "project", url)
-        stores = project.stores()
-        with stores.warehouse:
-            project.fill(stores)
-        yield project
-
-
-@pytest.fixture(scope="session")
-def filled_stores(filled: MonitoredProject) -> Iterator[Stores]:
-    stores = filled.stores()
-    yield stores
-    stores.warehouse.close()
 
 
 @pytest.fixture(scope="session")

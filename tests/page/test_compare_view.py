@@ -11,6 +11,8 @@ from page_texts import section_text
 
 COMPARE = "/experiments/clinic/compare"
 
+pytestmark = pytest.mark.xdist_group("page")
+
 
 @pytest.fixture(scope="module")
 def client(filled):

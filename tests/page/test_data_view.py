@@ -15,6 +15,8 @@ from page_texts import section_text
 
 DATA = "/experiments/clinic/data"
 
+pytestmark = pytest.mark.xdist_group("page")
+
 
 @pytest.fixture(scope="module")
 def client(filled):

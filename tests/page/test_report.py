@@ -77,6 +77,20 @@ def test_a_report_says_what_happened_and_why(filled_stores, reports):
     assert "worse than the champion by more than chance" in text
 
 
+def test_the_table_of_drift_has_small_distributions(filled_stores, reports):
+    elements = Elements(reports["flats"])
+    described = [text for tag, name, text in elements.attributes if tag == "img" and name == "alt"]
+    columns = [one["column"] for one in select_run(filled_stores, "flats")["drift"]["columns"]]
+    profiled = [column for column in columns if f"Distribution of {column}: the batch blue" in " ".join(described)]
+    assert {"district", "area", "rooms", "price"} <= set(profiled)
+
+
+def test_a_report_has_metrics_of_the_predicted_classes(filled_stores, reports):
+    text = " ".join("".join(Elements(reports["clinic"]).texts).split())
+    assert "precision, mean of the classes" in text
+    assert "Metrics of the predicted classes" not in reports["flats"], "a regression has none"
+
+
 def test_a_run_of_an_earlier_release_has_a_report(reports):
     text = "".join(Elements(reports["archive"]).texts)
     assert "No evaluation data are stored for this run." in text

@@ -11,6 +11,8 @@ from diurnal.page.viewer import Viewer
 from diurnal.runtime import Settings
 from page_texts import section_text
 
+pytestmark = pytest.mark.xdist_group("page")
+
 
 @pytest.fixture(scope="module")
 def client(filled):

@@ -15,6 +15,8 @@ from page_texts import section_text
 
 UNSEEN = ["clinic/versions/7", "clinic/versions/0", "clinic/versions/9999999999", "flats/versions/1"]
 
+pytestmark = pytest.mark.xdist_group("page")
+
 
 @pytest.fixture(scope="module")
 def client(filled):

@@ -11,27 +11,12 @@ import pytest
 import vl_convert
 
 import diurnal
-from databases import open_database
 from diurnal.errors import ConfigurationError, NotFoundError, UsageError
-from monitored_project import MonitoredProject
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def database(server):
-    with open_database(server) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def filled(database, tmp_path_factory):
-    """A project with finished days; nothing changes it."""
-    project = MonitoredProject.make(tmp_path_factory.mktemp("plots") / "project", database)
-    stores = project.stores()
-    with stores.warehouse:
-        project.fill(stores, ("clinic", "flats", "archive", "hostile"))
-    return project
+pytestmark = pytest.mark.xdist_group("page")  # one worker makes the filled project
 
 
 @pytest.fixture

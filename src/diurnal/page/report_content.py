@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from diurnal.errors import NotFoundError
 from diurnal.page.comparison_text import explain_comparison, verdict_of_run
 from diurnal.page.run_details import RunDetails, read_run_details
+from diurnal.page.small_distributions import distribution_images
 
 if TYPE_CHECKING:
     from diurnal.experiment.code import Code
@@ -66,6 +67,8 @@ class ReportContent:
         The summary of the profile of its batch.
     timezone : str
         The timezone of the experiment.
+    distributions : dict of str to str
+        Images of the distributions of the columns with the strongest drift.
     """
 
     details: RunDetails
@@ -77,6 +80,7 @@ class ReportContent:
     contracts: list[Row]
     profile: Row | None
     timezone: str
+    distributions: dict[str, str]
 
     @property
     def run(self) -> Row:
@@ -165,6 +169,7 @@ def read_report_content(stores: Stores, run: Row) -> ReportContent:
         contracts=warehouse.contracts(name),
         profile=profiles[-1]["summary"] if profiles else None,
         timezone=warehouse.timezone_of(name),
+        distributions=distribution_images(stores, run),
     )
 
 

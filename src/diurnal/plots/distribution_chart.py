@@ -53,6 +53,32 @@ def build_distribution(
     }
 
 
+def paired_shares(
+    profile: Mapping[str, Any], reference: Mapping[str, Any], *, n_bins: int = _N_BINS
+) -> list[tuple[float, float]]:
+    """Return the shares of a batch and of the reference in common bins or categories.
+
+    Parameters
+    ----------
+    profile, reference : Mapping
+        As for :func:`build_distribution`.
+    n_bins : int
+        Number of bins.
+
+    Examples
+    --------
+    >>> batch = {"kind": "category", "n_rows": 4, "categories": ["north", "south"], "counts": [3, 1]}
+    >>> paired_shares(batch, {"kind": "category", "n_rows": 2, "categories": ["north"], "counts": [2]})
+    [(0.75, 1.0), (0.25, 0.0)]
+    """
+    sides = [("batch", profile), ("reference", reference)]
+    rows = _category_shares(sides) if profile.get("kind") == "category" else _binned_shares(sides, n_bins)
+    shares: dict[Any, dict[str, float]] = {}
+    for row in rows:
+        shares.setdefault(row.get("a", row["c"]), {})[row["side"]] = row["s"] or 0.0
+    return [(one.get("batch", 0.0), one.get("reference", 0.0)) for one in shares.values()]
+
+
 def _category_shares(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Spec]:
     """Return the share of each of the most frequent categories in each profile."""
     shares = {
@@ -78,7 +104,7 @@ def _category_shares(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Spe
     return rows
 
 
-def _binned_shares(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Spec]:
+def _binned_shares(sides: Sequence[tuple[str, Mapping[str, Any]]], n_bins: int = _N_BINS) -> list[Spec]:
     """Return the share of the values of each profile in common bins of equal width."""
     points = {
         name: (np.asarray(one.get("values") or [], dtype=float), np.asarray(one.get("weights") or [], dtype=float))
@@ -88,7 +114,7 @@ def _binned_shares(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Spec]
     every = every[np.isfinite(every)]
     if not len(every):
         return []
-    edges = np.linspace(every.min(), every.max(), min(_N_BINS, max(1, len(np.unique(every)))) + 1)
+    edges = np.linspace(every.min(), every.max(), min(n_bins, max(1, len(np.unique(every)))) + 1)
     if edges[0] == edges[-1]:
         edges = np.array([edges[0] - 0.5, edges[0] + 0.5])
     rows = []
