@@ -58,6 +58,10 @@ def test_each_view_names_local_dates(client, stores):
     assert heading(pages["data"]) == "clinic, data of 2026-11-27"
     assert heading(client.get("/experiments/clinic/data?date=2026-11-26").text) == "clinic, data of 2026-11-26"
     assert "2026-11-26" in build_report(stores, newest)
+    timeline = client.get("/experiments/clinic/charts/timeline.json").json()
+    assert [row["l"] for row in timeline["datasets"]["rows"]] == list(DATES)
+    column = client.get("/experiments/clinic/data/charts/column.json?column=age").json()
+    assert {row["l"] for row in column["vconcat"][0]["data"]["values"]} == set(DATES)
 
 
 def test_the_filter_of_runs_has_local_dates(client):

@@ -103,13 +103,15 @@ def send_column_chart(request: Request, name: ReadableExperiment, column: Column
     """Send the chart of a column over time: its values, missing ones and new categories."""
     from diurnal.plots.column_history_chart import build_column_history
     from diurnal.plots.drift_strip_chart import measured_drift
+    from diurnal.plots.timeline_data import local_records
 
     stores: Stores = request.app.state.stores.reader()
     since = _first_start(stores, name, last)
     series = stores.warehouse.column_series(name, column, since)
     records = [{**row, "summary": {"columns": {column: row["summary"]}}} for row in series if row["summary"]]
-    measured = measured_drift(_drift_runs(stores, name, column, since))
-    spec = build_column_history(records, measured, column, width="container")
+    timezone = experiment_timezone(request)
+    measured = measured_drift(local_records(_drift_runs(stores, name, column, since), timezone))
+    spec = build_column_history(local_records(records, timezone), measured, column, width="container")
     if spec is None:
         raise NotFoundError(f"no profile has the column {column!r}")
     return chart_response(spec)

@@ -94,7 +94,7 @@ def show_timeline(request: Request, name: ReadableExperiment) -> Response:
 
     warehouse: Warehouse = request.app.state.stores.reader().warehouse
     records = warehouse.timeline_records(name, limit=_MAX_TIMELINE)
-    return chart_response(build_timeline(**records, width="container"))
+    return chart_response(build_timeline(**records, timezone=experiment_timezone(request), width="container"))
 
 
 def _run_context(warehouse: Warehouse, name: str, runs: RunFilter, timezone: str) -> dict[str, Any]:

@@ -66,8 +66,9 @@ def _chart_builders(content: ReportContent) -> list[tuple[str, Callable[[], list
 
     run, candidates, evaluation = content.run, content.details.candidates, content.details.evaluation
     records = content.promotions, content.failures, content.contracts
+    named: dict[str, Any] = {"name": run["experiment"], "timezone": content.timezone}
     return [
-        ("timeline", lambda: [build_timeline(content.history, *records, name=run["experiment"], interactive=False)]),
+        ("timeline", lambda: [build_timeline(content.history, *records, **named, interactive=False)]),
         ("tuning", lambda: [] if candidates is None else [build_tuning(candidates, name=content.interval)]),
         ("evaluation", lambda: list(evaluation_parts(evaluation, scoring=run["scoring"], width=380).values())),
         ("drift", lambda: [spec for spec in [drift_strip(measured_drift(content.history))] if spec]),

@@ -9,7 +9,7 @@ from diurnal.plots.chart_output import Spec
 from diurnal.plots.chart_values import as_number, clean_text, value_text
 from diurnal.plots.evaluation_page import arrange_parts, evaluation_parts
 from diurnal.plots.evaluation_values import Evaluation
-from diurnal.plots.timeline_data import Record, interval_text
+from diurnal.plots.timeline_data import Record, interval_text, local_records
 
 _MAX_ROWS = 40
 _ABSENT = "none"
@@ -22,6 +22,7 @@ def build_comparison(
     evaluations: tuple[Evaluation | None, Evaluation | None] = (None, None),
     *,
     names: tuple[str, str] = ("first", "second"),
+    timezone: str = "UTC",
     width: int = 320,
 ) -> Spec:
     """Return a comparison of two runs.
@@ -34,6 +35,8 @@ def build_comparison(
         Their evaluation data. Each twin was evaluated on the test rows of its own window.
     names : tuple of (str, str)
         Their names, such as of versions.
+    timezone : str
+        The timezone of the experiment, in which data intervals are named.
     width : int
         Width of each chart in pixels.
 
@@ -42,6 +45,7 @@ def build_comparison(
     dict
         A Vega-Lite specification.
     """
+    first, second = local_records((first, second), timezone)
     labels = _distinct_names(names)
     sections = [("Scores on the test rows of each window", _score_rows(first, second))]
     sections += [("Parameters that differ", _parameter_rows(first, second)), ("Runs", _run_rows(first, second))]

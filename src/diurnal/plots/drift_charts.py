@@ -8,7 +8,7 @@ from diurnal.plots.chart_output import DEFAULT_WIDTH, ChartWidth, Spec, fill_con
 from diurnal.plots.chart_values import clean_text
 from diurnal.plots.column_history_chart import build_column_history
 from diurnal.plots.drift_strip_chart import drift_strip, measured_drift, strongest_columns
-from diurnal.plots.timeline_data import Record
+from diurnal.plots.timeline_data import Record, local_records
 
 MAX_HISTORIES = 4
 _SCHEMA = {"$schema": "https://vega.github.io/schema/vega-lite/v6.json"}
@@ -20,6 +20,7 @@ def build_drift(
     *,
     name: str = "",
     columns: Sequence[str] | None = None,
+    timezone: str = "UTC",
     width: ChartWidth = 680,
 ) -> Spec:
     """Return the drift of all columns over time, and the history of some of them.
@@ -34,6 +35,8 @@ def build_drift(
         Name of the experiment, for the title.
     columns : sequence of str, optional
         The columns whose history is shown; by default the target and the four with the strongest drift.
+    timezone : str
+        The timezone of the experiment, in which data intervals are named.
     width : int or "container"
         Width of the plots.
 
@@ -42,8 +45,8 @@ def build_drift(
     dict
         A Vega-Lite specification.
     """
-    runs = sorted(runs, key=lambda run: run["data_interval_start"])
-    profiles = sorted(profiles, key=lambda profile: profile["data_interval_start"])
+    runs = sorted(local_records(runs, timezone), key=lambda run: run["data_interval_start"])
+    profiles = sorted(local_records(profiles, timezone), key=lambda profile: profile["data_interval_start"])
     measured = measured_drift(runs)
     strongest = strongest_columns(measured)
     shown = list(columns) if columns is not None else _default_columns(profiles, strongest)

@@ -62,7 +62,8 @@ def timeline(
         warehouse = stores.warehouse
         runs = _runs_of(stores, experiment)
         records = warehouse.promotions(experiment), warehouse.failures(experiment), warehouse.contracts(experiment)
-    return _shown(build_timeline(runs, *records, name=experiment, width=width), theme)
+        timezone = warehouse.timezone_of(experiment)
+    return _shown(build_timeline(runs, *records, name=experiment, timezone=timezone, width=width), theme)
 
 
 def tuning(
@@ -203,7 +204,7 @@ def drift(
     _require_altair()
     with _open_records(project) as stores:
         runs = _runs_of(stores, experiment)
-        profiles = stores.warehouse.profiles(experiment)
+        profiles, timezone = stores.warehouse.profiles(experiment), stores.warehouse.timezone_of(experiment)
     if not profiles:
         raise NotFoundError(
             f"no batch of {experiment} has a profile: earlier releases did not make them",
@@ -216,7 +217,8 @@ def drift(
                 f"no profile of {experiment} has a column {column!r}{did_you_mean(column, known)}",
                 hint=f"columns are {', '.join(known[:20])}",
             )
-    return _shown(build_drift(runs, profiles, name=experiment, columns=columns, width=width), theme)
+    spec = build_drift(runs, profiles, name=experiment, columns=columns, timezone=timezone, width=width)
+    return _shown(spec, theme)
 
 
 def compare(first: str, second: str, *, project: str | Path | None = None, theme: Theme = "light") -> alt.TopLevelMixin:
@@ -251,8 +253,10 @@ def compare(first: str, second: str, *, project: str | Path | None = None, theme
     _require_altair()
     with _open_records(project) as stores:
         runs = [_run_of(stores, reference) for reference in (first, second)]
-    (one, its_data), (other, other_data) = runs
-    return _shown(build_comparison(one, other, (its_data, other_data), names=(first, second)), theme)
+        (one, its_data), (other, other_data) = runs
+        timezone = stores.warehouse.timezone_of(str(other.get("experiment")))
+    spec = build_comparison(one, other, (its_data, other_data), names=(first, second), timezone=timezone)
+    return _shown(spec, theme)
 
 
 def _require_altair() -> None:

@@ -47,6 +47,7 @@ def build_timeline(
     contracts: Iterable[Record] = (),
     *,
     name: str = "",
+    timezone: str = "UTC",
     width: ChartWidth = 680,
     interactive: bool = True,
 ) -> Spec:
@@ -59,6 +60,8 @@ def build_timeline(
         left out.
     name : str
         Name of the experiment, for the title.
+    timezone : str
+        The timezone of the experiment, in which data intervals are named.
     width : int or "container"
         Width of the plots.
     interactive : bool
@@ -71,7 +74,7 @@ def build_timeline(
         the field `id`, which is the run's.
     """
     runs = list(runs)
-    data = collect_timeline(runs, promotions, failures, contracts)
+    data = collect_timeline(runs, promotions, failures, contracts, timezone=timezone)
     panels = _Panels(data, plot_width(width), interactive)
     shown = panels.finish(_all_panels(panels, data, _newest_scoring(runs)))
     stack = {

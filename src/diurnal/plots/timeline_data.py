@@ -5,11 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, time, timedelta
 from itertools import pairwise
 from typing import Any
 
 from diurnal.plots.chart_values import as_number, clean_text, epoch_milliseconds, is_log_spaced, value_text
+from diurnal.types import timezones
 
 Record = Mapping[str, Any]
 
@@ -93,8 +94,11 @@ def collect_timeline(
     promotions: Iterable[Record] = (),
     failures: Iterable[Record] = (),
     contracts: Iterable[Record] = (),
+    *,
+    timezone: str = "UTC",
 ) -> TimelineData:
     """Return the rows and marks of a timeline; see :func:`diurnal.plots.timeline_chart.build_timeline`."""
+    runs, failures, contracts = (local_records(records, timezone) for records in (runs, failures, contracts))
     ordered = sorted(runs, key=_run_order)
     newest = list({run["data_interval_start"]: run for run in ordered}.values())  # of several runs the last
     varying, constants = _split_parameters(newest)
@@ -116,18 +120,43 @@ def collect_timeline(
     )
 
 
-def interval_text(start: datetime, end: datetime | None) -> str:
-    """Return the name of a data interval, as lists of runs show it.
+def local_records(records: Iterable[Record], timezone: str) -> list[Record]:
+    """Return records whose data intervals are in a timezone, for :func:`interval_text`; instants stay the same.
 
     Examples
     --------
-    >>> interval_text(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
+    >>> from datetime import UTC
+    >>> start, end = datetime(2026, 11, 1, 5, tzinfo=UTC), datetime(2026, 11, 2, 5, tzinfo=UTC)
+    >>> [local] = local_records([{"data_interval_start": start, "data_interval_end": end}], "America/Bogota")
+    >>> interval_text(local["data_interval_start"], local["data_interval_end"])
     '2026-11-01'
     """
-    start = start.astimezone(UTC)
-    if end is not None and (start.hour, start.minute) == (0, 0) and (end - start).total_seconds() == 86_400:
-        return f"{start:%Y-%m-%d}"
-    return f"{start:%Y-%m-%d %H:%M} UTC"
+    zone = timezones.get_timezone(timezone)
+    return [
+        {**record, **{name: record[name].astimezone(zone) for name in _INSTANTS if record.get(name) is not None}}
+        for record in records
+    ]
+
+
+_INSTANTS = ("data_interval_start", "data_interval_end", "since")
+
+
+def interval_text(start: datetime, end: datetime | None) -> str:
+    """Return the name of a data interval in the timezone of its start, as lists of runs show it.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> interval_text(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
+    '2026-11-01'
+    >>> interval_text(datetime(2026, 11, 1, 7, tzinfo=UTC), None)
+    '2026-11-01 07:00 UTC'
+    """
+    last = None if end is None else end.astimezone(start.tzinfo)
+    if last is not None and start.time() == last.time() == time() and last.date() > start.date():
+        newest = last.date() - timedelta(days=1)
+        return f"{start:%Y-%m-%d}" if newest == start.date() else f"{start:%Y-%m-%d} to {newest}"
+    return f"{start:%Y-%m-%d %H:%M} {start:%z}".replace("+0000", "UTC")
 
 
 def _run_order(run: Record) -> tuple[datetime, datetime]:
