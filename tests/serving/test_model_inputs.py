@@ -341,13 +341,18 @@ def test_dates_in_every_protocol(dated_model):
                 decode()
 
 
-def test_the_example_of_a_date_is_answered_as_written(dated_model):
+def test_the_examples_of_dates_are_answered_as_written(dated_model):
     served = dated_model[2]
-    description = create_openapi([served])["paths"]["/experiments/clinic/predict"]["post"]
-    example = description["requestBody"]["content"]["application/json"]["example"]
-    answer = description["responses"]["200"]["content"]["application/json"]["example"]
-    rows = record_protocol.decode_records(served, json.dumps(example).encode())
-    np.testing.assert_allclose(served.predict(rows).probabilities, answer["probabilities"], rtol=0, atol=1e-12)
+    paths = create_openapi([served])["paths"]
+    answer = served.signature["golden"]["probabilities"][:2]
+    for path, decode in [
+        ("/experiments/clinic/predict", record_protocol.decode_records),
+        ("/experiments/clinic/invocations", mlflow_protocol.decode_scoring_request),
+        ("/v2/models/clinic/infer", lambda *given: inference_protocol.decode_inference(*given)[0]),
+    ]:
+        example = paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]
+        rows = decode(served, json.dumps(example).encode())
+        np.testing.assert_allclose(served.predict(rows).probabilities, answer, rtol=0, atol=1e-12)
 
 
 def test_nan_of_mlflow_clients_is_a_missing_value(frame, labels):
@@ -358,3 +363,27 @@ def test_nan_of_mlflow_clients_is_a_missing_value(frame, labels):
     for wrong in (b"[Infinity, 1.0, 2.0]", b"[NaN, NaN", b'["NaN", 1.0, 2.0]'):
         with pytest.raises(RequestError):
             mlflow_protocol.decode_scoring_request(served, body.replace(b"[NaN, 1.0, 2.0]", wrong))
+
+
+# as tritonclient 2.73 writes it: InferenceServerClient.generate_request_body(inputs, outputs=outputs, request_id="7")
+TRITON_HEAD = (
+    b'{"id":"7","inputs":[{"name":"age","shape":[2],"datatype":"FP64","parameters":{"binary_data_size":16}},'
+    b'{"name":"ward","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":17}},'
+    b'{"name":"smokes","shape":[2],"datatype":"BOOL","parameters":{"binary_data_size":2}}],'
+    b'"outputs":[{"name":"predict","parameters":{"binary_data":true}},'
+    b'{"name":"predict_proba","parameters":{"binary_data":true}}]}'
+)
+TRITON_TAIL = (
+    b"\x00\x00\x00\x00\x00\x00\xf0?\x00\x00\x00\x00\x00\x00\x10@\x05\x00\x00\x00north\x04\x00\x00\x00s\xc3\xbcd\x01\x00"
+)
+
+
+def test_a_request_as_the_client_of_triton_writes_it(mixed_model):
+    rows, request = inference_protocol.decode_inference(mixed_model, TRITON_HEAD + TRITON_TAIL, len(TRITON_HEAD))
+    assert rows.to_pydict() == {"age": [1.0, 4.0], "ward": ["north", "s\u00fcd"], "smokes": [True, False]}
+    body, length = inference_protocol.encode_inference(mixed_model, mixed_model.predict(rows), request)
+    answer = json.loads(body[:length])
+    sizes = {output["name"]: output["parameters"]["binary_data_size"] for output in answer["outputs"]}
+    assert (answer["id"], sizes) == ("7", {"predict": 2 * (4 + 1), "predict_proba": 2 * 2 * 8})
+    assert len(body) == length + sum(sizes.values())
+    assert body[length : length + 5] == b"\x01\x00\x00\x00a"

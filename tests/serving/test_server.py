@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -222,3 +224,14 @@ def test_wrong_options_are_explained(clinic):
     result = clinic.project.command("serve", "absent", "--port", "0")
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.system
+def test_broken_requests_beside_idle_and_slow_connections(clinic):
+    """The script finds no server error and no growth of memory, and valid requests are answered meanwhile."""
+    script = Path(__file__).parents[2] / "benchmarks" / "serving_fuzz.py"
+    clinic.set_champion(2)
+    with serving(clinic) as (url, process, _):
+        words = [url, "--requests", "3000", "--idle", "300", "--pid", str(process.pid)]
+        found = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stdout + found.stderr

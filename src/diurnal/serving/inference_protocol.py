@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from diurnal.serving.served_model import Predictions, ServedModel
 
 LABELS, PROBABILITIES = "predict", "predict_proba"
-_TYPES = {
+TENSOR_TYPES = {
     "BOOL": "?",
     "UINT8": "<u1",
     "UINT16": "<u2",
@@ -186,7 +186,7 @@ def _decode_values(tensor: _Tensor, count: int) -> npt.NDArray[Any]:
         raise RequestError("a tensor has no data", hint="send data, or binary_data_size and the bytes after the JSON")
     if tensor.datatype == "BYTES":
         kind: Any = str
-    elif tensor.datatype in _TYPES:
+    elif tensor.datatype in TENSOR_TYPES:
         kind = bool if tensor.datatype == "BOOL" else float if tensor.datatype.startswith("FP") else int
     else:
         raise _unknown_datatype()
@@ -195,7 +195,7 @@ def _decode_values(tensor: _Tensor, count: int) -> npt.NDArray[Any]:
         nested = list[nested]
     try:
         values = msgspec.json.decode(tensor.data, type=nested)
-        array = np.array(values, dtype=object if kind is str else _TYPES[tensor.datatype]).reshape(-1)
+        array = np.array(values, dtype=object if kind is str else TENSOR_TYPES[tensor.datatype]).reshape(-1)
     except (msgspec.DecodeError, ValueError, OverflowError, TypeError):
         raise RequestError(
             f"a tensor has values that are not {tensor.datatype}, or rows of different lengths", hint="correct its data"
@@ -212,9 +212,9 @@ def _is_nested(data: Any) -> bool:
 def _from_bytes(data: memoryview, datatype: str, count: int) -> npt.NDArray[Any]:
     if datatype == "BYTES":
         return np.array(_split_texts(data, count), dtype=object)
-    if datatype not in _TYPES:
+    if datatype not in TENSOR_TYPES:
         raise _unknown_datatype()
-    kind = np.dtype(_TYPES[datatype])
+    kind = np.dtype(TENSOR_TYPES[datatype])
     if len(data) != count * kind.itemsize:
         raise RequestError(
             f"a binary tensor has {len(data)} bytes; its shape and type need {count * kind.itemsize}",
@@ -265,10 +265,12 @@ def _datatype_of(array: npt.NDArray[Any]) -> str:
 
 def _to_bytes(array: npt.NDArray[Any], datatype: str) -> bytes:
     if datatype != "BYTES":
-        return np.ascontiguousarray(array, dtype=_TYPES[datatype]).tobytes()
+        return np.ascontiguousarray(array, dtype=TENSOR_TYPES[datatype]).tobytes()
     texts = [str(value).encode() for value in array.reshape(-1)]
     return b"".join(struct.pack("<I", len(text)) + text for text in texts)
 
 
 def _unknown_datatype() -> RequestError:
-    return RequestError("a tensor has an unknown datatype", hint=f"the datatypes are {', '.join(_TYPES)} and BYTES")
+    return RequestError(
+        "a tensor has an unknown datatype", hint=f"the datatypes are {', '.join(TENSOR_TYPES)} and BYTES"
+    )

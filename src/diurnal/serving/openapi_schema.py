@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from diurnal.serving.inference_protocol import TENSOR_TYPES, describe_model
+
 if TYPE_CHECKING:
     from diurnal.serving.served_model import ServedModel
 
@@ -66,9 +68,9 @@ def _describe_infer(model: ServedModel) -> dict[str, Any]:
         "type": "object",
         "required": ["name", "shape", "datatype", "data"],
         "properties": {
-            "name": {"type": "string"},
+            "name": {"type": "string", "examples": model.inputs.names},
             "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-            "datatype": {"type": "string"},
+            "datatype": {"enum": [*TENSOR_TYPES, "BYTES"]},
             "data": {"type": "array"},
         },
     }
@@ -78,7 +80,7 @@ def _describe_infer(model: ServedModel) -> dict[str, Any]:
         f"infer_{model.experiment}",
         "The Open Inference Protocol, version 2",
         {"type": "object", "properties": {"inputs": inputs}, "required": ["inputs"]},
-        None,
+        {"inputs": _example_tensors(model)},
         {"type": "object", "required": ["model_name", "model_version", "outputs"]},
         None,
     )
@@ -126,6 +128,12 @@ def _example_rows(model: ServedModel) -> list[dict[str, Any]]:
     kinds = model.inputs.kinds
     rows = [[_example_value(value, kind) for value, kind in zip(row, kinds, strict=True)] for row in golden]
     return [dict(zip(model.inputs.names, row, strict=True)) for row in rows]
+
+
+def _example_tensors(model: ServedModel) -> list[dict[str, Any]]:
+    rows = _example_rows(model)
+    described = describe_model(model)["inputs"]
+    return [{**tensor, "shape": [len(rows)], "data": [row[tensor["name"]] for row in rows]} for tensor in described]
 
 
 def _example_value(value: Any, kind: str) -> Any:

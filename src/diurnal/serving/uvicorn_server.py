@@ -48,7 +48,7 @@ def run_server(app: ServingApp, listener: socket.socket, drain: int, *, is_alone
     is_alone : bool
         Whether this is the only process; if not, SIGINT is left to the one that started it.
     """
-    arguments: dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False}
+    arguments: dict[str, Any] = {"log_level": "error", "access_log": False, "server_header": False}
     config = uvicorn.Config(
         app,
         loop="uvloop",
