@@ -14,12 +14,24 @@ if TYPE_CHECKING:
     from diurnal.airflow.dag import build_dag
     from diurnal.airflow.health_dag import build_health_dag
     from diurnal.airflow.kubernetes import pod, pod_override
+    from diurnal.airflow.scoring_dag import build_scoring_dag
 
-__all__ = ["batch", "build_dag", "build_health_dag", "champion", "load_model", "model", "pod", "pod_override"]
+__all__ = [
+    "batch",
+    "build_dag",
+    "build_health_dag",
+    "build_scoring_dag",
+    "champion",
+    "load_model",
+    "model",
+    "pod",
+    "pod_override",
+]
 
 _MODULES = {
     "build_dag": "dag",
     "build_health_dag": "health_dag",
+    "build_scoring_dag": "scoring_dag",
     "load_model": "connections",
     "pod": "kubernetes",
     "pod_override": "kubernetes",

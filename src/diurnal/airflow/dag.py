@@ -95,7 +95,7 @@ def build_dag(
         warnings.warn("build_dag(per_step=) is deprecated; use step_kwargs=", DeprecationWarning, stacklevel=2)
     step_kwargs = step_kwargs or {}
     if isinstance(experiment, str):
-        experiment = _find_in_project(experiment, dag_file or current_dag_file())
+        experiment = find_in_project(experiment, dag_file or current_dag_file())
     is_submitted = spark_submit is not None
     validate_dag_arguments(experiment, step_kwargs, dag_kwargs, _task_ids(experiment, is_submitted=is_submitted))
     operators: dict[str, Callable[..., StepOperator]] = {}
@@ -111,7 +111,7 @@ def build_dag(
     return dag
 
 
-def _find_in_project(reference: str, dag_file: str | Path | None) -> Experiment:
+def find_in_project(reference: str, dag_file: str | Path | None) -> Experiment:
     """Return an experiment of the project of a Dag file; without one, of the project of the working directory."""
     folder = None if dag_file is None else Path(dag_file).parent
     return find(reference, Settings.load(relative_to=folder).experiments)
