@@ -58,13 +58,14 @@ def test_arrow_in_and_out(clinic, client):
 
 
 def test_openapi_examples_are_answered_as_written(client):
-    description = client.get("/openapi.json").json()
-    for path, operations in description["paths"].items():
-        content = operations["post"]["requestBody"]["content"]["application/json"]
-        if "example" in content:
-            answer = operations["post"]["responses"]["200"]["content"]["application/json"]["example"]
-            received = client.post(path, json=content["example"]).json()
-            assert received["predictions"] == answer["predictions"]
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        operation = operations["post"]
+        example = operation["requestBody"]["content"]["application/json"]["example"]
+        answer = operation["responses"]["200"]["content"]["application/json"].get("example")
+        received = client.post(path, json=example)
+        assert received.status_code == 200, received.text
+        if answer is not None:
+            assert received.json()["predictions"] == answer["predictions"]
 
 
 def test_metrics_and_access_log(client):
