@@ -1,11 +1,13 @@
 """``diurnal score`` as a process: what it prints, and its exit status."""
 
 import json
+import sqlite3
 
 import psycopg
 import pytest
 
-from projects import patients
+from forking import COMMAND_LINE
+from projects import FORKS, patients
 
 TRAINED, SCORED = "2026-11-01", "2026-11-02"
 
@@ -41,6 +43,31 @@ def test_rows_of_a_file_belong_to_the_interval(trained, tmp_path):
     done = trained.command("score", "clinic", "--date", SCORED, "--file", str(file))
     assert done.returncode == 0, done.stderr
     assert keys(trained) == set(patients("2026-11-03", 20)["patient"])
+
+
+def test_rows_of_a_query_come_from_the_connection_of_the_experiment(project, tmp_path):
+    database = tmp_path / "plant.db"
+    with sqlite3.connect(database) as connection:
+        for date in (TRAINED, SCORED):
+            patients(date).assign(day=date).to_sql("patients", connection, if_exists="append", index=False)
+        connection.execute(f"UPDATE patients SET ill = NULL WHERE day = '{SCORED}'")
+    file = project.folder / "experiments" / "clinic.py"
+    columns = "SELECT patient, age, pressure, ward, ill FROM patients"
+    text = file.read_text().replace("import Files", "import Sql")
+    pattern = str(project.folder / "incoming" / "{start:%Y-%m-%d}.csv")
+    query = f"{columns} WHERE day = substr(:start, 1, 10)"
+    file.write_text(text.replace(f"Files({pattern!r})", f'Sql("{query}", connection="plant")'))
+
+    def command(*arguments):
+        environment = {**project.environment, "AIRFLOW_CONN_PLANT": f"sqlite:///{database}"}
+        return FORKS.run(COMMAND_LINE, *arguments, cwd=project.folder, env=environment)
+
+    trained = command("run", "clinic", "--date", TRAINED)
+    assert trained.returncode == 0, trained.stderr
+    wanted = "SELECT patient, age, pressure FROM patients WHERE day = substr(:start, 1, 10) AND patient LIKE '%-000_'"
+    done = command("score", "clinic", "--date", SCORED, "--query", wanted)
+    assert done.returncode == 0, done.stderr
+    assert keys(project) == {f"{SCORED}-000{i}" for i in range(10)}
 
 
 def test_another_champion_is_announced_and_scores_with_rescore(trained, stores):

@@ -269,3 +269,20 @@ def test_predictions_are_a_frame(trained, stores, monkeypatch):
     assert frame["data_interval_start"].is_monotonic_increasing
     later = diurnal.predictions("clinic", since=SCORED, project=trained.folder)
     assert set(later["patient"]) == set(patients(SCORED)["patient"])
+
+
+def test_batch_of_before_a_renamed_key_is_scored(trained, stores):
+    score(trained, stores, TRAINED)
+    trained.declare("drop='ward'")
+    file = trained.folder / "experiments" / "clinic.py"
+    file.write_text(file.read_text().replace('key="patient"', 'key="person"'))
+    trained.bring("2026-11-03", patients("2026-11-03").rename(columns={"patient": "person"}))
+    words = ("--date", "2026-11-03", "--rename", "patient=person", "--why", "a test")
+    accepted = trained.command("contract", "clinic", "accept", *words)
+    assert accepted.returncode == 0, accepted.stderr
+    assert trained.command("run", "clinic", "--date", "2026-11-03").returncode == 0
+    assert score(trained, stores, TRAINED, version=1).state == "unchanged"
+    assert score(trained, stores, "2026-11-03", version=1).n_rows == 240
+    assert query(trained, "SELECT count(DISTINCT person) FROM predictions_clinic") == [(480,)]
+    assert score(trained, stores, TRAINED, version=2, rescore=True).n_rows == 240
+    assert query(trained, "SELECT count(DISTINCT person) FROM predictions_clinic") == [(480,)]
