@@ -34,13 +34,33 @@ class ClientGoneError(Exception):
     """The client has closed the connection, so that an answer has no receiver."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Call:
     """A request that waits for a call of its model."""
 
     rows: Rows
     future: asyncio.Future[Predictions]
     connection: Mapping[str, Any]
+    timer: asyncio.TimerHandle | None = None  # a call in the thread of the event loop needs none
+
+    def limit(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """Start the time limit, if it is not started yet."""
+        if self.timer is None:
+            self.timer = loop.call_later(seconds, self._expire)
+
+    def finish(self, result: Predictions | RequestError | ClientGoneError) -> None:
+        """Answer the request, if its time is not over."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.future.done():
+            return
+        if isinstance(result, Exception):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
+
+    def _expire(self) -> None:
+        self.finish(RequestError("the model did not answer in time", status=503, retry_after=5))
 
     @property
     def is_wanted(self) -> bool:
@@ -48,12 +68,13 @@ class _Call:
         return not self.future.done() and DISCONNECTED not in self.connection
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Waiting:
     """The requests that wait for one model."""
 
     calls: list[_Call] = field(default_factory=list)
     is_scheduled: bool = False
+    is_running: bool = False  # in a thread
     seconds: float = 0.0  # of recent calls, on average
 
 
@@ -102,28 +123,26 @@ class PredictionQueue:
             raise RequestError("too many requests wait", status=503, hint="try it again later", retry_after=1)
         loop = asyncio.get_running_loop()
         # A big request waits by itself: its call may be longer than those of all others together.
-        waiting = self._waiting.setdefault(model, _Waiting()) if len(rows) <= _BIG else _Waiting(seconds=SLOW)
+        waiting = self._waiting.get(model) if len(rows) <= _BIG else _Waiting(seconds=SLOW)
+        if waiting is None:
+            waiting = self._waiting[model] = _Waiting()
         call = _Call(rows, loop.create_future(), {} if connection is None else connection)
         waiting.calls.append(call)
+        if waiting.is_running:
+            call.limit(loop, self._seconds)
         if not waiting.is_scheduled:
             waiting.is_scheduled = True
             loop.call_soon(self._start, loop, model, waiting)
-        return await self._wait(call.future)
+        self._n_waiting += 1
+        try:
+            return await call.future
+        finally:
+            self._n_waiting -= 1
 
     def close(self) -> bool:
         """End the threads after their present calls; return whether there are none."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         return not self._n_running
-
-    async def _wait(self, future: asyncio.Future[Predictions]) -> Predictions:
-        self._n_waiting += 1
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await future
-        except TimeoutError:
-            raise RequestError("the model did not answer in time", status=503, retry_after=5) from None
-        finally:
-            self._n_waiting -= 1
 
     def _start(self, loop: asyncio.AbstractEventLoop, model: ServedModel, waiting: _Waiting) -> None:
         """Call the model for the waiting requests, in this thread if it is fast."""
@@ -133,10 +152,14 @@ class PredictionQueue:
         if not is_slow or not calls:
             self._finish(loop, model, waiting, calls, *_predict_batch(model, requests))
             return
+        for call in (*calls, *waiting.calls):
+            call.limit(loop, self._seconds)
+        waiting.is_running = True
         self._n_running += 1
 
         def finish(done: asyncio.Future[tuple[list[Predictions | RequestError], float]]) -> None:
             self._n_running -= 1
+            waiting.is_running = False
             self._finish(loop, model, waiting, calls, *done.result())
 
         loop.run_in_executor(self._threads, _predict_batch, model, requests).add_done_callback(finish)
@@ -152,8 +175,8 @@ class PredictionQueue:
             if call.is_wanted:
                 taken.append(call)
                 n_rows += len(call.rows)
-            elif not call.future.done():
-                call.future.set_exception(ClientGoneError())
+            else:
+                call.finish(ClientGoneError())
         del waiting.calls[:n_seen]
         return taken
 
@@ -169,12 +192,7 @@ class PredictionQueue:
         if calls:
             waiting.seconds = 0.8 * waiting.seconds + 0.2 * seconds if waiting.seconds else seconds
         for call, result in zip(calls, results, strict=True):
-            if call.future.done():  # its time was over meanwhile
-                continue
-            if isinstance(result, RequestError):
-                call.future.set_exception(result)
-            else:
-                call.future.set_result(result)
+            call.finish(result)
         waiting.is_scheduled = bool(waiting.calls)
         if waiting.calls:
             loop.call_soon(self._start, loop, model, waiting)
