@@ -210,7 +210,7 @@ def test_every_page_that_links_lead_to_shows_hostile_texts_as_text(open_tab, pag
     while waiting:
         url = waiting.pop(0)
         assert url.startswith(f"{page_server.base}/"), f"a link leads to another machine: {url}"
-        if url.endswith((".json", "/model")) or "/download" in url:
+        if urlsplit(url).path.endswith((".json", "/model")):  # what charts load, and a file
             continue
         tab.open(url.removeprefix(page_server.base))
         tab.draw_all_charts()
