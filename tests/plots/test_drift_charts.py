@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from charts import HOSTILE, draw, marks, size, texts
+from diurnal.plots.chart_output import render_svg
 from diurnal.plots.column_history_chart import build_column_history
 from diurnal.plots.distribution_chart import build_distribution
 from diurnal.plots.drift_charts import build_drift
@@ -122,6 +123,16 @@ def test_three_years_of_days_are_small():
 )
 def test_records_in_every_state_are_drawn(runs, profiles):
     draw(build_drift(runs, profiles, width="container"))
+
+
+@pytest.mark.parametrize("kind", ["number", "category"])
+def test_a_distribution_has_layers_only_for_what_has_rows(kind):
+    alone = {"column": "new", "kind": kind, "n_rows": 2, "values": [1.5], "weights": [2.0]}
+    alone |= {"categories": ["a"], "counts": [2]}
+    assert len(build_distribution(alone)["layer"]) == 1
+    assert len(build_distribution(alone, alone)["layer"]) == 2
+    nothing = {"column": "new", "kind": kind, "n_rows": 0}
+    assert render_svg(build_distribution(nothing)).count("no values") >= 1
 
 
 def test_texts_of_users_are_only_text():

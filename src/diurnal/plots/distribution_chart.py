@@ -166,7 +166,7 @@ def _share_steps(rows: list[Spec], kind: Any) -> Spec:
         "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.8, "strokeDash": [6, 3]},
         "encoding": {"x": x, "y": y, "color": _side_color(rows)},
     }
-    return {"transform": transform, "layer": [area, steps]}
+    return {"transform": transform, "layer": _present_layers(rows, {"batch": area, "reference": steps})}
 
 
 def _share_bars(rows: list[Spec]) -> Spec:
@@ -194,7 +194,14 @@ def _share_bars(rows: list[Spec]) -> Spec:
         "mark": {"type": "tick", "thickness": 3, "height": {"band": 0.95}, "opacity": 1},
         "encoding": {"x": x, "y": y, "color": _side_color(rows), "tooltip": tooltip},
     }
-    return {"layer": [bar, tick]}
+    return {"layer": _present_layers(rows, {"batch": bar, "reference": tick})}
+
+
+def _present_layers(rows: Sequence[Spec], layers: Mapping[str, Spec]) -> list[Spec]:
+    """Return the layers of the sides that have rows: one without rows has no extent, of which Vega warns."""
+    present = {row["side"] for row in rows}
+    nothing = {"mark": {"type": "text", "style": "muted-text"}, "encoding": {"text": {"datum": "no values"}}}
+    return [layer for side, layer in layers.items() if side in present] or [{"data": {"values": [{}]}, **nothing}]
 
 
 def _side_color(rows: Sequence[Spec]) -> Spec:
