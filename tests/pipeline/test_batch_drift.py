@@ -6,7 +6,7 @@ from scipy.stats import wasserstein_distance
 
 import diurnal
 from diurnal.experiment.run_context import RunContext
-from diurnal.pipeline import batch_drift, contract_acceptance, local_run, steps
+from diurnal.pipeline import contract_acceptance, local_run, steps
 from projects import day, patients
 
 DAYS = ("2026-11-01", "2026-11-02", "2026-11-03")
@@ -80,25 +80,28 @@ def test_thresholds_by_column(project, stores):
     assert drift_warnings(run) == ["drift= names 'presure', which is no column of a batch; did you mean 'pressure'?"]
 
 
-def test_switched_off_or_without_profiles_there_is_no_drift(project, stores, monkeypatch):
+def test_switched_off_or_without_profiles_there_is_no_drift(project, stores):
     project.declare("drop='ward', drift=False")
     assert run_days(project, stores, shifted(DAYS[0]), shifted(DAYS[1], age=2.0))["drift"] is None
     project.declare("drop='ward', drift=0.2")
-    monkeypatch.setattr(stores.warehouse, "profiles_of", lambda *_: [])
-    run = run_days(project, stores, shifted(DAYS[0]), shifted(DAYS[1], age=3.0))
+    with stores.warehouse.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM profiles")
+    project.bring(DAYS[1], shifted(DAYS[1], age=3.0))
+    run = project.run(DAYS[1], stores).run
     assert (run["drift"], drift_warnings(run)) == (None, [])
 
 
-def test_a_failure_is_a_warning(project, stores, monkeypatch):
+def test_a_failure_is_a_warning(project, stores):
     project.declare("drop='ward'")
-
-    def fail(*_):
-        raise ValueError("no profile\nhere")
-
-    monkeypatch.setattr(batch_drift, "read_profiles", fail)
-    run = run_days(project, stores, shifted(DAYS[0]), shifted(DAYS[1]))
+    run_days(project, stores, shifted(DAYS[0]))
+    (profile,) = stores.warehouse.profile_files("clinic")
+    stores.lake.delete(profile["path"])
+    project.bring(DAYS[1], shifted(DAYS[1]))
+    run = project.run(DAYS[1], stores).run
     assert run["drift"] is None
-    assert drift_warnings(run) == ["drift: not measured: ValueError: no profile"]
+    (warning,) = drift_warnings(run)
+    assert warning.startswith("drift: not measured: NotFoundError: ")
+    assert profile["path"] in warning
 
 
 def test_a_repeated_step_returns_the_recorded_drift(project, stores):

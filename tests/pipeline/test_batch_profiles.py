@@ -52,7 +52,7 @@ def test_a_repeated_fetch_and_a_correction(project, stores):
     project.run("2026-11-01", stores)
     (corrected,) = stores.warehouse.profiles("clinic")
     assert corrected["batch_digest"] != first["batch_digest"]
-    assert len(stores.warehouse.all_profiles("clinic")) == 2
+    assert len(stores.warehouse.profile_files("clinic")) == 2
     assert {one.state for one in store_verification.verify_stores(stores)} == {"good"}
     assert not [name for name in garbage.collect_garbage(stores, older_than=timedelta(0)) if "profiles" in name]
     stores.lake.delete(first["path"])

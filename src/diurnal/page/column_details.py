@@ -119,7 +119,7 @@ def read_distributions(
 def _merged_column(stores: Stores, experiment: str, column: str, digests: Sequence[str]) -> ColumnProfile | None:
     from diurnal.data.profiles import merge_columns
 
-    rows = stores.warehouse.profile_files(experiment, digests)
+    rows = stores.warehouse.profile_files_of(experiment, digests)
     found = [_read_column(stores.lake, column, row["path"], row["digest"]) for row in rows]
     present = [one for one in found if one is not None]
     same = [one for one in present if one.kind == present[-1].kind]

@@ -157,7 +157,6 @@ def read_report_content(stores: Stores, run: Row) -> ReportContent:
         The row of the run.
     """
     warehouse, name = stores.warehouse, run["experiment"]
-    profiles = warehouse.profiles_of(name, [run["batch_digest"]])
     history = [row for row in warehouse.runs(name) if row["data_interval_start"] <= run["data_interval_start"]]
     return ReportContent(
         details=read_run_details(stores, run),
@@ -167,7 +166,7 @@ def read_report_content(stores: Stores, run: Row) -> ReportContent:
         promotions=warehouse.promotions(name),
         failures=warehouse.failures(name),
         contracts=warehouse.contracts(name),
-        profile=profiles[-1]["summary"] if profiles else None,
+        profile=warehouse.profile_summary(name, run["data_interval_start"], run["batch_digest"]),
         timezone=warehouse.timezone_of(name),
         distributions=distribution_images(stores, run),
     )

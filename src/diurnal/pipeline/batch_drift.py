@@ -120,7 +120,7 @@ def _merged_profile(context: RunContext, batch_digests: Sequence[str], schema: S
 
     Equal batches have one digest, and profiles of several data intervals: one of these is read.
     """
-    rows = context.stores.warehouse.profiles_of(context.experiment.name, set(batch_digests))
+    rows = context.stores.warehouse.profile_files_of(context.experiment.name, set(batch_digests))
     by_digest = {row["batch_digest"]: row for row in rows}
     profiles = dict(zip(by_digest, read_profiles(context.stores, list(by_digest.values())), strict=True))
     found = [profiles[digest] for digest in batch_digests if digest in profiles]

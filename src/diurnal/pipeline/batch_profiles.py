@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import PermissionDeniedError, TransientError
-from diurnal.types import DataInterval, Package
+from diurnal.types import Package
 
 if TYPE_CHECKING:
     from diurnal.backends.protocol import IngestedBatch
@@ -27,7 +28,7 @@ def store_batch_profile(context: RunContext, batch: IngestedBatch) -> list[str]:
     if profile is None:
         return [f"the batch has no profile: {batch.profile.error}"]
     try:
-        save_profile(context.stores, context.experiment.name, context.interval, batch.package, profile)
+        save_profile(context.stores, context.experiment.name, context.interval.start, batch.package, profile)
     except (TransientError, PermissionDeniedError, OSError):
         raise  # later writes of the step would fail as well; a retry stores the profile
     except Exception as error:  # noqa: BLE001 - a profile is no reason to fail a run
@@ -36,13 +37,13 @@ def store_batch_profile(context: RunContext, batch: IngestedBatch) -> list[str]:
     return []
 
 
-def save_profile(stores: Stores, experiment: str, interval: DataInterval, batch: Package, profile: Profile) -> None:
+def save_profile(stores: Stores, experiment: str, start: datetime, batch: Package, profile: Profile) -> None:
     """Store a profile as a package beside its batch, and its row in the warehouse."""
     from diurnal.storage.lake import PackageKey
 
     key = replace(PackageKey.of(batch.path), category="profiles")
     package = stores.lake.write_table(key, profile.to_table())
-    stores.warehouse.add_profile(experiment, interval, batch.digest, package, profile.summarize())
+    stores.warehouse.add_profile(experiment, start, batch.digest, package, profile.summarize())
 
 
 def read_profiles(stores: Stores, rows: Sequence[Mapping[str, Any]]) -> list[Profile]:

@@ -82,7 +82,7 @@ def _unreferenced_files(stores: Stores, limit: datetime) -> Iterator[Garbage]:
     packages = [Package(row["path"], row["digest"], row["n_rows"]) for row in warehouse.packages()]
     referenced, kept_folders = _referenced_files(stores, packages)
     referenced |= {run[column] for run in warehouse.runs() for column in RUN_FILES}
-    referenced |= {row["path"] for row in warehouse.all_profiles()}
+    referenced |= {row["path"] for row in warehouse.profile_files()}
     for path, modified in lake.files():
         is_kept = path in referenced or path.rpartition("/")[0] in kept_folders
         if not is_kept and modified.astimezone(UTC) < limit:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import DiurnalError
 from diurnal.pipeline.batch_profiles import save_profile
-from diurnal.types import DataInterval, Package
+from diurnal.types import Package
 
 if TYPE_CHECKING:
     from diurnal.data import Contract, Schema
@@ -69,7 +70,9 @@ def make_missing_profiles(
     ProfiledBatch
         One for each batch that had no profile. A batch that cannot be read does not stop the others.
     """
-    existing = {_key_of(row, "batch_digest") for row in stores.warehouse.all_profiles(experiment)}
+    from diurnal.data import Contract
+
+    existing = {_key_of(row, "batch_digest") for row in stores.warehouse.profile_files(experiment)}
     batches = [
         row
         for row in stores.warehouse.packages()
@@ -77,10 +80,11 @@ def make_missing_profiles(
         and experiment in (None, row["experiment"])
         and (force or _key_of(row, "digest") not in existing)
     ]
+    contract_of = cache(lambda name: Contract.from_rows(stores.warehouse.contracts(name)))
     for i, row in enumerate(batches):
         if progress:
             progress(i, len(batches))
-        yield _profile_batch(stores, row)
+        yield _profile_batch(stores, contract_of, row)
     if progress and batches:
         progress(len(batches), len(batches))
 
@@ -89,23 +93,22 @@ def _key_of(row: Mapping[str, Any], digest: str) -> tuple[str, datetime, str]:
     return row["experiment"], row["data_interval_start"], row[digest]
 
 
-def _profile_batch(stores: Stores, row: Mapping[str, Any]) -> ProfiledBatch:
+def _profile_batch(
+    stores: Stores, contract_of: Callable[[str], Contract | None], row: Mapping[str, Any]
+) -> ProfiledBatch:
     batch = Package(row["path"], row["digest"], row["n_rows"])
     name, start = row["experiment"], row["data_interval_start"]
-    interval = DataInterval(start, start + timedelta(seconds=1))  # only its start counts
     state = "made"
     try:
-        save_profile(stores, name, interval, batch, _build_profile(stores, name, batch))
+        save_profile(stores, name, start, batch, _build_profile(stores, name, contract_of(name), batch))
     except DiurnalError as error:
         state = error.message
     return ProfiledBatch(name, start, row["digest"], row["n_rows"], state)
 
 
-def _build_profile(stores: Stores, experiment: str, batch: Package) -> Profile:
-    from diurnal.data import Contract
+def _build_profile(stores: Stores, experiment: str, contract: Contract | None, batch: Package) -> Profile:
     from diurnal.data.profile_builder import ProfileBuilder
 
-    contract = Contract.from_rows(stores.warehouse.contracts(experiment))
     if contract is None:
         raise DiurnalError(f"{experiment} has no contract, which its first batch fixes")
     builder = ProfileBuilder(layout_of(contract, stores.lake.schema(batch).names), batch.n_rows)

@@ -62,7 +62,7 @@ def verify_stores(stores: Stores, experiment: str | None = None) -> Iterator[Che
     for row in packages:
         state = _compare_digests(stores.lake.digest_of(row["path"], hashed), row["digest"])
         yield CheckedObject("package", row["experiment"], row["path"], state)
-    for row in stores.warehouse.all_profiles(experiment):
+    for row in stores.warehouse.profile_files(experiment):
         state = _compare_digests(stores.lake.digest_of(row["path"], hashed), row["digest"])
         yield CheckedObject("profile", row["experiment"], row["path"], state)
     runs = _rows_of(stores.warehouse.runs(), experiment)

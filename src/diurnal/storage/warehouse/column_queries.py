@@ -13,13 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 
 from diurnal.storage.warehouse.connection import Row, WarehouseConnection
+from diurnal.storage.warehouse.profile_queries import IS_PRESENT
 from diurnal.storage.warehouse.tables import experiments, heads, packages, profiles
-
-_IS_PRESENT = sa.and_(
-    heads.c.experiment == profiles.c.experiment,
-    heads.c.data_interval_start == profiles.c.data_interval_start,
-    heads.c.batch_digest == profiles.c.batch_digest,
-)
 
 
 class ColumnQueries(WarehouseConnection):
@@ -35,7 +30,7 @@ class ColumnQueries(WarehouseConnection):
         limit : int, optional
             The number of the newest batches to return.
         """
-        has_profile = sa.exists().where(_IS_PRESENT).label("has_profile")
+        has_profile = sa.exists().where(IS_PRESENT).label("has_profile")
         is_package = sa.and_(
             packages.c.experiment == heads.c.experiment,
             packages.c.data_interval_start == heads.c.data_interval_start,
@@ -74,16 +69,9 @@ class ColumnQueries(WarehouseConnection):
             summary: Row | None = connection.execute(query).scalar_one_or_none()
         return summary
 
-    def profile_files(self, experiment: str, batch_digests: Sequence[str]) -> list[Row]:
-        """Return path and digest of the profiles of some batches, oldest data interval first."""
-        query = sa.select(profiles.c.path, profiles.c.digest).where(
-            profiles.c.experiment == experiment, profiles.c.batch_digest.in_(list(batch_digests))
-        )
-        return self.rows(query.order_by(profiles.c.data_interval_start))
-
     def profiled_columns(self, experiment: str) -> dict[str, Row]:
         """Return the columns of the newest profile, each with its summary; empty without a profile."""
-        query = sa.select(profiles.c.data_interval_start, profiles.c.batch_digest).join(heads, _IS_PRESENT)
+        query = sa.select(profiles.c.data_interval_start, profiles.c.batch_digest).join(heads, IS_PRESENT)
         query = query.where(profiles.c.experiment == experiment).order_by(profiles.c.data_interval_start.desc())
         newest = next(iter(self.rows(query.limit(1))), None)
         if newest is None:
@@ -102,7 +90,7 @@ class ColumnQueries(WarehouseConnection):
         summary = profiles.c.summary["columns"][sa.bindparam("column", column, sa.Text())].label("summary")
         n_rows = sa.cast(profiles.c.summary["n_rows"].astext, sa.BigInteger).label("n_rows")
         query = sa.select(profiles.c.data_interval_start, heads.c.data_interval_end, n_rows, summary)
-        query = query.join(heads, _IS_PRESENT).where(
+        query = query.join(heads, IS_PRESENT).where(
             profiles.c.experiment == experiment, profiles.c.data_interval_start >= since
         )
         return self.rows(query.order_by(profiles.c.data_interval_start.desc()).limit(limit))[::-1]

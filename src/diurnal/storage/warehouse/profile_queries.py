@@ -11,14 +11,22 @@ from sqlalchemy.dialects.postgresql import insert
 
 from diurnal.storage.warehouse.connection import Row, WarehouseConnection
 from diurnal.storage.warehouse.tables import heads, profiles
-from diurnal.types import DataInterval, Package
+from diurnal.types import Package
+
+IS_PRESENT = sa.and_(
+    heads.c.experiment == profiles.c.experiment,
+    heads.c.data_interval_start == profiles.c.data_interval_start,
+    heads.c.batch_digest == profiles.c.batch_digest,
+)
+"""Whether the batch of a profile is the present one of its data interval."""
+_FILES = [column for column in profiles.c if column.name != "summary"]  # which is much larger than the others
 
 
 class ProfileQueries(WarehouseConnection):
     """The table `profiles`."""
 
     def add_profile(
-        self, experiment: str, interval: DataInterval, batch_digest: str, package: Package, summary: Mapping[str, Any]
+        self, experiment: str, start: datetime, batch_digest: str, package: Package, summary: Mapping[str, Any]
     ) -> None:
         """Store the profile of a batch; one that exists is replaced.
 
@@ -26,8 +34,8 @@ class ProfileQueries(WarehouseConnection):
         ----------
         experiment : str
             Name of the experiment.
-        interval : DataInterval
-            The data interval of the batch.
+        start : datetime
+            The start of the data interval of the batch.
         batch_digest : str
             The digest of the batch.
         package : Package
@@ -37,7 +45,7 @@ class ProfileQueries(WarehouseConnection):
         """
         values = {"path": package.path, "digest": package.digest, "summary": dict(summary)}
         new = insert(profiles).values(
-            experiment=experiment, data_interval_start=interval.start, batch_digest=batch_digest, **values
+            experiment=experiment, data_interval_start=start, batch_digest=batch_digest, **values
         )
         identity = ["experiment", "data_interval_start", "batch_digest"]
         with self.transaction("add_profile", experiment) as connection:
@@ -45,12 +53,7 @@ class ProfileQueries(WarehouseConnection):
 
     def profiles(self, experiment: str | None = None, *, since: datetime | None = None) -> list[Row]:
         """Return the profiles of the present batches, of one experiment or of all, oldest data interval first."""
-        is_present = sa.and_(
-            heads.c.experiment == profiles.c.experiment,
-            heads.c.data_interval_start == profiles.c.data_interval_start,
-            heads.c.batch_digest == profiles.c.batch_digest,
-        )
-        query = sa.select(profiles, heads.c.data_interval_end).join(heads, is_present)
+        query = sa.select(profiles, heads.c.data_interval_end).join(heads, IS_PRESENT)
         query = query.order_by(profiles.c.experiment, profiles.c.data_interval_start)
         if experiment is not None:
             query = query.where(profiles.c.experiment == experiment)
@@ -58,14 +61,14 @@ class ProfileQueries(WarehouseConnection):
             query = query.where(profiles.c.data_interval_start >= since)
         return self.rows(query)
 
-    def all_profiles(self, experiment: str | None = None) -> list[Row]:
-        """Return the profiles of all batches, also of those that were replaced, of one experiment or of all."""
-        query = sa.select(profiles).order_by(*profiles.c[:3])
+    def profile_files(self, experiment: str | None = None) -> list[Row]:
+        """Return the profiles of all batches without their summaries, also of batches that were replaced since."""
+        query = sa.select(*_FILES).order_by(*profiles.c[:3])
         return self.rows(query if experiment is None else query.where(profiles.c.experiment == experiment))
 
-    def profiles_of(self, experiment: str, batch_digests: Collection[str]) -> list[Row]:
-        """Return the profiles of some batches, also of batches that were replaced since, oldest data interval first."""
-        query = sa.select(profiles).where(
+    def profile_files_of(self, experiment: str, batch_digests: Collection[str]) -> list[Row]:
+        """Return the profiles of some batches without their summaries, oldest data interval first."""
+        query = sa.select(*_FILES).where(
             profiles.c.experiment == experiment, profiles.c.batch_digest.in_(list(batch_digests))
         )
         return self.rows(query.order_by(profiles.c.data_interval_start))
