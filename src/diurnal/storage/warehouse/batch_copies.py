@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from diurnal.errors import CorruptPackageError, TransientError
+from diurnal.errors import CorruptPackageError
 from diurnal.storage.warehouse import batch_view
 from diurnal.storage.warehouse.column_layout import ColumnLayout
 from diurnal.storage.warehouse.connection import Row
-from diurnal.storage.warehouse.row_copies import RowCopies
+from diurnal.storage.warehouse.row_copies import RowCopies, complete_load, delete_load
 from diurnal.storage.warehouse.tables import batch_rows, heads, loads
 from diurnal.storage.warehouse.visible_rows import batch_relation
 from diurnal.types import Package, Run
@@ -81,13 +81,13 @@ class LoadQueries(RowCopies):
         with self.fenced_transaction_for("load", run) as connection:
             if replacing is not None:
                 _clear_pointer(connection, replacing)
-                _delete_load(connection, run.experiment, replacing)
+                delete_load(connection, loads, batch_relation(run.experiment), replacing)
             return _switch_pointer(connection, run, package, load_id)
 
     def discard_load(self, run: Run, load_id: int) -> None:
         """Delete a load that is not visible."""
         with self.fenced_transaction_for("discard_load", run) as connection:
-            _delete_load(connection, run.experiment, load_id)
+            delete_load(connection, loads, batch_relation(run.experiment), load_id)
 
     def _copy(
         self, run: Run, load_id: int, package: Package, layout: ColumnLayout, batches: Iterable[pa.RecordBatch]
@@ -132,17 +132,7 @@ class LoadQueries(RowCopies):
         int
             The number of deleted loads.
         """
-        unused = (
-            sa.select(loads.c.load_id, loads.c.experiment)
-            .where(loads.c.state == "loading", loads.c.created_at < sa.func.clock_timestamp() - older_than)
-            .with_for_update(skip_locked=True)
-        )
-        with self.transaction() as connection:
-            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-            rows = connection.execute(unused).all()
-            for load_id, experiment in rows:
-                _delete_load(connection, experiment, load_id)
-            return len(rows)
+        return self._discard_loads(loads, batch_relation, older_than)
 
 
 def _find_complete(connection: sa.Connection, run: Run, package: Package) -> int | None:
@@ -171,13 +161,9 @@ def _switch_pointer(connection: sa.Connection, run: Run, package: Package, load_
     """Complete the load and point to it; if another load of the package was completed first, point to that one."""
     first = _find_complete(connection, run, package)
     if first is None:
-        incomplete = sa.update(loads).where(loads.c.load_id == load_id, loads.c.state == "loading")
-        complete = incomplete.values(state="complete", completed_at=sa.func.clock_timestamp())
-        if connection.execute(complete).rowcount == 0:
-            message = f"load {load_id} was deleted as unused before it was complete"
-            raise TransientError(message, hint="try again; run gc with a minimum age that is longer than a copy takes")
+        complete_load(connection, loads, load_id)
     elif first != load_id:
-        _delete_load(connection, run.experiment, load_id)
+        delete_load(connection, loads, batch_relation(run.experiment), load_id)
     head = (heads.c.experiment == run.experiment) & (heads.c.data_interval_start == run.interval.start)
     connection.execute(sa.update(heads).where(head).values(load_id=first or load_id))
     return first or load_id
@@ -185,11 +171,6 @@ def _switch_pointer(connection: sa.Connection, run: Run, package: Package, load_
 
 def _clear_pointer(connection: sa.Connection, load_id: int) -> None:
     connection.execute(sa.update(heads).where(heads.c.load_id == load_id).values(load_id=None))
-
-
-def _delete_load(connection: sa.Connection, experiment: str, load_id: int) -> None:
-    connection.execute(sa.text(f"DELETE FROM {batch_rows(experiment)} WHERE load_id = :load_id"), {"load_id": load_id})
-    connection.execute(sa.delete(loads).where(loads.c.load_id == load_id))
 
 
 def _quote_name(name: str) -> str:

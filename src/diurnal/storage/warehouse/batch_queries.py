@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import array, insert
+from sqlalchemy.dialects.postgresql import Insert, array, insert
 
 from diurnal.errors import UsageError
 from diurnal.storage.warehouse.connection import Row, WarehouseConnection
@@ -38,17 +38,9 @@ class BatchQueries(WarehouseConnection):
         UsageError
             If it has no batch and overlaps a data interval with one: rows would be used twice.
         """
-        new = insert(heads).values(
-            experiment=experiment,
-            data_interval_start=interval.start,
-            data_interval_end=interval.end,
-            epoch=1,
-            claimed_by=requested_by,
+        claim = claim_head(heads, experiment, interval, requested_by).returning(
+            heads.c.epoch, heads.c.batch_digest, _latest_before_end(experiment, interval)
         )
-        claim = new.on_conflict_do_update(
-            index_elements=[heads.c.experiment, heads.c.data_interval_start],
-            set_={"epoch": heads.c.epoch + 1, "claimed_by": requested_by, "claimed_at": sa.func.clock_timestamp()},
-        ).returning(heads.c.epoch, heads.c.batch_digest, _latest_before_end(experiment, interval))
         with self.transaction("claim_interval", experiment) as connection:
             epoch, batch, other = connection.execute(claim).one()
             begin, end = other or (interval.start, interval.start)
@@ -183,6 +175,21 @@ class BatchQueries(WarehouseConnection):
     def packages(self) -> list[Row]:
         """Return all packages, with the columns of the table."""
         return self.rows(sa.select(packages).order_by(*packages.c[:4]))
+
+
+def claim_head(heads: sa.Table, experiment: str, interval: DataInterval, requested_by: str) -> Insert:
+    """Return the statement that begins an attempt: it increments the epoch of the head of a data interval."""
+    new = insert(heads).values(
+        experiment=experiment,
+        data_interval_start=interval.start,
+        data_interval_end=interval.end,
+        epoch=1,
+        claimed_by=requested_by,
+    )
+    return new.on_conflict_do_update(
+        index_elements=[heads.c.experiment, heads.c.data_interval_start],
+        set_={"epoch": heads.c.epoch + 1, "claimed_by": requested_by, "claimed_at": sa.func.clock_timestamp()},
+    )
 
 
 def _is_head(experiment: str, start: datetime) -> sa.ColumnElement[bool]:

@@ -1,7 +1,7 @@
 """Predictions of batches in SQL tables: a load is immutable, and the view shows it once its data interval refers to it.
 
 Each claim of a data interval increments its epoch, as for batches. A load becomes visible only if no newer attempt has
-claimed the interval in the meantime. Loads that were visible before stay: their rows tell which version served.
+claimed the interval in the meantime. Loads that were visible before stay: their rows show which version served.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
-from diurnal.errors import SupersededError, TransientError
+from diurnal.errors import SupersededError
 from diurnal.storage.warehouse import batch_view
+from diurnal.storage.warehouse.batch_queries import claim_head
 from diurnal.storage.warehouse.connection import Row
-from diurnal.storage.warehouse.row_copies import RowCopies
+from diurnal.storage.warehouse.row_copies import RowCopies, complete_load, delete_load
 from diurnal.storage.warehouse.tables import prediction_heads as heads
 from diurnal.storage.warehouse.tables import prediction_loads as loads
 from diurnal.storage.warehouse.tables import prediction_rows, predictions_view
@@ -78,7 +78,8 @@ class PredictionQueries(RowCopies):
         leading = (*contract.key, contract.target)
         relation, n_rows = prediction_relation(scored.experiment), None
         with self.transaction("claim_predictions", scored.experiment) as connection:
-            epoch = _claim_head(connection, scored, requested_by)
+            claim = claim_head(heads, scored.experiment, scored.interval, requested_by)
+            epoch = int(connection.execute(claim.returning(heads.c.epoch)).scalar_one())
             load_id = complete = _find_complete(connection, scored)
             if load_id is None:
                 layout = batch_view.prepare_table(connection, relation, columns, leading, contract)
@@ -90,7 +91,7 @@ class PredictionQueries(RowCopies):
             if head.epoch == epoch:
                 return _show_load(connection, scored, load_id, n_rows)
             if complete is None:
-                _delete_load(connection, scored.experiment, load_id)
+                delete_load(connection, loads, relation, load_id)
         raise SupersededError(
             f"attempt {epoch} to score {scored.experiment} {scored.interval} is superseded: "
             f"attempt {head.epoch}, by {head.claimed_by}, has claimed it"
@@ -142,41 +143,11 @@ class PredictionQueries(RowCopies):
         int
             The number of deleted loads.
         """
-        unused = (
-            sa.select(loads.c.load_id, loads.c.experiment)
-            .where(loads.c.state == "loading", loads.c.created_at < sa.func.clock_timestamp() - older_than)
-            .with_for_update(skip_locked=True)
-        )
-        with self.transaction() as connection:
-            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-            rows = connection.execute(unused).all()
-            for load_id, experiment in rows:
-                _delete_load(connection, experiment, load_id)
-            return len(rows)
+        return self._discard_loads(loads, prediction_relation, older_than)
 
 
 def _is_head(scored: ScoredBatch) -> sa.ColumnElement[bool]:
     return (heads.c.experiment == scored.experiment) & (heads.c.data_interval_start == scored.interval.start)
-
-
-def _claim_head(connection: sa.Connection, scored: ScoredBatch, requested_by: str) -> int:
-    """Begin an attempt on a data interval, which supersedes all earlier ones; return its epoch."""
-    new = insert(heads).values(
-        experiment=scored.experiment,
-        data_interval_start=scored.interval.start,
-        data_interval_end=scored.interval.end,
-        epoch=1,
-        claimed_by=requested_by,
-    )
-    claim = new.on_conflict_do_update(
-        index_elements=[heads.c.experiment, heads.c.data_interval_start],
-        set_={
-            "epoch": heads.c.epoch + 1,
-            "claimed_by": requested_by,
-            "claimed_at": sa.func.clock_timestamp(),
-        },
-    )
-    return int(connection.execute(claim.returning(heads.c.epoch)).scalar_one())
 
 
 def _find_complete(connection: sa.Connection, scored: ScoredBatch) -> int | None:
@@ -208,17 +179,7 @@ def _start_load(connection: sa.Connection, scored: ScoredBatch, epoch: int, requ
 def _show_load(connection: sa.Connection, scored: ScoredBatch, load_id: int, n_rows: int | None) -> Row:
     """Complete the load, unless it was complete before, and point to it."""
     if n_rows is not None:
-        incomplete = sa.update(loads).where(loads.c.load_id == load_id, loads.c.state == "loading")
-        values = {"state": "complete", "n_rows": n_rows, "completed_at": sa.func.clock_timestamp()}
-        if connection.execute(incomplete.values(values)).rowcount == 0:
-            message = f"load {load_id} was deleted as unused before it was complete"
-            raise TransientError(message, hint="try again; run gc with a minimum age that is longer than scoring takes")
+        complete_load(connection, loads, load_id, n_rows=n_rows)
     head = sa.update(heads).where(_is_head(scored))
     connection.execute(head.values(load_id=load_id, data_interval_end=scored.interval.end))
     return dict(connection.execute(sa.select(loads).where(loads.c.load_id == load_id)).mappings().one())
-
-
-def _delete_load(connection: sa.Connection, experiment: str, load_id: int) -> None:
-    statement = sa.text(f"DELETE FROM {prediction_rows(experiment)} WHERE load_id = :load_id")
-    connection.execute(statement, {"load_id": load_id})
-    connection.execute(sa.delete(loads).where(loads.c.load_id == load_id))

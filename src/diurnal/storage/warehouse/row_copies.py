@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
+from diurnal.errors import TransientError
 from diurnal.runtime.fault_injection import fault_point
 from diurnal.storage.warehouse.column_layout import ColumnLayout
 from diurnal.storage.warehouse.connection import WarehouseConnection
@@ -81,6 +85,45 @@ class RowCopies(WarehouseConnection):
             connection.cursor() as cursor,
         ):
             yield connection, cursor
+
+    def _discard_loads(self, loads: sa.Table, relation_of: Callable[[str], VisibleRows], older_than: timedelta) -> int:
+        """Delete loads that are not complete, such as those of killed attempts; return their number.
+
+        Parameters
+        ----------
+        loads : sqlalchemy.Table
+            The table of the loads.
+        relation_of : callable
+            Returns the table of the rows of an experiment.
+        older_than : timedelta
+            By the server's clock; the copy of a younger load may be in progress.
+        """
+        unused = (
+            sa.select(loads.c.load_id, loads.c.experiment)
+            .where(loads.c.state == "loading", loads.c.created_at < sa.func.clock_timestamp() - older_than)
+            .with_for_update(skip_locked=True)
+        )
+        with self.transaction() as connection:
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            rows = connection.execute(unused).all()
+            for load_id, experiment in rows:
+                delete_load(connection, loads, relation_of(experiment), load_id)
+            return len(rows)
+
+
+def complete_load(connection: sa.Connection, loads: sa.Table, load_id: int, **values: object) -> None:
+    """Make a load complete, with further values of its row."""
+    incomplete = sa.update(loads).where(loads.c.load_id == load_id, loads.c.state == "loading")
+    complete = incomplete.values(state="complete", completed_at=sa.func.clock_timestamp(), **values)
+    if connection.execute(complete).rowcount == 0:
+        message = f"load {load_id} was deleted as unused before it was complete"
+        raise TransientError(message, hint="try again; run gc with a minimum age that is longer than a load takes")
+
+
+def delete_load(connection: sa.Connection, loads: sa.Table, relation: VisibleRows, load_id: int) -> None:
+    """Delete a load and its rows."""
+    connection.execute(sa.text(f"DELETE FROM {relation.table} WHERE load_id = :load_id"), {"load_id": load_id})
+    connection.execute(sa.delete(loads).where(loads.c.load_id == load_id))
 
 
 class _LoadStream:
