@@ -86,7 +86,7 @@ def test_too_many_waiting_requests_are_rejected_and_a_big_one_waits_by_itself():
         await until(lambda: model.calls)
         with pytest.raises(RequestError, match="too many requests wait") as error:
             await queue.predict(model, row(1))
-        assert error.value.retry_after == 1
+        assert error.value.headers == {"retry-after": "1"}
         model.released.set()
         assert [len(one) for one in await asyncio.gather(*waiting)] == [1, 5000]
 

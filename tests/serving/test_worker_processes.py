@@ -102,11 +102,10 @@ def test_workers_predict_with_openmp_that_their_parent_has_used(tmp_path):
     program = """
 import os, sys, signal, socket
 import numpy as np, xgboost
-from diurnal.serving.serving_process import PredictionServer, ServerOptions
+from diurnal.serving.serving_process import PredictionServer
 X = np.random.default_rng(0).normal(size=(2000, 5))
 model = xgboost.XGBClassifier(n_jobs=2, n_estimators=5)
 server = PredictionServer.__new__(PredictionServer)
-server._options = ServerOptions(threads=2)
 server._watch = type("Watch", (), {"load_all": lambda self: model.fit(X, X[:, 0] > 0).predict(X)})()
 server.load()
 pid = os.fork()

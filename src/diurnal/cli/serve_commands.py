@@ -14,26 +14,37 @@ import click
 from diurnal.cli.listen_address import bind_socket, is_loopback
 from diurnal.cli.project_session import load_settings
 from diurnal.errors import ConfigurationError, UsageError
+from diurnal.serving.server_options import RequestLimits, ServerOptions
 
 if TYPE_CHECKING:
-    from diurnal.serving.serving_process import PredictionServer, ServerOptions
+    from collections.abc import Callable
+
+    from diurnal.serving.serving_process import PredictionServer
 
 _LIBRARIES = ("httptools", "prometheus_client", "starlette", "uvicorn", "uvloop")
+_OPTIONS, _LIMITS = ServerOptions(), RequestLimits()  # the defaults
+
+
+def _option(
+    flag: str, type_: click.IntRange | click.FloatRange, default: float, description: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return an option whose default the help shows."""
+    return click.option(flag, type=type_, default=default, show_default=True, help=description)
 
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--port", type=click.IntRange(0, 65535), default=8088, show_default=True, help="0: any free port.")
+@_option("--port", click.IntRange(0, 65535), 8088, "0: any free port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of processes.")
-@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads of a process.")
+@_option("--workers", click.IntRange(1, 64), _OPTIONS.workers, "Number of processes.")
+@_option("--threads", click.IntRange(1, 64), _OPTIONS.threads, "Threads of a process.")
 @click.option("--tokens", type=click.Path(exists=True, dir_okay=False), help="A TOML file with tokens and scopes.")
 @click.option("--allow-anonymous", is_flag=True, help="Listen on another address than localhost without tokens.")
-@click.option("--max-bytes", type=click.IntRange(1), default=64 * 2**20, show_default=True, help="Of a request.")
-@click.option("--max-waiting", type=click.IntRange(1), default=1000, show_default=True, help="Requests of a process.")
-@click.option("--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds of a request.")
-@click.option("--drain", type=click.IntRange(0), default=20, show_default=True, help="Seconds to end after SIGTERM.")
-@click.option("--poll", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds between checks.")
+@_option("--max-bytes", click.IntRange(1), _LIMITS.max_bytes, "Of a request.")
+@_option("--max-waiting", click.IntRange(1), _OPTIONS.max_waiting, "Requests of a process.")
+@_option("--timeout", click.FloatRange(0.1), _LIMITS.predict_seconds, "Seconds of a request.")
+@_option("--drain", click.IntRange(0), _OPTIONS.drain, "Seconds to end after SIGTERM.")
+@_option("--poll", click.FloatRange(0.1), _OPTIONS.poll, "Seconds between checks.")
 @click.option("--cache", type=click.Path(file_okay=False), help="Folder of copies. Default: data/.serving.")
 @click.option("--exact", is_flag=True, help="Predict by the model's library only, each request by itself.")
 @click.option("--access-log", is_flag=True, help="Log each request to stdout, as a line of JSON.")
@@ -65,18 +76,16 @@ def serve(
             f"--host {host} lets other machines ask for predictions, without tokens",
             hint="add --tokens FILE (see docs/serving.md), or --allow-anonymous behind a proxy that authenticates",
         )
-    for library in ("OMP", "OPENBLAS", "MKL"):  # before their import
-        os.environ.setdefault(f"{library}_NUM_THREADS", str(threads))
-    from diurnal.serving.serving_app import RequestLimits
-    from diurnal.serving.serving_process import PredictionServer, ServerOptions
+    for library in ("OMP", "OPENBLAS", "MKL"):  # they read it when they are imported
+        os.environ[f"{library}_NUM_THREADS"] = str(threads)
+    from diurnal.serving.serving_process import PredictionServer
 
     options = ServerOptions(
         references=_check_references(names),
         workers=workers,
         threads=threads,
         max_waiting=max_waiting,
-        join=not exact,
-        compiled=not exact,
+        exact=exact,
         poll=poll,
         cache=Path(cache) if cache else None,
         drain=drain,

@@ -83,11 +83,6 @@ class AccessTokens:
             raise ConfigurationError(f"{path} has no token", hint="add a table for each token: see docs/serving.md")
         return cls(clients)
 
-    @property
-    def are_required(self) -> bool:
-        """Whether a request needs a token."""
-        return self._clients is not None
-
     def identify(self, authorization: bytes | None) -> Client:
         """Return the client of a header ``Authorization: Bearer TOKEN``.
 
@@ -105,7 +100,12 @@ class AccessTokens:
             if hmac.compare_digest(known, digest):
                 found = client
         if found is None or scheme.lower() != b"bearer":
-            raise RequestError("a valid token is required", status=401, hint="send Authorization: Bearer TOKEN")
+            raise RequestError(
+                "a valid token is required",
+                status=401,
+                hint="send Authorization: Bearer TOKEN",
+                headers={"www-authenticate": "Bearer"},
+            )
         return found
 
 

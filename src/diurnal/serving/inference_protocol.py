@@ -133,6 +133,12 @@ def encode_inference(
     return b"".join([head, *tail]), len(head) if tail else None
 
 
+def encode_inference_error(error: RequestError) -> bytes:
+    """Encode an error: its text as the protocol has it, and its parts."""
+    text = f"{error.message}; {error.hint}" if error.hint else error.message
+    return _encoder.encode({"error": text, **error.to_dict()})
+
+
 def describe_model(model: ServedModel) -> dict[str, Any]:
     """Return the metadata of a model: its versions, inputs and outputs."""
     columns = zip(model.inputs.names, model.inputs.kinds, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -72,8 +72,7 @@ def encode_scores(predictions: Predictions) -> bytes:
 def encode_scoring_error(error: RequestError) -> bytes:
     """Encode an error as MLflow does."""
     code = "BAD_REQUEST" if error.status < 500 else "INTERNAL_ERROR"
-    fields: dict[str, Any] = error.to_dict()
-    return _encoder.encode({"error_code": code, **fields})
+    return _encoder.encode({"error_code": code, **error.to_dict()})
 
 
 def _decode_split(inputs: ModelInputs, value: msgspec.Raw) -> Rows:

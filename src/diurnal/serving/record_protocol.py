@@ -47,3 +47,8 @@ def encode_predictions(model: ServedModel, predictions: Predictions) -> bytes:
     if predictions.probabilities is not None:
         answer |= {"classes": model.classes, "probabilities": predictions.probabilities.tolist()}
     return _encoder.encode(answer)
+
+
+def encode_record_error(error: RequestError) -> bytes:
+    """Encode an error as JSON."""
+    return _encoder.encode({"error": error.to_dict()})

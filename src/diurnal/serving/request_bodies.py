@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from diurnal.serving.request_errors import RequestError
 
 COMPRESSIONS = ("gzip", "deflate")
+CLOSE = {"connection": "close"}  # of an answer to a body that is not read to its end
 _SHARES = 4  # bodies of the maximal size that are held at a time
 _SMALL = 2**16  # bytes that are not counted, so that large bodies do not keep small requests waiting
 _ANY_HEADER = 32 + zlib.MAX_WBITS  # of gzip or of zlib, which HTTP calls deflate
@@ -91,4 +92,6 @@ def decompress(body: bytes, max_bytes: int) -> bytes:
 
 def too_large(limit: int) -> RequestError:
     """Return the error of a body that is too large."""
-    return RequestError(f"the body is larger than {limit} bytes", status=413, hint="send fewer rows at a time")
+    return RequestError(
+        f"the body is larger than {limit} bytes", status=413, hint="send fewer rows at a time", headers=CLOSE
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 MAX_MESSAGE = 3_000  # characters; with hint and JSON below 4 kB
@@ -24,6 +25,8 @@ class RequestError(Exception):
         The column of the model.
     retry_after : int, optional
         The seconds after which the same request may succeed.
+    headers : Mapping of str to str, optional
+        Headers of the answer.
     """
 
     def __init__(
@@ -35,10 +38,12 @@ class RequestError(Exception):
         row: int | None = None,
         column: str | None = None,
         retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message[:MAX_MESSAGE]
-        self.status, self.hint, self.row, self.column, self.retry_after = status, hint, row, column, retry_after
+        self.status, self.hint, self.row, self.column = status, hint, row, column
+        self.headers = dict(headers or {}) | ({} if retry_after is None else {"retry-after": str(retry_after)})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the error in JSON's types, without what is not known."""

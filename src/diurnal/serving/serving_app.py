@@ -7,20 +7,20 @@ other ones are routes of Starlette.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diurnal.serving import inference_protocol, mlflow_protocol, record_protocol, table_protocols
 from diurnal.serving.access_tokens import AccessTokens
 from diurnal.serving.prediction_queue import ClientGoneError
-from diurnal.serving.request_bodies import COMPRESSIONS, BodyBudget, HeldBody, decompress
+from diurnal.serving.protocol_exchanges import EXCHANGES, Answer, Exchange, render_error
+from diurnal.serving.request_bodies import CLOSE, COMPRESSIONS, BodyBudget, HeldBody, decompress
 from diurnal.serving.request_errors import RequestError
+from diurnal.serving.server_options import RequestLimits
 from diurnal.serving.serving_pages import create_pages
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diurnal.serving.access_log import AccessLog
     from diurnal.serving.model_inputs import Rows
     from diurnal.serving.prediction_queue import PredictionQueue
-    from diurnal.serving.served_model import Predictions, ServedModel
+    from diurnal.serving.served_model import ServedModel
     from diurnal.serving.served_models import ServedModels
     from diurnal.serving.serving_metrics import ServingMetrics
 
@@ -38,27 +38,7 @@ _PATH = re.compile(
     r"|v2/models/(?P<model>[a-z][a-z0-9_]{0,49})(?:/versions/(?P<version>\d{1,9}))?/infer)"
 )
 _LARGE = 2**18  # bytes of a body that is decoded in a thread
-_Headers = list[tuple[bytes, bytes]]
 _log = logging.getLogger("diurnal.serving")
-
-
-@dataclass(frozen=True)
-class RequestLimits:
-    """Limits of a request.
-
-    Attributes
-    ----------
-    max_bytes : int
-        The maximal size of a body.
-    body_seconds : float
-        The time in which a body must arrive.
-    predict_seconds : float
-        The time in which the model must answer.
-    """
-
-    max_bytes: int = 64 * 2**20
-    body_seconds: float = 30.0
-    predict_seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -77,16 +57,6 @@ class _Request:
     connection: Mapping[str, Any]
     name: str = ""
     client: str = ""
-
-
-@dataclass(frozen=True)
-class _Answer:
-    body: bytes
-    content_type: bytes = b"application/json"
-    status: int = 200
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    n_rows: int = 0
-    version: int | str = ""
 
 
 class ServingApp:
@@ -133,8 +103,10 @@ class ServingApp:
         elif scope["method"] == "POST":
             await self._predict(target, scope, receive, send)
         else:
-            error = RequestError("this path takes POST only", status=405, hint="send the rows by POST")
-            await _send(send, _render_error(target.protocol, error))
+            error = RequestError(
+                "this path takes POST only", status=405, hint="send the rows by POST", headers={"allow": "POST"}
+            )
+            await _send(send, render_error(target.protocol, error))
 
     def _find_target(self, path: str) -> _Target | None:
         target = self._targets.get(path)
@@ -155,13 +127,13 @@ class ServingApp:
         try:
             answer = await self._handle(request, receive)
         except RequestError as error:
-            answer = _render_error(target.protocol, error)
+            answer = render_error(target.protocol, error)
         except ClientGoneError:
             return
         except Exception as error:  # noqa: BLE001 - it is logged, and other requests are answered
             _log.exception("a request failed")
             internal = RequestError(f"internal error: {type(error).__name__}", status=500, hint="read the server's log")
-            answer = _render_error(target.protocol, internal)
+            answer = render_error(target.protocol, internal)
         await _send(send, answer)
         seconds = time.perf_counter() - started
         name = request.name if self._served.state(request.name).model is not None else ""
@@ -170,7 +142,7 @@ class ServingApp:
             record = _describe_request(request, answer, name, seconds)
             self._access_log.add(time.time(), record | {"address": (scope.get("client") or ("",))[0]})
 
-    async def _handle(self, request: _Request, receive: Receive) -> _Answer:
+    async def _handle(self, request: _Request, receive: Receive) -> Answer:
         client = self._access.identify(request.headers.get(b"authorization"))
         request.client, request.name = client.name, self._resolve_name(request.target)
         if not client.may_use(request.name):
@@ -216,13 +188,15 @@ class ServingApp:
             async with asyncio.timeout(seconds):
                 message = await receive()
         except TimeoutError:
-            raise RequestError("the body did not arrive in time", status=408, hint="send it faster") from None
+            raise RequestError(
+                "the body did not arrive in time", status=408, hint="send it faster", headers=CLOSE
+            ) from None
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         return message
 
-    async def _answer(self, model: ServedModel, request: _Request, body: bytes, encoding: str) -> _Answer:
-        exchange = _EXCHANGES[request.target.protocol](model, request.headers)
+    async def _answer(self, model: ServedModel, request: _Request, body: bytes, encoding: str) -> Answer:
+        exchange = EXCHANGES[request.target.protocol](model, request.headers)
         if len(body) > _LARGE or encoding:
             loop, limit = asyncio.get_running_loop(), self._limits.max_bytes
             rows, unseen = await loop.run_in_executor(self._decoder, _decode, exchange, body, encoding, limit)
@@ -236,94 +210,7 @@ class ServingApp:
         return exchange.encode(predictions)
 
 
-class _Exchange:
-    """A request and its answer in the plain protocol, as JSON, CSV or Arrow."""
-
-    def __init__(self, model: ServedModel, headers: dict[bytes, bytes]) -> None:
-        self.model, self._headers = model, headers
-        self._content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-
-    def decode(self, body: bytes) -> Rows:
-        """Decode the rows of a request."""
-        if self._is_arrow:
-            return table_protocols.decode_arrow(self.model, body)
-        if self._content_type in (b"text/csv", b"application/csv"):
-            return table_protocols.decode_csv(self.model, body)
-        return self._decode_json(body)
-
-    def encode(self, predictions: Predictions) -> _Answer:
-        """Encode predictions in the format of the request, or in that of its ``Accept``."""
-        if self._is_arrow or self._headers.get(b"accept") == table_protocols.ARROW.encode():
-            body = table_protocols.encode_arrow(self.model, predictions)
-            return self._finish(body, len(predictions), content_type=table_protocols.ARROW.encode())
-        return self._finish(self._encode_json(predictions), len(predictions))
-
-    @property
-    def _is_arrow(self) -> bool:
-        return self._content_type == table_protocols.ARROW.encode()
-
-    def _decode_json(self, body: bytes) -> Rows:
-        return record_protocol.decode_records(self.model, body)
-
-    def _encode_json(self, predictions: Predictions) -> bytes:
-        return record_protocol.encode_predictions(self.model, predictions)
-
-    def _finish(
-        self,
-        body: bytes,
-        n_rows: int,
-        *,
-        content_type: bytes = b"application/json",
-        headers: Iterable[tuple[bytes, bytes]] = (),
-    ) -> _Answer:
-        model = self.model
-        version = (
-            (b"diurnal-experiment", model.experiment.encode()),
-            (b"diurnal-version", b"%d" % model.version),
-            (b"diurnal-digest", model.digest.encode()),
-        )
-        return _Answer(body, content_type, 200, (*version, *headers), n_rows, model.version)
-
-
-class _MlflowExchange(_Exchange):
-    """A request and its answer in MLflow's protocol."""
-
-    def _decode_json(self, body: bytes) -> Rows:
-        return mlflow_protocol.decode_scoring_request(self.model, body)
-
-    def _encode_json(self, predictions: Predictions) -> bytes:
-        return mlflow_protocol.encode_scores(predictions)
-
-
-class _InferenceExchange(_Exchange):
-    """A request and its answer in the Open Inference Protocol."""
-
-    def decode(self, body: bytes) -> Rows:
-        """Decode the rows of a request."""
-        given = self._headers.get(b"inference-header-content-length")
-        if given is not None and not (given.isdigit() and len(given) < 16 and int(given) <= len(body)):
-            raise RequestError("Inference-Header-Content-Length is not the length of the JSON", hint="correct it")
-        length = None if given is None else int(given)
-        rows, self._request = inference_protocol.decode_inference(self.model, body, length)
-        return rows
-
-    def encode(self, predictions: Predictions) -> _Answer:
-        """Encode predictions."""
-        body, length = inference_protocol.encode_inference(self.model, predictions, self._request)
-        if length is None:
-            return self._finish(body, len(predictions))
-        head = [(b"inference-header-content-length", b"%d" % length)]
-        return self._finish(body, len(predictions), content_type=b"application/octet-stream", headers=head)
-
-
-_EXCHANGES: dict[str, type[_Exchange]] = {
-    "records": _Exchange,
-    "mlflow": _MlflowExchange,
-    "inference": _InferenceExchange,
-}
-
-
-def _decode(exchange: _Exchange, body: bytes, encoding: str = "", limit: int = 0) -> tuple[Rows, dict[str, int]]:
+def _decode(exchange: Exchange, body: bytes, encoding: str = "", limit: int = 0) -> tuple[Rows, dict[str, int]]:
     """Decode rows, and count the categories that the contract does not have."""
     try:
         rows = exchange.decode(decompress(body, limit) if encoding else body)
@@ -340,13 +227,17 @@ def _content_encoding(headers: dict[bytes, bytes]) -> str:
     if encoding in ("", "identity"):
         return ""
     if encoding not in COMPRESSIONS:
+        known = ", ".join(COMPRESSIONS)
         raise RequestError(
-            "the body has an unknown Content-Encoding", status=415, hint=f"use {', '.join(COMPRESSIONS)}, or none"
+            "the body has an unknown Content-Encoding",
+            status=415,
+            hint=f"use {known}, or none",
+            headers={"accept-encoding": known},
         )
     return encoding
 
 
-def _describe_request(request: _Request, answer: _Answer, name: str, seconds: float) -> dict[str, Any]:
+def _describe_request(request: _Request, answer: Answer, name: str, seconds: float) -> dict[str, Any]:
     """Return what the access log has of a request."""
     return {
         "experiment": name,
@@ -360,27 +251,7 @@ def _describe_request(request: _Request, answer: _Answer, name: str, seconds: fl
     }
 
 
-def _render_error(protocol: str, error: RequestError) -> _Answer:
-    if protocol == "mlflow":
-        body = mlflow_protocol.encode_scoring_error(error)
-    elif protocol == "inference":
-        hint = f"; {error.hint}" if error.hint else ""
-        body = json.dumps({"error": f"{error.message}{hint}", **error.to_dict()}).encode()
-    else:
-        body = json.dumps({"error": error.to_dict()}).encode()
-    headers = [] if error.retry_after is None else [(b"retry-after", b"%d" % error.retry_after)]
-    if error.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    if error.status == 405:
-        headers.append((b"allow", b"POST"))
-    if error.status == 415:
-        headers.append((b"accept-encoding", ", ".join(COMPRESSIONS).encode()))
-    if error.status in (408, 413):
-        headers.append((b"connection", b"close"))  # and do not read the rest of the body
-    return _Answer(body, status=error.status, headers=tuple(headers))
-
-
-async def _send(send: Send, answer: _Answer) -> None:
+async def _send(send: Send, answer: Answer) -> None:
     headers = [
         (b"content-type", answer.content_type),
         (b"content-length", b"%d" % len(answer.body)),

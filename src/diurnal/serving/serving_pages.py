@@ -14,6 +14,7 @@ from starlette.routing import Route
 from diurnal.serving.access_tokens import AccessTokens, Client
 from diurnal.serving.inference_protocol import describe_model
 from diurnal.serving.openapi_schema import create_openapi
+from diurnal.serving.record_protocol import encode_record_error
 from diurnal.serving.request_errors import RequestError
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from diurnal.serving.serving_metrics import ServingMetrics
 
 _Handler = Callable[[Request, Client], Response]
+_HTTP_ERRORS = {
+    404: ("there is no such path", "GET / lists the experiments, GET /openapi.json all paths"),
+    405: ("this path takes GET only", "GET /openapi.json lists all paths"),
+}
 
 
 def create_pages(served: ServedModels, metrics: ServingMetrics, access: AccessTokens) -> Starlette:
@@ -42,7 +47,7 @@ def create_pages(served: ServedModels, metrics: ServingMetrics, access: AccessTo
         Route("/v2/models/{name}/versions/{version}/ready", _protect(pages.show_model_ready, access)),
         Route("/experiments/{name}", _protect(pages.show_experiment, access)),
     ]
-    handlers: dict[Any, Any] = {RequestError: _show_error, 404: _show_missing, 405: _show_method}
+    handlers: dict[Any, Any] = {RequestError: _show_error, **dict.fromkeys(_HTTP_ERRORS, _show_http_error)}
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
@@ -136,20 +141,12 @@ def _protect(handler: _Handler, access: AccessTokens) -> Callable[[Request], Awa
     return endpoint
 
 
-async def _show_error(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, RequestError):
-        raise error
-    headers = {"www-authenticate": "Bearer"} if error.status == 401 else {}
-    if error.retry_after is not None:
-        headers["retry-after"] = str(error.retry_after)
-    return JSONResponse({"error": error.to_dict()}, status_code=error.status, headers=headers)
+async def _show_error(_request: Request, error: Any) -> Response:
+    body = encode_record_error(error)
+    return Response(body, status_code=error.status, headers=error.headers, media_type="application/json")
 
 
-async def _show_missing(_request: Request, _error: Exception) -> Response:
-    message = {"message": "there is no such path", "hint": "GET / lists the experiments, GET /openapi.json all paths"}
-    return JSONResponse({"error": message}, status_code=404)
-
-
-async def _show_method(_request: Request, error: Any) -> Response:
-    message = {"message": "this path takes GET only", "hint": "GET /openapi.json lists all paths"}
-    return JSONResponse({"error": message}, status_code=405, headers=error.headers)
+async def _show_http_error(request: Request, error: Any) -> Response:
+    """Show an error of Starlette in the form of ours."""
+    message, hint = _HTTP_ERRORS[error.status_code]
+    return await _show_error(request, RequestError(message, status=error.status_code, hint=hint, headers=error.headers))

@@ -12,8 +12,6 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diurnal.serving.access_log import AccessLog
@@ -22,63 +20,18 @@ from diurnal.serving.model_cache import ModelCache
 from diurnal.serving.model_watch import ModelSource, ModelWatch
 from diurnal.serving.prediction_queue import PredictionQueue
 from diurnal.serving.served_models import ServedModels
-from diurnal.serving.serving_app import RequestLimits, ServingApp
+from diurnal.serving.serving_app import ServingApp
 from diurnal.serving.worker_processes import WorkerProcesses
 
 if TYPE_CHECKING:
     from diurnal.runtime import Settings
+    from diurnal.serving.server_options import ServerOptions
     from diurnal.storage.warehouse import Warehouse
 
 _READER_SECONDS = 10  # for a query
 _CHECK_SECONDS = 5  # that a new worker waits for the versions in use
 _OPEN_FILES = 65_536
 _log = logging.getLogger("diurnal.serving")
-
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """The options of a server.
-
-    Attributes
-    ----------
-    references : tuple of str
-        Experiments, or versions as ``name@3``; empty for all champions.
-    workers : int
-        Number of processes.
-    threads : int
-        Number of threads of a worker for slow models, and of their numeric libraries.
-    max_waiting : int
-        Maximal number of waiting requests of a worker.
-    join : bool
-        Whether waiting requests are joined in one call of the model.
-    compiled : bool
-        Whether known pipelines are compiled.
-    poll : float
-        Seconds after which the warehouse is asked without a notification.
-    drain : int
-        Seconds in which requests end after SIGTERM.
-    access_log : bool
-        Whether each request is logged to the standard output, as a line of JSON.
-    limits : RequestLimits
-        The limits of a request.
-    tokens : Path or None
-        The file with the tokens.
-    cache : Path or None
-        The folder of the copies of models; None for one in the project.
-    """
-
-    references: tuple[str, ...] = ()
-    workers: int = 1
-    threads: int = 1
-    max_waiting: int = 1000
-    join: bool = True
-    compiled: bool = True
-    poll: float = 10.0
-    drain: int = 20
-    access_log: bool = False
-    limits: RequestLimits = field(default_factory=RequestLimits)
-    tokens: Path | None = None
-    cache: Path | None = None
 
 
 class PredictionServer:
@@ -112,7 +65,6 @@ class PredictionServer:
         DiurnalError
             If there is none to serve.
         """
-        _limit_threads(self._options.threads)
         # Models predict their golden rows. OpenMP then has threads that belong to the calling one, and a forked process
         # would wait for them: so the calling one is not that which forks.
         with ThreadPoolExecutor(1) as executor:
@@ -146,7 +98,7 @@ class PredictionServer:
 
         options = self._options
         queue = PredictionQueue(
-            join=options.join,
+            join=not options.exact,
             max_waiting=options.max_waiting,
             threads=options.threads,
             seconds=options.limits.predict_seconds,
@@ -185,7 +137,7 @@ def _open_source(settings: Settings, options: ServerOptions) -> ModelSource:
         return Warehouse(server.start() if server else settings.warehouse, reader_timeout=_READER_SECONDS)
 
     models, code = open_models(settings), project_code(settings)
-    return ModelSource(open_warehouse, models, code, _open_cache(settings, options), compiled=options.compiled)
+    return ModelSource(open_warehouse, models, code, _open_cache(settings, options), compiled=not options.exact)
 
 
 def _open_cache(settings: Settings, options: ServerOptions) -> ModelCache | None:
@@ -196,13 +148,6 @@ def _open_cache(settings: Settings, options: ServerOptions) -> ModelCache | None
     except OSError as error:
         _log.warning("no copies of models are kept: %s: %s", folder, error.strerror)
         return None
-
-
-def _limit_threads(threads: int) -> None:
-    """Bound the threads of numeric libraries: requests are answered in parallel by processes."""
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(threads)
 
 
 def _raise_file_limit() -> None:
