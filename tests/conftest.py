@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from browser import open_chromium
 from databases import make_template, open_database
 from diurnal.runtime.postgres import EmbeddedServer
 from diurnal.storage.stores import Stores
@@ -101,3 +102,10 @@ def filled_stores(filled: MonitoredProject) -> Iterator[Stores]:
     stores = filled.stores()
     yield stores
     stores.warehouse.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser that lasts as long as the tests of this worker: a process can have one Playwright at a time."""
+    with open_chromium() as browser:
+        yield browser

@@ -1,6 +1,7 @@
-"""What the tests in a browser share: the real server of the page, and Chromium.
+"""What the tests of the page in a browser share: its real server, and tabs in which a viewer is logged in.
 
-They last as long as the worker's tests, as they take seconds to make; `xdist_group` keeps these tests in one worker.
+The server lasts as long as the worker's tests, as it takes seconds to start; `xdist_group` keeps these tests in one
+worker.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from browser import WIDTHS, BrowserTab, PageServer, open_chromium
+from browser import WIDTHS, BrowserTab, PageServer
 from monitored_project import MonitoredProject
 
 
@@ -22,12 +23,6 @@ def page_server(filled: MonitoredProject) -> Iterator[PageServer]:
     server = PageServer(filled)
     yield server
     server.close()
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    with open_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ import psutil
 import psycopg
 import pytest
 
-from browser import needs_chromium, open_chromium
+from browser import needs_chromium
 from diurnal.airflow.local import AirflowHome, airflow_config, server_address, trigger
 from diurnal.airflow.local.server_address import ServerAddress
 from diurnal.errors import DiurnalError
@@ -230,13 +230,13 @@ def framed(page, heading):
 
 @needs_chromium
 @pytest.mark.system
-def test_the_page_is_in_the_navigation_and_on_the_tabs_of_dags_and_runs(project, client, tmp_path):
+def test_the_page_is_in_the_navigation_and_on_the_tabs_of_dags_and_runs(project, client, chromium, tmp_path):
     about = status(project)
     base = about["address"]
     listed = runs(client, "breast_cancer")
     run = next(run["dag_run_id"] for run in listed if (run["logical_date"] or "").startswith("2026-01-01"))
-    with open_chromium() as browser:
-        page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    with chromium.new_context(viewport={"width": 1280, "height": 800}) as context:
+        page = context.new_page()
         page.set_default_timeout(60_000)
         faults, requested = [], set()
         page.on("pageerror", lambda error: faults.append(str(error)))
