@@ -1,4 +1,5 @@
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -206,3 +207,16 @@ def test_folder_of_somebody_else_is_refused(folder):
     code = USE.replace("print(", "os.setuid(2); print(").replace("import sys", "import os, sys")
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
     assert "PermissionDeniedError" in done.stderr
+
+
+@as_root
+def test_processes_that_need_the_account_at_the_same_time_get_the_same_one():
+    name = f"diurnal-{os.getpid()}"
+    create = f"os_user._NAME = {name!r}; print(os_user._create_account().pw_uid)"
+    code = f"from diurnal.runtime.postgres import os_user; {create}"
+    started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    try:
+        seen = {process.communicate(timeout=60)[0].strip() for process in started}
+        assert seen == {str(pwd.getpwnam(name).pw_uid)}
+    finally:
+        subprocess.run(["userdel", name], check=True)

@@ -31,3 +31,14 @@ def try_lock(file: BinaryIO) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def wait_for_lock(file: BinaryIO) -> None:
+    """Take the exclusive lock of an open file as soon as no other process holds it; closing the file releases it.
+
+    Parameters
+    ----------
+    file : binary file
+        An open file.
+    """
+    fcntl.flock(file, fcntl.LOCK_EX)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from diurnal.errors import ConfigurationError
+from diurnal.runtime.file_lock import wait_for_lock
 
 MAJOR = "18"
 SYSTEM_FOLDER = Path("/var/lib/diurnal")  # used by root only, for what the account must reach and cannot
@@ -102,6 +103,15 @@ def _create_account() -> Account:
     """Return the system account that runs the server for root; create it if it does not exist."""
     with suppress(KeyError):
         return pwd.getpwnam(_NAME)
+    make_traversable(SYSTEM_FOLDER)
+    with (SYSTEM_FOLDER / "account.lock").open("wb") as lock:
+        wait_for_lock(lock)  # of two useradd at the same time, both may write a line, and the second replaces the first
+        return _add_account()
+
+
+def _add_account() -> Account:
+    with suppress(KeyError):
+        return pwd.getpwnam(_NAME)  # another process has created it in the meantime
     command = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", _NAME]
     with tempfile.TemporaryFile() as output:
         with suppress(FileNotFoundError):
@@ -109,7 +119,7 @@ def _create_account() -> Account:
         output.seek(0)
         message = output.read().decode(errors="replace").strip() or "useradd is not installed"
     try:
-        return pwd.getpwnam(_NAME)  # created by this process, or by another one at the same time
+        return pwd.getpwnam(_NAME)
     except KeyError:
         raise ConfigurationError(
             f"PostgreSQL does not run as root, and its account {_NAME!r} cannot be created: {message}",
