@@ -23,6 +23,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from diurnal.experiment.discovery import find
 from diurnal.runtime import Settings
 from diurnal.storage.stores import open_stores
 
@@ -93,10 +94,13 @@ def make_project(days: int) -> None:
         for path in (ROOT / "examples" / example / "experiments").glob("*.py"):
             if "spark" not in path.name:
                 shutil.copy(path, PROJECT / "experiments" / path.name)
-    last = datetime.now(UTC) - timedelta(days=2)  # a day that has ended in every timezone
+    last = (datetime.now(UTC) - timedelta(days=2)).date()  # a day that has ended in every timezone
     for name, n in (("turbines", days), ("late", days), ("breast_cancer", min(days, 14))):
+        start = find(name, PROJECT / "experiments").start_date
         first = last - timedelta(days=n - 1)
-        run_command("backfill", name, "--from", f"{first:%Y-%m-%d}", "--to", f"{last:%Y-%m-%d}")
+        if start is not None:
+            first = max(first, start.date())
+        run_command("backfill", name, "--from", f"{first}", "--to", f"{last}")
 
 
 def run_command(*words: str, allowed: tuple[int, ...] = (0, 65)) -> None:
