@@ -16,7 +16,8 @@ from diurnal.data import Column, Schema
 from diurnal.errors import BatchRejectedError, NotFoundError, SupersededError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import garbage, store_verification
-from diurnal.pipeline.scored_batches import prediction_contract, score_batch
+from diurnal.pipeline.prediction_columns import prediction_contract
+from diurnal.pipeline.scored_batches import score_batch
 from diurnal.storage.load_model import load_version
 from projects import Project, day, patients
 

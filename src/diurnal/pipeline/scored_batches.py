@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,11 @@ import pyarrow as pa
 
 from diurnal.backends import get_backend
 from diurnal.data import Schema
-from diurnal.data.schema import Column
 from diurnal.errors import BatchRejectedError, DiurnalError, Problem
 from diurnal.pipeline.error_context import error_context
+from diurnal.pipeline.prediction_columns import prediction_contract
 from diurnal.pipeline.rows_to_score import RowsToScore, identity_of_rows, source_rows, stored_rows
 from diurnal.storage.load_model import load_version, resolve_reference
-from diurnal.storage.warehouse.prediction_queries import FIXED_COLUMNS
 from diurnal.types import ScoredBatch
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from diurnal.types import Package
 
 ROWS_PER_CHUNK, CELLS_PER_CHUNK = 65_536, 2**23  # which the model predicts at once
-ROW_NUMBER, ROW_HASH = "row_number", "row_hash"
 
 Progress = Callable[[int, int], None]
 
@@ -141,44 +139,6 @@ def score_batch(
         n_repeated=n_repeated,
         seconds=time.monotonic() - begin,
         **{name: shown[name] for name in ("version", "n_rows", "digest", "load_id")},
-    )
-
-
-def prediction_contract(contract: Schema, row: dict[str, Any]) -> Schema:
-    """Return the columns of the predictions of all versions, as the view shows them.
-
-    Parameters
-    ----------
-    contract : Schema
-        The newest version of the contract of the batches.
-    row : dict
-        The row of `model_versions`.
-
-    Returns
-    -------
-    Schema
-        The key, or ``row_number`` and ``row_hash``; ``prediction``; ``probability_<class>`` for each class. A column of
-        the key that has the name of another column of the view gets an underscore.
-    """
-    labels = dict.fromkeys((*(contract.classes or ()), *(row["signature"].get("classes") or ())))
-    kind = contract.column(contract.target).kind if contract.task == "classification" else "float"
-    values = [Column("prediction", kind), *(Column(f"probability_{label}", "float") for label in labels)]
-    taken = {*FIXED_COLUMNS, *(column.name for column in values)}
-
-    def free_name(name: str) -> str:
-        while name in taken:
-            name += "_"
-        return name
-
-    key = [
-        replace(column, name=free_name(column.name), former=tuple(map(free_name, column.former)))
-        for column in (contract.column(name) for name in contract.key)
-    ] or [Column(ROW_NUMBER, "int"), Column(ROW_HASH, "int")]
-    return Schema(
-        (*key, *values),
-        "prediction",
-        key=tuple(column.name for column in key),
-        origins=(("prediction", kind),),  # versions of the model differ in their columns, as those of a contract
     )
 
 

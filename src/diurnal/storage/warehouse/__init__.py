@@ -15,6 +15,7 @@ from diurnal.storage.warehouse.declaration_queries import DeclarationQueries
 from diurnal.storage.warehouse.detail_queries import DetailQueries
 from diurnal.storage.warehouse.failure_queries import FailureQueries
 from diurnal.storage.warehouse.health_queries import HealthQueries
+from diurnal.storage.warehouse.key_queries import KeyQueries
 from diurnal.storage.warehouse.model_versions import VersionQueries
 from diurnal.storage.warehouse.overview_queries import OverviewQueries
 from diurnal.storage.warehouse.prediction_queries import PredictionQueries
@@ -32,6 +33,7 @@ class Warehouse(
     DetailQueries,
     FailureQueries,
     HealthQueries,
+    KeyQueries,
     LoadQueries,
     OverviewQueries,
     PredictionQueries,

@@ -147,6 +147,29 @@ def _update_view(
     )
 
 
+def column_expressions(connection: sa.Connection, relation: VisibleRows, contract: Schema) -> dict[str, str]:
+    """Return the SQL of each column of the contract in its newest type, in rows ``r`` of the table of all loads.
+
+    Without the table, there are no columns.
+    """
+    table, found = column_types(connection, relation.table), {}
+    for column in contract.all_columns if table else ():
+        expression = _column_expression(connection, column, table)
+        found[column.name] = _json_expression(connection, column) if expression is None else expression[0]
+    return found
+
+
+def _json_expression(connection: sa.Connection, column: Column) -> str:
+    """Return the SQL of a column that is a cell of the JSON column, under any of its names."""
+    from diurnal.data.schema import arrow_type
+
+    cells = []
+    for name in column.names:
+        text = sa.literal(name).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        cells.append(f"r.{OTHERS} ->> {text}")
+    return f"coalesce({', '.join(cells)})::{sql_type(arrow_type(column.kind))}"
+
+
 def _column_expression(connection: sa.Connection, column: Column, table: Types) -> tuple[str, str] | None:
     """Return the SQL of a column in its newest type, and the type; None if it is a cell of the JSON column.
 
