@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from diurnal.plots.chart_fields import number_field, text_field
 from diurnal.plots.chart_output import AXIS_WIDTH, Spec
 from diurnal.plots.chart_values import NUMBER_LABELS, as_number, clean_text, log_ticks, thin_evenly, without_nulls
 from diurnal.plots.tuning_data import SearchParameter, SearchScores
@@ -123,19 +124,18 @@ def parallel_panel(scores: SearchScores, width: int) -> Panel:
         for name, (_, labels) in zip(names, places, strict=True)
         for text, y in labels
     ]
-    fields = [f"a{k}" for k in range(len(axes))]
-    lookup = [{"calculate": f"indexof({fields}, datum.key)", "as": "k"}]
     axis = {"orient": "top", "title": None, "domain": False, "ticks": False, "labelAngle": 0, "labelPadding": 14}
     axis |= {"grid": True, "labelFontSize": 12, "labelLimit": max(60, width // max(1, len(axes)) + 10)}
-    x: Spec = {
-        "field": "axis",
-        "type": "nominal",
-        "sort": None,
-        "scale": {"type": "point", "domain": names, "padding": 0.3},
-        "axis": axis,
-    }
+    x: Spec = {"field": "axis", "type": "nominal", "sort": None, "axis": axis}
+    x["scale"] = {"type": "point", "domain": names, "padding": 0.3}
     y: Spec = {"field": "y", "type": "quantitative", "scale": {"domain": [0, 1]}, "axis": None}
-    fold = [{"fold": fields, "as": ["key", "y"]}, *lookup]
+    layers = [_parallel_lines(scores, [f"a{k}" for k in range(len(axes))], x, y), _parallel_labels(x, y)]
+    data = {"candidates": rows, "ticks": ticks, "axes": [{"k": k, "axis": name} for k, name in enumerate(names)]}
+    return {"width": width, "height": 300, "layer": layers}, data
+
+
+def _parallel_lines(scores: SearchScores, fields: list[str], x: Spec, y: Spec) -> Spec:
+    """Return the lines of the candidates, with the best one above."""
     line = {"x": x, "y": y, "detail": [{"field": "i"}], "tooltip": _tooltip(scores)}
     layers: list[Spec] = [
         {"mark": {"type": "line", "strokeWidth": 1.3, "opacity": 0.55}, "encoding": {**line, "color": _color(scores)}},
@@ -145,24 +145,16 @@ def parallel_panel(scores: SearchScores, width: int) -> Panel:
             "encoding": line,
         },
     ]
+    fold = [{"fold": fields, "as": ["key", "y"]}, {"calculate": f"indexof({fields}, datum.key)", "as": "k"}]
     joined = {"lookup": "k", "from": {"data": {"name": "axes"}, "key": "k", "fields": ["axis"]}}
-    lines = {"data": {"name": "candidates"}, "transform": [*fold, joined], "layer": layers}
-    label = {
-        "type": "text",
-        "style": "label-text",
-        "align": "left",
-        "dx": 5,
-        "fontSize": 10.5,
-        "fontWeight": 600,
-        "limit": 110,
-    }
-    marks: Spec = {
-        "data": {"name": "ticks"},
-        "mark": label,
-        "encoding": {"x": x, "y": y, "text": {"field": "text", "type": "nominal"}},
-    }
-    spec = {"width": width, "height": 300, "layer": [lines, marks]}
-    return spec, {"candidates": rows, "ticks": ticks, "axes": [{"k": k, "axis": name} for k, name in enumerate(names)]}
+    return {"data": {"name": "candidates"}, "transform": [*fold, joined], "layer": layers}
+
+
+def _parallel_labels(x: Spec, y: Spec) -> Spec:
+    """Return the values beside the axes."""
+    mark = {"type": "text", "style": "label-text", "align": "left", "dx": 5, "fontSize": 10.5, "fontWeight": 600}
+    encoding = {"x": x, "y": y, "text": {"field": "text", "type": "nominal"}}
+    return {"data": {"name": "ticks"}, "mark": {**mark, "limit": 110}, "encoding": encoding}
 
 
 def best_candidates_panel(scores: SearchScores, width: int) -> Panel:
@@ -275,8 +267,8 @@ def halving_panel(scores: SearchScores, width: int) -> Panel:
     x["axis"] = {"values": distinct, "grid": True, **NUMBER_LABELS}
     y = _score_axis(scores, "s")
     tooltip = [
-        {"field": "text", "type": "nominal", "title": "parameters"},
-        {"field": "s", "type": "quantitative", "title": clean_text(scores.metric), "format": ".5g"},
+        text_field("text", "parameters"),
+        number_field("s", clean_text(scores.metric), ".5g"),
     ]
     encoding = {"x": x, "y": y, "detail": [{"field": "line"}], "tooltip": tooltip}
     layers = [
@@ -306,9 +298,9 @@ def _row(scores: SearchScores, i: int) -> Spec:
 
 def _tooltip(scores: SearchScores) -> list[Spec]:
     return [
-        {"field": "s", "type": "quantitative", "title": clean_text(scores.metric), "format": ".5g"},
-        {"field": "lo", "type": "quantitative", "title": "lowest fold", "format": ".5g"},
-        {"field": "hi", "type": "quantitative", "title": "highest fold", "format": ".5g"},
+        number_field("s", clean_text(scores.metric), ".5g"),
+        number_field("lo", "lowest fold", ".5g"),
+        number_field("hi", "highest fold", ".5g"),
         *(
             {"field": f"p{k}", "type": "nominal", "title": one.name}
             for k, one in enumerate(scores.parameters[:MAX_AXES])

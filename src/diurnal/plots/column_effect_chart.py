@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from diurnal.plots.chart_fields import number_field
 from diurnal.plots.chart_output import ChartWidth, Spec, make_spec
 from diurnal.plots.chart_values import as_number, clean_text, epoch_milliseconds, thin_evenly
 
@@ -41,8 +42,8 @@ def build_column_effect(rows: Iterable[dict[str, Any]], column: str, *, width: C
     y = {"type": "quantitative", "scale": {"domainMin": 0}, "axis": {"title": "effect", "tickCount": 3}}
     tooltip = [
         {"field": "d", "type": "temporal", "timeUnit": "utcyearmonthdatehoursminutes", "title": "data interval from"},
-        {"field": "f", "type": "quantitative", "title": "effect", "format": ".3f"},
-        {"field": "h", "type": "quantitative", "title": "threshold", "format": ".3f"},
+        number_field("f", "effect", ".3f"),
+        number_field("h", "threshold", ".3f"),
     ]
     layers: list[Spec] = [
         {"mark": {"type": "line", "style": "twin"}, "encoding": {"x": x, "y": {**y, "field": "f"}}},

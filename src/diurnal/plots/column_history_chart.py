@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diurnal.plots.chart_fields import number_field, text_field
 from diurnal.plots.chart_output import AXIS_WIDTH, ChartWidth, Spec, fill_container, plot_width
 from diurnal.plots.chart_values import as_number, clean_text, epoch_milliseconds, thin_evenly, without_nulls
 from diurnal.plots.distribution_chart import OTHER, unique_texts
@@ -18,6 +19,7 @@ _MAX_SHARES = 6
 _DIGITS = 10  # of a statistic: times are seconds since 1970, and a large number may vary little
 _SCHEMA = {"$schema": "https://vega.github.io/schema/vega-lite/v6.json"}
 _QUANTILES = ("q05", "q25", "q50", "q75", "q95")
+_MIDDLE = {"calculate": "datum.e ? (datum.d + datum.e) / 2 : datum.d", "as": "m"}
 
 
 def build_column_history(
@@ -75,60 +77,50 @@ def _times(profile: Record) -> Spec:
 
 
 def _number_plot(found: Sequence[tuple[Record, Mapping[str, Any]]], column: str, kind: Any, width: int) -> Spec:
-    factor = 1000 if kind == "time" else 1
-    rows = [
-        without_nulls(
-            {
-                **_times(profile),
-                **{
-                    name: None if (number := as_number(summary.get(name), _DIGITS)) is None else number * factor
-                    for name in (*_QUANTILES, "mean")
-                },
-            }
-        )
-        for profile, summary in found
-    ]
-    x, middle = _time_axis("m"), {"calculate": "datum.e ? (datum.d + datum.e) / 2 : datum.d", "as": "m"}
+    """Return the quantiles of a column of numbers or times, and its mean."""
+    title = f"{clean_text(column)}: median, the middle 50 % and 90 %; dashed: mean"
+    return {
+        "data": {"values": _number_rows(found, factor=1000 if kind == "time" else 1)},
+        "transform": [_MIDDLE],
+        "title": plot_title(title),
+        "width": width,
+        "height": 90,
+        "layer": _number_layers(kind),
+    }
+
+
+def _number_rows(found: Sequence[tuple[Record, Mapping[str, Any]]], factor: int) -> list[Spec]:
+    rows = []
+    for profile, summary in found:
+        numbers = {name: as_number(summary.get(name), _DIGITS) for name in (*_QUANTILES, "mean")}
+        scaled = {name: None if number is None else number * factor for name, number in numbers.items()}
+        rows.append(without_nulls({**_times(profile), **scaled}))
+    return rows
+
+
+def _number_layers(kind: Any) -> list[Spec]:
     scale = {"type": "utc"} if kind == "time" else {"zero": False}
+    x = _time_axis("m")
     y: Spec = {"type": "temporal" if kind == "time" else "quantitative", "scale": scale, "axis": _value_axis()}
+    median = {"x": x, "y": {**y, "field": "q50"}}
     tooltip = [
-        {"field": "l", "type": "nominal", "title": "data interval"},
-        *(
-            {"field": name, "type": "quantitative", "title": title, "format": ".4~g"}
-            for name, title in _statistics(kind)
-        ),
+        text_field("l", "data interval"),
+        *(number_field(name, title, ".4~g") for name, title in _statistics(kind)),
     ]
-    layers: list[Spec] = [
+    bands: list[Spec] = [
         {
             "mark": {"type": "area", "style": "twin-band", "opacity": opacity},
             "encoding": {"x": x, "y": {**y, "field": low}, "y2": {"field": high}},
         }
         for low, high, opacity in (("q05", "q95", 0.16), ("q25", "q75", 0.24))
     ]
-    layers.append(
-        {"mark": {"type": "line", "style": "twin", "strokeWidth": 2}, "encoding": {"x": x, "y": {**y, "field": "q50"}}}
-    )
-    layers.append(
-        {
-            "mark": {"type": "line", "style": "champion", "strokeWidth": 1.2},
-            "encoding": {"x": x, "y": {**y, "field": "mean"}},
-        }
-    )
-    layers.append(
-        {
-            "mark": {"type": "circle", "style": "series-0", "size": 18},
-            "encoding": {"x": x, "y": {**y, "field": "q50"}, "tooltip": tooltip},
-        }
-    )
-    title = f"{clean_text(column)}: median, the middle 50 % and 90 %; dashed: mean"
-    return {
-        "data": {"values": rows},
-        "transform": [middle],
-        "title": plot_title(title),
-        "width": width,
-        "height": 90,
-        "layer": layers,
-    }
+    mean = {"x": x, "y": {**y, "field": "mean"}}
+    return [
+        *bands,
+        {"mark": {"type": "line", "style": "twin", "strokeWidth": 2}, "encoding": median},
+        {"mark": {"type": "line", "style": "champion", "strokeWidth": 1.2}, "encoding": mean},
+        {"mark": {"type": "circle", "style": "series-0", "size": 18}, "encoding": {**median, "tooltip": tooltip}},
+    ]
 
 
 def _statistics(kind: Any) -> list[tuple[str, str]]:
@@ -140,16 +132,50 @@ def _statistics(kind: Any) -> list[tuple[str, str]]:
 def _category_plot(
     found: Sequence[tuple[Record, Mapping[str, Any]]], column: str, measured: Sequence[RunDrift], width: int
 ) -> Spec:
+    """Return the share of each category of a column, and marks of new ones."""
+    labels = _category_labels(found)
+    rows = _share_rows(found, labels)
+    order = [*labels.values(), *([OTHER] if any(row["c"] == OTHER for row in rows) else [])]
+    color = {"field": "c", "type": "nominal", "sort": order, "scale": {"domain": order}}
+    color["legend"] = {"title": None, "orient": "bottom", "columns": 4, "symbolType": "square"}
+    tooltip = [{"field": "d", **INTERVAL_TEXT}, text_field("c", "category"), number_field("s", "share", ".1%")]
+    encoding = {
+        "x": _time_axis("d"),
+        "x2": {"field": "e"},
+        "y": {
+            "field": "y",
+            "type": "quantitative",
+            "scale": {"domain": [0, 1]},
+            "axis": {**_value_axis(), "format": ".0%"},
+        },
+        "y2": {"field": "z"},
+        "color": color,
+        "tooltip": tooltip,
+    }
+    layers: list[Spec] = [{"data": {"values": rows}, "mark": {"type": "rect", "opacity": 0.85}, "encoding": encoding}]
+    title = f"{clean_text(column)}: share of each category"
+    if news := _new_categories(measured, column):
+        title += "; a triangle: new categories"
+        layers.append(_new_categories_layer(news))
+    return {"title": plot_title(title), "width": width, "height": 90, "layer": layers}
+
+
+def _category_labels(found: Sequence[tuple[Record, Mapping[str, Any]]]) -> dict[str, str]:
+    """Return the labels of the most frequent categories, by category."""
     totals: dict[str, float] = {}
     for _, summary in found:
         for category, share in (summary.get("top") or {}).items():
             totals[category] = totals.get(category, 0.0) + (as_number(share) or 0.0)
     shown = sorted(totals, key=lambda category: -totals[category])[:_MAX_SHARES]
-    labels = dict(zip(shown, unique_texts(shown), strict=True))
+    return dict(zip(shown, unique_texts(shown), strict=True))
+
+
+def _share_rows(found: Sequence[tuple[Record, Mapping[str, Any]]], labels: Mapping[str, str]) -> list[Spec]:
+    """Return the shares of the categories, stacked, and of all other ones."""
     rows = []
     for profile, summary in found:
         top, times = summary.get("top") or {}, _times(profile)
-        shares = {labels[category]: as_number(top[category], 4) or 0.0 for category in shown if category in top}
+        shares = {label: as_number(top[category], 4) or 0.0 for category, label in labels.items() if category in top}
         rest = 1.0 - sum(shares.values()) - (as_number(summary.get("missing")) or 0.0)
         if rest > 0.0005:
             shares[OTHER] = as_number(rest, 4) or 0.0
@@ -158,31 +184,12 @@ def _category_plot(
         for (label, share), top_end in zip(shares.items(), tops, strict=True):
             ends = {"y": as_number(top_end - share, 4), "z": as_number(top_end, 4)}
             rows.append({**without_nulls(times), "c": label, "s": share, **ends})
-    order = [*labels.values(), *([OTHER] if any(row["c"] == OTHER for row in rows) else [])]
-    color = {"field": "c", "type": "nominal", "sort": order, "scale": {"domain": order}}
-    color["legend"] = {"title": None, "orient": "bottom", "columns": 4, "symbolType": "square"}
-    y = {
-        "field": "y",
-        "type": "quantitative",
-        "scale": {"domain": [0, 1]},
-        "axis": {**_value_axis(), "format": ".0%"},
-    }
-    tooltip = [
-        {"field": "d", **INTERVAL_TEXT},
-        {"field": "c", "type": "nominal", "title": "category"},
-        {"field": "s", "type": "quantitative", "title": "share", "format": ".1%"},
-    ]
-    encoding = {
-        "x": _time_axis("d"),
-        "x2": {"field": "e"},
-        "y": y,
-        "y2": {"field": "z"},
-        "color": color,
-        "tooltip": tooltip,
-    }
-    bars: Spec = {"data": {"values": rows}, "mark": {"type": "rect", "opacity": 0.85}, "encoding": encoding}
-    layers = [bars]
-    news = [
+    return rows
+
+
+def _new_categories(measured: Sequence[RunDrift], column: str) -> list[Spec]:
+    """Return the runs whose batch has new categories, with their texts."""
+    return [
         {
             "d": epoch_milliseconds(run.start),
             "e": epoch_milliseconds(run.end),
@@ -192,25 +199,26 @@ def _category_plot(
         for run in measured
         if run.columns.get(column, {}).get("new_categories")
     ][-_MAX_POINTS:]
-    title = f"{clean_text(column)}: share of each category"
-    if news:
-        title += "; a triangle: new categories"
-        middle = {"calculate": "datum.e ? (datum.d + datum.e) / 2 : datum.d", "as": "m"}
-        mark = {"type": "point", "shape": "triangle-down", "style": "best-fill", "size": 50, "yOffset": -6}
-        tip = [
-            {"field": "l", "type": "nominal", "title": "data interval"},
-            {"field": "t", "type": "nominal", "title": "new categories"},
-        ]
-        new = {"x": _time_axis("m"), "y": {"value": 0}, "tooltip": tip}
-        layers.append({"data": {"values": news}, "transform": [middle], "mark": mark, "encoding": new})
-    return {"title": plot_title(title), "width": width, "height": 90, "layer": layers}
+
+
+def _new_categories_layer(rows: list[Spec]) -> Spec:
+    return {
+        "data": {"values": rows},
+        "transform": [_MIDDLE],
+        "mark": {"type": "point", "shape": "triangle-down", "style": "best-fill", "size": 50, "yOffset": -6},
+        "encoding": {
+            "x": _time_axis("m"),
+            "y": {"value": 0},
+            "tooltip": [text_field("l", "data interval"), text_field("t", "new categories")],
+        },
+    }
 
 
 def _missing_plot(found: Sequence[tuple[Record, Mapping[str, Any]]], column: str, width: int) -> Spec:
     rows = [without_nulls({**_times(profile), "s": as_number(summary.get("missing"), 4)}) for profile, summary in found]
     tooltip = [
-        {"field": "l", "type": "nominal", "title": "data interval"},
-        {"field": "s", "type": "quantitative", "title": "missing", "format": ".2%"},
+        text_field("l", "data interval"),
+        number_field("s", "missing", ".2%"),
     ]
     y = {"field": "s", "type": "quantitative", "axis": {**_value_axis(), "format": "~%", "tickCount": 2}}
     encoding = {"x": _time_axis("d"), "x2": {"field": "e"}, "y": y, "y2": {"datum": 0}, "tooltip": tooltip}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from diurnal.plots.chart_fields import number_field, text_field
 from diurnal.plots.chart_output import ChartWidth, Spec
 from diurnal.plots.chart_values import as_number, clean_text
 from diurnal.plots.evaluation_values import (
@@ -13,6 +16,7 @@ from diurnal.plots.evaluation_values import (
 )
 
 _MAX_CELLS_WITH_TEXT = 100
+_SHARE = "share of the true class"
 
 
 def confusion_chart(evaluation: Evaluation, width: ChartWidth = 320, *, model: str = "twin") -> Spec | None:
@@ -22,6 +26,22 @@ def confusion_chart(evaluation: Evaluation, width: ChartWidth = 320, *, model: s
     classes = unique_names([clean_text(name, 30) for name in data.get("classes") or []])[: len(matrix)]
     if not matrix or not classes:
         return None
+    rows = _cells(classes, matrix)
+    axis = {"labelLimit": 110, "domain": False, "ticks": False}
+    x = {
+        **text_field("p", "predicted class"),
+        "sort": None,
+        "axis": {**axis, "labelAngle": 0 if len(classes) < 6 else -40},
+    }
+    y = {**text_field("t", "true class"), "sort": None, "axis": {**axis, "titlePadding": 12}}
+    layers = [_color_layer(x, y)]
+    if len(rows) <= _MAX_CELLS_WITH_TEXT:
+        layers += _text_layers(x, y)
+    height = max(100, min(34 * len(classes), 420))
+    return single_chart(f"Confusion matrix: {model_labels(evaluation)[model]}", rows, {"layer": layers}, width, height)
+
+
+def _cells(classes: Sequence[str], matrix: Sequence[Sequence[float]]) -> list[Spec]:
     rows = []
     for true, line in zip(classes, matrix, strict=False):
         total = sum(line) or 1
@@ -35,47 +55,33 @@ def confusion_chart(evaluation: Evaluation, width: ChartWidth = 320, *, model: s
             }
             for predicted, count in zip(classes, line, strict=False)
         ]
-    axis = {"labelLimit": 110, "domain": False, "ticks": False}
-    x = {
-        "field": "p",
-        "type": "nominal",
-        "sort": None,
-        "title": "predicted class",
-        "axis": {**axis, "labelAngle": 0 if len(classes) < 6 else -40},
-    }
-    y = {"field": "t", "type": "nominal", "sort": None, "title": "true class", "axis": {**axis, "titlePadding": 12}}
-    color = {
-        "field": "share",
-        "type": "quantitative",
-        "scale": {"range": "heatmap", "domain": [0, 1]},
-        "legend": {
-            "title": "share of the true class",
-            "orient": "bottom",
-            "format": ".0%",
-            "gradientLength": 160,
-            "gradientThickness": 9,
-        },
-    }
+    return rows
+
+
+def _color_layer(x: Spec, y: Spec) -> Spec:
+    legend = {"title": _SHARE, "orient": "bottom", "format": ".0%", "gradientLength": 160, "gradientThickness": 9}
+    scale = {"range": "heatmap", "domain": [0, 1]}
+    color = {"field": "share", "type": "quantitative", "scale": scale, "legend": legend}
     tooltip = [
-        {"field": "t", "type": "nominal", "title": "true class"},
-        {"field": "p", "type": "nominal", "title": "predicted class"},
-        {"field": "n", "type": "quantitative", "title": "rows", "format": ","},
-        {"field": "share", "type": "quantitative", "title": "share of the true class", "format": ".1%"},
+        text_field("t", "true class"),
+        text_field("p", "predicted class"),
+        number_field("n", "rows", ","),
+        number_field("share", _SHARE, ".1%"),
     ]
-    layers: list[Spec] = [{"mark": {"type": "rect"}, "encoding": {"x": x, "y": y, "color": color, "tooltip": tooltip}}]
-    if len(rows) <= _MAX_CELLS_WITH_TEXT:
-        text = {"x": x, "y": y, "text": {"field": "text", "type": "nominal"}}
-        inks = (("label-text", "datum.share < 0.4"), ("on-fill-text", "datum.share >= 0.4"))
-        layers += [
-            {
-                "transform": [{"filter": test}],
-                "mark": {"type": "text", "style": style, "fontSize": 11},
-                "encoding": text,
-            }
-            for style, test in inks
-        ]
-    height = max(100, min(34 * len(classes), 420))
-    return single_chart(f"Confusion matrix: {model_labels(evaluation)[model]}", rows, {"layer": layers}, width, height)
+    return {"mark": {"type": "rect"}, "encoding": {"x": x, "y": y, "color": color, "tooltip": tooltip}}
+
+
+def _text_layers(x: Spec, y: Spec) -> list[Spec]:
+    """Return the counts, in the ink that is seen on their cells."""
+    inks = (("label-text", "datum.share < 0.4"), ("on-fill-text", "datum.share >= 0.4"))
+    return [
+        {
+            "transform": [{"filter": test}],
+            "mark": {"type": "text", "style": style, "fontSize": 11},
+            "encoding": {"x": x, "y": y, "text": {"field": "text", "type": "nominal"}},
+        }
+        for style, test in inks
+    ]
 
 
 def _count_text(count: float) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from diurnal.plots.chart_fields import number_field, text_field
 from diurnal.plots.chart_output import ChartWidth, Spec
 from diurnal.plots.chart_values import as_number, clean_text, thin_evenly, without_nulls
 from diurnal.plots.evaluation_values import (
@@ -19,6 +21,7 @@ from diurnal.plots.evaluation_values import (
 )
 
 _MAX_CLASSES = 6  # with curves in one chart
+_OTHERS = "other classes"
 
 
 def roc_chart(evaluation: Evaluation, width: ChartWidth = 320) -> Spec | None:
@@ -68,10 +71,10 @@ def calibration_chart(evaluation: Evaluation, width: ChartWidth = 320) -> Spec |
         dots["encoding"].pop("strokeDash")
         dots["encoding"].pop("order")
         dots["encoding"]["tooltip"] = [
-            {"field": "series", "type": "nominal", "title": "model"},
-            {"field": "x", "type": "quantitative", "title": "predicted", "format": ".3f"},
-            {"field": "y", "type": "quantitative", "title": "observed", "format": ".3f"},
-            {"field": "n", "type": "quantitative", "title": "rows", "format": ","},
+            text_field("series", "model"),
+            number_field("x", "predicted", ".3f"),
+            number_field("y", "observed", ".3f"),
+            number_field("n", "rows", ","),
         ]
         chart["layer"].append(dots)
     return chart
@@ -86,53 +89,48 @@ def histogram_chart(evaluation: Evaluation, width: ChartWidth = 320) -> Spec | N
     for model, data in evaluated_models(evaluation):
         for name, curves in list((data.get("curves") or {}).items())[:1]:
             label = clean_text(name, 40)
-            histogram = curves.get("histogram") or {}
-            for side, text in (("positive", label), ("negative", "other classes")):
-                rows += [
-                    {"model": model, "a": a, "b": b, "n": count, "class": text}
-                    for a, b, count in histogram_bins(histogram.get("edges"), histogram.get(side))
-                    if count
-                ]
-    if not rows:
-        return None
-    labels = [label, "other classes" if label != "other classes" else "others"]
-    color = {
-        **palette_color("class", labels, skip=2),
-        "legend": {"title": "true class", "orient": "bottom", "values": labels},
-    }
-    bar = {
-        "mark": {"type": "rect", "opacity": 0.6},
-        "encoding": {
-            "x": {"field": "a", "type": "quantitative", "title": f"score of {label}"},
-            "x2": {"field": "b"},
-            "y": {
-                "field": "n",
-                "type": "quantitative",
-                "title": "rows",
-                "stack": None,
-                "axis": {"format": "~s", "tickCount": 4},
-            },
-            "y2": {"datum": 0},
-            "color": color,
-            "tooltip": [
-                {"field": "class", "type": "nominal", "title": "true class"},
-                {"field": "a", "type": "quantitative", "title": "score from", "format": ".3~g"},
-                {"field": "b", "type": "quantitative", "title": "to", "format": ".3~g"},
-                {"field": "n", "type": "quantitative", "title": "rows", "format": ","},
-            ],
-        },
-    }
+            rows += _histogram_rows(model, label, curves.get("histogram") or {})
     models = list(dict.fromkeys(row["model"] for row in rows))
     charts = [
         {
             "title": small_title(model_labels(evaluation)[model]),
             "transform": [{"filter": f"datum.model == '{model}'"}],
             "height": 220 // len(models) - 12,
-            **bar,
+            **_histogram_bars(label),
         }
         for model in models
     ]
-    return chart_column("Scores by true class", rows, charts, width)
+    return chart_column("Scores by true class", rows, charts, width) if charts else None
+
+
+def _histogram_rows(model: str, label: str, histogram: Mapping[str, Any]) -> list[Spec]:
+    return [
+        {"model": model, "a": a, "b": b, "n": count, "class": text}
+        for side, text in (("positive", label), ("negative", _OTHERS))
+        for a, b, count in histogram_bins(histogram.get("edges"), histogram.get(side))
+        if count
+    ]
+
+
+def _histogram_bars(label: str) -> Spec:
+    labels = [label, _OTHERS if label != _OTHERS else "others"]
+    legend = {"title": "true class", "orient": "bottom", "values": labels}
+    y = {**number_field("n", "rows"), "stack": None, "axis": {"format": "~s", "tickCount": 4}}
+    tooltip = [
+        text_field("class", "true class"),
+        number_field("a", "score from", ".3~g"),
+        number_field("b", "to", ".3~g"),
+        number_field("n", "rows", ","),
+    ]
+    encoding = {
+        "x": number_field("a", f"score of {label}"),
+        "x2": {"field": "b"},
+        "y": y,
+        "y2": {"datum": 0},
+        "color": {**palette_color("class", labels, skip=2), "legend": legend},
+        "tooltip": tooltip,
+    }
+    return {"mark": {"type": "rect", "opacity": 0.6}, "encoding": encoding}
 
 
 def _curve_points(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diurnal.plots.chart_fields import number_field, text_field
 from diurnal.plots.chart_output import ChartWidth, Spec
 from diurnal.plots.chart_values import as_number, clean_text
 
@@ -141,13 +142,9 @@ def _share_steps(rows: list[Spec], kind: Any) -> Spec:
     x |= {"scale": {"type": "utc"}} if is_time else {"scale": {"zero": False, "nice": False}}
     y = {"field": "s", "type": "quantitative", "title": "share of the rows", "axis": {"format": "~%", "tickCount": 4}}
     tooltip = [
-        {"field": "side", "type": "nominal", "title": "rows of the"},
-        *(
-            {"field": name, "type": "quantitative", "title": title, "format": ".4~g"}
-            for name, title in (("a", "from"), ("b", "to"))
-            if not is_time
-        ),
-        {"field": "s", "type": "quantitative", "title": "share", "format": ".2%"},
+        text_field("side", "rows of the"),
+        *(number_field(name, title, ".4~g") for name, title in (("a", "from"), ("b", "to")) if not is_time),
+        number_field("s", "share", ".2%"),
     ]
     area = {
         "transform": [{"filter": "datum.side == 'batch'"}],
@@ -180,9 +177,9 @@ def _share_bars(rows: list[Spec]) -> Spec:
     }
     x = {"field": "s", "type": "quantitative", "title": "share of the rows", "axis": {"format": "~%", "tickCount": 5}}
     tooltip = [
-        {"field": "c", "type": "nominal", "title": "category"},
-        {"field": "side", "type": "nominal", "title": "rows of the"},
-        {"field": "s", "type": "quantitative", "title": "share", "format": ".2%"},
+        text_field("c", "category"),
+        text_field("side", "rows of the"),
+        number_field("s", "share", ".2%"),
     ]
     bar = {
         "transform": [{"filter": "datum.side == 'batch'"}],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from diurnal.plots.chart_fields import number_field, text_field
 from diurnal.plots.chart_output import AXIS_WIDTH, ChartWidth, Spec
 from diurnal.plots.chart_values import as_number, clean_text, epoch_milliseconds, without_nulls
 from diurnal.plots.distribution_chart import unique_texts
@@ -72,42 +73,6 @@ def drift_strip(measured: Sequence[RunDrift], width: ChartWidth = 680) -> Spec |
     labels = dict(zip(shown, unique_texts(shown), strict=True))
     per_cell = -(-len(measured) * len(shown) // MAX_CELLS)
     cells = [cell for k in range(0, len(measured), per_cell) for cell in _cells(measured[k : k + per_cell], labels)]
-    axis = {"title": None, "minExtent": AXIS_WIDTH, "maxExtent": AXIS_WIDTH, "domain": False, "ticks": False}
-    y: Spec = {"field": "c", "type": "nominal", "sort": None, "axis": {**axis, "labelLimit": AXIS_WIDTH - 6}}
-    y["scale"] = {"domain": list(labels.values())}
-    x = {
-        "field": "d",
-        "type": "temporal",
-        "scale": {"type": "utc"},
-        "axis": {"title": None, "grid": False, "tickCount": 8},
-    }
-    color = {
-        "field": "q",
-        "type": "quantitative",
-        "scale": {"range": "heatmap", "domain": [0, 2], "clamp": True},
-        "legend": {
-            "title": "effect / threshold",
-            "orient": "top",
-            "values": [0, 0.5, 1, 1.5, 2],
-            "format": ".1f",
-            "gradientThickness": 9,
-        },
-    }
-    tooltip = [
-        {"field": "d", **INTERVAL_TEXT},
-        {"field": "c", "type": "nominal", "title": "column"},
-        {"field": "r", "type": "nominal", "title": "role"},
-        {"field": "f", "type": "quantitative", "title": "effect", "format": ".3f"},
-        {"field": "w", "type": "nominal", "title": "measure"},
-        {"field": "q", "type": "quantitative", "title": "effect / threshold", "format": ".2f"},
-        {"field": "new", "type": "nominal", "title": "new categories"},
-    ]
-    band = {"x": x, "x2": {"field": "e"}, "y": y, "color": color, "tooltip": tooltip}
-    middle = [{"filter": "datum.q > 1"}, {"calculate": "(datum.d + datum.e) / 2", "as": "m"}]
-    dot = {"x": {**x, "field": "m"}, "y": y}
-    layers: list[Spec] = [{"mark": {"type": "rect", "height": {"band": 0.86}}, "encoding": band}]
-    if any((cell.get("q") or 0) > 1 for cell in cells):  # a layer without rows has no extent, of which Vega warns
-        layers.append({"transform": middle, "mark": {"type": "point", "style": "drifted", "size": 22}, "encoding": dot})
     text = "drift against the champion's training window; a dot: above the threshold"
     text += f"; each cell is the strongest of {per_cell} data intervals" if per_cell > 1 else ""
     text += f"; the {len(shown)} strongest of {len(largest)}" if len(largest) > len(shown) else ""
@@ -118,8 +83,42 @@ def drift_strip(measured: Sequence[RunDrift], width: ChartWidth = 680) -> Spec |
         "data": {"values": cells},
         "width": width,
         "height": 18 * len(shown),
-        "layer": layers,
+        "layer": _strip_layers(cells, list(labels.values())),
     }
+
+
+def _strip_layers(cells: Sequence[Spec], labels: list[str]) -> list[Spec]:
+    """Return the coloured cells, and the dots of those above the threshold."""
+    axis = {"title": None, "minExtent": AXIS_WIDTH, "maxExtent": AXIS_WIDTH, "domain": False, "ticks": False}
+    y: Spec = {"field": "c", "type": "nominal", "sort": None, "axis": {**axis, "labelLimit": AXIS_WIDTH - 6}}
+    y["scale"] = {"domain": labels}
+    x: Spec = {"field": "d", "type": "temporal", "scale": {"type": "utc"}}
+    x["axis"] = {"title": None, "grid": False, "tickCount": 8}
+    color: Spec = {"field": "q", "type": "quantitative"}
+    color["scale"] = {"range": "heatmap", "domain": [0, 2], "clamp": True}
+    color["legend"] = {
+        "title": "effect / threshold",
+        "orient": "top",
+        "values": [0, 0.5, 1, 1.5, 2],
+        "format": ".1f",
+        "gradientThickness": 9,
+    }
+    tooltip = [
+        {"field": "d", **INTERVAL_TEXT},
+        text_field("c", "column"),
+        text_field("r", "role"),
+        number_field("f", "effect", ".3f"),
+        text_field("w", "measure"),
+        number_field("q", "effect / threshold", ".2f"),
+        text_field("new", "new categories"),
+    ]
+    band = {"x": x, "x2": {"field": "e"}, "y": y, "color": color, "tooltip": tooltip}
+    layers: list[Spec] = [{"mark": {"type": "rect", "height": {"band": 0.86}}, "encoding": band}]
+    if any((cell.get("q") or 0) > 1 for cell in cells):  # a layer without rows has no extent, of which Vega warns
+        above = [{"filter": "datum.q > 1"}, {"calculate": "(datum.d + datum.e) / 2", "as": "m"}]
+        dot = {"x": {**x, "field": "m"}, "y": y}
+        layers.append({"transform": above, "mark": {"type": "point", "style": "drifted", "size": 22}, "encoding": dot})
+    return layers
 
 
 def _cells(runs: Sequence[RunDrift], labels: Mapping[str, str]) -> list[Spec]:

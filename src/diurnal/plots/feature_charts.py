@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diurnal.plots.chart_fields import number_field, text_field
 from diurnal.plots.chart_output import ChartWidth, Spec
 from diurnal.plots.chart_values import as_number, clean_text, without_nulls
 from diurnal.plots.evaluation_values import (
@@ -38,10 +39,10 @@ def importances_chart(evaluation: Evaluation, width: ChartWidth = 320) -> Spec |
     }
     x = {"type": "quantitative", "title": "drop of the score if it is shuffled (mean ± std)"}
     tooltip = [
-        {"field": "f", "type": "nominal", "title": "feature"},
-        {"field": "m", "type": "quantitative", "title": "mean", "format": ".4~g"},
-        {"field": "lo", "type": "quantitative", "title": "mean - std", "format": ".4~g"},
-        {"field": "hi", "type": "quantitative", "title": "mean + std", "format": ".4~g"},
+        text_field("f", "feature"),
+        number_field("m", "mean", ".4~g"),
+        number_field("lo", "mean - std", ".4~g"),
+        number_field("hi", "mean + std", ".4~g"),
     ]
     layers = [
         {"data": {"values": [{}]}, "mark": {"type": "rule", "style": "reference"}, "encoding": {"x": {"datum": 0}}},
@@ -100,10 +101,10 @@ def slices_chart(evaluation: Evaluation, width: ChartWidth = 320, *, scoring: st
             "legend": {"title": None, "orient": "bottom", "values": present_values(models, rows, "series")},
         },
         "tooltip": [
-            {"field": "label", "type": "nominal", "title": "slice"},
-            {"field": "series", "type": "nominal", "title": "model"},
-            {"field": "s", "type": "quantitative", "title": clean_text(scoring), "format": ".4f"},
-            {"field": "n", "type": "quantitative", "title": "rows", "format": ","},
+            text_field("label", "slice"),
+            text_field("series", "model"),
+            number_field("s", clean_text(scoring), ".4f"),
+            number_field("n", "rows", ","),
         ],
     }
     title = f"Score by category, the {len(shown)} largest" if len(sizes) > len(shown) else "Score by category"

@@ -6,6 +6,7 @@ configuration, and their marks to its styles, so that the same chart is shown in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 Theme = Literal["light", "dark"]
@@ -54,6 +55,26 @@ def chart_config(theme: Theme = "light") -> dict[str, Any]:
         "background": "transparent",
         "font": FONT,
         "padding": 6,
+        **_text_config(ink),
+        "view": {"stroke": None},
+        "concat": {"spacing": 14},
+        "mark": {"aria": False},  # the chart has a description, and the page a table; marks without a text are no help
+        "text": {"color": ink["text"]},
+        "rule": {"color": ink["line"]},
+        "range": {
+            "category": CATEGORIES[theme],
+            "heatmap": _DENSITY[theme],
+            "ramp": RAMP,
+            "ordinal": RAMP,
+            "diverging": _DIVERGING,
+        },
+        "style": _mark_styles(theme),
+    }
+
+
+def _text_config(ink: Mapping[str, str]) -> dict[str, Any]:
+    """Return the configuration of titles, axes, headers and legends."""
+    return {
         "title": {
             "anchor": "start",
             "frame": "group",
@@ -88,19 +109,6 @@ def chart_config(theme: Theme = "light") -> dict[str, Any]:
             "symbolStrokeWidth": 2,
             "gradientLength": 120,
         },
-        "view": {"stroke": None},
-        "concat": {"spacing": 14},
-        "mark": {"aria": False},  # the chart has a description, and the page a table; marks without a text are no help
-        "text": {"color": ink["text"]},
-        "rule": {"color": ink["line"]},
-        "range": {
-            "category": CATEGORIES[theme],
-            "heatmap": _DENSITY[theme],
-            "ramp": RAMP,
-            "ordinal": RAMP,
-            "diverging": _DIVERGING,
-        },
-        "style": _mark_styles(theme),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from diurnal.plots.chart_fields import text_field
 from diurnal.plots.chart_output import AXIS_WIDTH, ChartWidth, Spec, fill_container, make_spec, plot_width
 from diurnal.plots.chart_values import clean_text
 from diurnal.plots.timeline_data import (
@@ -232,9 +233,9 @@ class _Panels:
         lane = {**self.lanes("kind", kinds)}
         lane["axis"] = {**lane["axis"], "grid": True, "gridDash": [1, 3]}
         tooltip = [
-            {"field": "l", "type": "nominal", "title": "data interval"},
-            {"field": "kind", "type": "nominal", "title": "event"},
-            {"field": "text", "type": "nominal", "title": "what"},
+            text_field("l", "data interval"),
+            text_field("kind", "event"),
+            text_field("text", "what"),
         ]
         encoding = {"x": self.x(), "y": lane, **({"tooltip": tooltip} if self.interactive else {})}
         layers = [
@@ -282,8 +283,8 @@ class _Panels:
         lanes = list(dict.fromkeys(one["lane"] for one in stretches))
         legend = {"title": None, "orient": "bottom", "columns": 5, "symbolType": "square", "symbolLimit": 20}
         tooltip = [
-            {"field": "lane", "type": "nominal", "title": "parameter"},
-            {"field": "value", "type": "nominal", "title": "value"},
+            text_field("lane", "parameter"),
+            text_field("value", "value"),
         ]
         encoding = {
             "x": self.x(),
