@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import NotFoundError, UsageError, did_you_mean
-from diurnal.storage.load_model import project_settings, resolve_reference
+from diurnal.errors import NotFoundError, UsageError
+from diurnal.pipeline.recorded_stores import open_recorded_stores, recorded_name
+from diurnal.storage.load_model import resolve_reference
 from diurnal.types import Package
 from diurnal.types.calendar import parse_date_or_instant
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from diurnal.storage.stores import Stores
 
 _EXPANDED = {"best_params": "param_", "test_scores": "test_", "comparison": "comparison_"}
 
@@ -52,8 +51,8 @@ def runs(experiment: str, *, project: str | Path | None = None) -> pd.DataFrame:
     >>> frame = diurnal.runs("breast_cancer")  # doctest: +SKIP
     >>> frame.plot("data_interval_start", ["cv_score_mean", "test_score"])  # doctest: +SKIP
     """
-    with _open_stores(project) as stores:
-        rows = stores.warehouse.runs(_check_name(stores, experiment))
+    with open_recorded_stores(project) as stores:
+        rows = stores.warehouse.runs(recorded_name(stores, experiment))
     return _sorted_frame(map(_expand, rows), ["data_interval_start", "recorded_at"])
 
 
@@ -79,8 +78,8 @@ def versions(experiment: str, *, project: str | Path | None = None) -> pd.DataFr
     ConfigurationError
         If no project is found.
     """
-    with _open_stores(project) as stores:
-        rows = stores.warehouse.versions(_check_name(stores, experiment))
+    with open_recorded_stores(project) as stores:
+        rows = stores.warehouse.versions(recorded_name(stores, experiment))
     return _sorted_frame(rows, ["version"])
 
 
@@ -106,8 +105,8 @@ def promotions(experiment: str, *, project: str | Path | None = None) -> pd.Data
     ConfigurationError
         If no project is found.
     """
-    with _open_stores(project) as stores:
-        rows = stores.warehouse.promotions(_check_name(stores, experiment))
+    with open_recorded_stores(project) as stores:
+        rows = stores.warehouse.promotions(recorded_name(stores, experiment))
     return _sorted_frame(rows, ["promoted_at"])
 
 
@@ -135,7 +134,7 @@ def candidates(reference: str, *, project: str | Path | None = None) -> pd.DataF
     ConfigurationError
         If no project is found.
     """
-    with _open_stores(project) as stores:
+    with open_recorded_stores(project) as stores:
         version = resolve_reference(stores.warehouse, reference)
         run = stores.warehouse.run(version["run_id"]) or {}
         path = run.get("candidates")
@@ -187,7 +186,7 @@ def evaluation(reference: str, *, project: str | Path | None = None) -> dict[str
     """
     from diurnal.pipeline.evaluation_files import read_evaluation
 
-    with _open_stores(project) as stores:
+    with open_recorded_stores(project) as stores:
         version = resolve_reference(stores.warehouse, reference)
         path = (stores.warehouse.run(version["run_id"]) or {}).get("evaluation")
         if path is None:
@@ -228,8 +227,8 @@ def profiles(experiment: str, *, project: str | Path | None = None) -> pd.DataFr
     >>> frame = diurnal.profiles("breast_cancer")  # doctest: +SKIP
     >>> frame[frame["column"] == "mean radius"].plot("data_interval_start", ["q05", "q50", "q95"])  # doctest: +SKIP
     """
-    with _open_stores(project) as stores:
-        rows = stores.warehouse.profiles(_check_name(stores, experiment))
+    with open_recorded_stores(project) as stores:
+        rows = stores.warehouse.profiles(recorded_name(stores, experiment))
         drifts = {row["batch_digest"]: row["drift"] for row in reversed(stores.warehouse.runs(experiment))}
     if not rows:
         raise NotFoundError(
@@ -273,8 +272,8 @@ def predictions(
     >>> frame.groupby(["data_interval_start", "version"])["prediction"].value_counts()  # doctest: +SKIP
     """
     first = parse_date_or_instant(since)[0] if isinstance(since, str) else since
-    with _open_stores(project) as stores:
-        table = stores.warehouse.predictions(_check_name(stores, experiment), since=first)
+    with open_recorded_stores(project) as stores:
+        table = stores.warehouse.predictions(recorded_name(stores, experiment), since=first)
     if table is None:
         raise NotFoundError(
             f"no batch of {experiment} was ever scored", hint=f"score one: `diurnal score {experiment}`"
@@ -302,29 +301,6 @@ def _profile_rows(row: Mapping[str, Any], drift: Mapping[str, Any] | None) -> It
             "drift_threshold": compared.get("threshold"),
             "drifted": compared.get("drifted"),
         }
-
-
-@contextmanager
-def _open_stores(project: str | Path | None) -> Iterator[Stores]:
-    from diurnal.storage.stores import open_stores
-
-    stores = open_stores(project_settings(project), create=False)
-    try:
-        yield stores
-    finally:
-        stores.warehouse.close()
-
-
-def _check_name(stores: Stores, experiment: str) -> str:
-    """Return the name of an experiment that has a batch in the warehouse."""
-    existing = {row["experiment"] for row in stores.warehouse.packages()}
-    if experiment not in existing:
-        raise NotFoundError(
-            f"the warehouse has no experiment {experiment!r}{did_you_mean(experiment, existing)}\n"
-            f"there are: {', '.join(sorted(existing)) or 'none'}",
-            hint=f"run it first: diurnal run {experiment}",
-        )
-    return experiment
 
 
 def _expand(row: Mapping[str, Any]) -> dict[str, Any]:

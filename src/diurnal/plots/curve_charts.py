@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from diurnal.plots.chart_fields import number_field, text_field
@@ -27,43 +27,21 @@ _OTHERS = "other classes"
 def roc_chart(evaluation: Evaluation, width: ChartWidth = 320) -> Spec | None:
     """Return the ROC curves; None without any."""
     points = _curve_points(evaluation, "roc", "fpr", "tpr", "auc", "AUC")
-    return _curve_chart(
-        "ROC",
-        points,
-        list(model_labels(evaluation).values()),
-        "false positive rate",
-        "true positive rate",
-        width,
-        diagonal=True,
-    )
+    axes = ("false positive rate", "true positive rate")
+    return _curve_chart("ROC", points, evaluation, *axes, width, diagonal=True)
 
 
 def precision_recall_chart(evaluation: Evaluation, width: ChartWidth = 320) -> Spec | None:
     """Return the precision-recall curves; None without any."""
     points = _curve_points(evaluation, "precision_recall", "recall", "precision", "average_precision", "AP")
-    return _curve_chart(
-        "Precision and recall",
-        points,
-        list(model_labels(evaluation).values()),
-        "recall",
-        "precision",
-        width,
-        diagonal=False,
-    )
+    return _curve_chart("Precision and recall", points, evaluation, "recall", "precision", width, diagonal=False)
 
 
 def calibration_chart(evaluation: Evaluation, width: ChartWidth = 320) -> Spec | None:
     """Return the calibration curves; None without probabilities."""
     points = _curve_points(evaluation, "calibration", "predicted", "observed", None, "", size="n")
-    chart = _curve_chart(
-        "Calibration",
-        points,
-        list(model_labels(evaluation).values()),
-        "predicted probability",
-        "observed share",
-        width,
-        diagonal=True,
-    )
+    axes = ("predicted probability", "observed share")
+    chart = _curve_chart("Calibration", points, evaluation, *axes, width, diagonal=True)
     if chart is not None:
         line = chart["layer"][-1]
         dots = {"mark": {"type": "circle", "opacity": 1}, "encoding": {**line["encoding"]}}
@@ -156,11 +134,12 @@ def _curve_points(
 
 
 def _curve_chart(
-    title: str, points: list[Spec], models: Sequence[str], x: str, y: str, width: ChartWidth, *, diagonal: bool
+    title: str, points: list[Spec], evaluation: Evaluation, x: str, y: str, width: ChartWidth, *, diagonal: bool
 ) -> Spec | None:
     """Return a chart of curves in the unit square: coloured by model, or with several classes by class."""
     if not points:
         return None
+    models = list(model_labels(evaluation).values())
     classes = list(dict.fromkeys(point["class"] for point in points))
     legend: Spec = {
         "title": None,

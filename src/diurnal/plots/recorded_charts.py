@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import ConfigurationError, NotFoundError, UsageError, did_you_mean
-from diurnal.storage.load_model import project_settings, resolve_reference
+from diurnal.pipeline.recorded_stores import open_recorded_stores, recorded_name
+from diurnal.storage.load_model import resolve_reference
 
 if TYPE_CHECKING:
     import altair as alt
@@ -58,7 +58,7 @@ def timeline(
     from diurnal.plots.timeline_chart import build_timeline
 
     _require_altair()
-    with _open_records(project) as stores:
+    with open_recorded_stores(project) as stores:
         warehouse = stores.warehouse
         runs = _runs_of(stores, experiment)
         records = warehouse.promotions(experiment), warehouse.failures(experiment), warehouse.contracts(experiment)
@@ -152,7 +152,7 @@ def evaluation(reference: str, *, project: str | Path | None = None, theme: Them
     from diurnal.plots.evaluation_page import build_evaluation
 
     _require_altair()
-    with _open_records(project) as stores:
+    with open_recorded_stores(project) as stores:
         run, data = _run_of(stores, reference)
     return _shown(build_evaluation(data, run, name=reference), theme)
 
@@ -202,7 +202,7 @@ def drift(
     from diurnal.plots.drift_charts import build_drift
 
     _require_altair()
-    with _open_records(project) as stores:
+    with open_recorded_stores(project) as stores:
         runs = _runs_of(stores, experiment)
         profiles, timezone = stores.warehouse.profiles(experiment), stores.warehouse.timezone_of(experiment)
     if not profiles:
@@ -251,7 +251,7 @@ def compare(first: str, second: str, *, project: str | Path | None = None, theme
     from diurnal.plots.comparison_chart import build_comparison
 
     _require_altair()
-    with _open_records(project) as stores:
+    with open_recorded_stores(project) as stores:
         runs = [_run_of(stores, reference) for reference in (first, second)]
         (one, its_data), (other, other_data) = runs
         timezone = stores.warehouse.timezone_of(str(other.get("experiment")))
@@ -276,31 +276,13 @@ def _shown(spec: dict[str, Any], theme: Theme) -> alt.TopLevelMixin:
     return to_altair(spec, theme)
 
 
-@contextmanager
-def _open_records(project: str | Path | None) -> Iterator[Stores]:
-    from diurnal.storage.stores import open_stores
-
-    stores = open_stores(project_settings(project), create=False)
-    try:
-        yield stores
-    finally:
-        stores.warehouse.close()
-
-
 def _runs_of(stores: Stores, experiment: str) -> list[dict[str, Any]]:
     """Return the rows of an experiment's runs, of which there is at least one."""
     runs = stores.warehouse.runs(experiment)
     if runs:
         return runs
-    existing = sorted({str(row["experiment"]) for row in stores.warehouse.packages()})
-    if experiment in existing:
-        message = f"{experiment} has batches, but no run is recorded"
-        raise NotFoundError(message, hint=f"see what failed: diurnal runs {experiment}")
-    raise NotFoundError(
-        f"the warehouse has no experiment {experiment!r}{did_you_mean(experiment, existing)}\n"
-        f"there are: {', '.join(existing) or 'none'}",
-        hint=f"run it first: diurnal run {experiment}",
-    )
+    message = f"{recorded_name(stores, experiment)} has batches, but no run is recorded"
+    raise NotFoundError(message, hint=f"see what failed: diurnal runs {experiment}")
 
 
 def _run_of(stores: Stores, reference: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
