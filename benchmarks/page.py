@@ -279,7 +279,8 @@ def main() -> None:
                     connection.execute("SELECT pg_reload_conf()")
                 Warehouse(url).close()
                 started = time.perf_counter()
-                print(f"filled in {time.perf_counter() - started:.0f} s: {fill(url)}")
+                n_rows = fill(url)
+                print(f"filled in {time.perf_counter() - started:.0f} s: {n_rows}")
             report(project, url, arguments.repeats)
 
 
