@@ -26,7 +26,7 @@ def confusion_chart(evaluation: Evaluation, width: ChartWidth = 320, *, model: s
     classes = unique_names([clean_text(name, 30) for name in data.get("classes") or []])[: len(matrix)]
     if not matrix or not classes:
         return None
-    rows = _cells(classes, matrix)
+    rows = _matrix_cells(classes, matrix)
     axis = {"labelLimit": 110, "domain": False, "ticks": False}
     x = {
         **text_field("p", "predicted class"),
@@ -41,7 +41,7 @@ def confusion_chart(evaluation: Evaluation, width: ChartWidth = 320, *, model: s
     return single_chart(f"Confusion matrix: {model_labels(evaluation)[model]}", rows, {"layer": layers}, width, height)
 
 
-def _cells(classes: Sequence[str], matrix: Sequence[Sequence[float]]) -> list[Spec]:
+def _matrix_cells(classes: Sequence[str], matrix: Sequence[Sequence[float]]) -> list[Spec]:
     rows = []
     for true, line in zip(classes, matrix, strict=False):
         total = sum(line) or 1

@@ -22,7 +22,7 @@ def predicted_true_chart(evaluation: Evaluation, width: ChartWidth = 320, *, mod
     """Return the counts of rows by true and predicted value; None without them."""
     data = (dict(evaluated_models(evaluation)).get(model) or {}).get("predicted_true") or {}
     x_edges, y_edges = data.get("x_edges") or [], data.get("y_edges") or []
-    rows = _cells(x_edges, y_edges, data.get("counts") or [])
+    rows = _grid_cells(x_edges, y_edges, data.get("counts") or [])
     if not rows:
         return None
     low, high = as_number(min(x_edges[0], y_edges[0]), 10), as_number(max(x_edges[-1], y_edges[-1]), 10)
@@ -41,7 +41,7 @@ def predicted_true_chart(evaluation: Evaluation, width: ChartWidth = 320, *, mod
     return single_chart(title, rows, {"layer": layers}, width, 260)
 
 
-def _cells(x_edges: Sequence[float], y_edges: Sequence[float], counts: Sequence[Sequence[float]]) -> list[Spec]:
+def _grid_cells(x_edges: Sequence[float], y_edges: Sequence[float], counts: Sequence[Sequence[float]]) -> list[Spec]:
     return [
         {
             "a": as_number(x_edges[i], 10),
