@@ -21,6 +21,7 @@ from diurnal.data import Schema
 from diurnal.errors import BatchRejectedError, DiurnalError, Problem
 from diurnal.pipeline.error_context import error_context
 from diurnal.pipeline.prediction_columns import prediction_contract
+from diurnal.pipeline.read_ahead import read_ahead
 from diurnal.pipeline.rows_to_score import RowsToScore, identity_of_rows, source_rows, stored_rows
 from diurnal.storage.load_model import load_version, resolve_reference
 from diurnal.types import ScoredBatch
@@ -179,7 +180,7 @@ def _predict_chunks(
     backend, n_done = get_backend(model), 0
     fitted = [column["name"] for column in signature["columns"]]
     size = max(1, min(ROWS_PER_CHUNK, CELLS_PER_CHUNK // max(1, len(fitted))))
-    for batch in rows.batches:
+    for batch in read_ahead(rows.batches):
         hasher = None if rows.key else identity_of_rows(contract, batch.schema.names, experiment)
         for start in range(0, batch.num_rows, size):
             chunk = batch.slice(start, size)

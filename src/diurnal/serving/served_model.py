@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from diurnal.backends.sklearn.joint_predictions import predict_jointly
 from diurnal.serving.model_inputs import ModelInputs
 from diurnal.storage.models import is_spark_model
 from diurnal.storage.models.golden_rows import golden_frame
@@ -140,7 +141,7 @@ class ServedModel:
 
     def _predict_array(self, X: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], Any]:
         X = np.asfortranarray(X)  # as the values of a frame are, so that sums have the same order
-        return self._model.predict(X), self._model.predict_proba(X) if self._has_probabilities else None
+        return predict_jointly(self._model, X) if self._has_probabilities else (self._model.predict(X), None)
 
     def _predict_matrix(self, X: Any) -> tuple[npt.NDArray[Any], Any]:
         import pandas as pd
@@ -153,8 +154,10 @@ class ServedModel:
         return self._predict_frame(frame)
 
     def _predict_frame(self, frame: Any) -> tuple[npt.NDArray[Any], Any]:
-        labels = np.asarray(self._model.predict(frame))
-        return labels.reshape(-1), self._model.predict_proba(frame) if self._has_probabilities else None
+        labels, probabilities = (
+            predict_jointly(self._model, frame) if self._has_probabilities else (self._model.predict(frame), None)
+        )
+        return np.asarray(labels).reshape(-1), probabilities
 
     def _predicts_rows_alone(self, golden: pd.DataFrame) -> bool:
         """Return whether golden rows have the same predictions alone as beside the others."""

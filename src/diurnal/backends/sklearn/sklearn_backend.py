@@ -17,6 +17,7 @@ from diurnal.backends.sklearn import champion_test, evaluation_curves, scorers, 
 from diurnal.backends.sklearn.batched_predict import BatchedData
 from diurnal.backends.sklearn.column_adapter import adapt_columns
 from diurnal.backends.sklearn.fit_metadata import NO_METADATA, FitMetadata, MetadataCollector
+from diurnal.backends.sklearn.joint_predictions import predict_jointly
 from diurnal.backends.sklearn.matrices import to_matrices
 from diurnal.backends.sklearn.random_state import find_unseeded
 from diurnal.backends.sklearn.sklearn_frames import to_features
@@ -218,11 +219,12 @@ class SklearnBackend:
     def predict(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
         """Return the predictions for a table of rows."""
         X = to_features(rows, [column["name"] for column in signature["columns"]])
-        classes, columns = signature.get("classes"), {"prediction": model.predict(X)}
-        if classes and hasattr(model, "predict_proba"):
-            for label, column in zip(classes, model.predict_proba(X).T, strict=True):
-                columns[f"probability_{label}"] = column
-        return columns
+        classes = signature.get("classes")
+        if not classes or not hasattr(model, "predict_proba"):
+            return {"prediction": model.predict(X)}
+        labels, probabilities = predict_jointly(model, X)
+        named = zip(classes, probabilities.T, strict=True)
+        return {"prediction": labels, **{f"probability_{label}": column for label, column in named}}
 
 
 BACKEND = SklearnBackend()
