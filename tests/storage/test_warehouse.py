@@ -120,6 +120,7 @@ child and os.waitpid(child, 0)
 
 def test_fix_schema_keeps_the_first(warehouse):
     assert warehouse.schema(NAME) is None
+    claimed(warehouse)
     assert warehouse.create_contract(NAME, {"columns": ["a"]}, sha("1")) == {"columns": ["a"]}
     assert warehouse.create_contract(NAME, {"columns": ["b"]}, sha("2")) == {"columns": ["a"]}
     assert warehouse.schema(NAME) == {"columns": ["a"]}
@@ -140,6 +141,7 @@ def test_window_gives_pointed_at_batches_up_to_an_interval(warehouse):
 
 def test_split_is_found_for_its_batch_and_size(warehouse):
     train, test = package("train", 7), package("test", 3)
+    claimed(warehouse)
     warehouse.save_split(NAME, day(), sha("batch"), 0.3, train, test)
     warehouse.save_split(NAME, day(), sha("batch"), 0.3, package("other"), test)
     assert warehouse.find_split(NAME, day(), sha("batch"), 0.3) == (train, test)

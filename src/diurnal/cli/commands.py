@@ -10,6 +10,7 @@ from diurnal.cli.doctor_commands import doctor
 from diurnal.cli.model_commands import history, models, predict, promote, replay, rollback
 from diurnal.cli.page_commands import page
 from diurnal.cli.project_commands import check, init, list_experiments
+from diurnal.cli.removal_commands import remove
 from diurnal.cli.report_commands import report
 from diurnal.cli.run_commands import backfill, run, runs
 from diurnal.cli.score_commands import score
@@ -45,6 +46,7 @@ for _command in (
     verify,
     profile,
     gc,
+    remove,
     warehouse,
     airflow,
     contract,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diurnal.errors import ExperimentError, NotFoundError, did_you_mean
+from diurnal.errors import ExperimentError, NotFoundError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def resolve_experiment_name(stores: Stores, reference: str) -> str:
     from diurnal.experiment import discover
 
     name = reference.rpartition(":")[2]
-    existing = {row["experiment"] for row in stores.warehouse.packages()}
+    existing = stores.warehouse.stored_experiments()
     if name not in existing:  # discovery imports every experiment, so the warehouse is asked first
         existing |= set(discover(load_settings().experiments)[0])
     if name not in existing:
@@ -97,6 +97,19 @@ def confirm_change(question: str, *, yes: bool) -> None:
     if not yes and sys.stdin.isatty() and not click.confirm(question):
         click.echo("nothing was changed", err=True)
         raise SystemExit(1)
+
+
+def confirm_deletion(question: str, *, yes: bool) -> None:
+    """Ask for confirmation on a terminal; elsewhere require `yes`, as a deletion cannot be undone.
+
+    Raises
+    ------
+    UsageError
+        If there is no terminal, and `yes` is false.
+    """
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask for confirmation", hint="pass --yes, or look first: --dry-run")
+    confirm_change(question, yes=yes)
 
 
 def announce_champion(stores: Stores, name: str) -> None:

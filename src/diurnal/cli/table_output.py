@@ -88,6 +88,19 @@ def format_value(value: Any, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def format_bytes(n_bytes: int) -> str:
+    """Return a size for people.
+
+    Examples
+    --------
+    >>> format_bytes(512), format_bytes(1_234_567), format_bytes(5_000_000_000_000)
+    ('512 B', '1.2 MB', '5,000.0 GB')
+    """
+    units = [(10**9, "GB"), (10**6, "MB"), (10**3, "kB")]
+    size, unit = next(((size, unit) for size, unit in units if n_bytes >= size), (1, "B"))
+    return f"{n_bytes} B" if size == 1 else f"{n_bytes / size:,.1f} {unit}"
+
+
 def _make_console() -> Any:
     from rich.console import Console
 

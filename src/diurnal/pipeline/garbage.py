@@ -63,9 +63,9 @@ def collect_garbage(
     ConfigurationError
         If another warehouse uses the lake, too: its files would look like garbage.
     """
-    _check_only_warehouse(stores)
+    check_only_warehouse(stores)
     limit = (now or datetime.now(UTC)) - older_than
-    found = [*_unreferenced_files(stores, limit), *_old_workspaces(stores, limit), *_unreferenced_models(stores, limit)]
+    found = [*unreferenced_files(stores, limit), *_old_workspaces(stores, limit), *unreferenced_models(stores, limit)]
     names = [garbage.name for garbage in found]
     if dry_run:
         return names
@@ -77,13 +77,18 @@ def collect_garbage(
     return [*names, *(f"{n} {kind} that were never completed" for kind, n in counts.items() if n)]
 
 
-def _unreferenced_files(stores: Stores, limit: datetime) -> Iterator[Garbage]:
+def unreferenced_files(stores: Stores, limit: datetime, experiment: str | None = None) -> Iterator[Garbage]:
+    """Yield the files of the lake that nothing refers to and that are older than `limit`."""
     warehouse, lake = stores.warehouse, stores.lake
-    packages = [Package(row["path"], row["digest"], row["n_rows"]) for row in warehouse.packages()]
+    packages = [
+        Package(row["path"], row["digest"], row["n_rows"])
+        for row in warehouse.packages()
+        if experiment in (None, row["experiment"])
+    ]
     referenced, kept_folders = _referenced_files(stores, packages)
-    referenced |= {run[column] for run in warehouse.runs() for column in RUN_FILES}
-    referenced |= {row["path"] for row in warehouse.profile_files()}
-    for path, modified in lake.files():
+    referenced |= {run[column] for run in warehouse.runs(experiment) for column in RUN_FILES}
+    referenced |= {row["path"] for row in warehouse.profile_files(experiment)}
+    for path, modified in lake.files(experiment):
         is_kept = path in referenced or path.rpartition("/")[0] in kept_folders
         if not is_kept and modified.astimezone(UTC) < limit:
             yield Garbage(f"lake {path}", partial(lake.delete, path))
@@ -107,14 +112,15 @@ def _old_workspaces(stores: Stores, limit: datetime) -> Iterator[Garbage]:
             yield Garbage(f"workspace {folder.name}", partial(shutil.rmtree, folder, ignore_errors=True))
 
 
-def _unreferenced_models(stores: Stores, limit: datetime) -> Iterator[Garbage]:
-    models, referenced = stores.models, {row["path"] for row in stores.warehouse.versions()}
-    for path in models.list():
+def unreferenced_models(stores: Stores, limit: datetime, experiment: str | None = None) -> Iterator[Garbage]:
+    """Yield the models that nothing refers to and that are older than `limit`."""
+    models, referenced = stores.models, {row["path"] for row in stores.warehouse.versions(experiment)}
+    for path in models.list(experiment):
         if path not in referenced and models.modified(path).astimezone(UTC) < limit:
             yield Garbage(f"model {path}", partial(models.delete, path))
 
 
-def _check_only_warehouse(stores: Stores) -> None:
+def check_only_warehouse(stores: Stores) -> None:
     """Reject a lake that another warehouse uses, or that has files and belongs to no warehouse."""
     warehouses = stores.lake.warehouses()
     if warehouses - {stores.warehouse.identity} or (not warehouses and next(stores.lake.files(), None)):

@@ -154,6 +154,21 @@ class FileStore:
         """Return whether a file exists."""
         return bool(self.fs.exists(self.url(path)))
 
+    def find(self, folder: str = "") -> Iterator[str]:
+        """Yield the path of each file below a folder, or of all files, without temporary ones."""
+        prefix = self.root.rstrip("/") + "/"
+        for path in self.fs.find(self.url(folder).rstrip("/")):
+            name = str(path).removeprefix(prefix)
+            if name.split("/")[0] != ".tmp":
+                yield name
+
+    def size(self, path: str) -> int:
+        """Return the number of bytes of a file; 0 if it does not exist."""
+        try:
+            return int(self.fs.size(self.url(path)))
+        except FileNotFoundError:
+            return 0
+
     def modified(self, path: str) -> datetime:
         """Return the time at which a file was written."""
         moment: datetime = self.fs.modified(self.url(path))
@@ -165,6 +180,13 @@ class FileStore:
             self.fs.rm(self.url(path), recursive=True)
         else:
             self.fs.rm_file(self.url(path))
+
+    def delete_empty_folders(self, folder: str) -> None:
+        """Delete a local folder and those below it, except those with files. An object store has no folders."""
+        if self.local:
+            for path, _, _ in os.walk(self.url(folder), topdown=False):
+                with suppress(OSError):  # it has files
+                    Path(path).rmdir()
 
     def compute_digest(self, path: str) -> str | None:
         """Return the SHA-256 of a file's present content; None if the file does not exist."""

@@ -255,15 +255,11 @@ class Lake(PackageReader):
         folder = self.url(".warehouses")
         return {str(path).rpartition("/")[2] for path in self.fs.find(folder)} if self.fs.exists(folder) else set()
 
-    def files(self) -> Iterator[tuple[str, datetime]]:
-        """Yield the path of each stored file, and the time at which it was written."""
-        prefix = self.root.rstrip("/") + "/"
-        for path in self.fs.find(self.root):
-            name = str(path).removeprefix(prefix)
-            if name.split("/")[0] == ".tmp" or "/" not in name:
-                continue
-            if name.split("/")[1] in CATEGORIES:
-                yield name, self.fs.modified(path)
+    def files(self, experiment: str | None = None) -> Iterator[tuple[str, datetime]]:
+        """Yield the path of each stored file and the time at which it was written, of one experiment or of all."""
+        for path in self.find(experiment or ""):
+            if "/" in path and path.split("/")[1] in CATEGORIES:
+                yield path, self.modified(path)
 
 
 def _side_keys(package: Package) -> tuple[PackageKey, PackageKey]:

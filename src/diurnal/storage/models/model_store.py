@@ -285,10 +285,9 @@ class Models:
         with _translate_storage_errors(self.url(path)):
             return self._files.compute_digest(f"{path}/model.{self._suffix(path)}")
 
-    def list(self) -> Iterator[str]:
-        """Yield the path of each stored model, published or not, in order."""
-        prefix = f"{self.root.rstrip('/')}/"
-        folders = {str(name).removeprefix(prefix).rpartition("/")[0] for name in self.fs.find(self.root)}
+    def list(self, experiment: str | None = None) -> Iterator[str]:
+        """Yield the path of each stored model, published or not, in order, of one experiment or of all."""
+        folders = {path.rpartition("/")[0] for path in self._files.find(experiment or "")}
         yield from sorted(path for path in folders if _PATH.fullmatch(path))
 
     def modified(self, path: str) -> datetime:

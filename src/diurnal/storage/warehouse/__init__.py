@@ -20,6 +20,7 @@ from diurnal.storage.warehouse.model_versions import VersionQueries
 from diurnal.storage.warehouse.overview_queries import OverviewQueries
 from diurnal.storage.warehouse.prediction_queries import PredictionQueries
 from diurnal.storage.warehouse.profile_queries import ProfileQueries
+from diurnal.storage.warehouse.removal_queries import RemovalQueries
 from diurnal.storage.warehouse.run_queries import RunQueries
 
 __all__ = ["Warehouse"]
@@ -38,6 +39,7 @@ class Warehouse(
     OverviewQueries,
     PredictionQueries,
     ProfileQueries,
+    RemovalQueries,
     RunQueries,
     VersionQueries,
 ):

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import Insert, array, insert
 
 from diurnal.errors import UsageError
 from diurnal.storage.warehouse.connection import Row, WarehouseConnection
-from diurnal.storage.warehouse.tables import heads, packages, splits
+from diurnal.storage.warehouse.tables import heads, packages, removals, splits
 from diurnal.types import DataInterval, Package
 
 
@@ -42,6 +42,7 @@ class BatchQueries(WarehouseConnection):
             heads.c.epoch, heads.c.batch_digest, _latest_before_end(experiment, interval)
         )
         with self.transaction("claim_interval", experiment) as connection:
+            lock_claims(connection, experiment)
             epoch, batch, other = connection.execute(claim).one()
             begin, end = other or (interval.start, interval.start)
             if batch is None and end > interval.start:
@@ -159,7 +160,13 @@ class BatchQueries(WarehouseConnection):
         train: Package,
         test: Package,
     ) -> None:
-        """Store the train and the test package of a batch; an earlier split with the same `test_size` stays."""
+        """Store the train and the test package of a batch; an earlier split with the same `test_size` stays.
+
+        Raises
+        ------
+        SupersededError
+            If nobody has claimed the data interval, or its experiment was removed since.
+        """
         split = insert(splits).values(
             experiment=experiment,
             data_interval_start=interval.start,
@@ -168,7 +175,7 @@ class BatchQueries(WarehouseConnection):
             train_digest=train.digest,
             test_digest=test.digest,
         )
-        with self.transaction("save_split", experiment) as connection:
+        with self.claimed_transaction("save_split", experiment, interval.start) as connection:
             _insert_packages(connection, experiment, interval, {"train": train, "test": test})
             connection.execute(split.on_conflict_do_nothing())
 
@@ -177,13 +184,26 @@ class BatchQueries(WarehouseConnection):
         return self.rows(sa.select(packages).order_by(*packages.c[:4]))
 
 
+def lock_claims(connection: sa.Connection, experiment: str, *, shared: bool = True) -> None:
+    """Let the experiment not be removed until the transaction ends; if not `shared`, let nobody claim an interval.
+
+    A claim computes its first epoch from removals that have ended, so that it waits for one that has not.
+    """
+    lock = sa.func.pg_advisory_xact_lock_shared if shared else sa.func.pg_advisory_xact_lock
+    connection.execute(sa.select(lock(sa.func.hashtextextended(f"claims of {experiment}", 0))))
+
+
 def claim_head(heads: sa.Table, experiment: str, interval: DataInterval, requested_by: str) -> Insert:
-    """Return the statement that begins an attempt: it increments the epoch of the head of a data interval."""
+    """Return the statement that begins an attempt: it increments the epoch of the head of a data interval.
+
+    If the experiment was removed, the first epoch is above all earlier ones: attempts from before stay superseded.
+    """
+    removed = sa.select(sa.func.max(removals.c.epoch)).where(removals.c.experiment == experiment)
     new = insert(heads).values(
         experiment=experiment,
         data_interval_start=interval.start,
         data_interval_end=interval.end,
-        epoch=1,
+        epoch=sa.func.coalesce(removed.scalar_subquery(), 0) + 1,
         claimed_by=requested_by,
     )
     return new.on_conflict_do_update(

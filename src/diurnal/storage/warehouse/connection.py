@@ -103,6 +103,33 @@ class WarehouseConnection:
                 raise SupersededError(f"attempt {epoch} on {experiment} {start.isoformat()} is superseded: {reason}")
             yield connection
 
+    @contextmanager
+    def claimed_transaction(
+        self, name: str | None, experiment: str, start: datetime | None = None
+    ) -> Iterator[sa.Connection]:
+        """Open a transaction for a write without an epoch, such as one that any attempt makes in the same way.
+
+        Parameters
+        ----------
+        name, experiment : str
+            As for :meth:`transaction`.
+        start : datetime, optional
+            The start of the data interval that must have been claimed; by default, any of the experiment.
+
+        Raises
+        ------
+        SupersededError
+            If there is no such claim: the experiment was removed meanwhile.
+        """
+        with self.transaction(name, experiment) as connection:
+            query = sa.select(heads.c.epoch).where(heads.c.experiment == experiment)
+            if start is not None:
+                query = query.where(heads.c.data_interval_start == start)
+            if connection.execute(query.limit(1).with_for_update(key_share=True, read=True)).first() is None:
+                which = "" if start is None else f" {start.isoformat()}"
+                raise SupersededError(f"{experiment}{which} is not claimed: the experiment was removed meanwhile")
+            yield connection
+
     def fenced_transaction_for(self, name: str | None, run: Run) -> Any:
         """Open a fenced transaction for a run."""
         return self.fenced_transaction(name, run.experiment, run.interval.start, run.epoch)

@@ -57,7 +57,7 @@ class ContractQueries(WarehouseConnection):
             experiment=experiment, version=1, columns=columns, batch_digest=batch_digest, accepted_by=requested_by
         )
         query = sa.select(contracts.c.columns).where(contracts.c.experiment == experiment)
-        with self.transaction(None, experiment) as connection:
+        with self.claimed_transaction(None, experiment) as connection:
             connection.execute(new.on_conflict_do_nothing())
             stored: Row = connection.execute(query.order_by(contracts.c.version.desc()).limit(1)).scalar_one()
         return stored
@@ -108,6 +108,6 @@ class ContractQueries(WarehouseConnection):
             why=why,
             changes=list(changes),
         )
-        with self.transaction("add_contract_version", experiment) as connection:
+        with self.claimed_transaction("add_contract_version", experiment) as connection:
             inserted = connection.execute(new.on_conflict_do_nothing().returning(contracts.c.version))
             return inserted.scalar_one_or_none() is not None

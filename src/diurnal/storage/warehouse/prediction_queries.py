@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from diurnal.errors import SupersededError
 from diurnal.storage.warehouse import batch_view
-from diurnal.storage.warehouse.batch_queries import claim_head
+from diurnal.storage.warehouse.batch_queries import claim_head, lock_claims
 from diurnal.storage.warehouse.connection import Row
 from diurnal.storage.warehouse.row_copies import RowCopies, complete_load, delete_load
 from diurnal.storage.warehouse.tables import prediction_heads as heads
@@ -78,6 +78,7 @@ class PredictionQueries(RowCopies):
         leading = (*contract.key, contract.target)
         relation, n_rows = prediction_relation(scored.experiment), None
         with self.transaction("claim_predictions", scored.experiment) as connection:
+            lock_claims(connection, scored.experiment)
             claim = claim_head(heads, scored.experiment, scored.interval, requested_by)
             epoch = int(connection.execute(claim.returning(heads.c.epoch)).scalar_one())
             load_id = complete = _find_complete(connection, scored)

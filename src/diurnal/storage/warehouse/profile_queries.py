@@ -48,7 +48,7 @@ class ProfileQueries(WarehouseConnection):
             experiment=experiment, data_interval_start=start, batch_digest=batch_digest, **values
         )
         identity = ["experiment", "data_interval_start", "batch_digest"]
-        with self.transaction("add_profile", experiment) as connection:
+        with self.claimed_transaction("add_profile", experiment, start) as connection:
             connection.execute(new.on_conflict_do_update(index_elements=identity, set_=values))
 
     def profiles(self, experiment: str | None = None, *, since: datetime | None = None) -> list[Row]:

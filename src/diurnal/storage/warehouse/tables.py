@@ -245,6 +245,19 @@ prediction_loads = sa.Table(
     sa.Column("completed_at", _INSTANT),
 )
 
+# one row for each removal of an experiment; all of its other rows are deleted
+removals = sa.Table(
+    "removals",
+    metadata,
+    sa.Column("removal_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+    _required_column("experiment", sa.Text()),
+    _required_column("removed_at", _INSTANT, _NOW),
+    _required_column("removed_by", sa.Text()),
+    _required_column("epoch", sa.BigInteger()),
+    sa.Column("counts", JSONB(), nullable=False),
+    sa.Column("files_deleted_at", _INSTANT),
+)
+
 
 def batch_rows(experiment: str) -> str:
     """Return the name of the table with the rows of an experiment's batches, quoted for SQL.
