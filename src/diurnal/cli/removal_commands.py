@@ -28,10 +28,11 @@ _NAMES = {"experiments": "runs", "model_versions": "versions", "packages": "pack
 @yes_option
 @json_option
 def remove(name: str, dry_run: bool, yes: bool, json_: bool) -> None:
-    """Delete all that is stored of an experiment: rows, batches, models, predictions and quarantine.
+    """Delete all data of an experiment.
 
-    It cannot be undone. A run in progress is superseded. If the command is interrupted, call it again. Its code stays:
-    delete its file, and its Dag goes with it; otherwise the next run begins again with version 1.
+    These are its rows, batches, models, predictions and quarantine. It cannot be undone. A run in progress is
+    superseded. If the command is interrupted, call it again. Its code stays: delete its file, and its Dag goes with it;
+    otherwise the next run begins again with version 1.
     """
     from diurnal.cli.table_output import format_bytes, print_fields
     from diurnal.pipeline.removal import describe_stored, remove_experiment

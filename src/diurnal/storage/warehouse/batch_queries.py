@@ -165,7 +165,7 @@ class BatchQueries(WarehouseConnection):
         Raises
         ------
         SupersededError
-            If nobody has claimed the data interval, or its experiment was removed since.
+            If the data interval is not claimed, or its experiment was removed since.
         """
         split = insert(splits).values(
             experiment=experiment,
@@ -185,7 +185,7 @@ class BatchQueries(WarehouseConnection):
 
 
 def lock_claims(connection: sa.Connection, experiment: str, *, shared: bool = True) -> None:
-    """Let the experiment not be removed until the transaction ends; if not `shared`, let nobody claim an interval.
+    """Let the experiment not be removed until the transaction ends; if not `shared`, let no interval be claimed.
 
     A claim computes its first epoch from removals that have ended, so that it waits for one that has not.
     """
