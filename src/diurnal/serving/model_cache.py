@@ -13,6 +13,7 @@ from diurnal.storage.models import Models
 
 _KEPT_SECONDS = 3600
 _COLUMNS = ("experiment", "version", "run_id", "path", "digest", "signature", "library_versions", "trusted")
+_OPTIONAL = ("training_ranges",)  # which a copy of an older release does not have
 
 
 class ModelCache:
@@ -37,7 +38,8 @@ class ModelCache:
             file, suffix, _ = models.open_file(row["path"], row["digest"])
             with file:
                 self._files.write_folder(row["path"], {f"model.{suffix}": file.read()}, "models.cache")
-        content = json.dumps({name: row[name] for name in _COLUMNS}).encode()
+        names = (*_COLUMNS, *(name for name in _OPTIONAL if name in row))
+        content = json.dumps({name: row[name] for name in names}).encode()
         self._files.overwrite(f"references/{reference}.json", content)
         self._remove_old_models()
 

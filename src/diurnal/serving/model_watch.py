@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from diurnal.errors import ConfigurationError, DiurnalError, TransientError, UsageError
 from diurnal.serving.served_model import ServedModel
 from diurnal.serving.served_models import ServedModels
+from diurnal.serving.training_ranges import TrainingRange, training_ranges
 from diurnal.storage.load_model import load_version, resolve_reference
 
 if TYPE_CHECKING:
@@ -87,9 +88,18 @@ class ModelSource:
 
     def load(self, reference: str, row: dict[str, Any]) -> ServedModel:
         """Load a version with all checks, predict its golden rows, and copy it."""
+        row = {**row, "training_ranges": self._training_ranges(row)}
         model = ServedModel(row, load_version(self._models, row, self._code), compiled=self._compiled)
         self._copy(reference, row)
         return model
+
+    def _training_ranges(self, row: dict[str, Any]) -> dict[str, TrainingRange]:
+        """Return the ranges of the training; without them only missing values are counted in the metrics."""
+        try:
+            return training_ranges(self.warehouse.training_summaries(row["run_id"]))
+        except DiurnalError as error:
+            _log.warning("%s: the ranges of its training are not known: %s", row["experiment"], error.message)
+            return {}
 
     def _copy(self, reference: str, row: dict[str, Any]) -> None:
         if self._cache is None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from diurnal.backends.sklearn.joint_predictions import predict_jointly
 from diurnal.serving.model_inputs import ModelInputs
+from diurnal.serving.training_ranges import TrainingRange
 from diurnal.storage.models import is_spark_model
 from diurnal.storage.models.golden_rows import golden_frame
 
@@ -60,7 +61,7 @@ class ServedModel:
     Parameters
     ----------
     row : Mapping of str to Any
-        Its row of `model_versions`.
+        Its row of `model_versions`, with `training_ranges` if they are known.
     model : estimator
         The loaded model. It belongs to this object, which may change it.
     compiled : bool
@@ -74,6 +75,8 @@ class ServedModel:
         Its signature.
     classes : list or None
         The labels, in the order of the probabilities; None for a regression.
+    training_ranges : Mapping of str to dict
+        The ranges of the columns in the training; empty if they are not known.
     path : {"compiled", "array", "frame"}
         How it predicts: by its arithmetic only, by scikit-learn on arrays, or by its library on frames.
     is_joinable : bool
@@ -84,6 +87,7 @@ class ServedModel:
         self.experiment, self.version, self.digest = str(row["experiment"]), int(row["version"]), str(row["digest"])
         self.signature: Mapping[str, Any] = row["signature"]
         self.classes: list[Any] | None = self.signature["classes"]
+        self.training_ranges: Mapping[str, TrainingRange] = row.get("training_ranges") or {}
         self._model = model
         self._has_probabilities = bool(self.classes) and hasattr(model, "predict_proba")
         self._is_spark = is_spark_model(model)

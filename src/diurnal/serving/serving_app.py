@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diurnal.serving.access_tokens import AccessTokens
+from diurnal.serving.input_monitor import InputMonitor
 from diurnal.serving.prediction_queue import ClientGoneError
 from diurnal.serving.protocol_exchanges import EXCHANGES, Answer, Exchange, render_error
 from diurnal.serving.request_bodies import CLOSE, COMPRESSIONS, BodyBudget, HeldBody, decompress
@@ -90,7 +91,8 @@ class ServingApp:
     ) -> None:
         self._served, self._queue, self._metrics = served, queue, metrics
         self._access, self._limits, self._access_log = access or AccessTokens(), limits or RequestLimits(), access_log
-        self._pages = create_pages(served, metrics, self._access)
+        self._monitor = InputMonitor(metrics.add_inputs)
+        self._pages = create_pages(served, metrics, self._access, self._monitor)
         self._bodies = BodyBudget(self._limits.max_bytes)
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="diurnal-decode")  # one large body at a time
         self._targets: dict[str, _Target] = {}
@@ -204,6 +206,7 @@ class ServingApp:
             rows, unseen = _decode(exchange, body)
         if unseen:
             self._metrics.add_unseen(model.experiment, unseen)
+        self._monitor.observe(model, rows)
         predictions = await self._queue.predict(model, rows, request.connection)
         if len(rows) > _LARGE // 64:
             return await asyncio.to_thread(exchange.encode, predictions)

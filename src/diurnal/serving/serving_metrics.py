@@ -10,10 +10,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from prometheus_client.core import Metric
 
+    from diurnal.serving.input_monitor import ColumnCounts
     from diurnal.serving.served_models import ServedModels
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -44,6 +45,7 @@ class ServingMetrics:
             ("experiment", "column"),
             registry=own,
         )
+        self._inputs = _InputCounters(own)
         self._children: dict[tuple[str, str, int | str, int], tuple[Counter, Histogram, Counter]] = {}
         if own is None:
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
@@ -72,9 +74,36 @@ class ServingMetrics:
         for column, count in counts.items():
             self._unseen.labels(experiment, column).inc(count)
 
+    def add_inputs(self, experiment: str, columns: Mapping[str, ColumnCounts]) -> None:
+        """Count the cells of the columns that clients have sent."""
+        self._inputs.add(experiment, columns)
+
     def render(self) -> tuple[bytes, str]:
         """Return the metrics, and their content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+
+class _InputCounters:
+    """The counters of the columns that clients send."""
+
+    def __init__(self, registry: CollectorRegistry | None) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"diurnal_serving_input_{name}", text, ("experiment", "column", *labels), registry=registry)
+
+        self._values = counter("values", "Cells with a value, of the rows that were looked at")
+        self._missing = counter("missing", "Cells without a value, of the rows that were looked at")
+        self._outside = counter("outside", "Values below or above all those of the training")
+        self._deviation = counter(
+            "deviation", "Deviations from the mean of the training, in its standard deviations", "side"
+        )
+
+    def add(self, experiment: str, columns: Mapping[str, ColumnCounts]) -> None:
+        for name, found in columns.items():
+            self._values.labels(experiment, name).inc(found.n_values)
+            self._missing.labels(experiment, name).inc(found.n_missing)
+            self._outside.labels(experiment, name).inc(found.n_outside)
+            self._deviation.labels(experiment, name, "above").inc(found.above)
+            self._deviation.labels(experiment, name, "below").inc(found.below)
 
 
 class _ModelCollector:

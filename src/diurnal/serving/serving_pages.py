@@ -18,6 +18,7 @@ from diurnal.serving.record_protocol import encode_record_error
 from diurnal.serving.request_errors import RequestError
 
 if TYPE_CHECKING:
+    from diurnal.serving.input_monitor import InputMonitor
     from diurnal.serving.served_models import ServedModels
     from diurnal.serving.serving_metrics import ServingMetrics
 
@@ -28,9 +29,11 @@ _HTTP_ERRORS = {
 }
 
 
-def create_pages(served: ServedModels, metrics: ServingMetrics, access: AccessTokens) -> Starlette:
+def create_pages(
+    served: ServedModels, metrics: ServingMetrics, access: AccessTokens, monitor: InputMonitor
+) -> Starlette:
     """Create the application of these routes; those of health need no token."""
-    pages = _Pages(served, metrics)
+    pages = _Pages(served, metrics, monitor)
     routes = [
         Route("/ping", pages.show_ready),
         Route("/health", pages.show_ready),
@@ -54,8 +57,8 @@ def create_pages(served: ServedModels, metrics: ServingMetrics, access: AccessTo
 class _Pages:
     """The handlers of the routes."""
 
-    def __init__(self, served: ServedModels, metrics: ServingMetrics) -> None:
-        self._served, self._metrics = served, metrics
+    def __init__(self, served: ServedModels, metrics: ServingMetrics, monitor: InputMonitor) -> None:
+        self._served, self._metrics, self._monitor = served, metrics, monitor
 
     async def show_live(self, _request: Request) -> Response:
         return JSONResponse({"live": True})
@@ -83,6 +86,7 @@ class _Pages:
     def show_metrics(self, _request: Request, client: Client) -> Response:
         if not client.metrics:
             raise RequestError("the token does not allow the metrics", status=403)
+        self._monitor.flush()
         body, content_type = self._metrics.render()
         return Response(body, headers={"content-type": content_type})
 

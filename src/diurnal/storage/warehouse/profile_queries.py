@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from diurnal.storage.warehouse.connection import Row, WarehouseConnection
-from diurnal.storage.warehouse.tables import heads, profiles
+from diurnal.storage.warehouse.tables import experiments, heads, profiles
 from diurnal.types import Package
 
 IS_PRESENT = sa.and_(
@@ -72,3 +72,25 @@ class ProfileQueries(WarehouseConnection):
             profiles.c.experiment == experiment, profiles.c.batch_digest.in_(list(batch_digests))
         )
         return self.rows(query.order_by(profiles.c.data_interval_start))
+
+    def training_summaries(self, run_id: str, *, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the summaries of the profiles of the batches that a run has learnt from, of the newest ones.
+
+        Parameters
+        ----------
+        run_id : str
+            The run.
+        limit : int
+            The maximal number of batches.
+        """
+        window = sa.func.jsonb_array_elements(experiments.c.packages).table_valued(sa.column("value", JSONB))
+        digests = sa.select(window.c.value["digest"].astext).select_from(experiments).join(window, sa.true())
+        query = (
+            sa.select(profiles.c.summary)
+            .join(experiments, experiments.c.experiment == profiles.c.experiment)
+            .where(experiments.c.run_id == run_id)
+            .where(profiles.c.batch_digest.in_(digests.where(experiments.c.run_id == run_id)))
+            .order_by(profiles.c.data_interval_start.desc())
+            .limit(limit)
+        )
+        return [row["summary"] for row in self.rows(query)]
