@@ -19,6 +19,7 @@ import pyarrow as pa
 from diurnal.backends import get_backend
 from diurnal.data import Schema
 from diurnal.errors import BatchRejectedError, DiurnalError, Problem
+from diurnal.pipeline import live_scores
 from diurnal.pipeline.error_context import error_context
 from diurnal.pipeline.prediction_columns import prediction_contract
 from diurnal.pipeline.read_ahead import read_ahead
@@ -131,6 +132,7 @@ def score_batch(
             n_repeated, state = rows.n_repeated, "unchanged"
             if shown is None or (shown["version"], shown["source_digest"]) != (row["version"], rows.digest):
                 shown, state = _load_predictions(context, contract, row, rows, progress), "scored"
+                live_scores.score_after_prediction(context, shown["load_id"])
     return BatchScoring(
         experiment=experiment.name,
         data_interval_start=interval.local.start,

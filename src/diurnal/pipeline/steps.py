@@ -71,11 +71,19 @@ def fetch(context: RunContext) -> Batch:
 
 @require_code_of_run
 def save_batch(context: RunContext, batch: Batch) -> int:
-    """Copy the batch to the warehouse as a new load behind the view ``batch_data_<experiment>``."""
+    """Copy the batch to the warehouse as a new load behind the view ``batch_data_<experiment>``.
+
+    The live scores of predictions whose truth it has are updated.
+    """
+    from diurnal.pipeline import live_scores
+
     schema, lake = context.newest_schema, context.stores.lake  # the view has the columns of the newest version
     columns = lake.schema(batch.package) if schema.has_changed else schema.arrow_schema
     rows, leading = lake.batches(batch.package), {schema.target, *schema.key}
-    return context.stores.warehouse.load(batch.run, batch.package, columns, rows, leading=leading, contract=schema)
+    warehouse = context.stores.warehouse
+    load_id = warehouse.load(batch.run, batch.package, columns, rows, leading=leading, contract=schema)
+    live_scores.score_after_batch(context, load_id)
+    return load_id
 
 
 @require_code_of_run

@@ -16,12 +16,14 @@ from diurnal.storage.warehouse.detail_queries import DetailQueries
 from diurnal.storage.warehouse.failure_queries import FailureQueries
 from diurnal.storage.warehouse.health_queries import HealthQueries
 from diurnal.storage.warehouse.key_queries import KeyQueries
+from diurnal.storage.warehouse.live_score_queries import LiveScoreQueries
 from diurnal.storage.warehouse.model_versions import VersionQueries
 from diurnal.storage.warehouse.overview_queries import OverviewQueries
 from diurnal.storage.warehouse.prediction_queries import PredictionQueries
 from diurnal.storage.warehouse.profile_queries import ProfileQueries
 from diurnal.storage.warehouse.removal_queries import RemovalQueries
 from diurnal.storage.warehouse.run_queries import RunQueries
+from diurnal.storage.warehouse.truth_queries import TruthQueries
 
 __all__ = ["Warehouse"]
 
@@ -35,12 +37,14 @@ class Warehouse(
     FailureQueries,
     HealthQueries,
     KeyQueries,
+    LiveScoreQueries,
     LoadQueries,
     OverviewQueries,
     PredictionQueries,
     ProfileQueries,
     RemovalQueries,
     RunQueries,
+    TruthQueries,
     VersionQueries,
 ):
     """A connected warehouse, whose tables are migrated to the newest version.

@@ -244,6 +244,23 @@ prediction_loads = sa.Table(
     _required_column("created_at", _INSTANT, _NOW),
     sa.Column("completed_at", _INSTANT),
 )
+# one row for each load of predictions for which truth was searched; it stays when the predictions are removed
+live_scores = sa.Table(
+    "live_scores",
+    metadata,
+    _required_column("load_id", sa.BigInteger()),
+    _required_column("experiment", sa.Text()),
+    *_interval_columns(),
+    _required_column("version", sa.Integer()),
+    *(_required_column(f"n_{rows}", sa.BigInteger()) for rows in ("predictions", "labelled", "in_sample", "scored")),
+    _required_column("scoring", sa.Text()),
+    sa.Column("score", _SCORE),
+    _json_column("scores"),
+    sa.Column("reason", sa.Text()),
+    _json_column("truth"),
+    _required_column("checked_load_id", sa.BigInteger()),
+    _required_column("updated_at", _INSTANT, _NOW),
+)
 
 # one row for each removal of an experiment; all of its other rows are deleted
 removals = sa.Table(
