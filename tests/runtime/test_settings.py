@@ -51,6 +51,18 @@ def test_the_environment_wins(tmp_path):
     assert settings.origins["lake"] == "DIURNAL_LAKE"
 
 
+def test_cores_limit_tuning_and_a_local_spark(tmp_path):
+    assert Settings.load(tmp_path, {}).cores is None
+    write(tmp_path, "[diurnal]\ncores = 3\n")
+    settings = Settings.load(tmp_path, {})
+    assert (settings.cores, settings.spark) == (3, "local[3]")
+    settings = Settings.load(tmp_path, {"DIURNAL_CORES": "2", "DIURNAL_SPARK": "local[1]"})
+    assert (settings.cores, settings.spark) == (2, "local[1]")
+    for wrong in ("0", "-1", "many", "1.5"):
+        with pytest.raises(ConfigurationError, match=rf"cores \(DIURNAL_CORES\) is '{wrong}'; it is a whole number"):
+            Settings.load(tmp_path, {"DIURNAL_CORES": wrong})
+
+
 def test_diurnal_project_names_the_project(tmp_path):
     assert Settings.load(environment={"DIURNAL_PROJECT": str(tmp_path)}).project == tmp_path.resolve()
     with pytest.raises(ConfigurationError, match="not a folder"):

@@ -220,13 +220,13 @@ def test_other_searches_route_as_well(kind):
 
 
 def test_processes_route_as_this_one_does(monkeypatch):
-    monkeypatch.setattr(executor, "choose_workers", lambda tree, call: ("processes", 2))
+    monkeypatch.setattr(executor, "choose_workers", lambda *_: ("processes", 2))
     search = GridSearchCV(chain(PCA(), scaler(), logistic()), LOGISTIC_GRID, cv=GroupKFold(4), n_jobs=2)
     same(search, X, Y, groups=GROUPS, sample_weight=WEIGHTS)
 
 
 def test_threads_route_as_this_one_does(monkeypatch):
-    monkeypatch.setattr(executor, "choose_workers", lambda tree, call: ("threads", 2))
+    monkeypatch.setattr(executor, "choose_workers", lambda *_: ("threads", 2))
     search = GridSearchCV(chain(PCA(), scaler(), logistic()), LOGISTIC_GRID, cv=GroupKFold(4))
     same(search, X, Y, groups=GROUPS, sample_weight=WEIGHTS)
 

@@ -24,7 +24,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from diurnal.search import tune
+from diurnal.search import fork_join, tune
 from searching import Counting, oracle, same
 
 # for each: how it is made, and what may be tuned
@@ -95,13 +95,20 @@ def samples(draw):
     return (pd.DataFrame(X, columns=list("vwxyz")) if draw(st.booleans()) else X), y
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _start_at_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fork_join, "START_SECONDS", 0)  # the other threads take part from the first fit on
+        yield
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(searches(), samples())
-def test_tune_gives_the_same_as_scikit_learn_on_anything(search, data):
+@given(searches(), samples(), st.sampled_from([1, 3]))
+def test_tune_gives_the_same_as_scikit_learn_on_anything_with_any_number_of_cores(search, data, max_cores):
     try:
         oracle(search, *data)
     except ValueError as error:  # every fit has failed, or the refit
         with pytest.raises(ValueError, match=re.escape(str(error).strip().splitlines()[0])):
-            tune(search, *data)
+            tune(search, *data, max_cores=max_cores)
     else:
-        same(search, *data)
+        same(search, *data, max_cores=max_cores)

@@ -20,6 +20,7 @@ _DEFAULTS = {
     "warehouse": "embedded",
     "experiments": "experiments",
     "spark": "local[*]",
+    "cores": "",
     "notify": "",
     "metrics_token": "",
 }
@@ -47,6 +48,8 @@ class Settings:
         The folder of experiments.
     spark : str
         The master of Spark, for experiments that return an estimator of pyspark.ml.
+    cores : int or None
+        The greatest number of cores that tuning uses; None: all that the process may use.
     notify : tuple of str
         URLs of apprise that ``diurnal doctor`` sends alarms to. They contain secrets and are not part of the repr.
     metrics_token : str
@@ -63,6 +66,7 @@ class Settings:
     warehouse: str = field(repr=False)
     experiments: Path
     spark: str
+    cores: int | None
     notify: tuple[str, ...] = field(repr=False)
     metrics_token: str = field(repr=False)
     origins: Mapping[str, str]
@@ -102,13 +106,15 @@ class Settings:
         values, origins = dict(_DEFAULTS), dict.fromkeys(_DEFAULTS, "default")
         for origin, key, value in [*_read_file(project / FILE), *_read_environment(environment)]:
             values[key], origins[key] = value, origin
+        cores = _check_cores(values["cores"], origins["cores"])
         return cls(
             project=project,
             lake=_resolve_url(values["lake"], project),
             models=_resolve_url(values["models"], project),
             warehouse=_check_warehouse(values["warehouse"], origins["warehouse"]),
             experiments=project / Path(values["experiments"]).expanduser(),
-            spark=_check_master(values["spark"], origins["spark"]),
+            spark=_limit_master(_check_master(values["spark"], origins["spark"]), cores),
+            cores=cores,
             notify=tuple(values["notify"].split()),
             metrics_token=_check_token(values["metrics_token"], origins["metrics_token"]),
             origins=origins,
@@ -159,6 +165,8 @@ def _read_file(path: Path) -> list[tuple[str, str, str]]:
         raise ConfigurationError(
             f"in {path}, diurnal is a value, not a table", hint="write a line [diurnal] above the settings"
         )
+    if type(table.get("cores")) is int:
+        table["cores"] = str(table["cores"])
     for key, value in table.items():
         if key not in _DEFAULTS:
             raise ConfigurationError(
@@ -198,6 +206,21 @@ def _check_master(value: str, origin: str) -> str:
         f"spark ({origin}) is {value!r}, which is not a master{did_you_mean(value, known)}; it is local[*], local[4], "
         "spark://host:7077, yarn or k8s://https://host:6443",
         hint="write one of these, or remove it for local[*]",
+    )
+
+
+def _limit_master(master: str, cores: int | None) -> str:
+    return f"local[{cores}]" if cores is not None and master == "local[*]" else master
+
+
+def _check_cores(value: str, origin: str) -> int | None:
+    if not value:
+        return None
+    if re.fullmatch(r"[1-9][0-9]{0,5}", value):
+        return int(value)
+    raise ConfigurationError(
+        f"cores ({origin}) is {value!r}; it is a whole number from 1",
+        hint="write the number of cores that tuning may use, or remove it for all that the process may use",
     )
 
 

@@ -58,6 +58,9 @@ class SharedBranches:
         self._proxies: list[_BranchProxy] = []
         self._monitor = monitor
 
+    def __bool__(self) -> bool:
+        return bool(self._n_readers)
+
     def build(self, step: PipelineStep) -> Any:
         """Return a new estimator with the parameters of the candidate, and proxies in place of its shared branches."""
         estimator, self._proxies = step.build(), []

@@ -1,8 +1,9 @@
 """Execution of one round of a search: its folds on one thread, several threads or several processes.
 
-The unit of work is a fold; folds share nothing but the data. Threads read the data without a copy, and are faster where
-the data are large enough for most of the time to be spent in compiled code, which releases the interpreter lock.
-Processes are for code that keeps the lock, and are used only if the search sets `n_jobs`, as in scikit-learn.
+Threads read the data without a copy, and divide folds among themselves. They gain where most of the time is spent in
+compiled code, which releases the interpreter lock; :mod:`~diurnal.search.fork_join` measures that. Processes are for
+code that keeps the lock, and for estimators that are not scikit-learn's, as these may not be safe on threads. They
+start only after a fold was fitted without them, and if the time of that fold shows that they gain more than they take.
 
 Each worker has one BLAS thread: several threads on small matrices cost more than one, and several workers with several
 threads each use more threads than there are processors.
@@ -10,22 +11,21 @@ threads each use more threads than there are processors.
 
 from __future__ import annotations
 
-import contextvars
 import functools
+import pickle
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import joblib
 import sklearn
-from threadpoolctl import ThreadpoolController
 
-from diurnal.search import scoring
 from diurnal.search.column_branches import has_shared_branches
 from diurnal.search.fold import FoldRunner
+from diurnal.search.fork_join import ForkJoinPool
 from diurnal.search.side_effects import (
     GlobalRngUsed,
     RecordedWarning,
@@ -35,12 +35,8 @@ from diurnal.search.side_effects import (
 )
 from diurnal.search.sklearn_private import FitAndScoreCall
 from diurnal.search.traversal import fit_and_score_subtree, has_families
-from diurnal.search.tree import PipelineStep, PrefixNode, PrefixTree
-
-WorkerKind = Literal["one", "threads", "processes"]
-T = TypeVar("T")
-
-MIN_PARALLEL_SIZE = 1 << 18  # elements of X; below, most of the time of a fit is spent in Python
+from diurnal.search.tree import PrefixTree
+from diurnal.search.workers import ProcessDecision, WorkerKind, choose_workers, single_blas_thread, thread_context
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,7 +48,10 @@ class FoldResults:
 
 
 def run_round(
-    tree: PrefixTree, calls: Sequence[FitAndScoreCall], on_progress: Callable[[int], None]
+    tree: PrefixTree,
+    calls: Sequence[FitAndScoreCall],
+    on_progress: Callable[[int], None],
+    max_cores: int | None = None,
 ) -> list[dict[str, Any]] | None:
     """Make all calls of a round; fit once what they share.
 
@@ -64,14 +63,18 @@ def run_round(
         Every candidate on every fold; the fold varies fastest.
     on_progress : callable
         Receives the number of calls that are done since the last report.
+    max_cores : int, optional
+        The greatest number of cores. None: those that this process may use.
 
     Returns
     -------
     list of dict, or None
-        The results in the order of the calls; None if there is nothing to share, or a fit has used the global random
+        The results in the order of the calls; None if there is nothing to gain, or a fit has used the global random
         generator.
     """
-    if not (tree.has_shared_fits() or has_families(tree.root) or has_shared_branches(tree.root)):
+    workers = choose_workers(tree, calls[0], max_cores)
+    is_shared = tree.has_shared_fits() or has_families(tree.root) or has_shared_branches(tree.root)
+    if not is_shared and not _gains_workers(tree, calls[0], workers[0]):
         return None
     n_splits, lock = len(tree.splits), threading.Lock()
 
@@ -81,11 +84,17 @@ def run_round(
 
     monitor = SideEffectMonitor()
     try:
-        folds = _run_folds(tree, calls[:n_splits], monitor, report)
+        folds = _run_folds(tree, calls[:n_splits], monitor, report, workers)
     except GlobalRngUsed:
         monitor.restore_rng()
         return None
     return [_result_of_call(i, call, folds[i % n_splits], n_splits, report) for i, call in enumerate(calls)]
+
+
+def _gains_workers(tree: PrefixTree, call: FitAndScoreCall, kind: WorkerKind) -> bool:
+    """Return whether a round without shared fits is faster here than in scikit-learn, which has its own processes."""
+    has_processes = kind == "processes" and call.kwargs["caller"].n_jobs is not None
+    return kind != "one" and not has_processes and len(tree.unsupported) < len(tree.params)
 
 
 def _result_of_call(
@@ -103,20 +112,37 @@ def _result_of_call(
 
 
 def _run_folds(
-    tree: PrefixTree, calls: Sequence[FitAndScoreCall], monitor: SideEffectMonitor, report: Callable[[int], None]
+    tree: PrefixTree,
+    calls: Sequence[FitAndScoreCall],
+    monitor: SideEffectMonitor,
+    report: Callable[[int], None],
+    workers: tuple[WorkerKind, int],
 ) -> list[FoldResults]:
-    """Run every fold on suitable workers."""
-    kind, n_workers = choose_workers(tree, calls[0])
-    splits = range(len(calls))
-    if kind == "processes":
-        return _run_in_processes(tree, calls, n_workers, report)
+    """Run every fold: here and on threads first, and what is left in processes if these gain."""
+    kind, n_workers = workers
+    n_threads = n_workers if kind == "threads" else 1
+    pool = ForkJoinPool(n_threads, functools.partial(thread_context, tree, n_threads, sklearn.get_config()))
+    decision = ProcessDecision(len(calls), n_workers)
 
-    def run(split: int) -> dict[int, dict[str, Any]]:
-        return _run_fold(tree, calls[split], split, monitor, report)
+    def run(split: int) -> FoldResults:
+        start = time.perf_counter()
+        results = _run_fold(tree, calls[split], split, monitor, report, pool)
+        decision.add_fold(time.perf_counter() - start)
+        return FoldResults(results, monitor.warned)
 
-    with single_blas_thread(), monitor.capture_warnings():
-        results = map_threads(run, splits, n_workers) if kind == "threads" else [run(split) for split in splits]
-    return [FoldResults(of_fold, monitor.warned) for of_fold in results]
+    def processes_gain() -> bool:
+        threads_fail = pool.is_limited if kind == "threads" else not decision.uses_several_cores()
+        return threads_fail and decision.saves_time()
+
+    with single_blas_thread(), monitor.capture_warnings(), pool:
+        folds = pool.map(run, range(len(calls)), stops=processes_gain)
+        left = [split for split, fold in enumerate(folds) if fold is None]
+        for split, fold in zip(left, _run_in_processes(tree, calls, left, n_workers, report), strict=False):
+            folds[split] = fold
+        left = [split for split, fold in enumerate(folds) if fold is None]  # those that processes cannot run
+        for split, fold in zip(left, pool.map(run, left), strict=True):
+            folds[split] = fold
+    return folds
 
 
 def _run_fold(
@@ -125,25 +151,35 @@ def _run_fold(
     split: int,
     monitor: SideEffectMonitor,
     report: Callable[[int], None],
+    pool: ForkJoinPool,
 ) -> dict[int, dict[str, Any]]:
-    """Run one fold in this thread; return the result of each candidate that has one."""
-    fold = FoldRunner(tree, call, split, monitor, report)
+    """Run one fold; return the result of each candidate that has one."""
+    fold = FoldRunner(tree, call, split, monitor, report, pool.map)
     fit_and_score_subtree(fold, tree.root, fold.root_data())
     return fold.results
 
 
 def _run_in_processes(
-    tree: PrefixTree, calls: Sequence[FitAndScoreCall], n_workers: int, report: Callable[[int], None]
-) -> list[FoldResults]:
+    tree: PrefixTree,
+    calls: Sequence[FitAndScoreCall],
+    splits: Sequence[int],
+    n_workers: int,
+    report: Callable[[int], None],
+) -> Iterator[FoldResults]:
+    """Yield the results of these folds in their order, as far as they can be sent to processes."""
+    n_jobs = min(n_workers, len(splits))
+    if not n_jobs or joblib.effective_n_jobs(n_jobs) < 2:
+        return
     config = sklearn.get_config()
-    folds = joblib.Parallel(n_jobs=n_workers)(
-        joblib.delayed(_run_fold_in_worker)(tree, call, split, config) for split, call in enumerate(calls)
-    )
-    if any(fold is None for fold in folds):
-        raise GlobalRngUsed
-    for fold in folds:
-        report(len(fold.results))
-    return list(folds)
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
+    try:
+        for fold in parallel(joblib.delayed(_run_fold_in_worker)(tree, calls[i], i, config) for i in splits):
+            if fold is None:
+                raise GlobalRngUsed
+            report(len(fold.results))
+            yield fold
+    except (pickle.PicklingError, BrokenProcessPool):  # an object that cannot be sent, or too little memory
+        return
 
 
 def _run_fold_in_worker(
@@ -153,7 +189,7 @@ def _run_fold_in_worker(
     monitor = SideEffectMonitor()
     try:
         with sklearn.config_context(**config), single_blas_thread(), monitor.capture_warnings():
-            results = _run_fold(tree, call, split, monitor, ignore_progress)
+            results = _run_fold(tree, call, split, monitor, ignore_progress, ForkJoinPool(1))
             return FoldResults(results, dict(monitor.warned))
     except GlobalRngUsed:
         return None
@@ -161,81 +197,3 @@ def _run_fold_in_worker(
 
 def ignore_progress(_: int) -> None:
     """Report nothing: for runs whose progress is counted elsewhere, or not at all."""
-
-
-def choose_workers(tree: PrefixTree, call: FitAndScoreCall) -> tuple[WorkerKind, int]:
-    """Choose the kind of workers for a round.
-
-    Returns
-    -------
-    kind : {"one", "threads", "processes"}
-    n_workers : int
-        At most the number of folds, and at most the `n_jobs` of the search if it is set.
-    """
-    n_jobs = call.kwargs["caller"].n_jobs
-    n_workers = min(_max_workers(n_jobs), len(tree.splits))
-    if n_workers < 2 or _n_elements(call.X) < MIN_PARALLEL_SIZE:
-        return "one", 1
-    if _is_thread_safe(tree, call):
-        return "threads", n_workers
-    return ("processes", n_workers) if n_jobs not in (None, 1) else ("one", 1)
-
-
-def map_threads(function: Callable[[T], Any], items: Sequence[T], n_threads: int) -> list[Any]:
-    """Call a function for each item on threads, with the context and scikit-learn's settings of the calling thread.
-
-    The processors are divided evenly: each thread has as many OpenMP threads as its part.
-    """
-    config, n_openmp = sklearn.get_config(), max(1, joblib.cpu_count() // n_threads)
-
-    def work(item: T) -> Any:
-        with sklearn.config_context(**config), threadpool_controller().limit(limits=n_openmp, user_api="openmp"):
-            return function(item)
-
-    with ThreadPoolExecutor(n_threads) as pool:
-        futures = [pool.submit(contextvars.copy_context().run, work, item) for item in items]
-        return [future.result() for future in futures]
-
-
-@contextmanager
-def single_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread, in the whole process."""
-    with threadpool_controller().limit(limits=1, user_api="blas"):
-        yield
-
-
-@functools.cache
-def threadpool_controller() -> ThreadpoolController:
-    """Return the controller of the BLAS and OpenMP libraries of this process; it takes milliseconds to create."""
-    return ThreadpoolController()
-
-
-def _max_workers(n_jobs: int | None) -> int:
-    if n_jobs is not None:
-        return int(joblib.effective_n_jobs(n_jobs))
-    # Without n_jobs: all processors, unless the search itself runs in a worker of joblib.
-    backend, n = joblib.parallel.get_active_backend()
-    is_nested = getattr(backend, "nesting_level", 0) or 0
-    return 1 if is_nested else max(int(joblib.cpu_count()), n or 1)
-
-
-def _is_thread_safe(tree: PrefixTree, call: FitAndScoreCall) -> bool:
-    """Return whether all estimators and scorers are scikit-learn's own, which are safe on threads."""
-    return scoring.uses_predictions_only(call.kwargs["scorer"]) and all(
-        step.is_from_sklearn for step in _all_steps(tree.root)
-    )
-
-
-def _all_steps(node: PrefixNode) -> Iterator[PipelineStep]:
-    yield from (leaf.step for leaf in node.finals.values())
-    for child in node.children.values():
-        yield child.step
-        yield from _all_steps(child)
-
-
-def _n_elements(X: Any) -> int:
-    shape = getattr(X, "shape", None) or (len(X),)
-    size = 1
-    for n in shape:
-        size *= int(n)
-    return size

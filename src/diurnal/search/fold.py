@@ -6,7 +6,7 @@ A fit or score that fails here has no result. scikit-learn then makes that call 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +70,8 @@ class FoldRunner:
         Records warnings, and detects draws of random numbers.
     on_progress : callable
         Receives the number of candidates that have got their scores since the last report.
+    map_tasks : callable, optional
+        Calls a function for each item of a sequence, on this thread and on idle ones. None: on this thread.
 
     Attributes
     ----------
@@ -84,7 +86,9 @@ class FoldRunner:
         split: int,
         monitor: SideEffectMonitor,
         on_progress: Callable[[int], None],
+        map_tasks: Callable[[Callable[[Any], Any], Sequence[Any]], Any] | None = None,
     ) -> None:
+        self.map_tasks = map_tasks or (lambda function, items: [function(item) for item in items])
         self.tree, self.split, self.monitor, self.on_progress = tree, split, monitor, on_progress
         self.scorer = call.kwargs["scorer"]
         self.with_train_scores = bool(call.kwargs["return_train_score"])

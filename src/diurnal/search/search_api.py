@@ -18,7 +18,15 @@ from diurnal.search.tree import UnsupportedSearch, build_tree, flatten_pipeline
 ProgressCallback = Callable[[int, int], None]
 
 
-def tune(search: Any, X: Any, y: Any = None, *, progress: ProgressCallback | None = None, **fit_params: Any) -> Any:
+def tune(
+    search: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    progress: ProgressCallback | None = None,
+    max_cores: int | None = None,
+    **fit_params: Any,
+) -> Any:
     """Fit a search as scikit-learn does, with the same numbers; common first steps are fitted once.
 
     Parameters
@@ -29,6 +37,9 @@ def tune(search: Any, X: Any, y: Any = None, *, progress: ProgressCallback | Non
     y : vector, shape (n_samples,), optional
     progress : callable, optional
         Called with ``(n_done, n_total)``, in candidates times folds, from time to time.
+    max_cores : int, optional
+        The greatest number of cores. None: those that this process may use (its affinity and its cgroup's quota). Fewer
+        are used if the search has an `n_jobs`, or is too small to gain. The scores do not depend on it.
     **fit_params
         The other parameters of the search's `fit`.
 
@@ -50,7 +61,7 @@ def tune(search: Any, X: Any, y: Any = None, *, progress: ProgressCallback | Non
     {'svc__C': 100}
     """
     fitted = clone(search)
-    with use_fast_search(fitted, progress):
+    with use_fast_search(fitted, progress, max_cores):
         return fitted.fit(X, y, **fit_params)
 
 
@@ -84,13 +95,15 @@ def unsupported_reason(search: Any) -> str | None:
 
 
 @contextmanager
-def use_fast_search(search: Any, progress: ProgressCallback | None = None) -> Iterator[None]:
+def use_fast_search(
+    search: Any, progress: ProgressCallback | None = None, max_cores: int | None = None
+) -> Iterator[None]:
     """Make the next `fit` of this search object the fast one, if the search is supported."""
     counter = _ProgressCounter(progress)
     if unsupported_reason(search) is not None:
         yield
         return
-    with use_runner(search, lambda calls: _try_fast(calls, counter), counter.add):
+    with use_runner(search, lambda calls: _try_fast(calls, counter, max_cores), counter.add):
         yield
 
 
@@ -119,20 +132,22 @@ def use_runner(search: Any, run: Runner, on_progress: Callable[[int], None] = ig
         vars(search).pop("_run_search", None)
 
 
-def evaluate_calls(calls: list[FitAndScoreCall]) -> list[dict[str, Any]]:
+def evaluate_calls(calls: list[FitAndScoreCall], max_cores: int | None = None) -> list[dict[str, Any]]:
     """Make the calls of one round, by scikit-learn if they are not supported."""
-    results = _try_fast(calls, _ProgressCounter(None))
+    results = _try_fast(calls, _ProgressCounter(None), max_cores)
     return [call.run() for call in calls] if results is None else results
 
 
-def _try_fast(calls: list[FitAndScoreCall], counter: _ProgressCounter) -> list[dict[str, Any]] | None:
+def _try_fast(
+    calls: list[FitAndScoreCall], counter: _ProgressCounter, max_cores: int | None
+) -> list[dict[str, Any]] | None:
     """Make the calls of one round; None leaves them to scikit-learn."""
     if not calls:
         return None
     results, n_done_before = None, counter.n_done
     counter.n_total += len(calls)
     with suppress(UnsupportedSearch, PrivateApiChanged):
-        results = run_round(build_tree(calls), calls, counter.add)
+        results = run_round(build_tree(calls), calls, counter.add, max_cores)
     if results is None:
         counter.n_done = n_done_before
     return results

@@ -90,7 +90,9 @@ def split_search(search: Any, X: Any, y: Any = None, n: int = 2, **fit_params: A
     return [{"start": start, "stop": stop, **totals} for start, stop in pairwise(borders)]
 
 
-def score_shard(search: Any, X: Any, y: Any, shard: Mapping[str, Any], **fit_params: Any) -> ShardScores:
+def score_shard(
+    search: Any, X: Any, y: Any, shard: Mapping[str, Any], *, max_cores: int | None = None, **fit_params: Any
+) -> ShardScores:
     """Make the fits of one shard.
 
     Parameters
@@ -99,6 +101,8 @@ def score_shard(search: Any, X: Any, y: Any, shard: Mapping[str, Any], **fit_par
         The same as for :func:`split_search`.
     shard : Mapping
         One of the shards that it returned.
+    max_cores : int, optional
+        The greatest number of cores, as for :func:`~diurnal.search.tune`.
 
     Returns
     -------
@@ -122,12 +126,22 @@ def score_shard(search: Any, X: Any, y: Any, shard: Mapping[str, Any], **fit_par
     results: dict[int, dict[str, Any]] = {}
     n_splits = int(shard["n_splits"])
     for group in _complete_groups(positions, n_splits):
-        group_results = search_api.evaluate_calls(_renumber_calls([calls[i] for i in group], n_splits, group))
+        group_results = search_api.evaluate_calls(
+            _renumber_calls([calls[i] for i in group], n_splits, group), max_cores
+        )
         results.update(zip(group, group_results, strict=True))
     return _results_to_arrays(results)
 
 
-def combine_scores(search: Any, X: Any, y: Any, parts: Iterable[Mapping[str, np.ndarray]], **fit_params: Any) -> Any:
+def combine_scores(
+    search: Any,
+    X: Any,
+    y: Any,
+    parts: Iterable[Mapping[str, np.ndarray]],
+    *,
+    max_cores: int | None = None,
+    **fit_params: Any,
+) -> Any:
     """Combine the scores of all shards and finish the search: rank, report, refit.
 
     Parameters
@@ -136,6 +150,8 @@ def combine_scores(search: Any, X: Any, y: Any, parts: Iterable[Mapping[str, np.
         The same as for :func:`split_search`.
     parts : iterable of Mapping
         The scores that :func:`score_shard` returned for each shard, in any order.
+    max_cores : int, optional
+        The greatest number of cores, as for :func:`~diurnal.search.tune`, if the search was not split.
 
     Returns
     -------
@@ -151,7 +167,7 @@ def combine_scores(search: Any, X: Any, y: Any, parts: Iterable[Mapping[str, np.
     for part in parts:
         results.update(_arrays_to_results(part, results))
     if not results:
-        return search_api.tune(search, X, y, **fit_params)
+        return search_api.tune(search, X, y, max_cores=max_cores, **fit_params)
     fitted = clone(search)
 
     def return_results(calls: list[FitAndScoreCall]) -> list[dict[str, Any]]:

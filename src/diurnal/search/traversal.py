@@ -24,44 +24,17 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diurnal.search import scoring
 from diurnal.search.column_branches import SharedBranches
 from diurnal.search.families import FINAL_FAMILIES, TRANSFORMER_FAMILIES
 from diurnal.search.families.family_protocol import (
     DesignMatrix,
     FinalEstimatorFamily,
-    FittedGroup,
     FittedSizes,
     TransformerFamily,
 )
+from diurnal.search.family_scores import GroupedCandidate, score_family
 from diurnal.search.fold import FoldRunner, TransformedFold, read_only_view
 from diurnal.search.tree import FinalEstimator, PipelineStep, PrefixNode
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class GroupedCandidate:
-    """A final estimator that is fitted together with others of its family.
-
-    Attributes
-    ----------
-    leaf : FinalEstimator
-    data : TransformedFold
-        The data that it is fitted and scored on.
-    n_columns : int or None
-        The number of leading columns of the data that it uses; None for all.
-    """
-
-    leaf: FinalEstimator
-    data: TransformedFold
-    n_columns: int | None = None
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class PredictedLabels:
-    """The labels that a candidate predicts for test rows and for train rows; None where they are not certain."""
-
-    test: Any = None
-    train: Any = None
 
 
 def has_families(node: PrefixNode) -> bool:
@@ -104,23 +77,35 @@ def fit_and_score_subtree(fold: FoldRunner, node: PrefixNode, data: TransformedF
     _fit_transformer_families(fold, children, data)
     # What no family has fitted is fitted transformer by transformer. Siblings still share equal branches.
     branches = SharedBranches([child.step for child in children], fold.monitor)
-    for child in children:
+
+    def fit_child(child: PrefixNode) -> None:
         pending = [leaf for leaf in child.all_finals() if _is_pending(fold, leaf)]
         if pending:
             with fold.suppress_failures(_candidates_of(pending)):
                 fit_and_score_subtree(fold, child, fold.fit_transform_step(child.step, data, branches))
 
+    if branches:  # siblings use the fits of each other: one after the other
+        for child in children:
+            fit_child(child)
+    else:
+        fold.map_tasks(fit_child, children)
+
 
 def _fit_finals(fold: FoldRunner, node: PrefixNode, data: TransformedFold) -> None:
     """Fit and score the final estimators of a node: families first, then what they leave."""
     leaves = [leaf for leaf in node.finals.values() if _is_pending(fold, leaf)]
-    for family, positions in group_by_family([leaf.step for leaf in leaves], FINAL_FAMILIES):
+
+    def fit_family(group: tuple[FinalEstimatorFamily, list[int]]) -> None:
+        family, positions = group
         fit_final_family(fold, family, [GroupedCandidate(leaves[i], data) for i in positions])
-    for leaf in leaves:
-        if _is_pending(fold, leaf):
-            with fold.suppress_failures(leaf.candidates):
-                final, seconds = fold.fit_final(leaf.step, data)
-                fold.score_final(leaf, final, data, seconds)
+
+    def fit_single(leaf: FinalEstimator) -> None:
+        with fold.suppress_failures(leaf.candidates):
+            final, seconds = fold.fit_final(leaf.step, data)
+            fold.score_final(leaf, final, data, seconds)
+
+    fold.map_tasks(fit_family, group_by_family([leaf.step for leaf in leaves], FINAL_FAMILIES))
+    fold.map_tasks(fit_single, [leaf for leaf in leaves if _is_pending(fold, leaf)])
 
 
 def _fit_transformer_families(fold: FoldRunner, children: Sequence[PrefixNode], data: TransformedFold) -> None:
@@ -147,11 +132,14 @@ def fit_transformer_family(
         group = _TransformerGroup(fold, sizes, data, seconds)
         sized_nodes = [_SizedNode(node, sizes.fitted_step(node.step)) for node in nodes]
         group.fit_finals_across(sized_nodes)
+
         # Members that no shared fit has served continue below their own transformer, as without the family.
-        for sized in sized_nodes:
+        def fit_below(sized: _SizedNode) -> None:
             if any(_is_pending(fold, leaf) for leaf in sized.node.all_finals()):
                 with fold.suppress_failures(_candidates_of(sized.node.all_finals())):
                     fit_and_score_subtree(fold, sized.node, group.pop_data(sized))
+
+        fold.map_tasks(fit_below, sized_nodes)
 
 
 @dataclass(eq=False, slots=True)
@@ -253,70 +241,7 @@ def fit_final_family(fold: FoldRunner, family: FinalEstimatorFamily, members: li
         fold.monitor.check_rng()
     if fits is not None:
         # The time of a group is divided evenly: the times of single members are not known.
-        _score_family(fold, fits, members, (time.perf_counter() - start) / len(members))
-
-
-def _score_family(fold: FoldRunner, fits: FittedGroup, members: list[GroupedCandidate], fit_seconds: float) -> None:
-    """Score what was fitted together.
-
-    A member has one of three ways to its score:
-
-    1. The score is the accuracy, and its labels are certain: count the labels, without building the estimator.
-    2. Its labels are certain, or the fit is exact: build the estimator, and score it as scikit-learn does.
-    3. Neither: it keeps no result, and is fitted on its own afterwards.
-    """
-    start = time.perf_counter()
-    predicted = _predict_labels(fold, fits, members)
-    predict_seconds = (time.perf_counter() - start) / len(members)
-    is_accuracy = scoring.is_accuracy(fold.scorer, members[0].leaf.step.template)
-    counts_labels = fold.score_params.only_weights and is_accuracy
-    for i, (member, labels) in enumerate(zip(members, predicted, strict=True)):
-        is_certain = labels.test is not None and (labels.train is not None or not fold.with_train_scores)
-        with fold.suppress_failures(member.leaf.candidates):
-            if is_certain and counts_labels:
-                fits.emit_warnings(i)
-                _write_accuracy(fold, member, labels, fit_seconds, predict_seconds)
-            elif is_certain or fits.exact:
-                fold.score_final(member.leaf, fits.estimator(i), _leading_columns(member), fit_seconds)
-
-
-def _write_accuracy(
-    fold: FoldRunner, member: GroupedCandidate, labels: PredictedLabels, fit_seconds: float, predict_seconds: float
-) -> None:
-    """Write the accuracy of predicted labels as the result of a member."""
-    data, params = member.data, fold.score_params
-    params.check_routing(data.steps, member.leaf.step)
-    test_score = scoring.compute_accuracy(fold.y_test, labels.test, params.on_test.get("sample_weight"))
-    train_score = None
-    if fold.with_train_scores:
-        train_score = scoring.compute_accuracy(fold.y_train, labels.train, params.on_train.get("sample_weight"))
-    seconds = data.fit_seconds + fit_seconds, data.score_seconds + predict_seconds
-    fold.write_results(member.leaf, test_score, train_score, *seconds)
-
-
-def _predict_labels(fold: FoldRunner, fits: FittedGroup, members: list[GroupedCandidate]) -> list[PredictedLabels]:
-    """Return the labels that each member predicts, if the score depends on labels or the ranking of rows only."""
-    final = members[0].leaf.step.template
-    needs_ranking = not scoring.uses_labels_only(fold.scorer, final)
-    if needs_ranking and (fits.exact or not fold.scores_ranking(final)):
-        return [PredictedLabels() for _ in members]
-    # Where the ranking counts, labels are returned only if the ranking of rows of different classes is certain too.
-    test_classes, train_classes = (fold.y_test, fold.y_train) if needs_ranking else (None, None)
-    test = fits.predict_labels([m.data.X_test for m in members], test_classes)
-    train = None
-    if fold.with_train_scores:
-        train = fits.predict_labels([m.data.X_train for m in members], train_classes)
-    uncertain: list[Any] = [None] * len(members)
-    return [PredictedLabels(*labels) for labels in zip(test or uncertain, train or uncertain, strict=True)]
-
-
-def _leading_columns(member: GroupedCandidate) -> TransformedFold:
-    """Return the data of a member, restricted to the columns that it uses."""
-    data, n = member.data, member.n_columns
-    if n is None:
-        return data
-    X_fit, X_test, X_train = (None if X is None else X[:, :n] for X in (data.X_fit, data.X_test, data.X_train))
-    return replace(data, X_fit=X_fit, X_test=X_test, X_train=X_train)
+        score_family(fold, fits, members, (time.perf_counter() - start) / len(members))
 
 
 def _is_pending(fold: FoldRunner, leaf: FinalEstimator) -> bool:

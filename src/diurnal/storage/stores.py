@@ -56,10 +56,11 @@ def open_stores(settings: Settings, *, create: bool = True) -> Stores:
     TransientError, ConfigurationError, PermissionDeniedError
         If a store cannot be reached, its setting is invalid, or this user has no access to it.
     """
-    from diurnal.runtime import spark
+    from diurnal.runtime import cores, spark
     from diurnal.storage.lake import Lake
 
     spark.configure_session(settings.spark, settings.environment.get("SPARK_CONF_DIR"))
+    cores.configure_cores(settings.cores)
     with _name_setting_in_errors("lake", settings.lake, settings):
         lake = Lake(settings.lake, create=create)
     models = open_models(settings)

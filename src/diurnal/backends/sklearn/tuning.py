@@ -20,6 +20,7 @@ from diurnal.backends.sklearn.label_checks import check_labels
 from diurnal.backends.sklearn.metadata_routing import metadata_context
 from diurnal.backends.sklearn.scorers import detect_task, has_tuned, is_search, main_score_name
 from diurnal.errors import ExperimentError
+from diurnal.runtime import cores
 from diurnal.types.json_values import parameters_to_json
 
 
@@ -60,9 +61,9 @@ def tune_estimator(
         check_labels(search, y)
     with fit_context() as seen, metadata_context(search, needs) as (ready, params):
         if parts is not None:
-            fitted = searching.combine_scores(ready, X, y, parts, **params)
+            fitted = searching.combine_scores(ready, X, y, parts, max_cores=cores.max_cores(), **params)
         elif is_search(search):
-            fitted = searching.tune(ready, X, y, progress=progress, **params)
+            fitted = searching.tune(ready, X, y, progress=progress, max_cores=cores.max_cores(), **params)
         else:
             fitted = clone_unfitted(ready).fit(X, y, **params)
         if not is_search(search) and not has_tuned(fitted):
@@ -119,7 +120,7 @@ def score_search_shard(
 ) -> tuple[pa.Table, tuple[str, ...]]:
     """Run the fits of one shard of a search; return their scores as a table, and their warnings."""
     with fit_context() as seen, metadata_context(search, needs) as (ready, params):
-        part = searching.score_shard(ready, X, y, shard, **params)
+        part = searching.score_shard(ready, X, y, shard, max_cores=cores.max_cores(), **params)
     return pa.table(part), format_warnings(seen)
 
 
