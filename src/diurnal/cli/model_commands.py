@@ -21,7 +21,7 @@ from diurnal.cli.project_session import (
 if TYPE_CHECKING:
     from diurnal.pipeline.replay import Replay
 
-_MODEL_COLUMNS = ["version", "champion", "data_interval_start", "run_id", "digest", "path"]
+_MODEL_COLUMNS = ["version", "champion", "replayable", "data_interval_start", "run_id", "digest", "path"]
 _PROMOTION_COLUMNS = ["seq", "version", "kind", "promoted_at", "promoted_by", "reason"]
 _DAMAGED = 65  # an exit status of sysexits.h
 
@@ -30,12 +30,17 @@ _DAMAGED = 65  # an exit status of sysexits.h
 @name_argument
 @json_option
 def models(name: str, json_: bool) -> None:
-    """List the published model versions of an experiment."""
+    """List the published model versions of an experiment.
+
+    A version is not replayable if a batch that it was trained on was deleted.
+    """
     from diurnal.cli.intervals import localize_rows
     from diurnal.cli.table_output import print_table
 
     with open_project_stores() as stores:
-        versions = stores.warehouse.versions(resolve_experiment_name(stores, name))
+        experiment = resolve_experiment_name(stores, name)
+        lost = stores.warehouse.versions_without_batches(experiment)
+        versions = [{**row, "replayable": row["version"] not in lost} for row in stores.warehouse.versions(experiment)]
         print_table(localize_rows(versions, load_settings(), name), json_, _MODEL_COLUMNS)
 
 

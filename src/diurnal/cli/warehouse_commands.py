@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -73,18 +73,49 @@ def profile(name: str | None, force: bool, json_: bool) -> None:
 
 @click.command()
 @click.option("--older-than", default=24.0, show_default=True, type=hours_type, callback=reject_nan, help="Hours.")
-@click.option("--dry-run", is_flag=True, help="List the files, and delete nothing.")
+@click.option("--dry-run", is_flag=True, help="List what would be deleted, and delete nothing.")
 @json_option
 def gc(older_than: float, dry_run: bool, json_: bool) -> None:
-    """Delete unreferenced files left by failed runs."""
+    """Delete unreferenced files left by failed runs.
+
+    Data that are older than `retention=` of their experiment are deleted first. --older-than protects runs in progress:
+    what was written more recently stays.
+    """
     from datetime import timedelta
 
     from diurnal.cli.table_output import print_table
+    from diurnal.experiment import discover
     from diurnal.pipeline.garbage import collect_garbage
+    from diurnal.pipeline.retention import apply_retention, read_policies
 
+    age = timedelta(hours=older_than)
     with open_project_stores() as stores:
-        removed = collect_garbage(stores, older_than=timedelta(hours=older_than), dry_run=dry_run)
-    print_table([{"removed": path} for path in removed], json_, ["removed"])
+        policies = read_policies(stores, discover(load_settings().experiments)[0])
+        expired = apply_retention(stores, policies, older_than=age, requested_by=current_user(), dry_run=dry_run)
+        removed = collect_garbage(stores, older_than=age, dry_run=dry_run)
+    rows: list[dict[str, Any]] = [
+        {
+            "removed": f"{one.kind} of {one.experiment}: {one.name}",
+            "experiment": one.experiment,
+            "kind": one.kind,
+            "lost_versions": list(one.lost_versions),
+        }
+        for one in expired
+    ]
+    print_table([*rows, *({"removed": path} for path in removed)], json_, ["removed"])
+    _report_lost_versions(rows, dry_run=dry_run)
+
+
+def _report_lost_versions(rows: list[dict[str, Any]], *, dry_run: bool) -> None:
+    """Name the versions that cannot be replayed without the batches that were deleted."""
+    lost: dict[str, set[int]] = {}
+    for row in rows:
+        lost.setdefault(row["experiment"], set()).update(row["lost_versions"])
+    for name, versions in lost.items():
+        if versions:
+            verb = "could not be replayed afterwards" if dry_run else "can no longer be replayed"
+            listed = ", ".join(map(str, sorted(versions)))
+            click.echo(f"diurnal: {name}: {verb}, as their batches are too old: version {listed}", err=True)
 
 
 @click.group()

@@ -20,6 +20,7 @@ from diurnal.sources.spark_table import takes_session
 from diurnal.types import Limits, ticks, timezones
 from diurnal.types.calendar import parse_date_or_instant
 from diurnal.types.drift_thresholds import DriftThresholds
+from diurnal.types.retention import Retention, check_retention_of_window
 from diurnal.types.schedule import check_schedule
 
 REQUIRED = object()
@@ -99,6 +100,7 @@ def validate_arguments(declared: Mapping[str, Any], unknown: Iterable[str]) -> d
             hint="leave out one of them; rows with equal keys are one sample",
         )
     check_row_arguments(arguments)
+    check_retention_of_window(arguments["retention"], arguments["window"])
     arguments["limits"] = _merge_new_columns(arguments["limits"], arguments["new_columns"])
     if arguments["catchup"] and arguments["start_date"] is None:
         raise ExperimentError("catchup=True needs a start_date to catch up from", hint='add start_date="2026-01-01"')
@@ -358,6 +360,7 @@ _RULES: dict[str, Callable[[str, Any], Any]] = {
     "checks": _check_checks,
     "limits": _check_limits,
     "drift": _check_drift,
+    "retention": lambda _, value: Retention.parse(value),
     "tags": _check_texts,
     "owner": _check_owner,
 }

@@ -26,6 +26,7 @@ from diurnal.types import DataInterval, Limits
 from diurnal.types.calendar import Calendar
 from diurnal.types.drift_thresholds import DEFAULT_THRESHOLD, DriftThresholds
 from diurnal.types.recorded_declaration import RecordedDeclaration
+from diurnal.types.retention import Retention
 from diurnal.types.schedule import Schedule
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
@@ -49,7 +50,7 @@ class Experiment:
         The line on which it begins.
     source, target, key, drop, duplicates, schedule, timezone, start_date, catchup, retries, max_active_runs, \
     label_delay, window, test_size, sample, groups, sample_weight, order_by, split, promotion, n_tuning_shards, \
-    trusted_types, new_columns, checks, limits, drift, tags, owner
+    trusted_types, new_columns, checks, limits, drift, retention, tags, owner
         The arguments, each in one form: columns and texts are tuples, the start date is in UTC.
     """
 
@@ -84,6 +85,7 @@ class Experiment:
     checks: Any
     limits: Limits
     drift: DriftThresholds
+    retention: Retention
     tags: tuple[str, ...]
     owner: str
     text: str = field(repr=False)  # the text of the file at the declaration: later edits are not what runs
@@ -178,7 +180,13 @@ class Experiment:
     def recorded(self) -> RecordedDeclaration:
         """What the warehouse keeps of the declaration."""
         return RecordedDeclaration(
-            self.schedule, self.timezone, self.start_date, self.label_delay, self.description, self.promotion
+            self.schedule,
+            self.timezone,
+            self.start_date,
+            self.label_delay,
+            self.description,
+            self.promotion,
+            self.retention,
         )
 
     def complete_at(self, interval: DataInterval) -> datetime:
@@ -233,6 +241,7 @@ def experiment(
     checks: Any = None,
     limits: Limits | None = None,
     drift: float | Mapping[str, float | bool] | bool = DEFAULT_THRESHOLD,
+    retention: Mapping[str, timedelta | str] | None = None,
     tags: str | Sequence[str] = (),
     owner: str = "diurnal",
     **others: object,
@@ -308,6 +317,10 @@ def experiment(
         From which effect size on a column has drifted from the training window of the champion, which is a warning: a
         number for all columns, or one by column, where ``"prediction"`` are the champion's predictions, False leaves a
         column out, and columns that are not named have 0.1. False: nothing is compared.
+    retention : Mapping of str to str or timedelta, optional
+        The age at which ``diurnal gc`` deletes data, by kind: ``"batches"``, ``"candidates"``, ``"evaluations"``,
+        ``"predictions"``, ``"profiles"`` and ``"quarantine"``, as in ``{"batches": "2y", "predictions": "90d"}``
+        (hours, days, weeks, years of 365 days). What a version in use needs is kept. None: all data are kept.
     tags : str or sequence of str
         Shown in Airflow's list of Dags.
     owner : str

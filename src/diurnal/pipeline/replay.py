@@ -29,6 +29,8 @@ from diurnal.types.evaluation import finite_or_none
 if TYPE_CHECKING:
     from diurnal.storage.stores import Stores
 
+_MAX_REASONS = 5
+
 
 @dataclass(frozen=True)
 class ValueDifference:
@@ -107,12 +109,14 @@ def replay_version(
     Raises
     ------
     NotFoundError
-        If the version does not exist, or its code is neither stored nor that of the present experiment.
+        If the version does not exist, a batch of it was deleted, or its code is neither stored nor that of the present
+        experiment.
     CorruptPackageError
         If a batch does not have the digest in the row.
     """
     published = stores.warehouse.version(name, version)
     row = stores.warehouse.run(published["run_id"]) or {}
+    _check_batches_are_kept(stores, name, version)
     with _recorded_experiment(stores, row, present) as (experiment, code), tempfile.TemporaryDirectory() as folder:
         interval = DataInterval(row["data_interval_start"], row["data_interval_end"], experiment.timezone)
         there = replace(stores, models=Models(folder), code=code)
@@ -129,6 +133,28 @@ def replay_version(
             *_find_differences(published["environment"] or row["environment"], describe_environment()),
         ),
     )
+
+
+def _check_batches_are_kept(stores: Stores, name: str, version: int) -> None:
+    lost = stores.warehouse.versions_without_batches(name).get(version)
+    if not lost:
+        return
+    deletions = {row["path"]: row for row in stores.warehouse.deleted_batches(name)}
+    reasons = [_describe_deletion(one, deletions.get(one["path"])) for one in lost]
+    more = "" if len(reasons) <= _MAX_REASONS else f"\nand {len(reasons) - _MAX_REASONS} more"
+    raise NotFoundError(
+        f"version {version} of {name} cannot be replayed: {len(lost)} of its batches were deleted\n"
+        + "\n".join(reasons[:_MAX_REASONS])
+        + more,
+        hint=f"fit a new version on the batches that are kept: diurnal run {name} --force",
+    )
+
+
+def _describe_deletion(batch: Mapping[str, Any], deletion: Mapping[str, Any] | None) -> str:
+    start = f"the batch of {batch['data_interval_start']}"
+    if deletion is None:
+        return f"{start} has no row in the warehouse"
+    return f"{start}: by {deletion['reason']}, {deletion['deleted_at']:%Y-%m-%d}"
 
 
 def _refit_version(context: RunContext, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from diurnal.types.calendar import Calendar
 from diurnal.types.interval import DataInterval
+from diurnal.types.retention import Retention
 from diurnal.types.schedule import Schedule
 
 
@@ -57,6 +58,8 @@ class RecordedDeclaration:
         The docstring.
     promotion : str
         The promotion policy.
+    retention : Retention
+        How long data are kept.
 
     Examples
     --------
@@ -72,6 +75,7 @@ class RecordedDeclaration:
     label_delay: timedelta
     description: str = ""
     promotion: str = ""
+    retention: Retention = field(default_factory=Retention)
 
     @property
     def calendar(self) -> Calendar:
@@ -92,6 +96,7 @@ class RecordedDeclaration:
             "start_date": self.start_date,
             "label_delay": self.label_delay.total_seconds(),
             "promotion": self.promotion,
+            "retention": self.retention.to_json(),
         }
 
     @classmethod
@@ -105,4 +110,5 @@ class RecordedDeclaration:
             label_delay=timedelta(seconds=row["label_delay"]),
             description=row["description"],
             promotion=row["promotion"],
+            retention=Retention.from_json(row["retention"]),
         )

@@ -22,6 +22,7 @@ from diurnal.storage.warehouse.overview_queries import OverviewQueries
 from diurnal.storage.warehouse.prediction_queries import PredictionQueries
 from diurnal.storage.warehouse.profile_queries import ProfileQueries
 from diurnal.storage.warehouse.removal_queries import RemovalQueries
+from diurnal.storage.warehouse.retention_queries import RetentionQueries
 from diurnal.storage.warehouse.run_queries import RunQueries
 from diurnal.storage.warehouse.truth_queries import TruthQueries
 
@@ -43,6 +44,7 @@ class Warehouse(
     PredictionQueries,
     ProfileQueries,
     RemovalQueries,
+    RetentionQueries,
     RunQueries,
     TruthQueries,
     VersionQueries,

@@ -215,6 +215,7 @@ declarations = sa.Table(
     sa.Column("start_date", _INSTANT),
     _required_column("label_delay", sa.Double()),
     _required_column("promotion", sa.Text()),
+    _json_column("retention"),
     _required_column("updated_at", _INSTANT, _NOW),
 )
 # one row for each data interval that was scored: the fence, and the load that the view shows
@@ -262,6 +263,24 @@ live_scores = sa.Table(
     _required_column("updated_at", _INSTANT, _NOW),
 )
 
+# one row for each thing that was deleted; a package that an erasure has replaced has the new one
+deletions = sa.Table(
+    "deletions",
+    metadata,
+    sa.Column("deletion_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+    _required_column("experiment", sa.Text()),
+    _required_column("data_interval_start", _INSTANT),
+    _required_column("kind", sa.Text()),
+    _required_column("reason", sa.Text()),
+    sa.Column("path", sa.Text()),
+    sa.Column("digest", sa.Text()),
+    sa.Column("n_rows", sa.BigInteger()),
+    sa.Column("new_path", sa.Text()),
+    sa.Column("new_digest", sa.Text()),
+    sa.Column("new_n_rows", sa.BigInteger()),
+    _required_column("deleted_at", _INSTANT, _NOW),
+    _required_column("deleted_by", sa.Text()),
+)
 # one row for each removal of an experiment; all of its other rows are deleted
 removals = sa.Table(
     "removals",
