@@ -91,7 +91,7 @@ EXAMPLES = {
     "new_columns": 'new_columns="accept"',
     "checks": 'checks=pa.DataFrameSchema({"age": pa.Column(float, pa.Check.ge(0))})',
     "limits": "limits=Limits(min_rows=1_000, max_null=0.2)",
-    "retention": '@experiment(..., retention={"batches": "2y", "predictions": "90d"})',
+    "retention": 'retention={"batches": "2y", "predictions": "90d"}',
     "drift": 'drift={"age": 0.3, "prediction": 0.2, "comment": False}',
     "tags": 'tags=("sales", "hourly")',
     "owner": 'owner="forecasting team"',
