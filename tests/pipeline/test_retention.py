@@ -9,10 +9,10 @@ import pytest
 
 from diurnal.errors import ExperimentError, NotFoundError
 from diurnal.experiment import experiment
-from diurnal.pipeline import retention
+from diurnal.pipeline import expired_data
+from diurnal.pipeline.expired_data import RetentionPolicy
 from diurnal.pipeline.garbage import collect_garbage
 from diurnal.pipeline.replay import replay_version
-from diurnal.pipeline.retention import RetentionPolicy
 from diurnal.pipeline.store_verification import verify_stores
 from diurnal.types.retention import Retention
 from projects import Project
@@ -41,7 +41,7 @@ def expire(stores, ages, *, dry_run=False, protected=timedelta(0)):
     """Apply the retention as in 400 days; what was written before `protected` ago may go."""
     policies = {"clinic": RetentionPolicy(Retention.parse(ages), 2)}
     age, now = timedelta(days=400), datetime.now(UTC)
-    return retention.apply_retention(
+    return expired_data.apply_retention(
         stores, policies, now=now + age, older_than=age + protected, dry_run=dry_run, requested_by="test"
     )
 

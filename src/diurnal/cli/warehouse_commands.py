@@ -85,8 +85,8 @@ def gc(older_than: float, dry_run: bool, json_: bool) -> None:
 
     from diurnal.cli.table_output import print_table
     from diurnal.experiment import discover
+    from diurnal.pipeline.expired_data import apply_retention, read_policies
     from diurnal.pipeline.garbage import collect_garbage
-    from diurnal.pipeline.retention import apply_retention, read_policies
 
     age = timedelta(hours=older_than)
     with open_project_stores() as stores:

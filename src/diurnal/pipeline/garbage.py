@@ -1,7 +1,7 @@
 """Garbage collection: files and rows that killed or superseded attempts left behind, and that nothing refers to.
 
 Batches are not garbage: the former package of a corrected batch stays, as the runs that were trained on it refer to it,
-until it is older than the retention of its experiment (:mod:`diurnal.pipeline.retention`). The parts that a stored
+until it is older than the retention of its experiment (:mod:`diurnal.pipeline.expired_data`). The parts that a stored
 manifest names stay as well; if a manifest cannot be read, all parts of its data interval.
 """
 
