@@ -19,6 +19,7 @@ import pytest
 
 from diurnal.backends import get_backend
 from diurnal.backends.sample_reader import SampleReader
+from diurnal.backends.spark import spark_backend
 from diurnal.data import Metadata
 from diurnal.errors import (
     BatchRejectedError,
@@ -34,6 +35,7 @@ from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import evaluation_files
 from diurnal.pipeline.local_run import run
 from diurnal.pipeline.predict import predict_batches
+from diurnal.pipeline.scored_batches import score_batch
 from diurnal.pipeline.steps import evaluate, fetch, split, tune
 from diurnal.pipeline.store_verification import verify_stores
 from diurnal.runtime import spark
@@ -145,6 +147,48 @@ def test_days_run_on_spark_as_on_one_machine(opened, tmp_path, warehouse_url):
     forced = run(RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test", force=True))
     versions = {v["version"]: v["digest"] for v in stores.warehouse.versions("clinic")}
     assert versions[forced.version] == versions[1]
+
+
+def test_stored_batch_is_scored_by_the_executors_as_another_one_is_here(opened, tmp_path, warehouse_url, monkeypatch):
+    project = made(tmp_path, warehouse_url)
+    rows = project.bring("2026-11-01")
+    stores = opened(project)
+    context = RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test")
+    run(context)
+    version = stores.warehouse.version("clinic", 1)
+    features = pa.Table.from_pandas(rows[["age", "pressure"]], preserve_index=False)
+    expected = spark_backend.BACKEND.predict(
+        load_version(stores.models, version, stores.code), features, version["signature"]
+    )
+    project.bring("2026-11-02", rows)
+    with monkeypatch.context() as patch:
+        patch.setattr(spark_backend, "predict_rows", None)  # that of rows that are in this process
+        stored = score_batch(context)
+    other = score_batch(RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test"))
+    assert (stored.state, stored.n_rows, other.n_rows) == ("scored", 240, 240)
+    found = stores.warehouse.predictions("clinic").to_pandas()
+    for date in ("2026-11-01", "2026-11-02"):
+        of_day = found[found["data_interval_start"] == pd.Timestamp(date, tz="UTC")].set_index("patient")
+        of_day = of_day.loc[rows["patient"]]
+        assert of_day["prediction"].tolist() == list(expected["prediction"])
+        np.testing.assert_array_equal(of_day["probability_yes"], expected["probability_yes"])
+    assert not list((project.folder / "lake").glob(".tmp/*"))
+
+
+def test_rows_that_a_model_leaves_out_are_rejected(opened, tmp_path, warehouse_url):
+    skipping = EXPERIMENT.replace('outputCol="features")', 'outputCol="features", handleInvalid="skip")')
+    project = made(tmp_path, warehouse_url, text=skipping)
+    rows = patients("2026-11-01")
+    rows.loc[[3, 7], "age"] = np.nan
+    project.bring("2026-11-01", rows)
+    stores = opened(project)
+    context = RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test")
+    run(context)
+    project.bring("2026-11-02", rows)
+    for date in ("2026-11-01", "2026-11-02"):
+        with pytest.raises(BatchRejectedError, match="238 predictions for 240 rows"):
+            score_batch(RunContext(project.experiment(), day(date), stores, requested_by="test"))
+    assert stores.warehouse.visible_predictions("clinic", day("2026-11-01").start) is None
 
 
 @pytest.mark.parametrize(("declared", "n_rows"), [("key='patient', drop='ward'", 700), ("drop=('patient',)", 730)])

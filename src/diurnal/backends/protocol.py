@@ -208,3 +208,16 @@ class Backend(Protocol):
 
     def predict(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
         """Return the predictions for a table of rows: columns, by name."""
+
+    def predict_package(
+        self,
+        reader: SampleReader,
+        package: Package,
+        model: Any,
+        features: Sequence[str],
+        signature: Mapping[str, Any],
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream the key and the predictions of a package with a key; of a distributed backend only.
+
+        `features` are the columns of the contract that the model takes, in its order.
+        """

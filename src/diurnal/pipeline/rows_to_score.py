@@ -55,6 +55,8 @@ class RowsToScore:
         The columns of the key; empty without one.
     n_repeated : int
         The number of rows that were dropped because they equal another one.
+    package : Package, optional
+        The stored batch, if these are its rows.
     """
 
     batches: Iterable[pa.RecordBatch]
@@ -63,6 +65,7 @@ class RowsToScore:
     features: list[str]
     key: tuple[str, ...]
     n_repeated: int = 0
+    package: Package | None = None
 
 
 def stored_rows(context: RunContext, contract: Schema, row: dict[str, Any], package: Package) -> RowsToScore:
@@ -90,7 +93,7 @@ def stored_rows(context: RunContext, contract: Schema, row: dict[str, Any], pack
     _require_columns(features, stored)
     rows = SampleReader(context, contract).rows(package, [column.name for column in schema.columns])
     batches = BatchValidator(schema, _LIMITS, training=False).validate(rows)
-    return RowsToScore(batches, package.digest, package.n_rows, features, schema.key)
+    return RowsToScore(batches, package.digest, package.n_rows, features, schema.key, package=package)
 
 
 @contextmanager

@@ -7,33 +7,26 @@ the same rows and version has no effect.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
-from diurnal.backends import get_backend
 from diurnal.data import Schema
 from diurnal.errors import BatchRejectedError, DiurnalError, Problem
 from diurnal.pipeline import live_scores
 from diurnal.pipeline.error_context import error_context
 from diurnal.pipeline.prediction_columns import prediction_contract
-from diurnal.pipeline.read_ahead import read_ahead
-from diurnal.pipeline.rows_to_score import RowsToScore, identity_of_rows, source_rows, stored_rows
+from diurnal.pipeline.rows_to_score import RowsToScore, source_rows, stored_rows
+from diurnal.pipeline.scored_rows import Progress, ScoredRows
 from diurnal.storage.load_model import load_version, resolve_reference
 from diurnal.types import ScoredBatch
 
 if TYPE_CHECKING:
     from diurnal.experiment.run_context import RunContext
     from diurnal.types import Package
-
-ROWS_PER_CHUNK, CELLS_PER_CHUNK = 65_536, 2**23  # which the model predicts at once
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -156,7 +149,7 @@ def _load_predictions(
         scored,
         columns,
         shown,
-        _predict_chunks(model, row["signature"], rows, columns, contract, context.experiment.name, progress),
+        ScoredRows(context, contract, model, row["signature"], rows, columns, progress).batches(),
         requested_by=context.requested_by,
     )
 
@@ -167,38 +160,6 @@ def _loaded_columns(shown: Schema, signature: dict[str, Any]) -> pa.Schema:
     labels = signature["classes"] if signature.get("classes") and golden["probabilities"] is not None else ()
     names = [*shown.key, "prediction", *(f"probability_{label}" for label in labels)]
     return pa.schema([shown.arrow_schema.field(name) for name in names])
-
-
-def _predict_chunks(
-    model: Any,
-    signature: dict[str, Any],
-    rows: RowsToScore,
-    columns: pa.Schema,
-    contract: Schema,
-    experiment: str,
-    progress: Progress | None,
-) -> Iterator[pa.RecordBatch]:
-    """Predict chunk after chunk."""
-    backend, n_done = get_backend(model), 0
-    fitted = [column["name"] for column in signature["columns"]]
-    size = max(1, min(ROWS_PER_CHUNK, CELLS_PER_CHUNK // max(1, len(fitted))))
-    for batch in read_ahead(rows.batches):
-        hasher = None if rows.key else identity_of_rows(contract, batch.schema.names, experiment)
-        for start in range(0, batch.num_rows, size):
-            chunk = batch.slice(start, size)
-            if hasher:
-                numbers = np.arange(n_done + 1, n_done + chunk.num_rows + 1)
-                keys = [pa.array(numbers), pa.array(hasher(chunk).view(np.int64))]
-            else:
-                keys = [chunk.column(name) for name in rows.key]
-            inputs = pa.Table.from_batches([chunk.select(rows.features)]).rename_columns(fitted)
-            predicted = backend.predict(model, inputs, signature)
-            values = [pa.array(predicted[name]) for name in columns.names[len(keys) :]]
-            arrays = [array.cast(field.type) for array, field in zip((*keys, *values), columns, strict=True)]
-            n_done += chunk.num_rows
-            yield pa.RecordBatch.from_arrays(arrays, schema=columns)
-            if progress:
-                progress(n_done, rows.n_rows)
 
 
 def _find_batch(context: RunContext) -> Package | None:

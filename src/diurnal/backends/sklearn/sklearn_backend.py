@@ -226,6 +226,17 @@ class SklearnBackend:
         named = zip(classes, probabilities.T, strict=True)
         return {"prediction": labels, **{f"probability_{label}": column for label, column in named}}
 
+    def predict_package(
+        self,
+        reader: SampleReader,
+        package: Package,
+        model: Any,
+        features: Sequence[str],
+        signature: Mapping[str, Any],
+    ) -> NoReturn:
+        """Raise: rows are predicted in this process."""
+        raise NotImplementedError
+
 
 BACKEND = SklearnBackend()
 

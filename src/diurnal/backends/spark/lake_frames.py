@@ -119,7 +119,7 @@ def read_samples(
     With a `share` below 1, the executors select the rows of :func:`diurnal.data.train_test_split.sample_hasher`. Where
     each row is a sample of its own, the column :data:`NUMBER` distinguishes rows with equal features.
     """
-    frames = [_read_package(lake, package, schema) for package in packages]
+    frames = [read_package(lake, package, schema) for package in packages]
     with translate_job_errors("the reading"):
         if schema.keeps_duplicates:
             frames = [_number_equal_rows(frame, schema) for frame in frames]
@@ -128,7 +128,7 @@ def read_samples(
         merged = _merge_frames(frames, schema).filter(quote_column(schema.target).isNotNull())
         if not schema.keeps_duplicates:
             merged = _exclude_known(
-                merged, [_read_package(lake, other, schema) for other in without], sample_hash(schema)
+                merged, [read_package(lake, other, schema) for other in without], sample_hash(schema)
             )
         if len(frames) > 1 or schema.keeps_duplicates or without:
             # a shuffle brings rows in the order in which they arrive: a fit shall see them in one order
@@ -138,9 +138,9 @@ def read_samples(
 
 def read_unseen_samples(lake: Lake, package: Package, learnt: Sequence[Package], schema: Schema) -> SparkData:
     """Return the rows of a package whose samples, or whose groups, are in none of the others, by a hash of these."""
-    frame = _read_package(lake, package, schema).filter(quote_column(schema.target).isNotNull())
+    frame = read_package(lake, package, schema).filter(quote_column(schema.target).isNotNull())
     with translate_job_errors("the comparison with the champion"):
-        others = [_read_package(lake, other, schema) for other in learnt]
+        others = [read_package(lake, other, schema) for other in learnt]
         if schema.metadata.groups is None or schema.key:
             frame = _exclude_known(frame, others, sample_hash(schema))
         if schema.metadata.groups is not None:
@@ -180,7 +180,7 @@ def rename_inputs(model: Any, columns: Mapping[str, str]) -> Any:
     return model
 
 
-def _read_package(lake: Lake, package: Package, schema: Schema) -> DataFrame:
+def read_package(lake: Lake, package: Package, schema: Schema) -> DataFrame:
     """Read a package through the newest version of the contract; beside its columns, those gone that identify rows."""
     with translate_job_errors("the reading"):
         session = spark.get_session_for_columns(schema.names)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from diurnal.backends.spark import (
     spark_descriptions,
     spark_ingest,
     spark_scores,
+    stored_predictions,
 )
 from diurnal.backends.spark.job_errors import translate_job_errors
 from diurnal.backends.spark.lake_frames import SparkData
@@ -153,16 +155,34 @@ class SparkBackend:
 
     def predict(self, model: Any, rows: pa.Table, signature: Mapping[str, Any]) -> dict[str, Any]:
         """Predict rows that are here; a row that the model refuses is the batch's fault."""
-        try:
-            with translate_job_errors("the prediction"):
-                given = predict_rows(model, rows, signature["target"])
-        except ExperimentError as error:
-            raise BatchRejectedError([Problem("not-predictable", error.message)], hint=error.hint) from error
+        with _rejected_rows(), translate_job_errors("the prediction"):
+            given = predict_rows(model, rows, signature["target"])
         columns: dict[str, Any] = {"prediction": given.predictions}
         if given.probabilities is not None and given.classes is not None:
             for label, column in zip(given.classes, given.probabilities.T, strict=True):
                 columns[f"probability_{label}"] = column
         return columns
+
+    def predict_package(
+        self,
+        reader: SampleReader,
+        package: Package,
+        model: Any,
+        features: Sequence[str],
+        signature: Mapping[str, Any],
+    ) -> Iterator[pa.RecordBatch]:
+        """Predict a package on the executors; keys and predictions come here."""
+        with _rejected_rows():
+            yield from stored_predictions.predict_package(reader, package, model, features, signature)
+
+
+@contextmanager
+def _rejected_rows() -> Iterator[None]:
+    """Reject a batch that has a row which the model cannot predict."""
+    try:
+        yield
+    except ExperimentError as error:
+        raise BatchRejectedError([Problem("not-predictable", error.message)], hint=error.hint) from error
 
 
 BACKEND = SparkBackend()

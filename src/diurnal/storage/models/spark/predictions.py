@@ -76,6 +76,7 @@ def predict_rows(model: Any, rows: pa.Table, target: str) -> Predictions:
     predicted = table.column(0).combine_chunks().to_numpy(zero_copy_only=False)
     if classes is not None:
         predicted = np.asarray(classes)[predicted.astype(np.int64)]
-    has_probabilities = len(columns) > 1
-    values = np.array(table.column(1).to_pylist(), dtype=float) if has_probabilities else None
-    return Predictions(predicted, None if values is None else values.reshape(rows.num_rows, -1), classes)
+    if classes is None or len(columns) == 1:
+        return Predictions(predicted, None, classes)
+    probabilities = np.array(table.column(1).to_pylist(), dtype=float).reshape(len(predicted), len(classes))
+    return Predictions(predicted, probabilities, classes)
