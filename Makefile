@@ -8,7 +8,7 @@ SYSTEM_WORKERS ?= auto
 PORT   ?= 8080
 EXAMPLE := examples/breast_cancer
 
-.PHONY: help demo airflow airflow-down compose-env image compose-test test test-system test-sklearn screenshots chromium lint format bench bench-page bench-search bench-serving bench-scale gate-simulation docs constraints clean
+.PHONY: help demo airflow airflow-down compose-env image compose-test test test-system test-slow test-sklearn screenshots chromium lint format bench bench-page bench-search bench-serving bench-scale gate-simulation docs constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -51,7 +51,7 @@ compose-test: $(VENV)/.ready  ## Test the whole system in containers: build, run
 	@$(BIN)/python -m pytest -s -v -p no:xdist tests/system/compose.py
 
 test: $(VENV)/.ready  ## Run the tests and doctests, without those of whole systems
-	@$(PYTEST) -n $(WORKERS) -m "not system"
+	@$(PYTEST) -n $(WORKERS) -m "not system and not slow"
 
 chromium:  ## Install the browser of the page's tests and of screenshots, where apt-get can (as root, on Debian and Ubuntu)
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
@@ -61,6 +61,9 @@ chromium:  ## Install the browser of the page's tests and of screenshots, where 
 
 test-system: $(VENV)/.ready chromium  ## Run the tests of whole systems: a local Airflow, Spark, both; and long random tests
 	@$(PYTEST) -n $(SYSTEM_WORKERS) -m system tests
+
+test-slow: $(VENV)/.ready  ## Run the tests that take minutes each: a Spark cluster that loses a worker, submitted days
+	@$(PYTEST) -n $(SYSTEM_WORKERS) -m slow tests
 
 test-sklearn: $(VENV)/.ready  ## Run scikit-learn's own tests of searches, pipelines and routing with diurnal.search
 	@$(BIN)/python tests/system/sklearn_suite.py

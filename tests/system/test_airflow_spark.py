@@ -12,7 +12,7 @@ from airflow_home import Runner
 from projects import Project, patients
 from spark_projects import conf_dir, declare, needs_spark
 
-pytestmark = [pytest.mark.xdist_group("submit"), pytest.mark.system, needs_spark]
+pytestmark = [pytest.mark.xdist_group("submit"), needs_spark]
 
 DAG = """
 from diurnal.airflow import build_dag
@@ -67,6 +67,7 @@ def query(url, sql):
         return connection.execute(sql).fetchall()
 
 
+@pytest.mark.slow
 def test_a_submitted_day_is_the_day_of_the_command_line(run, project, another_url):
     bring(project, "2026-11-01")
     seen = run("2026-11-01")
@@ -113,6 +114,7 @@ sys.exit(subprocess.run(["spark-submit", *here], env=own).returncode)
 """
 
 
+@pytest.mark.system
 def test_on_a_cluster_no_secret_is_an_argument_and_a_rejected_batch_is_final(run, project):
     record, program = project.folder / "submissions.jsonl", project.folder / "spark-submit-on-a-cluster"
     program.write_text(CLUSTER.format(python=sys.executable, record=str(record), warehouse=project.warehouse_url))
@@ -137,6 +139,7 @@ def test_on_a_cluster_no_secret_is_an_argument_and_a_rejected_batch_is_final(run
     assert "canary" not in record.read_text() + seen["log"] + json.dumps(seen["travelled"])
 
 
+@pytest.mark.system
 def test_a_driver_that_is_killed_is_worth_another_try(run, project):
     bring(project, "2026-11-01")
     file = project.folder / "experiments" / "clinic.py"

@@ -16,7 +16,7 @@ import pytest
 from projects import Project
 from spark_projects import EXPERIMENT, conf_dir, declare, needs_spark
 
-pytestmark = [pytest.mark.xdist_group("spark"), pytest.mark.system, needs_spark]
+pytestmark = [pytest.mark.xdist_group("spark"), pytest.mark.slow, needs_spark]
 
 CLUSTER = """
 spark.executor.memory 600m
