@@ -35,6 +35,7 @@ _TOO_WIDE = """() => {
   const shown = wide.filter((one) => !one.closest(".scroll, pre")).slice(-8).map((one) => one.outerHTML.slice(0, 200));
   return ["the page is " + document.documentElement.scrollWidth + " pixels wide", ...shown];
 }"""
+_IS_COMPLETE = "() => !document.querySelector('[data-state=loading], .htmx-request')"
 _MARKS = "() => [...document.querySelectorAll('[data-xss]')].map((one) => one.dataset.xss).concat(window.xssCalls)"
 
 
@@ -102,13 +103,14 @@ class BrowserTab:
             assert response.status == status, f"{path}: {response.status}"
         if status >= 400:  # the browser itself reports the status of the page
             self.faults = [fault for fault in self.faults if f"status of {status}" not in fault]
-        self.settle()
+        self.page.wait_for_timeout(100)  # until the charts that are visible have been noticed
+        self.page.wait_for_function(_IS_COMPLETE)
         return self.page
 
     def settle(self) -> None:
-        """Wait for requests, and for the charts that are visible."""
+        """Wait for the requests that an action has begun, and for the charts that are visible."""
         self.page.wait_for_load_state("networkidle")
-        self.page.wait_for_function("() => !document.querySelector('[data-state=loading], .htmx-request')")
+        self.page.wait_for_function(_IS_COMPLETE)
 
     def draw_all_charts(self) -> int:
         """Scroll through the page, so that every chart is drawn; return their number."""
