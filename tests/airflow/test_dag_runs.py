@@ -8,7 +8,6 @@ import pandas as pd
 import psycopg
 import pytest
 
-from airflow_home import Runner
 from projects import Project, patients
 
 DAG = """
@@ -42,13 +41,6 @@ def clinic():
 pytestmark = pytest.mark.xdist_group("airflow")  # with --dist=loadgroup, one worker has the one process
 
 
-@pytest.fixture(scope="module")
-def airflow(tmp_path_factory):
-    runner = Runner(tmp_path_factory.mktemp("airflow"))
-    yield runner
-    runner.close()
-
-
 @pytest.fixture
 def project(tmp_path, warehouse_url):
     made = Project.make(tmp_path / "project", warehouse_url)
@@ -58,12 +50,12 @@ def project(tmp_path, warehouse_url):
 
 
 @pytest.fixture
-def run(airflow, project):
+def run(airflow_runner, project):
     """Carry out runs in Airflow, with the project's own warehouse unless settings say another."""
 
     def run(*wishes, **settings):
         settings = settings or {"DIURNAL_WAREHOUSE": project.warehouse_url}
-        return airflow.run(project.folder, settings, *wishes)
+        return airflow_runner.run(project.folder, settings, *wishes)
 
     return run
 

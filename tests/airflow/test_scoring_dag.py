@@ -5,7 +5,7 @@ import json
 import psycopg
 import pytest
 
-from airflow_home import Runner, tell
+from airflow_home import tell
 from projects import Project, patients
 
 LOOK = """
@@ -55,17 +55,13 @@ def test_dag_follows_the_champion_or_a_schedule(project, tmp_path):
 
 
 @pytest.mark.system
-def test_run_scores_its_batch_as_the_command_does(project, tmp_path):
+def test_run_scores_its_batch_as_the_command_does(project, airflow_runner):
     project.bring("2026-11-01")
     assert project.command("run", "clinic", "--date", "2026-11-01").returncode == 0
     project.bring(DAY, patients(DAY).drop(columns="ill"))
-    runner = Runner(tmp_path)
-    try:
-        wishes = [{"dag": "clinic.score", "logical_date": None, "conf": {"batch": DAY}}]
-        wishes.append({"dag": "nightly", "logical_date": "2026-11-03T00:00:00+00:00"})
-        seen = runner.run(project.folder, {"DIURNAL_WAREHOUSE": project.warehouse_url}, *wishes)
-    finally:
-        runner.close()
+    wishes = [{"dag": "clinic.score", "logical_date": None, "conf": {"batch": DAY}}]
+    wishes.append({"dag": "nightly", "logical_date": "2026-11-03T00:00:00+00:00"})
+    seen = airflow_runner.run(project.folder, {"DIURNAL_WAREHOUSE": project.warehouse_url}, *wishes)
     first, second = seen["runs"]
     assert (first["state"], second["state"]) == ("success", "success"), first["log"][-3000:] + second["log"][-3000:]
     assert "240 predictions by version 1 (scored)" in first["log"]

@@ -341,7 +341,7 @@ def test_any_order_of_batches_changes_corrections_rollbacks_and_replays(server, 
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=4,
+            max_examples=3,
             stateful_step_count=10,
             deadline=None,
             derandomize=True,
