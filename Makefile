@@ -21,11 +21,11 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	@echo 'Creating $(VENV): this takes about a minute.'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(UV_INSTALL) -e '.[page,serving]'
+	@$(UV_INSTALL) -e '.[mlflow,page,serving]'
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.demo
-	@$(UV_INSTALL) -e '.[airflow,airflow-spark,excel,notify,page,pandera,polars,s3,serving,spark]' --group dev
+	@$(UV_INSTALL) -e '.[airflow,airflow-spark,excel,mlflow,notify,page,pandera,polars,s3,serving,spark]' --group dev
 	@touch $@
 
 demo: $(VENV)/.demo  ## Run the example on the first data interval that has no result; run it again for the next one
@@ -59,7 +59,13 @@ chromium:  ## Install the browser of the page's tests and of screenshots, where 
 	    && apt-get update -q=2 && DEBIAN_FRONTEND=noninteractive apt-get install -q=2 -y --no-install-recommends chromium; } \
 	  || echo 'There is no Chromium here, and it cannot be installed: tests in a browser are skipped.'
 
-test-system: $(VENV)/.ready chromium  ## Run the tests of whole systems: a local Airflow, Spark, both; and long random tests
+# MLflow requires older versions of libraries that are pinned here, so that it has an environment of its own.
+$(VENV)-mlflow/.ready: $(VENV)/.ready
+	@test -x $(VENV)-mlflow/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(VENV)-mlflow
+	@$(BIN)/uv pip install --quiet --python $(VENV)-mlflow/bin/python -e . 'mlflow>=3.17' $$($(BIN)/python -c 'import joblib, sklearn; print(f"joblib=={joblib.__version__} scikit-learn=={sklearn.__version__}")')
+	@touch $@
+
+test-system: $(VENV)/.ready $(VENV)-mlflow/.ready chromium  ## Run the tests of whole systems: a local Airflow, Spark, both; and long random tests
 	@$(PYTEST) -n $(SYSTEM_WORKERS) -m system tests
 
 test-slow: $(VENV)/.ready  ## Run the tests that take minutes each: a Spark cluster that loses a worker, submitted days
@@ -93,10 +99,8 @@ bench-search: $(VENV)/.ready  ## Compare scikit-learn's searches with diurnal.se
 	@$(UV_INSTALL) dask-ml || echo 'dask-ml cannot be installed here: it is left out'
 	@$(BIN)/python benchmarks/search.py $(if $(QUICK),--quick --repeats 1)
 
-bench-serving: $(VENV)/.ready  ## Compare `diurnal serve` with MLflow's server and a FastAPI application
+bench-serving: $(VENV)/.ready $(VENV)-mlflow/.ready  ## Compare `diurnal serve` with MLflow's server and a FastAPI application
 	@command -v wrk >/dev/null || apt-get install -y wrk >/dev/null
-	@test -x $(VENV)-mlflow/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(VENV)-mlflow
-	@$(BIN)/uv pip install --quiet --python $(VENV)-mlflow/bin/python mlflow $$($(BIN)/python -c 'import joblib, sklearn; print(f"joblib=={joblib.__version__} scikit-learn=={sklearn.__version__}")')
 	@$(BIN)/python benchmarks/serving.py --mlflow $(VENV)-mlflow/bin/python
 
 bench-scale: $(VENV)/.ready  ## Measure time and memory for 1, 10 and 50 million rows; takes about an hour
@@ -113,4 +117,4 @@ constraints: $(VENV)/.ready  ## Resolve the pinned versions again, for all extra
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o constraints.txt pyproject.toml build.in
 
 clean:  ## Remove everything that the targets created, including data and models
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache examples/*/data examples/*/models
+	@rm -rf $(VENV) $(VENV)-mlflow .mypy_cache .ruff_cache .pytest_cache examples/*/data examples/*/models

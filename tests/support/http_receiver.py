@@ -1,8 +1,9 @@
-"""A local HTTP server that keeps what is sent to it."""
+"""Local HTTP servers: one keeps what is sent to it, and one answers every request in the same way."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,18 @@ class Receiver:
     port: int = 0
     status: int = 200
     received: list[Any] = field(default_factory=list)
+
+
+class AnsweringServer(ThreadingHTTPServer):
+    """A server, with the headers of its last request."""
+
+    daemon_threads = True
+    headers: Any = None
+
+    @property
+    def url(self) -> str:
+        """Its URL."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
 
 
 @contextmanager
@@ -41,6 +54,45 @@ def receive_json() -> Iterator[Receiver]:
         thread.start()
         try:
             yield receiver
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def answer_always(
+    body: bytes, *, status: int = 200, location: str = "", drip: float = 0.0
+) -> Iterator[AnsweringServer]:
+    """Serve an answer to all requests; with `drip`, one more byte of a header after each of so many seconds."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.server.headers = self.headers
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            while drip:
+                try:
+                    self.wfile.write(b"H")
+                except OSError:
+                    return
+                time.sleep(drip)
+            self.send_response(status)
+            if location:
+                self.send_header("location", location)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with AnsweringServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
         finally:
             server.shutdown()
             thread.join()

@@ -83,6 +83,7 @@ class Project:
 
     folder: Path
     warehouse_url: str
+    mlflow: str = ""
 
     @classmethod
     def make(cls, folder: Path, warehouse_url: str, declared: str = "drop='ward'") -> Project:
@@ -107,8 +108,13 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {key: value for key, value in os.environ.items() if not key.startswith(("DIURNAL_", "AIRFLOW_CONN_"))}
-        return {**own, "DIURNAL_WAREHOUSE": self.warehouse_url, "DIURNAL_PROJECT": str(self.folder)}
+        own = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("DIURNAL_", "AIRFLOW_CONN_", "MLFLOW_"))
+        }
+        mlflow = {"MLFLOW_TRACKING_URI": self.mlflow} if self.mlflow else {}
+        return {**own, **mlflow, "DIURNAL_WAREHOUSE": self.warehouse_url, "DIURNAL_PROJECT": str(self.folder)}
 
     def command(
         self, *words: str, fault: str | None = None, cells_per_part: int | None = None

@@ -122,6 +122,8 @@ class SetChampionOperator(ExperimentOperator):
 
     def run_task(self, context: Any) -> dict[str, Any]:
         """Promote the version, unless a newer one was promoted while the question was open."""
+        from diurnal.promotion.manual_promotion import set_champion
+
         name = self.experiment.name
         question = context["ti"].xcom_pull(task_ids=open_questions.CANDIDATE)
         answer = context["ti"].xcom_pull(task_ids=open_questions.QUESTION) or {}
@@ -130,7 +132,7 @@ class SetChampionOperator(ExperimentOperator):
             version = _load_version(stores, self.experiment, question["version"])
             _skip_if_decided(stores, version)
             reason = f"approved in Airflow, run {context['dag_run'].run_id}"
-            row = stores.warehouse.set_champion(name, version.version, requested_by=user, reason=reason)
+            row = set_champion(stores, name, version.version, requested_by=user, reason=reason)
             assets.emit_champion_event(context, stores.warehouse, self.experiment)
         open_questions.clear_open_questions(context, self.dag_id)
         self.log.info(f"version {version.version} is the champion of {name}, approved by {user}")

@@ -94,8 +94,8 @@ class ChangeChampionOperator(ExperimentOperator):
                 )
             version = version or manual_promotion.previous_champion(stores.warehouse, name)
             manual_promotion.check_version_loads(stores, name, version)
-            row = stores.warehouse.set_champion(
-                name, version, requested_by=user, reason=params["reason"], action=action
+            row = manual_promotion.set_champion(
+                stores, name, version, requested_by=user, reason=params["reason"], action=action
             )
             assets.emit_champion_event(context, stores.warehouse, self.experiment)
         if self.approval_dag_id is not None:

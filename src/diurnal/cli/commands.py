@@ -7,6 +7,7 @@ import click
 from diurnal.cli.airflow_commands import airflow
 from diurnal.cli.contract_commands import contract
 from diurnal.cli.doctor_commands import doctor
+from diurnal.cli.mlflow_commands import mlflow
 from diurnal.cli.model_commands import history, models, predict, promote, replay, rollback
 from diurnal.cli.page_commands import page
 from diurnal.cli.project_commands import check, init, list_experiments
@@ -53,5 +54,6 @@ for _command in (
     page,
     report,
     serve,
+    mlflow,
 ):
     diurnal.add_command(_command)

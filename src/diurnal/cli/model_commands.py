@@ -99,8 +99,8 @@ def _set_champion(name: str, version: int | None, action: str, reason: str, *, y
             else (f"Promote version {version} of {name} to champion?")
         )
         confirm_change(question, yes=yes)
-        row = stores.warehouse.set_champion(
-            experiment, version, requested_by=current_user(), reason=reason, action=action
+        row = manual_promotion.set_champion(
+            stores, experiment, version, requested_by=current_user(), reason=reason, action=action
         )
         announce_champion(stores, experiment)
         print_fields({"promoted": True, **row}, json_)

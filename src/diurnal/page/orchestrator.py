@@ -110,12 +110,12 @@ class NoOrchestrator:
 
     def change_champion(self, request: Request, experiment: str, version: int, action: str, reason: str) -> NextPage:
         """Make a version the champion, after a check that it loads; the page of the experiment shows it."""
-        from diurnal.promotion.manual_promotion import check_version_loads
+        from diurnal.promotion.manual_promotion import check_version_loads, set_champion
 
         stores = request.app.state.stores.writer()
         check_version_loads(stores, experiment, version)
         user = current_viewer(request).name
-        stores.warehouse.set_champion(experiment, version, requested_by=user, reason=reason, action=action)
+        set_champion(stores, experiment, version, requested_by=user, reason=reason, action=action)
         warning = self._announce(experiment) if self._announce else None
         query = {"done": action, "warning": (warning or "")[:300]}
         return NextPage(("experiments", experiment), query, "#versions")

@@ -299,7 +299,11 @@ def publish(context: RunContext, run: Run, model: ModelFile) -> ModelVersion:
 
 @require_code_of_run
 def promote(context: RunContext, version: ModelVersion, evaluation: Evaluation) -> Decision:
-    """Make the version, or with `proven` the challenger, the champion if the promotion policy allows it."""
+    """Make the version, or with `proven` the challenger, the champion if the promotion policy allows it.
+
+    Afterwards, the run is copied to MLflow, if there is one.
+    """
+    from diurnal.mlflow import mirror_quietly
     from diurnal.promotion import decision
 
     row = context.stores.warehouse.run(evaluation.run.run_id)
@@ -320,9 +324,11 @@ def promote(context: RunContext, version: ModelVersion, evaluation: Evaluation) 
         "uncompared": evaluation.uncompared,
         "match": asdict(evaluation.match) if evaluation.match else None,
     }
-    return context.stores.warehouse.promote(
+    made = context.stores.warehouse.promote(
         evaluation.run, version, decide, requested_by=context.requested_by, evidence=evidence
     )
+    mirror_quietly(context.stores, context.experiment.name)
+    return made
 
 
 def _test_size(context: RunContext, search: SearchResult, evaluation: Evaluation) -> float:

@@ -1,10 +1,11 @@
-"""Promotion by hand: the version that a rollback returns to, and a check that a version loads."""
+"""Promotion by hand: the version that a rollback returns to, a check that a version loads, and the change itself."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import NotFoundError
+from diurnal.mlflow import mirror_quietly
 from diurnal.storage.load_model import load_version, resolve_reference
 
 if TYPE_CHECKING:
@@ -38,3 +39,15 @@ def check_version_loads(stores: Stores, experiment: str, version: int) -> None:
     """Load a version with all checks, before it becomes the champion."""
     row = resolve_reference(stores.warehouse, f"{experiment}@{version}")
     load_version(stores.models, row, stores.code)
+
+
+def set_champion(
+    stores: Stores, experiment: str, version: int, *, requested_by: str, reason: str, action: str = "promote"
+) -> dict[str, Any]:
+    """Make a version the champion, and move its aliases in MLflow, if there is one.
+
+    Parameters, result and errors are those of :meth:`Warehouse.set_champion`.
+    """
+    row = stores.warehouse.set_champion(experiment, version, requested_by=requested_by, reason=reason, action=action)
+    mirror_quietly(stores, experiment)
+    return row

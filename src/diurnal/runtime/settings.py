@@ -12,6 +12,7 @@ from pathlib import Path
 from diurnal.errors import ConfigurationError, did_you_mean
 from diurnal.runtime import fault_injection
 from diurnal.runtime.connection_uris import PREFIX, Connections, parse_connection_uri, parse_spark_master
+from diurnal.runtime.mlflow_address import VARIABLE, MlflowAddress
 from diurnal.runtime.project_files import FILE
 
 _DEFAULTS = {
@@ -23,10 +24,12 @@ _DEFAULTS = {
     "cores": "",
     "notify": "",
     "metrics_token": "",
+    "mlflow": "",
 }
 _VARIABLES = {f"DIURNAL_{key.upper()}": key for key in _DEFAULTS}
-# DIURNAL_IMAGE is recorded in the rows of runs (fit_environment.py); DIURNAL_FAULT is for tests (fault_injection.py)
-_OTHER_VARIABLES = ("DIURNAL_PROJECT", "DIURNAL_IMAGE", "DIURNAL_FAULT")
+# DIURNAL_IMAGE is recorded in the rows of runs (fit_environment.py); DIURNAL_TRUSTED_TYPES is for programs that load a
+# model with MLflow (mlflow/pyfunc_model.py); DIURNAL_FAULT is for tests (fault_injection.py)
+_OTHER_VARIABLES = ("DIURNAL_PROJECT", "DIURNAL_IMAGE", "DIURNAL_TRUSTED_TYPES", "DIURNAL_FAULT")
 _MIN_TOKEN = 16
 _WAREHOUSE_CONNECTION = f"{PREFIX}DIURNAL_WAREHOUSE"
 _SPARK_CONNECTION = f"{PREFIX}DIURNAL_SPARK"
@@ -54,6 +57,8 @@ class Settings:
         URLs of apprise that ``diurnal doctor`` sends alarms to. They contain secrets and are not part of the repr.
     metrics_token : str
         The bearer token with which Prometheus reads ``/metrics`` of ``diurnal page``; empty: none. Not in the repr.
+    mlflow : MlflowAddress or None
+        The MLflow server that shows copies of results; None: there is none. Not in the repr.
     origins : Mapping of str to str
         The origin of each value: the name of a variable, the path of ``diurnal.toml`` or ``"default"``.
     environment : Mapping of str to str
@@ -69,6 +74,7 @@ class Settings:
     cores: int | None
     notify: tuple[str, ...] = field(repr=False)
     metrics_token: str = field(repr=False)
+    mlflow: MlflowAddress | None = field(repr=False)
     origins: Mapping[str, str]
     environment: Mapping[str, str] = field(repr=False)
 
@@ -104,7 +110,8 @@ class Settings:
             fault_injection.arm_fault(environment["DIURNAL_FAULT"])
         project = _find_project(start, environment, relative_to)
         values, origins = dict(_DEFAULTS), dict.fromkeys(_DEFAULTS, "default")
-        for origin, key, value in [*_read_file(project / FILE), *_read_environment(environment)]:
+        shared = [(VARIABLE, "mlflow", environment[VARIABLE])] if environment.get(VARIABLE) else []  # MLflow's own
+        for origin, key, value in [*shared, *_read_file(project / FILE), *_read_environment(environment)]:
             values[key], origins[key] = value, origin
         cores = _check_cores(values["cores"], origins["cores"])
         return cls(
@@ -117,6 +124,7 @@ class Settings:
             cores=cores,
             notify=tuple(values["notify"].split()),
             metrics_token=_check_token(values["metrics_token"], origins["metrics_token"]),
+            mlflow=MlflowAddress.parse(values["mlflow"], origins["mlflow"], environment),
             origins=origins,
             environment=dict(environment),
         )

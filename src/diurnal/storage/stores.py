@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from diurnal.errors import ConfigurationError
+from diurnal.runtime.mlflow_address import MlflowAddress
 from diurnal.runtime.project_files import Codebase
 from diurnal.runtime.settings import Settings
 
@@ -31,6 +32,8 @@ class Stores:
         The URIs of connections by their id, for sources.
     code : Codebase
         The code of the project.
+    mlflow : MlflowAddress or None
+        The MLflow server that shows copies of results.
     """
 
     lake: Lake
@@ -38,6 +41,7 @@ class Stores:
     models: Models
     connections: Mapping[str, str]
     code: Codebase = field(default_factory=Codebase)
+    mlflow: MlflowAddress | None = None
 
 
 def open_stores(settings: Settings, *, create: bool = True) -> Stores:
@@ -70,6 +74,7 @@ def open_stores(settings: Settings, *, create: bool = True) -> Stores:
         models=models,
         connections=settings.connections(),
         code=project_code(settings),
+        mlflow=settings.mlflow,
     )
 
 

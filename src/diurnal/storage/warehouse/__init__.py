@@ -17,6 +17,7 @@ from diurnal.storage.warehouse.failure_queries import FailureQueries
 from diurnal.storage.warehouse.health_queries import HealthQueries
 from diurnal.storage.warehouse.key_queries import KeyQueries
 from diurnal.storage.warehouse.live_score_queries import LiveScoreQueries
+from diurnal.storage.warehouse.mirror_queries import MirrorQueries
 from diurnal.storage.warehouse.model_versions import VersionQueries
 from diurnal.storage.warehouse.overview_queries import OverviewQueries
 from diurnal.storage.warehouse.prediction_queries import PredictionQueries
@@ -40,6 +41,7 @@ class Warehouse(
     KeyQueries,
     LiveScoreQueries,
     LoadQueries,
+    MirrorQueries,
     OverviewQueries,
     PredictionQueries,
     ProfileQueries,
