@@ -98,7 +98,7 @@ EXAMPLES = {
 }
 """An example of each argument, as it is written in the call."""
 
-FRAMES = ["runs", "versions", "promotions", "candidates", "evaluation", "profiles", "predictions"]
+FRAMES = ["runs", "versions", "promotions", "candidates", "evaluation", "profiles", "predictions", "live_scores", "trace"]
 
 
 def pages() -> dict[Path, str]:

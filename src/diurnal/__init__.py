@@ -5,6 +5,7 @@ The names in ``__all__`` are the public API; other names may change.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from diurnal.errors import DiurnalError
@@ -15,6 +16,8 @@ from diurnal.types import DataInterval, Limits
 
 if TYPE_CHECKING:
     from diurnal import plots as plots  # a module: not in __all__
+    from diurnal.pipeline.key_trace import trace
+    from diurnal.pipeline.live_score_frames import live_scores
     from diurnal.pipeline.result_frames import candidates, evaluation, predictions, profiles, promotions, runs, versions
     from diurnal.storage.load_model import load_model
 
@@ -27,15 +30,23 @@ __all__ = [
     "candidates",
     "evaluation",
     "experiment",
+    "live_scores",
     "load_model",
     "predictions",
     "profiles",
     "promotions",
     "runs",
+    "trace",
     "versions",
 ]
 
-_FRAMES = ("candidates", "evaluation", "predictions", "profiles", "promotions", "runs", "versions")
+_RECORDS = {
+    **dict.fromkeys(
+        ("candidates", "evaluation", "predictions", "profiles", "promotions", "runs", "versions"), "result_frames"
+    ),
+    "live_scores": "live_score_frames",
+    "trace": "key_trace",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -44,13 +55,9 @@ def __getattr__(name: str) -> Any:
         from diurnal.storage.load_model import load_model
 
         return load_model
-    if name in _FRAMES:
-        from diurnal.pipeline import result_frames
-
-        return getattr(result_frames, name)
+    if name in _RECORDS:
+        return getattr(import_module(f"diurnal.pipeline.{_RECORDS[name]}"), name)
     if name == "plots":
-        from importlib import import_module
-
         return import_module("diurnal.plots")
     if name == "__version__":
         from importlib.metadata import version
@@ -60,4 +67,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_FRAMES, "load_model", "plots", "__version__"]
+    return [*globals(), *_RECORDS, "load_model", "plots", "__version__"]

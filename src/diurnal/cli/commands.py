@@ -14,8 +14,9 @@ from diurnal.cli.project_commands import check, init, list_experiments
 from diurnal.cli.removal_commands import remove
 from diurnal.cli.report_commands import report
 from diurnal.cli.run_commands import backfill, run, runs
-from diurnal.cli.score_commands import score
+from diurnal.cli.score_commands import live_scores, score
 from diurnal.cli.serve_commands import serve
+from diurnal.cli.trace_commands import trace
 from diurnal.cli.warehouse_commands import gc, profile, verify, warehouse
 
 
@@ -44,6 +45,8 @@ for _command in (
     replay,
     predict,
     score,
+    live_scores,
+    trace,
     verify,
     profile,
     gc,

@@ -87,12 +87,20 @@ def localize_rows(rows: list[dict[str, Any]], settings: Settings, name: str) -> 
 
     The experiment is looked up only if a run id has an offset, as the import of its file may take seconds.
     """
-    from diurnal.types import timezones
-
     has_offset = any(_OFFSET.search(row["run_id"]) for row in rows)
     experiment = find_valid_experiment(settings, name) if has_offset else None
-    if experiment is None:
-        return rows
-    columns = ("data_interval_start", "data_interval_end")
-    zone = timezones.get_timezone(experiment.timezone)
-    return [row | {column: row[column].astimezone(zone) for column in columns if column in row} for row in rows]
+    return rows if experiment is None else localize_intervals(rows, experiment.timezone)
+
+
+def localize_intervals(rows: list[dict[str, Any]], timezone: str) -> list[dict[str, Any]]:
+    """Return rows with the ends of data intervals and windows in a timezone."""
+    from diurnal.types import timezones
+
+    zone = timezones.get_timezone(timezone)
+    return [
+        row | {column: row[column].astimezone(zone) for column in _INTERVAL_COLUMNS if row.get(column) is not None}
+        for row in rows
+    ]
+
+
+_INTERVAL_COLUMNS = ("data_interval_start", "data_interval_end", "truth_interval", "window_start", "window_end")

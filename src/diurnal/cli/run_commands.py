@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diurnal.types import DataInterval
 
 
-@click.command()
+@click.command(short_help="Run one data interval: from fetch to promote.")
 @name_argument
 @click.option("--date", default=None, help="A date (2026-11-23) or time (ISO 8601). Default: last complete interval.")
 @click.option("--next", "next_", is_flag=True, help="The first interval without a result.")

@@ -1,4 +1,4 @@
-"""``diurnal score``: predict a batch, and load the predictions into the warehouse."""
+"""``diurnal score``: predict a batch, and load the predictions; ``live-scores``: compare them with the truth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diurnal.cli.options import json_option, name_argument, version_type
-from diurnal.cli.project_session import current_user, find_experiment, open_project_stores
+from diurnal.cli.project_session import (
+    current_user,
+    find_experiment,
+    open_project_stores,
+    resolve_experiment_name,
+)
 from diurnal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +22,18 @@ if TYPE_CHECKING:
     from diurnal.pipeline.scored_batches import BatchScoring
 
 _COLUMNS = ["data_interval_start", "version", "n_rows", "seconds", "state"]
+_LIVE_COLUMNS = [
+    "data_interval_start",
+    "version",
+    "shown",
+    "n_predictions",
+    "n_labelled",
+    "n_in_sample",
+    "scoring",
+    "score",
+    "test_score",
+    "reason",
+]
 
 
 @click.command()
@@ -56,6 +73,30 @@ def score(
         print_json(asdict(result))
     else:
         print_table([asdict(result)], False, _COLUMNS)
+
+
+@click.command("live-scores")
+@name_argument
+@click.option("--since", default=None, help="A date (2026-11-23) or time (ISO 8601). Default: all.")
+@json_option
+def live_scores(name: str, since: str | None, json_: bool) -> None:
+    """Score predictions by the truth that came later, and list the scores.
+
+    A run does so for the predictions whose truth its batch has. This command looks at all batches, and computes what is
+    missing. Rows that a version has learnt (in-sample) are counted, but not scored.
+    """
+    from diurnal.cli.intervals import localize_intervals
+    from diurnal.cli.table_output import print_table
+    from diurnal.pipeline.live_scores import LiveScorer
+    from diurnal.types.calendar import parse_date_or_instant
+
+    with open_project_stores() as stores:
+        experiment = resolve_experiment_name(stores, name)
+        timezone = stores.warehouse.timezone_of(experiment)
+        first = parse_date_or_instant(since, timezone)[0] if since else None
+        LiveScorer(stores, experiment, lambda: find_experiment(name).build()).update()
+        rows = stores.warehouse.live_scores(experiment, since=first)
+    print_table(localize_intervals(rows, timezone), json_, _LIVE_COLUMNS)
 
 
 def _source_of_rows(experiment: Experiment, file: str | None, query: str | None) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +107,7 @@ class LiveScorer:
         if not loads:
             return 0
         late = self._with_late_truth([load for load in loads if load["data_interval_start"] < start], batch)
-        key, changed = start.isoformat(), []
+        key, changed = _interval_key(start), []
         for load in loads:
             used = (load["truth"] or {}).get(key)
             is_own = load["data_interval_start"] == start
@@ -181,7 +181,7 @@ class LiveScorer:
                 "score": scores.get(scoring),
                 "scores": scores,
                 "reason": reason,
-                "truth": {starts[number].isoformat(): number for number in found.counts},
+                "truth": {_interval_key(starts[number]): number for number in found.counts},
                 "checked_load_id": checked,
             }
         )
@@ -236,6 +236,11 @@ class LiveScorer:
         return {row["version"]: row for row in self.stores.warehouse.versions(self.experiment)}
 
 
+def _interval_key(start: datetime) -> str:
+    """Return the start of a data interval as a key of the column `truth`, whatever timezone the session has."""
+    return start.astimezone(UTC).isoformat()
+
+
 def _choose_batches(load: Row, visible: Sequence[Row], batch: int | None) -> list[Row] | None:
     """Return the batches with the truth of a load; None if its live scores are those of the present batches.
 
@@ -250,7 +255,7 @@ def _choose_batches(load: Row, visible: Sequence[Row], batch: int | None) -> lis
     """
     start = load["data_interval_start"]
     later = [one for one in visible if one["data_interval_start"] >= start]
-    present = {one["data_interval_start"].isoformat(): one["load_id"] for one in later}
+    present = {_interval_key(one["data_interval_start"]): one["load_id"] for one in later}
     used = load["truth"] or {}
     if not later or not used.keys() <= present.keys():
         return None  # no truth yet, or batches were removed since: the scores stay as they were
@@ -258,5 +263,5 @@ def _choose_batches(load: Row, visible: Sequence[Row], batch: int | None) -> lis
     is_searched = load["n_labelled"] == load["n_rows"] or max(present.values()) <= (load["checked_load_id"] or 0)
     if is_current and (is_searched or batch in used.values()):
         return None
-    wanted = {present[key] for key in used} | {batch, present.get(start.isoformat())}
+    wanted = {present[key] for key in used} | {batch, present.get(_interval_key(start))}
     return later if batch is None else [one for one in later if one["load_id"] in wanted]

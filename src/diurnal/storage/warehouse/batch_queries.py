@@ -179,6 +179,19 @@ class BatchQueries(WarehouseConnection):
             _insert_packages(connection, experiment, interval, {"train": train, "test": test})
             connection.execute(split.on_conflict_do_nothing())
 
+    def current_digests(self, experiment: str) -> set[tuple[datetime, str]]:
+        """Return the data interval and the digest of each present batch, and of the packages it was split into."""
+        is_split = sa.and_(
+            splits.c.experiment == heads.c.experiment,
+            splits.c.data_interval_start == heads.c.data_interval_start,
+            splits.c.batch_digest == heads.c.batch_digest,
+        )
+        digests = (heads.c.batch_digest, splits.c.train_digest, splits.c.test_digest)
+        query = sa.select(heads.c.data_interval_start, *digests).outerjoin(splits, is_split)
+        with self.transaction() as connection:
+            rows = connection.execute(query.where(heads.c.experiment == experiment)).all()
+        return {(start, digest) for start, *found in rows for digest in found if digest is not None}
+
     def packages(self) -> list[Row]:
         """Return all packages, with the columns of the table."""
         return self.rows(sa.select(packages).order_by(*packages.c[:4]))

@@ -14,7 +14,6 @@ from diurnal.storage.warehouse.tables import experiments, heads, prediction_head
 from diurnal.storage.warehouse.visible_rows import VisibleRows, batch_relation, prediction_relation
 
 _IN_ORDER = (
-    tables.live_scores,
     tables.prediction_heads,
     tables.prediction_loads,
     tables.bets,
