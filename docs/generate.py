@@ -98,7 +98,8 @@ EXAMPLES = {
 }
 """An example of each argument, as it is written in the call."""
 
-FRAMES = ["runs", "versions", "promotions", "candidates", "evaluation", "profiles", "predictions", "live_scores", "trace"]
+FRAMES = ["runs", "versions", "promotions", "candidates", "evaluation", "profiles", "predictions"]
+FRAMES += ["live_scores", "trace"]
 
 
 def pages() -> dict[Path, str]:

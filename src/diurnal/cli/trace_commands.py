@@ -31,6 +31,7 @@ _VERSIONS = [
     "window_start",
     "window_end",
     "n_batches",
+    "n_deleted_batches",
     "has_predicted",
     "has_learnt",
 ]

@@ -36,7 +36,8 @@ class KeyTrace:
     versions : list of dict
         The versions that have predicted the sample, or learnt from its rows: ``version``, ``digest``, ``run_id``,
         ``code_digest``, ``window_start``, ``window_end``, ``batches`` (of the training window: the start of the data
-        interval and the digest), ``has_predicted`` and ``has_learnt``.
+        interval and the digest), ``has_predicted``, ``has_learnt``, and ``n_deleted_batches``: those of the window
+        that were deleted since, so that it is not known whether they had the sample.
     rows : list of dict
         The packages of the lake with its rows: ``data_interval_start``, ``role``, ``digest``, ``path``, ``n_rows``, and
         ``is_current``: whether it is of the present batch of the data interval.
@@ -128,8 +129,8 @@ def _trace_versions(stores: Stores, found: KeyRows) -> list[Row]:
     digests = {one.package.digest for one in found.packages if one.role == "batch"}
     loads = {row["load_id"] for row in found.predictions}
     predicted = {row["version"] for row in warehouse.prediction_loads(name) if row["load_id"] in loads}
-    runs = {row["run_id"]: row for row in warehouse.runs(name)}
-    rows = []
+    runs, rows = {row["run_id"]: row for row in warehouse.runs(name)}, []
+    deleted = warehouse.versions_without_batches(name)
     for version in sorted(warehouse.versions(name), key=lambda row: int(row["version"])):
         run = runs[version["run_id"]]
         window = sorted(run["packages"], key=lambda package: str(package["data_interval_start"]))
@@ -145,6 +146,7 @@ def _trace_versions(stores: Stores, found: KeyRows) -> list[Row]:
                 ],
                 "has_predicted": version["version"] in predicted,
                 "has_learnt": any(one["digest"] in digests for one in window),
+                "n_deleted_batches": len(deleted.get(version["version"], ())),
             }
         )
     return rows
