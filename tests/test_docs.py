@@ -104,7 +104,8 @@ def test_every_command_in_a_page_exists():
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.S))
-        for word in [*re.findall(r"^diurnal ([a-z][a-z-]*)", blocks, re.M), *re.findall(r"`diurnal ([a-z][a-z-]*)", text)]:
+        name = "([a-z][a-z-]*)"
+        for word in [*re.findall(f"^diurnal {name}", blocks, re.M), *re.findall(f"`diurnal {name}", text)]:
             assert word in diurnal.commands, f"{page.name} names `diurnal {word}`"
 
 
