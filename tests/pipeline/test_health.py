@@ -42,10 +42,10 @@ def finished(interval, decided_at, *, seconds=60.0, n_drifted=0, version=1):
     )
 
 
-def failed(interval, failed_at, *, kind="TransientError", hint=None, quarantine=None):
+def failed(interval, failed_at, *, kind="TransientError", hint=None, quarantine=None, **columns):
     error = {"type": kind, "message": "the server is down\nreally", "hint": hint, "problems": []}
     row = {"failed_at": failed_at, "error": error, "quarantine": quarantine, "step": "fetch"}
-    return RecordedFailure(interval, row)
+    return RecordedFailure(interval, {**row, **columns})
 
 
 def history(*runs, failures=(), champion_at="2026-11-01"):
@@ -192,6 +192,16 @@ def test_result_of_an_older_interval_does_not_end_a_failure():
     backfilled = finished(day("2026-11-01"), at("2026-11-22 09:00"))
     recorded = history(backfilled, *days(5), failures=[rejection])
     assert kinds(find_problems(recorded, declare(), at("2026-11-22 12:00"))) == ["rejected"]
+
+
+def test_failed_scoring_is_a_finding_until_a_batch_is_scored():
+    time, scoring = at("2026-11-21 01:00"), {"step": "score", "kind": "BatchRejectedError"}
+    failure = failed(day("2026-11-20"), time, resolved_at=None, **scoring)
+    found = find_problems(history(*days(5), failures=[failure]), declare(), at("2026-11-23 12:00"))
+    assert kinds(found) == ["overdue", "failed"], "it does not explain that the run of a later day has no result"
+    assert found[1].action == "diurnal score late --date 2026-11-20"
+    failure = failed(day("2026-11-20"), time, resolved_at=at("2026-11-21 02:00"), **scoring)
+    assert find_problems(history(*days(5), failures=[failure]), declare(), at("2026-11-21 12:00")) == []
 
 
 def test_temporary_failures_may_last_an_hour():

@@ -251,6 +251,37 @@ def test_concurrent_scorings_leave_one_complete_load(trained, stores):
     assert [load["shown"] for load in stores.warehouse.prediction_loads()] == [True]
 
 
+def test_failed_scoring_is_a_failure_until_it_succeeds(trained, stores):
+    trained.bring(SCORED, patients(SCORED).drop(columns=["ill", "age"]))
+    with pytest.raises(BatchRejectedError):
+        score(trained, stores)
+    with pytest.raises(NotFoundError):
+        score(trained, stores, version=9)
+    (failure,) = stores.warehouse.failures("clinic")
+    assert (failure["step"], failure["error"]["problems"][0]["column"], failure["resolved_at"]) == (
+        "score",
+        "age",
+        None,
+    )
+    assert stores.warehouse.newest_failures_since({"clinic": day(TRAINED).start}) == [], "no run has failed"
+    score(trained, stores, TRAINED)
+    assert [row["is_resolved"] for row in stores.warehouse.failure_page("clinic", limit=9)] == [False]
+    trained.bring(SCORED, patients(SCORED).drop(columns="ill"))
+    score(trained, stores)
+    assert [row["is_resolved"] for row in stores.warehouse.failure_page("clinic", limit=9)] == [True]
+
+
+def test_file_with_some_keys_replaces_the_interval_with_a_warning(trained, stores):
+    score(trained, stores)
+    file = trained.folder / "some.csv"
+    patients(SCORED, 100).drop(columns="ill").to_csv(file, index=False)
+    done = trained.command("score", "clinic", "--date", SCORED, "--file", str(file))
+    assert "2026-11-02 had 240 predictions, and has 100 now" in done.stderr
+    assert "diurnal score clinic --date 2026-11-02" in done.stderr
+    done = trained.command("score", "clinic", "--date", SCORED)
+    assert (done.stderr, len(view(trained))) == ("", 240)
+
+
 def test_verify_counts_the_predictions(trained, stores):
     score(trained, stores)
     with psycopg.connect(trained.warehouse_url) as connection:

@@ -50,7 +50,8 @@ def score(
     """Predict a batch, and load the predictions into the warehouse.
 
     The rows are those of the stored batch of the data interval. If it has none, they are read from the source of the
-    experiment, and need no labels. Rows of --file and --query belong to the data interval as well.
+    experiment, and need no labels. Rows of --file and --query are all rows of the data interval: predictions of other
+    keys are replaced.
 
     The view predictions_NAME has one prediction for each key and data interval. What a version has predicted stays
     until the rows change, or --rescore replaces it by the predictions of another version.
@@ -58,6 +59,7 @@ def score(
     from diurnal.cli.progress import show_count
     from diurnal.cli.table_output import print_json, print_table
     from diurnal.experiment.run_context import RunContext
+    from diurnal.pipeline.accept_command import date_argument
     from diurnal.pipeline.scored_batches import score_batch
 
     experiment = find_experiment(name)
@@ -69,6 +71,8 @@ def score(
         result = score_batch(context, version=version, source=source, rescore=rescore, progress=progress)
     if result.state == "kept":
         click.echo(f"diurnal: {_describe_kept(result, str(interval), version)}", err=True)
+    elif result.n_rows < result.n_before and (file or query):
+        click.echo(f"diurnal: {_describe_fewer(result, str(interval), date_argument(interval, experiment))}", err=True)
     if json_:
         print_json(asdict(result))
     else:
@@ -115,6 +119,14 @@ def _source_of_rows(experiment: Experiment, file: str | None, query: str | None)
             raise UsageError(message, hint="write the rows to a file, and use --file")
         return replace(experiment.source, query=query)
     return None
+
+
+def _describe_fewer(result: BatchScoring, interval: str, date: str) -> str:
+    return (
+        f"{interval} had {result.n_before} predictions, and has {result.n_rows} now: those of other keys are replaced\n"
+        f"hint: --file and --query give all rows of an interval; score it as before: diurnal score {result.experiment} "
+        f"--date {date}"
+    )
 
 
 def _describe_kept(result: BatchScoring, interval: str, version: int | None) -> str:

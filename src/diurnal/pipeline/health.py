@@ -153,7 +153,8 @@ def _is_explained(history: History, deadline: Deadline, found: list[Finding], no
         return False
     length = deadline.interval.end - deadline.interval.start
     newest_due = now - (deadline.expected_at - deadline.interval.end) - length
-    return any(failure.interval.end > newest_due for failure in history.open_failures)
+    failures = (failure for failure in history.open_failures if not failure.is_of_scoring)
+    return any(failure.interval.end > newest_due for failure in failures)
 
 
 def _overdue(history: History, experiment: Scheduled | None, deadline: Deadline, now: datetime) -> Finding:
@@ -189,7 +190,8 @@ def _find_failures(
         newest = failed[0]
         times = f"{len(failed)} attempts failed, the newest at" if len(failed) > 1 else "one attempt failed, at"
         message = f"{newest.interval}: {times} {newest.row['step']}: {newest.type}: {_shorten_message(newest)}"
-        run = f"diurnal run {history.name} --date {date_argument(newest.interval, experiment)}"
+        command = "score" if newest.is_of_scoring else "run"
+        run = f"diurnal {command} {history.name} --date {date_argument(newest.interval, experiment)}"
         yield Finding(history.name, "failed", _first_time(failed), message, run)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from diurnal.storage.warehouse.failure_queries import SCORE
 from diurnal.types import DataInterval
 
 Row = Mapping[str, Any]
@@ -82,9 +83,14 @@ class RecordedFailure:
         return str(self.row["error"].get("type") or "an error")
 
     @property
+    def is_of_scoring(self) -> bool:
+        """Whether predictions of a batch failed, and not a run."""
+        return bool(self.row["step"] == SCORE)
+
+    @property
     def is_rejection(self) -> bool:
-        """Whether the batch was rejected."""
-        return self.row["quarantine"] is not None or self.type == "BatchRejectedError"
+        """Whether the batch of a run was rejected."""
+        return self.row["quarantine"] is not None or (self.type == "BatchRejectedError" and not self.is_of_scoring)
 
     @property
     def is_temporary(self) -> bool:
@@ -150,10 +156,12 @@ class History:
 
     @cached_property
     def open_failures(self) -> tuple[RecordedFailure, ...]:
-        """The failures that no later result of the same or a newer data interval has followed."""
+        """The failures that no later result, or scoring, of the same or a newer data interval has followed."""
         return tuple(failure for failure in self.failures if not self._is_resolved(failure))
 
     def _is_resolved(self, failure: RecordedFailure) -> bool:
+        if failure.is_of_scoring:
+            return failure.row["resolved_at"] is not None
         return any(
             answer.interval.start >= failure.interval.start and answer.at > failure.at for answer in self.answers
         )

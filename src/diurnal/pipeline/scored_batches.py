@@ -17,11 +17,13 @@ import pyarrow as pa
 from diurnal.data import Schema
 from diurnal.errors import BatchRejectedError, DiurnalError, Problem
 from diurnal.pipeline import live_scores
+from diurnal.pipeline.attempts import recorded_attempt
 from diurnal.pipeline.error_context import error_context
 from diurnal.pipeline.prediction_columns import prediction_contract
 from diurnal.pipeline.rows_to_score import RowsToScore, source_rows, stored_rows
 from diurnal.pipeline.scored_rows import Progress, ScoredRows
 from diurnal.storage.load_model import load_version, resolve_reference
+from diurnal.storage.warehouse.failure_queries import SCORE
 from diurnal.types import ScoredBatch
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class BatchScoring:
         Number of predictions.
     n_repeated : int
         Number of rows of the source that equal another one.
+    n_before : int
+        Number of predictions that were visible before; all of them are replaced.
     digest : str
         Digest of the model.
     load_id : int
@@ -66,6 +70,7 @@ class BatchScoring:
     requested_version: int
     n_rows: int
     n_repeated: int
+    n_before: int
     digest: str
     load_id: int
     seconds: float
@@ -106,14 +111,17 @@ def score_batch(
         If the data interval has not ended, or the rows are not valid: nothing changes.
     SupersededError
         If a newer attempt has claimed the data interval.
+
+    Any other error is a row of `failures` with the step ``score``.
     """
     begin = time.monotonic()
     experiment, interval, stores = context.experiment, context.interval, context.stores
-    with error_context(context, "score"), ExitStack() as stack:
+    with error_context(context, SCORE):
         _check_has_ended(context, now or datetime.now(UTC))
         row = resolve_reference(stores.warehouse, f"{experiment.name}@{version or 'champion'}")
+    with recorded_attempt(context, SCORE), ExitStack() as stack:
         shown = stores.warehouse.visible_predictions(experiment.name, interval.start)
-        n_repeated, state = 0, "kept"
+        n_repeated, n_before, state = 0, shown["n_rows"] if shown else 0, "kept"
         if shown is None or shown["version"] == row["version"] or rescore:
             contract = _read_contract(context)
             package = None if source else _find_batch(context)
@@ -126,6 +134,7 @@ def score_batch(
             if shown is None or (shown["version"], shown["source_digest"]) != (row["version"], rows.digest):
                 shown, state = _load_predictions(context, contract, row, rows, progress), "scored"
                 live_scores.score_after_prediction(context, shown["load_id"])
+            stores.warehouse.resolve_failures(experiment.name, SCORE, interval.start)
     return BatchScoring(
         experiment=experiment.name,
         data_interval_start=interval.local.start,
@@ -133,6 +142,7 @@ def score_batch(
         state=state,
         requested_version=row["version"],
         n_repeated=n_repeated,
+        n_before=n_before,
         seconds=time.monotonic() - begin,
         **{name: shown[name] for name in ("version", "n_rows", "digest", "load_id")},
     )

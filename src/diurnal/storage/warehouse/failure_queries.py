@@ -12,6 +12,9 @@ from diurnal.storage.warehouse.connection import Row, WarehouseConnection
 from diurnal.storage.warehouse.tables import failures
 from diurnal.types import DataInterval
 
+SCORE = "score"
+"""The step that scores a batch. Its failures end with a later scoring, and do not change the result of a run."""
+
 
 class FailureQueries(WarehouseConnection):
     """The table `failures`."""
@@ -50,6 +53,15 @@ class FailureQueries(WarehouseConnection):
         )
         with self.transaction("add_failure", experiment) as connection:
             connection.execute(new)
+
+    def resolve_failures(self, experiment: str, step: str, until: datetime) -> None:
+        """Mark the failures of a step as resolved, in the data intervals that start at a moment or before."""
+        unresolved = (
+            (failures.c.experiment == experiment) & (failures.c.step == step) & failures.c.resolved_at.is_(None)
+        )
+        query = sa.update(failures).where(unresolved, failures.c.data_interval_start <= until)
+        with self.transaction(None, experiment) as connection:
+            connection.execute(query.values(resolved_at=sa.func.clock_timestamp()))
 
     def failures(
         self, experiment: str | None = None, *, since: datetime | None = None, limit: int | None = None

@@ -11,7 +11,22 @@ import sqlalchemy.exc
 from diurnal.errors import ConfigurationError
 
 # Oldest first, as in migrations/versions. The list here spares the import of Alembic.
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
+VERSIONS = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+    "0007",
+    "0008",
+    "0009",
+    "0010",
+    "0011",
+    "0012",
+    "0013",
+    "0014",
+)
 VERSION_TABLE = "diurnal_version"
 _LOCK = 0x6469_7572_6E61_6C  # the bytes of "diurnal" as the key of an advisory lock
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from diurnal.storage.warehouse.connection import Row, WarehouseConnection
+from diurnal.storage.warehouse.failure_queries import SCORE
 from diurnal.storage.warehouse.tables import contracts, experiments, failures, model_versions, promotions
 
 _TEXTS = ARRAY(sa.Text())
@@ -66,7 +67,7 @@ LEFT JOIN LATERAL (
 ) run ON true
 LEFT JOIN LATERAL (
     SELECT failed_at, step, quarantine FROM failures
-    WHERE experiment = n.experiment AND data_interval_start = head.data_interval_start
+    WHERE experiment = n.experiment AND data_interval_start = head.data_interval_start AND step <> 'score'
     ORDER BY failed_at DESC LIMIT 1
 ) failure ON true
 LEFT JOIN LATERAL (
@@ -109,7 +110,7 @@ SELECT s.experiment, failure.*
 FROM unnest(CAST(:names AS text[]), CAST(:since AS timestamptz[])) AS s (experiment, since)
 CROSS JOIN LATERAL (
     SELECT DISTINCT ON (data_interval_start) data_interval_start, failed_at, step, quarantine IS NOT NULL AS is_rejected
-    FROM failures WHERE experiment = s.experiment AND data_interval_start >= s.since
+    FROM failures WHERE experiment = s.experiment AND data_interval_start >= s.since AND step <> 'score'
     ORDER BY data_interval_start DESC, failed_at DESC
 ) failure
 """
@@ -300,13 +301,17 @@ class OverviewQueries(WarehouseConnection):
         }
 
     def failure_page(self, experiment: str, *, limit: int) -> list[Row]:
-        """Return the last failures of an experiment, newest first, with `is_resolved`: a later run has a result."""
+        """Return the last failures of an experiment, newest first, with `is_resolved`: a later run has a result.
+
+        That of a scoring is resolved by a later scoring.
+        """
         later = sa.exists().where(
             experiments.c.experiment == experiment,
             experiments.c.data_interval_start == failures.c.data_interval_start,
             experiments.c.decided_at > failures.c.failed_at,
         )
-        query = sa.select(failures, later.label("is_resolved")).where(failures.c.experiment == experiment)
+        is_resolved = sa.case((failures.c.step == SCORE, failures.c.resolved_at.is_not(None)), else_=later)
+        query = sa.select(failures, is_resolved.label("is_resolved")).where(failures.c.experiment == experiment)
         return self.rows(
             query.order_by(failures.c.data_interval_start.desc(), failures.c.failed_at.desc()).limit(limit)
         )

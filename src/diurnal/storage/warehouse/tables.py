@@ -204,6 +204,7 @@ failures = sa.Table(
     sa.Column("error", JSONB(), nullable=False),
     sa.Column("quarantine", sa.Text()),
     _required_column("failed_at", _INSTANT, _NOW),
+    sa.Column("resolved_at", _INSTANT),
 )
 declarations = sa.Table(
     "declarations",
