@@ -86,6 +86,16 @@ def mixed(quick):
     return GridSearchCV(chain, grid, cv=3), frame, y
 
 
+def boosted(quick):
+    """XGBoost with 20 numbers of rounds and two depths: one fit for each depth."""
+    from sklearn.model_selection import GridSearchCV
+    from xgboost import XGBClassifier
+
+    X, y = _classes(1_000 if quick else 10_000, 20)
+    rounds = range(10, 201, 10) if quick else range(25, 501, 25)
+    return GridSearchCV(XGBClassifier(n_jobs=1), {"n_estimators": rounds, "max_depth": [3, 6]}, cv=3), X, y
+
+
 def unshared(quick):
     """A search without shared fits: diurnal.search inspects it, and leaves it to scikit-learn."""
     from sklearn.model_selection import GridSearchCV
@@ -96,7 +106,7 @@ def unshared(quick):
     return GridSearchCV(DecisionTreeClassifier(random_state=0), grid, cv=5), X, y
 
 
-WORKLOADS = {f.__name__: f for f in (tutorial, tutorial_x_10, tall, wide, mixed, unshared)}
+WORKLOADS = {f.__name__: f for f in (tutorial, tutorial_x_10, tall, wide, mixed, boosted, unshared)}
 
 
 def run(name, way, quick):

@@ -5,6 +5,7 @@ To add a family, write a class with the methods of
 :class:`~diurnal.search.families.family_protocol.FinalEstimatorFamily`, add an instance here, and add its test.
 """
 
+from diurnal.search.families.boosters import BoosterFamily
 from diurnal.search.families.ensembles import EnsembleFamily
 from diurnal.search.families.family_protocol import FinalEstimatorFamily, TransformerFamily
 from diurnal.search.families.logistic_regression import LogisticFamily
@@ -15,5 +16,5 @@ from diurnal.search.families.select_k_best import SelectionFamily
 
 TRANSFORMER_FAMILIES: tuple[TransformerFamily, ...] = (PCAFamily(), SelectionFamily())
 FINAL_FAMILIES: tuple[FinalEstimatorFamily, ...] = (
-    LogisticFamily(), RidgeFamily(), NeighborsFamily(), EnsembleFamily(),
+    LogisticFamily(), RidgeFamily(), NeighborsFamily(), EnsembleFamily(), BoosterFamily(),
 )  # fmt: skip
