@@ -1,12 +1,14 @@
 """``diurnal remove``: what is left of an experiment, read by SQL and from the disk."""
 
 import json
-import os
 import signal
 
 import psycopg
 import pytest
 
+from diurnal.errors import SupersededError
+from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline import steps
 from diurnal.pipeline.store_verification import verify_stores
 from projects import day, patients
 
@@ -82,41 +84,33 @@ def test_dry_run_and_a_call_without_consent_delete_nothing(one_run):
     assert "did you mean 'clinic'" in unknown.stderr
 
 
-@pytest.mark.parametrize(
-    "point",
-    [
-        "warehouse.remove_experiment:before",
-        "warehouse.remove_experiment:after",
-        "removal.file:before",
-        "warehouse.finish_removal:before",
-    ],
-)
-def test_killed_removal_is_continued(one_run, stores, point):
+def test_killed_removal_is_continued(one_run, stores):
     project = one_run
-    killed = project.command("remove", "clinic", "--yes", fault=f"kill@{point}")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert {one.state for one in verify_stores(stores)} <= {"good"}
+    points = ("remove_experiment:before", "remove_experiment:after", "finish_removal:before")
+    for point in (f"warehouse.{points[0]}", f"warehouse.{points[1]}", "removal.file:before", f"warehouse.{points[2]}"):
+        killed = project.command("remove", "clinic", "--yes", fault=f"kill@{point}")
+        assert killed.returncode == -signal.SIGKILL, f"{point}: {killed.stderr}"
+        assert {one.state for one in verify_stores(stores)} <= {"good"}
     done = project.command("remove", "clinic", "--yes")
     assert done.returncode == 0, done.stderr
     assert left(project, "clinic") == ({"removals"}, set(), [])
     assert not stores.warehouse.unfinished_removals("clinic")
 
 
-@pytest.mark.parametrize("point", ["warehouse.save_split", "warehouse.record_run"])
-def test_attempt_that_wakes_up_after_the_removal_has_no_effect(one_run, stores, point):
+def test_no_step_of_an_attempt_from_before_the_removal_has_an_effect(one_run, stores):
     project = one_run
     project.bring(FIRST, patients(FIRST, 200))
-    zombie = project.start("run", "clinic", "--date", FIRST, fault=f"stop@{point}:entry")
-    _, status = os.waitpid(zombie.pid, os.WUNTRACED)
-    assert status & 0xFF == 0x7F, "it is stopped"
-    try:
-        assert project.command("remove", "clinic", "--yes").returncode == 0
-        if point == "warehouse.record_run":
-            stores.warehouse.claim_interval("clinic", day(FIRST), requested_by="a newer attempt")
-    finally:
-        zombie.send_signal(signal.SIGCONT)
-        _, said = zombie.communicate(timeout=60)
-    assert zombie.returncode == 0, said
-    assert "superseded" in said or "removed meanwhile" in said
-    found, _, _ = left(project, "clinic")
-    assert found <= {"removals", "heads"}
+    context = RunContext(project.experiment(), day(FIRST), stores, requested_by="test")
+    batch = steps.fetch(context)
+    samples = steps.split(context, batch)
+    search = steps.tune(context, samples)
+    evaluation = steps.evaluate(context, samples, search)
+    stores.warehouse.remove_experiment("clinic", requested_by="test")
+    stores.warehouse.claim_interval("clinic", day(FIRST), requested_by="a newer attempt")
+    with pytest.raises(SupersededError):
+        steps.record(context, search, evaluation)
+    with pytest.raises(SupersededError):
+        stores.warehouse.set_batch("clinic", day(FIRST), batch.run.epoch, batch.package)
+    with pytest.raises(SupersededError, match="removed meanwhile"):
+        stores.warehouse.save_split("clinic", day(SECOND), batch.package.digest, 0.3, batch.package, batch.package)
+    assert left(project, "clinic")[0] == {"removals", "heads"}

@@ -7,15 +7,17 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from diurnal.errors import ExperimentError, NotFoundError
+from diurnal.errors import BatchRejectedError, ExperimentError, NotFoundError
 from diurnal.experiment import experiment
+from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import expired_data
 from diurnal.pipeline.expired_data import RetentionPolicy
 from diurnal.pipeline.garbage import collect_garbage
 from diurnal.pipeline.replay import replay_version
+from diurnal.pipeline.scored_batches import score_batch
 from diurnal.pipeline.store_verification import verify_stores
 from diurnal.types.retention import Retention
-from projects import Project
+from projects import Project, day
 
 DAYS = [f"2026-11-{number:02d}" for number in range(1, 7)]
 
@@ -98,9 +100,10 @@ def check_what_is_said(project, stores):
 def test_files_of_runs_profiles_predictions_and_quarantine(project, stores):
     project.run(DAYS[0], stores)
     project.run(DAYS[1], stores)
-    assert project.command("score", "clinic", "--date", DAYS[0], "--version", "1").returncode == 0
+    score_batch(RunContext(project.experiment(), day(DAYS[0]), stores, requested_by="test"), version=1)
     project.bring(DAYS[2], project.bring(DAYS[2]).drop(columns="age"))
-    assert project.command("run", "clinic", "--date", DAYS[2]).returncode == 65
+    with pytest.raises(BatchRejectedError):
+        project.run(DAYS[2], stores)
     ages = dict.fromkeys(("candidates", "evaluations", "profiles", "predictions", "quarantine"), "1d")
     found = expire(stores, ages)
     kinds = [one.kind for one in found]
@@ -118,13 +121,14 @@ def test_files_of_runs_profiles_predictions_and_quarantine(project, stores):
 
 
 def test_what_was_written_just_now_stays(project, stores):
-    for date in DAYS[:4]:
+    for date in DAYS[:3]:
         project.run(date, stores)
+    stores.warehouse.set_champion("clinic", 3, requested_by="test", reason="test")
+    assert expire(stores, {"batches": "1d"}, dry_run=True), "the first batch is too old"
     assert not expire(stores, {"batches": "1d"}, protected=timedelta(hours=1)), "they were written just now"
 
 
-@pytest.mark.parametrize("side", ["before", "after"])
-def test_killed_gc_is_repeated(tmp_path, warehouse_url, side):
+def test_killed_gc_is_repeated(tmp_path, warehouse_url):
     declared = "drop='ward', promotion='always', retention={'batches': '1h'}"
     project = Project.make(tmp_path / "project", warehouse_url, declared)
     stores = project.stores()
@@ -132,9 +136,11 @@ def test_killed_gc_is_repeated(tmp_path, warehouse_url, side):
         project.bring(date)
         project.run(date, stores)
     call = ("gc", "--older-than", "0", "--json")
-    killed = project.command(*call, fault=f"kill@warehouse.delete_batches:{side}")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert {one.state for one in verify_stores(stores)} == {"good"}
+    for side in ("before", "after"):
+        killed = project.command(*call, fault=f"kill@warehouse.delete_batches:{side}")
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert {one.state for one in verify_stores(stores)} == {"good"}
+    assert batches(stores) == {"02", "03", "04"}
     done = project.command(*call)
     assert done.returncode == 0, done.stderr
     assert batches(stores) == {"03", "04"}

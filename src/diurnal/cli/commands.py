@@ -11,7 +11,7 @@ from diurnal.cli.mlflow_commands import mlflow
 from diurnal.cli.model_commands import history, models, predict, promote, replay, rollback
 from diurnal.cli.page_commands import page
 from diurnal.cli.project_commands import check, init, list_experiments
-from diurnal.cli.removal_commands import remove
+from diurnal.cli.removal_commands import erase, remove
 from diurnal.cli.report_commands import report
 from diurnal.cli.run_commands import backfill, run, runs
 from diurnal.cli.score_commands import live_scores, score
@@ -50,6 +50,7 @@ for _command in (
     verify,
     profile,
     gc,
+    erase,
     remove,
     warehouse,
     airflow,

@@ -1,7 +1,8 @@
-"""Commands that delete what is stored: ``remove``."""
+"""Commands that delete what is stored: ``erase`` and ``remove``."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,9 @@ from diurnal.cli.project_session import (
 )
 
 if TYPE_CHECKING:
+    from diurnal.pipeline.erasure import Erasure
     from diurnal.pipeline.removal import StoredExperiment
+    from diurnal.storage.stores import Stores
 
 _NAMES = {"experiments": "runs", "model_versions": "versions", "packages": "packages", "promotions": "promotions"}
 
@@ -53,6 +56,68 @@ def remove(name: str, dry_run: bool, yes: bool, json_: bool) -> None:
             f"diurnal: {declared.file} still declares it: delete the experiment there, and its Dag; "
             "or its next run begins again with version 1",
             err=True,
+        )
+
+
+@click.command()
+@name_argument
+@click.argument("key", metavar="KEY...", nargs=-1, required=True)
+@click.option("--dry-run", is_flag=True, help="Print what would be erased, and change nothing.")
+@yes_option
+@json_option
+def erase(name: str, key: tuple[str, ...], dry_run: bool, yes: bool, json_: bool) -> None:
+    """Delete the rows of one key from all data of an experiment.
+
+    KEY is the value of its key, or COLUMN=VALUE for each column of the key. The rows are deleted from batches, train
+    and test packages, their copies in the warehouse, profiles, predictions and quarantine; a later run leaves them out
+    if the source returns them again. Versions that were trained on them are listed; train new ones. It cannot be
+    undone. A run in progress is superseded. If the command is interrupted, call it again.
+    """
+    from diurnal.cli.table_output import print_json
+    from diurnal.pipeline.erasure import erase_sample, find_sample
+
+    with open_project_stores() as stores:
+        experiment = resolve_experiment_name(stores, name)
+        _, result = find_sample(stores, experiment, list(key))
+        if not dry_run:
+            if not result.is_empty:
+                confirm_deletion(f"Erase {_describe_erasure(result)}? This cannot be undone.", yes=yes)
+            result = erase_sample(stores, experiment, list(key), requested_by=current_user())
+        if json_:
+            print_json({**asdict(result), "erased": not (dry_run or result.is_empty)})
+        else:
+            _print_erasure(stores, result, dry_run=dry_run)
+
+
+def _describe_erasure(result: Erasure) -> str:
+    counts = {
+        "packages": result.n_packages,
+        "rows of batches in the warehouse": result.n_copies,
+        "predictions": result.n_predictions,
+        "rejected batches as a whole": len(result.quarantine),
+        "failures": result.n_failures,
+    }
+    return f"one key of {result.experiment}: {', '.join(f'{n} {what}' for what, n in counts.items())}"
+
+
+def _print_erasure(stores: Stores, result: Erasure, *, dry_run: bool) -> None:
+    if result.is_empty:
+        click.echo(f"{result.experiment} has no row of this key")
+    else:
+        click.echo(f"{'to erase' if dry_run else 'erased'} {_describe_erasure(result)}")
+    if result.missing:
+        click.echo(f"not searched, as they are not in the lake: {', '.join(result.missing)}")
+    if result.interrupted:
+        starts = ", ".join(f"{start:%Y-%m-%dT%H:%MZ}" for start in result.interrupted)
+        click.echo(f"superseded, if they were in progress; run them again: {starts}")
+    if not result.versions:
+        return
+    click.echo(f"trained on it: version {', '.join(map(str, result.versions))}")
+    if result.champion is not None:
+        interval = stores.warehouse.version(result.experiment, result.champion)["data_interval_start"]
+        click.echo(
+            f"the champion is version {result.champion}; train a new one without the key: "
+            f"diurnal run {result.experiment} --date {interval:%Y-%m-%d}"
         )
 
 

@@ -39,11 +39,16 @@ def store_batch_profile(context: RunContext, batch: IngestedBatch) -> list[str]:
 
 def save_profile(stores: Stores, experiment: str, start: datetime, batch: Package, profile: Profile) -> None:
     """Store a profile as a package beside its batch, and its row in the warehouse."""
+    package = write_profile(stores, batch, profile)
+    stores.warehouse.add_profile(experiment, start, batch.digest, package, profile.summarize())
+
+
+def write_profile(stores: Stores, batch: Package, profile: Profile) -> Package:
+    """Store a profile as a package beside its batch."""
     from diurnal.storage.lake import PackageKey
 
     key = replace(PackageKey.of(batch.path), category="profiles")
-    package = stores.lake.write_table(key, profile.to_table())
-    stores.warehouse.add_profile(experiment, start, batch.digest, package, profile.summarize())
+    return stores.lake.write_table(key, profile.to_table())
 
 
 def read_profiles(stores: Stores, rows: Sequence[Mapping[str, Any]]) -> list[Profile]:

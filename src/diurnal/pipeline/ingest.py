@@ -15,6 +15,7 @@ from diurnal.backends.sample_reader import SampleReader
 from diurnal.data import batch_contract
 from diurnal.data.batch_contract import BatchContract
 from diurnal.errors import BatchRejectedError, DiurnalError, ExperimentError, TransientError
+from diurnal.pipeline.erased_rows import ErasedRows
 from diurnal.types import Package
 
 if TYPE_CHECKING:
@@ -87,12 +88,14 @@ def _store_batch(
     experiment, newest = context.experiment, resolved.newest
     limits = batch_contract.limits_for_layout(experiment.limits, layout, newest)
     validator = BatchValidator(layout, limits, is_only_batch=experiment.window == 1)
-    profile = ProfileBuilder(layout)
+    profile, hasher = ProfileBuilder(layout), SampleReader(context, newest).row_hasher()
+    erased = ErasedRows.of(context, hasher)
+    valid = batch_contract.run_checks_in_newest_schema(validator.validate(rows), experiment.checks, layout, newest)
     package, deduplication = context.stores.lake.write_package(
         context.package_key("batches"),
-        batch_contract.run_checks_in_newest_schema(validator.validate(rows), experiment.checks, layout, newest),
+        erased.leave_out(valid),
         layout.arrow_schema,
-        SampleReader(context, newest).row_hasher(),
+        hasher,
         key=layout.key,
         keep_duplicates=layout.keeps_duplicates,
         n_rows=rows.n_rows,
@@ -100,7 +103,11 @@ def _store_batch(
         observe=profile.update,
     )
     return IngestedBatch(
-        package, resolved, [*warnings, *resolved.warnings, *validator.warnings], deduplication.n_duplicates, profile
+        package,
+        resolved,
+        [*warnings, *resolved.warnings, *validator.warnings, *erased.warnings],
+        deduplication.n_duplicates,
+        profile,
     )
 
 

@@ -100,13 +100,20 @@ def _profile_batch(
     name, start = row["experiment"], row["data_interval_start"]
     state = "made"
     try:
-        save_profile(stores, name, start, batch, _build_profile(stores, name, contract_of(name), batch))
+        save_profile(stores, name, start, batch, build_profile(stores, name, contract_of(name), batch))
     except DiurnalError as error:
         state = error.message
     return ProfiledBatch(name, start, row["digest"], row["n_rows"], state)
 
 
-def _build_profile(stores: Stores, experiment: str, contract: Contract | None, batch: Package) -> Profile:
+def build_profile(stores: Stores, experiment: str, contract: Contract | None, batch: Package) -> Profile:
+    """Make the profile of a batch by reading its package as a stream.
+
+    Raises
+    ------
+    DiurnalError
+        If the batch cannot be read or profiled.
+    """
     from diurnal.data.profile_builder import ProfileBuilder
 
     if contract is None:

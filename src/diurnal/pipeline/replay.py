@@ -139,11 +139,11 @@ def _check_batches_are_kept(stores: Stores, name: str, version: int) -> None:
     lost = stores.warehouse.versions_without_batches(name).get(version)
     if not lost:
         return
-    deletions = {row["path"]: row for row in stores.warehouse.deleted_batches(name)}
-    reasons = [_describe_deletion(one, deletions.get(one["path"])) for one in lost]
+    deletions = {row["digest"]: row for row in stores.warehouse.deleted_batches(name)}
+    reasons = [_describe_deletion(one, deletions.get(one.get("replaces", one["digest"]))) for one in lost]
     more = "" if len(reasons) <= _MAX_REASONS else f"\nand {len(reasons) - _MAX_REASONS} more"
     raise NotFoundError(
-        f"version {version} of {name} cannot be replayed: {len(lost)} of its batches were deleted\n"
+        f"version {version} of {name} cannot be replayed: {len(lost)} of its batches were deleted or changed\n"
         + "\n".join(reasons[:_MAX_REASONS])
         + more,
         hint=f"fit a new version on the batches that are kept: diurnal run {name} --force",

@@ -24,6 +24,7 @@ from diurnal.data.deduplication import Deduplication, sort_by_hash
 from diurnal.data.problems import ProblemCollector
 from diurnal.errors import BatchRejectedError, Problem
 from diurnal.pipeline import ingest
+from diurnal.pipeline.erased_rows import ErasedRows
 from diurnal.pipeline.predict import input_schema
 from diurnal.storage.lake import TempArrowFile
 from diurnal.types import Limits, Package
@@ -209,12 +210,10 @@ def _sort_rows(
     content = ContentDigest(columns)
 
     def sorted_batches() -> Iterator[pa.RecordBatch]:
-        checked = _check_keys(BatchValidator(schema, _LIMITS, training=False).validate(received), schema.key)
-        hasher = (
-            partial(hash_keys, key=schema.key)
-            if schema.key
-            else identity_of_rows(contract, columns.names, context.experiment.name)
-        )
+        valid = _check_keys(BatchValidator(schema, _LIMITS, training=False).validate(received), schema.key)
+        identity = identity_of_rows(contract, columns.names, context.experiment.name)
+        checked = ErasedRows.of(context, identity).leave_out(valid)
+        hasher = partial(hash_keys, key=schema.key) if schema.key else identity
         for _, table in sort_by_hash(checked, columns, hasher, report, buckets, received.n_bytes):
             content.update(table)
             yield from table.to_batches()

@@ -163,9 +163,12 @@ def _write_parts(
     cells = [field.dataType for field in to_spark_schema(schema)]
     fields = [StructField(name, kind) for name, kind in zip(positional_names(len(cells)), cells, strict=True)]
     fields += [StructField(HASH, LongType()), StructField(PART, IntegerType())]
+    erased = context.stores.warehouse.erased_hashes(experiment.name, context.interval.start)
     write = WriteTask(schema, lake.address, key.parts_folder, n_rows)
     with translate_job_errors("the writing of the package"):
         hashed = map_in_arrow(rows, deal, StructType(fields))
+        if erased:
+            hashed = hashed.filter(~F.col(HASH).isin(erased))
         # pyspark counts the arguments of what it is given, and a method has one more
         written = read_reports(hashed.groupBy(PART).applyInArrow(lambda table: write(table), REPORT).collect())  # noqa: PLW0108
     arrangement = Deduplication(key=schema.key)

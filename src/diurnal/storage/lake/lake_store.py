@@ -113,7 +113,7 @@ class Lake(PackageReader):
                 for _, table in ordered:
                     file.write(table)
             report.raise_on_conflicts()
-            return self._publish_package(package_key, file), report
+            return self.publish_package(package_key, file), report
 
     def write_manifest(
         self, package_key: PackageKey, parts: Iterable[PackagePart], schema: pa.Schema, *, n_parts: int
@@ -166,7 +166,7 @@ class Lake(PackageReader):
                 for file, mask in zip((train, test), masks(batch), strict=True):
                     file.write(_filter_rows(batch, mask))
             files.close()
-            return self._publish_package(train_key, train), self._publish_package(test_key, test)
+            return self.publish_package(train_key, train), self.publish_package(test_key, test)
 
     def _split_parts(self, package: Package, roles: TrainTestRoles) -> tuple[Package, Package]:
         manifest, schema = self.manifest(package), self.schema(package)
@@ -216,7 +216,7 @@ class Lake(PackageReader):
         with self.workspace() as scratch:
             with PackageFileWriter(scratch / "package.parquet", table.schema) as file:
                 file.write(table)
-            return self._publish_package(package_key, file)
+            return self.publish_package(package_key, file)
 
     def write_bytes(self, experiment: str, category: str, data: bytes, suffix: str) -> str:
         """Store a file of no data interval, named by its digest; return its path."""
@@ -237,7 +237,7 @@ class Lake(PackageReader):
             )
         return data
 
-    def _publish_package(self, package_key: PackageKey, file: PackageFileWriter) -> Package:
+    def publish_package(self, package_key: PackageKey, file: PackageFileWriter) -> Package:
         """Move a complete file to its path, as a package."""
         with file.path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()

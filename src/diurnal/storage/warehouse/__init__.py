@@ -13,6 +13,7 @@ from diurnal.storage.warehouse.column_queries import ColumnQueries
 from diurnal.storage.warehouse.contract_queries import ContractQueries
 from diurnal.storage.warehouse.declaration_queries import DeclarationQueries
 from diurnal.storage.warehouse.detail_queries import DetailQueries
+from diurnal.storage.warehouse.erasure_queries import ErasureQueries
 from diurnal.storage.warehouse.failure_queries import FailureQueries
 from diurnal.storage.warehouse.health_queries import HealthQueries
 from diurnal.storage.warehouse.key_queries import KeyQueries
@@ -36,6 +37,7 @@ class Warehouse(
     ContractQueries,
     DeclarationQueries,
     DetailQueries,
+    ErasureQueries,
     FailureQueries,
     HealthQueries,
     KeyQueries,

@@ -26,6 +26,7 @@ VERSIONS = (
     "0012",
     "0013",
     "0014",
+    "0015",
 )
 VERSION_TABLE = "diurnal_version"
 _LOCK = 0x6469_7572_6E61_6C  # the bytes of "diurnal" as the key of an advisory lock

@@ -91,12 +91,8 @@ class RetentionQueries(WarehouseConnection):
             for load_id in connection.execute(copies).scalars().all():
                 delete_load(connection, loads, batch_relation(name), load_id)
             deleted = _delete_packages(connection, name, start, digests)
-            _record_deletions(
-                connection,
-                "retention",
-                requested_by,
-                [{"experiment": name, "kind": row["role"], **_of_package(row)} for row in deleted],
-            )
+            rows = [{"kind": row["role"], **_of_package(row)} for row in deleted]
+            record_deletions(connection, name, "retention", requested_by, rows)
             return deleted
 
     def expired_run_files(self, expiry: Expiry, kind: str, kept_versions: Collection[int]) -> list[Row]:
@@ -116,19 +112,14 @@ class RetentionQueries(WarehouseConnection):
         columns, runs = RUN_FILES_OF_KIND[kind], list(runs)
         of_runs = sa.update(experiments).where(experiments.c.run_id.in_([run["run_id"] for run in runs]))
         deleted = [
-            {
-                "experiment": expiry.experiment,
-                "data_interval_start": run["data_interval_start"],
-                "kind": column,
-                "path": run[column],
-            }
+            {"data_interval_start": run["data_interval_start"], "kind": column, "path": run[column]}
             for run in runs
             for column in columns
             if run[column]
         ]
         with self.transaction("delete_run_files", expiry.experiment) as connection:
             connection.execute(of_runs.values(dict.fromkeys(columns)))
-            _record_deletions(connection, "retention", requested_by, deleted)
+            record_deletions(connection, expiry.experiment, "retention", requested_by, deleted)
 
     def expired_profiles(self, expiry: Expiry, kept_batches: Collection[str]) -> list[Row]:
         """Return the profiles that are too old, except those of some batches."""
@@ -154,12 +145,8 @@ class RetentionQueries(WarehouseConnection):
                 connection.execute(
                     sa.delete(profiles).where(_is_at(profiles, expiry.experiment, row["data_interval_start"]), same)
                 )
-            _record_deletions(
-                connection,
-                "retention",
-                requested_by,
-                [{"experiment": expiry.experiment, "kind": "profile", **_of_package(row)} for row in rows],
-            )
+            deleted = [{"kind": "profile", **_of_package(row)} for row in rows]
+            record_deletions(connection, expiry.experiment, "retention", requested_by, deleted)
 
     def expired_predictions(self, expiry: Expiry) -> list[Row]:
         """Return the loads of predictions that are too old, visible or not."""
@@ -184,8 +171,8 @@ class RetentionQueries(WarehouseConnection):
             shown = is_head & (prediction_heads.c.load_id == load["load_id"])
             connection.execute(sa.update(prediction_heads).where(shown).values(load_id=None))
             delete_load(connection, prediction_loads, prediction_relation(name), load["load_id"])
-            deleted = {"experiment": name, "data_interval_start": start, "n_rows": load["n_rows"]}
-            _record_deletions(connection, "retention", requested_by, [{"kind": "predictions", **deleted}])
+            deleted = {"kind": "predictions", "data_interval_start": start, "n_rows": load["n_rows"]}
+            record_deletions(connection, name, "retention", requested_by, [deleted])
             return True
 
     def forget_quarantine(self, experiment: str, urls: Collection[str]) -> None:
@@ -205,7 +192,7 @@ class RetentionQueries(WarehouseConnection):
         return self.rows(query.order_by(deletions.c.deletion_id))
 
     def versions_without_batches(self, experiment: str) -> dict[int, list[Row]]:
-        """Return, for each version that cannot be replayed, the batches of its run that were deleted."""
+        """Return, for each version that cannot be replayed, the batches of its run that were deleted or replaced."""
         if not self.deleted_batches(experiment):
             return {}
         query = sa.select(model_versions.c.version, experiments.c.packages).join(
@@ -214,7 +201,10 @@ class RetentionQueries(WarehouseConnection):
         runs = self.rows(query.where(model_versions.c.experiment == experiment).order_by(model_versions.c.version))
         is_batch = (packages.c.experiment == experiment) & (packages.c.role == "batch")
         kept = {row["path"] for row in self.rows(sa.select(packages.c.path).where(is_batch))}
-        lost = {run["version"]: [one for one in run["packages"] if one["path"] not in kept] for run in runs}
+        lost = {
+            run["version"]: [one for one in run["packages"] if one["path"] not in kept or "replaces" in one]
+            for run in runs
+        }
         return {version: batches for version, batches in lost.items() if batches}
 
     def vacuum_rows(self, experiment: str) -> None:
@@ -232,13 +222,14 @@ class RetentionQueries(WarehouseConnection):
             connection.exec_driver_sql("RESET statement_timeout")
 
 
-def _record_deletions(
-    connection: sa.Connection, reason: str, requested_by: str, rows: Collection[Mapping[str, Any]]
+def record_deletions(
+    connection: sa.Connection, experiment: str, reason: str, requested_by: str, rows: Collection[Mapping[str, Any]]
 ) -> None:
+    """Add rows to the table `deletions`; columns that a row lacks are null."""
+    optional = dict.fromkeys(column.name for column in deletions.c if column.nullable)
+    values = {"experiment": experiment, "reason": reason, "deleted_by": requested_by}
     if rows:
-        new = [{"path": None, "digest": None, "n_rows": None, **row} for row in rows]
-        values = {"reason": reason, "deleted_by": requested_by}
-        connection.execute(sa.insert(deletions), [{**row, **values} for row in new])
+        connection.execute(sa.insert(deletions), [{**optional, **row, **values} for row in rows])
 
 
 def _delete_packages(connection: sa.Connection, name: str, start: datetime, digests: Collection[str]) -> list[Row]:

@@ -282,6 +282,18 @@ deletions = sa.Table(
     _required_column("deleted_at", _INSTANT, _NOW),
     _required_column("deleted_by", sa.Text()),
 )
+# one row for each erasure of a sample
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("erasure_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+    _required_column("experiment", sa.Text()),
+    _required_column("key_hash", sa.BigInteger()),
+    _required_column("erased_at", _INSTANT, _NOW),
+    _required_column("erased_by", sa.Text()),
+    sa.Column("counts", JSONB(), nullable=False),
+    sa.Column("files_deleted_at", _INSTANT),
+)
 # one row for each removal of an experiment; all of its other rows are deleted
 removals = sa.Table(
     "removals",
