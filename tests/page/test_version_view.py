@@ -77,6 +77,24 @@ def test_periods_of_service(client):
     assert "diurnal promote clinic 5" in never
 
 
+def test_live_scores_of_a_version(filled, filled_stores):
+    settings = Settings.load(filled.folder, {"DIURNAL_WAREHOUSE": filled.warehouse_url})
+    stores = PageStores(lambda: settings)
+    client = TestClient(create_app(stores, lambda: Viewer("ada", "session")), base_url="http://localhost:8787")
+    newest = filled_stores.warehouse.live_scores("flats")[-1]
+    text = section_text(show(client, "flats", newest["version"]), "live")
+    assert f"{newest['n_predictions']} {newest['n_labelled']} \N{EN DASH} {newest['score']:.4f}" in text
+    assert "version" not in text.partition("In-sample rows")[0]
+    page = client.get("/experiments/flats").text
+    assert f"version {newest['version']} {newest['n_predictions']}" in section_text(page, "live")
+    spec = client.get("/experiments/flats/charts/live_scores.json").json()
+    assert [row["l"] for row in spec["datasets"]["rows"]] == ["2026-11-03", "2026-11-04"]
+    assert "This version has predicted no batch. diurnal score clinic" in section_text(
+        show(client, "clinic", 6), "live"
+    )
+    stores.close()
+
+
 def test_neighbours_are_linked(client):
     assert 'rel="prev"' not in show(client, "clinic", 1)
     assert 'rel="next"' in show(client, "clinic", 1)

@@ -26,6 +26,7 @@ from diurnal.errors import DiurnalError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import contract_acceptance
 from diurnal.pipeline.local_run import run
+from diurnal.pipeline.scored_batches import score_batch
 from diurnal.storage.stores import Stores
 from diurnal.storage.warehouse.tables import experiments, profiles
 from diurnal.types import DataInterval
@@ -205,10 +206,15 @@ def fill_clinic(project: MonitoredProject, stores: Stores) -> None:
 
 
 def fill_flats(project: MonitoredProject, stores: Stores) -> None:
-    """Four days, from 2026-11-01 to 2026-11-04; the last one is dearer and has other districts."""
+    """Four days, from 2026-11-01 to 2026-11-04; the last one is dearer and has other districts.
+
+    The last two are predicted before their run, which scores the predictions.
+    """
     for number in (1, 2, 3, 4):
         date = f"2026-11-{number:02}"
         project.put("flats", date, flats(date, dearer=number == 4))
+        if number >= 3:
+            score_batch(project.context("flats", date, stores))
         assert project.try_run("flats", date, stores)
 
 

@@ -26,6 +26,8 @@ router = APIRouter(prefix="/experiments/{name}")
 _N_RUNS = 25
 _N_VERSIONS = 10
 _N_FAILURES = 20
+_N_LIVE_SCORES = 30
+_MAX_LIVE_SCORES = 400
 _MAX_TIMELINE = 1200
 _COMMAND = re.compile(r"diurnal (?:contract|run|verify|gc) [^;]+")
 
@@ -83,6 +85,8 @@ def show_experiment(
         **_version_context(warehouse, name, versions_before),
         **_contract_context(warehouse, name),
         failures=_failure_rows(warehouse, name),
+        live_scores=warehouse.live_scores(name, limit=_N_LIVE_SCORES)[::-1],
+        of_version=False,
         may_accept=viewer.can_change(name) and request.app.state.contracts is not None,
     )
 
@@ -95,6 +99,16 @@ def show_timeline(request: Request, name: ReadableExperiment) -> Response:
     warehouse: Warehouse = request.app.state.stores.reader().warehouse
     records = warehouse.timeline_records(name, limit=_MAX_TIMELINE)
     return chart_response(build_timeline(**records, timezone=experiment_timezone(request), width="container"))
+
+
+@router.get("/charts/live_scores.json")
+def show_live_scores(request: Request, name: ReadableExperiment) -> Response:
+    """Return the chart of live scores."""
+    from diurnal.plots.live_score_chart import build_live_scores
+
+    warehouse: Warehouse = request.app.state.stores.reader().warehouse
+    rows = warehouse.live_scores(name, limit=_MAX_LIVE_SCORES)
+    return chart_response(build_live_scores(rows, timezone=experiment_timezone(request), width="container"))
 
 
 def _run_context(warehouse: Warehouse, name: str, runs: RunFilter, timezone: str) -> dict[str, Any]:

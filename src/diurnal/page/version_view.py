@@ -21,6 +21,7 @@ router = APIRouter(prefix="/experiments/{name}/versions/{version}")
 VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 _CHUNK = 2**18
 _MAX_EXAMPLE_COLUMNS = 40
+_N_LIVE_SCORES = 30
 
 
 @router.get("")
@@ -39,6 +40,8 @@ def show_version(request: Request, name: ReadableExperiment, version: VersionNum
         interval=format_interval(row["data_interval_start"], row["data_interval_end"], experiment_timezone(request)),
         python_code=_python_code(f"{name}@{version}", details),
         commands=_commands(name, version),
+        live_scores=stores.warehouse.live_scores(name, version=version, limit=_N_LIVE_SCORES)[::-1],
+        of_version=True,
         may_change=viewer.can_change(name),
         now=datetime.now(UTC),
     )

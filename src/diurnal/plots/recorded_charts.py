@@ -66,6 +66,46 @@ def timeline(
     return _shown(build_timeline(runs, *records, name=experiment, timezone=timezone, width=width), theme)
 
 
+def live_scores(
+    experiment: str, *, project: str | Path | None = None, theme: Theme = "light", width: int = 680
+) -> alt.TopLevelMixin:
+    """Plot how right the predictions of `diurnal score` were, beside the test scores of the versions that made them.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment.
+    project : str or Path, optional
+        The folder of the project, as for :func:`diurnal.load_model`.
+    theme : {"light", "dark"}
+        The theme.
+    width : int
+        The width of the plots in pixels.
+
+    Returns
+    -------
+    altair.VConcatChart
+
+    Raises
+    ------
+    NotFoundError
+        If the warehouse has no such experiment.
+    ConfigurationError
+        If no project is found, or Altair is not installed.
+
+    Examples
+    --------
+    >>> diurnal.plots.live_scores("breast_cancer").save("live_scores.svg")  # doctest: +SKIP
+    """
+    from diurnal.plots.live_score_chart import build_live_scores
+
+    _require_altair()
+    with open_recorded_stores(project) as stores:
+        rows = stores.warehouse.live_scores(recorded_name(stores, experiment))
+        timezone = stores.warehouse.timezone_of(experiment)
+    return _shown(build_live_scores(rows, name=experiment, timezone=timezone, width=width), theme)
+
+
 def tuning(
     reference: str,
     *,

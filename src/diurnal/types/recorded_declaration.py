@@ -101,7 +101,7 @@ class RecordedDeclaration:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> RecordedDeclaration:
-        """Create a declaration from columns of the table `declarations`."""
+        """Create a declaration from columns of the table `declarations`; those of the page lack the retention."""
         schedule = row["schedule"]
         return cls(
             schedule=timedelta(seconds=schedule) if isinstance(schedule, int | float) else schedule,
@@ -110,5 +110,5 @@ class RecordedDeclaration:
             label_delay=timedelta(seconds=row["label_delay"]),
             description=row["description"],
             promotion=row["promotion"],
-            retention=Retention.from_json(row["retention"]),
+            retention=Retention.from_json(row.get("retention") or {}),
         )

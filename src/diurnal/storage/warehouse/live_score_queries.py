@@ -97,7 +97,14 @@ class LiveScoreQueries(WarehouseConnection):
         with self.transaction("save_live_score", row["experiment"]) as connection:
             connection.execute(new.on_conflict_do_update(index_elements=[live_scores.c.load_id], set_=values))
 
-    def live_scores(self, experiment: str, *, since: datetime | None = None) -> list[Row]:
+    def live_scores(
+        self,
+        experiment: str,
+        *,
+        since: datetime | None = None,
+        version: int | None = None,
+        limit: int | None = None,
+    ) -> list[Row]:
         """Return what versions have predicted and how right it was, oldest data interval first.
 
         Of a version that has predicted a data interval more than once, the visible load counts, or the last one.
@@ -108,6 +115,10 @@ class LiveScoreQueries(WarehouseConnection):
             Name of the experiment.
         since : datetime, optional
             Only data intervals that begin then or later.
+        version : int, optional
+            Only this version.
+        limit : int, optional
+            The maximum number of rows; the newest are returned.
 
         Returns
         -------
@@ -132,7 +143,13 @@ class LiveScoreQueries(WarehouseConnection):
             .ext(distinct_on(*identity))
             .order_by(*identity, shown.desc(), by_load.c.load_id.desc())
         )
-        return self.rows(newest if since is None else newest.where(by_load.c.data_interval_start >= since))
+        if since is not None:
+            newest = newest.where(by_load.c.data_interval_start >= since)
+        if version is not None:
+            newest = newest.where(by_load.c.version == version)
+        rows = newest.subquery()
+        order = (rows.c.data_interval_start.desc(), rows.c.version.desc())
+        return self.rows(sa.select(rows).order_by(*order).limit(limit))[::-1]
 
 
 def _loads_with_scores(experiment: str) -> sa.Subquery:
