@@ -43,16 +43,21 @@ def build_live_scores(
     scoring = clean_text(shown[-1].get("scoring") or "score") if shown else "score"
     pixels = plot_width(width)
     body = {
-        "title": {"text": clean_text(f"Live scores of {name}" if name else "Live scores"), "subtitle": _notes(shown)},
+        "title": {
+            "text": clean_text(f"Live scores of {name}" if name else "Live scores"),
+            "subtitle": _subtitle_lines(shown),
+        },
         "vconcat": [_score_plot(scoring, pixels), _share_plot(pixels)],
         "spacing": 10,
         "resolve": {"scale": {"x": "shared", "color": "independent", "strokeDash": "independent"}},
     }
-    spec = make_spec(body, description=_description(shown, name), data={"rows": [_fields(row) for row in shown]})
+    spec = make_spec(
+        body, description=_describe_scores(shown, name), data={"rows": [_row_fields(row) for row in shown]}
+    )
     return fill_container(spec, width)
 
 
-def _fields(row: Record) -> Spec:
+def _row_fields(row: Record) -> Spec:
     n, n_labelled = row["n_predictions"], row["n_labelled"]
     return without_nulls(
         {
@@ -71,7 +76,7 @@ def _fields(row: Record) -> Spec:
     )
 
 
-def _notes(rows: Sequence[Record]) -> list[str]:
+def _subtitle_lines(rows: Sequence[Record]) -> list[str]:
     if not any(row.get("score") is not None for row in rows):
         return ["no prediction has a truth that its version has not learnt"]
     is_replaced = any(not row.get("shown") for row in rows)
@@ -80,7 +85,7 @@ def _notes(rows: Sequence[Record]) -> list[str]:
     )
 
 
-def _description(rows: Sequence[Record], name: str) -> str:
+def _describe_scores(rows: Sequence[Record], name: str) -> str:
     scored = [row for row in rows if row.get("score") is not None]
     visible = [row for row in scored if row.get("shown")]
     last = f"; the last one is {as_number(visible[-1]['score'], 4)}" if visible else ""
@@ -92,7 +97,7 @@ def _score_plot(scoring: str, width: int) -> Spec:
     legend |= {"labelLimit": 400, "symbolType": "stroke", "columns": {"expr": _COLUMNS}}
     color = {"field": "series", "type": "nominal", "scale": {"domain": _SERIES}, "legend": legend}
     dash = {"field": "series", "type": "nominal", "scale": {"domain": _SERIES, "range": [[1, 0], [6, 3]]}}
-    encoding = {"x": {"field": "m", **_TIME, "axis": _time_axis(labels=False)}, "y": _y("value")}
+    encoding = {"x": {"field": "m", **_TIME, "axis": _interval_axis(labels=False)}, "y": _value_channel("value")}
     line = {
         "transform": [{"filter": "datum.h == 1"}],
         "mark": {"type": "line", "strokeWidth": 1.8},
@@ -105,7 +110,7 @@ def _score_plot(scoring: str, width: int) -> Spec:
             **encoding,
             "color": color,
             "size": {"condition": {"test": "datum.h == 1", "value": 26}, "value": 10},
-            "tooltip": _tooltip(scoring),
+            "tooltip": _row_tooltip(scoring),
         },
     }
     fold = [
@@ -115,16 +120,16 @@ def _score_plot(scoring: str, width: int) -> Spec:
         {"calculate": f"datum.key == 's' ? '{_SERIES[0]}' : '{_SERIES[1]}'", "as": "series"},
     ]
     layers = {"data": {"name": "rows"}, "transform": fold, "layer": [line, point]}
-    return {"title": _panel_title(scoring), "width": width, "height": 130, "layer": [layers]}
+    return {"title": _plot_heading(scoring), "width": width, "height": 130, "layer": [layers]}
 
 
 def _share_plot(width: int) -> Spec:
     encoding = {
-        "x": {"field": "d", **_TIME, "axis": _time_axis(labels=True)},
+        "x": {"field": "d", **_TIME, "axis": _interval_axis(labels=True)},
         "x2": {"field": "e"},
-        "y": {**_y("p", format=".0%"), "scale": {"domain": [0, 1]}},
+        "y": {**_value_channel("p", format=".0%"), "scale": {"domain": [0, 1]}},
         "y2": {"datum": 0},
-        "tooltip": _tooltip("score"),
+        "tooltip": _row_tooltip("score"),
     }
     bars = {
         "data": {"name": "rows"},
@@ -132,11 +137,11 @@ def _share_plot(width: int) -> Spec:
         "mark": {"type": "rect", "style": "twin-fill"},
         "encoding": encoding,
     }
-    title = _panel_title("predictions whose truth is known")
+    title = _plot_heading("predictions whose truth is known")
     return {"title": title, "width": width, "height": 44, "layer": [bars]}
 
 
-def _tooltip(scoring: str) -> list[Spec]:
+def _row_tooltip(scoring: str) -> list[Spec]:
     return [
         text_field("l", "data interval"),
         text_field("v", "model"),
@@ -148,15 +153,15 @@ def _tooltip(scoring: str) -> list[Spec]:
     ]
 
 
-def _time_axis(*, labels: bool) -> Spec:
+def _interval_axis(*, labels: bool) -> Spec:
     return {"title": None, "labels": labels, "ticks": labels, "tickCount": 8}
 
 
-def _y(field: str, *, format: str | None = None) -> Spec:  # noqa: A002
+def _value_channel(field: str, *, format: str | None = None) -> Spec:  # noqa: A002
     axis: Spec = {"title": None, "minExtent": AXIS_WIDTH, "maxExtent": AXIS_WIDTH, "tickCount": 3}
     axis |= {"format": format} if format else {}
     return {"field": field, "type": "quantitative", "axis": axis, "scale": {"zero": False}}
 
 
-def _panel_title(text: str) -> Spec:
+def _plot_heading(text: str) -> Spec:
     return {"text": text, "fontSize": 12, "fontWeight": "normal", "offset": 4, "frame": "group"}
