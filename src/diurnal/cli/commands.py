@@ -14,7 +14,7 @@ from diurnal.cli.project_commands import check, init, list_experiments
 from diurnal.cli.removal_commands import erase, remove
 from diurnal.cli.report_commands import report
 from diurnal.cli.run_commands import backfill, run, runs
-from diurnal.cli.score_commands import live_scores, score
+from diurnal.cli.score_commands import list_live_scores, score
 from diurnal.cli.serve_commands import serve
 from diurnal.cli.trace_commands import trace
 from diurnal.cli.warehouse_commands import gc, profile, verify, warehouse
@@ -45,7 +45,7 @@ for _command in (
     replay,
     predict,
     score,
-    live_scores,
+    list_live_scores,
     trace,
     verify,
     profile,

@@ -83,7 +83,7 @@ def score(
 @name_argument
 @click.option("--since", default=None, help="A date (2026-11-23) or time (ISO 8601). Default: all.")
 @json_option
-def live_scores(name: str, since: str | None, json_: bool) -> None:
+def list_live_scores(name: str, since: str | None, json_: bool) -> None:
     """Score predictions by the truth that came later, and list the scores.
 
     A run does so for the predictions whose truth its batch has. This command looks at all batches, and computes what is
