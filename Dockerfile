@@ -17,8 +17,8 @@ RUN --mount=type=cache,target=/root/.cache \
     && uv venv --quiet /opt/venv
 ARG EXTRAS=""
 RUN --mount=type=cache,target=/root/.cache \
-    uv pip install --quiet -c constraints.txt -r pyproject.toml --extra airflow --extra deploy --extra excel --extra page \
-       --extra s3 --extra serving $(for extra in $EXTRAS; do echo --extra $extra; done)
+    uv pip install --quiet -c constraints.txt -r pyproject.toml --extra airflow --extra deploy --extra excel --extra mlflow \
+       --extra page --extra s3 --extra serving $(for extra in $EXTRAS; do echo --extra $extra; done)
 ARG REQUIREMENTS=""
 RUN --mount=type=cache,target=/root/.cache \
     if [ -n "$REQUIREMENTS" ]; then uv pip install --quiet -c constraints.txt $REQUIREMENTS; fi

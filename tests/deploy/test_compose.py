@@ -37,7 +37,14 @@ OURS = [
     "spark-master",
     "spark-worker",
 ]
-PAGES = {"api-server": "8080", "page": "8787", "serving": "8088", "flower": "5555", "spark-master": "8080"}
+PAGES = {
+    "api-server": "8080",
+    "page": "8787",
+    "serving": "8088",
+    "mlflow": "5000",
+    "flower": "5555",
+    "spark-master": "8080",
+}
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
@@ -177,7 +184,7 @@ class TestStack:
 
     def test_one_image_is_built_once(self, stack):
         services = rendered(stack)["services"]
-        assert [name for name, service in services.items() if "build" in service] == ["init"]
+        assert [name for name, service in services.items() if "build" in service] == ["init", "mlflow"]
         assert len({services[name]["image"] for name in OURS if name in services}) == 1
 
     def test_the_warehouse_is_not_the_metastore(self, stack):
@@ -200,7 +207,7 @@ class TestStack:
         document = rendered(stack)
         kept = {
             name: next(iter(_mounts(document["services"][name]).values()))[0]
-            for name in {"postgres", "redis"} & document["services"].keys()
+            for name in {"postgres", "redis", "mlflow"} & document["services"].keys()
         }
         assert set(kept.values()) == document["volumes"].keys()
 
@@ -245,7 +252,18 @@ def test_serving_reads_and_knows_no_key_of_airflow(stack):
     assert service["profiles"] == ["serving"], "it asks for no token, so nobody starts it by chance"
 
 
-@pytest.mark.parametrize("extra", ["page", "serving"])
+@pytest.mark.parametrize("stack", STACKS, ids=["local", "celery", "spark"])
+def test_mlflow_knows_no_secret_and_reaches_no_store(stack):
+    services = rendered(stack)["services"]
+    assert "secret-" not in str(services["mlflow"])
+    assert services["mlflow"]["networks"] == ["outside"]
+    assert services["mlflow"]["profiles"] == ["mlflow"]
+    runs_tasks = services["worker" if "worker" in services else "scheduler"]
+    assert "MLFLOW_TRACKING_URI" in runs_tasks["environment"]
+    assert "outside" in runs_tasks["networks"]
+
+
+@pytest.mark.parametrize("extra", ["page", "serving", "mlflow"])
 def test_the_image_has_what_its_services_need(extra):
     assert re.search(rf"uv pip install .*?--extra {extra}\b", (ROOT / "Dockerfile").read_text(), re.DOTALL)
 
