@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from projects import Project
 if TYPE_CHECKING:
     from monitored_project import MonitoredProject
 
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # results of tests are for no server of the developer's
 # Tools of the tests, not tests: collecting them for doctests would import Airflow into this process.
 collect_ignore = ["storage/stored", "support", "system/compose.py", "system/sklearn_suite.py"]
 

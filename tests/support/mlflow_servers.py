@@ -42,7 +42,12 @@ class MlflowServer:
     def environment(self) -> dict[str, str]:
         own = {name: os.environ[name] for name in _ALLOWED if name in os.environ}
         path = f"{PYTHON.parent}:{os.environ['PATH']}"  # `mlflow models serve` starts uvicorn by its name
-        mlflow = {"MLFLOW_TRACKING_URI": self.url, "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
+        mlflow = {
+            "MLFLOW_TRACKING_URI": self.url,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "GIT_PYTHON_REFRESH": "quiet",
+        }
         return {**own, **mlflow, "PATH": path}
 
     def start(self) -> None:
