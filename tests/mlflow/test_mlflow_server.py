@@ -206,7 +206,7 @@ def test_runs_and_versions_that_are_there_twice_are_removed(mlflow, sync):
 
 def test_everything_is_made_again_after_a_loss(mlflow, sync):
     sync()
-    mlflow.lose_everything()
+    mlflow.forget("clinic")
     assert counts(sync(complete=False)) == (2, 2, 2, 0, 0)
     assert mlflow.versions("clinic") == {1: 1, 2: 2}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -73,13 +72,6 @@ class MlflowServer:
             self._process.wait(30)
             self._process = None
 
-    def lose_everything(self) -> None:
-        """Start again without the database and the files."""
-        self.stop()
-        for path in [*self.folder.glob("mlflow.db*"), self.folder / "artifacts"]:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-        self.start()
-
     def call(self, verb: str, method: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
         """Call the API, as a client that is not diurnal's."""
         request = urllib.request.Request(f"{self.url}/api/2.0/mlflow/{method}", method=verb)
@@ -89,7 +81,7 @@ class MlflowServer:
             return json.load(answer)
 
     def forget(self, name: str) -> None:
-        """Rename an experiment and delete a registered model, so that their names are free."""
+        """Rename an experiment and delete a registered model: for a client, a server that has lost both."""
         try:
             found = self.call("GET", f"experiments/get-by-name?experiment_name={name}")["experiment"]
             new = {"experiment_id": found["experiment_id"], "new_name": f"{name}-{uuid.uuid4().hex}"}
