@@ -193,7 +193,11 @@ class ScoreShardOperator(StepOperator):
 
         start, stop = self.shard["start"], self.shard["stop"]
         total = self.shard["n_candidates"] * self.shard["n_splits"]
-        context["label"] = f"fits {start + 1} to {stop} of {total}" if total else "the search is not split"
+        context["label"] = (
+            f"fits {start + 1} to {stop} of {total}"
+            if total
+            else "no fits: the search is not split, or its result is recorded"
+        )
         return self.call_step(tuning_shards.score_search_shard, [*self.inputs, self.shard], context)
 
 

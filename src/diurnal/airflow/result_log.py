@@ -59,7 +59,8 @@ def _search_line(search: SearchResult) -> str:
         spread = "" if search.cv_score_std is None else f" ± {search.cv_score_std:.4f}"
         score = f"{search.scoring} {search.cv_score_mean:.4f}{spread} on {search.cv_folds} folds"
     best = _format_values(search.best_params)
-    return f"{search.n_candidates} candidates on {search.n_train} samples; best: {best}; {score}"
+    tuned_by = f" (tuned by {search.tuned_by})" if search.tuned_by else ""
+    return f"{search.n_candidates} candidates on {search.n_train} samples{tuned_by}; best: {best}; {score}"
 
 
 def _evaluation_line(evaluation: Evaluation) -> str:

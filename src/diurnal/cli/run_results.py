@@ -133,7 +133,7 @@ def _outcome_fields(row: dict[str, Any], champion: ModelVersion | None) -> dict[
         "run": row["run_id"],
         "data interval": f"{format_value(row['data_interval_start'])} to {format_value(row['data_interval_end'])}",
         "samples": f"{row['n_train']} train, {row['n_test']} test",
-        "candidates": f"{row['n_candidates']} on {row['cv_folds']} folds",
+        "candidates": f"{row['n_candidates']} on {row['cv_folds']} folds{_tuned_by(row)}",
         "best parameters": row["best_params"],
         f"{score}, cross-validated": cv,
         f"{score}, test": row["test_score"],
@@ -144,6 +144,12 @@ def _outcome_fields(row: dict[str, Any], champion: ModelVersion | None) -> dict[
         "champion now": _champion_field(champion, row),
         "warnings": row["warnings"] or ["none"],
     }
+
+
+def _tuned_by(row: dict[str, Any]) -> str:
+    """Return the note of a run that has the search of an earlier one."""
+    tuned_by = (row["twin"] or {}).get("tuned_by")
+    return f", tuned by {tuned_by}: same data, same code" if tuned_by else ""
 
 
 def _comparison_field(row: dict[str, Any]) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Results that a run has recorded: a step that is repeated returns them again.
 
 Once the row of a run exists, a repeated step must not return other numbers: a search without a seed finds other
-parameters, and the champion may have changed.
+parameters, and the champion may have changed. A run of the same data and code as an earlier one has its search.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _SEARCH = (
     "library_versions",
     "environment",
 )
+_SAME_MACHINE = ("python", "system", "machine", "cpu")
 _MODEL = ("path", "digest", "signature", "library_versions", "environment")
 RUN_FILES = ("candidates", "code", "evaluation", "evaluation_sample")
 """The columns of `experiments` with paths below the root of the lake; each file is named by its digest."""
@@ -42,15 +43,56 @@ def recorded_search(context: RunContext, samples: TrainTestSplit) -> SearchResul
     if not context.stores.lake.exists(row["twin"]["path"]) and recorded_model(context, samples.run) is None:
         return None
     _log.info("%s has a row already: the search is not repeated", samples.run.run_id)
+    return _search_from_row(samples, row, warnings=tuple(row["warnings"]), seconds=row["durations"])
+
+
+def equal_search(context: RunContext, samples: TrainTestSplit) -> SearchResult | None:
+    """Return the result of the search of another run with the same data, code, libraries and machine.
+
+    Without its own warnings: those of the fits are in `fit_warnings`. None if there is none, if the run is forced, or
+    if the estimators are not seeded, so that another search may find other parameters.
+    """
+    if context.force or samples.run.repeat:
+        return None
+    lake = context.stores.lake
+    for row in context.stores.warehouse.equal_runs(samples.run):
+        twin = row["twin"] or {}
+        if "fit_warnings" not in twin or not _has_candidates(context, row) or not lake.exists(twin["path"]):
+            continue
+        if _would_be_fitted_alike(context, row):
+            tuned_by = twin.get("tuned_by") or row["run_id"]
+            _log.info("%s has tuned on the same data with the same code: its search is used", tuned_by)
+            return replace(_search_from_row(samples, row), tuned_by=tuned_by)
+    return None
+
+
+def _would_be_fitted_alike(context: RunContext, row: dict[str, Any]) -> bool:
+    """Return whether a fit in this process has the libraries, Python and machine of a run, and no random seed."""
+    from diurnal.backends import get_backend
+    from diurnal.runtime.fit_environment import describe_environment
+    from diurnal.storage import models
+
+    here, there = describe_environment(), row["environment"]
+    if any(there.get(name) != here[name] for name in _SAME_MACHINE):
+        return False
+    search = context.experiment.build()
+    if dict(row["library_versions"]) != dict(models.library_versions(search)):
+        return False
+    return not get_backend(search).unseeded_warnings(search)
+
+
+def _search_from_row(samples: TrainTestSplit, row: dict[str, Any], **others: Any) -> SearchResult:
+    twin = row["twin"]
     return SearchResult(
         run=samples.run,
         window=samples.window,
         **{name: row[name] for name in _SEARCH},
-        twin=row["twin"]["path"],
-        twin_digest=row["twin"]["digest"],
-        own_code=tuple(row["twin"]["own_code"]),
-        warnings=tuple(row["warnings"]),
-        seconds=row["durations"],
+        twin=twin["path"],
+        twin_digest=twin["digest"],
+        own_code=tuple(twin["own_code"]),
+        fit_warnings=tuple(twin.get("fit_warnings", ())),
+        tuned_by=twin.get("tuned_by"),
+        **others,
     )
 
 

@@ -110,7 +110,8 @@ def split(context: RunContext, batch: Batch) -> TrainTestSplit:
 def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores, ...] = ()) -> SearchResult:
     """Search over the candidates by cross-validation on train samples; the best one, fitted on them, is the twin.
 
-    With `parts`, the scores of all shards, only the ranking and the fit of the best candidate are left to do.
+    With `parts`, the scores of all shards, only the ranking and the fit of the best candidate are left to do. A run of
+    the same data and code as an earlier one has its search.
     """
     from diurnal.runtime.fit_environment import describe_environment
     from diurnal.storage import models
@@ -118,6 +119,9 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
     started = time.perf_counter()
     if (recorded := recorded_results.recorded_search(context, samples)) is not None:
         return recorded
+    if (equal := recorded_results.equal_search(context, samples)) is not None:
+        seconds = {**samples.seconds, "tune": time.perf_counter() - started}
+        return replace(equal, warnings=(*samples.warnings, *equal.fit_warnings), seconds=seconds)
     backend, search, data = tuning_shards.load_training_data(context, samples)
     scored = tuning_shards.load_shard_scores(context, parts) if parts else None
     try:
@@ -130,6 +134,11 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
             raise NotEnoughDataError(f"{reason} ({error.message})", hint=tuning_shards.MORE_DATA_HINT) from error
         raise
     path, digest = save_twin(context, tuned.twin)
+    fit_warnings = (
+        *backend.check_metadata(search, context.experiment.metadata),
+        *(w for part in parts for w in part.warnings),
+        *tuned.warnings,
+    )
     table = None
     if tuned.table is not None:
         table = context.stores.lake.write_table(context.package_key("candidates"), tuned.table)
@@ -147,13 +156,8 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
         twin=path,
         twin_digest=digest,
         library_versions=models.library_versions(search),
-        warnings=(
-            *samples.warnings,
-            *backend.unseeded_warnings(search),
-            *backend.check_metadata(search, context.experiment.metadata),
-            *(w for part in parts for w in part.warnings),
-            *tuned.warnings,
-        ),
+        warnings=(*samples.warnings, *backend.unseeded_warnings(search), *fit_warnings),
+        fit_warnings=fit_warnings,
         seconds={**samples.seconds, "tune": time.perf_counter() - started},
         own_code=tuple(models.find_project_objects(tuned.twin, context.code)),
         environment=describe_environment(),
@@ -244,7 +248,13 @@ def record(context: RunContext, search: SearchResult, evaluation: Evaluation) ->
         "durations": {step: round(seconds, 4) for step, seconds in evaluation.seconds.items()},
         "warnings": list(evaluation.warnings),
         "environment": dict(search.environment),
-        "twin": {"path": search.twin, "digest": search.twin_digest, "own_code": list(search.own_code)},
+        "twin": {
+            "path": search.twin,
+            "digest": search.twin_digest,
+            "own_code": list(search.own_code),
+            "fit_warnings": list(search.fit_warnings),
+            "tuned_by": search.tuned_by,
+        },
         "uncompared": evaluation.uncompared,
         "evaluation": evaluation.curves,
         "evaluation_sample": evaluation.sample,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from diurnal.backends.sample_reader import SampleReader
 from diurnal.errors import NotEnoughDataError
 from diurnal.pipeline.code_guard import require_code_of_run
+from diurnal.pipeline.recorded_results import equal_search, recorded_search
 from diurnal.types import Package, TrainTestSplit
 
 if TYPE_CHECKING:
@@ -43,7 +44,14 @@ class ShardScores:
 
 @require_code_of_run
 def plan_search_shards(context: RunContext, samples: TrainTestSplit) -> list[dict[str, int]]:
-    """Split the search into as many shards as the experiment declares; fits that share a prefix stay together."""
+    """Split the search into as many shards as the experiment declares; fits that share a prefix stay together.
+
+    A search whose result is recorded has one shard without fits.
+    """
+    from diurnal.search.search_shards import UNSPLIT
+
+    if recorded_search(context, samples) or equal_search(context, samples):
+        return [dict(UNSPLIT)]
     backend, search, data = load_training_data(context, samples)
     return backend.split_search(search, data, context.experiment.n_tuning_shards)
 

@@ -160,6 +160,10 @@ class SearchResult:
         Full names of the project's own classes and functions that the twin holds.
     environment : Mapping of str to Any
         The Python, machine, CPU and threads that it was tuned with: see :mod:`diurnal.runtime.fit_environment`.
+    fit_warnings : tuple of str
+        Those of `warnings` that came from the fits.
+    tuned_by : str or None
+        The run whose search this is, if a run of the same data and code has tuned before.
     """
 
     run: Run
@@ -179,6 +183,8 @@ class SearchResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     own_code: tuple[str, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
+    fit_warnings: tuple[str, ...] = ()
+    tuned_by: str | None = None
 
 
 @dataclass(frozen=True)
