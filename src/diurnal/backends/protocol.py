@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from diurnal.data.profile_builder import ProfileBuilder
     from diurnal.experiment.run_context import RunContext
     from diurnal.runtime.project_files import Codebase
+    from diurnal.search.kept_folds import FoldStore
     from diurnal.types import Package
 
 Scores = dict[str, float]
@@ -177,8 +178,12 @@ class Backend(Protocol):
         *,
         progress: Progress | None = None,
         parts: Sequence[Mapping[str, np.ndarray]] | None = None,
+        fold_store: FoldStore | None = None,
     ) -> TuningResult:
-        """Search over the candidates, or fit an estimator that has nothing to tune."""
+        """Search over the candidates, or fit an estimator that has nothing to tune.
+
+        A search of scikit-learn keeps the results of finished folds in `fold_store`.
+        """
 
     def refit(self, estimator: Any, twin: Callable[[], Any], best_params: Mapping[str, Any], data: Any) -> Any:
         """Fit the best candidate again, on other samples."""

@@ -57,7 +57,10 @@ def equal_search(context: RunContext, samples: TrainTestSplit) -> SearchResult |
     lake = context.stores.lake
     for row in context.stores.warehouse.equal_runs(samples.run):
         twin = row["twin"] or {}
-        if "fit_warnings" not in twin or not _has_candidates(context, row) or not lake.exists(twin["path"]):
+        is_expired = row["cv_folds"] > 0 and row["candidates"] is None
+        if "fit_warnings" not in twin or is_expired or not _has_candidates(context, row):
+            continue
+        if not lake.exists(twin["path"]):
             continue
         if _would_be_fitted_alike(context, row):
             tuned_by = twin.get("tuned_by") or row["run_id"]

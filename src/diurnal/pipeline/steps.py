@@ -17,6 +17,7 @@ from diurnal.backends.sample_reader import SampleReader
 from diurnal.errors import BatchRejectedError, ExperimentError, InvalidModelError, NotEnoughDataError
 from diurnal.pipeline import recorded_results, tuning_shards
 from diurnal.pipeline.code_guard import require_code_of_run
+from diurnal.pipeline.fold_files import FoldFiles
 from diurnal.pipeline.tuning_shards import ShardScores
 from diurnal.pipeline.twins import load_twin, save_twin
 from diurnal.types import (
@@ -124,8 +125,9 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
         return replace(equal, warnings=(*samples.warnings, *equal.fit_warnings), seconds=seconds)
     backend, search, data = tuning_shards.load_training_data(context, samples)
     scored = tuning_shards.load_shard_scores(context, parts) if parts else None
+    folds = FoldFiles(context, samples.run, models.library_versions(search))
     try:
-        tuned = backend.tune(search, data, progress=context.progress, parts=scored)
+        tuned = backend.tune(search, data, progress=context.progress, parts=scored, fold_store=folds)
     except ExperimentError as error:
         # scikit-learn fails where a fold has no sample of a class; more samples of the class solve it
         if context.schema_of(samples.run).task == "classification" and (
@@ -142,6 +144,8 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
     table = None
     if tuned.table is not None:
         table = context.stores.lake.write_table(context.package_key("candidates"), tuned.table)
+    folds.delete()
+    kept = f"{folds.n_loaded} folds were fitted by an earlier attempt, which did not end; its warnings are not recorded"
     return SearchResult(
         run=samples.run,
         window=samples.window,
@@ -156,7 +160,12 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
         twin=path,
         twin_digest=digest,
         library_versions=models.library_versions(search),
-        warnings=(*samples.warnings, *backend.unseeded_warnings(search), *fit_warnings),
+        warnings=(
+            *samples.warnings,
+            *backend.unseeded_warnings(search),
+            *fit_warnings,
+            *([kept] if folds.n_loaded else []),
+        ),
         fit_warnings=fit_warnings,
         seconds={**samples.seconds, "tune": time.perf_counter() - started},
         own_code=tuple(models.find_project_objects(tuned.twin, context.code)),

@@ -26,6 +26,7 @@ import sklearn
 from diurnal.search.column_branches import has_shared_branches
 from diurnal.search.fold import FoldRunner
 from diurnal.search.fork_join import ForkJoinPool
+from diurnal.search.kept_folds import FoldStore, KeptFolds
 from diurnal.search.side_effects import (
     GlobalRngUsed,
     RecordedWarning,
@@ -52,6 +53,7 @@ def run_round(
     calls: Sequence[FitAndScoreCall],
     on_progress: Callable[[int], None],
     max_cores: int | None = None,
+    fold_store: FoldStore | None = None,
 ) -> list[dict[str, Any]] | None:
     """Make all calls of a round; fit once what they share.
 
@@ -65,6 +67,8 @@ def run_round(
         Receives the number of calls that are done since the last report.
     max_cores : int, optional
         The greatest number of cores. None: those that this process may use.
+    fold_store : FoldStore, optional
+        Keeps the results of each fold as soon as it is done. Those that it has are not made again.
 
     Returns
     -------
@@ -74,7 +78,8 @@ def run_round(
     """
     workers = choose_workers(tree, calls[0], max_cores)
     is_shared = tree.has_shared_fits() or has_families(tree.root) or has_shared_branches(tree.root)
-    if not is_shared and not _gains_workers(tree, calls[0], workers[0]):
+    keeps_folds = fold_store is not None and calls[0].kwargs["caller"].n_jobs in (None, 1)
+    if not (is_shared or keeps_folds or _gains_workers(tree, calls[0], workers[0])):
         return None
     n_splits, lock = len(tree.splits), threading.Lock()
 
@@ -84,7 +89,7 @@ def run_round(
 
     monitor = SideEffectMonitor()
     try:
-        folds = _run_folds(tree, calls[:n_splits], monitor, report, workers)
+        folds = _run_folds(tree, calls, monitor, report, workers, fold_store)
     except GlobalRngUsed:
         monitor.restore_rng()
         return None
@@ -117,8 +122,11 @@ def _run_folds(
     monitor: SideEffectMonitor,
     report: Callable[[int], None],
     workers: tuple[WorkerKind, int],
+    fold_store: FoldStore | None,
 ) -> list[FoldResults]:
-    """Run every fold: here and on threads first, and what is left in processes if these gain."""
+    """Run every fold that is not kept: here and on threads first, and what is left in processes if these gain."""
+    kept, calls = KeptFolds(fold_store, calls, len(tree.splits)), calls[: len(tree.splits)]
+    folds = _load_folds(kept, len(calls), report)
     kind, n_workers = workers
     n_threads = n_workers if kind == "threads" else 1
     pool = ForkJoinPool(n_threads, functools.partial(thread_context, tree, n_threads, sklearn.get_config()))
@@ -128,6 +136,7 @@ def _run_folds(
         start = time.perf_counter()
         results = _run_fold(tree, calls[split], split, monitor, report, pool)
         decision.add_fold(time.perf_counter() - start)
+        kept.save(split, results)
         return FoldResults(results, monitor.warned)
 
     def processes_gain() -> bool:
@@ -135,14 +144,28 @@ def _run_folds(
         return threads_fail and decision.saves_time()
 
     with single_blas_thread(), monitor.capture_warnings(), pool:
-        folds = pool.map(run, range(len(calls)), stops=processes_gain)
-        left = [split for split, fold in enumerate(folds) if fold is None]
-        for split, fold in zip(left, _run_in_processes(tree, calls, left, n_workers, report), strict=False):
+        left = _missing(folds)
+        for split, fold in zip(left, pool.map(run, left, stops=processes_gain), strict=True):
             folds[split] = fold
-        left = [split for split, fold in enumerate(folds) if fold is None]  # those that processes cannot run
+        left = _missing(folds)
+        for split, fold in zip(left, _run_in_processes(tree, calls, left, n_workers, report), strict=False):
+            kept.save(split, fold.results)
+            folds[split] = fold
+        left = _missing(folds)  # those that processes cannot run
         for split, fold in zip(left, pool.map(run, left), strict=True):
             folds[split] = fold
-    return folds
+    return [fold for fold in folds if fold is not None]
+
+
+def _load_folds(kept: KeptFolds, n_folds: int, report: Callable[[int], None]) -> list[FoldResults | None]:
+    """Return the folds that are kept, and None for each other one."""
+    known = kept.load()
+    report(sum(map(len, known.values())))
+    return [FoldResults(known[split], {}) if split in known else None for split in range(n_folds)]
+
+
+def _missing(folds: Sequence[FoldResults | None]) -> list[int]:
+    return [split for split, fold in enumerate(folds) if fold is None]
 
 
 def _run_fold(

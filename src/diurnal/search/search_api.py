@@ -12,6 +12,7 @@ from sklearn.base import clone
 from diurnal.search import sklearn_private
 from diurnal.search.cache_keys import is_estimator, nested_estimators
 from diurnal.search.executor import ignore_progress, run_round
+from diurnal.search.kept_folds import FoldStore
 from diurnal.search.sklearn_private import FitAndScoreCall, PrivateApiChanged, Runner
 from diurnal.search.tree import UnsupportedSearch, build_tree, flatten_pipeline
 
@@ -25,6 +26,7 @@ def tune(
     *,
     progress: ProgressCallback | None = None,
     max_cores: int | None = None,
+    fold_store: FoldStore | None = None,
     **fit_params: Any,
 ) -> Any:
     """Fit a search as scikit-learn does, with the same numbers; common first steps are fitted once.
@@ -40,6 +42,8 @@ def tune(
     max_cores : int, optional
         The greatest number of cores. None: those that this process may use (its affinity and its cgroup's quota). Fewer
         are used if the search has an `n_jobs`, or is too small to gain. The scores do not depend on it.
+    fold_store : FoldStore, optional
+        Keeps the results of finished folds, for a search that is killed and started again.
     **fit_params
         The other parameters of the search's `fit`.
 
@@ -61,7 +65,7 @@ def tune(
     {'svc__C': 100}
     """
     fitted = clone(search)
-    with use_fast_search(fitted, progress, max_cores):
+    with use_fast_search(fitted, progress, max_cores, fold_store):
         return fitted.fit(X, y, **fit_params)
 
 
@@ -96,14 +100,17 @@ def unsupported_reason(search: Any) -> str | None:
 
 @contextmanager
 def use_fast_search(
-    search: Any, progress: ProgressCallback | None = None, max_cores: int | None = None
+    search: Any,
+    progress: ProgressCallback | None = None,
+    max_cores: int | None = None,
+    fold_store: FoldStore | None = None,
 ) -> Iterator[None]:
     """Make the next `fit` of this search object the fast one, if the search is supported."""
     counter = _ProgressCounter(progress)
     if unsupported_reason(search) is not None:
         yield
         return
-    with use_runner(search, lambda calls: _try_fast(calls, counter, max_cores), counter.add):
+    with use_runner(search, lambda calls: _try_fast(calls, counter, max_cores, fold_store), counter.add):
         yield
 
 
@@ -139,7 +146,10 @@ def evaluate_calls(calls: list[FitAndScoreCall], max_cores: int | None = None) -
 
 
 def _try_fast(
-    calls: list[FitAndScoreCall], counter: _ProgressCounter, max_cores: int | None
+    calls: list[FitAndScoreCall],
+    counter: _ProgressCounter,
+    max_cores: int | None,
+    fold_store: FoldStore | None = None,
 ) -> list[dict[str, Any]] | None:
     """Make the calls of one round; None leaves them to scikit-learn."""
     if not calls:
@@ -147,7 +157,7 @@ def _try_fast(
     results, n_done_before = None, counter.n_done
     counter.n_total += len(calls)
     with suppress(UnsupportedSearch, PrivateApiChanged):
-        results = run_round(build_tree(calls), calls, counter.add, max_cores)
+        results = run_round(build_tree(calls), calls, counter.add, max_cores, fold_store)
     if results is None:
         counter.n_done = n_done_before
     return results

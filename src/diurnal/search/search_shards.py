@@ -23,11 +23,11 @@ from sklearn.base import clone
 
 from diurnal.errors import UsageError
 from diurnal.search import search_api
+from diurnal.search.fold_arrays import FoldArrays, arrays_to_results, results_to_arrays
 from diurnal.search.sklearn_private import FitAndScoreCall
 from diurnal.search.tree import UnsupportedSearch, build_tree
 
 Shard = dict[str, Any]
-ShardScores = dict[str, np.ndarray]
 
 UNSPLIT: Shard = {"start": 0, "stop": 0, "n_candidates": 0, "n_splits": 0}
 
@@ -92,7 +92,7 @@ def split_search(search: Any, X: Any, y: Any = None, n: int = 2, **fit_params: A
 
 def score_shard(
     search: Any, X: Any, y: Any, shard: Mapping[str, Any], *, max_cores: int | None = None, **fit_params: Any
-) -> ShardScores:
+) -> FoldArrays:
     """Make the fits of one shard.
 
     Parameters
@@ -130,7 +130,7 @@ def score_shard(
             _renumber_calls([calls[i] for i in group], n_splits, group), max_cores
         )
         results.update(zip(group, group_results, strict=True))
-    return _results_to_arrays(results)
+    return results_to_arrays(results)
 
 
 def combine_scores(
@@ -165,7 +165,7 @@ def combine_scores(
     """
     results: dict[int, dict[str, Any]] = {}
     for part in parts:
-        results.update(_arrays_to_results(part, results))
+        results.update(arrays_to_results(part, results))
     if not results:
         return search_api.tune(search, X, y, max_cores=max_cores, **fit_params)
     fitted = clone(search)
@@ -254,35 +254,3 @@ def _renumber_calls(calls: Sequence[FitAndScoreCall], n_splits: int, positions: 
         progress = {"candidate_progress": (candidate, n_candidates), "split_progress": (split, n_folds)}
         renumbered.append(FitAndScoreCall(call.estimator, call.X, call.y, {**call.kwargs, **progress}))
     return renumbered
-
-
-def _results_to_arrays(results: Mapping[int, Mapping[str, Any]]) -> ShardScores:
-    """Arrange results as one array per field, one row per call."""
-    columns: dict[str, list[Any]] = {"call": []}
-    for i in sorted(results):
-        columns["call"].append(i)
-        for name, value in results[i].items():
-            if isinstance(value, dict):
-                for metric, score in value.items():
-                    columns.setdefault(f"{name}:{metric}", []).append(score)
-            else:
-                columns.setdefault(name, []).append(value or "" if name == "fit_error" else value)
-    return {name: np.array(values) for name, values in columns.items()}
-
-
-def _arrays_to_results(part: Mapping[str, np.ndarray], known: Mapping[int, Any]) -> dict[int, dict[str, Any]]:
-    """Return the results by call; the inverse of :func:`_results_to_arrays`."""
-    results: dict[int, dict[str, Any]] = {}
-    for row, call in enumerate(part["call"].tolist()):
-        if call in known or call in results:
-            raise UsageError(f"fit {call} occurs twice", hint="give the scores of each shard once")
-        result: dict[str, Any] = {}
-        for column, values in part.items():
-            name, _, metric = column.partition(":")
-            value = values[row].item()
-            if metric:
-                result.setdefault(name, {})[metric] = value
-            elif column != "call":
-                result[name] = (value or None) if column == "fit_error" else value
-        results[call] = result
-    return results

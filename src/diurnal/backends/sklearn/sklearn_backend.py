@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from diurnal.data import Contract, Metadata, Schema
     from diurnal.experiment.run_context import RunContext
     from diurnal.runtime.project_files import Codebase
+    from diurnal.search.kept_folds import FoldStore
     from diurnal.types import Package
 
 ROWS_AT_ONCE = 16_384  # of each package, in a stream
@@ -179,9 +180,12 @@ class SklearnBackend:
         *,
         progress: Progress | None = None,
         parts: Sequence[Mapping[str, np.ndarray]] | None = None,
+        fold_store: FoldStore | None = None,
     ) -> TuningResult:
         """Search over the candidates, or fit an estimator that has nothing to tune."""
-        return tuning.tune_estimator(estimator, data.X, data.y, needs=data.needs, progress=progress, parts=parts)
+        return tuning.tune_estimator(
+            estimator, data.X, data.y, needs=data.needs, progress=progress, parts=parts, fold_store=fold_store
+        )
 
     def refit(
         self,

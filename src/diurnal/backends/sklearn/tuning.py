@@ -21,6 +21,7 @@ from diurnal.backends.sklearn.metadata_routing import metadata_context
 from diurnal.backends.sklearn.scorers import detect_task, has_tuned, is_search, main_score_name
 from diurnal.errors import ExperimentError
 from diurnal.runtime import cores
+from diurnal.search.kept_folds import FoldStore
 from diurnal.types.json_values import parameters_to_json
 
 
@@ -32,6 +33,7 @@ def tune_estimator(
     needs: FitMetadata = NO_METADATA,
     progress: Callable[[int, int], None] | None = None,
     parts: Sequence[Mapping[str, np.ndarray]] | None = None,
+    fold_store: FoldStore | None = None,
 ) -> TuningResult:
     """Search over the candidates, or fit an estimator that has nothing to tune.
 
@@ -47,6 +49,8 @@ def tune_estimator(
         Called with the number of finished fits and the number of all fits (candidates times folds).
     parts : sequence of Mapping, optional
         The scores of all shards, if shards were scored before.
+    fold_store : FoldStore, optional
+        Keeps the results of finished folds.
 
     Returns
     -------
@@ -63,7 +67,8 @@ def tune_estimator(
         if parts is not None:
             fitted = searching.combine_scores(ready, X, y, parts, max_cores=cores.max_cores(), **params)
         elif is_search(search):
-            fitted = searching.tune(ready, X, y, progress=progress, max_cores=cores.max_cores(), **params)
+            own: dict[str, Any] = {"progress": progress, "max_cores": cores.max_cores(), "fold_store": fold_store}
+            fitted = searching.tune(ready, X, y, **own, **params)
         else:
             fitted = clone_unfitted(ready).fit(X, y, **params)
         if not is_search(search) and not has_tuned(fitted):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from diurnal.backends.sample_reader import SampleReader
     from diurnal.data import Metadata, Schema
     from diurnal.runtime.project_files import Codebase
+    from diurnal.search.kept_folds import FoldStore
     from diurnal.types import Package
 
 N_GOLDEN = 5
@@ -130,6 +131,7 @@ class SparkBackend:
         *,
         progress: Progress | None = None,
         parts: Sequence[Mapping[str, np.ndarray]] | None = None,  # noqa: ARG002 - see `split_search`
+        fold_store: FoldStore | None = None,  # noqa: ARG002 - Spark repeats lost tasks itself
     ) -> TuningResult:
         """Search over the candidates, or fit what has nothing to tune."""
         return cross_validation.run_search(estimator, data, progress)

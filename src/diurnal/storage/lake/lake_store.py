@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from diurnal.data.row_hash import Hasher
 
 ROWS_PER_BATCH = 16_384  # while a part is split
-CATEGORIES = ("batches", "train", "test", "candidates", "twins", "parts", "code", "profiles", "evaluations")
+CATEGORIES = ("batches", "train", "test", "candidates", "twins", "folds", "parts", "code", "profiles", "evaluations")
 
 
 class Lake(PackageReader):
