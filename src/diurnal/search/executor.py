@@ -79,7 +79,9 @@ def run_round(
     workers = choose_workers(tree, calls[0], max_cores)
     is_shared = tree.has_shared_fits() or has_families(tree.root) or has_shared_branches(tree.root)
     keeps_folds = fold_store is not None and calls[0].kwargs["caller"].n_jobs in (None, 1)
-    if not (is_shared or keeps_folds or _gains_workers(tree, calls[0], workers[0])):
+    # Without shared fits threads can gain. Processes are left to scikit-learn, which starts them if n_jobs is set.
+    gains = workers[0] == "threads" and len(tree.unsupported) < len(tree.params)
+    if not (is_shared or keeps_folds or gains):
         return None
     n_splits, lock = len(tree.splits), threading.Lock()
 
@@ -94,12 +96,6 @@ def run_round(
         monitor.restore_rng()
         return None
     return [_result_of_call(i, call, folds[i % n_splits], n_splits, report) for i, call in enumerate(calls)]
-
-
-def _gains_workers(tree: PrefixTree, call: FitAndScoreCall, kind: WorkerKind) -> bool:
-    """Return whether a round without shared fits is faster here than in scikit-learn, which has its own processes."""
-    has_processes = kind == "processes" and call.kwargs["caller"].n_jobs is not None
-    return kind != "one" and not has_processes and len(tree.unsupported) < len(tree.params)
 
 
 def _result_of_call(
