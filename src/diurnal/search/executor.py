@@ -37,7 +37,14 @@ from diurnal.search.side_effects import (
 from diurnal.search.sklearn_private import FitAndScoreCall
 from diurnal.search.traversal import fit_and_score_subtree, has_families
 from diurnal.search.tree import PrefixTree
-from diurnal.search.workers import ProcessDecision, WorkerKind, choose_workers, single_blas_thread, thread_context
+from diurnal.search.workers import (
+    ProcessDecision,
+    WorkerKind,
+    choose_workers,
+    gains_threads,
+    single_blas_thread,
+    thread_context,
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -79,9 +86,7 @@ def run_round(
     workers = choose_workers(tree, calls[0], max_cores)
     is_shared = tree.has_shared_fits() or has_families(tree.root) or has_shared_branches(tree.root)
     keeps_folds = fold_store is not None and calls[0].kwargs["caller"].n_jobs in (None, 1)
-    # Without shared fits threads can gain. Processes are left to scikit-learn, which starts them if n_jobs is set.
-    gains = workers[0] == "threads" and len(tree.unsupported) < len(tree.params)
-    if not (is_shared or keeps_folds or gains):
+    if not (is_shared or keeps_folds or (workers[0] == "threads" and gains_threads(tree))):
         return None
     n_splits, lock = len(tree.splits), threading.Lock()
 

@@ -14,14 +14,18 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 RecordedWarning = tuple[Any, type[Warning], str, int]  # message, category, file name and line
+
+
+_SVMS = {SVC, NuSVC, SVR, NuSVR, OneClassSVM}
 
 
 class GlobalRngUsed(BaseException):
@@ -109,7 +113,7 @@ def preserve_rng_for_svm(estimator: Any) -> Iterator[None]:
     Within the block `random_state` is 0 where it is None and probabilities are off, so the global generator is not
     used, and the fit can be shared.
     """
-    params = estimator.get_params(deep=False) if type(estimator) in {SVC, NuSVC, SVR, NuSVR, OneClassSVM} else None
+    params = estimator.get_params(deep=False) if type(estimator) in _SVMS else None
     seed_unused = params is not None and params.get("probability", False) in (False, "deprecated")
     if not seed_unused or estimator.random_state is not None:
         yield
@@ -119,6 +123,22 @@ def preserve_rng_for_svm(estimator: Any) -> Iterator[None]:
         yield
     finally:
         estimator.random_state = None
+
+
+def is_unseeded(params: Mapping[str, Any], estimator: Any) -> bool:
+    """Return whether an estimator has a `random_state` that is None, and may use it.
+
+    Parameters
+    ----------
+    params : Mapping of str to Any
+        The parameters of the estimator, and those of estimators within it.
+    estimator : estimator
+    """
+    if all(value is not None for name, value in params.items() if name.rpartition("__")[2] == "random_state"):
+        return False
+    is_lbfgs = type(estimator) is LogisticRegression and params.get("solver") == "lbfgs"
+    is_svm = type(estimator) in _SVMS and params.get("probability", False) in (False, "deprecated")
+    return not is_lbfgs and not is_svm
 
 
 def warnings_are_errors() -> bool:

@@ -15,6 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from diurnal.search import scoring
 from diurnal.search.fork_join import MAX_OWN_CORES
+from diurnal.search.side_effects import is_unseeded
 from diurnal.search.sklearn_private import FitAndScoreCall
 from diurnal.search.tree import PipelineStep, PrefixNode, PrefixTree
 
@@ -38,6 +39,14 @@ def choose_workers(tree: PrefixTree, call: FitAndScoreCall, max_cores: int | Non
     if n_workers < 2:
         return "one", 1
     return ("threads" if _is_thread_safe(tree, call) else "processes"), n_workers
+
+
+def gains_threads(tree: PrefixTree) -> bool:
+    """Return whether threads can gain for a round that shares nothing: not if scikit-learn repeats it for its draws."""
+    steps = _all_steps(tree.root)
+    return len(tree.unsupported) < len(tree.params) and not any(
+        is_unseeded({**step.template.get_params(deep=True), **step.changes}, step.template) for step in steps
+    )
 
 
 class ProcessDecision:
