@@ -8,6 +8,10 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, make_classification
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.ensemble import (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
+    BaggingClassifier,
+    BaggingRegressor,
     ExtraTreesRegressor,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
@@ -20,10 +24,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
+from sklearn.tree import DecisionTreeClassifier, ExtraTreeRegressor
 from threadpoolctl import threadpool_limits
 
 from diurnal.search import sklearn_private, tune
 from diurnal.search.families import FINAL_FAMILIES, TRANSFORMER_FAMILIES
+from diurnal.search.families.ensembles import EnsembleFamily
 from diurnal.search.families.family_protocol import DesignMatrix, UnsupportedData
 from diurnal.search.families.logistic_regression import MAX_CERTAIN_ITERATIONS, BatchedLogistic
 from diurnal.search.families.pca import PCAFamily
@@ -281,11 +287,18 @@ MEMBERS = {
     "ridge without intercept": members(Ridge(fit_intercept=False), "alpha", [0.5, 50.0]),
     "ridge classifier": members(RidgeClassifier(class_weight="balanced"), "alpha", [1e-3, 1.0, 100]),
     "neighbors": members(KNeighborsClassifier(), "n_neighbors", [1, 2, 5, 30]),
+    "cosine neighbors": members(KNeighborsClassifier(metric="cosine"), "n_neighbors", [2, 9]),
     "distant neighbors": members(KNeighborsRegressor(weights="distance"), "n_neighbors", [2, 5]),
     "forest": members(RandomForestClassifier(random_state=1, max_samples=0.7), "n_estimators", [1, 4, 9]),
     "extra trees": members(ExtraTreesRegressor(random_state=1, bootstrap=True), "n_estimators", [1, 4, 9]),
     "boosting": members(GradientBoostingClassifier(random_state=1, subsample=0.6), "n_estimators", [1, 4, 9]),
     "boosted regression": members(GradientBoostingRegressor(random_state=1, max_features=2), "n_estimators", [2, 5]),
+    "bagging": members(BaggingClassifier(random_state=1, max_features=0.7), "n_estimators", [1, 4, 9]),
+    "bagged regression": members(BaggingRegressor(random_state=1, max_samples=0.5), "n_estimators", [2, 5]),
+    "adaboost": members(AdaBoostClassifier(random_state=1), "n_estimators", [1, 4, 9]),
+    "adaboost regression": members(AdaBoostRegressor(random_state=1), "n_estimators", [2, 5]),
+    "pruned trees": members(DecisionTreeClassifier(random_state=1), "ccp_alpha", [0.0, 0.005, 0.02, 0.3]),
+    "pruned regression": members(ExtraTreeRegressor(random_state=1, max_features=2), "ccp_alpha", [0.001, 0.01]),
     "histograms": members(HistGradientBoostingClassifier(random_state=1, max_features=0.5), "max_iter", [1, 4, 9]),
 }
 
@@ -321,6 +334,34 @@ def test_tune_of_a_family_of_final_fits_is_the_same(name):
     chain = make_pipeline(StandardScaler(), steps[0].template)
     grid = {f"{chain.steps[1][0]}__{param}": values for param, values in grid.items()}
     same(GridSearchCV(chain, grid, cv=3, return_train_score=True), CANCER[0][:150, :6], CANCER[1][:150])
+
+
+def test_a_tree_with_max_depth_is_not_always_a_truncated_deeper_one():
+    """Each node draws the order of the features, and equal splits are common: so each depth is fitted separately."""
+    shallow, deep = (DecisionTreeClassifier(max_depth=d, random_state=0).fit(*CANCER).tree_ for d in (4, 6))
+    features = {(depth, *path) for depth, path in _splits(deep) if depth < 4}
+    assert features != {(depth, *path) for depth, path in _splits(shallow)}
+    assert not any(f.group_key(step(DecisionTreeClassifier(), max_depth=4)) for f in FINAL_FAMILIES)
+
+
+def _splits(tree, node=0, depth=0, path=()):
+    """Yield the depth and the features and thresholds on the path of each split."""
+    if tree.children_left[node] >= 0:
+        path = (*path, tree.feature[node], tree.threshold[node])
+        yield depth, path
+        yield from _splits(tree, tree.children_left[node], depth + 1, path)
+        yield from _splits(tree, tree.children_right[node], depth + 1, path)
+
+
+def test_members_of_an_ensemble_may_be_tuned_too():
+    bagging = BaggingClassifier(DecisionTreeClassifier(), random_state=0)
+    grid = {"n_estimators": [2, 5], "estimator__max_depth": [1, 3]}
+    same(GridSearchCV(bagging, grid, cv=2, scoring="neg_log_loss"), CANCER[0][:200, :5], CANCER[1][:200])
+    steps = [step(bagging, n_estimators=n, estimator__max_depth=depth) for n in (2, 5) for depth in (1, 3)]
+    keys = {EnsembleFamily().group_key(each) for each in steps}
+    assert len(keys - {None}) == 2
+    warning = BaggingRegressor(LogisticRegression(max_iter=1), random_state=0)
+    assert EnsembleFamily().group_key(step(warning, n_estimators=2)) is None
 
 
 def test_neighbors_at_the_same_distance_are_left_to_scikit_learn():

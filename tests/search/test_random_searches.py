@@ -11,6 +11,8 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
@@ -50,13 +52,18 @@ FINALS = {
         LogisticRegression,
         {"C": [0.01, 1.0, 100.0], "class_weight": [None, "balanced"], "max_iter": [3, 200]},
     ),
-    "tree": (lambda: DecisionTreeClassifier(random_state=0), {"max_depth": [1, 2, None]}),
+    "tree": (lambda: DecisionTreeClassifier(random_state=0), {"max_depth": [1, None], "ccp_alpha": [0.0, 0.01, 0.1]}),
     "bayes": (GaussianNB, {"var_smoothing": [1e-9, 0.1]}),
-    "near": (KNeighborsClassifier, {"n_neighbors": [1, 4, 60], "weights": ["uniform", "distance"]}),
+    "near": (
+        KNeighborsClassifier,
+        {"n_neighbors": [1, 4, 60], "weights": ["uniform", "distance"], "metric": ["cosine", "minkowski"]},
+    ),
     "ridge": (RidgeClassifier, {"alpha": [0.1, 1.0, 10.0]}),
     "lda": (LinearDiscriminantAnalysis, {"solver": ["svd", "lsqr"]}),
     "forest": (lambda: RandomForestClassifier(5, random_state=0), {"n_estimators": [1, 3], "max_depth": [2, None]}),
     "boost": (lambda: GradientBoostingClassifier(random_state=0), {"n_estimators": [1, 3], "learning_rate": [0.1, 1]}),
+    "bag": (lambda: BaggingClassifier(random_state=0), {"n_estimators": [1, 3], "max_samples": [0.5, 1.0]}),
+    "ada": (lambda: AdaBoostClassifier(random_state=0), {"n_estimators": [1, 3], "learning_rate": [0.5, 1.0]}),
     "hist": (lambda: HistGradientBoostingClassifier(random_state=0), {"max_iter": [1, 3]}),
 }
 
@@ -79,7 +86,7 @@ def searches(draw):
         chain,
         grid or {f"{names[0] if names else final}": [chain.steps[0][1]]},
         cv=draw(st.sampled_from([2, KFold(3, shuffle=True, random_state=1), StratifiedKFold(2)])),
-        scoring=draw(st.sampled_from([None, "accuracy", "f1_macro", "balanced_accuracy"])),
+        scoring=draw(st.sampled_from([None, "accuracy", "f1_macro", "neg_log_loss"])),
         return_train_score=draw(st.booleans()),
         error_score=draw(st.sampled_from([np.nan, 0.5])),
     )

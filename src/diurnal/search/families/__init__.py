@@ -11,10 +11,12 @@ from diurnal.search.families.family_protocol import FinalEstimatorFamily, Transf
 from diurnal.search.families.logistic_regression import LogisticFamily
 from diurnal.search.families.neighbors import NeighborsFamily
 from diurnal.search.families.pca import PCAFamily
+from diurnal.search.families.pruned_trees import PrunedTreeFamily
 from diurnal.search.families.ridge import RidgeFamily
 from diurnal.search.families.select_k_best import SelectionFamily
 
 TRANSFORMER_FAMILIES: tuple[TransformerFamily, ...] = (PCAFamily(), SelectionFamily())
 FINAL_FAMILIES: tuple[FinalEstimatorFamily, ...] = (
     LogisticFamily(), RidgeFamily(), NeighborsFamily(), EnsembleFamily(), BoosterFamily(),
+    PrunedTreeFamily(),
 )  # fmt: skip

@@ -1,8 +1,9 @@
-"""All sizes of a forest or of boosting from the largest: its first k members are the ensemble of size k.
+"""All sizes of a forest, of bagging or of boosting from the largest: its first k members are the ensemble of size k.
 
-A forest draws the seeds of its trees in order, and boosting fits each stage to the residuals of the stages before it.
-So with a fixed `random_state`, and without early stopping, the first 100 trees of 500 equal a forest of 100, to the
-last bit.
+Forests and bagging draw the seeds of their members in order, and boosting fits each stage to the residuals, or the
+weights, that the stages before it leave. So with a fixed `random_state`, and without early stopping, the first 100
+trees of 500 equal a forest of 100, to the last bit. Members that are not trees may warn, each one time, and exclude an
+ensemble.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.ensemble import (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
+    BaggingClassifier,
+    BaggingRegressor,
     ExtraTreesClassifier,
     ExtraTreesRegressor,
     GradientBoostingClassifier,
@@ -21,6 +26,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
 from diurnal.search.families.family_protocol import (
     DesignMatrix,
@@ -32,32 +38,30 @@ from diurnal.search.families.family_protocol import (
 from diurnal.search.tree import PipelineStep
 
 _FORESTS = {RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor}
+_TREES = {DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor}
+_BAGGING = {BaggingClassifier, BaggingRegressor}
+_ADABOOST = {AdaBoostClassifier, AdaBoostRegressor}
 _GRADIENT_BOOSTING = {GradientBoostingClassifier, GradientBoostingRegressor}
 _HIST_GRADIENT_BOOSTING = {HistGradientBoostingClassifier, HistGradientBoostingRegressor}
 _PER_STAGE = ("estimators_", "train_score_", "oob_improvement_", "oob_scores_")
 
 
 class EnsembleFamily:
-    """The families of forests and of boosting that differ in the number of members."""
+    """The families of forests, of bagging and of boosting that differ in the number of members."""
 
     shares_leading_columns = False
 
     def group_key(self, step: PipelineStep) -> Hashable | None:
         """Return a key of all parameters but the number of members; None without a seed, or with early stopping."""
         cls = type(step.template)
-        if cls not in _FORESTS | _GRADIENT_BOOSTING | _HIST_GRADIENT_BOOSTING:
+        if cls not in _KINDS:
             return None
         params = step.params()
         size = params[_size_param(cls)]
-        is_seeded = type(params["random_state"]) is int and not params["warm_start"] and not params["verbose"]
+        is_seeded = type(params["random_state"]) is int and not params.get("warm_start") and not params.get("verbose")
         if not is_seeded or isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
             return None
-        fits_all_members = {
-            "forest": lambda: params["oob_score"] is False and params["n_jobs"] in (None, 1),
-            "boosting": lambda: params["n_iter_no_change"] is None and params["init"] in (None, "zero"),
-            "hist": lambda: params["early_stopping"] in (False, "auto"),
-        }
-        return key_without(step, _size_param(cls)) if fits_all_members[_ensemble_kind(cls)]() else None
+        return key_without(step, _size_param(cls)) if _FITS_ALL_MEMBERS[_KINDS[cls]](params) else None
 
     def prefers_shared_matrix(self, shape: tuple[int, int], y: Any) -> bool:  # noqa: ARG002 - of the protocol
         """Return False: each member uses its own matrix."""
@@ -90,7 +94,7 @@ class FittedEnsembles:
         """Return the i-th ensemble: a copy of the largest, truncated to its number of members."""
         small = copy_fitted_attributes(self.largest, self.steps[i].build())
         size = int(getattr(small, self.size_param))
-        _TRUNCATE[_ensemble_kind(type(small))](small, size)
+        _TRUNCATE[_KINDS[type(small)]](small, size)
         return small
 
     def emit_warnings(self, i: int) -> None:
@@ -102,6 +106,21 @@ class FittedEnsembles:
 
 def _truncate_forest(small: Any, size: int) -> None:
     small.estimators_ = small.estimators_[:size]
+
+
+def _truncate_bagging(small: Any, size: int) -> None:
+    if not hasattr(small, "_seeds"):
+        raise UnsupportedData("the private seeds of the members have another form")
+    for name in ("estimators_", "estimators_features_", "_seeds"):
+        setattr(small, name, getattr(small, name)[:size])
+
+
+def _truncate_adaboost(small: Any, size: int) -> None:
+    n_fitted = len(small.estimators_)
+    if n_fitted < len(small.estimator_errors_) and small.estimator_errors_[n_fitted - 1] > 0:
+        raise UnsupportedData("it stopped at an error, of which only some sizes warn")
+    for name in ("estimators_", "estimator_weights_", "estimator_errors_"):
+        setattr(small, name, getattr(small, name)[:size])
 
 
 def _truncate_boosting(small: Any, size: int) -> None:
@@ -119,15 +138,35 @@ def _truncate_hist(small: Any, size: int) -> None:
     small._predictors = small._predictors[:size]
 
 
+def _has_tree_members(params: Mapping[str, Any]) -> bool:
+    return params["estimator"] is None or type(params["estimator"]) in _TREES
+
+
+_FITS_ALL_MEMBERS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "forest": lambda params: params["oob_score"] is False and params["n_jobs"] in (None, 1),
+    "bagging": lambda params: (
+        params["oob_score"] is False and params["n_jobs"] in (None, 1) and _has_tree_members(params)
+    ),
+    "adaboost": _has_tree_members,
+    "boosting": lambda params: params["n_iter_no_change"] is None and params["init"] in (None, "zero"),
+    "hist": lambda params: params["early_stopping"] in (False, "auto"),
+}
 _TRUNCATE: dict[str, Callable[[Any, int], None]] = {
     "forest": _truncate_forest,
+    "bagging": _truncate_bagging,
+    "adaboost": _truncate_adaboost,
     "boosting": _truncate_boosting,
     "hist": _truncate_hist,
 }
 
 
-def _ensemble_kind(cls: type) -> str:
-    return "forest" if cls in _FORESTS else "boosting" if cls in _GRADIENT_BOOSTING else "hist"
+_KINDS: dict[type, str] = {
+    **dict.fromkeys(_FORESTS, "forest"),
+    **dict.fromkeys(_BAGGING, "bagging"),
+    **dict.fromkeys(_ADABOOST, "adaboost"),
+    **dict.fromkeys(_GRADIENT_BOOSTING, "boosting"),
+    **dict.fromkeys(_HIST_GRADIENT_BOOSTING, "hist"),
+}
 
 
 def _size_param(cls: type) -> str:

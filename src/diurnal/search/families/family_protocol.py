@@ -134,13 +134,8 @@ class TransformerFamily(Protocol):
         """Fit once for all sizes; raise :class:`UnsupportedData` if the family does not support the data."""
 
 
-def key_without(step: PipelineStep, *excluded: str) -> Hashable | None:
-    """Return a key of the class, the path and all parameters but these.
-
-    None if a parameter of an estimator within the step is changed: `params` does not contain these.
-    """
-    if any("__" in name for name in step.changes):
-        return None
+def key_without(step: PipelineStep, *excluded: str) -> Hashable:
+    """Return a key of the class, the path and all parameters but these, with changes of estimators within the step."""
     params = step.params()
     kept = tuple((name, key_of(value)) for name, value in sorted(params.items()) if name not in excluded)
     return type(step.template), step.path, kept

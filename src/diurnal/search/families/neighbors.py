@@ -23,6 +23,12 @@ from diurnal.search.families.family_protocol import (
 )
 from diurnal.search.tree import PipelineStep
 
+# Metrics whose distance of two rows depends on these rows only.
+_METRICS = (
+    "minkowski", "euclidean", "l2", "manhattan", "l1", "cityblock", "chebyshev", "cosine", "canberra", "braycurtis",
+    "hamming", "sqeuclidean", "correlation",
+)  # fmt: skip
+
 
 class NeighborsFamily:
     """The family of nearest neighbors that differ in `n_neighbors`."""
@@ -36,7 +42,7 @@ class NeighborsFamily:
         params = step.params()
         k = params["n_neighbors"]
         is_valid = not isinstance(k, bool) and isinstance(k, int | np.integer) and k >= 1
-        is_known = params["metric"] in ("minkowski", "euclidean", "manhattan") and params["n_jobs"] in (None, 1)
+        is_known = params["metric"] in _METRICS and params["n_jobs"] in (None, 1)
         return key_without(step, "n_neighbors") if is_valid and is_known else None
 
     def prefers_shared_matrix(self, shape: tuple[int, int], y: Any) -> bool:  # noqa: ARG002 - of the protocol
