@@ -76,7 +76,7 @@ def read_labelled_predictions(
     name, shown = str(load["experiment"]), prediction_contract(contract, dict(version))
     load_ids, warehouse, load_id = [int(batch["load_id"]) for batch in batches], stores.warehouse, int(load["load_id"])
     share = min(1.0, MAX_SCORED / max(1, load["n_rows"]))
-    rows = warehouse.labelled_predictions(name, shown, contract, load_id, load_ids, share=share)
+    rows = warehouse.labelled_predictions(name, shown, contract, load_id, load_ids, n_rows=load["n_rows"], share=share)
     if share < 1:
         return LabelledPredictions(rows, warehouse.count_labelled(name, shown, contract, load_id, load_ids))
     numbers, counts = np.unique(rows.column(BATCH).to_numpy(), return_counts=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAX_SEARCHED = 1_000_000
 """The number of predictions of earlier data intervals, newest first, that a run searches for those a batch labels."""
 
+_MAX_ATTEMPTS = 5
 _log = logging.getLogger(__name__)
 Row = Mapping[str, Any]
 
@@ -74,6 +75,8 @@ class LiveScorer:
     stores: Stores
     experiment: str
     build: Callable[[], Any] | None = None
+    _runs: dict[str, Row] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _versions: dict[int, dict[str, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, context: RunContext) -> LiveScorer:
@@ -129,7 +132,7 @@ class LiveScorer:
         starts = {load["data_interval_start"] for load in searched}
         visible = self.stores.warehouse.visible_batches(self.experiment, min(starts))
         own = [one["load_id"] for one in visible if one["data_interval_start"] in starts]
-        shown = prediction_contract(self._contract, self._versions[searched[0]["version"]])
+        shown = prediction_contract(self._contract, self._version(searched[0]["version"]))
         return self.stores.warehouse.loads_with_late_truth(
             self.experiment, shown, self._contract, batch, [load["load_id"] for load in searched], own
         )
@@ -141,51 +144,55 @@ class LiveScorer:
         """
         if not loads:
             return 0
-        warehouse, n_updated = self.stores.warehouse, 0
         first = min(load["data_interval_start"] for load in loads)
-        batches = warehouse.visible_batches(self.experiment, first)
-        for load in loads:
-            if _choose_batches(load, batches, batch) is None:
-                continue
-            with warehouse.live_score_lock(load["load_id"]):  # another process may have computed them since
-                (now,) = warehouse.scorable_loads(self.experiment, load_id=load["load_id"])
-                present = warehouse.visible_batches(self.experiment, load["data_interval_start"])
-                chosen = _choose_batches(now, present, batch)
-                if chosen is not None:
-                    is_all = len(chosen) == len(present)
-                    checked = max(one["load_id"] for one in present) if is_all else now["checked_load_id"] or 0
-                    n_updated += self._score_load(now, chosen, checked)
-        return n_updated
+        batches = self.stores.warehouse.visible_batches(self.experiment, first)
+        return sum(self._update_load(load, batches, batch) for load in loads)
 
-    def _score_load(self, load: Row, batches: Sequence[Row], checked: int) -> bool:
+    def _update_load(self, load: Row, batches: Sequence[Row], batch: int | None) -> bool:
+        """Compute the live scores of a load, unless they are current; again if another process has stored others."""
+        warehouse = self.stores.warehouse
+        for _ in range(_MAX_ATTEMPTS):
+            chosen = _choose_batches(load, batches, batch)
+            if chosen is None:
+                return False
+            later = [one["load_id"] for one in batches if one["data_interval_start"] >= load["data_interval_start"]]
+            checked = max(later) if len(chosen) == len(later) else load["checked_load_id"] or 0
+            row = self._score_load(load, chosen, checked)
+            if row is None:
+                return False
+            if warehouse.save_live_score(row, replacing=load["updated_at"]):
+                return True
+            (load,) = warehouse.scorable_loads(self.experiment, load_id=load["load_id"])
+            batches = warehouse.visible_batches(self.experiment, load["data_interval_start"])
+        raise TransientError(f"other processes update the live scores of load {load['load_id']}", hint="try again")
+
+    def _score_load(self, load: Row, batches: Sequence[Row], checked: int) -> dict[str, Any] | None:
+        """Return the row of `live_scores` of a load; None if its predictions were removed since."""
         from diurnal.pipeline.labelled_predictions import read_labelled_predictions
 
-        version = self._versions[load["version"]]
+        version = self._version(load["version"])
         found = read_labelled_predictions(self.stores, self._contract, version, load, batches)
         if not found.counts and load["n_labelled"]:
-            return False  # the predictions were removed since
+            return None
         starts = {int(one["load_id"]): one["data_interval_start"] for one in batches}
         learnt = self._learnt_intervals(version)
         in_sample = {number for number in found.counts if learnt & {starts[number], load["data_interval_start"]}}
         n_scored, scores, reason = self._compute(version, found, in_sample)
         scoring = self._run_of(version)["scoring"]
         same = ("load_id", "experiment", "version", "data_interval_start", "data_interval_end")
-        self.stores.warehouse.save_live_score(
-            {
-                **{name: load[name] for name in same},
-                "n_predictions": load["n_rows"],
-                "n_labelled": sum(found.counts.values()),
-                "n_in_sample": sum(found.counts[number] for number in in_sample),
-                "n_scored": n_scored,
-                "scoring": scoring,
-                "score": scores.get(scoring),
-                "scores": scores,
-                "reason": reason,
-                "truth": {_interval_key(starts[number]): number for number in found.counts},
-                "checked_load_id": checked,
-            }
-        )
-        return True
+        return {
+            **{name: load[name] for name in same},
+            "n_predictions": load["n_rows"],
+            "n_labelled": sum(found.counts.values()),
+            "n_in_sample": sum(found.counts[number] for number in in_sample),
+            "n_scored": n_scored,
+            "scoring": scoring,
+            "score": scores.get(scoring),
+            "scores": scores,
+            "reason": reason,
+            "truth": {_interval_key(starts[number]): number for number in found.counts},
+            "checked_load_id": checked,
+        }
 
     def _compute(
         self, version: Row, found: LabelledPredictions, in_sample: set[int]
@@ -223,17 +230,14 @@ class LiveScorer:
             self._runs[version["run_id"]] = self.stores.warehouse.run(version["run_id"]) or {}
         return self._runs[version["run_id"]]
 
-    @cached_property
-    def _runs(self) -> dict[str, Row]:
-        return {}
+    def _version(self, number: int) -> dict[str, Any]:
+        if number not in self._versions:
+            self._versions[number] = self.stores.warehouse.version(self.experiment, number)
+        return self._versions[number]
 
     @cached_property
     def _contract(self) -> Schema:
         return Schema.from_dict(self.stores.warehouse.schema(self.experiment) or {})
-
-    @cached_property
-    def _versions(self) -> dict[int, dict[str, Any]]:
-        return {row["version"]: row for row in self.stores.warehouse.versions(self.experiment)}
 
 
 def _interval_key(start: datetime) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -43,10 +42,10 @@ class LiveScoreQueries(WarehouseConnection):
         Returns
         -------
         list of dict
-            The columns of `prediction_loads`, and of `live_scores` ``n_labelled``, ``truth`` and ``checked_load_id``,
-            which are None if there is no row yet.
+            The columns of `prediction_loads`, and of `live_scores` ``n_labelled``, ``truth``, ``checked_load_id`` and
+            ``updated_at``, which are None if there is no row yet.
         """
-        known = [live_scores.c[name] for name in ("n_labelled", "truth", "checked_load_id")]
+        known = [live_scores.c[name] for name in ("n_labelled", "truth", "checked_load_id", "updated_at")]
         query = (
             sa.select(prediction_loads, *known)
             .outerjoin(live_scores, live_scores.c.load_id == prediction_loads.c.load_id)
@@ -82,20 +81,29 @@ class LiveScoreQueries(WarehouseConnection):
         )
         return self.rows(query)
 
-    @contextmanager
-    def live_score_lock(self, load_id: int) -> Iterator[None]:
-        """Let one process at a time compute the live scores of a load: a slower one would store older numbers."""
-        with self.transaction() as connection:
-            key = sa.func.hashtextextended(f"live_scores {int(load_id)}", 0)
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-            yield
+    def save_live_score(self, row: Mapping[str, Any], *, replacing: datetime | None) -> bool:
+        """Store the live scores of a load, unless another process has stored some meanwhile.
 
-    def save_live_score(self, row: Mapping[str, Any]) -> None:
-        """Store the live scores of a load; those before are replaced."""
+        Parameters
+        ----------
+        row : Mapping of str to object
+            The columns of the table.
+        replacing : datetime or None
+            The column `updated_at` of the row that the new one replaces, as it was read before the scores were
+            computed; None if there was none.
+
+        Returns
+        -------
+        bool
+            Whether it was stored.
+        """
         values = {**row, "updated_at": sa.func.clock_timestamp()}
         new = insert(live_scores).values(values)
+        stored = new.on_conflict_do_update(
+            index_elements=[live_scores.c.load_id], set_=values, where=live_scores.c.updated_at == replacing
+        )
         with self.transaction("save_live_score", row["experiment"]) as connection:
-            connection.execute(new.on_conflict_do_update(index_elements=[live_scores.c.load_id], set_=values))
+            return connection.execute(stored.returning(live_scores.c.load_id)).first() is not None
 
     def live_scores(
         self,

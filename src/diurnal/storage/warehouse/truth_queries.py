@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from diurnal.data import Schema
 
 TRUTH, WEIGHT, BATCH = "truth", "weight", "batch_load_id"
+FEW_ROWS = 5_000
+"""Up to so many rows, the conversion of Python objects is faster than a connection of the Arrow driver."""
 
 
 class TruthQueries(RowCopies):
@@ -54,6 +56,7 @@ class TruthQueries(RowCopies):
         load_id: int,
         batches: Sequence[int],
         *,
+        n_rows: int,
         share: float = 1.0,
     ) -> pa.Table:
         """Return predictions with their truth.
@@ -62,6 +65,8 @@ class TruthQueries(RowCopies):
         ----------
         experiment, shown, contract, load_id, batches
             As for :meth:`count_labelled`.
+        n_rows : int
+            The number of predictions of the load. Of a few, the connection that is open reads the rows.
         share : float
             The share of the rows to return, which a hash of the key selects.
 
@@ -71,9 +76,15 @@ class TruthQueries(RowCopies):
             The columns of `shown` without the key, ``truth``, ``weight`` (null unless the contract has weights), and
             ``batch_load_id``: the batch that has the truth.
         """
+        import pyarrow as pa
+
         with self.transaction(None, experiment) as connection:
             names = [name for name in shown.names if name not in shown.key]
             query = _matched_rows(connection, experiment, shown, contract, load_id, batches, names, share)
+            if n_rows <= FEW_ROWS:
+                columns = _labelled_columns(shown, contract, names)
+                cells = connection.exec_driver_sql(query).all()
+                return pa.table(list(zip(*cells, strict=True)), schema=columns) if cells else columns.empty_table()
         with self._arrow() as (_, cursor):
             cursor.execute(query.replace("%%", "%"))  # psycopg's placeholders are not those of this driver
             return cursor.fetch_arrow_table()
@@ -127,6 +138,14 @@ class TruthQueries(RowCopies):
                 f" WHERE NOT EXISTS (SELECT FROM ({own}) o WHERE o.load_id = h.load_id AND {equal})"
             )
             return set(connection.exec_driver_sql(query).scalars())
+
+
+def _labelled_columns(shown: Schema, contract: Schema, names: Sequence[str]) -> pa.Schema:
+    import pyarrow as pa
+
+    truth = pa.field(TRUTH, contract.arrow_schema.field(contract.target).type)
+    values = [shown.arrow_schema.field(name) for name in names]
+    return pa.schema([*values, truth, pa.field(WEIGHT, pa.float64()), pa.field(BATCH, pa.int64())])
 
 
 def _matched_rows(
