@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from paced_load import N_CLIENTS, PacedLoad
 from serving_projects import children_of, serving, wait_until
 
 
@@ -93,44 +93,27 @@ def test_errors_have_a_status_and_a_remedy(client):
         assert len(answer.content) < 4096
 
 
-def swap_under_load(clinic, url, n_swaps, seconds_between):
-    """Ask again and again while the champion changes; return the versions that answered, and the wrong answers."""
-    seen, wrong, stopped = set(), [], threading.Event()
-
-    def ask():
-        with httpx.Client(base_url=url, timeout=20) as client:
-            while not stopped.is_set():
-                answer = client.post("/experiments/clinic/predict", content=clinic.body)
-                if answer.status_code != 200 or not clinic.is_right(answer.json()):
-                    wrong.append(answer.text)
-                else:
-                    seen.add(answer.json()["version"])
-
-    threads = [threading.Thread(target=ask) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for i in range(n_swaps):
-        clinic.set_champion(1 + i % 2)
-        time.sleep(seconds_between)
-    stopped.set()
-    for thread in threads:
-        thread.join()
-    return seen, wrong
+def swap_under_load(clinic, url, n_swaps):
+    """Change the champion again and again, each time until it answers, under 200 requests a second."""
+    with PacedLoad(url, "/experiments/clinic/predict", clinic.body, clinic.is_right) as load:
+        for i in range(n_swaps):
+            version = 1 + i % 2
+            clinic.set_champion(version)
+            wait_until(lambda: httpx.get(f"{url}/experiments/clinic").json()["version"] == version)  # noqa: B023
+    print(f"\n{n_swaps} swaps in {load.seconds:.0f} s: {load}")  # noqa: T201 - a measurement, with pytest -s
+    return load
 
 
-def test_swaps_under_load_give_no_wrong_answer(clinic, running, client):
-    seen, wrong = swap_under_load(clinic, running[0], 6, 0.3)
-    assert wrong == []
-    assert seen == {1, 2}
-    clinic.set_champion(2)
-    wait_until(lambda: client.get("/experiments/clinic").json()["version"] == 2)
+def test_swaps_under_load_give_no_wrong_answer(clinic, running):
+    load = swap_under_load(clinic, running[0], 6)
+    assert (load.wrong, load.broken, len(load.digests)) == ([], [], 2)
 
 
 @pytest.mark.system
 def test_a_hundred_swaps_under_load(clinic, running):
-    seen, wrong = swap_under_load(clinic, running[0], 100, 0.1)
-    assert wrong == []
-    assert seen == {1, 2}
+    load = swap_under_load(clinic, running[0], 100)
+    assert (load.wrong, load.broken, len(load.digests)) == ([], [], 2)
+    assert load.rate > 50, "200 on a machine that is not busy"
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_former_one(clinic, running, client):
@@ -214,6 +197,22 @@ def test_a_killed_worker_is_replaced(clinic):
             assert clinic.is_right(answer.json())
         assert "diurnal_serving_requests_total" in httpx.get(f"{url}/metrics").text
     assert children_of(process.pid) == []
+
+
+@pytest.mark.system
+def test_killed_workers_give_no_wrong_answer_and_are_back_soon(clinic):
+    with serving(clinic, "--workers", "2") as (url, process, _):
+        wait_until(lambda: len(children_of(process.pid)) == 2)
+        with PacedLoad(url, "/experiments/clinic/predict", clinic.body, clinic.is_right) as load:
+            for _ in range(5):
+                time.sleep(1)
+                killed = children_of(process.pid)[0]
+                os.kill(killed, signal.SIGKILL)
+                wait_until(lambda: len(children_of(process.pid)) == 2 and killed not in children_of(process.pid))  # noqa: B023
+    print(f"\n5 kills in {load.seconds:.0f} s: {load}")  # noqa: T201
+    assert load.wrong == []
+    assert len(load.broken) <= 5 * N_CLIENTS, "only the requests of the killed worker's connections"
+    assert load.longest_gap < 2, "below 0.1 on a machine that is not busy"
 
 
 def test_wrong_options_are_explained(clinic):

@@ -17,7 +17,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from paced_load import PacedLoad
 
 ROOT = Path(__file__).parents[2]
 WHAT_COUNTS = "batch_digest, window_digest, code_digest, best_params, cv_score_mean, test_score, test_scores"
@@ -40,6 +43,7 @@ class Stack:
             "DIURNAL_IMAGE": "diurnal:test",
             "PORT": str(self.port),
             "PAGE_PORT": str(_free_port()),
+            "SERVING_PORT": str(_free_port()),
         }
         self.run(sys.executable, "deploy/environment.py")
         lines = (folder / ".env").read_text().splitlines()
@@ -242,6 +246,52 @@ def test_the_command_line_works_inside(local, first_day):
     runs = json.loads(local.compose("exec", "-T", "scheduler", "diurnal", "runs", "breast_cancer", "--json"))
     assert runs[0]["data_interval_start"].startswith(first_day)
     assert "objects OK" in local.compose("exec", "-T", "scheduler", "diurnal", "verify")
+
+
+PREDICT = """
+import json, sys
+import diurnal, pandas as pd
+rows = pd.DataFrame(json.loads(sys.argv[1]))
+print(json.dumps([diurnal.load_model(f"breast_cancer@{v}").predict_proba(rows).tolist() for v in (1, 2)]))
+"""
+
+
+def test_promotions_are_served_under_load_and_without_the_warehouse(local, first_day):
+    local.wait_for_success(first_day)
+    inside = ("exec", "-T", "scheduler")
+    local.compose(*inside, "diurnal", "run", "breast_cancer", "--date", "2026-10-20")
+    local.compose("--profile", "serving", "up", "--wait", "serving")
+    url = f"http://127.0.0.1:{local.environment['SERVING_PORT']}"
+    with urllib.request.urlopen(f"{url}/openapi.json") as reply:
+        path = json.load(reply)["paths"]["/experiments/breast_cancer/predict"]["post"]
+    body = json.dumps(path["requestBody"]["content"]["application/json"]["example"])
+    expected = json.loads(local.compose(*inside, "python", "-c", PREDICT, body).splitlines()[-1])
+    versions = dict(local.sql("SELECT digest, version FROM model_versions WHERE experiment = 'breast_cancer'"))
+
+    def is_right(answer: dict) -> bool:
+        probabilities = expected[int(versions[answer["digest"]]) - 1]
+        return np.allclose(answer["probabilities"], probabilities, rtol=0, atol=1e-12)
+
+    def served() -> int:
+        with urllib.request.urlopen(f"{url}/experiments/breast_cancer") as reply:
+            return int(json.load(reply)["version"])
+
+    with PacedLoad(url, "/experiments/breast_cancer/predict", body, is_right) as load:
+        for _ in range(10):
+            version = 3 - served()
+            local.compose(*inside, "diurnal", "promote", "breast_cancer", str(version), "--yes", "--reason", "a test")
+            _until(lambda: served() == version, 20, "the promotion is not served")  # noqa: B023
+        local.compose("kill", "postgres")
+        local.compose("--profile", "serving", "restart", "serving")
+        _within(60, served)
+        n_before = len(load.answered)
+        time.sleep(5)
+        assert len(load.answered) > n_before, "it serves its copy without the warehouse"
+        local.compose("up", "--wait", "--no-recreate")
+    print(f"\n10 promotions, and a restart without the warehouse: {load}", end=" ")
+    assert load.wrong == []
+    assert len(load.digests) == 2
+    local.compose("--profile", "serving", "rm", "--stop", "--force", "serving")
 
 
 def test_the_same_day_without_containers_gives_the_same(local, first_day, tmp_path):
