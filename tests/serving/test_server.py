@@ -68,6 +68,11 @@ def test_openapi_examples_are_answered_as_written(client):
             assert received.json()["predictions"] == answer["predictions"]
 
 
+def test_example_rows_are_predicted(client):
+    rows = client.get("/experiments/clinic/example").json()
+    assert len(client.post("/experiments/clinic/predict", json=rows).json()["predictions"]) == len(rows) == 2
+
+
 def test_metrics_and_access_log(client):
     client.post("/experiments/clinic/predict", content="[]")
     text = client.get("/metrics").text
@@ -179,7 +184,8 @@ def test_tokens_have_scopes(clinic, tmp_path):
         assert [ask(token).status_code for token in ("good", "other", "x")] == [200, 403, 401]
         assert ask("good").json()["version"] == 1, "a pinned version stays"
         assert ask("good", "GET", "/metrics").status_code == 403
-        for path in ("/", "/openapi.json", "/metrics", "/v2", "/v2/models/clinic", "/experiments/clinic"):
+        names = ("/v2/models/clinic", "/experiments/clinic", "/experiments/clinic/example")
+        for path in ("/", "/openapi.json", "/metrics", "/v2", *names):
             assert client.get(path).status_code == 401
         assert ask("other", "GET", "/").json()["experiments"] == []
         assert client.get("/v2/health/live").status_code == 200

@@ -38,7 +38,7 @@ def create_openapi(models: Sequence[ServedModel]) -> dict[str, Any]:
 
 
 def _describe_predict(model: ServedModel) -> dict[str, Any]:
-    rows, answer = _example_rows(model), _example_answer(model)
+    rows, answer = example_rows(model), _example_answer(model)
     return _operation(
         model,
         f"predict_{model.experiment}",
@@ -57,7 +57,7 @@ def _describe_invocations(model: ServedModel) -> dict[str, Any]:
         f"invoke_{model.experiment}",
         "The scoring protocol of MLflow",
         {"type": "object", "properties": {"dataframe_records": records}, "required": ["dataframe_records"]},
-        {"dataframe_records": _example_rows(model)},
+        {"dataframe_records": example_rows(model)},
         {"type": "object", "required": ["predictions"]},
         {"predictions": _example_answer(model)["predictions"]},
     )
@@ -123,7 +123,8 @@ def _row_schema(model: ServedModel) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": model.inputs.names}
 
 
-def _example_rows(model: ServedModel) -> list[dict[str, Any]]:
+def example_rows(model: ServedModel) -> list[dict[str, Any]]:
+    """Return two of the golden rows as a request has them."""
     golden = model.signature["golden"]["rows"][:2]
     kinds = model.inputs.kinds
     rows = [[_example_value(value, kind) for value, kind in zip(row, kinds, strict=True)] for row in golden]
@@ -131,7 +132,7 @@ def _example_rows(model: ServedModel) -> list[dict[str, Any]]:
 
 
 def _example_tensors(model: ServedModel) -> list[dict[str, Any]]:
-    rows = _example_rows(model)
+    rows = example_rows(model)
     described = describe_model(model)["inputs"]
     return [{**tensor, "shape": [len(rows)], "data": [row[tensor["name"]] for row in rows]} for tensor in described]
 

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from diurnal.serving.access_tokens import AccessTokens, Client
 from diurnal.serving.inference_protocol import describe_model
-from diurnal.serving.openapi_schema import create_openapi
+from diurnal.serving.openapi_schema import create_openapi, example_rows
 from diurnal.serving.record_protocol import encode_record_error
 from diurnal.serving.request_errors import RequestError
 
@@ -49,6 +49,7 @@ def create_pages(
         Route("/v2/models/{name}/versions/{version}", _protect(pages.show_model, access)),
         Route("/v2/models/{name}/versions/{version}/ready", _protect(pages.show_model_ready, access)),
         Route("/experiments/{name}", _protect(pages.show_experiment, access)),
+        Route("/experiments/{name}/example", _protect(pages.show_example, access)),
     ]
     handlers: dict[Any, Any] = {RequestError: _show_error, **dict.fromkeys(_HTTP_ERRORS, _show_http_error)}
     return Starlette(routes=routes, exception_handlers=handlers)
@@ -104,6 +105,9 @@ class _Pages:
     def show_experiment(self, request: Request, client: Client) -> Response:
         self._find(request, client)
         return JSONResponse(self._describe(request.path_params["name"]))
+
+    def show_example(self, request: Request, client: Client) -> Response:
+        return JSONResponse(example_rows(self._find(request, client)))
 
     def _find(self, request: Request, client: Client) -> Any:
         name = request.path_params["name"]
