@@ -1,7 +1,8 @@
 """Requests a second of `diurnal serve`, of `mlflow models serve`, and of a plain FastAPI application with joblib.
 
 One row in a request, one worker each, on the model of the tutorial and on a forest of 200 trees. The load comes from
-wrk on the same machine, so that ratios count. Run it by `make bench-serving`, which installs wrk and MLflow.
+wrk on the same machine, so that ratios count. Where other programs run as well, compare the time of the processor that
+a server takes for a request. Run it by `make bench-serving`, which installs wrk and MLflow.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import joblib
@@ -80,7 +81,7 @@ def main() -> None:
         project = make_project(Path(folder))
         print(
             f"{'model':9} {'server':16} {'ready':>7} {'memory':>8}",
-            *(f"{n:>3} clients: req/s, p50, p99 ms" for n in CLIENTS),
+            *(f"{n:>3} clients: req/s, p50, p99 ms, CPU us" for n in CLIENTS),
         )
         for name in ("tutorial", "forest"):
             for server, command in commands(project, name, arguments.mlflow).items():
@@ -145,21 +146,23 @@ def measure(project: Path, name: str, server: str, command: list[str], seconds: 
         f"wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = [==[{body}]==]\n"
     )
     with started(project, command, body) as (port, pid, ready):
-        cells = [load(port, script, n, seconds) for n in CLIENTS]
+        cells = [load(port, pid, script, n, seconds) for n in CLIENTS]
         megabytes = memory_of(pid) / 1e6
     print(f"{name:9} {server:16} {ready:6.1f}s {megabytes:6.0f}MB", *cells, flush=True)
 
 
-def load(port: int, script: Path, n_clients: int, seconds: int) -> str:
-    """Load a server, and return requests a second and latencies."""
+def load(port: int, pid: int, script: Path, n_clients: int, seconds: int) -> str:
+    """Load a server; return requests a second, latencies, and the microseconds of the processor for a request."""
     url = f"http://127.0.0.1:{port}/invocations"
     words = ["wrk", "-t1", f"-c{n_clients}", f"-d{seconds}s", "--latency", "-s", str(script), url]
+    before = processor_seconds(pid)
     text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     if failed := re.search(r"Non-2xx.*: (\d+)|Socket errors.*", text):
         raise RuntimeError(failed[0])
+    microseconds = 1e6 * (processor_seconds(pid) - before) / int(re.search(r"(\d+) requests in", text)[1])
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
     p50, p99 = (milliseconds(re.search(rf"{p}%\s+(\S+)", text)[1]) for p in (50, 99))
-    return f"{rate:15.0f} {p50:7.2f} {p99:8.2f}"
+    return f"{rate:15.0f} {p50:7.2f} {p99:8.2f} {microseconds:8.0f}"
 
 
 def milliseconds(text: str) -> float:
@@ -180,7 +183,11 @@ def started(project: Path, command: list[str], body: str):
         cwd=project,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false"},
+        env={
+            **os.environ,
+            "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
+            "PATH": f"{Path(command[0]).parent}:{os.environ['PATH']}",  # MLflow looks for uvicorn there
+        },
         start_new_session=True,
     )
     try:
@@ -190,7 +197,8 @@ def started(project: Path, command: list[str], body: str):
             time.sleep(0.05)
         yield port, process.pid, time.perf_counter() - begin
     finally:
-        os.killpg(process.pid, 15)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, 15)
         process.wait(30)
 
 
@@ -208,16 +216,31 @@ def answers(port: int, body: str) -> bool:
         return False
 
 
+def processor_seconds(pid: int) -> float:
+    """Return the time of the processor that a process and its descendants have taken."""
+    ticks = sum(
+        sum(map(int, (path / "stat").read_text().rpartition(")")[2].split()[11:13])) for path in processes_of(pid)
+    )
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def memory_of(pid: int) -> int:
     """Return the proportional memory of a process and its descendants, in bytes."""
-    total = 0
+    return sum(
+        int(re.search(r"Pss:\s+(\d+)", (path / "smaps_rollup").read_text())[1]) * 1024 for path in processes_of(pid)
+    )
+
+
+def processes_of(pid: int) -> list[Path]:
+    """Return the folders of a process and its descendants, which are in one session."""
+    found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if os.getsid(int(path.name)) == pid:
-                total += int(re.search(r"Pss:\s+(\d+)", (path / "smaps_rollup").read_text())[1]) * 1024
-        except (OSError, TypeError):
+                found.append(path)
+        except OSError:
             continue
-    return total
+    return found
 
 
 def example_row(project: Path, name: str) -> list[float]:
