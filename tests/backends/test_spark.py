@@ -33,6 +33,7 @@ from diurnal.errors import (
 from diurnal.experiment import find
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import evaluation_files
+from diurnal.pipeline.erasure import erase_sample
 from diurnal.pipeline.local_run import run
 from diurnal.pipeline.predict import predict_batches
 from diurnal.pipeline.scored_batches import score_batch
@@ -173,6 +174,19 @@ def test_stored_batch_is_scored_by_the_executors_as_another_one_is_here(opened, 
         assert of_day["prediction"].tolist() == list(expected["prediction"])
         np.testing.assert_array_equal(of_day["probability_yes"], expected["probability_yes"])
     assert not list((project.folder / "lake").glob(".tmp/*"))
+
+
+def test_erased_key_is_left_out_by_the_executors(opened, tmp_path, warehouse_url):
+    project = made(tmp_path, warehouse_url, f"Files({str(tmp_path / 'project/incoming/{start:%Y-%m-%d}*.parquet')!r})")
+    stores, rows = opened(project), patients("2026-11-01")
+    bring_parquet(project, "2026-11-01", rows)
+    batch, _ = fetched(project, stores, "2026-11-01")
+    assert batch.package.n_rows == 240
+    erase_sample(stores, "clinic", rows["patient"][7], requested_by="test")
+    erased = {(row["role"], row["digest"], row["n_rows"]) for row in stores.warehouse.packages()}
+    again, _ = fetched(project, stores, "2026-11-01")
+    assert again.package.n_rows == 239
+    assert {(row["role"], row["digest"], row["n_rows"]) for row in stores.warehouse.packages()} == erased
 
 
 def test_rows_that_a_model_leaves_out_are_rejected(opened, tmp_path, warehouse_url):

@@ -146,31 +146,27 @@ def erase_sample(stores: Stores, experiment: str, key: Any, *, requested_by: str
         If runs add batches all the time.
     """
     garbage.check_only_warehouse(stores)
-    _, result = find_sample(stores, experiment, key)
-    interrupted = () if result.is_empty else _replace_all(stores, experiment, key, requested_by)
+    result = _replace_all(stores, experiment, key, requested_by)
     _delete_files(stores, experiment)
-    return replace(result, interrupted=interrupted)
+    return result
 
 
-def _replace_all(stores: Stores, experiment: str, key: Any, requested_by: str) -> tuple[datetime, ...]:
-    """Write what has not the sample, and refer to it; once more if a run has added a package meanwhile.
-
-    Returns
-    -------
-    tuple of datetime
-        The starts of the data intervals whose attempt was superseded.
-    """
+def _replace_all(stores: Stores, experiment: str, key: Any, requested_by: str) -> Erasure:
+    """Write what has not the sample, and refer to it; once more if a run has added a package meanwhile."""
     for _ in range(_ATTEMPTS):
         marks = stores.warehouse.highest_load(), stores.warehouse.highest_load(predictions=True)
         searched = {row["path"] for row in stores.warehouse.packages() if row["experiment"] == experiment}
-        found, counted = find_sample(stores, experiment, key)
-        _erase_rejected(stores, found.key, counted.quarantine)
-        prepared = _prepare(stores, found, searched, marks, counted)
+        found, result = find_sample(stores, experiment, key)
+        if result.is_empty:
+            return result
+        _erase_rejected(stores, found.key, result.quarantine)
+        prepared = _prepare(stores, found, searched, marks, result)
         interrupted = stores.warehouse.replace_packages(prepared, requested_by=requested_by)
         if interrupted is not None:
-            return tuple(row["data_interval_start"].astimezone(UTC) for row in interrupted)
+            starts = tuple(row["data_interval_start"].astimezone(UTC) for row in interrupted)
+            return replace(result, interrupted=starts)
     raise TransientError(
-        f"runs of {experiment} have added batches while it was searched; nothing was changed",
+        f"runs of {experiment} have added batches while it was searched; only rejected batches were erased",
         hint="call it again when no backfill is in progress",
     )
 

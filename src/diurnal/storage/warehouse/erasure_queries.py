@@ -33,6 +33,7 @@ from diurnal.storage.warehouse.visible_rows import VisibleRows, batch_relation, 
 from diurnal.types import Package
 
 _RECENT = timedelta(days=1)
+_ROLES = ("batch", "train", "test")
 
 
 class ErasureQueries(WarehouseConnection):
@@ -75,13 +76,12 @@ class ErasureQueries(WarehouseConnection):
                 return None
             connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
             interrupted = _supersede_attempts(connection, name)
-            for one in prepared.replaced:
-                _replace_package(connection, name, one)
-            _replace_splits(connection, name, prepared.replaced)
+            replaced = [one for one in prepared.replaced if _replace_package(connection, name, one)]
+            _replace_splits(connection, name, replaced)
             _replace_profiles(connection, name, prepared.profiles)
-            _delete_batch_rows(connection, prepared)
+            _delete_batch_rows(connection, prepared, replaced)
             _delete_prediction_rows(connection, prepared)
-            deleted = [*map(_to_deletion, prepared.replaced), *_replace_in_runs(connection, name, prepared.replaced)]
+            deleted = [*map(_to_deletion, replaced), *_replace_in_runs(connection, name, replaced)]
             record_deletions(connection, name, "erasure", requested_by, deleted)
             values = {"experiment": name, "key_hash": prepared.key_hash, "erased_by": requested_by}
             connection.execute(sa.insert(erasures).values(**values, counts=dict(prepared.counts)))
@@ -126,16 +126,19 @@ def _supersede_attempts(connection: sa.Connection, name: str) -> list[Row]:
     return [dict(row) for row in found]
 
 
-def _replace_package(connection: sa.Connection, name: str, one: ReplacedPackage) -> None:
+def _replace_package(connection: sa.Connection, name: str, one: ReplacedPackage) -> bool:
+    """Replace the row of a package, and let the head name the new batch; return False if it was deleted meanwhile."""
     at = {"experiment": name, "data_interval_start": one.data_interval_start, "role": one.role}
+    is_old = sa.and_(*(packages.c[column] == value for column, value in at.items()), packages.c.path == one.old.path)
+    if connection.execute(sa.delete(packages).where(is_old)).rowcount == 0:
+        return False
     new = insert(packages).values(**at, digest=one.new.digest, path=one.new.path, n_rows=one.new.n_rows)
     connection.execute(new.on_conflict_do_nothing())
-    is_old = sa.and_(*(packages.c[column] == value for column, value in at.items()), packages.c.path == one.old.path)
-    connection.execute(sa.delete(packages).where(is_old))
     if one.role == "batch":
         head = (heads.c.experiment == name) & (heads.c.data_interval_start == one.data_interval_start)
         named = sa.update(heads).where(head, heads.c.batch_digest == one.old.digest)
         connection.execute(named.values(batch_digest=one.new.digest))
+    return True
 
 
 def _replace_splits(connection: sa.Connection, name: str, replaced: Sequence[ReplacedPackage]) -> None:
@@ -158,19 +161,25 @@ def _replace_splits(connection: sa.Connection, name: str, replaced: Sequence[Rep
 def _replace_profiles(connection: sa.Connection, name: str, new_profiles: Sequence[NewProfile]) -> None:
     for one in new_profiles:
         at = {"experiment": name, "data_interval_start": one.data_interval_start}
+        is_old = [
+            *(profiles.c[column] == value for column, value in at.items()),
+            profiles.c.batch_digest == one.old_batch,
+        ]
+        if connection.execute(sa.delete(profiles).where(*is_old)).rowcount == 0:
+            continue
         values = {"path": one.package.path, "digest": one.package.digest, "summary": dict(one.summary)}
         new = insert(profiles).values(**at, batch_digest=one.new_batch, **values)
         connection.execute(new.on_conflict_do_update(index_elements=[*at, "batch_digest"], set_=values))
-        same = [profiles.c[column] == value for column, value in at.items()]
-        connection.execute(sa.delete(profiles).where(*same, profiles.c.batch_digest == one.old_batch))
 
 
-def _delete_batch_rows(connection: sa.Connection, prepared: PreparedErasure) -> None:
+def _delete_batch_rows(
+    connection: sa.Connection, prepared: PreparedErasure, replaced: Sequence[ReplacedPackage]
+) -> None:
     """Delete the rows from all copies of batches; complete copies become those of the new packages."""
     name, relation = prepared.experiment, batch_relation(prepared.experiment)
     if prepared.batches is not None:
         _delete_rows_of_key(connection, relation, prepared.batches)
-    for one in prepared.replaced:
+    for one in replaced:
         if one.role != "batch":
             continue
         at = (loads.c.experiment == name) & (loads.c.data_interval_start == one.data_interval_start)
@@ -222,7 +231,8 @@ def _replace_in_runs(connection: sa.Connection, name: str, replaced: Sequence[Re
         The files of per-row results, for the table `deletions`.
     """
     batches = {one.old.path: one.new for one in replaced if one.role == "batch"}
-    of_tests = {one.data_interval_start for one in replaced if one.role == "test"}
+    roles = {role: {one.data_interval_start for one in replaced if one.role == role} for role in _ROLES}
+    of_tests = roles["test"] | (roles["batch"] - roles["train"])  # with a split by time, a batch is the test
     columns = ("run_id", "data_interval_start", "packages", "evaluation_sample")
     query = sa.select(*(experiments.c[column] for column in columns)).where(experiments.c.experiment == name)
     forgotten = []
