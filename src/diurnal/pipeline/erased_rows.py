@@ -3,53 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pyarrow as pa
 
-    from diurnal.data.row_hash import Hasher
+    from diurnal.data.row_hash import Hasher, Hashes
     from diurnal.experiment.run_context import RunContext
 
 
 @dataclass
 class ErasedRows:
-    """Leaves out the rows of erased samples.
+    """Finds the rows of erased samples.
 
     Attributes
     ----------
     hashes : list of int
         The hashes of their keys, of 64 bits, signed.
-    hasher : callable
-        Returns the hashes of a record batch's rows.
     n_rows : int
-        The number of rows that were left out.
+        The number of rows that were found.
     """
 
     hashes: list[int]
-    hasher: Hasher = field(repr=False)
     n_rows: int = 0
 
     @classmethod
-    def of(cls, context: RunContext, hasher: Hasher) -> ErasedRows:
+    def of(cls, context: RunContext) -> ErasedRows:
         """Return the samples of an experiment that were erased after the start of a data interval."""
-        name, start = context.experiment.name, context.interval.start
-        return cls(context.stores.warehouse.erased_hashes(name, start), hasher)
+        return cls(context.stores.warehouse.erased_hashes(context.experiment.name, context.interval.start))
 
-    def leave_out(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Yield the other rows."""
+    def find(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
+        """Return which rows are those of erased samples, by the hashes of their identity."""
+        found: npt.NDArray[np.bool_] = np.isin(hashes.view(np.int64), self.hashes)
+        self.n_rows += int(found.sum())
+        return found
+
+    def leave_out(self, batches: Iterable[pa.RecordBatch], hasher: Hasher) -> Iterator[pa.RecordBatch]:
+        """Yield the other rows; `hasher` returns the hashes of their identity."""
         import pyarrow as pa
 
         for batch in batches:
-            if not self.hashes:
-                yield batch
-                continue
-            is_erased = np.isin(self.hasher(batch).view(np.int64), self.hashes)
-            self.n_rows += int(is_erased.sum())
-            yield batch.filter(pa.array(~is_erased))
+            yield batch.filter(pa.array(~self.find(hasher(batch)))) if self.hashes else batch
 
     @property
     def warnings(self) -> list[str]:

@@ -88,19 +88,18 @@ def _store_batch(
     experiment, newest = context.experiment, resolved.newest
     limits = batch_contract.limits_for_layout(experiment.limits, layout, newest)
     validator = BatchValidator(layout, limits, is_only_batch=experiment.window == 1)
-    profile, hasher = ProfileBuilder(layout), SampleReader(context, newest).row_hasher()
-    erased = ErasedRows.of(context, hasher)
-    valid = batch_contract.run_checks_in_newest_schema(validator.validate(rows), experiment.checks, layout, newest)
+    profile, erased = ProfileBuilder(layout), ErasedRows.of(context)
     package, deduplication = context.stores.lake.write_package(
         context.package_key("batches"),
-        erased.leave_out(valid),
+        batch_contract.run_checks_in_newest_schema(validator.validate(rows), experiment.checks, layout, newest),
         layout.arrow_schema,
-        hasher,
+        SampleReader(context, newest).row_hasher(),
         key=layout.key,
         keep_duplicates=layout.keeps_duplicates,
         n_rows=rows.n_rows,
         n_bytes=rows.n_bytes,
         observe=profile.update,
+        exclude=erased.find if erased.hashes else None,
     )
     return IngestedBatch(
         package,

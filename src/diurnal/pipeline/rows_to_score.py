@@ -212,7 +212,7 @@ def _sort_rows(
     def sorted_batches() -> Iterator[pa.RecordBatch]:
         valid = _check_keys(BatchValidator(schema, _LIMITS, training=False).validate(received), schema.key)
         identity = identity_of_rows(contract, columns.names, context.experiment.name)
-        checked = ErasedRows.of(context, identity).leave_out(valid)
+        checked = ErasedRows.of(context).leave_out(valid, identity)
         hasher = partial(hash_keys, key=schema.key) if schema.key else identity
         for _, table in sort_by_hash(checked, columns, hasher, report, buckets, received.n_bytes):
             content.update(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -28,7 +28,7 @@ from diurnal.types import Package
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from diurnal.data.row_hash import Hasher
+    from diurnal.data.row_hash import Hasher, Hashes
 
 ROWS_PER_BATCH = 16_384  # while a part is split
 CATEGORIES = ("batches", "train", "test", "candidates", "twins", "folds", "parts", "code", "profiles", "evaluations")
@@ -64,6 +64,7 @@ class Lake(PackageReader):
         n_rows: int = 0,
         n_bytes: int = 0,
         observe: Observer | None = None,
+        exclude: Callable[[Hashes], npt.NDArray[np.bool_]] | None = None,
     ) -> tuple[Package, Deduplication]:
         """Sort rows by their hash, drop duplicates unless `keep_duplicates` is true, and store them as a package.
 
@@ -87,6 +88,8 @@ class Lake(PackageReader):
             The approximate size of the rows; those that do not fit in memory are sorted on disk.
         observe : callable, optional
             Called with the rows that are kept, row group after row group, in their order.
+        exclude : callable, optional
+            Returns which rows are not stored, by their hashes.
 
         Returns
         -------
@@ -102,6 +105,8 @@ class Lake(PackageReader):
         number_of_parts = compute_n_parts(n_rows, len(schema), self.cells_per_part)
         with self.workspace() as scratch:
             ordered = sort_by_hash(batches, schema, hasher, report, scratch, n_bytes)
+            if exclude is not None:
+                ordered = _exclude_rows(ordered, exclude)
             if number_of_parts > 1:
                 parts = [
                     write_part(self.address, package_key.parts_folder, number, tables, schema, observe)
@@ -260,6 +265,14 @@ class Lake(PackageReader):
         for path in self.find(experiment or ""):
             if "/" in path and path.split("/")[1] in CATEGORIES:
                 yield path, self.modified(path)
+
+
+def _exclude_rows(
+    ordered: Iterable[tuple[Hashes, pa.Table]], exclude: Callable[[Hashes], npt.NDArray[np.bool_]]
+) -> Iterator[tuple[Hashes, pa.Table]]:
+    for hashes, table in ordered:
+        others = ~exclude(hashes)
+        yield hashes[others], table.filter(pa.array(others))
 
 
 def _side_keys(package: Package) -> tuple[PackageKey, PackageKey]:
