@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -79,10 +80,14 @@ def open_stores(settings: Settings, *, create: bool = True) -> Stores:
 
 
 class NoWarehouse:
-    """Replaces a warehouse that does not exist yet: no experiment has a contract."""
+    """Replaces a warehouse that does not exist yet: no experiment has a contract, and no key was erased."""
 
     def contracts(self, experiment: str) -> list[dict[str, Any]]:  # noqa: ARG002 - as the warehouse has it
         """Return no versions of a contract."""
+        return []
+
+    def erased_hashes(self, experiment: str, start: datetime) -> list[int]:  # noqa: ARG002 - as the warehouse has it
+        """Return no hashes of keys."""
         return []
 
     def close(self) -> None:
