@@ -9,7 +9,8 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from diurnal.experiment.run_context import RunContext
-from diurnal.pipeline import labelled_predictions, live_scores
+from diurnal.pipeline import contract_acceptance, labelled_predictions, live_scores
+from diurnal.pipeline.key_trace import trace_key
 from diurnal.pipeline.live_scores import LiveScorer
 from diurnal.pipeline.scored_batches import score_batch
 from diurnal.storage.load_model import load_version
@@ -121,6 +122,32 @@ def test_samples_without_a_key_are_joined_by_their_content(project, stores):
     assert (row["n_labelled"], row["n_scored"]) == (200, 200)
     fitted = load_version(stores.models, stores.warehouse.version("clinic", 1), stores.code)
     assert row["score"] == accuracy_score(rows["ill"][:200], fitted.predict(rows[["age", "pressure"]][:200]))
+
+
+def test_truth_of_a_contract_whose_key_has_another_kind(project, stores):
+    """Predictions of integer keys are joined with batches in which the keys are texts."""
+
+    def rows(date):
+        given = patients(date)
+        return given.assign(patient=np.arange(240) + int(date[-2:]) * 1000, ill=(given["ill"] == "yes").astype(int))
+
+    project.bring(TRAINED, rows(TRAINED))
+    project.run(TRAINED, stores)
+    project.bring(FIRST, rows(FIRST).drop(columns="ill"))
+    score(project, stores)
+    wider = rows(FIRST).astype({"patient": str})
+    project.bring(FIRST, pd.concat([wider, wider[:1].assign(patient="A7", age=51.0)]))
+    context = RunContext(project.experiment(), day(FIRST), stores, requested_by="a test")
+    contract_acceptance.accept_changes(context, {}, "letters")
+    project.run(FIRST, stores)
+    (row,) = rows_of(stores)
+    predicted = stores.warehouse.predictions("clinic").to_pandas().astype({"patient": str})
+    beside = predicted.merge(wider[["patient", "ill"]], on="patient")
+    assert len(beside) == row["n_labelled"] == 240
+    assert row["score"] == accuracy_score(beside["ill"], beside["prediction"])
+    found = trace_key(stores, "clinic", "2007")
+    assert [one["prediction"] for one in found.predictions] == [beside.set_index("patient")["prediction"]["2007"]]
+    assert [one["role"] for one in found.rows][:1] == ["batch"]
 
 
 def test_many_rows_are_scored_by_a_sample(predicted, stores, monkeypatch):

@@ -127,8 +127,8 @@ def _common_scores(recorded: RecordedPredictions) -> Iterable[str]:
     if recorded.classes is None:
         return ("neg_mean_absolute_error", "neg_root_mean_squared_error", "r2")
     if recorded.probabilities is None:
-        return ("accuracy", "balanced_accuracy")
-    return ("accuracy", "balanced_accuracy", "neg_log_loss", *(("roc_auc",) if len(recorded.classes) == 2 else ()))
+        return ("accuracy",)
+    return ("accuracy", "neg_log_loss", *(("roc_auc",) if len(recorded.classes) == 2 else ()))
 
 
 def _named_scorer(name: str, model: Any, recorded: RecordedPredictions) -> Callable[[], float]:

@@ -43,7 +43,7 @@ class TruthQueries(RowCopies):
             The loads of the batches to search, the one that has precedence first.
         """
         with self.transaction(None, experiment) as connection:
-            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            _plan_hash_joins(connection)
             matched = _matched_rows(connection, experiment, shown, contract, load_id, batches, ())
             query = f"SELECT {BATCH}, count(*) FROM ({matched}) m GROUP BY 1"
             return {batch: int(count) for batch, count in connection.exec_driver_sql(query).all()}
@@ -81,11 +81,14 @@ class TruthQueries(RowCopies):
         with self.transaction(None, experiment) as connection:
             names = [name for name in shown.names if name not in shown.key]
             query = _matched_rows(connection, experiment, shown, contract, load_id, batches, names, share)
+            _plan_hash_joins(connection)
             if n_rows <= FEW_ROWS:
                 columns = _labelled_columns(shown, contract, names)
                 cells = connection.exec_driver_sql(query).all()
                 return pa.table(list(zip(*cells, strict=True)), schema=columns) if cells else columns.empty_table()
         with self._arrow() as (_, cursor):
+            for setting in _HASH_JOINS:
+                cursor.execute(setting)
             cursor.execute(query.replace("%%", "%"))  # psycopg's placeholders are not those of this driver
             return cursor.fetch_arrow_table()
 
@@ -127,7 +130,7 @@ class TruthQueries(RowCopies):
         names = [f"k{i}" for i in range(len(shown.key))]
         equal = " AND ".join(f"o.{name} = p.{name}" for name in names)
         with self.transaction(None, experiment) as connection:
-            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            _plan_hash_joins(connection)
             predicted = _keyed_rows(connection, prediction_relation(experiment), shown, load_ids, ())
             truth = _keyed_rows(connection, batch_relation(experiment), contract, [batch], ())
             own = _keyed_rows(connection, batch_relation(experiment), contract, own_batches or [0], ())
@@ -138,6 +141,20 @@ class TruthQueries(RowCopies):
                 f" WHERE NOT EXISTS (SELECT FROM ({own}) o WHERE o.load_id = h.load_id AND {equal})"
             )
             return set(connection.exec_driver_sql(query).scalars())
+
+
+_HASH_JOINS = (
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL enable_mergejoin = off",
+    "SET LOCAL enable_nestloop = off",
+    "SET LOCAL work_mem = '64MB'",
+)
+
+
+def _plan_hash_joins(connection: sa.Connection) -> None:
+    """Let the transaction join by hashes: without statistics of keys, PostgreSQL would sort all predictions."""
+    for setting in _HASH_JOINS:
+        connection.exec_driver_sql(setting)
 
 
 def _labelled_columns(shown: Schema, contract: Schema, names: Sequence[str]) -> pa.Schema:
