@@ -25,9 +25,9 @@ def candidates_as_json(table: pa.Table) -> bytes:
     Examples
     --------
     >>> import pyarrow as pa
-    >>> scores = {"mean_test_score": [0.7, 0.9], "rank_test_score": [2, 1]}
+    >>> scores = {"mean_fit_time": [0.1, 0.2], "rank_test_score": [2, 1]}
     >>> candidates_as_json(pa.table({"params": ['{"C": 1}', '{"C": 10}'], **scores}))
-    b'{"columns": ["C", "mean_test_score", "rank_test_score"], "data": [[10, 0.9, 1], [1, 0.7, 2]]}'
+    b'{"columns": ["C", "rank_test_score", "mean_fit_time"], "data": [[10, 1, 0.2], [1, 2, 0.1]]}'
     """
     rank = next((name for name in table.column_names if name.startswith("rank_test_")), None)
     if rank is not None:
@@ -35,12 +35,18 @@ def candidates_as_json(table: pa.Table) -> bytes:
     rows = table.slice(0, MAX_ROWS).to_pylist()
     params = [json.loads(row.pop("params")) for row in rows]
     names = list(dict.fromkeys(name for one in params for name in one))
-    columns = [*names, *(name for name in table.column_names if name != "params")]
+    results = sorted((name for name in table.column_names if name != "params"), key=_column_order)
     data = [
-        [*(_to_cell(one.get(name)) for name in names), *map(_to_cell, row.values())]
+        [_to_cell(one.get(name)) for name in names] + [_to_cell(row[name]) for name in results]
         for one, row in zip(params, rows, strict=True)
     ]
-    return json.dumps({"columns": columns, "data": data}).encode()
+    return json.dumps({"columns": [*names, *results], "data": data}).encode()
+
+
+def _column_order(name: str) -> int:
+    """Return the rank of a column: the scores of the test folds come first, and times last."""
+    order = ("rank_test_", "mean_test_", "std_test_", "split")
+    return next((place for place, prefix in enumerate(order) if name.startswith(prefix)), len(order))
 
 
 def _to_cell(value: Any) -> Any:

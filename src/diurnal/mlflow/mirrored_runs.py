@@ -13,7 +13,7 @@ from diurnal.errors import CorruptPackageError, NotFoundError
 from diurnal.mlflow import run_fields
 from diurnal.mlflow.artifact_store import ArtifactStore
 from diurnal.mlflow.candidates_file import FILE, candidates_as_json
-from diurnal.mlflow.model_folder import FOLDER, describe_model, model_file_name
+from diurnal.mlflow.model_folder import FOLDER, describe_model, logged_model_tag, model_file_name
 from diurnal.mlflow.tracking_server import TrackingServer
 from diurnal.runtime.fault_injection import fault_point
 from diurnal.types import Package
@@ -76,7 +76,7 @@ class MirroredRuns:
         files = ArtifactStore(self._server, info["artifact_uri"])
         self._put_candidates(row, files)
         fault_point("mlflow.model:before")
-        has_model = row["model_version"] is not None and self._put_model(row, files)
+        has_model = row["model_version"] is not None and self._put_model(row, info["run_id"], files)
         return info["run_id"], f"{files.url}/{FOLDER}" if has_model else None
 
     def complete(self, row: dict[str, Any]) -> None:
@@ -137,13 +137,14 @@ class MirroredRuns:
         content = candidates_as_json(table)
         files.put(FILE, content, len(content))
 
-    def _put_model(self, row: dict[str, Any], files: ArtifactStore) -> bool:
+    def _put_model(self, row: dict[str, Any], run: str, files: ArtifactStore) -> bool:
         """Copy the model of a run; return whether it is still stored."""
         from importlib.metadata import version
 
         published = self._stores.warehouse.version(row["experiment"], row["model_version"])
         if self._stores.models.size(published["path"]) is None:
             return False
+        self._server.post("runs/set-tag", {"run_id": run, **logged_model_tag(published, run)})
         model, suffix, size = self._stores.models.open_file(published["path"], published["digest"])
         with model:
             files.put(f"{FOLDER}/{model_file_name(published['path'], suffix)}", model, size)

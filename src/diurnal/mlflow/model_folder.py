@@ -38,7 +38,6 @@ def describe_model(row: Mapping[str, Any], diurnal_version: str) -> dict[str, by
         The version of this program, which is needed to load the model.
     """
     python = str(row["library_versions"].get("python", ""))
-    created: datetime = row["created_at"]
     description = {
         "artifact_path": FOLDER,
         "flavors": {
@@ -52,7 +51,7 @@ def describe_model(row: Mapping[str, Any], diurnal_version: str) -> dict[str, by
         "metadata": {"experiment": row["experiment"], "version": row["version"], "digest": row["digest"]},
         "model_uuid": str(row["digest"])[:32],
         "signature": _describe_signature(row["signature"]),
-        "utc_time_created": f"{created.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}",
+        "utc_time_created": _format_time(row["created_at"]),
     }
     requirements = [f"diurnal=={diurnal_version}", "mlflow", *_pinned_libraries(row["library_versions"])]
     environment = {"python": python, "build_dependencies": ["pip"], "dependencies": ["-r requirements.txt"]}
@@ -62,6 +61,17 @@ def describe_model(row: Mapping[str, Any], diurnal_version: str) -> dict[str, by
         "requirements.txt": "".join(f"{line}\n" for line in requirements).encode(),
         f"data/{ROW}": _as_json_bytes({name: row[name] for name in _COLUMNS}),
     }
+
+
+def logged_model_tag(row: Mapping[str, Any], run: str) -> dict[str, str]:
+    """Return the tag of a run by which MLflow's pages show that it has a model."""
+    model = {
+        "run_id": run,
+        "artifact_path": FOLDER,
+        "flavors": {"python_function": {"loader_module": _LOADER}},
+        "utc_time_created": _format_time(row["created_at"]),
+    }
+    return {"key": "mlflow.log-model.history", "value": json.dumps([model])}
 
 
 def model_file_name(path: str, suffix: str) -> str:
@@ -90,6 +100,10 @@ def _describe_signature(signature: Mapping[str, Any]) -> dict[str, str]:
 def _input_type(kind: str, dtype: str) -> str:
     """Return MLflow's type of a column; whole numbers of which some were missing are fitted as floats."""
     return "double" if kind == "int" and not dtype.startswith("int") else _TYPES[kind]
+
+
+def _format_time(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
 
 
 def _pinned_libraries(versions: Mapping[str, str]) -> list[str]:

@@ -14,6 +14,8 @@ from diurnal.runtime.fault_injection import fault_point
 if TYPE_CHECKING:
     from diurnal.storage.stores import Stores
 
+_N_COMPARED = 3  # `champion`, which is the last in the order of the alphabet, and the newest two dates
+
 
 class RegisteredModel:
     """The registered model of an experiment.
@@ -103,13 +105,22 @@ class RegisteredModel:
         warehouse = self._stores.warehouse
         dates = warehouse.decision_dates(self._name, MAX_DATES)
         expected = expected_aliases(warehouse.promotions(self._name), dates)
-        wanted = {alias: number for alias, version in expected.items() if (number := self._number_of(version))}
-        changed = {alias: number for alias, number in wanted.items() if present.get(alias) != number}
-        for alias, number in changed.items():
-            self._server.post("registered-models/alias", {"name": self._name, "alias": alias, "version": number})
-        for alias in present.keys() - wanted.keys():
+        n_changed = 0
+        for alias, version in expected.items():
+            if self._may_differ(alias, present):
+                number = self._number_of(version)
+                if number is not None and present.get(alias) != number:
+                    content = {"name": self._name, "alias": alias, "version": number}
+                    self._server.post("registered-models/alias", content)
+                    n_changed += 1
+        for alias in present.keys() - expected.keys():
             self._server.delete("registered-models/alias", {"name": self._name, "alias": alias})
-        return len(changed) + len(present.keys() - wanted.keys())
+            n_changed += 1
+        return n_changed
+
+    def _may_differ(self, alias: str, present: dict[str, str]) -> bool:
+        """Return whether an alias is compared: a run looks at those that change, as each costs it a request."""
+        return self._all_known or alias not in present or alias >= min(sorted(present, reverse=True)[:_N_COMPARED])
 
     def _create_model(self) -> None:
         declaration = self._stores.warehouse.declarations().get(self._name)
