@@ -8,6 +8,7 @@ import pandas as pd
 import psycopg
 import pytest
 
+from mlflow_servers import silent_server
 from projects import Project, patients
 
 DAG = """
@@ -88,7 +89,10 @@ RESULT = (
 def test_a_day_in_airflow_is_the_day_of_the_command_line(run, project, another_url):
     for date in ("2026-11-01", "2026-11-02"):
         project.bring(date)
-    seen = run({"dag": "clinic", "logical_date": "2026-11-02T00:00:00+00:00"}, batch("2026-11-02"))
+    first = {"dag": "clinic", "logical_date": "2026-11-02T00:00:00+00:00"}
+    with silent_server() as url:  # it fails no task, and delays none for more than a second
+        settings = {"DIURNAL_WAREHOUSE": project.warehouse_url, "MLFLOW_TRACKING_URI": url}
+        seen = run(first, batch("2026-11-02"), **settings)
     assert [run["state"] for run in seen["runs"]] == ["success", "success"], seen["runs"][0]["log"][-3000:]
     assert all(state == "success" for run in seen["runs"] for state, _ in run["tasks"].values())
     for said in (
@@ -100,6 +104,7 @@ def test_a_day_in_airflow_is_the_day_of_the_command_line(run, project, another_u
         "recorded as clinic-20261101T000000Z-",
         "version 1 of clinic, digest ",
         "promoted: there was no champion",
+        "did not answer within 1 s",
     ):
         assert said in seen["runs"][0]["log"], "the log of each task has its result"
     assert "samples new to both: twin " in seen["runs"][1]["log"]

@@ -32,7 +32,7 @@ def main():
     time.sleep = poll_often
     for line in sys.stdin:
         request = json.loads(line)
-        for name in [name for name in os.environ if name.startswith(("DIURNAL_", "AIRFLOW_CONN_"))]:
+        for name in [name for name in os.environ if name.startswith(("DIURNAL_", "AIRFLOW_CONN_", "MLFLOW_"))]:
             del os.environ[name]
         os.environ.update(request["environment"])
         PROJECT.unlink(missing_ok=True)

@@ -153,7 +153,7 @@ class TrackingServer:
             return TransientError(f"MLflow at {self.url} failed with status {status}: {shown}", hint=_LATER)
         return ConfigurationError(
             f"MLflow at {self.url} rejects a request with status {status}: {shown}",
-            hint="check that the address is that of an MLflow server of version 2.5 or later",
+            hint="check that the address is that of an MLflow server; version 3.17 is tested",
         )
 
     def _not_mlflow(self) -> ConfigurationError:
