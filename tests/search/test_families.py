@@ -364,6 +364,17 @@ def test_members_of_an_ensemble_may_be_tuned_too():
     assert EnsembleFamily().group_key(step(warning, n_estimators=2)) is None
 
 
+@pytest.mark.parametrize("metric", ["minkowski", "cosine"])
+def test_neighbors_are_searched_once_for_every_number_of_them(metric, monkeypatch):
+    queries, kneighbors = [], KNeighborsClassifier.kneighbors
+    monkeypatch.setattr(
+        KNeighborsClassifier, "kneighbors", lambda self, X, k=None, **_: queries.append(k) or kneighbors(self, X, k)
+    )
+    search = GridSearchCV(KNeighborsClassifier(metric=metric), {"n_neighbors": [1, 5, 9]}, cv=3, refit=False)
+    tune(search, CANCER[0][:150], CANCER[1][:150])
+    assert queries == [10] * 3
+
+
 def test_neighbors_at_the_same_distance_are_left_to_scikit_learn():
     X = np.repeat(np.arange(12.0), 4)[:, None]
     y = np.tile([0, 1, 1], 16)

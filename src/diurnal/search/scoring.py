@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin, is_classifier
 from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
 
 from diurnal.search import sklearn_private
 
@@ -64,7 +65,8 @@ def compute_accuracy(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray |
 
 def _has_accuracy_score(final: Any) -> bool:
     """Return whether `score` of an estimator is the accuracy that `ClassifierMixin` defines."""
-    return is_classifier(final) and type(final).score is ClassifierMixin.score
+    # The method of nearest neighbors, since scikit-learn 1.6, calls it and permits X=None.
+    return is_classifier(final) and (type(final).score is ClassifierMixin.score or type(final) is KNeighborsClassifier)
 
 
 def _is_roc_auc(part: Any) -> bool:

@@ -21,6 +21,8 @@ from diurnal.search.tree import PipelineStep, PrefixNode, PrefixTree
 
 WorkerKind = Literal["one", "threads", "processes"]
 
+# They use all cores by OpenMP, and their numbers may depend on its number of threads: by equal distances, or by sums.
+_OPENMP_MODULES = ("sklearn.neighbors.", "sklearn.cluster.")
 PROCESS_SECONDS = 3.0  # what processes must save: twice the time in which they start and import scikit-learn
 _HIST_GRADIENT_BOOSTING = {HistGradientBoostingClassifier, HistGradientBoostingRegressor}
 
@@ -36,7 +38,9 @@ def choose_workers(tree: PrefixTree, call: FitAndScoreCall, max_cores: int | Non
         At most `max_cores`, and at most the `n_jobs` of the search if it is set.
     """
     n_workers = _max_workers(call.kwargs["caller"].n_jobs, max_cores)
-    if n_workers < 2:
+    if n_workers < 2 or any(
+        type(step.template).__module__.startswith(_OPENMP_MODULES) for step in _all_steps(tree.root)
+    ):
         return "one", 1
     return ("threads" if _is_thread_safe(tree, call) else "processes"), n_workers
 
@@ -83,8 +87,7 @@ class ProcessDecision:
 def thread_context(tree: PrefixTree, n_threads: int, config: Mapping[str, Any]) -> Iterator[None]:
     """Give a thread scikit-learn's settings of the caller, and its part of the processors.
 
-    OpenMP is limited only where the numbers do not depend on it: a k-means, or neighbors at equal distances, change
-    with the number of OpenMP threads.
+    OpenMP is limited only where the numbers do not depend on its number of threads.
     """
     with ExitStack() as stack:
         stack.enter_context(sklearn.config_context(**config))

@@ -23,10 +23,11 @@ from diurnal.search.families.family_protocol import (
 )
 from diurnal.search.tree import PipelineStep
 
-# Metrics whose distance of two rows depends on these rows only.
+# Distances that depend on two rows only, and fulfil the triangle inequality or are searched by brute force. A ball tree
+# with another one, such as braycurtis, finds other neighbors for another k.
 _METRICS = (
-    "minkowski", "euclidean", "l2", "manhattan", "l1", "cityblock", "chebyshev", "cosine", "canberra", "braycurtis",
-    "hamming", "sqeuclidean", "correlation",
+    "minkowski", "euclidean", "l2", "manhattan", "l1", "cityblock", "chebyshev", "cosine", "canberra", "hamming",
+    "sqeuclidean", "correlation",
 )  # fmt: skip
 
 
