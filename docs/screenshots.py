@@ -94,7 +94,7 @@ def make_project(days: int) -> None:
         for path in (ROOT / "examples" / example / "experiments").glob("*.py"):
             if "spark" not in path.name:
                 shutil.copy(path, PROJECT / "experiments" / path.name)
-    last = (datetime.now(UTC) - timedelta(days=2)).date()  # a day that has ended in every timezone
+    last = (datetime.now(UTC) - timedelta(hours=30)).date()  # the day has ended in New York, too
     for name, n in (("turbines", days), ("late", days), ("breast_cancer", min(days, 14))):
         start = find(name, PROJECT / "experiments").start_date
         first = last - timedelta(days=n - 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from diurnal.plots.chart_fields import text_field
 from diurnal.plots.chart_output import AXIS_WIDTH, ChartWidth, Spec, fill_container, make_spec, plot_width
-from diurnal.plots.chart_values import clean_text
+from diurnal.plots.chart_values import NUMBER_LABELS, clean_text
 from diurnal.plots.timeline_data import (
     CODE,
     CONTRACT,
@@ -34,6 +34,7 @@ _SERIES = ["twin, on the test rows of its window", "champion, on the new test ro
 _COLUMNS = "width && width >= 440 ? 2 : 1"  # of a legend; the signal is 0 where the width is fixed
 _OVERVIEW_FROM = 15  # data intervals
 _POINTS_UP_TO = 150
+_MAX_DRIFT = 20  # multiples of the threshold; where a constant changes, there are thousands
 _STEPS_UP_TO = 300
 _PANES_UP_TO = 300  # in every plot; the interpreter of expressions takes its time for each tooltip
 _PANE = "pane"
@@ -170,9 +171,9 @@ class _Panels:
         axis |= {"labelLimit": AXIS_WIDTH - 6, "grid": False}
         return {"field": field, "type": "nominal", "sort": None, "scale": {"domain": list(values)}, "axis": axis}
 
-    def bars(self, field: str, style: str, *, format: str | None = None) -> Spec:  # noqa: A002
+    def bars(self, field: str, style: str, *, format: str | None = None, **scale: Any) -> Spec:  # noqa: A002
         """Return a bar from 0 for each data interval, as wide as the interval."""
-        y = self.y(field, format=format, zero=True)
+        y = self.y(field, format=format, zero=True, **scale)
         encoding = {"x": self.x(), "x2": {"field": "e"}, "y": y, "y2": {"datum": 0}}
         return {"data": {"name": "rows"}, "mark": {"type": "rect", "style": style, "clip": True}, "encoding": encoding}
 
@@ -270,7 +271,8 @@ class _Panels:
     def numbers(self, parameter: TimelineParameter) -> Spec:
         """Return the plot of a numeric parameter."""
         scale: Spec = {"type": "log", "nice": False} if parameter.is_log else {"zero": False}
-        y = self.y(parameter.row_field, grid=False, format="~g", **scale)
+        y = self.y(parameter.row_field, grid=False, **scale)
+        y["axis"] |= NUMBER_LABELS
         mark: Spec = {"type": "line", "style": "twin", "interpolate": "step-after", "strokeWidth": 1.8, "clip": True}
         if len(self.data.rows) > _STEPS_UP_TO:  # a line that changes at every pixel is an area
             mark = {"type": "circle", "style": "twin-fill", "size": 7, "opacity": 0.5, "clip": True}
@@ -307,9 +309,12 @@ class _Panels:
             "mark": {"type": "rule", "style": "reference"},
             "encoding": {"y": {"datum": 1}},
         }
-        above = {**self.bars("q", "alarm-fill"), "transform": [{"filter": "datum.q > 1"}]}
-        title = "strongest drift of a column, as a multiple of its threshold"
-        return self.panel(title, [self.bars("q", "muted-fill"), above, threshold], 54)
+        title, scale = "strongest drift of a column, as a multiple of its threshold", dict[str, Any]()
+        if max(row.get("q") or 0 for row in self.data.rows) > _MAX_DRIFT:
+            title += f"; at most {_MAX_DRIFT} is shown"
+            scale = {"domain": [0, _MAX_DRIFT], "clamp": True}
+        above = {**self.bars("q", "alarm-fill", **scale), "transform": [{"filter": "datum.q > 1"}]}
+        return self.panel(title, [self.bars("q", "muted-fill", **scale), above, threshold], 54)
 
     def durations(self) -> Spec:
         """Return the plot of the durations, with the share of the longest step."""
