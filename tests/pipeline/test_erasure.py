@@ -115,6 +115,7 @@ def test_source_that_returns_the_key_again_gives_the_erased_batch(filled, stores
     assert compared["drift"]["reference"]["n_rows"] > 0
 
 
+@pytest.mark.system  # as it kills processes
 def test_killed_erasure_is_repeated(filled, stores):
     points = ("erasure.quarantine:before", "lake.put:after", "warehouse.replace_packages:before")
     for point in (*points, "warehouse.replace_packages:after", "erasure.file:before"):

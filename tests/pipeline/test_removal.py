@@ -84,6 +84,7 @@ def test_dry_run_and_a_call_without_consent_delete_nothing(one_run):
     assert "did you mean 'clinic'" in unknown.stderr
 
 
+@pytest.mark.system  # as it kills processes
 def test_killed_removal_is_continued(one_run, stores):
     project = one_run
     points = ("remove_experiment:before", "remove_experiment:after", "finish_removal:before")

@@ -128,6 +128,7 @@ def test_what_was_written_just_now_stays(project, stores):
     assert not expire(stores, {"batches": "1d"}, protected=timedelta(hours=1)), "they were written just now"
 
 
+@pytest.mark.system  # as it kills processes
 def test_killed_gc_is_repeated(tmp_path, warehouse_url):
     declared = "drop='ward', promotion='always', retention={'batches': '1h'}"
     project = Project.make(tmp_path / "project", warehouse_url, declared)

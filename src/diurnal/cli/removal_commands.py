@@ -49,9 +49,10 @@ def remove(name: str, dry_run: bool, yes: bool, json_: bool) -> None:
             )
             confirm_deletion(question, yes=yes)
             remove_experiment(stores, experiment, requested_by=current_user())
-    print_fields({"experiment": experiment, "removed": not dry_run, **_fields(stored, json_)}, json_)
+    removed = not (dry_run or stored.is_empty)
+    print_fields({"experiment": experiment, "removed": removed, **_fields(stored, json_)}, json_)
     declared = find_valid_experiment(load_settings(), experiment)
-    if declared is not None and not dry_run:
+    if declared is not None and removed:
         click.echo(
             f"diurnal: {declared.file} still declares it: delete the experiment there, and its Dag; "
             "or its next run begins again with version 1",
@@ -91,13 +92,19 @@ def erase(name: str, key: tuple[str, ...], dry_run: bool, yes: bool, json_: bool
 
 def _describe_erasure(result: Erasure) -> str:
     counts = {
-        "packages": result.n_packages,
-        "rows of batches in the warehouse": result.n_copies,
-        "predictions": result.n_predictions,
-        "rejected batches as a whole": len(result.quarantine),
-        "failures": result.n_failures,
+        "package": result.n_packages,
+        "row of batches in the warehouse": result.n_copies,
+        "prediction": result.n_predictions,
+        "rejected batch": len(result.quarantine),
+        "message of a failure": result.n_failures,
     }
-    return f"one key of {result.experiment}: {', '.join(f'{n} {what}' for what, n in counts.items())}"
+    found = ", ".join(f"{n} {_plural(what) if n > 1 else what}" for what, n in counts.items() if n)
+    return f"a key of {result.experiment}: {found}"
+
+
+def _plural(what: str) -> str:
+    first, *others = what.split(" of ")
+    return " of ".join([f"{first}es" if first.endswith("ch") else f"{first}s", *others])
 
 
 def _print_erasure(stores: Stores, result: Erasure, *, dry_run: bool) -> None:
