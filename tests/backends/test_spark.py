@@ -37,7 +37,7 @@ from diurnal.pipeline.erasure import erase_sample
 from diurnal.pipeline.local_run import run
 from diurnal.pipeline.predict import predict_batches
 from diurnal.pipeline.scored_batches import score_batch
-from diurnal.pipeline.steps import evaluate, fetch, split, tune
+from diurnal.pipeline.steps import evaluate, fetch, save_batch, split, tune
 from diurnal.pipeline.store_verification import verify_stores
 from diurnal.runtime import spark
 from diurnal.runtime.project_files import Codebase
@@ -165,7 +165,8 @@ def test_stored_batch_is_scored_by_the_executors_as_another_one_is_here(opened, 
     with monkeypatch.context() as patch:
         patch.setattr(spark_backend, "predict_rows", None)  # that of rows that are in this process
         stored = score_batch(context)
-    other = score_batch(RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test"))
+    following = RunContext(project.experiment(), day("2026-11-02"), stores, requested_by="test")
+    other = score_batch(following)
     assert (stored.state, stored.n_rows, other.n_rows) == ("scored", 240, 240)
     found = stores.warehouse.predictions("clinic").to_pandas()
     for date in ("2026-11-01", "2026-11-02"):
@@ -174,6 +175,10 @@ def test_stored_batch_is_scored_by_the_executors_as_another_one_is_here(opened, 
         assert of_day["prediction"].tolist() == list(expected["prediction"])
         np.testing.assert_array_equal(of_day["probability_yes"], expected["probability_yes"])
     assert not list((project.folder / "lake").glob(".tmp/*"))
+    save_batch(following, fetch(following))
+    learnt, live = stores.warehouse.live_scores("clinic")
+    assert (learnt["n_in_sample"], learnt["score"], live["n_scored"]) == (240, None, 240)
+    assert (live["scoring"], live["score"]) == ("accuracy", np.mean(of_day["prediction"] == rows["ill"].to_numpy()))
 
 
 def test_erased_key_is_left_out_by_the_executors(opened, tmp_path, warehouse_url):
