@@ -5,11 +5,13 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from diurnal.errors import BatchRejectedError, ConfigurationError
+from diurnal.experiment.run_context import RunContext
 from diurnal.page.app import create_app
 from diurnal.page.local_login import LocalLogin
 from diurnal.page.metrics import CONTENT_TYPE
 from diurnal.page.page_stores import PageStores
 from diurnal.page.viewer import Viewer
+from diurnal.pipeline.scored_batches import score_batch
 from diurnal.runtime import Settings
 from projects import day, patients
 
@@ -46,6 +48,8 @@ def test_experiment_without_runs_has_no_samples(scrape):
 def test_metrics_of_runs_and_of_a_rejected_batch(project, stores, scrape):
     for date in ("2026-11-01", "2026-11-02"):
         project.bring(date)
+        if date == "2026-11-02":
+            score_batch(RunContext(project.experiment(), day(date), stores, requested_by="a test"))
         project.run(date, stores)
     project.bring("2026-11-03", patients("2026-11-03").drop(columns="age"))
     with pytest.raises(BatchRejectedError):
@@ -54,6 +58,8 @@ def test_metrics_of_runs_and_of_a_rejected_batch(project, stores, scrape):
     assert seen["diurnal_batch_rows"] == {("clinic",): 240}
     assert seen["diurnal_champion_version"] == {("clinic",): 2}
     assert seen["diurnal_test_score"] == {("clinic", "accuracy"): runs[0]["test_score"]}
+    (live,) = stores.warehouse.live_scores("clinic")
+    assert seen["diurnal_live_score"] == {("clinic", "accuracy"): live["score"]}
     assert seen["diurnal_champion_score"] == {("clinic", "accuracy"): runs[0]["champion_score"]}
     assert seen["diurnal_last_interval_end_timestamp_seconds"] == {("clinic",): day("2026-11-02").end.timestamp()}
     assert seen["diurnal_last_result_timestamp_seconds"][("clinic",)] == runs[0]["decided_at"].timestamp()

@@ -9,7 +9,8 @@ from __future__ import annotations
 STEP_DOCS = {
     "storage": "Prepare the storage: read the settings, migrate the warehouse's tables and create the folders.",
     "fetch": "Fetch the batch of the data interval, validate it against the contract and store it in the lake.",
-    "save_batch": "Copy the batch to the warehouse, where the view `batch_data_<experiment>` shows it.",
+    "save_batch": "Copy the batch to the warehouse, where the view `batch_data_<experiment>` shows it. Score the "
+    "predictions whose truth it has.",
     "split": "Split each batch of the window into train and test samples.",
     "tune": "Find the best candidate by cross-validation on the train samples, and fit it on them: the twin.",
     "cut_shards": "Split the fits of the search into shards. Each shard becomes a mapped task.",

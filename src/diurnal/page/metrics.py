@@ -25,6 +25,7 @@ _GAUGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("overdue", (), "1 if a result is overdue, else 0."),
     ("test_score", ("scoring",), "The test score of the newest run."),
     ("champion_score", ("scoring",), "The champion's score on the new test rows of the newest run."),
+    ("live_score", ("scoring",), "The newest score of predictions by the truth that came later."),
     ("champion_version", (), "The version of the champion."),
     ("champion_since_timestamp_seconds", (), "When the champion was promoted."),
     ("batch_rows", (), "The rows of the newest batch."),
@@ -126,6 +127,8 @@ def _samples_of(health: ExperimentHealth) -> Iterator[tuple[str, tuple[str, ...]
     if history.champion is not None:
         yield "champion_version", (), history.champion["version"]
         yield "champion_since_timestamp_seconds", (), _seconds(history.champion["promoted_at"])
+    if history.live_score is not None:
+        yield "live_score", (history.live_score["scoring"],), history.live_score["score"]
     if history.runs:
         newest = max(history.runs, key=lambda run: run.row["decided_at"])
         yield "last_result_timestamp_seconds", (), _seconds(newest.row["decided_at"])

@@ -116,6 +116,8 @@ class History:
         The newest promotion: a row of `promotions`.
     n_rows : int or None
         The rows of the newest batch.
+    live_score : Mapping or None
+        ``scoring`` and ``score`` of the newest predictions that have a live score.
     n_failed, n_rejected : int
         All stored failures: those of a step, and rejected batches.
     """
@@ -126,6 +128,7 @@ class History:
     failures: tuple[RecordedFailure, ...] = ()
     champion: Row | None = None
     n_rows: int | None = None
+    live_score: Row | None = None
     n_failed: int = 0
     n_rejected: int = 0
 
@@ -145,6 +148,7 @@ class History:
             failures=tuple(RecordedFailure(_interval_of(row, timezone), row) for row in rows["failures"]),
             champion=next(iter(rows["champion"]), None),
             n_rows=next((row["n_rows"] for row in rows["batch"]), None),
+            live_score=next(iter(rows["live"]), None),
             n_failed=counts.get("failed", 0),
             n_rejected=counts.get("rejected", 0),
         )

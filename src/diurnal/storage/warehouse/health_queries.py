@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from diurnal.storage.warehouse.connection import Row, WarehouseConnection
-from diurnal.storage.warehouse.tables import experiments, failures, heads, packages, promotions
+from diurnal.storage.warehouse.tables import experiments, failures, heads, live_scores, packages, promotions
 
 N_INTERVALS = 30
 N_FAILURES = 50
@@ -35,8 +35,8 @@ class HealthQueries(WarehouseConnection):
         dict
             By experiment, then by contents: ``"intervals"`` (at most 30 rows of `heads`), ``"runs"`` (as many finished
             runs), ``"n_drifted"`` (of the newest 10 runs), ``"drift"`` (of the newest run, in part), ``"failures"`` (at
-            most 50), ``"champion"`` (the newest promotion), ``"batch"`` (the size of the newest batch), ``"counts"``
-            (of failed and rejected attempts).
+            most 50), ``"champion"`` (the newest promotion), ``"batch"`` (the size of the newest batch), ``"live"`` (the
+            newest live score), ``"counts"`` (of failed and rejected attempts).
         """
         known = sa.union(sa.select(heads.c.experiment), sa.select(failures.c.experiment)).subquery()
         query = sa.select(known.c.experiment).order_by(known.c.experiment)
@@ -68,6 +68,9 @@ def _newest_rows_queries(names: list[str]) -> dict[str, sa.Select[Any]]:
         ),
         "champion": _newest_of_each(names, champions, promotions.c.seq, limit=1),
         "batch": _newest_of_each(names, _select_batches(), heads.c.data_interval_start, limit=1),
+        "live": _newest_of_each(
+            names, _select_live_scores(), live_scores.c.data_interval_start, live_scores.c.load_id, limit=1
+        ),
         "counts": _count_failures(names),
     }
 
@@ -110,6 +113,11 @@ def _select_batches() -> sa.Select[Any]:
     n_rows = sa.select(packages.c.n_rows).where(is_package, is_batch).scalar_subquery()
     query = sa.select(heads.c.experiment, heads.c.data_interval_start, n_rows.label("n_rows"))
     return query.where(heads.c.batch_digest.is_not(None))
+
+
+def _select_live_scores() -> sa.Select[Any]:
+    columns = (live_scores.c.data_interval_start, live_scores.c.load_id, live_scores.c.scoring, live_scores.c.score)
+    return sa.select(live_scores.c.experiment, *columns).where(live_scores.c.score.is_not(None))
 
 
 def _count_failures(names: list[str]) -> sa.Select[Any]:
