@@ -259,7 +259,7 @@ def test_another_projects_experiment_is_not_changed(mlflow, sync, tmp_path, anot
     assert mlflow.versions("clinic") == {1: 1, 2: 2}
 
 
-def test_a_damaged_model_does_not_stop_the_others(mlflow, sync, tmp_path, another_url):
+def test_a_damaged_or_deleted_model_does_not_stop_the_others(mlflow, sync, tmp_path, another_url):
     project = Project.make(tmp_path / "another", another_url)
     stores = project.stores()
     with stores.warehouse:
@@ -276,4 +276,10 @@ def test_a_damaged_model_does_not_stop_the_others(mlflow, sync, tmp_path, anothe
         assert result.left == len(result.problems) == 1
         path.write_bytes(data)
         assert counts(sync(complete=False, stores=stores))[:2] == (1, 1)
-    assert mlflow.versions("clinic") == {1: 2, 2: 1}
+        assert mlflow.versions("clinic") == {1: 2, 2: 1}
+        path.unlink()  # as a retention does
+        mlflow.call("DELETE", "model-versions/delete", {"name": "clinic", "version": "2"})
+        assert counts(sync(stores=stores))[:2] == (0, 0)
+        mlflow.forget("clinic")
+        assert counts(sync(stores=stores))[:2] == (2, 1)
+        assert counts(sync(stores=stores))[:2] == (0, 0)

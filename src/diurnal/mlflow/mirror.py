@@ -172,13 +172,19 @@ class _ExperimentMirror:
 
     def _copy_run(self, row: dict[str, Any], runs: MirroredRuns) -> None:
         version = row["model_version"]
-        if runs.is_complete(row) and (version is None or not self._registry.is_missing(version)):
+        if runs.is_complete(row) and not (version is not None and self._can_add(version)):
             return
         run, folder = runs.copy(row)
         if version is not None and folder is not None:
             self._result.versions += self._registry.add_version(version, run, folder)
         runs.complete(row)
         self._result.runs += 1
+
+    def _can_add(self, version: int) -> bool:
+        """Return whether a version is known to be missing, and its model is still stored."""
+        if not self._registry.is_missing(version):
+            return False
+        return self._stores.models.size(self._stores.warehouse.version(self._name, version)["path"]) is not None
 
     def _find_or_create_experiment(self) -> tuple[str, dict[str, str]]:
         """Return the id and the tags of the experiment in MLflow, which must be a copy of this one."""
