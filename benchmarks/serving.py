@@ -76,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=4, help="of each measurement")
     parser.add_argument("--mlflow", type=Path, help="the Python of an environment with MLflow; left out without it")
+    parser.add_argument("--models", nargs="+", default=["tutorial", "forest"])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="diurnal-bench-") as folder:
         project = make_project(Path(folder))
@@ -83,7 +84,7 @@ def main() -> None:
             f"{'model':9} {'server':16} {'ready':>7} {'memory':>8}",
             *(f"{n:>3} clients: req/s, p50, p99 ms, CPU us" for n in CLIENTS),
         )
-        for name in ("tutorial", "forest"):
+        for name in arguments.models:
             for server, command in commands(project, name, arguments.mlflow).items():
                 measure(project, name, server, command, arguments.seconds)
         measure_arrow(project)
@@ -127,7 +128,8 @@ def commands(project: Path, name: str, mlflow: Path | None) -> dict[str, list[st
     }
     if mlflow is not None:
         program = (
-            f"import joblib, mlflow.sklearn\nmlflow.sklearn.save_model(joblib.load('{name}.joblib'), '{name}_mlflow')"
+            f"import joblib, mlflow.sklearn\nmodel = joblib.load('{name}.joblib')\n"
+            f"mlflow.sklearn.save_model(model, '{name}_mlflow', serialization_format='cloudpickle')"
         )
         subprocess.run([str(mlflow), "-c", program], check=True, capture_output=True, cwd=project)
         found["mlflow"] = [
@@ -161,7 +163,7 @@ def load(port: int, pid: int, script: Path, n_clients: int, seconds: int) -> str
         raise RuntimeError(failed[0])
     microseconds = 1e6 * (processor_seconds(pid) - before) / int(re.search(r"(\d+) requests in", text)[1])
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
-    p50, p99 = (milliseconds(re.search(rf"{p}%\s+(\S+)", text)[1]) for p in (50, 99))
+    p50, p99 = (milliseconds(re.search(rf"^\s+{p}%\s+(\S+)", text, re.MULTILINE)[1]) for p in (50, 99))
     return f"{rate:15.0f} {p50:7.2f} {p99:8.2f} {microseconds:8.0f}"
 
 

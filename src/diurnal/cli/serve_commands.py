@@ -46,7 +46,7 @@ def _option(
 @_option("--drain", click.IntRange(0), _OPTIONS.drain, "Seconds to end after SIGTERM.")
 @_option("--poll", click.FloatRange(0.1), _OPTIONS.poll, "Seconds between checks.")
 @click.option("--cache", type=click.Path(file_okay=False), help="Folder of copies. Default: data/.serving.")
-@click.option("--exact", is_flag=True, help="Predict by the model's library only, each request by itself.")
+@click.option("--exact", is_flag=True, help="Predict the bits of the model's library, each request by itself.")
 @click.option("--access-log", is_flag=True, help="Log each request to stdout, as a line of JSON.")
 def serve(
     names: tuple[str, ...],

@@ -3,7 +3,7 @@
 A call of a scikit-learn pipeline on one row takes 100 times as long as its arithmetic: each step checks parameters,
 types and names of columns. Here the arithmetic of known steps is written down with the operations and the order of
 scikit-learn. It is used only if it gives equal labels, and numbers within 1e-12, on the golden rows of the model and on
-rows around them: see :func:`diurnal.serving.served_model.load_served_model`.
+rows around them: see :mod:`diurnal.serving.prediction_checks`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ Predictor = Callable[[Matrix], Predictions]
 _Transform = Callable[[Matrix], Matrix]
 
 
+class NotFiniteError(ArithmeticError):
+    """A step has made a number that is not finite, which scikit-learn rejects in most of the next steps."""
+
+
 def compile_model(model: Any) -> Predictor | None:
     """Return a function that predicts as a fitted model does; None if a part of the model is not known.
 
@@ -41,7 +45,8 @@ def compile_model(model: Any) -> Predictor | None:
     Returns
     -------
     callable or None
-        It takes a matrix of shape (n_rows, n_features) of finite numbers, and returns the predictions.
+        It takes a matrix of shape (n_rows, n_features), and returns the predictions. It raises NotFiniteError if a
+        number is not finite, or becomes so.
 
     Examples
     --------
@@ -58,11 +63,19 @@ def compile_model(model: Any) -> Predictor | None:
     known: Sequence[_Transform] = [transform for transform in transforms if transform is not None]
 
     def predict_all(X: Matrix) -> Predictions:
-        for transform in known:
-            X = transform(X)
-        return predict(X)
+        with np.errstate(all="ignore"):
+            X = np.asfortranarray(X)  # as the values of a frame are, so that sums have the same order
+            for transform in known:
+                X = transform(X)
+            _check_finite(X)
+            return predict(X)
 
     return predict_all
+
+
+def _check_finite(X: npt.NDArray[Any]) -> None:
+    if not np.isfinite(X).all():
+        raise NotFiniteError
 
 
 def _compile_transform(step: Any) -> _Transform | None:
@@ -174,7 +187,9 @@ def _compile_tree_regressor(trees: Sequence[Any]) -> Predictor:
 
 
 def _to_float32(X: Matrix) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(X, dtype=np.float32)
+    rows = np.ascontiguousarray(X, dtype=np.float32)
+    _check_finite(rows)
+    return rows
 
 
 _LAST_STEPS: dict[tuple[type, ...], Callable[[Any], Predictor | None]] = {

@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from diurnal.backends.sklearn.joint_predictions import predict_jointly
+from diurnal.serving.compiled_predictors import NotFiniteError, Predictor, compile_model
 from diurnal.serving.model_inputs import ModelInputs
+from diurnal.serving.prediction_checks import TOLERANCE, agrees, has_equal_bits, is_equal, probe_rows
 from diurnal.serving.training_ranges import TrainingRange
 from diurnal.storage.models import is_spark_model
 from diurnal.storage.models.golden_rows import golden_frame
@@ -20,11 +22,8 @@ from diurnal.storage.models.golden_rows import golden_frame
 if TYPE_CHECKING:
     import pandas as pd
 
-    from diurnal.serving.compiled_predictors import Predictor
     from diurnal.serving.model_inputs import Rows
 
-TOLERANCE = 1e-12
-_N_PROBES = 256
 _N_ALONE = 3  # golden rows that are predicted alone
 _MAX_PROBED_COLUMNS = 512
 _LIBRARIES = frozenset({"sklearn", "xgboost", "lightgbm", "catboost"})
@@ -65,7 +64,8 @@ class ServedModel:
     model : estimator
         The loaded model. It belongs to this object, which may change it.
     compiled : bool
-        Whether known pipelines may be predicted by :mod:`diurnal.serving.compiled_predictors`.
+        Whether known pipelines may be predicted by :mod:`diurnal.serving.compiled_predictors` within a tolerance; if
+        false, only with equal bits.
 
     Attributes
     ----------
@@ -116,7 +116,10 @@ class ServedModel:
 
     def _call(self, rows: Rows) -> tuple[npt.NDArray[Any], Any]:
         if self._compiled is not None and isinstance(rows, np.ndarray):
-            return self._compiled(rows)
+            try:
+                return self._compiled(rows)
+            except NotFiniteError:  # the library has its own answer, or its own error
+                return self._predict_matrix(rows)
         if self.path == "array" and isinstance(rows, np.ndarray):
             return self._predict_array(rows)
         return self._predict_table(rows) if self._takes_tables else self._predict_matrix(rows)
@@ -129,13 +132,20 @@ class ServedModel:
         """
         if self._takes_tables or not len(golden):
             return None, "frame"
-        probes = _probe_rows(golden, self.inputs.kinds)
-        expected = self._predict_matrix(probes)
-        if compiled and (predictor := _compile(self._model)) and _agrees(predictor, probes, expected, TOLERANCE):
+        probes = probe_rows(golden, self.inputs.kinds)
+        try:
+            expected = self._predict_matrix(probes)
+        except Exception as error:  # noqa: BLE001 - a model can fail with anything on rows that it has not seen
+            _log.debug("the model does not predict rows around its golden ones: %s", type(error).__name__)
+            return None, "frame"
+        predictor = compile_model(self._model)
+        if predictor is not None and not agrees(predictor, probes, expected, TOLERANCE):
+            predictor = None
+        if predictor is not None and (compiled or has_equal_bits(predictor, self._predict_matrix, probes)):
             return predictor, "compiled"
-        if _has_known_classes(self._model) and _agrees(self._predict_array, probes, expected, 0.0):
+        if _has_known_classes(self._model) and agrees(self._predict_array, probes, expected, 0.0):
             _remove_feature_names(self._model)
-            if _agrees(self._predict_array, probes, expected, 0.0):
+            if agrees(self._predict_array, probes, expected, 0.0):
                 return None, "array"
         return None, "frame"
 
@@ -175,7 +185,7 @@ class ServedModel:
                 return False
         for row, predicted in enumerate(alone):
             expected = tuple(None if values is None else values[row : row + 1] for values in together)
-            if not _is_equal(predicted, expected, 1e-6):  # some libraries compute in float32
+            if not is_equal(predicted, expected, 1e-6):  # some libraries compute in float32
                 return False
         return True
 
@@ -217,57 +227,6 @@ class ServedModel:
                 return False
         numbers = labels if probabilities is None else probabilities
         return not (numbers.dtype.kind == "f" and np.isnan(numbers).any())
-
-
-def _compile(model: Any) -> Predictor | None:
-    from diurnal.serving.compiled_predictors import compile_model
-
-    return compile_model(model)
-
-
-def _probe_rows(golden: pd.DataFrame, kinds: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Return the golden rows, and rows whose values lie around theirs."""
-    rows = golden.to_numpy(dtype=np.float64)
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    if not len(rows):
-        return np.zeros((1, len(kinds)))
-    random = np.random.default_rng(0)
-    spread = np.ptp(rows, axis=0) + np.abs(rows).mean(axis=0) + 1e-3
-    others = rows[random.integers(len(rows), size=_N_PROBES)] + random.normal(size=(_N_PROBES, len(kinds))) * spread
-    whole = np.flatnonzero([kind == "int" for kind in kinds])
-    others[:, whole] = np.rint(others[:, whole])
-    return np.vstack([rows, others])
-
-
-def _agrees(predictor: Any, X: npt.NDArray[np.float64], expected: Any, tolerance: float) -> bool:
-    """Return whether a function gives the expected predictions, for all rows at once and for one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            whole, first = predictor(X), predictor(X[:1])
-        except Exception as error:  # noqa: BLE001 - such a model predicts on frames
-            _log.debug("the model does not predict on arrays: %s", type(error).__name__)
-            return False
-    alone = tuple(None if values is None else values[:1] for values in expected)
-    return _is_equal(whole, expected, tolerance) and _is_equal(first, alone, tolerance or TOLERANCE)
-
-
-def _is_equal(predicted: Any, expected: Any, tolerance: float) -> bool:
-    labels, probabilities = (np.asarray(values) for values in predicted)
-    expected_labels, expected_probabilities = (np.asarray(values) for values in expected)
-    if expected_labels.dtype.kind == "f":
-        return _is_close(labels, expected_labels, tolerance)
-    same = labels.dtype == expected_labels.dtype and np.array_equal(labels, expected_labels)
-    if not same or expected_probabilities.dtype == object:
-        return same and probabilities.dtype == expected_probabilities.dtype
-    return _is_close(probabilities, expected_probabilities, tolerance)
-
-
-def _is_close(values: npt.NDArray[Any], expected: npt.NDArray[Any], tolerance: float) -> bool:
-    if values.shape != expected.shape or values.dtype != expected.dtype:
-        return False
-    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
-    return bool(np.allclose(values, expected, rtol=0.0, atol=tolerance * scale))
 
 
 def _has_known_classes(model: Any) -> bool:

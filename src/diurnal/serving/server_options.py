@@ -40,8 +40,8 @@ class ServerOptions:
     max_waiting : int
         Maximal number of waiting requests of a worker.
     exact : bool
-        Whether the library of the model predicts each request by itself: no pipeline is compiled, no requests are
-        joined.
+        Whether predictions have the bits of the model's library: no requests are joined, and a pipeline is compiled
+        only if it gives the same bits.
     poll : float
         Seconds after which the warehouse is asked without a notification.
     drain : int
