@@ -95,6 +95,28 @@ def test_a_killed_run_goes_on(project, point):
     assert "objects OK" in ok(project.command("verify"))
 
 
+def test_a_key_and_an_experiment_are_deleted(project):
+    ok(project.command("run", "clinic", "--date", "2026-11-01"))
+    before = objects(project, "batches")
+    assert "2 packages, 1 row" in ok(project.command("erase", "clinic", "2026-11-01-0007", "--yes"))
+    assert "objects OK" in ok(project.command("verify"))
+    after = objects(project, "batches")
+    assert (len(after), before & after) == (1, set())
+    ok(project.command("remove", "clinic", "--yes"))
+    assert objects(project, "clinic") == set()
+
+
+def objects(project, text):
+    """Return the paths of the stored objects that have a text in them."""
+    import s3fs
+
+    store = s3fs.S3FileSystem(
+        key="someone", secret="hunter2", endpoint_url=project.store["AWS_ENDPOINT_URL"], use_listings_cache=False
+    )
+    root = project.store["DIURNAL_LAKE"].removesuffix("/lake")
+    return {path for path in store.find(root) if text in path.split("/lake/")[-1].split("/models/")[-1]}
+
+
 def test_a_store_that_is_not_there_is_said_without_a_secret(project):
     project.store["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"
     done = project.command("run", "clinic", "--date", "2026-11-01")
