@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+import diurnal
 from diurnal.errors import BatchRejectedError, ExperimentError, NotFoundError
 from diurnal.experiment import experiment
 from diurnal.experiment.run_context import RunContext
@@ -97,7 +98,7 @@ def check_what_is_said(project, stores):
     assert "01" in batches(stores), "the source may bring an old batch again"
 
 
-def test_files_of_runs_profiles_predictions_and_quarantine(project, stores):
+def test_files_of_runs_profiles_predictions_and_quarantine(project, stores, monkeypatch):
     project.run(DAYS[0], stores)
     project.run(DAYS[1], stores)
     score_batch(RunContext(project.experiment(), day(DAYS[0]), stores, requested_by="test"), version=1)
@@ -111,6 +112,10 @@ def test_files_of_runs_profiles_predictions_and_quarantine(project, stores):
     first, second = reversed(stores.warehouse.runs("clinic"))
     assert (first["candidates"], first["evaluation"]) == (None, None)
     assert second["candidates"], "the newest version keeps its files"
+    monkeypatch.setenv("DIURNAL_WAREHOUSE", project.warehouse_url)
+    for frame in (diurnal.candidates, diurnal.evaluation):
+        with pytest.raises(NotFoundError, match="was deleted by retention, 20"):
+            frame("clinic@1", project=project.folder)
     assert not stores.warehouse.prediction_loads("clinic")
     assert not list((project.folder / "data" / "clinic").glob("quarantine/*/*"))
     assert stores.warehouse.failures("clinic")[0]["quarantine"] is None

@@ -139,7 +139,7 @@ def _check_batches_are_kept(stores: Stores, name: str, version: int) -> None:
     lost = stores.warehouse.versions_without_batches(name).get(version)
     if not lost:
         return
-    deletions = {row["digest"]: row for row in stores.warehouse.deleted_batches(name)}
+    deletions = {row["digest"]: row for row in stores.warehouse.deletions(name)}
     reasons = [_describe_deletion(one, deletions.get(one.get("replaces", one["digest"]))) for one in lost]
     more = "" if len(reasons) <= _MAX_REASONS else f"\nand {len(reasons) - _MAX_REASONS} more"
     raise NotFoundError(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from diurnal.storage.stores import Stores
+
 
 _EXPANDED = {"best_params": "param_", "test_scores": "test_", "comparison": "comparison_"}
 
@@ -139,12 +141,25 @@ def candidates(reference: str, *, project: str | Path | None = None) -> pd.DataF
         run = stores.warehouse.run(version["run_id"]) or {}
         path = run.get("candidates")
         if path is None:
+            _raise_if_deleted(stores, version, "candidates")
             raise UsageError(
                 f"version {version['version']} of {version['experiment']} was fitted without a search",
                 hint="return a search such as GridSearchCV from the experiment",
             )
         table = stores.lake.read(Package(path, PurePosixPath(path).stem, 0))
     return expand_candidates(table)
+
+
+def _raise_if_deleted(stores: Stores, version: Mapping[str, Any], kind: str) -> None:
+    """Raise a NotFoundError if a file of the version's run was deleted, as it was too old."""
+    deleted = stores.warehouse.deletions(version["experiment"], kind)
+    found = [row for row in deleted if row["data_interval_start"] == version["data_interval_start"]]
+    if found:
+        raise NotFoundError(
+            f"version {version['version']} of {version['experiment']}: the file of {kind} was deleted by "
+            f"{found[-1]['reason']}, {found[-1]['deleted_at']:%Y-%m-%d}",
+            hint="declare a longer retention= for later runs",
+        )
 
 
 def expand_candidates(table: pa.Table) -> pd.DataFrame:
@@ -190,6 +205,7 @@ def evaluation(reference: str, *, project: str | Path | None = None) -> dict[str
         version = resolve_reference(stores.warehouse, reference)
         path = (stores.warehouse.run(version["run_id"]) or {}).get("evaluation")
         if path is None:
+            _raise_if_deleted(stores, version, "evaluation")
             raise NotFoundError(
                 f"version {version['version']} of {version['experiment']} has no evaluation data",
                 hint="runs of earlier versions of diurnal have none, nor those whose warnings name the reason",

@@ -90,7 +90,7 @@ def build_evaluation(
     parts |= {} if scores is None else {"scores": scores}
     lines = [clean_text(note, 120) for note in (evaluation or {}).get("notes") or []][:6]
     if evaluation is None:
-        lines.append("The run has no evaluation data: it was recorded by an earlier release.")
+        lines.append("The run has no evaluation data: it was recorded by an earlier release, or they were too old.")
     else:
         lines.insert(0, f"{evaluation.get('n_rows', 0):,} test rows; solid: twin, dashed: champion on the same rows")
     empty = {"data": {"values": [{"t": "nothing to show"}]}, "mark": {"type": "text", "style": "muted-text"}}

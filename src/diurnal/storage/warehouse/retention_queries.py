@@ -186,14 +186,14 @@ class RetentionQueries(WarehouseConnection):
         query = sa.select(heads.c.data_interval_start, heads.c.data_interval_end)
         return self.rows(query.where(heads.c.experiment == experiment, heads.c.claimed_at >= since))
 
-    def deleted_batches(self, experiment: str) -> list[Row]:
-        """Return the rows of `deletions` of an experiment's batches, oldest deletion first."""
-        query = sa.select(deletions).where(deletions.c.experiment == experiment, deletions.c.kind == "batch")
+    def deletions(self, experiment: str, kind: str = "batch") -> list[Row]:
+        """Return the rows of `deletions` of an experiment's batches, or of another kind, oldest deletion first."""
+        query = sa.select(deletions).where(deletions.c.experiment == experiment, deletions.c.kind == kind)
         return self.rows(query.order_by(deletions.c.deletion_id))
 
     def versions_without_batches(self, experiment: str) -> dict[int, list[Row]]:
         """Return, for each version that cannot be replayed, the batches of its run that were deleted or replaced."""
-        if not self.deleted_batches(experiment):
+        if not self.deletions(experiment):
             return {}
         query = sa.select(model_versions.c.version, experiments.c.packages).join(
             experiments, experiments.c.run_id == model_versions.c.run_id
