@@ -81,5 +81,13 @@ class FoldFiles:
             self._lake.delete(path)
         self._paths.clear()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The warning of a search that has folds of an earlier attempt."""
+        if not self.n_loaded:
+            return ()
+        fitted = f"{self.n_loaded} folds were fitted by an earlier attempt, which did not end"
+        return (f"{fitted}; its warnings are not recorded",)
+
     def _search_id(self, round_id: str) -> str:
         return hashlib.sha256(f"{self._identity}\n{round_id}".encode()).hexdigest()

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diurnal.backends.sample_reader import SampleReader
 from diurnal.errors import BatchRejectedError, ExperimentError, InvalidModelError, NotEnoughDataError
@@ -35,6 +37,7 @@ from diurnal.types import (
 from diurnal.types.evaluation import finite_or_none
 
 if TYPE_CHECKING:
+    from diurnal.backends import Backend
     from diurnal.experiment.run_context import RunContext, Window
 
 
@@ -126,15 +129,8 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
     backend, search, data = tuning_shards.load_training_data(context, samples)
     scored = tuning_shards.load_shard_scores(context, parts) if parts else None
     folds = FoldFiles(context, samples.run, models.library_versions(search))
-    try:
+    with _rare_classes_need_more_data(context, samples, backend, search, data):
         tuned = backend.tune(search, data, progress=context.progress, parts=scored, fold_store=folds)
-    except ExperimentError as error:
-        # scikit-learn fails where a fold has no sample of a class; more samples of the class solve it
-        if context.schema_of(samples.run).task == "classification" and (
-            reason := backend.rare_class_problem(search, data)
-        ):
-            raise NotEnoughDataError(f"{reason} ({error.message})", hint=tuning_shards.MORE_DATA_HINT) from error
-        raise
     path, digest = save_twin(context, tuned.twin)
     fit_warnings = (
         *backend.check_metadata(search, context.experiment.metadata),
@@ -145,7 +141,6 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
     if tuned.table is not None:
         table = context.stores.lake.write_table(context.package_key("candidates"), tuned.table)
     folds.delete()
-    kept = f"{folds.n_loaded} folds were fitted by an earlier attempt, which did not end; its warnings are not recorded"
     return SearchResult(
         run=samples.run,
         window=samples.window,
@@ -160,17 +155,26 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
         twin=path,
         twin_digest=digest,
         library_versions=models.library_versions(search),
-        warnings=(
-            *samples.warnings,
-            *backend.unseeded_warnings(search),
-            *fit_warnings,
-            *([kept] if folds.n_loaded else []),
-        ),
+        warnings=(*samples.warnings, *backend.unseeded_warnings(search), *fit_warnings, *folds.warnings),
         fit_warnings=fit_warnings,
         seconds={**samples.seconds, "tune": time.perf_counter() - started},
         own_code=tuple(models.find_project_objects(tuned.twin, context.code)),
         environment=describe_environment(),
     )
+
+
+@contextmanager
+def _rare_classes_need_more_data(
+    context: RunContext, samples: TrainTestSplit, backend: Backend, search: Any, data: Any
+) -> Iterator[None]:
+    """Translate the failure of a search where a fold has no sample of a class: more samples of the class solve it."""
+    try:
+        yield
+    except ExperimentError as error:
+        is_classification = context.schema_of(samples.run).task == "classification"
+        if is_classification and (reason := backend.rare_class_problem(search, data)):
+            raise NotEnoughDataError(f"{reason} ({error.message})", hint=tuning_shards.MORE_DATA_HINT) from error
+        raise
 
 
 @require_code_of_run
