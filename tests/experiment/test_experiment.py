@@ -417,7 +417,17 @@ def test_importing_loads_nothing_heavy(tmp_path):
 
 
 def test_what_is_promised_is_there():
-    frames = ["candidates", "evaluation", "predictions", "profiles", "promotions", "runs", "versions"]
+    frames = [
+        "candidates",
+        "evaluation",
+        "live_scores",
+        "predictions",
+        "profiles",
+        "promotions",
+        "runs",
+        "trace",
+        "versions",
+    ]
     assert set(diurnal.__all__) == {"DataInterval", "DiurnalError", "Limits", "experiment", "load_model", *frames}
     assert all(callable(getattr(diurnal, name)) for name in diurnal.__all__)
     assert set(diurnal.__all__) <= set(dir(diurnal))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from diurnal.experiment import row_arguments
 from diurnal.experiment.arguments import REQUIRED, rename_deprecated, validate_arguments
 from diurnal.experiment.code import Code
 from diurnal.experiment.code_digest import collect_files, compute_code, source_text
+from diurnal.experiment.function_checks import check_function, describe_value
 from diurnal.experiment.splitters import check_splitters
 from diurnal.runtime import spark
 from diurnal.runtime.project_files import Codebase, extend_sys_path
@@ -28,8 +28,6 @@ from diurnal.types.drift_thresholds import DEFAULT_THRESHOLD, DriftThresholds
 from diurnal.types.recorded_declaration import RecordedDeclaration
 from diurnal.types.retention import Retention
 from diurnal.types.schedule import Schedule
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -127,7 +125,7 @@ class Experiment:
             value = (
                 f"the class {estimator.__name__}, not an object of it"
                 if isinstance(estimator, type)
-                else _describe_value(estimator)
+                else describe_value(estimator)
             )
             hint = ": did you forget `return`?" if estimator is None else ""
             raise ExperimentError(
@@ -349,18 +347,22 @@ def experiment(
             "@experiment takes arguments by name only", hint="write @experiment(source=..., target=...)"
         )
 
-    def declare(function: Callable[[], Any]) -> Experiment:
-        code = getattr(inspect.unwrap(function), "__code__", None)
-        file, line = (code.co_filename, code.co_firstlineno) if code else ("?", 0)
-        try:
-            _check_function(function)
-            arguments = validate_arguments(*rename_deprecated(declared, others, (file, line)))
-        except DiurnalError as error:
-            error.add_location(f"{file}:{line}: experiment {getattr(function, '__name__', repr(function))!r}")
-            raise
-        return _create_experiment(function, file, line, arguments)
+    return lambda function: _declare(function, declared, others)
 
-    return declare
+
+def _declare(function: Callable[[], Any], declared: Mapping[str, Any], others: Mapping[str, Any]) -> Experiment:
+    """Check the function and the arguments, and return the experiment."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    file, line = (code.co_filename, code.co_firstlineno) if code else ("?", 0)
+    try:
+        if isinstance(function, Experiment):
+            raise ExperimentError("this is an experiment already", hint="write @experiment(...) once")
+        check_function(function)
+        arguments = validate_arguments(*rename_deprecated(declared, others, (file, line)))
+    except DiurnalError as error:
+        error.add_location(f"{file}:{line}: experiment {getattr(function, '__name__', repr(function))!r}")
+        raise
+    return _create_experiment(function, file, line, arguments)
 
 
 def _create_experiment(function: Callable[[], Any], file: str, line: int, arguments: Mapping[str, Any]) -> Experiment:
@@ -378,31 +380,3 @@ def _create_experiment(function: Callable[[], Any], file: str, line: int, argume
         {name: getattr(function, name) for name in ("__name__", "__qualname__", "__module__", "__doc__")}
     )
     return estimator
-
-
-def _check_function(function: object) -> None:
-    hint = "write @experiment(...) above def name(): ..., which returns a search object or an estimator"
-    if isinstance(function, Experiment):
-        raise ExperimentError("this is an experiment already", hint="write @experiment(...) once")
-    if not inspect.isfunction(function):
-        raise ExperimentError(f"an experiment is a function, not {_describe_value(function)}", hint=hint)
-    if not _NAME.fullmatch(function.__name__):
-        raise ExperimentError(
-            f"{function.__name__!r} is not a valid name for an experiment; allowed are lower-case letters, digits "
-            "and _, at most 50, starting with a letter",
-            hint="rename the function; tables, folders and the Dag are named after it",
-        )
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise ExperimentError(f"{function.__name__}() is async; an experiment is an ordinary function", hint=hint)
-    if inspect.isgeneratorfunction(function):
-        raise ExperimentError(f"{function.__name__}() yields; an experiment returns", hint="write return, not yield")
-    if inspect.signature(function).parameters:
-        raise ExperimentError(
-            f"{function.__name__}{inspect.signature(function)} takes arguments; an experiment takes none",
-            hint="write the values into the body, or as constants of the file",
-        )
-
-
-def _describe_value(value: object) -> str:
-    """Describe a value in a message."""
-    return "None" if value is None else f"a {type(value).__name__}: {repr(value)[:80]}"
