@@ -1,5 +1,6 @@
 """Live scores: predictions are compared with the truth that batches bring later, and not with what a version learnt."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import numpy as np
@@ -17,6 +18,7 @@ from diurnal.storage.load_model import load_version
 from projects import Project, day, patients
 
 TRAINED, FIRST, SECOND = "2026-11-01", "2026-11-02", "2026-11-03"
+OUTDATE = "UPDATE live_scores SET truth = jsonb_build_object(%s::text, 0)"
 
 
 @pytest.fixture
@@ -171,6 +173,24 @@ def test_an_error_does_not_fail_the_run(predicted, stores, monkeypatch, caplog):
     monkeypatch.undo()
     assert LiveScorer(stores, "clinic").update() == 1
     assert rows_of(stores)[0]["n_scored"] == 240
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_killed_run_is_continued_and_of_several_processes_one_stores(predicted, stores, side):
+    predicted.bring(FIRST)
+    killed = predicted.command("run", "clinic", "--date", FIRST, fault=f"kill@warehouse.save_live_score:{side}")
+    assert killed.returncode < 0
+    assert [row["n_labelled"] for row in rows_of(stores)] == [0 if side == "before" else 240]
+    predicted.run(FIRST, stores)
+    (row,) = rows_of(stores)
+    assert (row["n_labelled"], row["n_scored"]) == (240, 240)
+    with psycopg.connect(predicted.warehouse_url) as connection:
+        connection.execute(OUTDATE, [day(FIRST).start.isoformat()])
+    several = [predicted.stores() for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        assert sum(pool.map(lambda one: LiveScorer(one, "clinic").update(), several)) == 1
+    for one in several:
+        one.warehouse.close()
 
 
 def test_scores_stay_when_predictions_or_batches_are_removed(predicted, stores):
