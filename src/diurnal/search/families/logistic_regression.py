@@ -216,8 +216,8 @@ class BatchedLogistic:
         """
         if not self.exact and self.minimizers[i].n_iter > MAX_CERTAIN_ITERATIONS:
             raise UnsupportedData("the fit takes too many iterations to be certain of its last digits")
-        result = self.minimizers[i].result()
-        if result.status != 0:
+        if self.minimizers[i].status != 0:
+            result = self.minimizers[i].result()
             advice = sklearn_private.private_attr("sklearn.linear_model._logistic", "_LOGISTIC_SOLVER_CONVERGENCE_MSG")
             check = sklearn_private.private_attr("sklearn.utils.optimize", "_check_optimize_result")
             check("lbfgs", result, int(self.params[i]["max_iter"]), extra_warning_msg=advice)

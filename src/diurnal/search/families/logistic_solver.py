@@ -17,7 +17,7 @@ The pointwise loss is scikit-learn's compiled one. Linear predictions and gradie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,8 +51,7 @@ class LBFGSMinimizer:
     """
 
     def __init__(self, x: np.ndarray, g: np.ndarray, gtol: float, max_iter: int) -> None:
-        self._setulb = sklearn_private.private_attr("scipy.optimize._lbfgsb", "setulb")
-        integer = np.int64 if sklearn_private.private_attr("scipy.linalg.lapack", "HAS_ILP64") else np.int32
+        self._setulb, integer = _lbfgs_routine()
         n, m = len(x), _MEMORY
         self.x, self.f, self.g = x, 0.0, g
         self.max_iter, self.n_iter, self.n_evaluations = max_iter, 0, 0
@@ -82,6 +81,12 @@ class LBFGSMinimizer:
             elif self.n_evaluations > _MAX_EVALUATIONS:
                 task[:] = _STOP, _REACHED_MAX_FUN
 
+    @property
+    def status(self) -> int:
+        """Return the status of the result: 0 if it has converged."""
+        reached_limit = self.n_evaluations > _MAX_EVALUATIONS or self.n_iter >= self.max_iter
+        return 0 if self._task[0] == _CONVERGED else 1 if reached_limit else 2
+
     def result(self) -> Any:
         """Return the result that SciPy's `minimize` returns."""
         from scipy.optimize import OptimizeResult
@@ -89,10 +94,14 @@ class LBFGSMinimizer:
         module = "scipy.optimize._lbfgsb_py"
         statuses = sklearn_private.private_attr(module, "status_messages")
         reasons = sklearn_private.private_attr(module, "task_messages")
-        reached_limit = self.n_evaluations > _MAX_EVALUATIONS or self.n_iter >= self.max_iter
-        status = 0 if self._task[0] == _CONVERGED else 1 if reached_limit else 2
         message = f"{statuses[int(self._task[0])]}: {reasons[int(self._task[1])]}"
-        return OptimizeResult(x=self.x, fun=self.f, nit=self.n_iter, status=status, message=message)
+        return OptimizeResult(x=self.x, fun=self.f, nit=self.n_iter, status=self.status, message=message)
+
+
+def _lbfgs_routine() -> tuple[Callable[..., None], type[np.integer]]:
+    """Return SciPy's routine, and the type of its integers."""
+    setulb = sklearn_private.private_attr("scipy.optimize._lbfgsb", "setulb")
+    return setulb, np.int64 if sklearn_private.private_attr("scipy.linalg.lapack", "HAS_ILP64") else np.int32
 
 
 class BatchedLoss(Protocol):
@@ -247,16 +256,16 @@ class VectorLoss:
     def __init__(self, state: LossState, matrices: Sequence[np.ndarray]) -> None:
         self.state = state
         starts = [i for i in range(len(matrices)) if i == 0 or matrices[i] is not matrices[i - 1]]
-        ends = [*starts[1:], len(matrices)]
-        self.groups = [(matrices[start], start, end) for start, end in zip(starts, ends, strict=True)]
+        self.matrices, self.borders = [matrices[start] for start in starts], [*starts, len(matrices)]
 
     def evaluate(self, active: np.ndarray) -> list[float]:
         """Return the loss of each of these candidates at its point, and write the gradients into the state."""
         state, m = self.state, len(active)
         W, b = state.coefficients(active)
         # `active` is sorted, so the active candidates of a matrix are a slice of it.
-        groups = [(Z, slice(*np.searchsorted(active, (start, end)))) for Z, start, end in self.groups]
-        groups = [(Z, own) for Z, own in groups if own.stop > own.start]
+        borders = np.searchsorted(active, self.borders).tolist()
+        slices = map(slice, borders[:-1], borders[1:])
+        groups = [(Z, own) for Z, own in zip(self.matrices, slices, strict=True) if own.stop > own.start]
         raw = np.empty((m, len(state.codes)))
         for Z, own in groups:
             # A stack of products of matrix and vector, not of two matrices: BLAS rounds the two differently.
