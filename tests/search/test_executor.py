@@ -4,6 +4,7 @@ import time
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -13,8 +14,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from diurnal.backends.sklearn.tuning import tune_estimator
+from diurnal.runtime import Settings, cores
 from diurnal.search import executor, fork_join, tune, workers
 from diurnal.search.fork_join import ForkJoinPool
+from diurnal.storage.stores import open_stores
 from searching import same
 
 RNG = np.random.default_rng(0)
@@ -49,13 +53,15 @@ def chosen(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("final", [LogisticRegression(), HistGradientBoostingClassifier(max_iter=5, random_state=0)])
+@pytest.mark.parametrize("final", [LogisticRegression(), HistGradientBoostingClassifier(max_iter=3, random_state=0)])
 @pytest.mark.usefixtures("at_once")
 def test_estimators_of_scikit_learn_run_on_threads_with_its_numbers(chosen, final):
     chain = make_pipeline(StandardScaler(), final)
     grid = {"standardscaler__with_mean": [True, False], f"{chain.steps[1][0]}__class_weight": [None, "balanced"]}
-    same(GridSearchCV(chain, grid, cv=3, return_train_score=True), X, Y, max_cores=2)
-    same(GridSearchCV(final, {"class_weight": [None, "balanced"]}, cv=2), X, Y, max_cores=4)  # nothing is shared
+    same(GridSearchCV(chain, grid, cv=2, return_train_score=True), X[:600], Y[:600], max_cores=2)
+    same(
+        GridSearchCV(final, {"class_weight": [None, "balanced"]}, cv=2), X[:600], Y[:600], max_cores=4
+    )  # nothing is shared
     assert {kind for kind, _ in chosen} <= {"threads", "one"}
 
 
@@ -109,6 +115,14 @@ def test_a_search_without_n_jobs_uses_the_cores_of_its_process(chosen):
     assert [n for _, n in chosen] == [len(before), len(before), 1]
 
 
+def test_tuning_of_a_project_uses_at_most_its_setting(chosen, tmp_path, monkeypatch):
+    monkeypatch.setattr(cores, "_limit", type(cores._limit)())
+    open_stores(Settings.load(tmp_path, {"DIURNAL_CORES": "1"}), create=False)
+    search = GridSearchCV(DecisionTreeClassifier(random_state=0), {"max_depth": [1, 2]}, n_jobs=2)
+    tune_estimator(search, pd.DataFrame(X, columns=list("abcdefgh")), Y)
+    assert chosen == [("one", 1)]
+
+
 @pytest.mark.usefixtures("at_once")
 def test_idle_threads_take_parts_of_divided_tasks():
     used = set()
@@ -129,7 +143,7 @@ def test_threads_that_wait_for_the_interpreter_lock_stop(monkeypatch):
     with ForkJoinPool(4) as pool:
         start = time.monotonic()
         while not pool.is_limited and time.monotonic() - start < 20:
-            pool.map(lambda n: sum(range(n)), [4_000_000] * 4)
+            pool.map(lambda n: sum(range(n)), [1_000_000] * 8)
         assert pool.is_limited
         assert pool.n_allowed < 4
 
