@@ -8,6 +8,7 @@ import pytest
 
 from diurnal.errors import ConfigurationError, PermissionDeniedError, TransientError
 from diurnal.mlflow import mirror_quietly
+from diurnal.mlflow.artifact_store import ArtifactStore
 from diurnal.mlflow.tracking_server import TrackingServer
 from diurnal.runtime.mlflow_address import MlflowAddress
 from http_receiver import answer_always
@@ -107,3 +108,10 @@ def test_a_file_is_no_server_and_no_error(clinic_stores, caplog):
     assert "it starts with 'sqlite:'" in warning
     with pytest.raises(ConfigurationError, match=r"mlflow \(diurnal.toml\)"):
         MlflowAddress.parse("sqlite:///mlflow.db", "diurnal.toml", {})
+
+
+@pytest.mark.parametrize("place", ["file:///srv/mlruns/1", "/srv/mlruns/1", "http://elsewhere.example/files"])
+def test_files_are_not_written_to_a_place_of_the_servers_choice(place):
+    with TrackingServer(address(closed_port())) as server, pytest.raises(ConfigurationError) as raised:
+        ArtifactStore(server, place)
+    assert "--serve-artifacts" in raised.value.hint

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 import pytest
 
-from projects import Project, patients
+from projects import FORKS, Project, patients
 
 pytest.importorskip("s3fs")
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("store")]
@@ -142,3 +142,20 @@ def test_a_name_with_an_offset_is_a_key_like_any_other(project):
     assert project.command("verify").returncode == 0
     again = project.command("run", "clinic", "--date", "2026-03-29")
     assert "already done" in again.stdout, again.stderr
+
+
+MIRRORED = """
+import fsspec
+from diurnal.mlflow.artifact_store import ArtifactStore
+from diurnal.mlflow.tracking_server import TrackingServer
+from diurnal.runtime.mlflow_address import MlflowAddress
+
+with TrackingServer(MlflowAddress("http://127.0.0.1:9", "a test")) as server:
+    ArtifactStore(server, "s3://bucket/mlflow/run/artifacts").put("model/MLmodel", b"{}", 2)
+print(fsspec.open("s3://bucket/mlflow/run/artifacts/model/MLmodel").open().read())
+"""
+
+
+def test_files_of_mlflow_go_to_its_object_store(project):
+    """A server with --no-serve-artifacts leaves the files of runs to its clients."""
+    assert ok(FORKS.run(MIRRORED, cwd=project.folder, env=project.environment)) == "b'{}'\n"
