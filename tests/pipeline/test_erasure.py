@@ -139,6 +139,8 @@ def test_attempt_that_has_read_the_key_is_superseded(project, stores):
     assert [f"{start:%Y-%m-%d}" for start in result.interrupted] == [FIRST]
     with pytest.raises(SupersededError):
         steps.record(context, search, evaluation)
+    with pytest.raises(SupersededError):  # its packages are missing
+        steps.refit(context, samples, search)
     project.run(FIRST, stores)
     assert traces(project) == set()
 

@@ -13,6 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from diurnal.errors import CodeChangedError, CorruptPackageError, NotFoundError
 from diurnal.experiment import Code
 from diurnal.experiment.run_context import RunContext
+from diurnal.pipeline.error_context import superseded_context
 from diurnal.types import Run
 
 P = ParamSpec("P")
@@ -20,13 +21,18 @@ R = TypeVar("R")
 
 
 def require_code_of_run(step: Callable[Concatenate[RunContext, P], R]) -> Callable[Concatenate[RunContext, P], R]:
-    """Decorate a step: check that the code is that of the run, which is in its inputs."""
+    """Decorate a step: check that the code is that of the run, which is in its inputs.
+
+    An attempt that was overtaken ends as superseded, whatever its error.
+    """
 
     @wraps(step)
     def guarded(context: RunContext, /, *inputs: P.args, **named: P.kwargs) -> R:
         runs = (value if isinstance(value, Run) else getattr(value, "run", None) for value in inputs)
-        check_code_of_run(context, next(run for run in runs if run is not None))
-        return step(context, *inputs, **named)
+        run = next(run for run in runs if run is not None)
+        check_code_of_run(context, run)
+        with superseded_context(context, run):
+            return step(context, *inputs, **named)
 
     return guarded
 

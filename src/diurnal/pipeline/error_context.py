@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from diurnal.errors import ConfigurationError, DiurnalError, PermissionDeniedError, TransientError
+from diurnal.errors import ConfigurationError, DiurnalError, PermissionDeniedError, SupersededError, TransientError
 
 if TYPE_CHECKING:
     from diurnal.experiment.run_context import RunContext
+    from diurnal.types import Run
 
 _WRONG_LOCATION = (errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -40,6 +41,26 @@ def error_context(context: RunContext, step: str) -> Iterator[None]:
     except Exception as error:
         if is_environment_error(error):
             raise as_diurnal_error(error).add_location(location) from error
+        raise
+
+
+@contextmanager
+def superseded_context(context: RunContext, run: Run) -> Iterator[None]:
+    """Replace the error of an attempt that was overtaken by a SupersededError.
+
+    After an erasure or a removal, packages that it reads are missing.
+    """
+    try:
+        yield
+    except SupersededError:
+        raise
+    except Exception as error:
+        try:
+            context.stores.warehouse.check_attempt(run)
+        except SupersededError as superseded:
+            raise superseded from error
+        except DiurnalError:  # the warehouse is away: the error is that of the step
+            pass
         raise
 
 

@@ -134,6 +134,11 @@ class WarehouseConnection:
         """Open a fenced transaction for a run."""
         return self.fenced_transaction(name, run.experiment, run.interval.start, run.epoch)
 
+    def check_attempt(self, run: Run) -> None:
+        """Raise a SupersededError if a newer attempt has claimed the data interval of a run."""
+        with self.fenced_transaction_for(None, run):
+            pass
+
     @cached_property
     def identity(self) -> str:
         """The id of this warehouse, which was created with its tables; a dump and restore preserves it."""
