@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +94,7 @@ def stored_rows(context: RunContext, contract: Schema, row: dict[str, Any], pack
     stored = [name for name in features if contract.find_name(name, present) is not None]
     _require_columns(features, stored)
     rows = SampleReader(context, contract).rows(package, [column.name for column in schema.columns])
-    batches = BatchValidator(schema, _LIMITS, training=False).validate(rows)
-    return RowsToScore(batches, package.digest, package.n_rows, features, schema.key, package=package)
+    return RowsToScore(_to_types(rows, schema), package.digest, package.n_rows, features, schema.key, package=package)
 
 
 @contextmanager
@@ -179,6 +179,17 @@ def hash_keys(rows: pa.RecordBatch | pa.Table, key: Sequence[str]) -> Hashes:
         values = values.astype(object) if is_text else values + values.dtype.type(0)  # -0.0 equals 0.0
         hashes = row_hash.mix_bits(hashes * np.uint64(31) + pd.util.hash_array(values, categorize=False))
     return hashes
+
+
+def _to_types(batches: Iterator[pa.RecordBatch], schema: Schema) -> Iterator[pa.RecordBatch]:
+    """Yield stored rows in the types of a schema. They were validated before they were stored."""
+    expected = schema.arrow_schema
+    for first in batches:  # all batches of a package have the same types
+        rows = chain([first], batches)
+        if all(first.schema.field(field.name).type == field.type for field in expected):
+            yield from (batch.select(expected.names) for batch in rows)
+        else:
+            yield from BatchValidator(schema, _LIMITS, training=False).validate(rows)
 
 
 def _require_columns(expected: list[str], received: list[str]) -> None:
