@@ -110,6 +110,23 @@ def test_truth_that_a_version_has_learnt_from_a_later_interval_is_not_scored(pro
     assert (row["n_labelled"], row["n_in_sample"], row["n_scored"], row["score"]) == (100, 100, 0, None)
 
 
+@pytest.mark.parametrize("key", ["patient", None])
+def test_rows_that_come_again_are_not_scored_once_they_are_learnt(project, stores, key):
+    path = project.folder / "experiments" / "clinic.py"
+    if key is None:
+        text = path.read_text().replace('key="patient", ', "")
+        path.write_text(text.replace("drop='ward'", "drop=('ward', 'patient')"))
+    project.bring(TRAINED)
+    project.run(TRAINED, stores)
+    again = patients(TRAINED)
+    again.loc[:9, "age"] += 1.37  # another state of these patients
+    project.bring(FIRST, pd.concat([again, patients(FIRST)]))
+    score(project, stores)
+    project.run(FIRST, stores)
+    (row,) = rows_of(stores)
+    assert (row["n_labelled"], row["n_in_sample"], row["n_scored"]) == (480, 230, 250)
+
+
 def test_samples_without_a_key_are_joined_by_their_content(project, stores):
     path = project.folder / "experiments" / "clinic.py"
     path.write_text(path.read_text().replace('key="patient", ', "").replace("drop='ward'", "drop=('ward', 'patient')"))

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from diurnal.data import Schema
     from diurnal.storage.stores import Stores
 
+MAX_LEARNT = 500_000
+"""The number of rows of a training window, newest batch first, that are compared with the labelled ones."""
 MAX_SCORED = 200_000
 """The number of rows of a load from which its scores are computed; of more, a sample by the hash of the key."""
 
@@ -40,13 +42,17 @@ class LabelledPredictions:
     Attributes
     ----------
     rows : pyarrow.Table
-        ``prediction``, ``probability_<class>``, ``truth``, ``weight`` and ``batch_load_id``; of many rows a sample.
+        ``prediction``, ``probability_<class>``, ``truth``, ``weight`` and ``batch_load_id``; of many rows a sample, and
+        none that the version has learnt with the same features and truth.
     counts : Mapping of int to int
         The number of predictions with a truth, by the load of the batch that has it.
+    unlearnt : Mapping of int to int
+        Of these, those that the version has not learnt.
     """
 
     rows: pa.Table
     counts: Mapping[int, int]
+    unlearnt: Mapping[int, int]
 
 
 def read_labelled_predictions(
@@ -55,8 +61,11 @@ def read_labelled_predictions(
     version: Mapping[str, Any],
     load: Mapping[str, Any],
     batches: Sequence[Mapping[str, Any]],
+    learnt: Sequence[Mapping[str, Any]],
 ) -> LabelledPredictions:
     """Join the predictions of a load with batches.
+
+    Rows that are equal to one that the version has learnt are counted, and left out.
 
     Parameters
     ----------
@@ -70,17 +79,24 @@ def read_labelled_predictions(
         The row of `prediction_loads`.
     batches : sequence of Mapping of str to object
         Visible batches from the data interval of the load on, oldest first: at least one.
+    learnt : sequence of Mapping of str to object
+        The batches that the version was trained on: the column `packages` of its run.
     """
+    learnt = _newest_batches(learnt)
     if not contract.key:
-        return _join_by_content(stores, contract, version, load, batches)
+        return _join_by_content(stores, contract, version, load, batches, learnt)
     name, shown = str(load["experiment"]), prediction_contract(contract, dict(version))
     load_ids, warehouse, load_id = [int(batch["load_id"]) for batch in batches], stores.warehouse, int(load["load_id"])
     share = min(1.0, MAX_SCORED / max(1, load["n_rows"]))
-    rows = warehouse.labelled_predictions(name, shown, contract, load_id, load_ids, n_rows=load["n_rows"], share=share)
+    arguments: dict[str, Any] = {"experiment": name, "shown": shown, "contract": contract}
+    arguments |= {"load_id": load_id, "batches": load_ids}
+    known = warehouse.loads_of_packages(name, [one["digest"] for one in learnt])
+    rows = warehouse.labelled_predictions(**arguments, n_rows=load["n_rows"], share=share, learnt=known)
+    counts = warehouse.count_labelled(**arguments)
     if share < 1:
-        return LabelledPredictions(rows, warehouse.count_labelled(name, shown, contract, load_id, load_ids))
-    numbers, counts = np.unique(rows.column(BATCH).to_numpy(), return_counts=True)
-    return LabelledPredictions(rows, dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
+        return LabelledPredictions(rows, counts, warehouse.count_labelled(**arguments, learnt=known))
+    numbers, found = np.unique(rows.column(BATCH).to_numpy(), return_counts=True)
+    return LabelledPredictions(rows, counts, dict(zip(numbers.tolist(), found.tolist(), strict=True)))
 
 
 def to_recorded_predictions(contract: Schema, signature: Mapping[str, Any], rows: pa.Table) -> RecordedPredictions:
@@ -120,12 +136,20 @@ def to_recorded_predictions(contract: Schema, signature: Mapping[str, Any], rows
     )
 
 
+def _newest_batches(packages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the newest batches of a window, with :data:`MAX_LEARNT` rows together; the newest one in any case."""
+    newest = sorted(packages, key=lambda package: str(package["data_interval_start"]), reverse=True)
+    sizes = np.cumsum([package["n_rows"] for package in newest])
+    return [package for package, size in zip(newest, sizes, strict=True) if size <= MAX_LEARNT] or newest[:1]
+
+
 def _join_by_content(
     stores: Stores,
     contract: Schema,
     version: Mapping[str, Any],
     load: Mapping[str, Any],
     batches: Sequence[Mapping[str, Any]],
+    learnt: Sequence[Mapping[str, Any]],
 ) -> LabelledPredictions:
     """Join with the batch of the same data interval: rows are equal if the hashes of their features are."""
     shown = prediction_contract(contract, dict(version))
@@ -138,14 +162,20 @@ def _join_by_content(
     places = np.minimum(np.searchsorted(hashes, truth_hashes), max(0, len(hashes) - 1))
     known = hashes[places] == truth_hashes if len(hashes) else np.zeros(len(truth_hashes), dtype=bool)
     n_labelled = int(np.isin(hashes, truth_hashes).sum())
+    if not contract.keeps_duplicates:  # equal rows are one sample, whatever batch they are in
+        for package in learnt:
+            known &= ~np.isin(truth_hashes, _read_truth(stores, contract, str(load["experiment"]), package)[0])
     kept = np.flatnonzero(known)
+    n_unlearnt = int(np.isin(hashes, truth_hashes[kept]).sum())
     kept = kept[:: -(-len(kept) // MAX_SCORED) or 1]
     rows = predicted.take(pa.array(order[places[kept]])).drop_columns([*shown.key])
     for name in (TRUTH, WEIGHT):
         rows = rows.append_column(name, truth.column(name).take(pa.array(kept)))
     batch = 0 if own is None else int(own["load_id"])
     rows = rows.append_column(BATCH, pa.repeat(pa.scalar(batch, pa.int64()), rows.num_rows))
-    return LabelledPredictions(rows, {batch: n_labelled} if n_labelled else {})
+    return LabelledPredictions(
+        rows, {batch: n_labelled} if n_labelled else {}, {batch: n_unlearnt} if n_unlearnt else {}
+    )
 
 
 def _read_truth(
@@ -156,7 +186,7 @@ def _read_truth(
     beside = [contract.target, *([weight] if weight else ())]
     columns = list(dict.fromkeys([*contract.identity, *beside]))
     hashes, tables = [np.zeros(0, dtype=np.uint64)], []
-    if batch is not None:
+    if batch is not None and stores.lake.exists(batch["path"]):
         package = Package(batch["path"], batch["digest"], batch["n_rows"])
         stored = stored_names(contract, columns, stores.lake.schema(package).names)
         for rows in read_in_newest_schema(stores.lake.batches(package, stored), contract, columns):

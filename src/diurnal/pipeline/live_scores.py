@@ -171,12 +171,16 @@ class LiveScorer:
         from diurnal.pipeline.labelled_predictions import read_labelled_predictions
 
         version = self._version(load["version"])
-        found = read_labelled_predictions(self.stores, self._contract, version, load, batches)
+        packages = self._run_of(version)["packages"]
+        found = read_labelled_predictions(self.stores, self._contract, version, load, batches, packages)
         if not found.counts and load["n_labelled"]:
             return None
         starts = {int(one["load_id"]): one["data_interval_start"] for one in batches}
         learnt = self._learnt_intervals(version)
         in_sample = {number for number in found.counts if learnt & {starts[number], load["data_interval_start"]}}
+        n_in_sample = sum(
+            n if number in in_sample else n - found.unlearnt.get(number, 0) for number, n in found.counts.items()
+        )
         n_scored, scores, reason = self._compute(version, found, in_sample)
         scoring = self._run_of(version)["scoring"]
         same = ("load_id", "experiment", "version", "data_interval_start", "data_interval_end")
@@ -184,7 +188,7 @@ class LiveScorer:
             **{name: load[name] for name in same},
             "n_predictions": load["n_rows"],
             "n_labelled": sum(found.counts.values()),
-            "n_in_sample": sum(found.counts[number] for number in in_sample),
+            "n_in_sample": n_in_sample,
             "n_scored": n_scored,
             "scoring": scoring,
             "score": scores.get(scoring),
@@ -209,7 +213,7 @@ class LiveScorer:
         rows = found.rows.filter(pc.invert(pc.is_in(found.rows.column(BATCH), pa.array(list(in_sample), pa.int64()))))
         if not rows.num_rows:
             learnt = f"version {version['version']} has learnt the labelled rows"
-            return 0, {}, learnt if in_sample else "there is no truth yet"
+            return 0, {}, learnt if found.counts else "there is no truth yet"
         scores, reason = score_recorded(
             scoring,
             to_recorded_predictions(self._contract, version["signature"], rows),

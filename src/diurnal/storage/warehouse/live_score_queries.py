@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -80,6 +80,11 @@ class LiveScoreQueries(WarehouseConnection):
             .order_by(heads.c.data_interval_start)
         )
         return self.rows(query)
+
+    def loads_of_packages(self, experiment: str, digests: Collection[str]) -> list[int]:
+        """Return the complete copies of batches with some digests."""
+        is_copy = (loads.c.experiment == experiment) & (loads.c.state == "complete") & loads.c.digest.in_(list(digests))
+        return [row["load_id"] for row in self.rows(sa.select(loads.c.load_id).where(is_copy))]
 
     def save_live_score(self, row: Mapping[str, Any], *, replacing: datetime | None) -> bool:
         """Store the live scores of a load, unless another process has stored some meanwhile.

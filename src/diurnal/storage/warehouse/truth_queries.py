@@ -25,7 +25,13 @@ class TruthQueries(RowCopies):
     """Joins of the tables of predictions and of batches of an experiment that has a key."""
 
     def count_labelled(
-        self, experiment: str, shown: Schema, contract: Schema, load_id: int, batches: Sequence[int]
+        self,
+        experiment: str,
+        shown: Schema,
+        contract: Schema,
+        load_id: int,
+        batches: Sequence[int],
+        learnt: Collection[int] = (),
     ) -> dict[int, int]:
         """Count the predictions whose truth is in batches, for each batch; the first one with the key counts.
 
@@ -41,10 +47,12 @@ class TruthQueries(RowCopies):
             The load of the predictions.
         batches : sequence of int
             The loads of the batches to search, the one that has precedence first.
+        learnt : collection of int
+            Loads of batches. Predictions whose row, with the truth, is in one of them are left out.
         """
         with self.transaction(None, experiment) as connection:
             _plan_hash_joins(connection)
-            matched = _matched_rows(connection, experiment, shown, contract, load_id, batches, ())
+            matched = _matched_rows(connection, experiment, shown, contract, load_id, batches, (), learnt=learnt)
             query = f"SELECT {BATCH}, count(*) FROM ({matched}) m GROUP BY 1"
             return {batch: int(count) for batch, count in connection.exec_driver_sql(query).all()}
 
@@ -58,12 +66,13 @@ class TruthQueries(RowCopies):
         *,
         n_rows: int,
         share: float = 1.0,
+        learnt: Collection[int] = (),
     ) -> pa.Table:
         """Return predictions with their truth.
 
         Parameters
         ----------
-        experiment, shown, contract, load_id, batches
+        experiment, shown, contract, load_id, batches, learnt
             As for :meth:`count_labelled`.
         n_rows : int
             The number of predictions of the load. Of a few, the connection that is open reads the rows.
@@ -80,7 +89,7 @@ class TruthQueries(RowCopies):
 
         with self.transaction(None, experiment) as connection:
             names = [name for name in shown.names if name not in shown.key]
-            query = _matched_rows(connection, experiment, shown, contract, load_id, batches, names, share)
+            query = _matched_rows(connection, experiment, shown, contract, load_id, batches, names, share, learnt)
             _plan_hash_joins(connection)
             if n_rows <= FEW_ROWS:
                 columns = _labelled_columns(shown, contract, names)
@@ -174,19 +183,31 @@ def _matched_rows(
     batches: Sequence[int],
     names: Sequence[str],
     share: float = 1.0,
+    learnt: Collection[int] = (),
 ) -> str:
     """Return the query of predictions with their truth: of several batches, the first one that has it."""
-    keys = ", ".join(f"k{i}" for i in range(len(shown.key)))
+    keys = [f"k{i}" for i in range(len(shown.key))]
+    beside = [contract.target, *(contract.features if learnt else ())]
     predicted = _keyed_rows(connection, prediction_relation(experiment), shown, [load_id], names, share)
-    truth = _keyed_rows(connection, batch_relation(experiment), contract, batches, [contract.target])
+    truth = _keyed_rows(connection, batch_relation(experiment), contract, batches, beside)
     quote = connection.dialect.identifier_preparer.quote_identifier
     listed = "".join(f"p.v{i} AS {quote(name)}, " for i, name in enumerate(names))
     columns = f"{listed}b.v0 AS {TRUTH}, b.{WEIGHT}, b.load_id AS {BATCH}"
-    joined = f"FROM ({predicted}) p JOIN ({truth}) b USING ({keys})"
-    if len(batches) == 1:
-        return f"SELECT {columns} {joined}"
-    rank = f"array_position(ARRAY[{', '.join(map(str, map(int, batches)))}]::bigint[], b.load_id)"
-    return f"SELECT DISTINCT ON (p.place) {columns} {joined} ORDER BY p.place, {rank}"
+    joined = f"FROM ({predicted}) p JOIN ({truth}) b USING ({', '.join(keys)})"
+    if len(batches) > 1:
+        rank = f"array_position(ARRAY[{', '.join(map(str, map(int, batches)))}]::bigint[], b.load_id)"
+        joined = f"FROM (SELECT DISTINCT ON (p.place) p.*, b.load_id AS batch {joined} ORDER BY p.place, {rank}) p"
+        joined += f" JOIN ({truth}) b ON b.load_id = p.batch AND {_equal('b', 'p', keys)}"
+    if learnt:
+        known = _keyed_rows(connection, batch_relation(experiment), contract, learnt, beside)
+        sides = (", ".join(f"{side}.v{i}" for i in range(len(beside))) for side in ("l", "b"))
+        same = " IS NOT DISTINCT FROM ".join(f"ROW({side})" for side in sides)
+        joined += f" WHERE NOT EXISTS (SELECT FROM ({known}) l WHERE {_equal('l', 'b', keys)} AND {same})"
+    return f"SELECT {columns} {joined}"
+
+
+def _equal(one: str, other: str, columns: Sequence[str]) -> str:
+    return " AND ".join(f"{one}.{column} = {other}.{column}" for column in columns)
 
 
 def _keyed_rows(
