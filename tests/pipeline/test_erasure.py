@@ -94,6 +94,10 @@ def test_key_is_nowhere_and_the_rest_is_sound(filled, stores):
     with pytest.raises(NotFoundError, match=r"version 1 of clinic cannot be replayed.*\n.*: by erasure"):
         replay_version(stores, "clinic", 1, project.experiment)
     assert project.command("erase", "clinic", SUBJECT, "--yes").stdout.startswith("clinic has no row of this key")
+    another = erase_sample(stores, "clinic", f"{FIRST}-0011", requested_by="test")
+    assert [f"{start:%Y-%m-%d}" for start in another.interrupted] == ["2026-11-04"], (
+        "only the rejected one has no result"
+    )
 
 
 def test_source_that_returns_the_key_again_gives_the_erased_batch(filled, stores):

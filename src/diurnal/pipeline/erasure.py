@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from diurnal.data.sample_key import SampleKey
     from diurnal.storage.stores import Stores
+    from diurnal.types import Package
 
-_ATTEMPTS = 5
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ def erase_sample(stores: Stores, experiment: str, key: Any, *, requested_by: str
 
 def _replace_all(stores: Stores, experiment: str, key: Any, requested_by: str) -> Erasure:
     """Write what has not the sample, and refer to it; once more if a run has added a package meanwhile."""
+    written: dict[str, ReplacedPackage] = {}  # by the path of the former package: each is written once
     for _ in range(_ATTEMPTS):
         marks = stores.warehouse.highest_load(), stores.warehouse.highest_load(predictions=True)
         searched = {row["path"] for row in stores.warehouse.packages() if row["experiment"] == experiment}
@@ -160,7 +162,12 @@ def _replace_all(stores: Stores, experiment: str, key: Any, requested_by: str) -
         if result.is_empty:
             return result
         _erase_rejected(stores, found.key, result.quarantine)
-        prepared = _prepare(stores, found, searched, marks, result)
+        for one in found.packages:
+            if one.package.path not in written:
+                new = _remove_sample(stores, found.key, one.package)
+                written[one.package.path] = ReplacedPackage(one.data_interval_start, one.role, one.package, new)
+        replaced = [written[one.package.path] for one in found.packages]
+        prepared = _prepare(stores, found, replaced, searched, marks, result)
         interrupted = stores.warehouse.replace_packages(prepared, requested_by=requested_by)
         if interrupted is not None:
             starts = tuple(row["data_interval_start"].astimezone(UTC) for row in interrupted)
@@ -182,11 +189,15 @@ def _erase_rejected(stores: Stores, key: SampleKey, folders: Collection[str]) ->
 
 
 def _prepare(
-    stores: Stores, found: KeyRows, searched: Collection[str], marks: tuple[int, int], counted: Erasure
+    stores: Stores,
+    found: KeyRows,
+    replaced: Sequence[ReplacedPackage],
+    searched: Collection[str],
+    marks: tuple[int, int],
+    counted: Erasure,
 ) -> PreparedErasure:
-    """Write the packages and profiles without the sample."""
+    """Return what changes in the warehouse, with the profiles of the new packages."""
     key = found.key
-    replaced = [_replace(stores, key, one.data_interval_start, one.role, one.package) for one in found.packages]
     versions = stores.warehouse.versions(key.experiment)
     predictions = None
     if versions:
@@ -205,11 +216,12 @@ def _prepare(
     )
 
 
-def _replace(stores: Stores, key: SampleKey, start: datetime, role: str, old: Any) -> ReplacedPackage:
+def _remove_sample(stores: Stores, key: SampleKey, package: Package) -> Package:
+    """Write a package without the sample."""
     from diurnal.storage.lake.row_removal import remove_rows
 
-    files = {path for path, _ in files_near_key(stores.lake, old, key)}
-    return ReplacedPackage(start, role, old, remove_rows(stores.lake, old, partial(_find_rows, key), files))
+    files = {path for path, _ in files_near_key(stores.lake, package, key)}
+    return remove_rows(stores.lake, package, partial(_find_rows, key), files)
 
 
 def _find_rows(key: SampleKey, rows: pa.RecordBatch) -> Any:

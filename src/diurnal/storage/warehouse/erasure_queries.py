@@ -111,8 +111,7 @@ def _supersede_attempts(connection: sa.Connection, name: str) -> list[Row]:
     decided = sa.exists().where(
         experiments.c.experiment == heads.c.experiment,
         experiments.c.data_interval_start == heads.c.data_interval_start,
-        experiments.c.epoch == heads.c.epoch,
-        experiments.c.decided_at.is_not(None),
+        experiments.c.decided_at >= heads.c.claimed_at,
     )
     query = sa.select(heads.c.data_interval_start, heads.c.data_interval_end, heads.c.claimed_by).where(
         heads.c.experiment == name,
