@@ -141,7 +141,10 @@ def test_window_gives_pointed_at_batches_up_to_an_interval(warehouse):
 
 def test_split_is_found_for_its_batch_and_size(warehouse):
     train, test = package("train", 7), package("test", 3)
-    claimed(warehouse)
+    run = claimed(warehouse)
+    with pytest.raises(SupersededError, match="was deleted meanwhile"):
+        warehouse.save_split(NAME, day(), sha("batch"), 0.3, train, test)
+    warehouse.set_batch(NAME, run.interval, run.epoch, package("batch"))
     warehouse.save_split(NAME, day(), sha("batch"), 0.3, train, test)
     warehouse.save_split(NAME, day(), sha("batch"), 0.3, package("other"), test)
     assert warehouse.find_split(NAME, day(), sha("batch"), 0.3) == (train, test)

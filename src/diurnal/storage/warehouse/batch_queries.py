@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import Insert, array, insert
 
-from diurnal.errors import UsageError
+from diurnal.errors import SupersededError, UsageError
 from diurnal.storage.warehouse.connection import Row, WarehouseConnection
 from diurnal.storage.warehouse.tables import heads, packages, removals, splits
 from diurnal.types import DataInterval, Package
@@ -165,7 +165,7 @@ class BatchQueries(WarehouseConnection):
         Raises
         ------
         SupersededError
-            If the data interval is not claimed, or its experiment was removed since.
+            If the data interval is not claimed, or its experiment or its batch was deleted since.
         """
         split = insert(splits).values(
             experiment=experiment,
@@ -176,6 +176,7 @@ class BatchQueries(WarehouseConnection):
             test_digest=test.digest,
         )
         with self.claimed_transaction("save_split", experiment, interval.start) as connection:
+            _require_batch(connection, experiment, interval, batch_digest)
             _insert_packages(connection, experiment, interval, {"train": train, "test": test})
             connection.execute(split.on_conflict_do_nothing())
 
@@ -270,6 +271,18 @@ def _insert_packages(
         for role, package in roles.items()
     ]
     connection.execute(insert(packages).on_conflict_do_nothing(), rows)
+
+
+def _require_batch(connection: sa.Connection, experiment: str, interval: DataInterval, digest: str) -> None:
+    """Reject a split of a batch that an erasure has replaced since it was read."""
+    query = sa.select(packages.c.path).where(
+        packages.c.experiment == experiment,
+        packages.c.data_interval_start == interval.start,
+        packages.c.role == "batch",
+        packages.c.digest == digest,
+    )
+    if connection.execute(query).first() is None:
+        raise SupersededError(f"the batch {digest[:12]} of {experiment} {interval} was deleted meanwhile")
 
 
 def _select_package(
