@@ -1,11 +1,13 @@
 """A run with the data and code of an earlier one has its search."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import steps, tuning_shards
+from diurnal.pipeline.garbage import collect_garbage
 from projects import day, patients
 
 FIRST, SECOND, THIRD = "2026-11-01", "2026-11-02", "2026-11-03"
@@ -63,6 +65,14 @@ def test_without_the_file_of_its_twin_it_is_tuned_again(equal_days, stores):
     second = equal_days.run(SECOND, stores)
     assert tuned_by(second) is None
     assert second.run["cv_score_mean"] == first.run["cv_score_mean"]
+
+
+def test_garbage_collection_leaves_the_twin_of_the_newest_run(equal_days, stores):
+    first, second = (equal_days.run(date, stores) for date in (FIRST, SECOND))
+    later = datetime.now(UTC) + timedelta(days=2)
+    collect_garbage(stores, older_than=timedelta(days=1), now=later)
+    assert stores.lake.exists(second.run["twin"]["path"])
+    assert tuned_by(equal_days.run(THIRD, stores)) == first.run["run_id"]
 
 
 def test_there_is_nothing_to_do_for_the_tasks_of_its_shards(equal_days, stores):

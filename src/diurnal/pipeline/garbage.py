@@ -87,7 +87,10 @@ def unreferenced_files(stores: Stores, limit: datetime, experiment: str | None =
         if experiment in (None, row["experiment"])
     ]
     referenced, kept_folders = _referenced_files(stores, packages)
-    referenced |= {run[column] for run in warehouse.runs(experiment) for column in RUN_FILES}
+    runs = warehouse.runs(experiment)
+    referenced |= {run[column] for run in runs for column in RUN_FILES}
+    newest = {run["experiment"]: run for run in reversed(runs)}  # the next run may have the same data
+    referenced |= {run["twin"]["path"] for run in newest.values() if run["twin"]}
     referenced |= {row["path"] for row in warehouse.profile_files(experiment)}
     for path, modified in lake.files(experiment):
         is_kept = path in referenced or path.rpartition("/")[0] in kept_folders
