@@ -157,11 +157,8 @@ def test_stored_batch_is_scored_by_the_executors_as_another_one_is_here(opened, 
     context = RunContext(project.experiment(), day("2026-11-01"), stores, requested_by="test")
     run(context)
     version = stores.warehouse.version("clinic", 1)
-    features = pa.Table.from_pandas(rows[["age", "pressure"]], preserve_index=False)
-    expected = spark_backend.BACKEND.predict(
-        load_version(stores.models, version, stores.code), features, version["signature"]
-    )
-    project.bring("2026-11-02", rows)
+    brought = {"2026-11-01": rows, "2026-11-02": project.bring("2026-11-02")}
+    model = load_version(stores.models, version, stores.code)
     with monkeypatch.context() as patch:
         patch.setattr(spark_backend, "predict_rows", None)  # that of rows that are in this process
         stored = score_batch(context)
@@ -169,7 +166,9 @@ def test_stored_batch_is_scored_by_the_executors_as_another_one_is_here(opened, 
     other = score_batch(following)
     assert (stored.state, stored.n_rows, other.n_rows) == ("scored", 240, 240)
     found = stores.warehouse.predictions("clinic").to_pandas()
-    for date in ("2026-11-01", "2026-11-02"):
+    for date, rows in brought.items():
+        features = pa.Table.from_pandas(rows[["age", "pressure"]], preserve_index=False)
+        expected = spark_backend.BACKEND.predict(model, features, version["signature"])
         of_day = found[found["data_interval_start"] == pd.Timestamp(date, tz="UTC")].set_index("patient")
         of_day = of_day.loc[rows["patient"]]
         assert of_day["prediction"].tolist() == list(expected["prediction"])

@@ -36,6 +36,8 @@ _TOO_WIDE = """() => {
   return ["the page is " + document.documentElement.scrollWidth + " pixels wide", ...shown];
 }"""
 _IS_COMPLETE = "() => !document.querySelector('[data-state=loading], .htmx-request')"
+_IS_DRAWN = "(i) => ['ready', 'failed'].includes(document.querySelectorAll('[data-chart]')[i].dataset.state)"
+_POLLING = 50  # milliseconds; by default Playwright waits for frames, which a busy machine may not draw
 _MARKS = "() => [...document.querySelectorAll('[data-xss]')].map((one) => one.dataset.xss).concat(window.xssCalls)"
 
 
@@ -104,22 +106,20 @@ class BrowserTab:
         if status >= 400:  # the browser itself reports the status of the page
             self.faults = [fault for fault in self.faults if f"status of {status}" not in fault]
         self.page.wait_for_timeout(100)  # until the charts that are visible have been noticed
-        self.page.wait_for_function(_IS_COMPLETE)
+        self.page.wait_for_function(_IS_COMPLETE, polling=_POLLING)
         return self.page
 
     def settle(self) -> None:
         """Wait for the requests that an action has begun, and for the charts that are visible."""
         self.page.wait_for_load_state("networkidle")
-        self.page.wait_for_function(_IS_COMPLETE)
+        self.page.wait_for_function(_IS_COMPLETE, polling=_POLLING)
 
     def draw_all_charts(self) -> int:
         """Scroll through the page, so that every chart is drawn; return their number."""
         charts = self.page.locator("[data-chart]")
         for i in range(charts.count()):
-            charts.nth(i).scroll_into_view_if_needed()
-            self.page.wait_for_function(
-                "(i) => ['ready', 'failed'].includes(document.querySelectorAll('[data-chart]')[i].dataset.state)", arg=i
-            )
+            charts.nth(i).evaluate("(chart) => chart.scrollIntoView({block: 'center'})")
+            self.page.wait_for_function(_IS_DRAWN, arg=i, polling=_POLLING)
         return int(charts.count())
 
     def injections(self) -> list[str]:
