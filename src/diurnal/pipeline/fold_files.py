@@ -10,12 +10,14 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from diurnal.errors import DiurnalError
 from diurnal.types import Package, Run
 
 if TYPE_CHECKING:
@@ -57,7 +59,10 @@ class FoldFiles:
         """Return the results of the folds of a round that are kept, by the number of the fold."""
         folds: dict[int, FoldArrays] = {}
         for path in self._lake.find(self._key.path("")):
-            table = self._lake.read(Package(path, PurePosixPath(path).stem, 0))
+            try:
+                table = self._lake.read(Package(path, PurePosixPath(path).stem, 0))
+            except DiurnalError:  # another attempt has deleted it, or it is damaged: the fold is fitted again
+                continue
             if table.num_rows and table["search"][0].as_py() == self._search_id(round_id):
                 self._paths.append(path)
                 columns = [name for name in table.column_names if name not in _OWN_COLUMNS]
@@ -78,7 +83,8 @@ class FoldFiles:
     def delete(self) -> None:
         """Delete the files of this search, which has its result."""
         for path in dict.fromkeys(self._paths):
-            self._lake.delete(path)
+            with suppress(FileNotFoundError):  # another attempt of the same run has deleted it
+                self._lake.delete(path)
         self._paths.clear()
 
     @property

@@ -54,34 +54,32 @@ def equal_search(context: RunContext, samples: TrainTestSplit) -> SearchResult |
     """
     if context.force or samples.run.repeat:
         return None
-    lake = context.stores.lake
-    for row in context.stores.warehouse.equal_runs(samples.run):
+    lake, rows = context.stores.lake, context.stores.warehouse.equal_runs(samples.run)
+    conditions = _fit_conditions(context) if rows else None
+    for row in rows if conditions else ():
         twin = row["twin"] or {}
         is_expired = row["cv_folds"] > 0 and row["candidates"] is None
         if "fit_warnings" not in twin or is_expired or not _has_candidates(context, row):
             continue
         if not lake.exists(twin["path"]):
             continue
-        if _would_be_fitted_alike(context, row):
+        if (dict(row["library_versions"]), [row["environment"].get(name) for name in _SAME_MACHINE]) == conditions:
             tuned_by = twin.get("tuned_by") or row["run_id"]
             _log.info("%s has tuned on the same data with the same code: its search is used", tuned_by)
             return replace(_search_from_row(samples, row), tuned_by=tuned_by)
     return None
 
 
-def _would_be_fitted_alike(context: RunContext, row: dict[str, Any]) -> bool:
-    """Return whether a fit in this process has the libraries, Python and machine of a run, and no random seed."""
+def _fit_conditions(context: RunContext) -> tuple[dict[str, str], list[Any]] | None:
+    """Return the libraries, and the Python and machine, of a fit in this process; None if it is not seeded."""
     from diurnal.backends import get_backend
     from diurnal.runtime.fit_environment import describe_environment
     from diurnal.storage import models
 
-    here, there = describe_environment(), row["environment"]
-    if any(there.get(name) != here[name] for name in _SAME_MACHINE):
-        return False
-    search = context.experiment.build()
-    if dict(row["library_versions"]) != dict(models.library_versions(search)):
-        return False
-    return not get_backend(search).unseeded_warnings(search)
+    search, here = context.experiment.build(), describe_environment()
+    if get_backend(search).unseeded_warnings(search):
+        return None
+    return dict(models.library_versions(search)), [here[name] for name in _SAME_MACHINE]
 
 
 def _search_from_row(samples: TrainTestSplit, row: dict[str, Any], **others: Any) -> SearchResult:

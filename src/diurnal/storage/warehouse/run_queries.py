@@ -35,7 +35,7 @@ class RunQueries(WarehouseConnection):
         return self.rows(query if experiment is None else query.where(experiments.c.experiment == experiment))
 
     def equal_runs(self, run: Run) -> list[Row]:
-        """Return the rows of other runs of the same experiment, data, code and contract, newest first."""
+        """Return the newest ten other runs of the same experiment, data, code and contract, newest first."""
         query = sa.select(experiments).where(
             experiments.c.experiment == run.experiment,
             experiments.c.window_digest == run.window_digest,
@@ -43,7 +43,7 @@ class RunQueries(WarehouseConnection):
             experiments.c.contract_version == run.contract,
             experiments.c.run_id != run.run_id,
         )
-        return self.rows(query.order_by(experiments.c.recorded_at.desc()))
+        return self.rows(query.order_by(experiments.c.recorded_at.desc()).limit(10))
 
     def count_finished_runs(self, experiment: str, interval: DataInterval, window_digest: str, code_digest: str) -> int:
         """Return the number of finished runs of the same data and code, which is the number of the next repeat."""
