@@ -2,6 +2,7 @@
 
 import itertools
 from datetime import UTC, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_folds_of_a_killed_search_are_used_and_deleted(samples, stores, keep_all
     tune_and_die(context, split, 2, monkeypatch)
     assert len(kept_files(stores)) == 2
     search = steps.tune(context, split)
-    assert "2 folds were fitted by an earlier attempt" in search.warnings[-1]
+    assert "has fitted 2 of the folds" in search.warnings[-1]
     assert kept_files(stores) == []
     whole = steps.tune(context, split)
     assert (whole.cv_score_mean, whole.cv_score_std, whole.best_params) == (
@@ -84,3 +85,20 @@ def test_a_short_search_writes_nothing(samples, stores):
     saved.save("round", 0, {})
     steps.tune(context, split)
     assert kept_files(stores) == []
+
+
+def test_a_damaged_file_is_fitted_again_and_a_deleted_one_does_no_harm(samples, stores, keep_all, monkeypatch):
+    context, split = samples
+    tune_and_die(context, split, 2, monkeypatch)
+    damaged, _ = (Path(stores.lake.url(path)) for path in kept_files(stores))
+    damaged.write_bytes(b"no parquet")
+    delete = FoldFiles.delete
+
+    def delete_twice(self):
+        paths = list(self._paths)
+        delete(self)
+        self._paths = paths
+        delete(self)
+
+    monkeypatch.setattr(FoldFiles, "delete", delete_twice)
+    assert "has fitted 1 of the folds" in steps.tune(context, split).warnings[-1]

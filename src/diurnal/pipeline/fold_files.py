@@ -92,7 +92,7 @@ class FoldFiles:
         """The warning of a search that has folds of an earlier attempt."""
         if not self.n_loaded:
             return ()
-        fitted = f"{self.n_loaded} folds were fitted by an earlier attempt, which did not end"
+        fitted = f"an earlier attempt, which did not end, has fitted {self.n_loaded} of the folds"
         return (f"{fitted}; its warnings are not recorded",)
 
     def _search_id(self, round_id: str) -> str:
