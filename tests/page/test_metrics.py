@@ -1,5 +1,7 @@
 """``/metrics``: who may read it, and what it has, read by Prometheus's own parser."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
@@ -67,6 +69,19 @@ def test_metrics_of_runs_and_of_a_rejected_batch(project, stores, scrape):
     assert seen["diurnal_failed_attempts"] == {("clinic",): 0}
     assert seen["diurnal_findings"][("clinic", "rejected")] == 1
     assert seen["diurnal_step_duration_seconds"][("clinic", "tune")] == runs[0]["durations"]["tune"]
+
+
+@pytest.mark.parametrize("days_ago", [1, 5])
+def test_page_and_metrics_agree_on_what_is_overdue(project, stores, page_stores, scrape, days_ago):
+    date = f"{datetime.now(UTC) - timedelta(days=days_ago):%Y-%m-%d}"
+    project.bring(date)
+    project.run(date, stores)
+    client = TestClient(create_app(page_stores, lambda: Viewer("ada", "session")))
+    is_overdue = days_ago > 2
+    assert scrape()["diurnal_overdue"] == {("clinic",): float(is_overdue)}
+    for path in ("/", "/experiments/clinic"):
+        assert ('class="overdue"' in client.get(path).text or 'large overdue"' in client.get(path).text) == is_overdue
+    assert ("clinic" in client.get("/?only=overdue").text) == is_overdue
 
 
 def test_viewer_sees_the_experiments_that_it_may_read(project, stores, scrape):

@@ -269,7 +269,7 @@ def test_few_queries_make_a_view(stores, reader):
     statements = []
     engine = stores.reader().warehouse._engine
     event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
-    for path, most in (("/", 4), ("/experiments/daily_001", 12), ("/experiments/daily_001/charts/timeline.json", 5)):
+    for path, most in (("/", 8), ("/experiments/daily_001", 16), ("/experiments/daily_001/charts/timeline.json", 5)):
         statements.clear()
         assert reader.get(path).status_code == 200
         assert 0 < len(statements) <= most

@@ -17,6 +17,7 @@ from diurnal.page.html_templates import experiment_timezone, page_links, partial
 from diurnal.page.interval_strip import strip_html
 from diurnal.page.run_filter import RunFilter, page_key
 from diurnal.page.viewer import CurrentViewer, ReadableExperiment
+from diurnal.pipeline.health_report import read_deadlines
 
 if TYPE_CHECKING:
     from diurnal.storage.warehouse import Warehouse
@@ -74,7 +75,7 @@ def show_experiment(
         "experiment.html",
         title=name,
         **context,
-        row=experiment_row(summaries[0], now),
+        row=experiment_row(summaries[0], read_deadlines(warehouse, now, [name]).get(name), now),
         strip=strip_html(
             states.get(name, []), page_links(request)("experiments", name), name, summaries[0]["timezone"]
         ),

@@ -11,20 +11,15 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from diurnal.page.html_templates import is_partial, page_links, render
-from diurnal.page.interval_states import (
-    STATES,
-    Expectation,
-    IntervalState,
-    interval_state,
-    interval_states,
-    next_result,
-)
+from diurnal.page.interval_states import STATES, IntervalState, interval_state, interval_states
 from diurnal.page.interval_strip import strip_html
 from diurnal.page.page_stores import NoWarehouseError
 from diurnal.page.score_lines import ScoreLines, score_lines
 from diurnal.page.viewer import CurrentViewer
+from diurnal.pipeline.health_report import read_deadlines
 
 if TYPE_CHECKING:
+    from diurnal.pipeline.deadlines import Deadline
     from diurnal.storage.warehouse import Warehouse
 
 router = APIRouter()
@@ -55,13 +50,16 @@ class ExperimentRow:
         A row of :meth:`diurnal.storage.warehouse.Warehouse.experiment_summaries`.
     last : IntervalState
         The state of the last data interval.
-    expected : Expectation, optional
-        When the next result is expected.
+    deadline : Deadline, optional
+        When the next result is expected; None if none is.
+    is_overdue : bool
+        Whether that moment is over.
     """
 
     summary: Mapping[str, Any]
     last: IntervalState
-    expected: Expectation | None
+    deadline: Deadline | None
+    is_overdue: bool
 
     @property
     def name(self) -> str:
@@ -73,11 +71,6 @@ class ExperimentRow:
     def description(self) -> str:
         """The first line of its docstring; empty if it is not known."""
         return str(self.summary["description"] or "").strip().partition("\n")[0]
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether a result is overdue."""
-        return self.expected is not None and self.expected.is_overdue
 
     @property
     def filters(self) -> frozenset[Filter]:
@@ -128,7 +121,9 @@ def show_experiments(
     summaries = warehouse.experiment_summaries(n_intervals=N_INTERVALS)
     if not summaries:
         raise NoWarehouseError
-    rows = [experiment_row(row, now) for row in summaries if viewer.can_read(row["experiment"])]
+    readable = [row for row in summaries if viewer.can_read(row["experiment"])]
+    deadlines = read_deadlines(warehouse, now, [row["experiment"] for row in readable])
+    rows = [experiment_row(row, deadlines.get(row["experiment"]), now) for row in readable]
     counts = {name: sum(name in row.filters for row in rows) for name in _FILTER_LABELS}
     matching = [row for row in rows if q.lower() in f"{row.name} {row.description.lower()}"]
     found = [row for row in matching if only is None or only in row.filters]
@@ -159,7 +154,7 @@ def show_experiments(
     )
 
 
-def experiment_row(summary: Mapping[str, Any], now: datetime) -> ExperimentRow:
+def experiment_row(summary: Mapping[str, Any], deadline: Deadline | None, now: datetime) -> ExperimentRow:
     """Return the row of a summary."""
     head = {**summary, "is_lacking": summary["lacking"] is not None}
     is_of_last = summary["run_id"] is not None and summary["run_start"] == summary["data_interval_start"]
@@ -167,7 +162,7 @@ def experiment_row(summary: Mapping[str, Any], now: datetime) -> ExperimentRow:
     if summary["failed_at"] is not None:
         failure = {**summary, "is_rejected": summary["quarantine"] is not None}
     last = interval_state(head, summary if is_of_last else None, failure, now, summary["duration"])
-    return ExperimentRow(summary, last, next_result(summary, now))
+    return ExperimentRow(summary, last, deadline, deadline is not None and deadline.expected_at <= now)
 
 
 def sort_rows(rows: Sequence[ExperimentRow], sort: str) -> list[ExperimentRow]:

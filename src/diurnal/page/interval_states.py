@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from diurnal.types import DataInterval
-from diurnal.types.recorded_declaration import RecordedDeclaration
-
 State = Literal["promoted", "kept", "rejected", "failed", "waiting", "missing", "running"]
 STATES: Mapping[State, str] = {
     "promoted": "its version was promoted",
@@ -25,8 +22,6 @@ STATES: Mapping[State, str] = {
 
 _MIN_PATIENCE = timedelta(minutes=30)
 _MAX_MISSING = 60  # cells of one gap
-_MIN_RHYTHM = 3  # data intervals
-_RETIRED_AFTER = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -133,63 +128,3 @@ def missing_intervals(end: datetime, start: datetime, next_end: datetime) -> lis
         IntervalState(start - gap * (number - i) / number, start - gap * (number - i - 1) / number, "missing")
         for i in range(number)
     ]
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """When the next result of an experiment is expected.
-
-    Attributes
-    ----------
-    moment : datetime
-        When the rows of the next data interval and their labels are complete, plus the usual delay and duration.
-    is_overdue : bool
-        Whether it is late by more than a quarter of a data interval, and by at least an hour.
-    """
-
-    moment: datetime
-    is_overdue: bool
-
-
-def next_result(summary: Mapping[str, Any], now: datetime) -> Expectation | None:
-    """Return when the next result is expected: by the declared schedule, else by the rhythm of the data intervals.
-
-    Parameters
-    ----------
-    summary : Mapping of str to Any
-        A row of :meth:`diurnal.storage.warehouse.Warehouse.experiment_summaries`.
-    now : datetime
-        The present moment.
-
-    Returns
-    -------
-    Expectation or None
-        None without a schedule, before there is a rhythm, and some time after it has ended: the experiment is retired.
-    """
-    following = _next_interval(summary)
-    if following is None:
-        return None
-    interval, label_delay = following
-    period = interval.end - interval.start
-    delay = summary["delay"] or timedelta()
-    if not label_delay <= delay < label_delay + period:  # the last runs were a backfill
-        delay = label_delay
-    moment = interval.end + delay + (summary["duration"] or timedelta())
-    lateness = now - moment
-    if lateness > max(_RETIRED_AFTER, 10 * period):
-        return None
-    return Expectation(moment, lateness > max(timedelta(hours=1), period / 4))
-
-
-def _next_interval(summary: Mapping[str, Any]) -> tuple[DataInterval, timedelta] | None:
-    """Return the data interval after the last one, and the delay of its labels."""
-    end = summary["data_interval_end"]
-    if summary["timezone"] is not None:
-        declared = RecordedDeclaration.from_row(summary)
-        if declared.schedule is None:
-            return None
-        return declared.calendar.first_interval_from(end), declared.label_delay
-    period: timedelta | None = summary["period"]
-    if period is None or period <= timedelta() or summary["n_recent"] < _MIN_RHYTHM:
-        return None
-    return DataInterval(end, end + period), timedelta()

@@ -31,11 +31,14 @@ class Deadline:
     ----------
     interval : DataInterval
         The data interval; estimated if the schedule is unknown.
+    usual_at : datetime
+        When its result is usually there, in UTC.
     expected_at : datetime
         When its result is expected at the latest, in UTC.
     """
 
     interval: DataInterval
+    usual_at: datetime
     expected_at: datetime
 
 
@@ -89,22 +92,30 @@ def _deadline_by_calendar(history: History, experiment: Scheduled, now: datetime
     calendar, delay = experiment.calendar, experiment.label_delay
     begin = history.answered_until or experiment.start_date
     interval = calendar.last_complete_interval(now - delay) if begin is None else calendar.first_interval_from(begin)
-    tolerance = _tolerance(history, interval.end - interval.start, delay, least)
+    length = interval.end - interval.start
+    tolerance = _tolerance(history, length, delay, least)
     if begin is None:  # it has never run, and may be new: its newest data interval that is due
         interval = calendar.last_complete_interval(now - delay - tolerance)
-    return Deadline(interval, experiment.complete_at(interval) + tolerance)
+    complete_at = experiment.complete_at(interval)
+    lateness = _quantile(_usual_latenesses(history, length, delay), 0.5, timedelta(0))
+    return Deadline(interval, complete_at + lateness, complete_at + tolerance)
 
 
 def _tolerance(history: History, length: timedelta, label_delay: timedelta, least: timedelta) -> timedelta:
-    """Return how much later than its complete data a result may be.
-
-    A result that is later than one data interval was made by a backfill, and is no example.
-    """
-    lateness = [answer.at - answer.interval.end - label_delay for answer in history.answers]
-    usual = [late for late in lateness if timedelta(0) <= late < length][:_N_LATENESSES]
+    """Return how much later than its complete data a result may be."""
+    usual = _usual_latenesses(history, length, label_delay)
     longest = max((run.seconds for run in history.runs), default=0.0)
     seen = max(timedelta(seconds=_DURATION_FACTOR * longest), _quantile(usual, 0.9, timedelta(0)))
     return min(least, length) + seen
+
+
+def _usual_latenesses(history: History, length: timedelta, label_delay: timedelta) -> list[timedelta]:
+    """Return how much later than their complete data recent results were.
+
+    A result that is later than one data interval was made by a backfill, and is no example.
+    """
+    latenesses = [answer.at - answer.interval.end - label_delay for answer in history.answers]
+    return [lateness for lateness in latenesses if timedelta(0) <= lateness < length][:_N_LATENESSES]
 
 
 def _deadline_by_rhythm(history: History, least: timedelta) -> Deadline | None:
@@ -118,7 +129,8 @@ def _deadline_by_rhythm(history: History, least: timedelta) -> Deadline | None:
         [max(timedelta(0), answer.at - answer.interval.end) for answer in answers[:7]], 0.5, timedelta(0)
     )
     interval = DataInterval(answers[0].interval.end, answers[0].interval.end + distance)
-    return Deadline(interval, interval.end + lateness + _tolerance(history, distance, lateness, least))
+    usual_at = interval.end + lateness
+    return Deadline(interval, usual_at, usual_at + _tolerance(history, distance, lateness, least))
 
 
 def _is_long_ago(history: History, deadline: Deadline, now: datetime) -> bool:

@@ -6,7 +6,7 @@ What cannot be read (the warehouse, the lake, a file of experiments) is a findin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from diurnal.errors import DiurnalError, NotFoundError, did_you_mean
 from diurnal.pipeline.deadlines import Deadline, next_deadline
 from diurnal.pipeline.error_context import as_diurnal_error, is_environment_error
 from diurnal.pipeline.health import DEFAULT_THRESHOLDS, KINDS, Finding, Thresholds, find_problems
-from diurnal.pipeline.history import History
+from diurnal.pipeline.history import History, Row
 from diurnal.runtime.redaction import redact_secrets
 
 if TYPE_CHECKING:
@@ -138,9 +138,27 @@ def read_histories(
     warehouse: Warehouse, declared: Mapping[str, Experiment | RecordedDeclaration]
 ) -> dict[str, History]:
     """Return the history of each experiment that the warehouse knows, in the timezones of their declarations."""
+    return _make_histories(warehouse.health_rows(), declared)
+
+
+def read_deadlines(warehouse: Warehouse, now: datetime, names: Collection[str]) -> dict[str, Deadline | None]:
+    """Return when the next result of each experiment is expected, by the declarations that the warehouse has recorded.
+
+    See Also
+    --------
+    diurnal.pipeline.deadlines.next_deadline : Returns it for one.
+    """
+    declared = warehouse.declarations()
+    histories = _make_histories(warehouse.health_rows(names, contents=("intervals", "runs")), declared)
+    return {name: next_deadline(history, declared.get(name), now) for name, history in histories.items()}
+
+
+def _make_histories(
+    rows: Mapping[str, Mapping[str, Sequence[Row]]], declared: Mapping[str, Experiment | RecordedDeclaration]
+) -> dict[str, History]:
     return {
-        name: History.from_rows(name, rows, declared[name].timezone if name in declared else "UTC")
-        for name, rows in warehouse.health_rows().items()
+        name: History.from_rows(name, of_it, declared[name].timezone if name in declared else "UTC")
+        for name, of_it in rows.items()
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,13 +22,15 @@ HealthRows = dict[str, dict[str, list[Row]]]
 class HealthQueries(WarehouseConnection):
     """The newest rows of each experiment in several tables."""
 
-    def health_rows(self, names: Iterable[str] | None = None) -> HealthRows:
+    def health_rows(self, names: Iterable[str] | None = None, *, contents: Collection[str] | None = None) -> HealthRows:
         """Return the newest rows of each experiment, newest data interval first.
 
         Parameters
         ----------
         names : iterable of str, optional
             The experiments; by default all that the warehouse knows.
+        contents : collection of str, optional
+            The contents that are read; the others stay empty. By default all.
 
         Returns
         -------
@@ -40,15 +42,15 @@ class HealthQueries(WarehouseConnection):
         """
         known = sa.union(sa.select(heads.c.experiment), sa.select(failures.c.experiment)).subquery()
         query = sa.select(known.c.experiment).order_by(known.c.experiment)
-        wanted = query if names is None else query.where(known.c.experiment.in_(list(names)))
         with self.transaction() as connection:
             connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-            existing = list(connection.execute(wanted).scalars())
-            queries = _newest_rows_queries(existing)
-            found: HealthRows = {name: {contents: [] for contents in queries} for name in existing}
-            for contents, select in queries.items():
-                for row in connection.execute(select).mappings():
-                    found[row["experiment"]][contents].append(dict(row))
+            wanted = list(connection.execute(query).scalars() if names is None else names)
+            queries = _newest_rows_queries(wanted)
+            found: HealthRows = {name: {kind: [] for kind in queries} for name in wanted}
+            for kind, select in queries.items():
+                if contents is None or kind in contents:
+                    for row in connection.execute(select).mappings():
+                        found[row["experiment"]][kind].append(dict(row))
         return found
 
 

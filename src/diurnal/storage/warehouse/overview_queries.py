@@ -31,14 +31,13 @@ WITH RECURSIVE walk AS (
 _SUMMARIES = f"""
 {_NAMES}
 SELECT n.experiment, head.data_interval_start, head.data_interval_end, head.claimed_at, head.lacking,
-       rhythm.period, rhythm.delay, rhythm.n_recent, run.duration,
+       run.duration,
        run.run_id, run.run_start, run.recorded_at, run.decided_at, run.promoted, run.test_score, run.champion_score,
        run.scoring, run.model_version, run.n_drifted,
        failure.failed_at, failure.step, failure.quarantine,
        champion.version AS champion_version, champion.promoted_at, champion.seq AS n_promotions,
        coalesce(warned.n, 0) AS n_warned, coalesce(rejected.n, 0) AS n_rejected,
-       declared.description, declared.schedule, declared.timezone, declared.start_date, declared.label_delay,
-       declared.promotion
+       declared.description, declared.timezone
 FROM names n
 LEFT JOIN declarations declared ON declared.experiment = n.experiment
 CROSS JOIN LATERAL (
@@ -46,11 +45,9 @@ CROSS JOIN LATERAL (
     WHERE experiment = n.experiment ORDER BY data_interval_start DESC LIMIT 1
 ) head
 LEFT JOIN LATERAL (
-    SELECT count(*) AS n_recent,
-           percentile_disc(0.9) WITHIN GROUP (ORDER BY data_interval_end - data_interval_start) AS period,
-           percentile_cont(0.5) WITHIN GROUP (ORDER BY claimed_at - data_interval_end) AS delay
+    SELECT percentile_disc(0.9) WITHIN GROUP (ORDER BY data_interval_end - data_interval_start) AS period
     FROM (
-        SELECT data_interval_start, data_interval_end, claimed_at FROM heads
+        SELECT data_interval_start, data_interval_end FROM heads
         WHERE experiment = n.experiment ORDER BY data_interval_start DESC LIMIT 8
     ) recent
 ) rhythm ON true
@@ -149,11 +146,10 @@ class OverviewQueries(WarehouseConnection):
         Returns
         -------
         list of dict
-            The last data interval; `period` and `delay`, the length of a data interval that 90 % of the last eight do
-            not exceed, and the median time from its end to the start of its run; `n_recent`, the number of these data
-            intervals; the last run, and its `duration`; the last failure of the last data interval; the champion;
-            `n_warned`, the number of runs with warnings; `n_rejected`, the number of data intervals whose batch is in
-            quarantine; the columns of its declaration, which are None if it has not run since they are recorded.
+            The last data interval; the last run, and its `duration`; the last failure of the last data interval; the
+            champion; `n_warned`, the number of runs with warnings; `n_rejected`, the number of data intervals whose
+            batch is in quarantine; `description` and `timezone` of its declaration, which are None if it has not run
+            since they are recorded.
         """
         query = sa.text(_SUMMARIES).bindparams(
             sa.bindparam("names", None if names is None else list(names), type_=_TEXTS)
