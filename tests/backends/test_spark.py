@@ -19,7 +19,7 @@ import pytest
 
 from diurnal.backends import get_backend
 from diurnal.backends.sample_reader import SampleReader
-from diurnal.backends.spark import spark_backend
+from diurnal.backends.spark import spark_backend, spark_ingest
 from diurnal.data import Metadata
 from diurnal.errors import (
     BatchRejectedError,
@@ -323,6 +323,22 @@ def test_function_of_a_session_is_a_source(opened, tmp_path, warehouse_url):
     batch, samples = fetched(project, opened(project), "2026-11-01")
     assert batch.package.n_rows == 90
     assert samples.train[0].n_rows + samples.test[0].n_rows == 90
+
+
+def test_source_is_streamed_file_by_file_from_any_folder(opened, tmp_path, warehouse_url):
+    folder = tmp_path / "a lake %41"
+    folder.mkdir()
+    rows = patients("2026-11-01", 90).assign(seen=pd.date_range("1700-01-01", periods=90, freq="40D", unit="us"))
+    imports = "def rows(session, interval):\n    return session.read.parquet(PLACE).repartition(3)\n"
+    rows.to_parquet(tmp_path / "rows.parquet", index=False)
+    project = made(
+        folder, warehouse_url, "rows", imports=imports.replace("PLACE", repr(str(tmp_path / "rows.parquet")))
+    )
+    context = RunContext(project.experiment(), day("2026-11-01"), opened(project), requested_by="test")
+    streamed = [batch for batch in spark_ingest.stream_source(context) if batch.num_rows]
+    assert [batch.num_rows for batch in streamed] == [30, 30, 30]
+    found = pa.Table.from_batches(streamed).to_pandas().sort_values("patient", ignore_index=True)
+    pd.testing.assert_frame_equal(found, rows.sort_values("patient", ignore_index=True), check_dtype=False)
 
 
 def test_refusals_are_gathered_from_all_partitions(opened, tmp_path, warehouse_url):

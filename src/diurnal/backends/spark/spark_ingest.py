@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import fsspec
 from pyspark import cloudpickle
@@ -83,12 +84,13 @@ def _read_source(context: RunContext) -> DataFrame:
 
 
 def stream_source(context: RunContext) -> Iterator[pa.RecordBatch]:
-    """Stream a batch partition by partition, so that this process never holds all rows."""
+    """Stream a batch file by file of its temporary copy, so that this process never holds all rows."""
     with _temporary_copy(context, _read_source(context)) as (rows, header):
         yield from header
-        for number in range(rows.rdd.getNumPartitions()):
+        reader = spark.get_session().read.schema(rows.schema)
+        for url in sorted(rows.inputFiles()):
             with translate_job_errors("the reading"):
-                part = rows.filter(F.spark_partition_id() == number).toArrow()
+                part = reader.parquet(unquote(url)).toArrow()
             yield from part.to_batches()
 
 
