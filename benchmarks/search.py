@@ -218,8 +218,11 @@ class _Peak:
         self.thread.join()
 
     def _look(self):
-        while not self.ended.wait(0.02):
+        seconds = 0.0
+        while not self.ended.wait(max(0.02, 30 * seconds)):  # a look takes milliseconds: at most 3 % of a core
+            start = time.perf_counter()
             self.bytes = max(self.bytes, self._held())
+            seconds = time.perf_counter() - start
 
     def _held(self):
         held = 0

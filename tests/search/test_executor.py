@@ -164,3 +164,36 @@ def test_the_first_error_ends_a_map_when_its_running_calls_are_done():
         n_ended = len(ended)
         time.sleep(0.05)
     assert n_ended == len(ended) < 999
+
+
+def test_a_busy_thread_of_the_application_is_not_counted_as_a_thread_of_the_fits():
+    ended = threading.Event()
+    application = threading.Thread(target=_compute_until, args=(ended,))
+    application.start()
+    try:
+        usage, all_threads, start = fork_join.CoreUsage(), time.process_time(), time.perf_counter()
+        fit = threading.Thread(target=_compute_until, args=(ended,))  # a thread of a fit starts later
+        fit.start()
+        time.sleep(0.5)
+        n_seconds = usage.n_cores() * (time.perf_counter() - start)
+        assert 0.2 < n_seconds / (time.process_time() - all_threads) < 0.8  # each takes a half
+    finally:
+        ended.set()
+        application.join()
+        fit.join()
+
+
+def _compute_until(ended):
+    data = np.ones((1000, 1000))
+    while not ended.is_set():
+        np.exp(data)  # without the interpreter lock
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_thread_is_added_when_the_fits_have_no_threads_of_their_own_any_more(monkeypatch):
+    monkeypatch.setattr(fork_join, "WINDOW_SECONDS", 0.02)
+    usage, allowed = iter([1.9, 1.9, 1.0]), []
+    monkeypatch.setattr(fork_join.CoreUsage, "n_cores", lambda _: next(usage))
+    with ForkJoinPool(2) as pool:
+        pool.map(lambda _: allowed.append(pool.n_allowed) or time.sleep(0.01), range(40))
+    assert (allowed[0], max(allowed)) == (1, 2)

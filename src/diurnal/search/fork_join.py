@@ -30,6 +30,31 @@ WINDOW_SECONDS = 0.15  # between two measurements of the threads
 MAX_OWN_CORES = 1.2  # fits that use more processors than this have threads of their own
 
 
+class CoreUsage:
+    """The processors that this process uses, without other Python threads that run already: they are not the search's.
+
+    A service or a monitor of memory may run beside a search. A fit with threads of its own starts them later.
+    """
+
+    def __init__(self) -> None:
+        here = threading.get_native_id()
+        self._others = [thread.native_id for thread in threading.enumerate() if thread.native_id not in (None, here)]
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a measurement."""
+        self._start = self._cpu_seconds(), time.perf_counter()
+
+    def n_cores(self, min_seconds: float = 0.01) -> float:
+        """Return the mean number of processors in use since the measurement began."""
+        cpu, wall = self._start
+        return (self._cpu_seconds() - cpu) / max(time.perf_counter() - wall, min_seconds)
+
+    def _cpu_seconds(self) -> float:
+        others = (_thread_times(thread) for thread in self._others if thread is not None)
+        return time.process_time() - sum(times[0] for times in others if times)
+
+
 @dataclass(eq=False, slots=True)
 class _Group:
     """The tasks of one call of `map`."""
@@ -91,7 +116,7 @@ class ForkJoinPool:
         self._groups: list[_Group] = []  # the outermost first
         self._threads: list[threading.Thread] = []
         self._busy: set[int] = set()  # native ids of the threads that have a task
-        self._local = threading.local()
+        self._local, self._usage = threading.local(), CoreUsage()
 
     def __enter__(self) -> Self:
         self._context = self._thread_context()
@@ -196,11 +221,14 @@ class ForkJoinPool:
 
     def _adapt(self) -> None:
         """Start the other threads if the search is long enough, and stop those that gain nothing."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        if self._closed.wait(START_SECONDS):
-            return
-        if time.process_time() - cpu > MAX_OWN_CORES * max(time.perf_counter() - wall, START_SECONDS, 0.01):
-            return  # the fits have threads of their own
+        seconds = START_SECONDS
+        while True:
+            self._usage.restart()
+            if self._closed.wait(seconds):
+                return
+            if self._usage.n_cores() <= MAX_OWN_CORES:
+                break
+            seconds = WINDOW_SECONDS  # the fits have threads of their own, at least now
         self.n_allowed = self.n_threads
         for number in range(1, self.n_threads):
             self._start_thread(self._work, number)
@@ -218,9 +246,15 @@ class ForkJoinPool:
         """Return how long each busy thread has run, or waited for a processor, and the time of the measurement."""
         seconds = {}
         for thread in list(self._busy):
-            try:
-                running, waiting, _ = Path(f"/proc/self/task/{thread}/schedstat").read_text().split()
-            except (OSError, ValueError):  # not Linux, or without statistics: all threads are kept
-                continue
-            seconds[thread] = (int(running) + int(waiting)) / 1e9, time.perf_counter()
+            if times := _thread_times(thread):  # without statistics, all threads are kept
+                seconds[thread] = sum(times), time.perf_counter()
         return seconds
+
+
+def _thread_times(thread: int) -> tuple[float, float] | None:
+    """Return how long a thread has run, and has waited for a processor; None if it has ended, or not on Linux."""
+    try:
+        running, waiting, _ = Path(f"/proc/self/task/{thread}/schedstat").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return int(running) / 1e9, int(waiting) / 1e9

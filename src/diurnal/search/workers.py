@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from threadpoolctl import ThreadpoolController
 
 from diurnal.search import scoring
-from diurnal.search.fork_join import MAX_OWN_CORES
+from diurnal.search.fork_join import MAX_OWN_CORES, CoreUsage
 from diurnal.search.side_effects import is_unseeded
 from diurnal.search.sklearn_private import FitAndScoreCall
 from diurnal.search.tree import PipelineStep, PrefixNode, PrefixTree
@@ -64,7 +63,7 @@ class ProcessDecision:
     def __init__(self, n_folds: int, n_workers: int) -> None:
         self.n_folds, self.n_workers = n_folds, n_workers
         self._seconds: list[float] = []
-        self._cpu, self._wall = time.process_time(), time.perf_counter()
+        self._usage = CoreUsage()
 
     def add_fold(self, seconds: float) -> None:
         """Add the time of a fold that was fitted in this process."""
@@ -80,7 +79,7 @@ class ProcessDecision:
 
     def uses_several_cores(self) -> bool:
         """Return whether fits use threads of their own."""
-        return time.process_time() - self._cpu > MAX_OWN_CORES * (time.perf_counter() - self._wall)
+        return self._usage.n_cores() > MAX_OWN_CORES
 
 
 @contextmanager

@@ -155,6 +155,7 @@ class LossState:
         self.points = np.zeros((len(widths), max(widths) + fit_intercept, self.n_functions))
         self.grads = np.zeros_like(self.points)
         self._tiles: tuple[np.ndarray, np.ndarray | None] | None = None
+        self._outputs: tuple[np.ndarray, np.ndarray] | None = None
 
     def own(self, values: np.ndarray, i: int) -> np.ndarray:
         """Return the entries of `points` or `grads` that the i-th candidate uses, as a flat view."""
@@ -183,7 +184,10 @@ class LossState:
             self.grads[active, self.widths[active]] = grads_b.reshape(m, r)
 
     def pointwise(self, raw: np.ndarray, rows: slice, m: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the loss of each of these rows for each of m candidates, and its derivative by each prediction."""
+        """Return the loss of each of these rows for each of m candidates, and its derivative by each prediction.
+
+        Both arrays are overwritten by the next call.
+        """
         n, r = raw.shape[1], self.n_functions
         codes, weights = self._tiled(rows, m, n)
         if r == 1:
@@ -198,7 +202,9 @@ class LossState:
     def _loss_gradient(
         self, codes: np.ndarray, raw: np.ndarray, weights: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        loss, slope = np.empty(len(codes)), np.empty_like(raw)
+        if self._outputs is None or len(self._outputs[0]) < len(codes):  # new arrays each time would cost page faults
+            self._outputs = np.empty(len(codes)), np.empty_like(raw)
+        loss, slope = (values[: len(codes)] for values in self._outputs)
         self._compiled.loss_gradient(codes, raw, weights, loss, slope, 1)
         return loss, slope
 
@@ -257,29 +263,37 @@ class VectorLoss:
         self.state = state
         starts = [i for i in range(len(matrices)) if i == 0 or matrices[i] is not matrices[i - 1]]
         self.matrices, self.borders = [matrices[start] for start in starts], [*starts, len(matrices)]
+        self._block = max(1, _BLOCK // len(state.codes))  # candidates
+        self._raw = np.empty((min(len(matrices), self._block), len(state.codes)))
 
     def evaluate(self, active: np.ndarray) -> list[float]:
         """Return the loss of each of these candidates at its point, and write the gradients into the state."""
+        starts = range(0, len(active), self._block)
+        return [value for start in starts for value in self._evaluate_block(active[start : start + self._block])]
+
+    def _evaluate_block(self, active: np.ndarray) -> list[float]:
         state, m = self.state, len(active)
         W, b = state.coefficients(active)
         # `active` is sorted, so the active candidates of a matrix are a slice of it.
         borders = np.searchsorted(active, self.borders).tolist()
-        slices = map(slice, borders[:-1], borders[1:])
-        groups = [(Z, own) for Z, own in zip(self.matrices, slices, strict=True) if own.stop > own.start]
-        raw = np.empty((m, len(state.codes)))
-        for Z, own in groups:
+        groups = [
+            (Z, slice(start, stop), W[start:stop, : Z.shape[1]])
+            for Z, start, stop in zip(self.matrices, borders[:-1], borders[1:], strict=True)
+            if start < stop
+        ]
+        raw, squares, grads = self._raw[:m], np.empty((m, 1, 1)), np.zeros_like(W)
+        for Z, own, w in groups:
             # A stack of products of matrix and vector, not of two matrices: BLAS rounds the two differently.
-            raw[own] = np.matmul(Z, W[own, : Z.shape[1], None])[:, :, 0]
+            np.matmul(Z, w[:, :, None], out=raw[own, :, None])
+            np.matmul(w[:, None], w[:, :, None], out=squares[own])
         raw += b[:, None]
         loss, slope = state.pointwise(raw, slice(None), m)
-        values, penalties = loss.sum(axis=1) / state.total, state.penalties[active]
+        penalties = state.penalties[active]
+        values = loss.sum(axis=1) / state.total + 0.5 * penalties * squares[:, 0, 0]
         slope /= state.total
-        grads = np.zeros_like(W)
-        for Z, own in groups:
-            k = Z.shape[1]
-            w = np.ascontiguousarray(W[own, :k])
-            values[own] += 0.5 * penalties[own] * np.matmul(w[:, None, :], w[:, :, None])[:, 0, 0]
-            grads[own, :k] = np.matmul(Z.T, slope[own, :, None])[:, :, 0] + penalties[own, None] * w
+        for Z, own, w in groups:
+            np.matmul(Z.T, slope[own, :, None], out=grads[own, : w.shape[1], None])
+        grads += penalties[:, None] * W
         state.set_grads(active, grads, slope.sum(axis=1))
         losses: list[float] = values.tolist()
         return losses
