@@ -8,6 +8,7 @@ is imported, it asks every loaded module for a hundred names, and Airflow's impo
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 import warnings
@@ -72,3 +73,5 @@ with warnings.catch_warnings():  # see operators.ignore_airflow_deprecations: a 
         with suppress(ImportError):  # without an optional package, its task imports more itself
             importlib.import_module(_name)
 del sys.modules["polars"]  # a task whose source returns polars frames imports it itself
+gc.collect()
+gc.freeze()  # a search for cycles in a task would visit, and so copy, every object that it shares with this process
