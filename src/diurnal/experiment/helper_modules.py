@@ -91,7 +91,6 @@ def _files_of_from_import(node: ast.ImportFrom, names: list[str], place: Path, c
 
 def _files_of_modules(code: Codebase, modules: Iterator[str] | tuple[str, ...]) -> Iterator[Path]:
     """Yield the files of modules and of the packages that contain them."""
-    for module in modules:
-        parts = module.split(".")
-        names = (".".join(parts[:n]) for n in range(1, len(parts) + 1))
-        yield from (path for path in map(code.file_of, names) if path is not None)
+    split = [module.split(".") for module in modules]
+    names = dict.fromkeys(".".join(parts[:n]) for parts in split for n in range(1, len(parts) + 1))
+    yield from (path for path in map(code.file_of, names) if path is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import sys
 from importlib.metadata import version
@@ -23,8 +24,14 @@ def library_versions(estimator: Any = None) -> dict[str, str]:
     >>> sorted(library_versions())
     ['diurnal', 'numpy', 'pandas', 'pyarrow', 'python', 'scikit-learn', 'scipy', 'skops']
     """
-    versions = {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
-    return versions | (spark.session_versions() if is_spark_model(estimator) else _versions_of_parts(estimator))
+    of_parts = spark.session_versions() if is_spark_model(estimator) else _versions_of_parts(estimator)
+    return _common_versions() | of_parts
+
+
+@functools.cache
+def _common_versions() -> dict[str, str]:
+    """Return the versions of what every model depends on, which a process has imported once."""
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def _versions_of_parts(estimator: Any) -> dict[str, str]:

@@ -121,12 +121,18 @@ def _check_type_names(trusted: Collection[str]) -> set[str]:
 
 def _resolve_project_modules(schema: Any, code: Codebase) -> bool:
     """Replace the stored name of each project module by its name in this process; return whether one differs."""
-    names: dict[str, str] = {}
+    nodes: dict[str, list[dict[str, Any]]] = {}
     for node in skops_nodes.iter_nodes(schema):
-        if code.allows(skops_nodes.qualified_name(node)):
-            module = node["__module__"]
-            node["__module__"] = names.setdefault(module, code.load_module(module).__name__)
-    return any(stored != current for stored, current in names.items())
+        nodes.setdefault(skops_nodes.qualified_name(node), []).append(node)
+    renamed = False
+    for name, named in nodes.items():
+        if code.allows(name):
+            stored = named[0]["__module__"]
+            current = code.load_module(stored).__name__
+            renamed |= current != stored
+            for node in named:
+                node["__module__"] = current
+    return renamed
 
 
 def _check_protocol(schema: bytes) -> None:
