@@ -161,3 +161,14 @@ def test_more_intervals_than_pixels_are_means_and_the_title_says_it():
 def test_the_width_of_the_page_is_that_of_all_plots():
     patch = build_timeline([run(0)], width="container")["usermeta"]["embedOptions"]["patch"]
     assert "containerSize" in patch[1]["value"]["init"]
+
+
+def test_axis_is_in_the_timezone_of_the_experiment():
+    hours = timedelta(hours=9)
+    runs = [{**run(i), **{name: at - hours for name, at in interval(i).items()}} for i in range(3)]
+    failed = {**failure(3), **{name: at - hours for name, at in interval(3).items()}}
+    data = collect_timeline(runs, [promotion(1, 0, evidence={"p": 0.1})], [failed], timezone="Asia/Tokyo")
+    starts = [(START + i * DAY).timestamp() * 1000 for i in range(4)]
+    assert [row["d"] for row in data.rows] == starts[:3], "local midnights, not 15:00 of the day before"
+    noon = DAY.total_seconds() * 500
+    assert [mark["d"] for mark in data.marks] == [starts[0] + noon, starts[3] + noon]

@@ -121,12 +121,14 @@ def send_column_chart(request: Request, name: ReadableExperiment, column: Column
 def send_effect_chart(request: Request, name: ReadableExperiment, column: ColumnName, last: Last = "90") -> Response:
     """Send the chart of the drift of a column over time."""
     from diurnal.plots.column_effect_chart import build_column_effect
+    from diurnal.plots.timeline_data import local_records
 
     stores: Stores = request.app.state.stores.reader()
     rows = stores.warehouse.drift_over_time(name, _first_start(stores, name, last), column)
     if not rows:
         raise NotFoundError(f"no run has measured the drift of {column!r}")
-    return chart_response(build_column_effect(rows, column, width="container"))
+    local = local_records(rows, experiment_timezone(request))
+    return chart_response(build_column_effect(local, column, width="container"))
 
 
 def _first_start(stores: Stores, name: str, last: str) -> datetime:

@@ -62,16 +62,18 @@ def _chart_builders(content: ReportContent) -> list[tuple[str, Callable[[], list
     from diurnal.plots.drift_strip_chart import drift_strip, measured_drift
     from diurnal.plots.evaluation_page import evaluation_parts
     from diurnal.plots.timeline_chart import build_timeline
+    from diurnal.plots.timeline_data import local_records
     from diurnal.plots.tuning_chart import build_tuning
 
     run, candidates, evaluation = content.run, content.details.candidates, content.details.evaluation
     records = content.promotions, content.failures, content.contracts
+    history = local_records(content.history, content.timezone)
     named: dict[str, Any] = {"name": run["experiment"], "timezone": content.timezone}
     return [
         ("timeline", lambda: [build_timeline(content.history, *records, **named, interactive=False)]),
         ("tuning", lambda: [] if candidates is None else [build_tuning(candidates, name=content.interval)]),
         ("evaluation", lambda: list(evaluation_parts(evaluation, scoring=run["scoring"], width=380).values())),
-        ("drift", lambda: [spec for spec in [drift_strip(measured_drift(content.history))] if spec]),
+        ("drift", lambda: [spec for spec in [drift_strip(measured_drift(history))] if spec]),
     ]
 
 

@@ -85,16 +85,19 @@ def as_number(value: object, digits: int = 6) -> float | int | None:
 
 
 def epoch_milliseconds(moment: datetime | None) -> int | None:
-    """Return a time as Vega has it.
+    """Return a time, as the clock of its timezone shows it, for a UTC scale of Vega, which has no other timezones.
 
     Examples
     --------
+    >>> from datetime import timedelta, timezone
     >>> epoch_milliseconds(datetime(1970, 1, 2, tzinfo=UTC))
+    86400000
+    >>> epoch_milliseconds(datetime(1970, 1, 2, tzinfo=timezone(timedelta(hours=9))))
     86400000
     """
     if moment is None or moment != moment:  # noqa: PLR0124 - pandas' NaT
         return None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return round(moment.replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:

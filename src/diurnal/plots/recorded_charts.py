@@ -23,9 +23,10 @@ def timeline(
 ) -> alt.TopLevelMixin:
     """Plot the runs of an experiment over time: scores, events, rows, best parameters, drift and durations.
 
-    All plots have a common time axis, of data intervals in UTC. With 15 data intervals or more, a period can be
-    selected in the last plot. Scores are those of the main scorer: the twin's on the test rows of its window, and the
-    champion's on those of the new batch, with the 95 % interval of the difference from the paired test of the run.
+    All plots have a common time axis, of data intervals in the timezone of the experiment. With 15 data intervals or
+    more, a period can be selected in the last plot. Scores are those of the main scorer: the twin's on the test rows of
+    its window, and the champion's on those of the new batch, with the 95 % interval of the difference from the paired
+    test of the run.
 
     Parameters
     ----------

@@ -98,7 +98,9 @@ def collect_timeline(
     timezone: str = "UTC",
 ) -> TimelineData:
     """Return the rows and marks of a timeline; see :func:`diurnal.plots.timeline_chart.build_timeline`."""
-    runs, failures, contracts = (local_records(records, timezone) for records in (runs, failures, contracts))
+    runs, promotions, failures, contracts = (
+        local_records(records, timezone) for records in (runs, promotions, failures, contracts)
+    )
     ordered = sorted(runs, key=_run_order)
     newest = list({run["data_interval_start"]: run for run in ordered}.values())  # of several runs the last
     varying, constants = _split_parameters(newest)
@@ -106,7 +108,7 @@ def collect_timeline(
     fields = {name: f"p{i}" for i, name in enumerate(varying)}
     rows = [_row(run, fields, varying, steps) for run in newest]
     per_point = -(-len(rows) // MAX_INTERVALS) or 1
-    marks = _marks(newest, ordered, list(promotions), list(failures), list(contracts))
+    marks = _marks(newest, ordered, promotions, failures, contracts)
     parameters = [_parameter(name, fields[name], newest, rows) for name in varying]
     return TimelineData(
         rows=rows if per_point == 1 else _aggregate(rows, per_point),
@@ -121,7 +123,7 @@ def collect_timeline(
 
 
 def local_records(records: Iterable[Record], timezone: str) -> list[Record]:
-    """Return records whose data intervals are in a timezone, for :func:`interval_text`; instants stay the same.
+    """Return records with times in a timezone, which :func:`interval_text` and axes show; instants stay the same.
 
     Examples
     --------
@@ -138,7 +140,7 @@ def local_records(records: Iterable[Record], timezone: str) -> list[Record]:
     ]
 
 
-_INSTANTS = ("data_interval_start", "data_interval_end", "since")
+_INSTANTS = ("data_interval_start", "data_interval_end", "since", "promoted_at")
 
 
 def interval_text(start: datetime, end: datetime | None) -> str:
