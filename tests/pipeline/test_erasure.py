@@ -11,7 +11,7 @@ import pytest
 
 from diurnal.errors import BatchRejectedError, NotFoundError, SupersededError, UsageError
 from diurnal.experiment.run_context import RunContext
-from diurnal.pipeline import erasure, steps
+from diurnal.pipeline import batch_profiles, erasure, scored_batches, steps
 from diurnal.pipeline.erasure import erase_sample, find_sample
 from diurnal.pipeline.garbage import collect_garbage
 from diurnal.pipeline.replay import replay_version
@@ -147,6 +147,41 @@ def test_attempt_that_has_read_the_key_is_superseded(project, stores):
         steps.refit(context, samples, search)
     project.run(FIRST, stores)
     assert traces(project) == set()
+
+
+def test_no_profile_of_a_superseded_attempt_names_the_key(project, stores, monkeypatch):
+    project.bring(FIRST)
+    store_profile, subject = batch_profiles.store_batch_profile, f"{FIRST}-0000"  # one of those that a profile lists
+
+    def erase_and_store(context, batch):
+        erase_sample(stores, "clinic", subject, requested_by="test")
+        return store_profile(context, batch)
+
+    monkeypatch.setattr(batch_profiles, "store_batch_profile", erase_and_store)
+    with pytest.raises(SupersededError, match="was deleted meanwhile"):
+        project.run(FIRST, stores)
+    collect_garbage(stores, older_than=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
+    assert traces(project, subject) == set()
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_scoring_that_has_read_the_key_is_superseded(project, stores, monkeypatch, is_stored):
+    project.bring(FIRST)
+    project.run(FIRST, stores)
+    project.bring(SECOND, patients(FIRST))
+    if is_stored:
+        project.run(SECOND, stores)
+    load = scored_batches.load_version
+
+    def erase_and_load(*arguments):
+        erase_sample(stores, "clinic", SUBJECT, requested_by="test")
+        return load(*arguments)
+
+    monkeypatch.setattr(scored_batches, "load_version", erase_and_load)
+    with pytest.raises(SupersededError):
+        score_batch(RunContext(project.experiment(), day(SECOND), stores, requested_by="test"))
+    assert traces(project) == set()
+    assert not stores.warehouse.failures("clinic")
 
 
 def test_batch_that_comes_during_the_search_is_searched_as_well(project, stores, monkeypatch):

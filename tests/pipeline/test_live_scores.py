@@ -62,6 +62,16 @@ def test_scores_are_those_of_scikit_learn_on_the_labelled_rows(predicted, stores
     assert row["test_score"] == stores.warehouse.runs("clinic")[-1]["test_score"]
 
 
+def test_repeated_scoring_computes_what_a_killed_one_lacks(predicted, stores):
+    predicted.bring(FIRST)
+    predicted.run(FIRST, stores)
+    score(predicted, stores, version=1)  # the rows of the stored batch
+    with psycopg.connect(predicted.warehouse_url) as connection:
+        connection.execute("DELETE FROM live_scores")
+    assert score(predicted, stores, version=1).state == "unchanged"
+    assert [row["n_labelled"] for row in rows_of(stores)] == [240]
+
+
 def test_corrected_batch_and_truth_of_a_later_interval(predicted, stores):
     rows = patients(FIRST)
     rows.loc[:99, "ill"] = None  # labels of the others follow with the next batch

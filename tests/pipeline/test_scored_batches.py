@@ -210,7 +210,7 @@ def test_killed_scoring_is_completed_by_the_next_one(trained, point, side):
         loads = stores.warehouse.prediction_loads()
         assert [(load["state"], load["shown"]) for load in loads] == [("complete", True)]
         assert any("predictions" in name for name in removed) == (
-            (point, side) in {(POINTS[0], "after"), (POINTS[1], "before"), (POINTS[1], "after"), (POINTS[2], "before")}
+            (point, side) in {(POINTS[1], "before"), (POINTS[1], "after"), (POINTS[2], "before")}
         )
         assert query(trained, "SELECT count(*) FROM prediction_rows_clinic") == [(240,)]
         assert {finding.state for finding in store_verification.verify_stores(stores)} == {"good"}

@@ -40,9 +40,15 @@ def contract(key, kind, labels, former=()):
     return Schema(columns, "prediction", key=(key,), origins=(("prediction", kind),))
 
 
+def claim(warehouse, batch):
+    return warehouse.claim_predictions(batch.experiment, batch.interval, requested_by="a test")
+
+
 def load(warehouse, batch, shown, rows):
     table = pa.table(rows, schema=pa.schema([shown.arrow_schema.field(name) for name in rows]))
-    return warehouse.load_predictions(batch, table.schema, shown, table.to_batches(), requested_by="a test")
+    return warehouse.load_predictions(
+        batch, table.schema, shown, table.to_batches(), epoch=claim(warehouse, batch), requested_by="a test"
+    )
 
 
 def read(url, sql):
@@ -99,5 +105,5 @@ def test_load_that_was_collected_before_it_is_complete_can_be_tried_again(free):
 
     columns = pa.schema([("site", pa.int64()), ("prediction", pa.int64())])
     with pytest.raises(TransientError, match="deleted as unused"):
-        free.load_predictions(scored(0), columns, shown, batches(), requested_by="a test")
+        free.load_predictions(scored(0), columns, shown, batches(), epoch=claim(free, scored(0)), requested_by="a test")
     assert free.visible_predictions("tides", scored(0).interval.start) is None

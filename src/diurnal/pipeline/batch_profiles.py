@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from diurnal.errors import PermissionDeniedError, TransientError
+from diurnal.errors import PermissionDeniedError, SupersededError, TransientError
 from diurnal.types import Package
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def store_batch_profile(context: RunContext, batch: IngestedBatch) -> list[str]:
         return [f"the batch has no profile: {batch.profile.error}"]
     try:
         save_profile(context.stores, context.experiment.name, context.interval.start, batch.package, profile)
-    except (TransientError, PermissionDeniedError, OSError):
+    except (TransientError, PermissionDeniedError, SupersededError, OSError):
         raise  # later writes of the step would fail as well; a retry stores the profile
     except Exception as error:  # noqa: BLE001 - a profile is no reason to fail a run
         _log.warning("the profile of the batch is not stored", exc_info=error)

@@ -31,7 +31,7 @@ def require_code_of_run(step: Callable[Concatenate[RunContext, P], R]) -> Callab
         runs = (value if isinstance(value, Run) else getattr(value, "run", None) for value in inputs)
         run = next(run for run in runs if run is not None)
         check_code_of_run(context, run)
-        with superseded_context(context, run):
+        with superseded_context(lambda: context.stores.warehouse.check_attempt(run)):
             return step(context, *inputs, **named)
 
     return guarded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,6 @@ from diurnal.errors import ConfigurationError, DiurnalError, PermissionDeniedErr
 
 if TYPE_CHECKING:
     from diurnal.experiment.run_context import RunContext
-    from diurnal.types import Run
 
 _WRONG_LOCATION = (errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -45,8 +44,8 @@ def error_context(context: RunContext, step: str) -> Iterator[None]:
 
 
 @contextmanager
-def superseded_context(context: RunContext, run: Run) -> Iterator[None]:
-    """Replace the error of an attempt that was overtaken by a SupersededError.
+def superseded_context(check: Callable[[], object]) -> Iterator[None]:
+    """Replace the error of an attempt that was overtaken by the SupersededError that `check` raises.
 
     After an erasure or a removal, packages that it reads are missing.
     """
@@ -56,7 +55,7 @@ def superseded_context(context: RunContext, run: Run) -> Iterator[None]:
         raise
     except Exception as error:
         try:
-            context.stores.warehouse.check_attempt(run)
+            check()
         except SupersededError as superseded:
             raise superseded from error
         except DiurnalError:  # the warehouse is away: the error is that of the step

@@ -10,6 +10,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from diurnal.data import Schema
 from diurnal.errors import BatchRejectedError, DiurnalError, Problem
 from diurnal.pipeline import live_scores
 from diurnal.pipeline.attempts import recorded_attempt
-from diurnal.pipeline.error_context import error_context
+from diurnal.pipeline.error_context import error_context, superseded_context
 from diurnal.pipeline.prediction_columns import prediction_contract
 from diurnal.pipeline.rows_to_score import RowsToScore, source_rows, stored_rows
 from diurnal.pipeline.scored_rows import Progress, ScoredRows
@@ -123,6 +124,10 @@ def score_batch(
         shown = stores.warehouse.visible_predictions(experiment.name, interval.start)
         n_repeated, n_before, state = 0, shown["n_rows"] if shown else 0, "kept"
         if shown is None or shown["version"] == row["version"] or rescore:
+            # before rows are read: after an erasure or a removal of them, this attempt has no effect
+            epoch = stores.warehouse.claim_predictions(experiment.name, interval, requested_by=context.requested_by)
+            check = partial(stores.warehouse.check_scoring, experiment.name, interval, epoch)
+            stack.enter_context(superseded_context(check))
             contract = _read_contract(context)
             package = None if source else _find_batch(context)
             rows = (
@@ -132,8 +137,8 @@ def score_batch(
             )
             n_repeated, state = rows.n_repeated, "unchanged"
             if shown is None or (shown["version"], shown["source_digest"]) != (row["version"], rows.digest):
-                shown, state = _load_predictions(context, contract, row, rows, progress), "scored"
-                live_scores.score_after_prediction(context, shown["load_id"])
+                shown, state = _load_predictions(context, contract, row, rows, epoch, progress), "scored"
+            live_scores.score_after_prediction(context, shown["load_id"])  # also those that a killed attempt lacks
             stores.warehouse.resolve_failures(experiment.name, SCORE, interval.start)
     return BatchScoring(
         experiment=experiment.name,
@@ -149,7 +154,12 @@ def score_batch(
 
 
 def _load_predictions(
-    context: RunContext, contract: Schema, row: dict[str, Any], rows: RowsToScore, progress: Progress | None
+    context: RunContext,
+    contract: Schema,
+    row: dict[str, Any],
+    rows: RowsToScore,
+    epoch: int,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     shown = prediction_contract(contract, row)
     columns = _loaded_columns(shown, row["signature"])
@@ -160,6 +170,7 @@ def _load_predictions(
         columns,
         shown,
         ScoredRows(context, contract, model, row["signature"], rows, columns, progress).batches(),
+        epoch=epoch,
         requested_by=context.requested_by,
     )
 

@@ -176,7 +176,7 @@ class BatchQueries(WarehouseConnection):
             test_digest=test.digest,
         )
         with self.claimed_transaction("save_split", experiment, interval.start) as connection:
-            _require_batch(connection, experiment, interval, batch_digest)
+            require_batch(connection, experiment, interval.start, batch_digest)
             _insert_packages(connection, experiment, interval, {"train": train, "test": test})
             connection.execute(split.on_conflict_do_nothing())
 
@@ -273,16 +273,16 @@ def _insert_packages(
     connection.execute(insert(packages).on_conflict_do_nothing(), rows)
 
 
-def _require_batch(connection: sa.Connection, experiment: str, interval: DataInterval, digest: str) -> None:
-    """Reject a split of a batch that an erasure has replaced since it was read."""
+def require_batch(connection: sa.Connection, experiment: str, start: datetime, digest: str) -> None:
+    """Reject what was made of a batch that an erasure or a retention has deleted since it was read."""
     query = sa.select(packages.c.path).where(
         packages.c.experiment == experiment,
-        packages.c.data_interval_start == interval.start,
+        packages.c.data_interval_start == start,
         packages.c.role == "batch",
         packages.c.digest == digest,
     )
     if connection.execute(query).first() is None:
-        raise SupersededError(f"the batch {digest[:12]} of {experiment} {interval} was deleted meanwhile")
+        raise SupersededError(f"the batch {digest[:12]} of {experiment} {start.isoformat()} was deleted meanwhile")
 
 
 def _select_package(

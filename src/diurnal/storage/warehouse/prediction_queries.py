@@ -21,7 +21,7 @@ from diurnal.storage.warehouse.tables import prediction_heads as heads
 from diurnal.storage.warehouse.tables import prediction_loads as loads
 from diurnal.storage.warehouse.tables import prediction_rows, predictions_view
 from diurnal.storage.warehouse.visible_rows import prediction_relation
-from diurnal.types import ScoredBatch
+from diurnal.types import DataInterval, ScoredBatch
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,6 +41,22 @@ class PredictionQueries(RowCopies):
         rows = self.rows(query.where(heads.c.experiment == experiment, heads.c.data_interval_start == start))
         return rows[0] if rows else None
 
+    def claim_predictions(self, experiment: str, interval: DataInterval, *, requested_by: str) -> int:
+        """Begin an attempt to score a data interval, which supersedes all earlier ones; return its epoch.
+
+        Rows are read after it: an erasure or a removal supersedes all attempts that may have read what it deletes.
+        """
+        claim = claim_head(heads, experiment, interval, requested_by)
+        with self.transaction("claim_predictions", experiment) as connection:
+            lock_claims(connection, experiment)
+            return int(connection.execute(claim.returning(heads.c.epoch)).scalar_one())
+
+    def check_scoring(self, experiment: str, interval: DataInterval, epoch: int) -> None:
+        """Raise a SupersededError if an attempt to score a data interval is not the newest one any more."""
+        with self.transaction() as connection:
+            if (superseded := _find_newer(connection, experiment, interval, epoch)) is not None:
+                raise superseded
+
     def load_predictions(
         self,
         scored: ScoredBatch,
@@ -48,6 +64,7 @@ class PredictionQueries(RowCopies):
         contract: Schema,
         batches: Iterable[pa.RecordBatch],
         *,
+        epoch: int,
         requested_by: str,
     ) -> Row:
         """Copy the predictions of a data interval to the warehouse and make them visible; they replace others.
@@ -62,6 +79,8 @@ class PredictionQueries(RowCopies):
             These columns for all versions of the model, which the view follows.
         batches : iterable of pa.RecordBatch
             The predictions. Memory does not grow with their number.
+        epoch : int
+            The result of :meth:`claim_predictions`.
         requested_by : str
             The user or the service that requests it.
 
@@ -77,10 +96,10 @@ class PredictionQueries(RowCopies):
         """
         leading = (*contract.key, contract.target)
         relation, n_rows = prediction_relation(scored.experiment), None
-        with self.transaction("claim_predictions", scored.experiment) as connection:
-            lock_claims(connection, scored.experiment)
-            claim = claim_head(heads, scored.experiment, scored.interval, requested_by)
-            epoch = int(connection.execute(claim.returning(heads.c.epoch)).scalar_one())
+        attempt = (scored.experiment, scored.interval, epoch)
+        with self.transaction(None, scored.experiment) as connection:
+            if (superseded := _find_newer(connection, *attempt)) is not None:
+                raise superseded
             load_id = complete = _find_complete(connection, scored)
             if load_id is None:
                 layout = batch_view.prepare_table(connection, relation, columns, leading, contract)
@@ -88,15 +107,12 @@ class PredictionQueries(RowCopies):
         if complete is None:
             n_rows = self._copy_rows("prediction_rows", relation, load_id, layout, batches)
         with self.transaction("show_predictions", scored.experiment) as connection:
-            head = connection.execute(sa.select(heads).where(_is_head(scored)).with_for_update()).one()
-            if head.epoch == epoch:
+            superseded = _find_newer(connection, *attempt)
+            if superseded is None:
                 return _show_load(connection, scored, load_id, n_rows)
-            if complete is None:
+            if complete is None and connection.execute(sa.select(loads).where(loads.c.load_id == load_id)).first():
                 delete_load(connection, loads, relation, load_id)
-        raise SupersededError(
-            f"attempt {epoch} to score {scored.experiment} {scored.interval} is superseded: "
-            f"attempt {head.epoch}, by {head.claimed_by}, has claimed it"
-        )
+        raise superseded
 
     def prediction_loads(self, experiment: str | None = None) -> list[Row]:
         """Return the loads of predictions, of one experiment or of all, with the boolean `shown`."""
@@ -147,8 +163,20 @@ class PredictionQueries(RowCopies):
         return self._discard_loads(loads, prediction_relation, older_than)
 
 
-def _is_head(scored: ScoredBatch) -> sa.ColumnElement[bool]:
-    return (heads.c.experiment == scored.experiment) & (heads.c.data_interval_start == scored.interval.start)
+def _is_head(experiment: str, interval: DataInterval) -> sa.ColumnElement[bool]:
+    return (heads.c.experiment == experiment) & (heads.c.data_interval_start == interval.start)
+
+
+def _find_newer(
+    connection: sa.Connection, experiment: str, interval: DataInterval, epoch: int
+) -> SupersededError | None:
+    """Lock the row of a data interval; return the error of an attempt that is not the newest one on it."""
+    query = sa.select(heads.c.epoch, heads.c.claimed_by).where(_is_head(experiment, interval)).with_for_update()
+    head = connection.execute(query).one_or_none()
+    if head is not None and head.epoch == epoch:
+        return None
+    reason = f"attempt {head.epoch}, by {head.claimed_by}, has claimed it" if head else "the experiment was removed"
+    return SupersededError(f"attempt {epoch} to score {experiment} {interval} is superseded: {reason}")
 
 
 def _find_complete(connection: sa.Connection, scored: ScoredBatch) -> int | None:
@@ -181,6 +209,6 @@ def _show_load(connection: sa.Connection, scored: ScoredBatch, load_id: int, n_r
     """Complete the load, unless it was complete before, and point to it."""
     if n_rows is not None:
         complete_load(connection, loads, load_id, n_rows=n_rows)
-    head = sa.update(heads).where(_is_head(scored))
+    head = sa.update(heads).where(_is_head(scored.experiment, scored.interval))
     connection.execute(head.values(load_id=load_id, data_interval_end=scored.interval.end))
     return dict(connection.execute(sa.select(loads).where(loads.c.load_id == load_id)).mappings().one())

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from diurnal.storage.warehouse.batch_queries import require_batch
 from diurnal.storage.warehouse.connection import Row, WarehouseConnection
 from diurnal.storage.warehouse.tables import experiments, heads, profiles
 from diurnal.types import Package
@@ -42,6 +43,11 @@ class ProfileQueries(WarehouseConnection):
             The profile in the lake.
         summary : Mapping of str to Any
             A few numbers for each column.
+
+        Raises
+        ------
+        SupersededError
+            If the batch was deleted meanwhile.
         """
         values = {"path": package.path, "digest": package.digest, "summary": dict(summary)}
         new = insert(profiles).values(
@@ -49,6 +55,7 @@ class ProfileQueries(WarehouseConnection):
         )
         identity = ["experiment", "data_interval_start", "batch_digest"]
         with self.claimed_transaction("add_profile", experiment, start) as connection:
+            require_batch(connection, experiment, start, batch_digest)
             connection.execute(new.on_conflict_do_update(index_elements=identity, set_=values))
 
     def profiles(self, experiment: str | None = None, *, since: datetime | None = None) -> list[Row]:
