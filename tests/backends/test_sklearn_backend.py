@@ -12,7 +12,7 @@ from sklearn.model_selection import (
     RepeatedStratifiedKFold,
     StratifiedShuffleSplit,
 )
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
 
 from diurnal.backends import sklearn as backend
@@ -99,6 +99,11 @@ def test_bare_estimator_has_nothing_to_tune():
         (RandomizedSearchCV(SVC(), GRID), ["RandomizedSearchCV"]),
         (GridSearchCV(SVC(), GRID, cv=KFold(3, shuffle=True)), ["cv"]),
         (GridSearchCV(SVC(), GRID, cv=KFold(3)), []),
+        (GridSearchCV(Pipeline([("a", SVC())]), {"a": [Ridge(), RandomForestClassifier()]}), ["estimator__a"]),
+        (GridSearchCV(Pipeline([("a", SVC())]), [{"a": [make_pipeline(SVC())]}, {"a__C": [1]}]), []),
+        (GridSearchCV(make_pipeline(Ridge()), {"ridge__solver": ["svd", "saga"]}), ["estimator__ridge"]),
+        (GridSearchCV(Ridge(), {"solver": ["svd", "sag"]}), ["estimator"]),
+        (GridSearchCV(Ridge(random_state=0), {"solver": ["svd", "sag"]}), []),
     ],
 )
 def test_unseeded_names_the_places_where_it_matters(search, places):

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
+from diurnal.backends.sklearn.parameter_grids import iter_values
+
 
 def find_unseeded(estimator: BaseEstimator) -> list[str]:
-    """Name the places where a `random_state` is unset and matters, such as ``estimator__forest.random_state``."""
-    found = []
-    for place, part in [("", estimator), *_find_parts(estimator)]:
+    """Name the places where a `random_state` is unset and matters, such as ``estimator__forest.random_state``.
+
+    Candidates of a search count: estimators that it tries, and settings with which an estimator draws numbers.
+    """
+    tuned, found = list(iter_values(estimator)), []
+    for place, part in [("", estimator), *_find_parts(estimator), *_find_candidates(tuned)]:
         params = part.get_params(deep=False) if hasattr(part, "get_params") else vars(part)
-        if "random_state" in params and params["random_state"] is None and _uses_randomness(part, params):
-            name = type(part).__name__
-            found.append(f"{place} ({name})" if place else name)
-    return found
+        if "random_state" in params and params["random_state"] is None:
+            prefix = place.removeprefix("estimator").removeprefix("__")
+            changes = ({key: value} for name, value in tuned if (key := _name_in(prefix, name)) in params)
+            if any(_uses_randomness(part, params | change) for change in ({}, *changes)):
+                name = type(part).__name__
+                found.append(f"{place} ({name})" if place else name)
+    return list(dict.fromkeys(found))
 
 
 def _find_parts(estimator: Any) -> list[tuple[str, Any]]:
     deep = estimator.get_params(deep=True)
     return [(name, part) for name, part in deep.items() if hasattr(part, "get_params") or hasattr(part, "random_state")]
+
+
+def _find_candidates(tuned: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield the estimators that a search tries, and the parts of these."""
+    for name, value in tuned:
+        if hasattr(value, "get_params") and not isinstance(value, type):
+            place = f"estimator__{name}"
+            yield place, value
+            yield from ((f"{place}__{inner}", part) for inner, part in _find_parts(value))
+
+
+def _name_in(place: str, name: str) -> str:
+    """Return the name of a tuned parameter within the estimator at a place."""
+    return name.removeprefix(f"{place}__") if place else name
 
 
 def _uses_randomness(part: Any, params: Mapping[str, Any]) -> bool:

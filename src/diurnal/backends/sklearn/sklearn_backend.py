@@ -19,6 +19,7 @@ from diurnal.backends.sklearn.column_adapter import adapt_columns
 from diurnal.backends.sklearn.fit_metadata import NO_METADATA, FitMetadata, MetadataCollector
 from diurnal.backends.sklearn.joint_predictions import predict_jointly
 from diurnal.backends.sklearn.matrices import to_matrices
+from diurnal.backends.sklearn.parameter_grids import iter_grids, iter_values
 from diurnal.backends.sklearn.random_state import find_unseeded
 from diurnal.backends.sklearn.sklearn_frames import to_features
 from diurnal.backends.sklearn.trial_candidates import trial_searches
@@ -73,7 +74,8 @@ class SklearnBackend:
 
     def validate(self, estimator: Any, trusted: Collection[str], code: Codebase) -> None:
         """Reject unknown parameters in a grid, which a search finds in its fit, and types that cannot be loaded."""
-        for name, grid in _tuned_parameters(estimator) if scorers.is_search(estimator) else ():
+        grids = iter_grids(estimator) if scorers.is_search(estimator) else ()
+        for name, grid in [(name, one) for one in grids for name in one]:
             known = estimator.estimator.get_params()
             if name not in known and not _is_of_a_candidate(name, grid):
                 inner = type(estimator.estimator).__name__
@@ -250,31 +252,12 @@ def _stream(tables: Callable[[Sequence[str]], Iterator[pa.Table]], schema: Schem
     return BatchedData(tables, schema.features, schema.target, beside=beside)
 
 
-def _tuned_parameters(search: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the tuned parameters of scikit-learn's own searches, and of those with the same conventions."""
-    for grid in _grids(search):
-        yield from ((name, grid) for name in grid)
-
-
-def _grids(search: Any) -> Iterator[Mapping[str, Any]]:
-    for attribute in ("param_grid", "param_distributions", "search_spaces"):
-        given = getattr(search, attribute, None)
-        for one in given if isinstance(given, list | tuple) else [given]:
-            grid = one[0] if isinstance(one, tuple) and one else one  # a space, and its number of draws
-            if isinstance(grid, Mapping):
-                yield grid
-
-
 def _to_save(estimator: Any) -> list[Any]:
     """Return what a model may contain: the tuned estimator, and estimators and functions of the candidates."""
     if not scorers.is_search(estimator):
         return [estimator]
-    values = [value for grid in _grids(estimator) for values in grid.values() for value in _listed(values)]
+    values = (value for _, value in iter_values(estimator))
     return [estimator.estimator, *(value for value in values if hasattr(value, "get_params") or callable(value))]
-
-
-def _listed(values: Any) -> list[Any]:
-    return list(values) if isinstance(values, list | tuple | np.ndarray) else []
 
 
 def _is_of_a_candidate(name: str, grid: Mapping[str, Any]) -> bool:
