@@ -1,7 +1,8 @@
 """Search of what rejected batches have left for a key: the folders of the quarantine, and the errors of failures.
 
-Rejected rows are not valid: the key may be in another column, or have another type. So a folder is found where the
-values of the key are the text of a cell in any column or a word of a text file, and where a file cannot be searched.
+Rejected rows are not valid: the key may be in another column, or have another type, or be written in another way. So a
+folder is found where the values of the key are the text of a cell in any column or a word of a text file, and where a
+file cannot be searched. A whole number is found with leading zeros and with marks between its thousands as well.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 ERASED = "[erased]"
 _BYTES_PER_READ = 2**24
 _TEXTS = (".csv", ".json", ".jsonl", ".ndjson", ".tsv", ".txt")
+_UNREADABLE = re.compile(rb"[\x00-\x08\x0e-\x1f]|\\u00[2-7]")  # compressed, UTF-16, or ASCII that JSON escapes
 
 
 def searchable_texts(values: Iterable[Any]) -> list[str] | None:
@@ -86,7 +88,7 @@ def _cells_contain(lake: Lake, path: str, texts: Collection[str]) -> bool:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    missing = set(texts)
+    missing = {text: rf"^\s*\+?{_spellings(text)}(\.0*)?\s*$" for text in texts}
     with lake.fs.open(lake.url(path), "rb") as stream, pa.ipc.open_file(stream) as reader:
         for number in range(reader.num_record_batches):
             for column in reader.get_batch(number).columns:
@@ -94,9 +96,10 @@ def _cells_contain(lake: Lake, path: str, texts: Collection[str]) -> bool:
                     cells = column.cast(pa.string())
                 except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # nested or bytes: it cannot be searched
                     return True
-                found = pc.is_in(pa.array([form for text in missing for form in (text, f"{text}.0")]), cells)
-                pairs = zip(missing, found.to_pylist()[::2], found.to_pylist()[1::2], strict=True)
-                missing = {text for text, *forms in pairs if not any(forms)}
+                found = {
+                    text for text, form in missing.items() if pc.any(pc.match_substring_regex(cells, form)).as_py()
+                }
+                missing = {text: form for text, form in missing.items() if text not in found}
                 if not missing:
                     return True
     return False
@@ -104,10 +107,12 @@ def _cells_contain(lake: Lake, path: str, texts: Collection[str]) -> bool:
 
 def _text_contains(lake: Lake, path: str, texts: Collection[str]) -> bool:
     patterns = {text: re.compile(_word(text).pattern.encode()) for text in texts}
-    longest = max(len(text.encode()) for text in texts) + 1
+    longest = 64 + max(2 * len(text.encode()) for text in texts)
     tail = b""
     with lake.fs.open(lake.url(path), "rb") as stream:
         while chunk := stream.read(_BYTES_PER_READ):
+            if _UNREADABLE.search(tail + chunk):
+                return True
             patterns = {text: one for text, one in patterns.items() if not one.search(tail + chunk)}
             if not patterns:
                 return True
@@ -116,7 +121,21 @@ def _text_contains(lake: Lake, path: str, texts: Collection[str]) -> bool:
 
 
 def _word(text: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
+    return re.compile(rf"(?<!\w){_spellings(text)}(?!\w)")
+
+
+def _spellings(text: str) -> str:
+    """Return the expression of a text; that of a whole number has leading zeros and marks between thousands.
+
+    Examples
+    --------
+    >>> [bool(re.fullmatch(_spellings("-4711"), text)) for text in ("-4711", "-004711", "-4,711", "-14711")]
+    [True, True, True, False]
+    """
+    if not re.fullmatch(r"-?(0|[1-9][0-9]*)", text):
+        return re.escape(text)
+    grouped = re.sub(r"\B(?=(...)+$)", "[,.'_ ]?", text.removeprefix("-"))
+    return f"{'-' if text.startswith('-') else ''}0*{grouped}"
 
 
 def _redact(value: Any, patterns: Collection[re.Pattern[str]]) -> Any:
