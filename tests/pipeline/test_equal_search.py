@@ -1,5 +1,6 @@
 """A run with the data and code of an earlier one has its search."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import steps, tuning_shards
 from diurnal.pipeline.garbage import collect_garbage
+from diurnal.runtime import fit_environment
 from projects import day, patients
 
 FIRST, SECOND, THIRD = "2026-11-01", "2026-11-02", "2026-11-03"
@@ -52,6 +54,17 @@ def test_other_data_or_code_are_tuned(equal_days, stores):
     assert tuned_by(equal_days.run(THIRD, stores)) is None
 
 
+def test_another_version_of_any_package_tunes_again(equal_days, stores, tmp_path, monkeypatch):
+    equal_days.run(FIRST, stores)
+    (tmp_path / "packages" / "helper_of_a_scorer-2.0.dist-info").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    fit_environment.digest_of_packages.cache_clear()
+    try:
+        assert tuned_by(equal_days.run(SECOND, stores)) is None
+    finally:
+        fit_environment.digest_of_packages.cache_clear()
+
+
 def test_estimators_without_a_seed_are_tuned_again(equal_days, stores):
     file = equal_days.folder / "experiments" / "clinic.py"
     text = file.read_text().replace("LogisticRegression", "SGDClassifier")
@@ -73,6 +86,20 @@ def test_garbage_collection_leaves_the_twin_of_the_newest_run(equal_days, stores
     collect_garbage(stores, older_than=timedelta(days=1), now=later)
     assert stores.lake.exists(second.run["twin"]["path"])
     assert tuned_by(equal_days.run(THIRD, stores)) == first.run["run_id"]
+
+
+def test_garbage_collection_leaves_the_twin_that_a_run_in_progress_has_taken_over(equal_days, stores):
+    first = equal_days.run(FIRST, stores)
+    equal_days.bring(SECOND)
+    equal_days.run(SECOND, stores)  # the newest run, of other data
+    old = (datetime.now(UTC) - timedelta(days=3)).timestamp()
+    os.utime(stores.lake.url(first.run["twin"]["path"]), (old, old))
+    context = RunContext(equal_days.experiment(), day(THIRD), stores, requested_by="test")
+    samples = steps.split(context, steps.fetch(context))
+    search = steps.tune(context, samples)
+    collect_garbage(stores, older_than=timedelta(days=1))
+    assert search.tuned_by == first.run["run_id"]
+    assert steps.evaluate(context, samples, search).test_score == first.run["test_score"]
 
 
 def test_there_is_nothing_to_do_for_the_tasks_of_its_shards(equal_days, stores):

@@ -313,3 +313,14 @@ def test_merged_is_newest_whatever_the_pieces(keyed, size):
 
 def test_arrangement_without_conflicts_refuses_nothing():
     Deduplication(key=("a",)).raise_on_conflicts()
+
+
+def test_files_that_another_process_deletes_meanwhile(tmp_path):
+    lake = Lake(str(tmp_path))
+    paths = [lake.write_bytes("x", "folds", data, ".bin") for data in (b"1", b"2")]
+    files = lake.files()
+    first, _ = next(files)
+    gone = next(path for path in paths if path != first)
+    lake.delete(gone)
+    assert list(files) == []
+    lake.delete(gone)

@@ -10,7 +10,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +82,7 @@ class FoldFiles:
     def delete(self) -> None:
         """Delete the files of this search, which has its result."""
         for path in dict.fromkeys(self._paths):
-            with suppress(FileNotFoundError):  # another attempt of the same run has deleted it
-                self._lake.delete(path)
+            self._lake.delete(path)
         self._paths.clear()
 
     @property

@@ -28,7 +28,7 @@ _SEARCH = (
     "library_versions",
     "environment",
 )
-_SAME_MACHINE = ("python", "system", "machine", "cpu")
+_SAME_PLACE = ("python", "installed", "system", "machine", "cpu")
 _MODEL = ("path", "digest", "signature", "library_versions", "environment")
 RUN_FILES = ("candidates", "code", "evaluation", "evaluation_sample")
 """The columns of `experiments` with paths below the root of the lake; each file is named by its digest."""
@@ -59,11 +59,12 @@ def equal_search(context: RunContext, samples: TrainTestSplit) -> SearchResult |
     for row in rows if conditions else ():
         twin = row["twin"] or {}
         is_expired = row["cv_folds"] > 0 and row["candidates"] is None
-        if "fit_warnings" not in twin or is_expired or not _has_candidates(context, row):
+        if "fit_warnings" not in twin or is_expired:
             continue
-        if not lake.exists(twin["path"]):
+        if (dict(row["library_versions"]), [row["environment"].get(name) for name in _SAME_PLACE]) != conditions:
             continue
-        if (dict(row["library_versions"]), [row["environment"].get(name) for name in _SAME_MACHINE]) == conditions:
+        files = [path for path in (twin["path"], row["candidates"]) if path is not None]
+        if all(map(lake.refresh, files)):  # until this run has a row, only their age keeps them from `diurnal gc`
             tuned_by = twin.get("tuned_by") or row["run_id"]
             _log.info("%s has tuned on the same data with the same code: its search is used", tuned_by)
             return replace(_search_from_row(samples, row), tuned_by=tuned_by)
@@ -79,7 +80,7 @@ def _fit_conditions(context: RunContext) -> tuple[dict[str, str], list[Any]] | N
     search, here = context.experiment.build(), describe_environment()
     if get_backend(search).unseeded_warnings(search):
         return None
-    return dict(models.library_versions(search)), [here[name] for name in _SAME_MACHINE]
+    return dict(models.library_versions(search)), [here[name] for name in _SAME_PLACE]
 
 
 def _search_from_row(samples: TrainTestSplit, row: dict[str, Any], **others: Any) -> SearchResult:

@@ -117,7 +117,7 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
     With `parts`, the scores of all shards, only the ranking and the fit of the best candidate are left to do. A run of
     the same data and code as an earlier one has its search.
     """
-    from diurnal.runtime.fit_environment import describe_environment
+    from diurnal.runtime.fit_environment import describe_environment, digest_of_packages
     from diurnal.storage import models
 
     started = time.perf_counter()
@@ -128,7 +128,7 @@ def tune(context: RunContext, samples: TrainTestSplit, parts: tuple[ShardScores,
         return replace(equal, warnings=(*samples.warnings, *equal.fit_warnings), seconds=seconds)
     backend, search, data = tuning_shards.load_training_data(context, samples)
     scored = tuning_shards.load_shard_scores(context, parts) if parts else None
-    folds = FoldFiles(context, samples.run, models.library_versions(search))
+    folds = FoldFiles(context, samples.run, {**models.library_versions(search), "installed": digest_of_packages()})
     with _rare_classes_need_more_data(context, samples, backend, search, data):
         tuned = backend.tune(search, data, progress=context.progress, parts=scored, fold_store=folds)
     path, digest = save_twin(context, tuned.twin)

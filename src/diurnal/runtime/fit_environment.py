@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,14 @@ FIT_THREADS = 1  # of BLAS and OpenMP in each fit: sums do not depend on the num
 
 
 def describe_environment() -> dict[str, Any]:
-    """Return the Python, the machine, its CPU, and the loaded numerical libraries, in JSON's types.
+    """Return the Python, its packages, the machine, its CPU, and the loaded numerical libraries, in JSON's types.
 
     A numerical library chooses its kernels by the CPU; the order of its sums depends on the kernel and the threads.
 
     Examples
     --------
     >>> sorted(describe_environment())
-    ['cpu', 'image', 'kernels', 'machine', 'python', 'system', 'threads']
+    ['cpu', 'image', 'installed', 'kernels', 'machine', 'python', 'system', 'threads']
     """
     from threadpoolctl import threadpool_info
 
@@ -30,9 +32,18 @@ def describe_environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "cpu": _cpu_model(),
         "image": os.environ.get(IMAGE),
+        "installed": digest_of_packages(),
         "kernels": sorted({_describe_kernel(pool) for pool in threadpool_info()}),
         "threads": FIT_THREADS,
     }
+
+
+@functools.cache
+def digest_of_packages() -> str:
+    """Return a digest of the names and versions of all installed packages: the code of a project may import any."""
+    folders = [Path(place) for place in dict.fromkeys(sys.path) if place]
+    names = sorted({info.name for folder in folders for info in folder.glob("*.dist-info")})
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
 
 
 def _describe_kernel(pool: dict[str, Any]) -> str:

@@ -142,6 +142,18 @@ class FileStore:
             for name in files:
                 os.utime(f"{self.url(path)}/{name}")
 
+    def refresh(self, path: str) -> bool:
+        """Set the time of a file to now, as that of :meth:`refresh_folder`; return False if it does not exist."""
+        try:
+            if not self.local:
+                self.fs.pipe_file(self.url(path), self.fs.cat_file(self.url(path)))
+                return True
+            with suppress(PermissionError):
+                os.utime(self.url(path))
+        except FileNotFoundError:
+            return False
+        return True
+
     def get(self, path: str) -> bytes:
         """Return the bytes of a file."""
         try:
@@ -175,11 +187,12 @@ class FileStore:
         return moment
 
     def delete(self, path: str, *, recursive: bool = False) -> None:
-        """Delete a file that nothing refers to; with `recursive`, a folder."""
-        if recursive:
-            self.fs.rm(self.url(path), recursive=True)
-        else:
-            self.fs.rm_file(self.url(path))
+        """Delete a file that nothing refers to, unless another process has done so; with `recursive`, a folder."""
+        with suppress(FileNotFoundError):
+            if recursive:
+                self.fs.rm(self.url(path), recursive=True)
+            else:
+                self.fs.rm_file(self.url(path))
 
     def delete_empty_folders(self, folder: str) -> None:
         """Delete a local folder and those below it, except those with files. An object store has no folders."""

@@ -264,7 +264,11 @@ class Lake(PackageReader):
         """Yield the path of each stored file and the time at which it was written, of one experiment or of all."""
         for path in self.find(experiment or ""):
             if "/" in path and path.split("/")[1] in CATEGORIES:
-                yield path, self.modified(path)
+                try:
+                    modified = self.modified(path)
+                except FileNotFoundError:  # a search has ended meanwhile, and has deleted its folds
+                    continue
+                yield path, modified
 
 
 def _exclude_rows(
