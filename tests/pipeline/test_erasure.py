@@ -11,7 +11,7 @@ import pytest
 
 from diurnal.errors import BatchRejectedError, NotFoundError, SupersededError, UsageError
 from diurnal.experiment.run_context import RunContext
-from diurnal.pipeline import batch_profiles, erasure, scored_batches, steps
+from diurnal.pipeline import batch_profiles, erasure, ingest, scored_batches, steps
 from diurnal.pipeline.erasure import erase_sample, find_sample
 from diurnal.pipeline.garbage import collect_garbage
 from diurnal.pipeline.replay import replay_version
@@ -162,6 +162,25 @@ def test_no_profile_of_a_superseded_attempt_names_the_key(project, stores, monke
         project.run(FIRST, stores)
     collect_garbage(stores, older_than=timedelta(0), now=datetime.now(UTC) + timedelta(days=1))
     assert traces(project, subject) == set()
+
+
+def test_superseded_attempt_keeps_no_rejected_rows(project, stores, monkeypatch):
+    project.bring(FIRST)
+    project.run(FIRST, stores)
+    project.bring(SECOND, patients(FIRST).drop(columns="age"))
+    ingest_batch = ingest.ingest_batch
+
+    def reject_and_erase(*arguments):
+        try:
+            ingest_batch(*arguments)
+        finally:
+            erase_sample(stores, "clinic", SUBJECT, requested_by="test")
+
+    monkeypatch.setattr(ingest, "ingest_batch", reject_and_erase)
+    with pytest.raises(SupersededError):
+        project.run(SECOND, stores)
+    assert traces(project) == set()
+    assert not stores.warehouse.failures("clinic")
 
 
 @pytest.mark.parametrize("is_stored", [True, False])

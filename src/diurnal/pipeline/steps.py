@@ -13,12 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diurnal.backends.sample_reader import SampleReader
 from diurnal.errors import BatchRejectedError, ExperimentError, InvalidModelError, NotEnoughDataError
 from diurnal.pipeline import recorded_results, tuning_shards
 from diurnal.pipeline.code_guard import require_code_of_run
+from diurnal.pipeline.error_context import superseded_context
 from diurnal.pipeline.fold_files import FoldFiles
 from diurnal.pipeline.tuning_shards import ShardScores
 from diurnal.pipeline.twins import load_twin, save_twin
@@ -52,8 +54,9 @@ def fetch(context: RunContext) -> Batch:
     warehouse.save_declaration(name, context.experiment.recorded)
     contract = context.stored_contract()
     with lake.workspace() as folder:
-        try:
-            batch = ingest.ingest_batch(context, contract, folder)
+        try:  # the rows that an overtaken attempt rejects may have been erased: they are not kept
+            with superseded_context(partial(warehouse.check_claim, name, context.interval.start, epoch)):
+                batch = ingest.ingest_batch(context, contract, folder)
         except BatchRejectedError as error:
             url = quarantine.quarantine_batch(lake, name, context.interval, folder, error)
             error.quarantine = url

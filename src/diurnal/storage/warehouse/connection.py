@@ -136,7 +136,11 @@ class WarehouseConnection:
 
     def check_attempt(self, run: Run) -> None:
         """Raise a SupersededError if a newer attempt has claimed the data interval of a run."""
-        with self.fenced_transaction_for(None, run):
+        self.check_claim(run.experiment, run.interval.start, run.epoch)
+
+    def check_claim(self, experiment: str, start: datetime, epoch: int) -> None:
+        """Raise a SupersededError if a newer attempt has claimed a data interval since it had an epoch."""
+        with self.fenced_transaction(None, experiment, start, epoch):
             pass
 
     @cached_property
