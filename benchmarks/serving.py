@@ -75,7 +75,11 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=4, help="of each measurement")
-    parser.add_argument("--mlflow", type=lambda path: Path(path).absolute(), help="the Python of an environment with MLflow; left out without it")
+    parser.add_argument(
+        "--mlflow",
+        type=lambda path: Path(path).absolute(),
+        help="the Python of an environment with MLflow; left out without it",
+    )
     parser.add_argument("--models", nargs="+", default=["tutorial", "forest"])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="diurnal-bench-") as folder:
