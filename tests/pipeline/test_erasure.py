@@ -2,6 +2,7 @@
 
 import json
 import signal
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diurnal.errors import BatchRejectedError, NotFoundError, SupersededError, UsageError
+from diurnal.errors import BatchRejectedError, NotFoundError, SupersededError, TransientError, UsageError
 from diurnal.experiment.run_context import RunContext
 from diurnal.pipeline import batch_profiles, erasure, ingest, scored_batches, steps
 from diurnal.pipeline.erasure import erase_sample, find_sample
@@ -219,6 +220,27 @@ def test_batch_that_comes_during_the_search_is_searched_as_well(project, stores,
     monkeypatch.setattr(erasure, "find_key_rows", find_and_be_late)
     erase_sample(stores, "clinic", SUBJECT, requested_by="test")
     assert traces(project) == set()
+
+
+def test_erasures_of_two_keys_at_a_time_lose_no_rows(project, stores, monkeypatch):
+    project.bring(FIRST)
+    project.run(FIRST, stores)
+    project.bring(SECOND)
+    project.run(SECOND, stores)
+    replace_packages = type(stores.warehouse).replace_packages
+
+    def erase_another(warehouse, prepared, **options):
+        """Begin another erasure before the first one is complete."""
+        if prepared.replaced[0].data_interval_start == day(FIRST).start:
+            with suppress(TransientError):
+                erase_sample(stores, "clinic", f"{SECOND}-0011", requested_by="test")
+        return replace_packages(warehouse, prepared, **options)
+
+    monkeypatch.setattr(type(stores.warehouse), "replace_packages", erase_another)
+    erase_sample(stores, "clinic", SUBJECT, requested_by="test")
+    erase_sample(stores, "clinic", f"{SECOND}-0011", requested_by="test")
+    assert {one.state for one in verify_stores(stores)} == {"good"}
+    assert traces(project) == traces(project, f"{SECOND}-0011") == set()
 
 
 def test_packages_in_parts(project, stores):

@@ -118,7 +118,7 @@ def mirror_experiment(
     ConfigurationError, PermissionDeniedError
         If MLflow does not accept the results.
     """
-    with stores.warehouse.mirror_lock(experiment, wait=complete) as locked:
+    with stores.warehouse.process_lock(f"mirror of {experiment}", wait=complete) as locked:
         if not locked:
             raise TransientError(
                 f"another process copies the results of {experiment}", hint="the next run copies what is missing"

@@ -144,11 +144,15 @@ def erase_sample(stores: Stores, experiment: str, key: Any, *, requested_by: str
     ConfigurationError
         If another warehouse uses the lake, too.
     TransientError
-        If runs add batches all the time.
+        If runs add batches all the time, or another process erases a key of the experiment.
     """
     garbage.check_only_warehouse(stores)
-    result = _replace_all(stores, experiment, key, requested_by)
-    _delete_files(stores, experiment)
+    # an erasure deletes what no row names: packages that another one has just written would be lost
+    with stores.warehouse.process_lock(f"erasure of {experiment}", wait=False) as locked:
+        if not locked:
+            raise TransientError(f"another process erases a key of {experiment}", hint="call it again after it")
+        result = _replace_all(stores, experiment, key, requested_by)
+        _delete_files(stores, experiment)
     return result
 
 

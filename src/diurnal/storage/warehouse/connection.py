@@ -143,6 +143,30 @@ class WarehouseConnection:
         with self.fenced_transaction(None, experiment, start, epoch):
             pass
 
+    @contextmanager
+    def process_lock(self, name: str, *, wait: bool) -> Iterator[bool]:
+        """Let one process at a time do something; yield whether this one may.
+
+        The lock belongs to a connection, so that it ends with a process that is killed.
+
+        Parameters
+        ----------
+        name : str
+            What is done.
+        wait : bool
+            Whether to wait until the other process has finished. If false, yield False meanwhile.
+        """
+        key = sa.func.hashtextextended(name, 0)
+        lock = sa.func.pg_advisory_lock if wait else sa.func.pg_try_advisory_lock
+        with translate_db_errors(self.address), self._engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")  # no transaction stays idle
+            locked = connection.execute(sa.select(lock(key))).scalar_one() is not False
+            try:
+                yield locked
+            finally:
+                if locked:
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+
     @cached_property
     def identity(self) -> str:
         """The id of this warehouse, which was created with its tables; a dump and restore preserves it."""

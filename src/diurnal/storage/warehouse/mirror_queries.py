@@ -1,15 +1,12 @@
-"""What a mirror of the results in another system needs: finished runs in the order of their decisions, and a lock."""
+"""What a mirror of the results in another system needs: finished runs in the order of their decisions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, datetime
 
 import sqlalchemy as sa
 
 from diurnal.storage.warehouse.connection import Row, WarehouseConnection
-from diurnal.storage.warehouse.db_errors import translate_db_errors
 from diurnal.storage.warehouse.tables import experiments
 
 
@@ -37,27 +34,3 @@ class MirrorQueries(WarehouseConnection):
         day = sa.cast(sa.func.timezone("UTC", experiments.c.decided_at), sa.Date).label("day")
         query = sa.select(day).where(experiments.c.experiment == experiment, experiments.c.decided_at.is_not(None))
         return [row["day"] for row in self.rows(query.distinct().order_by(sa.desc("day")).limit(limit))]
-
-    @contextmanager
-    def mirror_lock(self, experiment: str, *, wait: bool) -> Iterator[bool]:
-        """Let one process mirror an experiment at a time; yield whether this one may.
-
-        The lock belongs to a connection, so that it ends with a process that is killed.
-
-        Parameters
-        ----------
-        experiment : str
-            Name of the experiment.
-        wait : bool
-            Whether to wait until the other process has finished. If false, yield False meanwhile.
-        """
-        key = sa.func.hashtextextended(f"mirror of {experiment}", 0)
-        lock = sa.func.pg_advisory_lock if wait else sa.func.pg_try_advisory_lock
-        with translate_db_errors(self.address), self._engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")  # no transaction stays idle
-            locked = connection.execute(sa.select(lock(key))).scalar_one() is not False
-            try:
-                yield locked
-            finally:
-                if locked:
-                    connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
