@@ -49,9 +49,17 @@ def read(schema: Schema, *batches, training=True, limits=None) -> tuple[pa.Table
         (["2026-11-23", "2024-02-29"], "date"),
         (["2026-11-23T06:00:00Z", "2026-11-23 06:00:00.5+02:00"], "instant"),
         (["007", "12"], "text"),
-        (["1", "NA"], "text"),
+        (["1", "NA"], "int"),
+        (["1", "nan", "NA"], "float"),
+        (["true", "N/A"], "bool"),
+        (["2026-11-23", "NULL", "nan"], "date"),
+        (["null", "None"], "float"),
+        (["north", "NA"], "text"),
+        (["007", "NA"], "text"),
+        ([" 1", "2 ", "\t-3"], "int"),
+        (["  1.5", "NA"], "float"),
+        ([" ", "1"], "text"),
         (["true", "1"], "text"),
-        (["null", "None"], "text"),
         (["1.2.26", "3.4.26"], "text"),
     ],
 )
@@ -143,6 +151,30 @@ def test_read_takes_nan_as_null():
     table, warnings = read(schema, rows(x=[math.nan, 1.5, 2.5], y=["u", "v", "u"]))
     assert table["x"].to_pylist() == [None, 1.5, 2.5]
     assert warnings == ["x has 1 nulls, and had none in the first batch"]
+
+
+def test_marks_of_missing_values_are_null_outside_of_text():
+    batches = [texts(n=["NA"], b=["NULL"], at=["nan"], t=["NA"], y=["1"])]
+    batches += [texts(n=[" 1"], b=["true"], at=["2026-11-23"], t=["u"], y=["NA"])]
+    batches += [texts(n=[None], b=["N/A"], at=["2026-11-24"], t=["v"], y=["0"])]
+    schema = inferred(*batches)
+    assert [(column.kind, round(column.null_share, 2)) for column in schema.columns] == [
+        ("int", 0.67), ("bool", 0.67), ("date", 0.33), ("text", 0.0), ("int", 0.33),
+    ]  # fmt: skip
+    assert schema.classes == (0, 1)
+    table, _ = read(schema, *batches)
+    assert table.to_pydict() == {
+        "n": [None, 1, None],
+        "b": [None, True, None],
+        "at": [None, date(2026, 11, 23), date(2026, 11, 24)],
+        "t": ["NA", "u", "v"],
+        "y": [1, None, 0],
+    }
+
+
+def test_target_of_marks_only_is_null():
+    with pytest.raises(BatchRejectedError, match="null in every row"):
+        inferred(texts(a=["1", "2"], y=["NA", "NA"]))
 
 
 def test_read_keeps_words_and_formulas_as_text():

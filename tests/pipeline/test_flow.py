@@ -15,7 +15,7 @@ import diurnal
 from diurnal.data.train_test_split import assign_role
 from diurnal.errors import BatchRejectedError, CorruptPackageError, ExperimentError, InvalidModelError
 from diurnal.experiment.run_context import RunContext
-from diurnal.pipeline import flow, local_run
+from diurnal.pipeline import flow, local_run, steps
 from diurnal.pipeline.twins import load_twin
 from diurnal.storage.lake import Lake
 from diurnal.types import DataInterval, Package, SearchResult
@@ -238,6 +238,18 @@ def test_batch_of_ten_times_the_usual_rows_is_warned_of(project, stores):
     assert project.run("2026-11-02", stores).run["warnings"] == [
         "the batch has 600 rows; the 1 before it had 60 (the median)"
     ]
+
+
+def test_first_batch_warns_of_categories_that_may_be_missing_values(project, stores):
+    rows = patients("2026-11-01", 40)
+    rows.loc[:4, "ward"] = "NA"
+    project.declare("")
+    warnings = []
+    for date in ("2026-11-01", "2026-11-02"):
+        project.bring(date, rows)
+        warnings.append(steps.fetch(RunContext(project.experiment(), day(date), stores, requested_by="test")).warnings)
+    text = "ward has the category 'NA'; if it means a missing value, declare Files(..., na_values='NA')"
+    assert [text in some for some in warnings] == [True, False]
 
 
 def test_key_with_two_values_is_refused(project, stores):

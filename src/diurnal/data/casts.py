@@ -176,7 +176,7 @@ def _parse_column(text: CastResult, kind: Kind) -> CastResult:
         return result
     result.lost += describe_unparsable(text.values, kind, np.flatnonzero(unfit))
     if kind == "float":
-        written = pc.match_substring_regex(text.values, "^-?[0-9]{16,}$")
+        written = pc.match_substring_regex(text.values, r"^\s*-?[0-9]{16,}\s*$")
         suspects = to_mask(written) & to_mask(pc.greater(pc.abs(values), EXACT - 1))
         cells = text.values.filter(pa.array(suspects)).to_pylist()
         inexact = np.zeros(len(values), dtype=bool)

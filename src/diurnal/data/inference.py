@@ -270,12 +270,19 @@ class _ColumnInference:
         categories = None
         if is_feature and kind == "text" and self.distinct is not None:
             categories = tuple(sorted(self.distinct))
-        return Column(self.name, kind, self.n_null > 0, categories, self.n_null / self.n_rows)
+        n_null = self._count_nulls(kind)
+        return Column(self.name, kind, n_null > 0, categories, n_null / self.n_rows)
+
+    def _count_nulls(self, kind: Kind) -> int:
+        """Return the number of nulls in the column as it will be stored."""
+        if self.narrowing is None or kind == "text":
+            return self.n_null
+        return self.n_rows if self.narrowing.empty else self.n_null + self.narrowing.n_missing
 
     def labels(self, task: Task, collector: ProblemCollector) -> tuple[Any, ...] | None:
         """Return the sorted classes of the target, None for a regression; add a problem if it does not fit the task."""
         kind = self.kind(collector)
-        if self.n_null == self.n_rows:
+        if self._count_nulls(kind) == self.n_rows:
             collector.add([Problem("null-target", f"the target {self.name} is null in every row", self.name)])
             return None
         fitting = ("int", "float") if task == "regression" else ("int", "float", "bool", "text")

@@ -3,6 +3,9 @@
 Each format is a regular expression of RE2, applied to whole columns. Some formats are no kinds. They detect a column
 that was *meant* to be of a kind: numbers with a comma, times with and without a timezone, dates in several notations.
 Such a column is rejected with a code of its own. As text, it would silently become thousands of categories.
+
+A column of text keeps its cells as they are. In a column of another kind, a mark of a missing value such as ``NA`` is
+null; spaces around a number are no part of it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diurnal.data.schema import KINDS, Kind, arrow_type
+from diurnal.data.text_notation import MISSING_MARKS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -104,6 +108,16 @@ def match_format(texts: pa.Array, form: str) -> npt.NDArray[np.bool_]:
     return pc.fill_null(found, True).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
+def _trim(texts: pa.Array, form: str) -> pa.Array:
+    """Remove the spaces around numbers."""
+    return pc.ascii_trim(texts, " \t") if form in ("int", "float", "comma") else texts
+
+
+def _missing_mask(texts: pa.Array) -> npt.NDArray[np.bool_]:
+    """Return a mask of the marks of missing values."""
+    return pc.is_in(texts, pa.array(MISSING_MARKS)).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
 def parse_texts(texts: pa.Array, kind: Kind) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     """Parse cells of text as a kind.
 
@@ -114,7 +128,11 @@ def parse_texts(texts: pa.Array, kind: Kind) -> tuple[pa.Array, npt.NDArray[np.b
     """
     if kind == "text":
         return texts, np.zeros(len(texts), dtype=bool)
-    kept = pc.if_else(pa.array(match_format(texts, _EXACT[kind])), texts, None)
+    fits = match_format(texts, _EXACT[kind])
+    if not fits.all():
+        texts = pc.if_else(pa.array(_missing_mask(texts)), None, _trim(texts, kind))
+        fits = match_format(texts, _EXACT[kind])
+    kept = pc.if_else(pa.array(fits), texts, None)
     if kind == "int":
         kept = pc.replace_substring_regex(kept, r"\.0*$", "")
     values = pc.equal(pc.ascii_lower(kept), "true") if kind == "bool" else _cast_valid(kept, arrow_type(kind))
@@ -159,24 +177,43 @@ def _is_castable(text: str, expected: pa.DataType) -> bool:
     return True
 
 
+def _has_format(texts: pa.Array, form: str) -> bool:
+    """Return whether all cells are of a format."""
+    return bool(match_format(texts, FORMATS[form]).all() or match_format(_trim(texts, form), FORMATS[form]).all())
+
+
 class TextTypeInference:
-    """Infers the kind of a column of text: that of the narrowest format that all cells match."""
+    """Infers the kind of a column of text: that of the narrowest format that all cells match, or all that have a value.
+
+    Attributes
+    ----------
+    empty : bool
+        Whether no cell has a value.
+    n_missing : int
+        Number of marks of missing values, unless the column is one of text.
+    """
 
     def __init__(self) -> None:
         self._possible = list(FORMATS)
         self._notations: set[str] = set()
         self.empty = True
+        self.n_missing = 0
 
     def update(self, texts: pa.Array) -> None:
         """Read the next cells of the column."""
         texts = texts.drop_null()
         if not len(texts) or not self._possible:
-            self.empty = self.empty and not len(texts)
             return
-        self.empty = False
+        missing = _missing_mask(texts)
+        self.empty = self.empty and bool(missing.all())
+        if missing.any():
+            self.n_missing += int(missing.sum())
+            if "int" in self._possible and match_format(texts, "(?i:nan)").any():  # a float
+                self._possible.remove("int")
+            texts = texts.filter(pa.array(~missing))
         still: list[str] = []
         for form in self._possible:
-            if any(form in _WIDER.get(narrower, ()) for narrower in still) or match_format(texts, FORMATS[form]).all():
+            if any(form in _WIDER.get(narrower, ()) for narrower in still) or _has_format(texts, form):
                 still.append(form)
         self._possible = still
         if still and still[0] in ("date", "instant", "timestamp", "moments", "dates"):

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 TYPED = {b"diurnal.typed": b"1"}
 """Metadata of a field of text whose kind is fixed, within a schema that is :data:`UNTYPED`."""
 
+MISSING_MARKS = (  # as in pandas
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+"""Texts for a missing value: null in a column of numbers, booleans or dates, and categories in a column of text."""
+
 _PREFIX = "diurnal.written."
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = rf"{_DATE}[T ][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,6}})?)?"

@@ -14,6 +14,7 @@ from diurnal.backends.protocol import IngestedBatch
 from diurnal.backends.sample_reader import SampleReader
 from diurnal.data import batch_contract
 from diurnal.data.batch_contract import BatchContract
+from diurnal.data.text_notation import MISSING_MARKS
 from diurnal.errors import BatchRejectedError, DiurnalError, ExperimentError, TransientError
 from diurnal.pipeline.erased_rows import ErasedRows
 from diurnal.types import Package
@@ -45,9 +46,9 @@ def ingest_batch(context: RunContext, contract: Contract | None, folder: Path) -
         batch = backend.ingest(context, contract, task)
     else:
         batch = _ingest_stream(context, contract, task, folder)
-    return replace(
-        batch, warnings=[*batch.warnings, *_repetition_warnings(batch.contract.newest, fixed, batch.n_repeated)]
-    )
+    newest = batch.contract.newest
+    marks = _missing_mark_warnings(newest) if fixed is None else []
+    return replace(batch, warnings=[*batch.warnings, *marks, *_repetition_warnings(newest, fixed, batch.n_repeated)])
 
 
 def _ingest_stream(context: RunContext, contract: Contract | None, task: Task, folder: Path) -> IngestedBatch:
@@ -139,6 +140,17 @@ def store_contract(context: RunContext, contract: Contract | None, batch: Ingest
     if not done:
         raise TransientError("a concurrent run has just changed the contract of this experiment", hint="run it again")
     return number
+
+
+def _missing_mark_warnings(schema: Schema) -> list[str]:
+    """Return warnings of categories that may be missing values, such as ``NA``."""
+    known = {column.name: column.categories or () for column in schema.columns} | {schema.target: schema.classes or ()}
+    return [
+        f"{name} has the category {mark!r}; if it means a missing value, declare Files(..., na_values={mark!r})"
+        for name, categories in known.items()
+        for mark in MISSING_MARKS
+        if mark in categories
+    ]
 
 
 def _repetition_warnings(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]:

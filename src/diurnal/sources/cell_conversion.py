@@ -14,11 +14,10 @@ import pyarrow.types as pt
 from diurnal.data.casts import cast_column
 from diurnal.data.problems import ProblemCollector
 from diurnal.data.schema import Kind, arrow_type
-from diurnal.data.text_notation import TYPED, Notation
+from diurnal.data.text_notation import MISSING_MARKS, TYPED, Notation
 from diurnal.errors import BatchRejectedError, Problem
 from diurnal.sources.date_columns import DateConverter
 from diurnal.sources.file_columns import find_positions
-from diurnal.sources.files_arguments import DEFAULT_NA
 from diurnal.sources.record_batches import with_warnings
 from diurnal.sources.timezone_columns import is_naive_type, localize_column
 
@@ -120,7 +119,7 @@ class MissingValues:
 
     def __init__(self, files: Files, name: str) -> None:
         declared = files.na_values.get(name, ()) if isinstance(files.na_values, dict) else files.na_values or ()
-        self._texts = {*map(str, declared), *(DEFAULT_NA if files.keep_default_na else ())}
+        self._texts = {*map(str, declared), *(MISSING_MARKS if files.keep_default_na else ())}
         numbers = [form for text in self._texts if (form := _number_form(text, files.decimal))]
         self._numbers = f"^(?:{'|'.join(numbers)})$" if numbers else None
 

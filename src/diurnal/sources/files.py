@@ -60,7 +60,8 @@ class Files:
     na_values : scalar, sequence, or Mapping of str to these, optional
         Missing values, in addition to empty cells.
     keep_default_na : bool
-        Whether pandas' default list (``NA``, ``null``, ``None``, ...) are missing values, too.
+        Whether pandas' default list (``NA``, ``null``, ``None``, ...) are missing values in columns of text, too. In
+        columns of other kinds they always are.
     skiprows : int, sequence of int, or callable, optional
         Number of lines to skip at the start, numbers of lines from 0, or a function of a line's number.
     skipfooter : int

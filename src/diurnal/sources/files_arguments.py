@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 
 CODECS = ("gzip", "bz2", "xz", "zstd", "zip")
 
-DEFAULT_NA = (  # missing values in pandas unless keep_default_na=False
-    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
-    "NaN", "None", "n/a", "nan", "null",
-)  # fmt: skip
-
 _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"(str|string|text|object|category|large_string)_?(\[.*\])?|[OSU]", "text"),
     (r"u?int(8|16|32|64|_|p|c)?(\[pyarrow\])?|[iu][1248]", "int"),
