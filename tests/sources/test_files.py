@@ -185,6 +185,8 @@ def test_groups_of_digits_end_with_three(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text('a,y\n"1,234",u\n"12,34,567",v\n')
     assert typed(path, thousands=",").to_pydict() == {"a": [1234, 1234567], "y": ["u", "v"]}
+    path.write_text('a,y\n"1,234  ",u\nNA,v\n')
+    assert typed(path, thousands=",").to_pydict() == {"a": [1234, None], "y": ["u", "v"]}
     path.write_text('a,y\n"1,234",u\n"12,34",v\n')
     with pytest.raises(BatchRejectedError, match="decimal-comma"):
         typed(path, thousands=",")
@@ -410,6 +412,17 @@ def test_a_saved_index_is_warned_of(tmp_path):
     heard.clear()
     list(record_batches(Files(str(path), index_col=0), DAY, {}, warn=heard.append))
     assert not heard
+
+
+@pytest.mark.parametrize(
+    ("header", "warned"), [("0.46,1,y", False), ("0,1,2", False), ("5.1,3,0", True), ("2,2.0,0", True)]
+)
+def test_a_header_of_numbers_is_warned_of(tmp_path, header, warned):
+    path = tmp_path / "x.csv"
+    heard: list[str] = []
+    path.write_text(f"{header}\n1,2,3\n")
+    list(record_batches(Files(str(path)), DAY, {}, warn=heard.append))
+    assert [("header=None" in warning) for warning in heard] == [True] * warned
 
 
 def test_a_warning_of_a_source_is_one_of_the_run(tmp_path, warehouse_url):

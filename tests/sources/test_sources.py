@@ -164,6 +164,14 @@ def test_files_take_a_last_line_without_an_end_only_if_told(tmp_path):
     assert table(Files(path, complete=False)).to_pydict() == {"a": ["1", "2"]}
 
 
+def test_files_take_a_last_line_of_json_without_an_end(tmp_path):
+    assert table(Files(write(tmp_path, "x.jsonl", b'{"a": 1}\n{"a": 12} '))).to_pydict() == {"a": [1, 12]}
+
+
+def test_files_find_a_file_whose_name_looks_like_a_pattern(tmp_path):
+    assert table(Files(write(tmp_path, "sales [2026].csv", b"a\n1\n"))).to_pydict() == {"a": ["1"]}
+
+
 def test_files_read_the_files_of_an_interval_in_order(tmp_path):
     write(tmp_path, "2026-11-23-b.csv", b"b,a\n4,3\n")
     write(tmp_path, "2026-11-23-a.csv", b"a,b\n1,2\n")

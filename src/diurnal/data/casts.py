@@ -80,10 +80,9 @@ def unsupported_type_problem(data_type: pa.DataType) -> tuple[str, str]:
     if pt.is_nested(data_type):
         hint = "spread it over columns in the source, or leave it out by drop= or usecols="
         return "nested-type", f"is nested ({data_type}); a cell is one value: {hint}"
-    return (
-        "unsupported-type",
-        f"is of the type {data_type}; allowed are numbers, booleans, text, dates and timestamps",
-    )
+    allowed = "numbers, booleans, text, dates and timestamps"
+    hint = "cast it in the source, or leave it out by drop= or usecols="
+    return "unsupported-type", f"is of the type {data_type}; allowed are {allowed}: {hint}"
 
 
 def decode_dictionary(column: pa.Array) -> pa.Array:

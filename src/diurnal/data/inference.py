@@ -215,6 +215,7 @@ class _ColumnInference:
     distinct: set[Any] | None = field(default_factory=set)
     n_null: int = 0
     n_rows: int = 0
+    has_long_cells: bool = False
 
     def update(self, values: pa.Array) -> None:
         """Read the next cells."""
@@ -231,6 +232,7 @@ class _ColumnInference:
     def merge(self, other: _ColumnInference) -> None:
         """Add the statistics of another part of the column."""
         self.n_null, self.n_rows = self.n_null + other.n_null, self.n_rows + other.n_rows
+        self.has_long_cells = self.has_long_cells or other.has_long_cells
         together = None if self.distinct is None or other.distinct is None else self.distinct | other.distinct
         self.distinct = together if together is not None and len(together) <= self.most else None
 
@@ -239,7 +241,7 @@ class _ColumnInference:
             # a cell that is not UTF-8 is reported by the validation
             sound = cast_column(values, "text", untyped=False, max_cell_bytes=MAX_CATEGORY_BYTES)
             if any(code == "long-cell" for code, _, _ in sound.lost):
-                self.distinct = None
+                self.distinct, self.has_long_cells = None, True
                 return
             values = sound.values
         elif pt.is_floating(values.type):
@@ -252,9 +254,8 @@ class _ColumnInference:
         refusal = None
         if self.narrowing and not self.narrowing.empty:
             kind: Kind | None = self.narrowing.infer_kind()
-            refusal = (
-                None if self.is_dropped else self.narrowing.find_problem()
-            )  # a dropped column may have any format, and is text
+            # a dropped column may have any format, and is text
+            refusal = None if self.is_dropped else self.narrowing.find_problem(self.name)
         elif self.narrowing or pt.is_null(self.type):
             kind = "text" if self.is_dropped else "float"  # without any value it is a float, as in pandas
         else:
@@ -293,8 +294,9 @@ class _ColumnInference:
         if task == "regression":
             return None
         if self.distinct is None:
-            message = f"the target {self.name} has more than {self.most} labels; is it a regression?"
-            collector.add([Problem("too-many-classes", message, self.name)])
+            many = f"more than {self.most} labels; is it a regression?"
+            found = f"labels longer than {MAX_CATEGORY_BYTES} bytes; it is free text" if self.has_long_cells else many
+            collector.add([Problem("too-many-classes", f"the target {self.name} has {found}", self.name)])
             return None
         labels = sorted(self._distinct_of_kind(kind))
         if kind == "float" and not all(float(label).is_integer() for label in labels):

@@ -227,16 +227,14 @@ class TextTypeInference:
         first = self._narrowest_format()
         return next((kind for kind in KINDS if kind == first), "text")
 
-    def find_problem(self) -> _Refusal | None:
-        """Return the code and message if the format of the column is rejected."""
-        first = self._narrowest_format()
+    def find_problem(self, name: str) -> _Refusal | None:
+        """Return the code and message if the format of the column, which has this name, is rejected."""
+        first, as_text = self._narrowest_format(), f"; Files(..., dtype={{{name!a}: str}}) keeps it as text"
         if first == "comma":
-            return "decimal-comma", f"has numbers with commas: it {_COMMA}"
+            return "decimal-comma", f"has numbers with commas: it {_COMMA}{as_text}"
         if first == "moments":
-            return (
-                "mixed-timezones",
-                "has times with and without an offset from UTC; write all as 2026-11-23T06:00:00Z",
-            )
+            message = "has times with and without an offset from UTC; write all as 2026-11-23T06:00:00Z"
+            return "mixed-timezones", f"{message}{as_text}"
         if first == "dates" and len(self._notations) > 1:
-            return "mixed-dates", "has dates in more than one notation; write all as YYYY-MM-DD"
+            return "mixed-dates", f"has dates in more than one notation; write all as YYYY-MM-DD{as_text}"
         return None

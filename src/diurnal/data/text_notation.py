@@ -99,10 +99,11 @@ class Notation:
             return texts
         import pyarrow.compute as pc
 
-        written = pc.match_substring_regex(texts, self._number_pattern)
-        plain = pc.replace_substring(texts, self.thousands, "") if self.thousands else texts
+        bare = pc.ascii_trim(texts, " \t")
+        written = pc.match_substring_regex(bare, self._number_pattern)
+        plain = pc.replace_substring(bare, self.thousands, "") if self.thousands else bare
         plain = pc.replace_substring(plain, self.decimal, ".")
-        foreign = pc.match_substring_regex(texts, "^-?[0-9.]+([eE][+-]?[0-9]+)?$")
+        foreign = pc.match_substring_regex(bare, "^-?[0-9.]+([eE][+-]?[0-9]+)?$")
         said = f"decimal={self.decimal!r}" + (f", thousands={self.thousands!r}" if self.thousands else "")
         marked = pc.binary_join_element_wise(texts, f"[{said}]", " ")
         return pc.if_else(written, plain, pc.if_else(foreign, marked, texts))

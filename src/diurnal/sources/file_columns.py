@@ -18,6 +18,9 @@ SAVED_INDEX = (
 )
 
 
+_NO_HEADER = "if the file has no header, declare header=None"
+
+
 @dataclass(frozen=True)
 class FileColumns:
     """The columns of one file.
@@ -55,9 +58,20 @@ def name_columns(cells: Sequence[str]) -> tuple[list[str], list[str]]:
         taken.add(names[i])
     unnamed = [name for name, cell in zip(names, cells, strict=True) if not cell]
     warnings = [SAVED_INDEX.format(unnamed.pop(0))] if cells and not cells[0] else []
+    if _is_row_of_numbers(cells):
+        warnings.append(f"the header is a row of numbers ({format_names(cells[:4])}); {_NO_HEADER}")
     if unnamed:
         warnings.append(f"columns without a name are called {format_names(unnamed)}")
     return names, warnings
+
+
+def _is_row_of_numbers(cells: Sequence[str]) -> bool:
+    """Return whether a header may be the first row of a file without one; whole numbers are names that pandas gives."""
+    try:
+        numbers = [float(cell) for cell in cells]
+    except ValueError:
+        return False
+    return len(set(numbers)) < len(cells) or not all(number.is_integer() for number in numbers)
 
 
 def _candidate_names(name: str) -> Iterator[str]:
@@ -80,9 +94,8 @@ def select_columns(names: Sequence[str], files: Files, warnings: Sequence[str] =
     kept = tuple(names[i] for i in positions)
     twice = duplicate_name_problems(kept)
     if twice:
-        raise BatchRejectedError(
-            twice, hint="rename the columns where the file is written, or by names=[...] and header=0"
-        )
+        rename = "rename the columns where the file is written, or by names=[...] and header=0"
+        raise BatchRejectedError(twice, hint=f"{_NO_HEADER}; else {rename}" if _is_row_of_numbers(names) else rename)
     relevant = [warning for warning in warnings if any(repr(name) in warning for name in kept)]
     return FileColumns(kept, tuple(positions), len(names), (*relevant, *_unknown_column_warnings(kept, files)))
 

@@ -44,7 +44,7 @@ class Files:
         Of CSV: one character, ``r"\s+"`` for spaces and tabs, or another regular expression, with which quotes are
         ordinary characters. By default ``","``, and a tab for ``.tsv``.
     complete : bool
-        Whether a file of text without a line end after its last line is rejected, because it may be incomplete.
+        Whether a CSV file without a line end after its last line is rejected, because it may be incomplete.
     max_bytes : int
         Maximum size of one file, in decompressed bytes.
     header : int, None or "infer"

@@ -105,6 +105,8 @@ def _split_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield from whole
         if len(rest) > LONGEST:
             raise file_error("long-line", f"has a line longer than {LONGEST} bytes; is it JSON lines?")
+    if rest.strip() and not rest.rstrip().endswith(b"}"):
+        raise file_error("cut-file", "ends in the middle of its last line", "send the file again")
     if rest:
         yield rest
 

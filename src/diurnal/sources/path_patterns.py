@@ -111,7 +111,8 @@ def find_files(pattern: str, connections: Connections) -> tuple[Any, list[str]]:
     url = resolve_project_path(pattern, connections)
     try:
         fs, path = fsspec.core.url_to_fs(url)
-        found = sorted(fs.glob(path)) if _is_wild(pattern) else [path] * bool(fs.exists(path))
+        found = sorted(fs.glob(path)) if _is_wild(pattern) else []
+        found = found or [path] * bool(fs.exists(path))  # such as "sales [2026].csv"
     except (ImportError, ValueError) as error:
         raise ConfigurationError(
             f"{hide_login(pattern)} cannot be opened: {hide_login(str(error))}",
