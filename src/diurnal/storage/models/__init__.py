@@ -39,6 +39,7 @@ from diurnal.storage.models.golden_rows import make_signature
 from diurnal.storage.models.library_versions import library_versions
 from diurnal.storage.models.model_store import Models
 from diurnal.storage.models.project_objects import add_project_objects, find_project_objects
+from diurnal.storage.models.skops_lists import defer_lists
 
 __all__ = [
     "Models",
@@ -50,3 +51,5 @@ __all__ = [
     "library_versions",
     "make_signature",
 ]
+
+defer_lists()  # before any module here imports skops

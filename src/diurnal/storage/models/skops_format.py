@@ -14,6 +14,7 @@ from diurnal.runtime.project_files import Codebase
 from diurnal.storage.models import library_types, skops_nodes
 from diurnal.storage.models.canonical_skops import canonicalize_skops
 from diurnal.storage.models.formats import NO_CODE, ModelFormat
+from diurnal.storage.models.skops_lists import trust_nothing_else
 from diurnal.storage.models.tree_checks import check_structure
 from diurnal.storage.models.unsupported_objects import (
     NO_PICKLE,
@@ -92,7 +93,7 @@ class SkopsFormat(ModelFormat):
         if _resolve_project_modules(schema, code):
             data = write_archive(members | {"schema.json": json.dumps(schema).encode()})
             accepted |= {skops_nodes.qualified_name(node) for node in skops_nodes.iter_nodes(schema)}
-        with warnings.catch_warnings(), enable_states():
+        with warnings.catch_warnings(), enable_states(), trust_nothing_else():
             # old names of NumPy's dtypes; a user can do nothing about them
             warnings.simplefilter("ignore", DeprecationWarning)
             estimator = skops.io.loads(data, trusted=sorted(accepted | trusted))

@@ -21,7 +21,7 @@ from typing import Any
 from diurnal.errors import InvalidModelError
 from diurnal.storage.models import library_types
 from diurnal.storage.models.states import LOADER, STATE_NAMES
-from diurnal.storage.models.trusted_types import allowed_types
+from diurnal.storage.models.trusted_types import allowed_types, imported_types
 
 _CONSTRUCTED = {
     "builtins.frozenset",
@@ -103,12 +103,12 @@ def find_disallowed(schema: Any, trusted: Names, is_project: Callable[[str], boo
         used.setdefault(node["__loader__"], set()).add(qualified_name(node))
     _check_dict_keys(schema, trusted)
     libraries = library_types.libraries_of(name for names in used.values() for name in names)
-    disallowed = set()
+    disallowed: set[str] = set()
     for loader, names in used.items():
-        allowed = _allowed_names(loader, libraries)
-        disallowed |= {name for name in names if name not in allowed and name not in trusted and not (
+        # the full list of a loader is the last to be asked, as it may take the import of all of scikit-learn
+        disallowed |= {name for name in names - _known_names(loader) if name not in trusted and not (
             loader in _PROJECT_LOADERS and is_project(name)
-        )}  # fmt: skip
+        ) and name not in _allowed_names(loader, libraries)}  # fmt: skip
     return sorted(disallowed)
 
 
@@ -116,12 +116,24 @@ def find_disallowed(schema: Any, trusted: Names, is_project: Callable[[str], boo
 _PROJECT_LOADERS = {"FunctionNode", "ObjectNode", "TypeNode"}
 
 
+def _known_names(loader: str) -> frozenset[str]:
+    """Return the names of :func:`_allowed_names` that can be listed without an import."""
+    if loader == "ObjectNode":
+        return imported_types()
+    return _plain_types() if loader == "TypeNode" else frozenset()
+
+
+@functools.cache
+def _plain_types() -> frozenset[str]:
+    python = {f"builtins.{name}" for name in ("bool", "float", "int", "list", "map", "set", "str", "tuple")}
+    return frozenset(python | _VALUES | _dtype_names())
+
+
 @functools.cache
 def _allowed_names(loader: str, libraries: frozenset[str]) -> frozenset[str]:
     """Return the names that are allowed for a loader in a file that contains types of some libraries."""
     from skops.io import _trusted_types as skops
 
-    plain = {*skops.PRIMITIVE_TYPE_NAMES, *skops.CONTAINER_TYPE_NAMES, *skops.NUMPY_DTYPE_TYPE_NAMES}
     lists: dict[str, Callable[[], Collection[str]]] = {
         LOADER: lambda: STATE_NAMES,
         "BytearrayNode": lambda: ["builtins.bytearray"],
@@ -140,12 +152,8 @@ def _allowed_names(loader: str, libraries: frozenset[str]) -> frozenset[str]:
         "ListNode": lambda: ["builtins.list"],
         "LossNode": lambda: [name for name in allowed_types() | _skops_losses() if name.startswith(_LOSSES)],
         "MaskedArrayNode": lambda: ["numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray"],
-        "NdArrayNode": lambda: {"numpy.ndarray", *skops.NUMPY_DTYPE_TYPE_NAMES},
-        "ObjectNode": lambda: {
-            *allowed_types(),
-            *skops.SKLEARN_INTERNAL_TYPE_NAMES,
-            *library_types.types_of(libraries),
-        },
+        "NdArrayNode": lambda: {"numpy.ndarray", *_dtype_names()},
+        "ObjectNode": lambda: {*allowed_types(), *library_types.types_of(libraries)},
         "PartialNode": lambda: ["functools.partial"],
         "RandomGeneratorNode": lambda: ["numpy.random._generator.Generator"],
         "RandomStateNode": lambda: ["numpy.random.mtrand.RandomState"],
@@ -154,9 +162,15 @@ def _allowed_names(loader: str, libraries: frozenset[str]) -> frozenset[str]:
         "SparseMatrixNode": lambda: [name for name in allowed_types() if name.startswith("scipy.sparse.")],
         "TreeNode": lambda: ["sklearn.tree._tree.Tree"],
         "TupleNode": lambda: ["builtins.tuple", "sklearn.impute._iterative._ImputerTriplet"],
-        "TypeNode": lambda: {*plain, *_VALUES, *(name for name in allowed_types() if name.startswith("sklearn."))},
+        "TypeNode": lambda: {*_plain_types(), *(name for name in allowed_types() if name.startswith("sklearn."))},
     }
     return frozenset(lists.get(loader, frozenset)())
+
+
+def _dtype_names() -> set[str]:
+    import numpy as np
+
+    return {f"{dtype.__module__}.{dtype.__name__}" for dtype in np.sctypeDict.values()}
 
 
 def _skops_losses() -> set[str]:
@@ -177,11 +191,15 @@ def _check_dict_keys(schema: Any, trusted: Names) -> None:
             types = [] if types[0].get("content") == "null" else types
         else:
             continue
-        allowed = _FACTORIES if node["__loader__"] == "DefaultDictNode" else _allowed_names("TypeNode", frozenset())
         for called in types:
             name = qualified_name(called)
-            if called.get("__loader__") != "TypeNode" or (name not in allowed and name not in trusted):
+            is_allowed = name in _FACTORIES if node["__loader__"] == "DefaultDictNode" else _is_key_type(name)
+            if called.get("__loader__") != "TypeNode" or not (is_allowed or name in trusted):
                 raise InvalidModelError(
                     f"the model contains a dict that calls {name} for its keys or values",
                     hint="no fit creates such a model: find out who wrote the file, and run its data interval again",
                 )
+
+
+def _is_key_type(name: str) -> bool:
+    return name in _known_names("TypeNode") or name in _allowed_names("TypeNode", frozenset())

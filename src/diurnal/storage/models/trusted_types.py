@@ -32,6 +32,8 @@ _SINGLE_TYPES = {
     "numpy.dtype",
     "scipy.interpolate._bsplines.BSpline",
     "scipy.interpolate._bsplines._BSpline",
+    *(f"sklearn._loss.link.{name}" for name in ("HalfLogitLink", "IdentityLink", "Interval", "LogLink", "LogitLink")),
+    "sklearn._loss.link.MultinomialLogit",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.cluster._bisect_k_means._BisectingTree",
     "sklearn.compose._column_transformer.make_column_selector",
@@ -70,9 +72,16 @@ _FUNCTIONS = {
 @functools.cache
 def allowed_types() -> frozenset[str]:
     """Return the full names of all types and functions that a model may contain."""
+    from sklearn.utils import all_estimators
+
+    all_estimators()  # imports every module of scikit-learn, so that all subclasses are known
+    return imported_types() | _SINGLE_TYPES | _FUNCTIONS | _sparse_types() | _scorer_metrics()
+
+
+def imported_types() -> frozenset[str]:
+    """Return the full names of those allowed types that are classes of imported modules of scikit-learn."""
     classes = {f"{cls.__module__}.{cls.__qualname__}" for base in _base_classes() for cls in iter_subclasses(base)}
-    sklearn = {name for name in classes if name.startswith("sklearn.") and ".tests." not in name}
-    return frozenset(sklearn | _SINGLE_TYPES | _FUNCTIONS | _sparse_types() | _scorer_metrics())
+    return frozenset(name for name in classes if name.startswith("sklearn.") and ".tests." not in name)
 
 
 def _base_classes() -> list[type]:
@@ -82,9 +91,7 @@ def _base_classes() -> list[type]:
     from sklearn.metrics._scorer import _BaseScorer, _PassthroughScorer
     from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit
     from sklearn.neural_network._stochastic_optimizers import BaseOptimizer
-    from sklearn.utils import all_estimators
 
-    all_estimators()  # imports every module of scikit-learn, so that all subclasses are known
     return [
         BaseEstimator,
         BaseLoss,

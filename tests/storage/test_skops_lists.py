@@ -1,0 +1,51 @@
+"""The lists of skops are built for those who use them, and are what skops builds when it is imported."""
+
+import subprocess
+import sys
+
+SAVE_THEN_USE_SKOPS = """
+import sys
+import numpy as np
+from diurnal.storage import models
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+X, y = np.eye(4), [0, 1, 0, 1]
+plain = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+_, reloaded = models.get_format("skops").dump_and_reload(plain)
+assert (reloaded.predict_proba(X) == plain.predict_proba(X)).all()
+assert "sklearn.mixture" not in sys.modules, "a model of imported classes needs no other module of scikit-learn"
+
+import skops.io
+
+class Own(StandardScaler):
+    pass
+
+with_ufunc = make_pipeline(FunctionTransformer(expit), FunctionTransformer(np.log1p), *plain[:]).fit(X, y)
+assert skops.io.get_untrusted_types(data=skops.io.dumps(with_ufunc)) == []
+assert (skops.io.loads(skops.io.dumps(with_ufunc)).predict(X) == with_ufunc.predict(X)).all()
+assert "sklearn.mixture" in sys.modules
+data = skops.io.dumps(make_pipeline(Own()))
+assert skops.io.get_untrusted_types(data=data) == ["__main__.Own"]
+generator = skops.io.loads(skops.io.dumps(np.random.default_rng(3)))
+assert generator.random() == np.random.default_rng(3).random()
+"""
+
+
+def test_other_code_of_the_process_uses_skops_as_it_is():
+    subprocess.run([sys.executable, "-c", SAVE_THEN_USE_SKOPS], check=True)
+
+
+def test_our_own_lists_have_what_those_of_skops_have():
+    from skops.io import _trusted_types as skops
+
+    from diurnal.storage.models.skops_nodes import _dtype_names, _known_names, _plain_types
+    from diurnal.storage.models.trusted_types import allowed_types
+
+    assert _plain_types() >= {*skops.PRIMITIVE_TYPE_NAMES, *skops.CONTAINER_TYPE_NAMES, *skops.NUMPY_DTYPE_TYPE_NAMES}
+    assert _dtype_names() == set(skops.NUMPY_DTYPE_TYPE_NAMES)
+    assert allowed_types() >= {*skops.SKLEARN_INTERNAL_TYPE_NAMES, *_known_names("ObjectNode")}
+    assert len(skops.SKLEARN_ESTIMATOR_TYPE_NAMES) > 150
+    assert len(skops.SCIPY_UFUNC_TYPE_NAMES) > 100
