@@ -487,3 +487,24 @@ def test_runs_start_when_labels_are_complete(tmp_path):
     }
     assert seen["counted"]["newest"] == instants("2026-11-23 12:00:00", "2026-11-23 18:00:00", "2026-11-23 20:00:00")
     assert seen["counted"]["next"] == instants("2026-11-23 18:00:00", "2026-11-24 00:00:00", "2026-11-24 02:00:00")
+
+
+def test_the_connection_to_spark_is_looked_up_when_a_session_starts(tmp_path, warehouse_url):
+    program = f"""
+import os
+from diurnal.airflow import connections
+from diurnal.errors import TransientError
+from diurnal.runtime import spark
+os.environ |= {{"DIURNAL_WAREHOUSE": {warehouse_url!r}, "AIRFLOW_CONN_DIURNAL_SPARK": "spark://127.0.0.1:9"}}
+lookups, lookup = [], connections._lookup_connection
+connections._lookup_connection = lambda name: lookups.append(name) or lookup(name)
+with connections.open_stores_for_file({str(tmp_path / "dag.py")!r}):
+    before = list(lookups)
+    try:
+        spark.get_session()
+    except TransientError as error:
+        answer = [before, lookups, error.message]
+"""
+    before, after, message = tell(tmp_path / "home", tmp_path, program)
+    assert (before, after) == ([], ["diurnal_spark"])
+    assert "spark://127.0.0.1:9" in message

@@ -129,10 +129,15 @@ def settings_for_file(file: str) -> Settings:
     As outside of Airflow, ``DIURNAL_WAREHOUSE`` and ``DIURNAL_SPARK`` override the connections, and these override
     ``diurnal.toml``.
     """
-    return _with_spark(with_warehouse(Settings.load(relative_to=Path(file).parent), get_connection_uri))
+    return with_spark(_settings_for_stores(file))
 
 
-def _with_spark(settings: Settings) -> Settings:
+def _settings_for_stores(file: str) -> Settings:
+    return with_warehouse(Settings.load(relative_to=Path(file).parent), get_connection_uri)
+
+
+def with_spark(settings: Settings) -> Settings:
+    """Return settings with the master of Airflow's connection to Spark, unless ``DIURNAL_SPARK`` is set."""
     if settings.origins["spark"] == "DIURNAL_SPARK":
         return settings
     found = _lookup_connection(SPARK)
@@ -185,13 +190,15 @@ def open_stores_for_file(file: str) -> Iterator[Stores]:
     from diurnal.runtime import spark
     from diurnal.storage.stores import open_stores
 
-    settings = settings_for_file(file)
+    settings = _settings_for_stores(file)
     with ExitStack() as stack:
         stack.callback(spark.stop_session)
         if server := embedded_server(settings):
             stack.enter_context(server)
             settings = replace(settings, warehouse=server.url("warehouse"))
         stores = open_stores(settings)
+        # looked up when a session starts: most tasks need none, and Airflow's API server answers each lookup
+        spark.configure_session(lambda: with_spark(settings).spark, settings.environment.get("SPARK_CONF_DIR"))
         stack.callback(stores.warehouse.close)
         yield replace(stores, connections=AirflowConnections(stores.connections))
 

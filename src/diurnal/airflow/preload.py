@@ -16,7 +16,10 @@ from contextlib import suppress
 
 NAMES = """
 adbc_driver_postgresql.dbapi
+encodings.idna
 fsspec.implementations.chained
+jinja2.ext
+narwhals._pandas_like.namespace
 numpy
 pandas
 pyarrow.parquet
@@ -30,15 +33,27 @@ sklearn.pipeline
 sklearn.preprocessing
 skops.io
 diurnal.pipeline.steps
+diurnal.pipeline.batch_drift
+diurnal.pipeline.batch_profiles
+diurnal.pipeline.evaluation_files
 diurnal.pipeline.ingest
+diurnal.pipeline.live_scores
+diurnal.pipeline.quarantine
+diurnal.pipeline.serialization
+diurnal.pipeline.window_split
 diurnal.data.casts
 diurnal.data.inference
+diurnal.data.profile_builder
+diurnal.data.validation
 diurnal.data.whole_batch_checks
-diurnal.pipeline.quarantine
+diurnal.experiment.contract_agreement
+diurnal.mlflow.mirror
 diurnal.promotion.decision
 diurnal.promotion.champion_comparison
 diurnal.sources.byte_streams
 diurnal.storage.models.skops_format
+diurnal.storage.models.states.pandas_tables
+diurnal.storage.models.states.sklearn_requests
 diurnal.storage.models.states.state_node
 diurnal.storage.models.model_store
 diurnal.backends.sklearn
@@ -46,6 +61,7 @@ diurnal.storage.warehouse
 diurnal.storage.lake
 diurnal.runtime.postgres
 airflow.executors.local_executor
+airflow.sdk.execution_time.cache
 airflow.sdk.execution_time.supervisor
 airflow.sdk.execution_time.task_runner
 airflow.sdk.definitions.asset.metadata
@@ -61,9 +77,12 @@ airflow.serialization.serialized_objects
 airflow.providers.standard.decorators.python
 airflow.providers.standard.operators.hitl
 airflow.cli.cli_parser
+psycopg2.extras
 diurnal.airflow.dag
+diurnal.airflow.plugin
 diurnal.airflow.result_log
 diurnal.airflow.connections
+diurnal.airflow.run_interval
 """.split()  # noqa: SIM905 - one name a line is easy to read and to change
 
 sys.modules["polars"] = None  # type: ignore[assignment]  # ADBC would import it, and its threads do not survive a fork

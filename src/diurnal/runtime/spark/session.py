@@ -30,7 +30,7 @@ class _SessionState:
     """The master of the session of this process; there is one, as Spark allows one context for a process."""
 
     def __init__(self) -> None:
-        self.master = "local[*]"
+        self.master: str | Callable[[], str] = "local[*]"
         self.conf_dir: str | None = None
         self.started: str | None = None  # the master of the running session, if diurnal has started it
         self.lock = threading.RLock()
@@ -39,14 +39,14 @@ class _SessionState:
 _state = _SessionState()
 
 
-def configure_session(master: str, conf_dir: str | None = None) -> None:
+def configure_session(master: str | Callable[[], str], conf_dir: str | None = None) -> None:
     """Set the master of the next session. A session on another master ends at the next :func:`get_session`.
 
     Parameters
     ----------
-    master : str
+    master : str or callable
         Any master of Spark: ``"local[*]"``, ``"spark://host:7077"``, ``"yarn"``, ``"k8s://..."``; or
-        :data:`SUBMITTED`, in a driver that ``spark-submit`` has started.
+        :data:`SUBMITTED`, in a driver that ``spark-submit`` has started. A callable returns it when a session starts.
     conf_dir : str, optional
         The folder of ``spark-defaults.conf``; its options override the defaults of diurnal.
     """
@@ -68,7 +68,11 @@ def get_session() -> SparkSession:
     """
     with _state.lock:
         running = _running_session()
-        if running is not None and (_state.started in (None, _state.master)):
+        if running is not None and _state.started is None:
+            return running
+        if callable(_state.master):
+            _state.master = _state.master()
+        if running is not None and _state.started == _state.master:
             return running
         stop_session()
         return _start_session(_state.master)
