@@ -8,7 +8,7 @@ SYSTEM_WORKERS ?= auto
 PORT   ?= 8080
 EXAMPLE := examples/breast_cancer
 
-.PHONY: help demo airflow airflow-down compose-env image compose-test test test-system test-slow test-sklearn screenshots chromium lint format bench bench-page bench-search bench-serving bench-scale gate-simulation docs constraints clean
+.PHONY: help demo airflow airflow-down compose-env image compose-test test test-system test-slow test-sklearn screenshots chromium lint format bench bench-night bench-page bench-search bench-serving bench-scale gate-simulation docs constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -88,9 +88,12 @@ format: $(VENV)/.ready  ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.ready  ## Measure the overhead of a run, and the speed of loading into the warehouse
+bench: $(VENV)/.ready  ## Measure the overhead of a run and of a backfill, and the speed of loading into the warehouse
 	@$(BIN)/python benchmarks/day.py
 	@$(BIN)/python benchmarks/ingest.py
+
+bench-night: $(VENV)/.ready  ## Measure a night of 20 experiments in a local Airflow; EXPERIMENTS=100 for more; takes some minutes
+	@$(BIN)/python benchmarks/night.py $(if $(EXPERIMENTS),--experiments $(EXPERIMENTS))
 
 bench-page: $(VENV)/.ready  ## Measure the page with 200 experiments and 100,000 runs; takes some minutes
 	@$(BIN)/python benchmarks/page.py

@@ -1,7 +1,7 @@
 """The formats of a model file: skops for scikit-learn, and Spark's own folder in an archive for pyspark.ml.
 
-Each format is an object of its module, which is imported when it is needed: skops takes two seconds to import, and
-pyspark may not be installed.
+Each format is an object of its module, which is imported when it is needed: most commands read no model, and pyspark
+may not be installed.
 """
 
 from __future__ import annotations
