@@ -18,16 +18,17 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_selection import SelectKBest, SelectPercentile, chi2, f_classif, r_regression
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeRegressor
 from threadpoolctl import threadpool_limits
 
-from diurnal.search import sklearn_private, tune
+from diurnal.search import fork_join, sklearn_private, tune
 from diurnal.search.families import FINAL_FAMILIES, TRANSFORMER_FAMILIES
 from diurnal.search.families.ensembles import EnsembleFamily
 from diurnal.search.families.family_protocol import DesignMatrix, UnsupportedData
@@ -71,7 +72,7 @@ def test_one_pca_gives_every_smaller_one_to_the_last_bit(X, options, whiten):
         reference = each.build()
         expected = reference.fit_transform(X)
         actual = sizes.fitted_step(each)
-        np.testing.assert_array_equal(sizes.fit_transform_output(each, X, actual), expected)
+        np.testing.assert_array_equal(sizes.fit_transform_output(each, X), expected)
         np.testing.assert_array_equal(actual.transform(X), reference.transform(X))
         assert vars(actual).keys() == vars(reference).keys()
         for name, value in vars(reference).items():
@@ -122,7 +123,7 @@ def test_one_scoring_of_features_gives_every_number_of_the_best(selector, name, 
     fits = family.fit(steps, X, CANCER[1], {})
     for each in steps:
         reference, actual = each.build(), fits.fitted_step(each)
-        same_matrix(fits.fit_transform_output(each, X, actual), reference.fit_transform(X, CANCER[1]))
+        same_matrix(fits.fit_transform_output(each, X), reference.fit_transform(X, CANCER[1]))
         same_matrix(actual.transform(X), reference.transform(X))
         assert fits.n_columns(each) == reference.get_support().sum()
         assert vars(actual).keys() == vars(reference).keys()
@@ -235,8 +236,39 @@ def test_rows_behind_a_pca_are_transformed_once_for_several_groups_of_logistic_r
         "logisticregression__fit_intercept": [True, False],  # two groups: one batch has one kind of intercept
         "logisticregression__C": [0.1, 1.0],
     }
-    tune(GridSearchCV(chain, grid, cv=3, refit=False), CANCER[0][:150, :6], CANCER[1][:150])
+    search = GridSearchCV(chain, grid, cv=3, refit=False, scoring="neg_log_loss")
+    tune(search, CANCER[0][:150, :6], CANCER[1][:150])
     assert transformed == [50] * 2 * 3  # the test rows of each size on each fold
+    transformed.clear()
+    tune(search.set_params(scoring=["accuracy", "f1"]), CANCER[0][:150, :6], CANCER[1][:150])
+    assert transformed == [50] * 3  # labels are certain by the leading columns of the largest
+
+
+@pytest.mark.parametrize("kind", [GridSearchCV, HalvingGridSearchCV])
+@pytest.mark.parametrize("scoring", [["accuracy", "f1_macro", "recall_macro"], "precision_macro", None])
+def test_halving_and_several_scores_of_labels_are_served_by_batches(kind, scoring, monkeypatch):
+    chain = make_pipeline(StandardScaler(), PCA(), LogisticRegression())
+    grid = {"pca__n_components": [1, 2, 4], "logisticregression__C": [0.1, 1.0, 10.0]}
+    if kind is HalvingGridSearchCV and isinstance(scoring, list):
+        pytest.skip("halving takes one score")
+    options = {"random_state": 0} if kind is HalvingGridSearchCV else {}
+    search = kind(chain, grid, cv=2, scoring=scoring, refit=False, return_train_score=True, **options)
+    for X, y in (CANCER, IRIS):
+        same(search, X, y)
+    fitted, fit = [], LogisticRegression.fit
+    monkeypatch.setattr(LogisticRegression, "fit", lambda self, *a, **k: fitted.append(self) or fit(self, *a, **k))
+    tune(search, *CANCER)
+    assert len(fitted) == (2 if kind is HalvingGridSearchCV else 0)  # the last candidate has no group
+
+
+def test_parts_of_a_large_logistic_batch_are_served_by_idle_threads(monkeypatch):
+    monkeypatch.setattr(fork_join, "START_SECONDS", 0)
+    X, y = np.tile(MANY[0], (3, 1)) + np.random.default_rng(0).normal(size=(7500, 60)), np.tile(MANY[1], 3)
+    grid = {"pca__n_components": [20, 30, 40, 50], "logisticregression__C": np.logspace(-4, 1, 8)}
+    search = GridSearchCV(make_pipeline(PCA(), LogisticRegression()), grid, cv=2, refit=False)
+    same(search, X, y, max_cores=2)
+    scores = [tune(search, X, y, max_cores=n).cv_results_["mean_test_score"].tolist() for n in (1, 2)]
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc", ["accuracy", "roc_auc"], "neg_log_loss"])

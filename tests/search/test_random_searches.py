@@ -82,11 +82,13 @@ def searches(draw):
     if names and draw(st.booleans()):
         grid = {k: v for k, v in grid.items() if not k.startswith(f"{names[0]}__")}
         grid[names[0]] = ["passthrough", STEPS[names[0]][0](), MinMaxScaler()]
+    scoring = draw(st.sampled_from([None, "accuracy", "f1_macro", "neg_log_loss", ("accuracy", "recall_macro")]))
     return GridSearchCV(
         chain,
         grid or {f"{names[0] if names else final}": [chain.steps[0][1]]},
         cv=draw(st.sampled_from([2, KFold(3, shuffle=True, random_state=1), StratifiedKFold(2)])),
-        scoring=draw(st.sampled_from([None, "accuracy", "f1_macro", "neg_log_loss"])),
+        scoring=scoring,
+        refit="accuracy" if isinstance(scoring, tuple) else True,
         return_train_score=draw(st.booleans()),
         error_score=draw(st.sampled_from([np.nan, 0.5])),
     )

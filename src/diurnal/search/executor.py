@@ -43,6 +43,7 @@ from diurnal.search.workers import (
     choose_workers,
     gains_threads,
     single_blas_thread,
+    start_seconds,
     thread_context,
 )
 
@@ -130,7 +131,8 @@ def _run_folds(
     folds = _load_folds(kept, len(calls), report)
     kind, n_workers = workers
     n_threads = n_workers if kind == "threads" else 1
-    pool = ForkJoinPool(n_threads, functools.partial(thread_context, tree, n_threads, sklearn.get_config()))
+    context = functools.partial(thread_context, tree, n_threads, sklearn.get_config())
+    pool = ForkJoinPool(n_threads, context, start_seconds(tree))
     decision = ProcessDecision(len(calls), n_workers)
 
     def run(split: int) -> FoldResults:
@@ -179,7 +181,7 @@ def _run_fold(
 ) -> dict[int, dict[str, Any]]:
     """Run one fold; return the result of each candidate that has one."""
     fold = FoldRunner(tree, call, split, monitor, report, pool.map)
-    fit_and_score_subtree(fold, tree.root, fold.root_data())
+    fit_and_score_subtree(fold, tree.root, fold.pop_root_data())
     return fold.results
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from diurnal.search import scoring
-from diurnal.search.families.family_protocol import FittedGroup
+from diurnal.search.families.family_protocol import DesignMatrix, FittedGroup
 from diurnal.search.fold import FoldRunner, TransformedFold
 from diurnal.search.tree import FinalEstimator
 
@@ -23,11 +23,19 @@ class GroupedCandidate:
         The data that it is fitted and scored on.
     n_columns : int or None
         The number of leading columns of the data that it uses; None for all.
+    X_fit : matrix or None
+        The matrix that it is fitted on, if that is not the one of the data: with the rounding of a fit on its own,
+        which the leading columns may not have.
     """
 
     leaf: FinalEstimator
     data: TransformedFold
     n_columns: int | None = None
+    X_fit: Any = None
+
+    def design(self) -> DesignMatrix:
+        """Return the matrix that it is fitted on."""
+        return DesignMatrix(self.data.X_fit, self.n_columns) if self.X_fit is None else DesignMatrix(self.X_fit)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -43,41 +51,59 @@ def score_family(fold: FoldRunner, fits: FittedGroup, members: list[GroupedCandi
 
     A member has one of three ways to its score:
 
-    1. The score is the accuracy, and its labels are certain: count the labels, without building the estimator.
-    2. Its labels are certain, or the fit is exact: build the estimator, and score it as scikit-learn does.
+    1. The score depends on labels only, and these are certain: score the labels, without building the estimator.
+    2. Its labels and ranking are certain, or the fit is exact: build the estimator, and score it as scikit-learn does.
     3. Neither: it keeps no result, and is fitted on its own afterwards.
     """
     start = time.perf_counter()
     predicted = _predict_labels(fold, fits, members)
-    predict_seconds = (time.perf_counter() - start) / len(members)
-    is_accuracy = scoring.is_accuracy(fold.scorer, members[0].leaf.step.template)
-    counts_labels = fold.score_params.only_weights and is_accuracy
+    seconds = fit_seconds, (time.perf_counter() - start) / len(members)
+    to_build = _score_labels(fold, fits, members, predicted, seconds)
 
     def score(i: int) -> None:
-        member, labels = members[i], predicted[i]
+        with fold.suppress_failures(members[i].leaf.candidates):
+            fold.score_final(members[i].leaf, fits.estimator(i), _leading_columns(members[i]), fit_seconds)
+
+    fold.map_tasks(score, to_build)
+
+
+def _score_labels(
+    fold: FoldRunner,
+    fits: FittedGroup,
+    members: list[GroupedCandidate],
+    predicted: list[PredictedLabels],
+    seconds: tuple[float, float],
+) -> list[int]:
+    """Write the scores that labels are sufficient for; return the members whose estimators are to be built."""
+    final, to_build = members[0].leaf.step.template, []
+    scorer = scoring.LabelScorer(fold.scorer, final, fold.y_train) if fold.scores_labels(final) else None
+    for i, (member, labels) in enumerate(zip(members, predicted, strict=True)):
         is_certain = labels.test is not None and (labels.train is not None or not fold.with_train_scores)
-        with fold.suppress_failures(member.leaf.candidates):
-            if is_certain and counts_labels:
+        if is_certain and scorer is not None:
+            with fold.suppress_failures(member.leaf.candidates):
                 fits.emit_warnings(i)
-                _write_accuracy(fold, member, labels, fit_seconds, predict_seconds)
-            elif is_certain or fits.exact:
-                fold.score_final(member.leaf, fits.estimator(i), _leading_columns(member), fit_seconds)
+                _write_label_scores(fold, member, labels, scorer, seconds)
+        elif (is_certain or fits.exact) and member.X_fit is None:
+            to_build.append(i)
+    fold.monitor.check_rng()  # of scorers
+    return to_build
 
-    fold.map_tasks(score, range(len(members)))
 
-
-def _write_accuracy(
-    fold: FoldRunner, member: GroupedCandidate, labels: PredictedLabels, fit_seconds: float, predict_seconds: float
+def _write_label_scores(
+    fold: FoldRunner,
+    member: GroupedCandidate,
+    labels: PredictedLabels,
+    scorer: scoring.LabelScorer,
+    seconds: tuple[float, float],
 ) -> None:
-    """Write the accuracy of predicted labels as the result of a member."""
-    data, params = member.data, fold.score_params
-    params.check_routing(data.steps, member.leaf.step)
-    test_score = scoring.compute_accuracy(fold.y_test, labels.test, params.on_test.get("sample_weight"))
-    train_score = None
+    """Write the scores of predicted labels as the result of a member."""
+    params, start = fold.score_params, time.perf_counter()
+    params.check_routing(member.data.steps, member.leaf.step)
+    test_scores, train_scores = scorer.score(labels.test, fold.y_test, params.on_test), None
+    score_seconds = member.data.score_seconds + seconds[1] + time.perf_counter() - start
     if fold.with_train_scores:
-        train_score = scoring.compute_accuracy(fold.y_train, labels.train, params.on_train.get("sample_weight"))
-    seconds = data.fit_seconds + fit_seconds, data.score_seconds + predict_seconds
-    fold.write_results(member.leaf, test_score, train_score, *seconds)
+        train_scores = scorer.score(labels.train, fold.y_train, params.on_train)
+    fold.write_results(member.leaf, test_scores, train_scores, member.data.fit_seconds + seconds[0], score_seconds)
 
 
 def _predict_labels(fold: FoldRunner, fits: FittedGroup, members: list[GroupedCandidate]) -> list[PredictedLabels]:

@@ -103,12 +103,14 @@ class FoldRunner:
         self.scores_predictions = scoring.uses_predictions_only(self.scorer)
         self.n_train, self.n_test = _n_rows(self.X_train), _n_rows(self.X_test)
 
-    def root_data(self) -> TransformedFold:
-        """Return the data at the root of the tree: the raw rows."""
-        # A scorer that needs the pipeline receives raw rows, so transformed rows for scores are not made at all.
-        X_test = self.X_test if self.scores_predictions else None
-        X_train = self.X_train if self.scores_predictions and self.with_train_scores else None
-        return TransformedFold(self.X_train, X_test, X_train)
+    def pop_root_data(self) -> TransformedFold:
+        """Return the data at the root of the tree, the raw rows, and keep them only if they are needed for scores."""
+        X_train, X_test = self.X_train, self.X_test
+        if not self.scores_predictions:
+            # The scorer needs the pipeline and raw rows, so transformed rows for scores are not made at all.
+            return TransformedFold(X_train, None, None)
+        self.X_train = self.X_test = None
+        return TransformedFold(X_train, X_test, X_train if self.with_train_scores else None)
 
     @contextmanager
     def suppress_failures(self, candidates: list[int]) -> Iterator[None]:
@@ -172,6 +174,10 @@ class FoldRunner:
         self.monitor.check_rng()
         self.write_results(leaf, test_scores, train_scores, data.fit_seconds + seconds, score_seconds)
 
+    def scores_labels(self, final: Any) -> bool:
+        """Return whether a score depends only on predicted labels."""
+        return scoring.uses_labels_only(self.scorer, final)
+
     def scores_ranking(self, final: Any) -> bool:
         """Return whether a score depends only on labels, or on how decision values rank rows of different classes.
 
@@ -179,7 +185,7 @@ class FoldRunner:
         values, and rounds differently if rows of one class change places.
         """
         if self.score_params:
-            return scoring.uses_labels_only(self.scorer, final)
+            return self.scores_labels(final)
         return scoring.uses_ranking_only(self.scorer, final)
 
     def write_results(

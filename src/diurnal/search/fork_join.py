@@ -25,7 +25,7 @@ from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
-START_SECONDS = 0.03  # of work, before a second thread starts
+START_SECONDS = 0.03  # of work, before a second thread starts, unless a pool has another value
 WINDOW_SECONDS = 0.15  # between two measurements of the threads
 MAX_OWN_CORES = 1.2  # fits that use more processors than this have threads of their own
 
@@ -90,6 +90,8 @@ class ForkJoinPool:
         The greatest number of threads, including the calling one.
     thread_context : callable, optional
         Returns a context manager in which each thread works.
+    start_seconds : float, optional
+        The seconds of work before a second thread starts.
 
     Attributes
     ----------
@@ -109,8 +111,10 @@ class ForkJoinPool:
         self,
         n_threads: int,
         thread_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        start_seconds: float | None = None,
     ) -> None:
         self.n_threads, self._thread_context = n_threads, thread_context
+        self._start_seconds = START_SECONDS if start_seconds is None else start_seconds
         self.n_allowed, self.is_limited = 1, False
         self._changed, self._closed = threading.Condition(), threading.Event()
         self._groups: list[_Group] = []  # the outermost first
@@ -221,7 +225,7 @@ class ForkJoinPool:
 
     def _adapt(self) -> None:
         """Start the other threads if the search is long enough, and stop those that gain nothing."""
-        seconds = START_SECONDS
+        seconds = self._start_seconds
         while True:
             self._usage.restart()
             if self._closed.wait(seconds):

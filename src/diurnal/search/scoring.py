@@ -6,10 +6,11 @@ same score if the final estimator receives rows that are already transformed, on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin, is_classifier
+from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
 from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -56,6 +57,39 @@ def uses_ranking_only(scorer: Any, final: Any) -> bool:
     """
     parts = sklearn_private.scorer_parts(scorer)
     return bool(parts) and all(uses_labels_only(part, final) or _is_roc_auc(part) for part in parts or ())
+
+
+class LabelScorer:
+    """Scores predicted labels as a scorer scores the classifier that predicts them.
+
+    Parameters
+    ----------
+    scorer : callable
+        A scorer that uses labels only.
+    final : estimator
+    y_train : vector
+        The labels that the classifier is fitted to.
+    """
+
+    def __init__(self, scorer: Any, final: Any, y_train: Any) -> None:
+        self.scorer, self.is_accuracy = scorer, is_accuracy(scorer, final)
+        self.classes = np.unique(np.asarray(y_train))
+
+    def score(self, labels: np.ndarray, y: Any, params: Mapping[str, Any]) -> Any:
+        """Return the score, or the scores by name."""
+        if self.is_accuracy and params.keys() <= {"sample_weight"}:
+            return compute_accuracy(y, labels, params.get("sample_weight"))
+        return sklearn_private.score_estimator(_LabelPredictor(labels, self.classes), labels, y, self.scorer, params)
+
+
+class _LabelPredictor(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A classifier whose predictions are known."""
+
+    def __init__(self, labels: np.ndarray, classes: np.ndarray) -> None:
+        self.labels, self.classes_ = labels, classes
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: ARG002 - the labels are those of X
+        return self.labels.copy()
 
 
 def compute_accuracy(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:

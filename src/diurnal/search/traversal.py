@@ -26,15 +26,13 @@ from typing import Any
 
 from diurnal.search.column_branches import SharedBranches
 from diurnal.search.families import FINAL_FAMILIES, TRANSFORMER_FAMILIES
-from diurnal.search.families.family_protocol import (
-    DesignMatrix,
-    FinalEstimatorFamily,
-    FittedSizes,
-    TransformerFamily,
-)
+from diurnal.search.families.family_protocol import FinalEstimatorFamily, FittedSizes, TransformerFamily
 from diurnal.search.family_scores import GroupedCandidate, score_family
 from diurnal.search.fold import FoldRunner, TransformedFold, read_only_view
 from diurnal.search.tree import FinalEstimator, PipelineStep, PrefixNode
+
+# Candidates that are fitted on one matrix together; with more, the product of matrices gains nothing.
+PART_SIZE = 24
 
 
 def has_families(node: PrefixNode) -> bool:
@@ -76,19 +74,24 @@ def fit_and_score_subtree(fold: FoldRunner, node: PrefixNode, data: TransformedF
     children = list(node.children.values())
     _fit_transformer_families(fold, children, data)
     # What no family has fitted is fitted transformer by transformer. Siblings still share equal branches.
+    pending = [child for child in children if any(_is_pending(fold, leaf) for leaf in child.all_finals())]
     branches = SharedBranches([child.step for child in children], fold.monitor)
+    if len(pending) == 1:  # a chain: the matrices of this node are freed before those below the next one are made
+        with fold.suppress_failures(_pending_candidates(fold, pending[0])):
+            behind = [fold.fit_transform_step(pending[0].step, data, branches)]
+            del data
+            fit_and_score_subtree(fold, pending[0], behind.pop())
+        return
 
     def fit_child(child: PrefixNode) -> None:
-        pending = [leaf for leaf in child.all_finals() if _is_pending(fold, leaf)]
-        if pending:
-            with fold.suppress_failures(_candidates_of(pending)):
-                fit_and_score_subtree(fold, child, fold.fit_transform_step(child.step, data, branches))
+        with fold.suppress_failures(_pending_candidates(fold, child)):
+            fit_and_score_subtree(fold, child, fold.fit_transform_step(child.step, data, branches))
 
     if branches:  # siblings use the fits of each other: one after the other
-        for child in children:
+        for child in pending:
             fit_child(child)
     else:
-        fold.map_tasks(fit_child, children)
+        fold.map_tasks(fit_child, pending)
 
 
 def _fit_finals(fold: FoldRunner, node: PrefixNode, data: TransformedFold) -> None:
@@ -130,7 +133,7 @@ def fit_transformer_family(
         fold.monitor.check_rng()
         seconds = time.perf_counter() - start
         group = _TransformerGroup(fold, sizes, data, seconds)
-        sized_nodes = [_SizedNode(node, sizes.fitted_step(node.step)) for node in nodes]
+        sized_nodes = [_SizedNode(node) for node in nodes]
         group.fit_finals_across(sized_nodes)
 
         # Members that no shared fit has served continue below their own transformer, as without the family.
@@ -144,10 +147,9 @@ def fit_transformer_family(
 
 @dataclass(eq=False, slots=True)
 class _SizedNode:
-    """A node of a fitted transformer family: one size, its fitted transformer, and the data behind it once made."""
+    """A node of a fitted transformer family: one size, and the data behind it once made."""
 
     node: PrefixNode
-    fitted: Any
     data: TransformedFold | None = None
 
 
@@ -182,8 +184,8 @@ class _TransformerGroup:
     def make_data(self, sized: _SizedNode) -> TransformedFold:
         """Return the data behind one transformer."""
         step = sized.node.step
-        X_fit = self.sizes.fit_transform_output(step, self.data.X_fit, sized.fitted)
-        return self.fold.transform_rows(step, sized.fitted, X_fit, self.data, self.seconds)
+        X_fit = self.sizes.fit_transform_output(step, self.data.X_fit)
+        return self.fold.transform_rows(step, self.sizes.fitted_step(step), X_fit, self.data, self.seconds)
 
     def pop_data(self, sized: _SizedNode) -> TransformedFold:
         """Return the data behind one transformer, and drop the reference so that the memory is freed after its use."""
@@ -195,17 +197,24 @@ class _TransformerGroup:
 
         In the example of this module, the two logistic regressions are below `pca(2)` and `pca(5)`. There are two ways:
         each member uses the matrix of its own transformer, or all use the leading columns of the widest matrix. The
-        first has the rounding of scikit-learn, the second reads less memory; the family chooses by the size.
+        first has the rounding of scikit-learn, the second reads less memory; the family chooses by the size. Where
+        labels are all that a score needs, rows to score are transformed once for all in both ways.
         """
         leaves = [_SizedLeaf(leaf, sized) for sized in sized_nodes for leaf in sized.node.finals.values()]
         families = [family for family in FINAL_FAMILIES if family.shares_leading_columns]
+        shared: TransformedFold | None = None  # made once for all groups
         for family, positions in group_by_family([sized_leaf.leaf.step for sized_leaf in leaves], families):
             members = [leaves[i] for i in positions]
             n_columns = max(self.sizes.n_columns(member.sized.node.step) for member in members)
-            if not family.prefers_shared_matrix((self.fold.n_train, n_columns), self.fold.y_train):
+            uses_own = not family.prefers_shared_matrix((self.fold.n_train, n_columns), self.fold.y_train)
+            is_sufficient = self.fold.scores_labels if uses_own else self.fold.scores_ranking
+            can_share = is_sufficient(members[0].leaf.step.template)
+            if can_share and shared is None:
+                shared = self._make_shared_data([sized.node.step for sized in sized_nodes])
+            if can_share and shared is not None:
+                self._fit_with_shared_rows(family, members, shared, uses_own=uses_own)
+            elif uses_own:
                 self._fit_on_own_matrices(family, members)
-            elif self.fold.scores_ranking(members[0].leaf.step.template):
-                self._fit_on_shared_matrix(family, members)
             # else: the score needs exact decision values; each member is fitted on its own, below its transformer
 
     def _fit_on_own_matrices(self, family: FinalEstimatorFamily, members: Sequence[_SizedLeaf]) -> None:
@@ -216,16 +225,33 @@ class _TransformerGroup:
         grouped = [GroupedCandidate(m.leaf, m.sized.data) for m in members if m.sized.data is not None]
         fit_final_family(self.fold, family, grouped)
 
-    def _fit_on_shared_matrix(self, family: FinalEstimatorFamily, members: Sequence[_SizedLeaf]) -> None:
-        steps = [member.sized.node.step for member in members]
+    def _make_shared_data(self, steps: Sequence[PipelineStep]) -> TransformedFold | None:
+        """Return the data behind the largest size; None if those behind the others are not its leading columns."""
         matrices = self.sizes.shared_matrices(steps, self.data.X_fit, [self.data.X_test, self.data.X_train])
         if matrices is None:
-            return
+            return None
         X_fit, (X_test, X_train) = matrices
         fit_seconds = self.data.fit_seconds + self.seconds
-        shared = replace(self.data, X_fit=X_fit, X_test=X_test, X_train=X_train, fit_seconds=fit_seconds)
-        grouped = [GroupedCandidate(m.leaf, shared, self.sizes.n_columns(m.sized.node.step)) for m in members]
-        fit_final_family(self.fold, family, grouped)
+        return replace(self.data, X_fit=X_fit, X_test=X_test, X_train=X_train, fit_seconds=fit_seconds)
+
+    def _fit_with_shared_rows(
+        self, family: FinalEstimatorFamily, members: Sequence[_SizedLeaf], shared: TransformedFold, *, uses_own: bool
+    ) -> None:
+        """Score members on the leading columns of shared rows; fit them there, or on matrices of their own."""
+        own: dict[int, Any] = {}
+        for sized in {id(member.sized): member.sized for member in members if uses_own}.values():
+            own[id(sized)] = self.sizes.fit_transform_output(sized.node.step, self.data.X_fit)
+        grouped = [
+            GroupedCandidate(m.leaf, shared, self.sizes.n_columns(m.sized.node.step), own.get(id(m.sized)))
+            for m in members
+        ]
+        if uses_own:
+            fit_final_family(self.fold, family, grouped)
+            return
+        # In parts of similar widths: their matrix is not wider than needed, and idle threads take parts.
+        grouped.sort(key=lambda candidate: candidate.n_columns or 0)
+        parts = [grouped[i : i + PART_SIZE] for i in range(0, len(grouped), PART_SIZE)]
+        self.fold.map_tasks(lambda part: fit_final_family(self.fold, family, part), parts)
 
 
 def fit_final_family(fold: FoldRunner, family: FinalEstimatorFamily, members: list[GroupedCandidate]) -> None:
@@ -236,8 +262,7 @@ def fit_final_family(fold: FoldRunner, family: FinalEstimatorFamily, members: li
         fit_params = fold.fit_params.for_finals(steps)
         for member in members:
             fold.fit_params.check_requested(member.data.steps, member.leaf.step)
-        designs = [DesignMatrix(member.data.X_fit, member.n_columns) for member in members]
-        fits = family.fit(steps, designs, fold.y_train, fit_params)
+        fits = family.fit(steps, [member.design() for member in members], fold.y_train, fit_params)
         fold.monitor.check_rng()
     if fits is not None:
         # The time of a group is divided evenly: the times of single members are not known.
@@ -246,6 +271,10 @@ def fit_final_family(fold: FoldRunner, family: FinalEstimatorFamily, members: li
 
 def _is_pending(fold: FoldRunner, leaf: FinalEstimator) -> bool:
     return leaf.candidates[0] not in fold.results
+
+
+def _pending_candidates(fold: FoldRunner, node: PrefixNode) -> list[int]:
+    return _candidates_of(leaf for leaf in node.all_finals() if _is_pending(fold, leaf))
 
 
 def _candidates_of(leaves: Iterable[FinalEstimator]) -> list[int]:

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import joblib
 import sklearn
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression
 from threadpoolctl import ThreadpoolController
 
-from diurnal.search import scoring
+from diurnal.search import fork_join, scoring
 from diurnal.search.fork_join import MAX_OWN_CORES, CoreUsage
 from diurnal.search.side_effects import is_unseeded
 from diurnal.search.sklearn_private import FitAndScoreCall
@@ -23,6 +24,7 @@ WorkerKind = Literal["one", "threads", "processes"]
 # They use all cores by OpenMP, and their numbers may depend on its number of threads: by equal distances, or by sums.
 _OPENMP_MODULES = ("sklearn.neighbors.", "sklearn.cluster.")
 PROCESS_SECONDS = 3.0  # what processes must save: twice the time in which they start and import scikit-learn
+SHORT_FIT_ROWS, SHORT_FIT_FACTOR = 1_000, 16  # fits on fewer rows; threads wait 16 times as long: half a second
 _HIST_GRADIENT_BOOSTING = {HistGradientBoostingClassifier, HistGradientBoostingRegressor}
 
 
@@ -50,6 +52,19 @@ def gains_threads(tree: PrefixTree) -> bool:
     return len(tree.unsupported) < len(tree.params) and not any(
         is_unseeded({**step.template.get_params(deep=True), **step.changes}, step.template) for step in steps
     )
+
+
+def start_seconds(tree: PrefixTree) -> float:
+    """Return how long a round runs on one thread before others start.
+
+    Logistic regressions on few rows release the interpreter lock thousands of times for microseconds each. Threads take
+    it from each other, and gain nothing, so they start only if there is much other work.
+    """
+    n_rows = max(len(train) for train, _ in tree.splits)
+    is_short = n_rows < SHORT_FIT_ROWS and all(
+        type(leaf.step.template) is LogisticRegression for leaf in tree.root.all_finals()
+    )
+    return fork_join.START_SECONDS * (SHORT_FIT_FACTOR if is_short else 1)
 
 
 class ProcessDecision:

@@ -104,9 +104,9 @@ class FittedSizes(Protocol):
     """One fit of a transformer family, which serves several sizes."""
 
     def fitted_step(self, step: PipelineStep) -> Any:
-        """Return the fitted transformer of one size."""
+        """Return the fitted transformer of one size, always the same object."""
 
-    def fit_transform_output(self, step: PipelineStep, X: Any, fitted: Any) -> Any:
+    def fit_transform_output(self, step: PipelineStep, X: Any) -> Any:
         """Return the output of `fit_transform` of one size."""
 
     def n_columns(self, step: PipelineStep) -> int:

@@ -7,10 +7,10 @@ minimizations can run side by side, and a :class:`BatchedLoss` computes what the
     minimizer 1    x1 ──┼── BatchedLoss.evaluate([0,1]) ──┼── f(x1), g(x1)
     (2 converged)      ─┘                                └──
 
-The pointwise loss is scikit-learn's compiled one. Linear predictions and gradients are computed in one of two ways:
+Linear predictions and gradients are computed in one of two ways:
 
-- :class:`VectorLoss`: one product of matrix and vector for each candidate, as scikit-learn makes it, equal to the last
-  bit. It is the faster one where the matrix stays in the cache.
+- :class:`VectorLoss`: one product of matrix and vector for each candidate, and the compiled pointwise loss, as
+  scikit-learn makes them, equal to the last bit. It is the faster one where the matrix stays in the cache.
 - :class:`MatrixLoss`: one product of matrices for all candidates of one design matrix. A matrix that does not fit into
   the cache is read once for all in place of once for each. The last bit differs.
 """
@@ -33,6 +33,9 @@ _REACHED_MAX_ITER, _REACHED_MAX_FUN = 504, 502
 _MEMORY, _MAX_LINE_SEARCH, _MAX_EVALUATIONS = 10, 50, 15_000
 
 
+LBFGSRoutine = tuple[Callable[..., None], type[np.integer]]
+
+
 class LBFGSMinimizer:
     """One L-BFGS minimization that returns whenever it needs a value.
 
@@ -48,10 +51,12 @@ class LBFGSMinimizer:
         It has converged when no element of the projected gradient is greater.
     max_iter : int
         The largest number of iterations.
+    routine : tuple
+        What :func:`find_lbfgs_routine` returns.
     """
 
-    def __init__(self, x: np.ndarray, g: np.ndarray, gtol: float, max_iter: int) -> None:
-        self._setulb, integer = _lbfgs_routine()
+    def __init__(self, x: np.ndarray, g: np.ndarray, gtol: float, max_iter: int, routine: LBFGSRoutine) -> None:
+        self._setulb, integer = routine
         n, m = len(x), _MEMORY
         self.x, self.f, self.g = x, 0.0, g
         self.max_iter, self.n_iter, self.n_evaluations = max_iter, 0, 0
@@ -98,7 +103,7 @@ class LBFGSMinimizer:
         return OptimizeResult(x=self.x, fun=self.f, nit=self.n_iter, status=self.status, message=message)
 
 
-def _lbfgs_routine() -> tuple[Callable[..., None], type[np.integer]]:
+def find_lbfgs_routine() -> LBFGSRoutine:
     """Return SciPy's routine, and the type of its integers."""
     setulb = sklearn_private.private_attr("scipy.optimize._lbfgsb", "setulb")
     return setulb, np.int64 if sklearn_private.private_attr("scipy.linalg.lapack", "HAS_ILP64") else np.int32
@@ -221,23 +226,30 @@ class LossState:
 class MatrixLoss:
     """The loss of candidates that share a design matrix, of which each uses the leading columns.
 
-    The coefficients of other columns stay 0. Rows are processed in blocks that stay in the cache.
+    The coefficients of other columns stay 0. Rows are processed in blocks that stay in the cache. For two classes, the
+    pointwise loss is NumPy's, which computes several exponentials at once. Its last bit differs, as the product's does.
     """
 
     def __init__(self, state: LossState, Z: np.ndarray) -> None:
-        self.state, self.Z = state, Z
+        self.state, self.Z = state, Z[:, : max(state.widths)]
+        self._signs = 1 - 2 * state.codes
 
     def evaluate(self, active: np.ndarray) -> list[float]:
         """Return the loss of each of these candidates at its point, and write the gradients into the state."""
         state, m = self.state, len(active)
         W, b = state.coefficients(active)
         values, grads, grads_b = np.zeros(m), np.zeros_like(W), np.zeros_like(b)
-        size = max(256, _BLOCK // len(W))
+        size = min(max(256, _BLOCK // len(W)), len(self.Z))
+        buffers = np.empty((3, len(W), size))  # of predictions, losses and slopes
         for start in range(0, len(self.Z), size):
             block = self.Z[start : start + size]
-            raw = W @ block.T
+            raw = np.matmul(W, block.T, out=buffers[0, :, : len(block)])
             raw += b[:, None]
-            loss, slope = state.pointwise(raw, slice(start, start + size), m)
+            rows = slice(start, start + size)
+            if state.n_functions == 1:
+                loss, slope = self._binomial(raw, rows, *buffers[1:, :, : len(block)])
+            else:
+                loss, slope = state.pointwise(raw, rows, m)
             values += loss.sum(axis=1)
             grads += slope @ block
             grads_b += slope.sum(axis=1)
@@ -247,6 +259,22 @@ class MatrixLoss:
         state.set_grads(active, grads, grads_b / state.total)
         losses: list[float] = values.tolist()
         return losses
+
+    def _binomial(
+        self, raw: np.ndarray, rows: slice, loss: np.ndarray, slope: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Write the loss of each prediction, and its derivative; the predictions are overwritten."""
+        signs, weights = self._signs[rows], self.state.weights
+        raw *= signs  # t: positive where the prediction is wrong. The loss is log(1 + exp(t)).
+        np.exp(np.negative(np.abs(raw, out=loss), out=loss), out=loss)
+        np.log1p(loss, out=loss)
+        loss += np.maximum(raw, 0.0, out=slope)
+        np.exp(np.subtract(raw, loss, out=slope), out=slope)  # its derivative: exp(t) / (1 + exp(t))
+        slope *= signs
+        if weights is not None:
+            loss *= weights[rows]
+            slope *= weights[rows]
+        return loss, slope
 
 
 class VectorLoss:

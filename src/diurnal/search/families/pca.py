@@ -65,13 +65,20 @@ class FittedPCASizes:
         self.complete_output = self.complete.fit_transform(X) if exact == "full" else None
         if self.complete_output is None:
             self.complete.fit(X)
+        self._fitted: dict[Hashable, PCA] = {}
 
     def n_columns(self, step: PipelineStep) -> int:
         """Return the number of components of one size."""
         return int(step.params()["n_components"])
 
     def fitted_step(self, step: PipelineStep) -> PCA:
-        """Return the fitted PCA of one size: per-component attributes are cut, the others are copied."""
+        """Return the fitted PCA of one size."""
+        if step.key not in self._fitted:
+            self._fitted[step.key] = self._cut(step)
+        return self._fitted[step.key]
+
+    def _cut(self, step: PipelineStep) -> PCA:
+        """Build the PCA of one size: per-component attributes are cut, the others are copied."""
         size, complete, pca = self.n_columns(step), self.complete, step.build()
         for name, value in vars(complete).items():
             if name.endswith("_") or name == "_fit_svd_solver":
@@ -82,10 +89,10 @@ class FittedPCASizes:
         pca.noise_variance_ = np.mean(left_out) if size < self.n_complete else 0.0
         return pca
 
-    def fit_transform_output(self, step: PipelineStep, X: Any, fitted: PCA) -> Any:
+    def fit_transform_output(self, step: PipelineStep, X: Any) -> Any:
         """Return the output of `fit_transform` of one size."""
         if self.complete_output is None:
-            return fitted.transform(X)
+            return self.fitted_step(step).transform(X)
         if not isinstance(self.complete_output, np.ndarray):  # a frame, by set_output
             return self.complete_output.iloc[:, : self.n_columns(step)]
         return self.complete_output[:, : self.n_columns(step)]
@@ -97,7 +104,7 @@ class FittedPCASizes:
         largest = max(steps, key=self.n_columns)
         pca = self.fitted_step(largest)
         transformed = [None if X is None else pca.transform(X) for X in others]
-        return self.fit_transform_output(largest, X_train, pca), transformed
+        return self.fit_transform_output(largest, X_train), transformed
 
 
 def choose_pca_solver(step: PipelineStep, shape: tuple[int, int]) -> str:

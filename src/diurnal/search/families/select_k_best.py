@@ -50,14 +50,17 @@ class FittedSelections:
 
     def __init__(self, scored: Any) -> None:
         self.scored = scored
+        self._fitted: dict[Hashable, Any] = {}
 
     def fitted_step(self, step: PipelineStep) -> Any:
         """Return the selection of one size with these scores."""
-        return copy_fitted_attributes(self.scored, step.build())
+        if step.key not in self._fitted:
+            self._fitted[step.key] = copy_fitted_attributes(self.scored, step.build())
+        return self._fitted[step.key]
 
-    def fit_transform_output(self, step: PipelineStep, X: Any, fitted: Any) -> Any:  # noqa: ARG002 - of the protocol
+    def fit_transform_output(self, step: PipelineStep, X: Any) -> Any:
         """Return the output of `fit_transform` of one size."""
-        return fitted.transform(X)
+        return self.fitted_step(step).transform(X)
 
     def n_columns(self, step: PipelineStep) -> int:
         """Return the number of features that one size selects."""
