@@ -69,7 +69,7 @@ def tuned_options() -> Options:
         "core": {
             "load_examples": "False",
             "dags_are_paused_at_creation": "False",
-            "parallelism": str(os.cpu_count() or 2),
+            "parallelism": str((os.cpu_count() or 2) + 2),  # a slot waits half of its time, for Airflow and for disks
             "hostname_callable": "socket.gethostname",  # the default queries the DNS, which may take seconds
         },
         "scheduler": {
@@ -100,7 +100,7 @@ def process_environment(home: AirflowHome, address: ServerAddress) -> dict[str, 
     inherited = {name: value for name, value in caller.items() if name not in required}
     no_proxy = ",".join(filter(None, [caller.get("no_proxy") or caller.get("NO_PROXY"), "127.0.0.1,localhost,::1"]))
     return {
-        "OMP_NUM_THREADS": "1",  # as many tasks run in parallel as there are cores
+        "OMP_NUM_THREADS": "1",  # about as many tasks run in parallel as there are cores
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
         **inherited,
