@@ -2,7 +2,8 @@
 
 One row in a request, one worker each, on the model of the tutorial and on a forest of 200 trees. The load comes from
 wrk on the same machine, so that ratios count. Where other programs run as well, compare the time of the processor that
-a server takes for a request. Run it by `make bench-serving`, which installs wrk and MLflow.
+a server takes for a request. The last column is the latency of 64 clients that pause after each answer, so that they
+send half as many requests as the server can answer. Run it by `make bench-serving`, which installs wrk and MLflow.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import joblib
 import numpy as np
@@ -87,6 +89,7 @@ def main() -> None:
         print(
             f"{'model':9} {'server':16} {'ready':>7} {'memory':>8}",
             *(f"{n:>3} clients: req/s, p50, p99 ms, CPU us" for n in CLIENTS),
+            "half load: req/s, p99 ms",
         )
         for name in arguments.models:
             for server, command in commands(project, name, arguments.mlflow).items():
@@ -152,15 +155,31 @@ def measure(project: Path, name: str, server: str, command: list[str], seconds: 
         f"wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = [==[{body}]==]\n"
     )
     with started(project, command, body) as (port, pid, ready):
-        cells = [load(port, pid, script, n, seconds) for n in CLIENTS]
+        loads = [load(port, pid, script, n, seconds) for n in CLIENTS]
+        pause = 2000 * CLIENTS[-1] / loads[-1].rate  # milliseconds on average, besides the latency
+        with script.open("a") as file:
+            file.write(f"function delay() return math.random(0, {2 * round(pause)}) end\n")
+        half = load(port, pid, script, CLIENTS[-1], seconds)
         megabytes = memory_of(pid) / 1e6
-    print(f"{name:9} {server:16} {ready:6.1f}s {megabytes:6.0f}MB", *cells, flush=True)
+    cells = [f"{one.rate:15.0f} {one.p50:7.2f} {one.p99:8.2f} {one.microseconds:8.0f}" for one in loads]
+    print(
+        f"{name:9} {server:16} {ready:6.1f}s {megabytes:6.0f}MB", *cells, f"{half.rate:15.0f} {half.p99:8.2f}", flush=True
+    )
 
 
-def load(port: int, pid: int, script: Path, n_clients: int, seconds: int) -> str:
-    """Load a server; return requests a second, latencies, and the microseconds of the processor for a request."""
+class Load(NamedTuple):
+    """Requests a second, latencies in milliseconds, and the time of the processor for a request."""
+
+    rate: float
+    p50: float
+    p99: float
+    microseconds: float
+
+
+def load(port: int, pid: int, script: Path, n_clients: int, seconds: int) -> Load:
+    """Load a server."""
     url = f"http://127.0.0.1:{port}/invocations"
-    words = ["wrk", "-t1", f"-c{n_clients}", f"-d{seconds}s", "--latency", "-s", str(script), url]
+    words = ["wrk", "-t1", f"-c{n_clients}", f"-d{seconds}s", "--timeout", "30s", "--latency", "-s", str(script), url]
     before = processor_seconds(pid)
     text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     if failed := re.search(r"Non-2xx.*: (\d+)|Socket errors.*", text):
@@ -168,13 +187,13 @@ def load(port: int, pid: int, script: Path, n_clients: int, seconds: int) -> str
     microseconds = 1e6 * (processor_seconds(pid) - before) / int(re.search(r"(\d+) requests in", text)[1])
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
     p50, p99 = (milliseconds(re.search(rf"^\s+{p}%\s+(\S+)", text, re.MULTILINE)[1]) for p in (50, 99))
-    return f"{rate:15.0f} {p50:7.2f} {p99:8.2f} {microseconds:8.0f}"
+    return Load(rate, p50, p99, microseconds)
 
 
 def milliseconds(text: str) -> float:
     """Return a time of wrk in milliseconds."""
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()
-    return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
+    return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}[unit]
 
 
 @contextmanager
