@@ -163,7 +163,10 @@ def measure(project: Path, name: str, server: str, command: list[str], seconds: 
         megabytes = memory_of(pid) / 1e6
     cells = [f"{one.rate:15.0f} {one.p50:7.2f} {one.p99:8.2f} {one.microseconds:8.0f}" for one in loads]
     print(
-        f"{name:9} {server:16} {ready:6.1f}s {megabytes:6.0f}MB", *cells, f"{half.rate:15.0f} {half.p99:8.2f}", flush=True
+        f"{name:9} {server:16} {ready:6.1f}s {megabytes:6.0f}MB",
+        *cells,
+        f"{half.rate:15.0f} {half.p99:8.2f}",
+        flush=True,
     )
 
 

@@ -79,6 +79,25 @@ def test_chunks_pipelines_and_a_client_that_waits_for_100_continue(clinic, runni
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+@pytest.mark.parametrize("path", [PREDICT, "/invocations", "/v2/models/clinic/infer", "/experiments/other/predict"])
+@pytest.mark.parametrize("body", [None, b"[", b"", b"[]"])
+def test_a_request_has_the_same_answer_whether_it_comes_at_once_or_in_parts(clinic, running, path, body, version):
+    body = clinic.body.encode() if body is None else body
+    head = f"POST {path} {version}\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    answers = [read_all(connect(running, head + body))]
+    with connect(running, head[:-1]) as connection:  # the server reads this, before more can come
+        time.sleep(0.02)
+        connection.sendall(head[-1:] + body[:1])
+        time.sleep(0.02)
+        connection.sendall(body[1:])
+        answers.append(read_all(connection))
+    whole, parts = (sorted(answer.partition(b"\r\n\r\n")[0].split(b"\r\n")) for answer in answers)
+    assert [line for line in whole if line[:5] != b"date:"] == [line for line in parts if line[:5] != b"date:"]
+    assert b"connection: close" in whole
+    assert answers[0].partition(b"\r\n\r\n")[2] == answers[1].partition(b"\r\n\r\n")[2] != b""
+
+
 def test_headers_without_end_are_not_held(running):
     def send_headers(connection):
         for number in range(10_000):

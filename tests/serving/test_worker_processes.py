@@ -23,11 +23,13 @@ def is_closed(url):
 
 
 def start_slow_request(url):
-    """Send a part of a request, which the server waits for."""
+    """Send a part of a request, whose other part the server waits for."""
     host, port = url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=20)
-    connection.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[".encode())
-    time.sleep(0.3)
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    connection.sendall(head.encode())
+    assert connection.recv(1000).startswith(b"HTTP/1.1 100")
+    connection.sendall(b"[")
     return connection
 
 

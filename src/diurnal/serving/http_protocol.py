@@ -19,6 +19,7 @@ class TimedHttpProtocol(HttpToolsProtocol):
     """Closes a connection on which the headers of a request do not arrive in time, or are too large."""
 
     _timer: asyncio.TimerHandle | None = None
+    _reads_headers = True
     _n_bytes = 0  # that were read after the part with the beginning of the request
 
     def connection_made(self, transport: Any) -> None:
@@ -30,21 +31,28 @@ class TimedHttpProtocol(HttpToolsProtocol):
         """Parse a part of a request."""
         self._n_bytes += len(data)
         super().data_received(data)
-        if self._timer is not None and self._n_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+        if not self._reads_headers:
+            return
+        if self._timer is None:
+            self._start_timer()
+        if self._n_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
             self.transport.write(STATUS_LINE[431] + b"content-length: 0\r\nconnection: close\r\n\r\n")
             self.transport.close()
 
     def on_message_begin(self) -> None:
-        """Start the time limit of a further request."""
-        self._n_bytes = 0
-        if self._timer is None:
-            self._start_timer()
+        """Read the headers of a further request, which have a time limit unless they have come with its beginning."""
+        self._n_bytes, self._reads_headers = 0, True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """End the time limit."""
-        self._stop_timer()
+        self.end_headers()
         super().on_headers_complete()
+
+    def end_headers(self) -> None:
+        """End the time limit of the headers."""
+        self._reads_headers = False
+        self._stop_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the time limit, and mark the requests whose client has gone."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -34,30 +34,38 @@ class ClientGoneError(Exception):
     """The client has closed the connection, so that an answer has no receiver."""
 
 
+Result: TypeAlias = "Predictions | RequestError | ClientGoneError"
+
+
 @dataclass(eq=False, slots=True)
 class _Call:
     """A request that waits for a call of its model."""
 
+    queue: PredictionQueue
     rows: Rows
-    future: asyncio.Future[Predictions]
     connection: Mapping[str, Any]
+    receive: Callable[[Result], object]
     timer: asyncio.TimerHandle | None = None  # a call in the thread of the event loop needs none
+    is_done: bool = False
 
     def limit(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         """Start the time limit, if it is not started yet."""
         if self.timer is None:
             self.timer = loop.call_later(seconds, self._expire)
 
-    def finish(self, result: Predictions | RequestError | ClientGoneError) -> None:
+    def finish(self, result: Result) -> None:
         """Answer the request, if its time is not over."""
         if self.timer is not None:
             self.timer.cancel()
-        if self.future.done():
-            return
-        if isinstance(result, Exception):
-            self.future.set_exception(result)
-        else:
-            self.future.set_result(result)
+        if not self.is_done:
+            self.drop()
+            self.receive(result)
+
+    def drop(self) -> None:
+        """Let the request wait no longer; it is not predicted any more."""
+        if not self.is_done:
+            self.is_done = True
+            self.queue.n_waiting -= 1
 
     def _expire(self) -> None:
         self.finish(RequestError("the model did not answer in time", status=503, retry_after=5))
@@ -65,7 +73,7 @@ class _Call:
     @property
     def is_wanted(self) -> bool:
         """Whether the time of the request is not over, and its client has not gone."""
-        return not self.future.done() and DISCONNECTED not in self.connection
+        return not self.is_done and DISCONNECTED not in self.connection
 
 
 @dataclass(eq=False, slots=True)
@@ -91,26 +99,21 @@ class PredictionQueue:
         The maximal number of calls of slow models at a time.
     seconds : float
         The time in which a slow model must answer.
+
+    Attributes
+    ----------
+    n_waiting : int
+        The number of requests that wait.
     """
 
     def __init__(self, *, join: bool = True, max_waiting: int = 1000, threads: int = 1, seconds: float = 60.0) -> None:
         self._join, self._max_waiting, self._seconds = join, max_waiting, seconds
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="diurnal-predict")
         self._waiting: WeakKeyDictionary[ServedModel, _Waiting] = WeakKeyDictionary()  # frees a replaced version
-        self._n_waiting = self._n_running = 0
+        self.n_waiting = self._n_running = 0
 
     async def predict(self, model: ServedModel, rows: Rows, connection: Mapping[str, Any] | None = None) -> Predictions:
-        """Predict the rows of a request.
-
-        Parameters
-        ----------
-        model : ServedModel
-            The model.
-        rows : ndarray or Table
-            The rows.
-        connection : Mapping of str to Any, optional
-            The state of the request. It gets the key :data:`DISCONNECTED` when the client closes the connection: the
-            model is then not called for it any more.
+        """Predict the rows of a request; the parameters are those of :meth:`submit`.
 
         Raises
         ------
@@ -119,25 +122,60 @@ class PredictionQueue:
         ClientGoneError
             If the client has gone before the model was called.
         """
-        if self._n_waiting >= self._max_waiting:
+        future: asyncio.Future[Predictions] = asyncio.get_running_loop().create_future()
+
+        def receive(result: Result) -> None:
+            if future.done():  # the task that waits was cancelled
+                return
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        call = self.submit(model, rows, {} if connection is None else connection, receive)
+        try:
+            return await future
+        finally:
+            call.drop()
+
+    def submit(
+        self, model: ServedModel, rows: Rows, connection: Mapping[str, Any], receive: Callable[[Result], object]
+    ) -> _Call:
+        """Let the rows of a request be predicted, in the thread of the event loop.
+
+        Parameters
+        ----------
+        model : ServedModel
+            The model.
+        rows : ndarray or Table
+            The rows.
+        connection : Mapping of str to Any
+            The state of the request. It gets the key :data:`DISCONNECTED` when the client closes the connection: the
+            model is then not called for it any more.
+        receive : callable
+            Called once, later, with the predictions or the error.
+
+        Raises
+        ------
+        RequestError
+            With status 503 if too many requests wait.
+        """
+        if self.n_waiting >= self._max_waiting:
             raise RequestError("too many requests wait", status=503, hint="try it again later", retry_after=1)
         loop = asyncio.get_running_loop()
         # A big request waits by itself: its call may be longer than those of all others together.
         waiting = self._waiting.get(model) if len(rows) <= _BIG else _Waiting(seconds=SLOW)
         if waiting is None:
             waiting = self._waiting[model] = _Waiting()
-        call = _Call(rows, loop.create_future(), {} if connection is None else connection)
+        call = _Call(self, rows, connection, receive)
         waiting.calls.append(call)
         if waiting.is_running:
             call.limit(loop, self._seconds)
         if not waiting.is_scheduled:
             waiting.is_scheduled = True
             loop.call_soon(self._start, loop, model, waiting)
-        self._n_waiting += 1
-        try:
-            return await call.future
-        finally:
-            self._n_waiting -= 1
+        self.n_waiting += 1
+        return call
 
     def close(self) -> bool:
         """End the threads after their present calls; return whether there are none."""
@@ -146,12 +184,22 @@ class PredictionQueue:
 
     def _start(self, loop: asyncio.AbstractEventLoop, model: ServedModel, waiting: _Waiting) -> None:
         """Call the model for the waiting requests, in this thread if it is fast."""
-        calls = self._take(model, waiting)
-        requests = [call.rows for call in calls]
-        is_slow = model.path == "frame" or waiting.seconds >= SLOW or sum(map(len, requests)) > _MANY
-        if not is_slow or not calls:
-            self._finish(loop, model, waiting, calls, *_predict_batch(model, requests))
-            return
+        turn_ends = time.perf_counter() + SLOW  # other connections are read then; joined requests are one call
+        while waiting.calls:
+            calls = self._take(model, waiting)
+            requests = [call.rows for call in calls]
+            is_slow = model.path == "frame" or waiting.seconds >= SLOW or sum(map(len, requests)) > _MANY
+            if is_slow and calls:
+                self._start_in_thread(loop, model, waiting, calls)
+                return
+            _finish(waiting, calls, *_predict_batch(model, requests))
+            if time.perf_counter() > turn_ends:
+                break
+        self._schedule(loop, model, waiting)
+
+    def _start_in_thread(
+        self, loop: asyncio.AbstractEventLoop, model: ServedModel, waiting: _Waiting, calls: Sequence[_Call]
+    ) -> None:
         for call in (*calls, *waiting.calls):
             call.limit(loop, self._seconds)
         waiting.is_running = True
@@ -160,9 +208,16 @@ class PredictionQueue:
         def finish(done: asyncio.Future[tuple[list[Predictions | RequestError], float]]) -> None:
             self._n_running -= 1
             waiting.is_running = False
-            self._finish(loop, model, waiting, calls, *done.result())
+            _finish(waiting, calls, *done.result())
+            self._schedule(loop, model, waiting)
 
+        requests = [call.rows for call in calls]
         loop.run_in_executor(self._threads, _predict_batch, model, requests).add_done_callback(finish)
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop, model: ServedModel, waiting: _Waiting) -> None:
+        waiting.is_scheduled = bool(waiting.calls)
+        if waiting.calls:
+            loop.call_soon(self._start, loop, model, waiting)
 
     def _take(self, model: ServedModel, waiting: _Waiting) -> list[_Call]:
         """Take the requests of the next call, and drop those that are not wanted any more."""
@@ -180,22 +235,14 @@ class PredictionQueue:
         del waiting.calls[:n_seen]
         return taken
 
-    def _finish(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        model: ServedModel,
-        waiting: _Waiting,
-        calls: Sequence[_Call],
-        results: Sequence[Predictions | RequestError],
-        seconds: float,
-    ) -> None:
-        if calls:
-            waiting.seconds = 0.8 * waiting.seconds + 0.2 * seconds if waiting.seconds else seconds
-        for call, result in zip(calls, results, strict=True):
-            call.finish(result)
-        waiting.is_scheduled = bool(waiting.calls)
-        if waiting.calls:
-            loop.call_soon(self._start, loop, model, waiting)
+
+def _finish(
+    waiting: _Waiting, calls: Sequence[_Call], results: Sequence[Predictions | RequestError], seconds: float
+) -> None:
+    if calls:
+        waiting.seconds = 0.8 * waiting.seconds + 0.2 * seconds if waiting.seconds else seconds
+    for call, result in zip(calls, results, strict=True):
+        call.finish(result)
 
 
 def _predict_batch(model: ServedModel, requests: Sequence[Rows]) -> tuple[list[Predictions | RequestError], float]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from diurnal.serving.served_model import Predictions, ServedModel
 
 _ARROW = table_protocols.ARROW.encode()
+NO_SNIFF = (b"x-content-type-options", b"nosniff")  # a header of each answer
 _CSV = (b"text/csv", b"application/csv")
 
 
@@ -73,13 +74,8 @@ class Exchange:
         content_type: bytes = b"application/json",
         *headers: tuple[bytes, bytes],
     ) -> Answer:
-        model = self.model
-        version = (
-            (b"diurnal-experiment", model.experiment.encode()),
-            (b"diurnal-version", b"%d" % model.version),
-            (b"diurnal-digest", model.digest.encode()),
-        )
-        return Answer(body, content_type, 200, (*version, *headers), len(predictions), model.version)
+        version = self.model.headers
+        return Answer(body, content_type, 200, (*version, *headers), len(predictions), self.model.version)
 
 
 class MlflowExchange(Exchange):

@@ -71,6 +71,8 @@ class ServedModel:
     ----------
     experiment, version, digest : str, int, str
         Which model version it is.
+    headers : tuple of (bytes, bytes)
+        The same as headers of an answer.
     signature : Mapping of str to Any
         Its signature.
     classes : list or None
@@ -85,6 +87,11 @@ class ServedModel:
 
     def __init__(self, row: Mapping[str, Any], model: Any, *, compiled: bool = True) -> None:
         self.experiment, self.version, self.digest = str(row["experiment"]), int(row["version"]), str(row["digest"])
+        self.headers = (
+            (b"diurnal-experiment", self.experiment.encode()),
+            (b"diurnal-version", b"%d" % self.version),
+            (b"diurnal-digest", self.digest.encode()),
+        )
         self.signature: Mapping[str, Any] = row["signature"]
         self.classes: list[Any] | None = self.signature["classes"]
         self.training_ranges: Mapping[str, TrainingRange] = row.get("training_ranges") or {}

@@ -10,15 +10,16 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diurnal.serving.access_tokens import AccessTokens
 from diurnal.serving.input_monitor import InputMonitor
 from diurnal.serving.prediction_queue import ClientGoneError
-from diurnal.serving.protocol_exchanges import EXCHANGES, Answer, Exchange, render_error
+from diurnal.serving.protocol_exchanges import EXCHANGES, NO_SNIFF, Answer, Exchange, render_error
 from diurnal.serving.request_bodies import CLOSE, COMPRESSIONS, BodyBudget, HeldBody, decompress
 from diurnal.serving.request_errors import RequestError
 from diurnal.serving.server_options import RequestLimits
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from diurnal.serving.access_log import AccessLog
     from diurnal.serving.model_inputs import Rows
-    from diurnal.serving.prediction_queue import PredictionQueue
+    from diurnal.serving.prediction_queue import PredictionQueue, Result
     from diurnal.serving.served_model import ServedModel
     from diurnal.serving.served_models import ServedModels
     from diurnal.serving.serving_metrics import ServingMetrics
@@ -39,23 +40,26 @@ _PATH = re.compile(
     r"|v2/models/(?P<model>[a-z][a-z0-9_]{0,49})(?:/versions/(?P<version>\d{1,9}))?/infer)"
 )
 _LARGE = 2**18  # bytes of a body that is decoded in a thread
+_WHOLE = 2**14  # bytes of a body that is answered without a task
 _log = logging.getLogger("diurnal.serving")
 
 
 @dataclass(frozen=True)
-class _Target:
-    """What the path of a request names."""
+class Target:
+    """What the path of a request for predictions names."""
 
     protocol: str
     name: str | None
     version: int | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class _Request:
-    target: _Target
+    target: Target
     headers: dict[bytes, bytes]
     connection: Mapping[str, Any]
+    address: str
+    started: float = field(default_factory=time.perf_counter)
     name: str = ""
     client: str = ""
 
@@ -95,11 +99,12 @@ class ServingApp:
         self._pages = create_pages(served, metrics, self._access, self._monitor)
         self._bodies = BodyBudget(self._limits.max_bytes)
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="diurnal-decode")  # one large body at a time
-        self._targets: dict[str, _Target] = {}
+        self._targets: dict[str, Target] = {}
+        self.max_whole_bytes = min(_WHOLE, self._limits.max_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
-        target = self._find_target(scope["path"]) if scope["type"] == "http" else None
+        target = self.find_target(scope["path"]) if scope["type"] == "http" else None
         if target is None:
             await self._pages(scope, receive, send)
         elif scope["method"] == "POST":
@@ -110,7 +115,8 @@ class ServingApp:
             )
             await _send(send, render_error(target.protocol, error))
 
-    def _find_target(self, path: str) -> _Target | None:
+    def find_target(self, path: str) -> Target | None:
+        """Return what a path names; None if it is not that of requests for predictions."""
         target = self._targets.get(path)
         if target is None and (match := _PATH.fullmatch(path)):
             protocol = "mlflow" if "invocations" in (match["single"], match["action"]) else "records"
@@ -118,42 +124,91 @@ class ServingApp:
             if match["model"]:
                 protocol, name = "inference", match["model"]
                 version = int(match["version"]) if match["version"] else None
-            target = _Target(protocol, name, version)
+            target = Target(protocol, name, version)
             if len(self._targets) < 1000:
                 self._targets[path] = target
         return target
 
-    async def _predict(self, target: _Target, scope: Scope, receive: Receive, send: Send) -> None:
-        started = time.perf_counter()
-        request = _Request(target, dict(scope["headers"]), scope.get("state", {}))
+    def answer_whole(
+        self,
+        target: Target,
+        headers: dict[bytes, bytes],
+        body: bytes,
+        connection: Mapping[str, Any],
+        address: str,
+        respond: Callable[[Answer], object],
+    ) -> None:
+        """Answer a small request that has arrived as a whole, without a task.
+
+        Parameters
+        ----------
+        target : Target
+            What its path names.
+        headers : dict of bytes to bytes
+            Its headers, with names in lower case, without ``Content-Encoding``.
+        body : bytes
+            Its body, of at most :attr:`max_whole_bytes` bytes.
+        connection : Mapping of str to Any
+            The state of the request, see :meth:`PredictionQueue.submit`.
+        address : str
+            The address of the client.
+        respond : callable
+            Called with the answer, now or later; not if the client has gone.
+        """
+        request = _Request(target, headers, connection, address)
+
+        def finish(give: Callable[[], Answer]) -> None:
+            try:
+                answer = give()
+            except ClientGoneError:
+                return
+            except Exception as error:  # noqa: BLE001 - it is logged, and other requests are answered
+                answer = _answer_error(request, error)
+            respond(answer)
+            self._count(request, answer)
+
+        try:
+            self._admit(request)
+            model = self._find_model(request)
+            exchange = EXCHANGES[target.protocol](model, headers)
+            rows = self._observe(model, *_decode(exchange, body))
+            self._queue.submit(model, rows, connection, lambda result: finish(lambda: _encode(exchange, result)))
+        except Exception as error:  # noqa: BLE001 - as above
+            finish(partial(_answer_error, request, error))
+
+    async def _predict(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
+        address = (scope.get("client") or ("",))[0]
+        request = _Request(target, dict(scope["headers"]), scope.get("state", {}), address)
         try:
             answer = await self._handle(request, receive)
-        except RequestError as error:
-            answer = render_error(target.protocol, error)
         except ClientGoneError:
             return
         except Exception as error:  # noqa: BLE001 - it is logged, and other requests are answered
-            _log.exception("a request failed")
-            internal = RequestError(f"internal error: {type(error).__name__}", status=500, hint="read the server's log")
-            answer = render_error(target.protocol, internal)
+            answer = _answer_error(request, error)
         await _send(send, answer)
-        seconds = time.perf_counter() - started
+        self._count(request, answer)
+
+    def _count(self, request: _Request, answer: Answer) -> None:
+        """Add a request that was answered to the metrics and the access log."""
+        seconds = time.perf_counter() - request.started
         name = request.name if self._served.state(request.name).model is not None else ""
-        self._metrics.add_request(name, target.protocol, answer.version, answer.status, answer.n_rows, seconds)
+        self._metrics.add_request(name, request.target.protocol, answer.version, answer.status, answer.n_rows, seconds)
         if self._access_log is not None:
-            record = _describe_request(request, answer, name, seconds)
-            self._access_log.add(time.time(), record | {"address": (scope.get("client") or ("",))[0]})
+            self._access_log.add(time.time(), _describe_request(request, answer, name, seconds))
 
     async def _handle(self, request: _Request, receive: Receive) -> Answer:
-        client = self._access.identify(request.headers.get(b"authorization"))
-        request.client, request.name = client.name, self._resolve_name(request.target)
-        if not client.may_use(request.name):
-            raise RequestError("the token does not allow this experiment", status=403)
+        self._admit(request)
         encoding = _content_encoding(request.headers)
         self._find_model(request)  # before its body is read
         with self._bodies.hold() as held:
             body = await self._read_body(request.headers, receive, held)
             return await self._answer(self._find_model(request), request, body, encoding)
+
+    def _admit(self, request: _Request) -> None:
+        client = self._access.identify(request.headers.get(b"authorization"))
+        request.client, request.name = client.name, self._resolve_name(request.target)
+        if not client.may_use(request.name):
+            raise RequestError("the token does not allow this experiment", status=403)
 
     def _find_model(self, request: _Request) -> ServedModel:
         model = self._served.get(request.name)
@@ -161,7 +216,7 @@ class ServingApp:
             raise RequestError(f"version {model.version} is served here, and no other", status=404)
         return model
 
-    def _resolve_name(self, target: _Target) -> str:
+    def _resolve_name(self, target: Target) -> str:
         """Return the experiment; ``/invocations`` is that of the only one."""
         if target.name is not None:
             return target.name
@@ -201,16 +256,20 @@ class ServingApp:
         exchange = EXCHANGES[request.target.protocol](model, request.headers)
         if len(body) > _LARGE or encoding:
             loop, limit = asyncio.get_running_loop(), self._limits.max_bytes
-            rows, unseen = await loop.run_in_executor(self._decoder, _decode, exchange, body, encoding, limit)
+            decoded = await loop.run_in_executor(self._decoder, _decode, exchange, body, encoding, limit)
         else:
-            rows, unseen = _decode(exchange, body)
-        if unseen:
-            self._metrics.add_unseen(model.experiment, unseen)
-        self._monitor.observe(model, rows)
+            decoded = _decode(exchange, body)
+        rows = self._observe(model, *decoded)
         predictions = await self._queue.predict(model, rows, request.connection)
         if len(rows) > _LARGE // 64:
             return await asyncio.to_thread(exchange.encode, predictions)
         return exchange.encode(predictions)
+
+    def _observe(self, model: ServedModel, rows: Rows, unseen: dict[str, int]) -> Rows:
+        if unseen:
+            self._metrics.add_unseen(model.experiment, unseen)
+        self._monitor.observe(model, rows)
+        return rows
 
 
 def _decode(exchange: Exchange, body: bytes, encoding: str = "", limit: int = 0) -> tuple[Rows, dict[str, int]]:
@@ -222,6 +281,19 @@ def _decode(exchange: Exchange, body: bytes, encoding: str = "", limit: int = 0)
     except UnicodeDecodeError:
         raise RequestError("the request is not valid UTF-8", hint="send UTF-8") from None
     return rows, exchange.model.inputs.count_unseen(rows)
+
+
+def _encode(exchange: Exchange, result: Result) -> Answer:
+    if isinstance(result, Exception):
+        raise result
+    return exchange.encode(result)
+
+
+def _answer_error(request: _Request, error: Exception) -> Answer:
+    if not isinstance(error, RequestError):
+        _log.error("a request failed", exc_info=error)
+        error = RequestError(f"internal error: {type(error).__name__}", status=500, hint="read the server's log")
+    return render_error(request.target.protocol, error)
 
 
 def _content_encoding(headers: dict[bytes, bytes]) -> str:
@@ -251,6 +323,7 @@ def _describe_request(request: _Request, answer: Answer, name: str, seconds: flo
         "bytes": len(answer.body),
         "milliseconds": round(1000 * seconds, 3),
         "client": request.client,
+        "address": request.address,
     }
 
 
@@ -258,7 +331,7 @@ async def _send(send: Send, answer: Answer) -> None:
     headers = [
         (b"content-type", answer.content_type),
         (b"content-length", b"%d" % len(answer.body)),
-        (b"x-content-type-options", b"nosniff"),
+        NO_SNIFF,
         *answer.headers,
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -79,8 +79,7 @@ class PredictionServer:
         folder = tempfile.mkdtemp(prefix="diurnal-serving-")
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         try:
-            gc.collect()
-            gc.freeze()  # so that collections in the workers do not copy the pages of the models
+            _freeze_objects()
 
             def work(is_replacement: bool) -> None:
                 self._work(listener, is_replacement=is_replacement)
@@ -108,8 +107,10 @@ class PredictionServer:
         watch.start()
         if is_replacement:  # the models of the start may have been replaced since
             watch.checked.wait(_CHECK_SECONDS)
+        app = self._create_app(queue, log)
+        _freeze_objects()
         try:
-            run_server(self._create_app(queue, log), listener, options.drain, is_alone=is_alone)
+            run_server(app, listener, options.drain, is_alone=is_alone)
         finally:
             watch.stop()
             if log is not None:
@@ -148,6 +149,15 @@ def _open_cache(settings: Settings, options: ServerOptions) -> ModelCache | None
     except OSError as error:
         _log.warning("no copies of models are kept: %s: %s", folder, error.strerror)
         return None
+
+
+def _freeze_objects() -> None:
+    """Leave the objects of libraries and models out of garbage collections.
+
+    A collection of all of them stops a process for 100 milliseconds, and copies the pages that workers share.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _raise_file_limit() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from diurnal.serving.http_protocol import TimedHttpProtocol
+from diurnal.serving.whole_requests import WholeRequestProtocol
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -52,7 +52,7 @@ def run_server(app: ServingApp, listener: socket.socket, drain: int, *, is_alone
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=TimedHttpProtocol,
+        http=WholeRequestProtocol,
         ws="none",
         lifespan="off",
         timeout_keep_alive=_IDLE_SECONDS,
