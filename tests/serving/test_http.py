@@ -80,7 +80,7 @@ def test_chunks_pipelines_and_a_client_that_waits_for_100_continue(clinic, runni
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
-@pytest.mark.parametrize("path", [PREDICT, "/invocations", "/v2/models/clinic/infer", "/experiments/other/predict"])
+@pytest.mark.parametrize("path", [PREDICT, "/invocations", "/v2/models/clinic/infer"])
 @pytest.mark.parametrize("body", [None, b"[", b"", b"[]"])
 def test_a_request_has_the_same_answer_whether_it_comes_at_once_or_in_parts(clinic, running, path, body, version):
     body = clinic.body.encode() if body is None else body
