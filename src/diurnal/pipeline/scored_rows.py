@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from sklearn import config_context, get_config
 
 from diurnal.backends import get_backend
 from diurnal.backends.sample_reader import SampleReader
@@ -63,13 +64,21 @@ class ScoredRows:
         BatchRejectedError
             If the model does not predict each row.
         """
-        package, n_done = self._package_of_executors(), 0
-        for batch in self._from_chunks() if package is None else self._from_executors(package):
+        n_done = 0
+        for batch in self._predicted():
             n_done += batch.num_rows
             yield batch
             if self.progress:
                 self.progress(n_done, self.rows.n_rows)
         _check_count(n_done, self.rows.n_rows)
+
+    def _predicted(self) -> Iterator[pa.RecordBatch]:
+        package = self._package_of_executors()
+        if package is not None:
+            return self._from_executors(package)
+        chunks = self._from_chunks(get_config())
+        # The model predicts a chunk while the warehouse copies the one before and the rows of the next are read.
+        return chunks if get_backend(self.model).is_distributed else read_ahead(chunks)
 
     def _package_of_executors(self) -> Package | None:
         """Return the stored batch if the executors of a cluster can read it; None if this process does.
@@ -88,13 +97,15 @@ class ScoredRows:
             named = dict(zip(batch.schema.names[n_keys:], batch.columns[n_keys:], strict=True))
             yield self._to_columns(batch.columns[:n_keys], named)
 
-    def _from_chunks(self) -> Iterator[pa.RecordBatch]:
+    def _from_chunks(self, config: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+        """Predict chunk after chunk, with the configuration of scikit-learn, which each thread has its own of."""
         backend, n_done = get_backend(self.model), 0
         fitted = [column["name"] for column in self.signature["columns"]]
         size = max(1, min(ROWS_PER_CHUNK, CELLS_PER_CHUNK // max(1, len(fitted))))
         for chunk in _slices(read_ahead(self.rows.batches), size):
             inputs = pa.Table.from_batches([chunk.select(self.rows.features)]).rename_columns(fitted)
-            predicted = backend.predict(self.model, inputs, self.signature)
+            with config_context(**config):
+                predicted = backend.predict(self.model, inputs, self.signature)
             _check_count(len(predicted["prediction"]), chunk.num_rows)
             yield self._to_columns(self._keys(chunk, n_done), predicted)
             n_done += chunk.num_rows
