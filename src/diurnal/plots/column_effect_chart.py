@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from diurnal.plots.chart_fields import number_field
@@ -12,7 +12,7 @@ from diurnal.plots.chart_values import as_number, clean_text, epoch_milliseconds
 _MAX_POINTS = 400
 
 
-def build_column_effect(rows: Iterable[dict[str, Any]], column: str, *, width: ChartWidth = 680) -> Spec:
+def build_column_effect(rows: Iterable[Mapping[str, Any]], column: str, *, width: ChartWidth = 680) -> Spec:
     """Return the effect sizes of one column over time.
 
     Parameters
@@ -72,7 +72,7 @@ def build_column_effect(rows: Iterable[dict[str, Any]], column: str, *, width: C
     return make_spec(body, description=text, data={"effects": values})
 
 
-def _point(row: dict[str, Any]) -> dict[str, Any]:
+def _point(row: Mapping[str, Any]) -> dict[str, Any]:
     effect, threshold = as_number(row["effect"], 4), as_number(row.get("threshold"), 4)
     point = {"d": epoch_milliseconds(row["data_interval_start"]), "f": effect, "h": threshold}
     ratio = as_number(effect / threshold, 3) if effect is not None and threshold else None
