@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import ThreadpoolController
 
 from diurnal.search import fork_join, scoring
+from diurnal.search.cache_keys import is_from_sklearn
 from diurnal.search.fork_join import MAX_OWN_CORES, CoreUsage
 from diurnal.search.side_effects import is_unseeded
 from diurnal.search.sklearn_private import FitAndScoreCall
@@ -138,8 +139,12 @@ def _max_workers(n_jobs: int | None, max_cores: int | None) -> int:
 
 def _is_thread_safe(tree: PrefixTree, call: FitAndScoreCall) -> bool:
     """Return whether all estimators and scorers are scikit-learn's own, which are safe on threads."""
-    return scoring.uses_predictions_only(call.kwargs["scorer"]) and all(
-        step.is_from_sklearn for step in _all_steps(tree.root)
+    if not scoring.uses_predictions_only(call.kwargs["scorer"]):
+        return False
+    steps = list(_all_steps(tree.root))
+    templates = {id(step.template): step.template for step in steps}  # hundreds of steps share one
+    return all(map(is_from_sklearn, templates.values())) and all(
+        is_from_sklearn(value) for step in steps for value in step.changes.values()
     )
 
 
