@@ -10,6 +10,7 @@ null; spaces around a number are no part of it.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +51,13 @@ FORMATS = {
     "dates": "|".join(_NOTATIONS),
 }
 """From the narrowest to the widest; the first one that matches a whole column is its format."""
+
+_NUMBERS = ("int", "float", "comma")
+_SPACES = r"[ \t]*"
+_PATTERNS = {
+    form: re.compile(f"{_SPACES}(?:{pattern}){_SPACES}" if form in _NUMBERS else pattern)
+    for form, pattern in FORMATS.items()
+}
 
 _WIDER = {
     "int": {"float", "comma"},
@@ -110,7 +118,7 @@ def match_format(texts: pa.Array, form: str) -> npt.NDArray[np.bool_]:
 
 def _trim(texts: pa.Array, form: str) -> pa.Array:
     """Remove the spaces around numbers."""
-    return pc.ascii_trim(texts, " \t") if form in ("int", "float", "comma") else texts
+    return pc.ascii_trim(texts, " \t") if form in _NUMBERS else texts
 
 
 def _missing_mask(texts: pa.Array) -> npt.NDArray[np.bool_]:
@@ -178,8 +186,8 @@ def _is_castable(text: str, expected: pa.DataType) -> bool:
 
 
 def _has_format(texts: pa.Array, form: str) -> bool:
-    """Return whether all cells are of a format."""
-    return bool(match_format(texts, FORMATS[form]).all() or match_format(_trim(texts, form), FORMATS[form]).all())
+    """Return whether all cells are of a format; the first one excludes most formats, without a pattern of RE2."""
+    return bool(_PATTERNS[form].fullmatch(texts[0].as_py()) and match_format(texts, _PATTERNS[form].pattern).all())
 
 
 class TextTypeInference:
@@ -211,6 +219,8 @@ class TextTypeInference:
             if "int" in self._possible and match_format(texts, "(?i:nan)").any():  # a float
                 self._possible.remove("int")
             texts = texts.filter(pa.array(~missing))
+        if not len(texts):
+            return
         still: list[str] = []
         for form in self._possible:
             if any(form in _WIDER.get(narrower, ()) for narrower in still) or _has_format(texts, form):
