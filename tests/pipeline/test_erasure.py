@@ -243,6 +243,26 @@ def test_erasures_of_two_keys_at_a_time_lose_no_rows(project, stores, monkeypatc
     assert traces(project) == traces(project, f"{SECOND}-0011") == set()
 
 
+def test_split_whose_files_an_erasure_has_deleted_is_superseded(project, stores, monkeypatch):
+    project.bring(FIRST)
+    project.run(FIRST, stores)
+    project.bring(SECOND)
+    context = RunContext(project.experiment(), day(SECOND), stores, requested_by="test")
+    batch = steps.fetch(context)
+    split_package = type(stores.lake).split_package
+
+    def split_and_erase(*arguments):
+        pair = split_package(*arguments)
+        erase_sample(stores, "clinic", SUBJECT, requested_by="test")
+        return pair
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(stores.lake), "split_package", split_and_erase)
+        with pytest.raises(SupersededError):
+            steps.split(context, batch)
+    assert {one.state for one in verify_stores(stores)} == {"good"}
+
+
 def test_packages_in_parts(project, stores):
     project.bring(FIRST)
     assert project.command("run", "clinic", "--date", FIRST, cells_per_part=200).returncode == 0

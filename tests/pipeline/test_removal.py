@@ -114,5 +114,7 @@ def test_no_step_of_an_attempt_from_before_the_removal_has_an_effect(one_run, st
     with pytest.raises(SupersededError):
         stores.warehouse.set_batch("clinic", day(FIRST), batch.run.epoch, batch.package)
     with pytest.raises(SupersededError, match="removed meanwhile"):
-        stores.warehouse.save_split("clinic", day(SECOND), batch.package.digest, 0.3, batch.package, batch.package)
+        stores.warehouse.save_split(
+            "clinic", day(SECOND), batch.package.digest, 0.3, batch.package, batch.package, erasure=0
+        )
     assert left(project, "clinic")[0] == {"removals", "heads"}

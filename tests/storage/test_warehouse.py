@@ -143,10 +143,10 @@ def test_split_is_found_for_its_batch_and_size(warehouse):
     train, test = package("train", 7), package("test", 3)
     run = claimed(warehouse)
     with pytest.raises(SupersededError, match="was deleted meanwhile"):
-        warehouse.save_split(NAME, day(), sha("batch"), 0.3, train, test)
+        warehouse.save_split(NAME, day(), sha("batch"), 0.3, train, test, erasure=0)
     warehouse.set_batch(NAME, run.interval, run.epoch, package("batch"))
-    warehouse.save_split(NAME, day(), sha("batch"), 0.3, train, test)
-    warehouse.save_split(NAME, day(), sha("batch"), 0.3, package("other"), test)
+    warehouse.save_split(NAME, day(), sha("batch"), 0.3, train, test, erasure=0)
+    warehouse.save_split(NAME, day(), sha("batch"), 0.3, package("other"), test, erasure=0)
     assert warehouse.find_split(NAME, day(), sha("batch"), 0.3) == (train, test)
     assert warehouse.find_split(NAME, day(), sha("batch"), 0.25) is None
     assert warehouse.find_split(NAME, day(), sha("corrected"), 0.3) is None

@@ -37,8 +37,9 @@ def _by_role(context: RunContext, window: Window, schema: Schema) -> Sides:
     for interval, package in window:
         pair = warehouse.find_split(name, interval, package.digest, test_size)
         if pair is None or (interval == context.interval and not all(lake.exists(one.path) for one in pair)):
+            erasure = warehouse.last_erasure(name)  # one that follows may delete the files of this split
             pair = lake.split_package(package, SampleReader(context, schema).roles(package))
-            warehouse.save_split(name, interval, package.digest, test_size, *pair)
+            warehouse.save_split(name, interval, package.digest, test_size, *pair, erasure=erasure)
         pairs.append(pair)
     return tuple(train for train, _ in pairs), tuple(test for _, test in pairs)
 

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import Insert, array, insert
 
 from diurnal.errors import SupersededError, UsageError
 from diurnal.storage.warehouse.connection import Row, WarehouseConnection
-from diurnal.storage.warehouse.tables import heads, packages, removals, splits
+from diurnal.storage.warehouse.tables import erasures, heads, packages, removals, splits
 from diurnal.types import DataInterval, Package
 
 
@@ -159,13 +159,25 @@ class BatchQueries(WarehouseConnection):
         test_size: float,
         train: Package,
         test: Package,
+        *,
+        erasure: int,
     ) -> None:
         """Store the train and the test package of a batch; an earlier split with the same `test_size` stays.
+
+        Parameters
+        ----------
+        experiment, interval, batch_digest, test_size
+            The batch, and the declared fraction of test samples.
+        train, test : Package
+            The packages.
+        erasure : int
+            The result of :meth:`last_erasure` before they were written.
 
         Raises
         ------
         SupersededError
-            If the data interval is not claimed, or its experiment or its batch was deleted since.
+            If the data interval is not claimed, or its experiment or its batch was deleted since, or if an erasure may
+            have deleted the files of the packages, as no row named them yet.
         """
         split = insert(splits).values(
             experiment=experiment,
@@ -177,8 +189,15 @@ class BatchQueries(WarehouseConnection):
         )
         with self.claimed_transaction("save_split", experiment, interval.start) as connection:
             require_batch(connection, experiment, interval.start, batch_digest)
+            if _find_last_erasure(connection, experiment) != erasure:
+                raise SupersededError(f"a key of {experiment} was erased while {interval} was split")
             _insert_packages(connection, experiment, interval, {"train": train, "test": test})
             connection.execute(split.on_conflict_do_nothing())
+
+    def last_erasure(self, experiment: str) -> int:
+        """Return the number of the last erasure of an experiment; 0 if there was none."""
+        with self.transaction() as connection:
+            return _find_last_erasure(connection, experiment)
 
     def current_digests(self, experiment: str) -> set[tuple[datetime, str]]:
         """Return the data interval and the digest of each present batch, and of the packages it was split into."""
@@ -271,6 +290,11 @@ def _insert_packages(
         for role, package in roles.items()
     ]
     connection.execute(insert(packages).on_conflict_do_nothing(), rows)
+
+
+def _find_last_erasure(connection: sa.Connection, experiment: str) -> int:
+    query = sa.select(sa.func.coalesce(sa.func.max(erasures.c.erasure_id), 0))
+    return int(connection.execute(query.where(erasures.c.experiment == experiment)).scalar_one())
 
 
 def require_batch(connection: sa.Connection, experiment: str, start: datetime, digest: str) -> None:
