@@ -38,7 +38,8 @@ class CoreUsage:
 
     def __init__(self) -> None:
         here = threading.get_native_id()
-        self._others = [thread.native_id for thread in threading.enumerate() if thread.native_id not in (None, here)]
+        ids = (thread.native_id for thread in threading.enumerate())
+        self._others = [thread for thread in ids if thread is not None and thread != here]
         self.restart()
 
     def restart(self) -> None:
@@ -51,7 +52,7 @@ class CoreUsage:
         return (self._cpu_seconds() - cpu) / max(time.perf_counter() - wall, min_seconds)
 
     def _cpu_seconds(self) -> float:
-        others = (_thread_times(thread) for thread in self._others if thread is not None)
+        others = map(_thread_times, self._others)
         return time.process_time() - sum(times[0] for times in others if times)
 
 
