@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from joblib import cpu_count
 from sklearn import config_context, get_config
+from threadpoolctl import threadpool_limits
 
 from diurnal.backends import get_backend
 from diurnal.backends.sample_reader import SampleReader
@@ -102,13 +104,15 @@ class ScoredRows:
         backend, n_done = get_backend(self.model), 0
         fitted = [column["name"] for column in self.signature["columns"]]
         size = max(1, min(ROWS_PER_CHUNK, CELLS_PER_CHUNK // max(1, len(fitted))))
-        for chunk in _slices(read_ahead(self.rows.batches), size):
-            inputs = pa.Table.from_batches([chunk.select(self.rows.features)]).rename_columns(fitted)
-            with config_context(**config):
-                predicted = backend.predict(self.model, inputs, self.signature)
-            _check_count(len(predicted["prediction"]), chunk.num_rows)
-            yield self._to_columns(self._keys(chunk, n_done), predicted)
-            n_done += chunk.num_rows
+        # Threads of BLAS wait actively for further work, on the cores where rows are read and copied meanwhile.
+        with threadpool_limits(max(1, cpu_count() - 1), user_api="blas"):
+            for chunk in _slices(read_ahead(self.rows.batches), size):
+                inputs = pa.Table.from_batches([chunk.select(self.rows.features)]).rename_columns(fitted)
+                with config_context(**config):
+                    predicted = backend.predict(self.model, inputs, self.signature)
+                _check_count(len(predicted["prediction"]), chunk.num_rows)
+                yield self._to_columns(self._keys(chunk, n_done), predicted)
+                n_done += chunk.num_rows
 
     def _keys(self, chunk: pa.RecordBatch, n_before: int) -> list[pa.Array]:
         """Return the columns of the key; without one, numbers and hashes of the rows."""

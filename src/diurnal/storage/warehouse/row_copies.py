@@ -1,4 +1,4 @@
-"""Copies of rows to tables of PostgreSQL, by the Arrow driver, in memory that does not grow with their number."""
+"""Copies of rows to tables of PostgreSQL, in memory that does not grow with their number."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from diurnal.errors import TransientError
-from diurnal.runtime.fault_injection import fault_point
 from diurnal.storage.warehouse.column_layout import ColumnLayout
 from diurnal.storage.warehouse.connection import WarehouseConnection
+from diurnal.storage.warehouse.copy_format import HEADER, TRAILER, encode_rows
 from diurnal.storage.warehouse.db_errors import translate_db_errors
 from diurnal.storage.warehouse.visible_rows import VisibleRows
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from adbc_driver_manager import dbapi
 
-ROWS_PER_CHUNK = 16_384  # which the driver converts to PostgreSQL's format at once
+ROWS_PER_CHUNK = 16_384  # which are encoded at once
 CELLS_PER_CHUNK = 2**22  # of wide rows
 
 
@@ -53,26 +53,26 @@ class RowCopies(WarehouseConnection):
         check_count : callable, optional
             Called with the number of rows before they are committed; its error rolls them back.
         """
-        import pyarrow as pa
-
-        rows = _LoadStream(load_id, layout, batches)
-        reader = pa.RecordBatchReader.from_batches(rows.schema, rows.chunks())
-        with self._arrow() as (connection, cursor):
-            try:
-                cursor.adbc_ingest(relation.table.strip('"'), reader, mode="append")
-            except Exception:
-                if rows.error is not None:  # the driver only reports its text
-                    raise rows.error from None
-                raise
-            check_count(rows.count)
+        count = 0
+        with self.transaction(name, relation.experiment) as connection:
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            quote = connection.dialect.identifier_preparer.quote_identifier
+            columns = ", ".join(map(quote, ("load_id", *layout.types())))
+            with (
+                closing(connection.connection.cursor()) as cursor,
+                cursor.copy(f"COPY {relation.table} ({columns}) FROM STDIN (FORMAT binary)") as copy,
+            ):
+                copy.write(HEADER)
+                for chunk in _slices(batches, layout):
+                    copy.write(encode_rows(_mark(layout.to_rows(chunk), load_id)))
+                    count += len(chunk)
+                copy.write(TRAILER)
+            check_count(count)
             # Autovacuum does this later, but the embedded server rarely runs that long. Without it, a query for one
             # data interval reads the rows of all of them.
-            cursor.execute(f"SELECT brin_summarize_new_values('{relation.index}')")
-            cursor.execute(f"ANALYZE {relation.table} (load_id)")
-            fault_point(f"warehouse.{name}:before")
-            connection.commit()
-            fault_point(f"warehouse.{name}:after")
-        return rows.count
+            connection.exec_driver_sql(f"SELECT brin_summarize_new_values('{relation.index}')")
+            connection.exec_driver_sql(f"ANALYZE {relation.table} (load_id)")
+        return count
 
     @contextmanager
     def _arrow(self) -> Iterator[tuple[dbapi.Connection, dbapi.Cursor]]:
@@ -126,35 +126,15 @@ def delete_load(connection: sa.Connection, loads: sa.Table, relation: VisibleRow
     connection.execute(sa.delete(loads).where(loads.c.load_id == load_id))
 
 
-class _LoadStream:
-    """A stream of batches for the driver: cut into chunks, with the id of the load, and counted."""
-
-    def __init__(self, load_id: int, layout: ColumnLayout, batches: Iterable[pa.RecordBatch]) -> None:
-        self._load_id, self._layout, self._batches = load_id, layout, batches
-        self.schema = self._marked(_batch_without_rows(layout.schema)).schema
-        self.count = 0
-        self.error: BaseException | None = None
-
-    def chunks(self) -> Iterator[pa.RecordBatch]:
-        n_rows = max(1, min(ROWS_PER_CHUNK, CELLS_PER_CHUNK // max(1, len(self._layout.schema))))
-        try:
-            for batch in self._batches:
-                for start in range(0, batch.num_rows, n_rows):
-                    chunk = batch.slice(start, n_rows)
-                    self.count += chunk.num_rows
-                    yield self._marked(chunk)
-        except BaseException as error:
-            self.error = error
-            raise
-
-    def _marked(self, chunk: pa.RecordBatch) -> pa.RecordBatch:
-        import pyarrow as pa
-
-        mark = pa.repeat(pa.scalar(self._load_id, pa.int64()), chunk.num_rows)
-        return self._layout.to_rows(chunk).add_column(0, pa.field("load_id", pa.int64()), mark)
+def _slices(batches: Iterable[pa.RecordBatch], layout: ColumnLayout) -> Iterator[pa.RecordBatch]:
+    n_rows = max(1, min(ROWS_PER_CHUNK, CELLS_PER_CHUNK // max(1, len(layout.schema))))
+    for batch in batches:
+        for start in range(0, batch.num_rows, n_rows):
+            yield batch.slice(start, n_rows)
 
 
-def _batch_without_rows(schema: pa.Schema) -> pa.RecordBatch:
+def _mark(rows: pa.RecordBatch, load_id: int) -> pa.RecordBatch:
+    """Add the id of the load as the first column."""
     import pyarrow as pa
 
-    return pa.RecordBatch.from_pylist([], schema=schema)
+    return rows.add_column(0, "load_id", pa.repeat(pa.scalar(load_id, pa.int64()), len(rows)))
