@@ -2,6 +2,11 @@
 
 import subprocess
 import sys
+from zipfile import ZipFile
+
+import skops.io
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
 
 SAVE_THEN_USE_SKOPS = """
 import sys
@@ -32,6 +37,33 @@ assert skops.io.get_untrusted_types(data=data) == ["__main__.Own"]
 generator = skops.io.loads(skops.io.dumps(np.random.default_rng(3)))
 assert generator.random() == np.random.default_rng(3).random()
 """
+
+LOAD = """
+import sys
+from diurnal.errors import DiurnalError
+from diurnal.storage import models
+
+load = models.get_format("skops").loads
+plain, unknown = (open(path, "rb").read() for path in sys.argv[1:])
+assert "sklearn.naive_bayes" not in sys.modules
+print(load(plain))
+assert "sklearn.mixture" not in sys.modules, "only the packages that the file names are imported"
+try:
+    load(unknown)
+except DiurnalError as error:
+    print(error)
+"""
+
+
+def test_a_model_is_loaded_with_the_packages_of_its_own_types(tmp_path):
+    plain, unknown = tmp_path / "plain.skops", tmp_path / "unknown.skops"
+    skops.io.dump(make_pipeline(GaussianNB()), plain)
+    with ZipFile(plain) as source, ZipFile(unknown, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name).replace(b"sklearn.naive_bayes", b"sklearn.clone"))
+    done = subprocess.run([sys.executable, "-c", LOAD, plain, unknown], check=True, capture_output=True, text=True)
+    assert "GaussianNB()" in done.stdout
+    assert "sklearn.clone.GaussianNB" in done.stdout
 
 
 def test_other_code_of_the_process_uses_skops_as_it_is():

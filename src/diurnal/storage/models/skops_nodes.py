@@ -21,7 +21,7 @@ from typing import Any
 from diurnal.errors import InvalidModelError
 from diurnal.storage.models import library_types
 from diurnal.storage.models.states import LOADER, STATE_NAMES
-from diurnal.storage.models.trusted_types import allowed_types, imported_types
+from diurnal.storage.models.trusted_types import allowed_types, import_packages_of, imported_types
 
 _CONSTRUCTED = {
     "builtins.frozenset",
@@ -101,6 +101,7 @@ def find_disallowed(schema: Any, trusted: Names, is_project: Callable[[str], boo
     used: dict[str, set[str]] = {}
     for node in iter_nodes(schema):
         used.setdefault(node["__loader__"], set()).add(qualified_name(node))
+    import_packages_of(used.get("ObjectNode", ()))
     _check_dict_keys(schema, trusted)
     libraries = library_types.libraries_of(name for names in used.values() for name in names)
     disallowed: set[str] = set()
@@ -117,7 +118,7 @@ _PROJECT_LOADERS = {"FunctionNode", "ObjectNode", "TypeNode"}
 
 
 def _known_names(loader: str) -> frozenset[str]:
-    """Return the names of :func:`_allowed_names` that can be listed without an import."""
+    """Return the names of :func:`_allowed_names` that can be listed without a further import."""
     if loader == "ObjectNode":
         return imported_types()
     return _plain_types() if loader == "TypeNode" else frozenset()

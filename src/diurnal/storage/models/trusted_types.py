@@ -7,7 +7,7 @@ everything that reads, writes, imports or evaluates. ``FunctionTransformer`` is 
 (which skops knows), one of the project's own, or trusted by the experiment.
 
 The list is built from the classes of the installed scikit-learn, by base class, and not from the names in the file, so
-that no file decides what is imported. Other libraries have lists of their own
+that no file decides which types are allowed. Other libraries have lists of their own
 (:mod:`~diurnal.storage.models.library_types`). The uses that are allowed for each name are in
 :mod:`~diurnal.storage.models.skops_nodes`.
 """
@@ -15,6 +15,8 @@ that no file decides what is imported. Other libraries have lists of their own
 from __future__ import annotations
 
 import functools
+import importlib.util
+from collections.abc import Iterable
 
 from diurnal.storage.models.library_types import iter_subclasses
 
@@ -75,13 +77,23 @@ def allowed_types() -> frozenset[str]:
     from sklearn.utils import all_estimators
 
     all_estimators()  # imports every module of scikit-learn, so that all subclasses are known
-    return imported_types() | _SINGLE_TYPES | _FUNCTIONS | _sparse_types() | _scorer_metrics()
+    return imported_types() | _FUNCTIONS | _sparse_types() | _scorer_metrics()
+
+
+def import_packages_of(names: Iterable[str]) -> None:
+    """Import the public packages of scikit-learn that the names begin with, such as ``sklearn.linear_model``."""
+    import sklearn
+
+    named = {name.split(".")[1] for name in names if name.startswith("sklearn.")}
+    for package in named.intersection(sklearn.__all__):
+        if importlib.util.find_spec(f"sklearn.{package}"):  # `__all__` contains functions as well
+            importlib.import_module(f"sklearn.{package}")
 
 
 def imported_types() -> frozenset[str]:
-    """Return the full names of those allowed types that are classes of imported modules of scikit-learn."""
+    """Return the full names of the allowed types of a model's objects, of the modules imported so far."""
     classes = {f"{cls.__module__}.{cls.__qualname__}" for base in _base_classes() for cls in iter_subclasses(base)}
-    return frozenset(name for name in classes if name.startswith("sklearn.") and ".tests." not in name)
+    return frozenset(name for name in classes if name.startswith("sklearn.") and ".tests." not in name) | _SINGLE_TYPES
 
 
 def _base_classes() -> list[type]:
