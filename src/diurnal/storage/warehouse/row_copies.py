@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -61,11 +62,16 @@ class RowCopies(WarehouseConnection):
             with (
                 closing(connection.connection.cursor()) as cursor,
                 cursor.copy(f"COPY {relation.table} ({columns}) FROM STDIN (FORMAT binary)") as copy,
+                ThreadPoolExecutor(1, thread_name_prefix="diurnal-copy") as thread,
             ):
-                copy.write(HEADER)
+                sent = thread.submit(copy.write, HEADER)
                 for chunk in _slices(batches, layout):
-                    copy.write(encode_rows(_mark(layout.to_rows(chunk), load_id)))
+                    # the next chunk is made while the server receives this one
+                    encoded = encode_rows(_mark(layout.to_rows(chunk), load_id))
+                    sent.result()
+                    sent = thread.submit(copy.write, encoded)
                     count += len(chunk)
+                sent.result()
                 copy.write(TRAILER)
             check_count(count)
             # Autovacuum does this later, but the embedded server rarely runs that long. Without it, a query for one
