@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from diurnal.errors import ConfigurationError, PermissionDeniedError, TransientError
-from diurnal.mlflow import mirror_quietly
+from diurnal.mlflow import mirror_experiment, mirror_quietly
 from diurnal.mlflow.artifact_store import ArtifactStore
 from diurnal.mlflow.tracking_server import TrackingServer
 from diurnal.runtime.mlflow_address import MlflowAddress
@@ -66,6 +66,16 @@ def test_another_server_is_named_as_such():
             server.check_health()
         with pytest.raises(ConfigurationError, match="is not an MLflow server"):
             server.get("experiments/get-by-name")
+
+
+@pytest.mark.parametrize("answer", [b"{}", b'{"experiment": {"tags": [{"key": "x"}]}}'])
+def test_answers_without_the_fields_of_mlflow_are_not_those_of_mlflow(clinic_stores, answer):
+    with (
+        answer_always(answer) as answering,
+        TrackingServer(address(answering.url)) as server,
+        pytest.raises(ConfigurationError, match="is not an MLflow server"),
+    ):
+        mirror_experiment(clinic_stores, "clinic", server)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 from urllib.parse import quote
 
 from diurnal.errors import ConfigurationError, DiurnalError, PermissionDeniedError, TransientError
@@ -106,7 +107,7 @@ class TrackingServer:
     def _call(self, verb: str, method: str, *, unless: str | None, **kwargs: Any) -> dict[str, Any] | None:
         answer = self._send(verb, f"/api/2.0/mlflow/{method}", **kwargs)
         try:
-            content = answer.json()
+            content = answer.json(object_hook=partial(_AnsweredObject, self._not_mlflow))
         except ValueError:
             content = None
         if not isinstance(content, dict):
@@ -160,6 +161,17 @@ class TrackingServer:
         return ConfigurationError(
             f"the server at {self.url} is not an MLflow server", hint="correct the address, or set DIURNAL_MLFLOW=off"
         )
+
+
+class _AnsweredObject(dict[str, Any]):
+    """An object of an answer; a field that MLflow's API promises and that is not there raises a ConfigurationError."""
+
+    def __init__(self, error: Callable[[], ConfigurationError], fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self._error = error
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise self._error()
 
 
 def _authorization(address: MlflowAddress) -> str | None:
