@@ -8,6 +8,7 @@ import time
 import zlib
 from contextlib import ExitStack
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -158,18 +159,39 @@ def test_all_bodies_together_are_bounded_and_small_ones_are_always_read():
     with ExitStack() as stack:
         for _ in range(4):
             held = stack.enter_context(budget.hold())
-            held.add(2**19)
-            held.add(2**19)
+            held.add(bytes(2**19))
+            held.add(bytes(2**19))
         with pytest.raises(RequestError, match="larger than 1048576 bytes") as error:
-            held.add(1)
+            held.add(b"x")
         assert error.value.status == 413
         with pytest.raises(RequestError, match="too many large requests") as error:
             stack.enter_context(budget.hold()).check(2**20)
         assert error.value.status == 503
         with pytest.raises(RequestError, match="too many large requests"):
-            stack.enter_context(budget.hold()).add(2**20)
-        stack.enter_context(budget.hold()).add(1000)
+            stack.enter_context(budget.hold()).add(bytes(2**20))
+        stack.enter_context(budget.hold()).add(bytes(1000))
     assert budget.free == total
+
+
+@pytest.mark.parametrize("expected", [True, False])
+@pytest.mark.parametrize("n_bytes", [0, 1, 2**16, 2**16 + 1, 2**18])
+def test_a_body_is_that_of_its_parts(n_bytes, expected):
+    body, budget = bytes(i % 251 for i in range(n_bytes)), BodyBudget(2**18)
+    for size in (1000, 2**16, 2**17):
+        with budget.hold() as held:
+            if expected:
+                held.expect(n_bytes)
+            for start in range(0, n_bytes, size):
+                held.add(body[start : start + size])
+            assert held.content == body
+
+
+def test_a_large_arrow_stream_is_predicted(clinic, client):
+    table = pa.concat_tables([pa.Table.from_pandas(clinic.rows)] * 4000)
+    answer = client.post(PREDICT, content=stream_of(table), headers=ARROW)
+    frame = pa.ipc.open_stream(answer.content).read_all()
+    expected = np.tile(clinic.probabilities[int(frame.schema.metadata[b"version"])][:, 1], 4000)
+    np.testing.assert_allclose(frame["probability_yes"], expected, rtol=0, atol=1e-12)
 
 
 def test_decompression_is_bounded():

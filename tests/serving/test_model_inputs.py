@@ -103,6 +103,28 @@ def test_exact_predictions_have_the_bits_of_the_model(n_rows, frame, labels):
     np.testing.assert_array_equal(served.predict(frame[:n_rows].to_numpy()).probabilities, expected)
 
 
+@pytest.mark.parametrize("name", ["tutorial", "whitened", "ridge classifier", "tree"])
+def test_many_rows_have_the_predictions_of_the_model(name, frame, labels):
+    model = MODELS[name]().fit(frame, labels)
+    rows = pd.concat([frame] * 120, ignore_index=True) * np.linspace(1, 2, 120 * len(frame))[:, None]
+    predictions = serve(model, frame).predict(rows.to_numpy())
+    np.testing.assert_array_equal(predictions.labels, model.predict(rows))
+    if predictions.probabilities is not None:
+        np.testing.assert_allclose(predictions.probabilities, model.predict_proba(rows), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("target", [["b", "a\u00e9", "c"], [3, 1, 2], [True, False, True], [0.5, 1.5, 2.5]])
+def test_arrow_predictions_have_the_type_and_the_values_of_the_labels(target, frame):
+    model = (LinearRegression if isinstance(target[0], float) else LogisticRegression)()
+    served = serve(model.fit(frame, np.resize(target, len(frame))), frame)
+    for n_rows in (0, 1, 200):
+        predictions = served.predict(frame.to_numpy()[:n_rows])
+        table = pa.ipc.open_stream(table_protocols.encode_arrow(served, predictions)).read_all()
+        assert table["prediction"].to_pylist() == predictions.labels.tolist()
+        if n_rows:
+            assert table["prediction"].type == pa.array(predictions.labels).type
+
+
 def test_compiled_arithmetic_that_is_a_little_different_is_not_exact(frame, labels, monkeypatch):
     monkeypatch.setattr(compiled_predictors, "expit", lambda scores: expit(scores) * (1 + 1e-14))
     model = MODELS["tutorial"]().fit(frame, labels)

@@ -11,6 +11,7 @@ from diurnal.serving.request_errors import RequestError
 
 if TYPE_CHECKING:
     from diurnal.serving.model_inputs import Rows
+    from diurnal.serving.request_bodies import Body
     from diurnal.serving.served_model import Predictions, ServedModel
 
 _ARROW = table_protocols.ARROW.encode()
@@ -47,13 +48,13 @@ class Exchange:
         self.model, self._headers = model, headers
         self._content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
-    def decode(self, body: bytes) -> Rows:
+    def decode(self, body: Body) -> Rows:
         """Decode the rows of a request."""
         if self._content_type == _ARROW:
             return table_protocols.decode_arrow(self.model, body)
         if self._content_type in _CSV:
             return table_protocols.decode_csv(self.model, body)
-        return self._decode_json(body)
+        return self._decode_json(bytes(body))
 
     def encode(self, predictions: Predictions) -> Answer:
         """Encode predictions in the format of the request, or in that of its ``Accept``."""
@@ -95,13 +96,13 @@ class InferenceExchange(Exchange):
 
     encode_error = staticmethod(inference_protocol.encode_inference_error)
 
-    def decode(self, body: bytes) -> Rows:
+    def decode(self, body: Body) -> Rows:
         """Decode the rows of a request."""
         length = self._headers.get(b"inference-header-content-length")
         if length is not None and not (length.isdigit() and len(length) < 16 and int(length) <= len(body)):
             raise RequestError("Inference-Header-Content-Length is not the length of the JSON", hint="correct it")
         n_bytes = None if length is None else int(length)
-        rows, self._request = inference_protocol.decode_inference(self.model, body, n_bytes)
+        rows, self._request = inference_protocol.decode_inference(self.model, bytes(body), n_bytes)
         return rows
 
     def encode(self, predictions: Predictions) -> Answer:

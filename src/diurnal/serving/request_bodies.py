@@ -5,9 +5,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
+
+import numpy as np
 
 from diurnal.serving.request_errors import RequestError
 
+Body: TypeAlias = bytes | memoryview
 COMPRESSIONS = ("gzip", "deflate")
 CLOSE = {"connection": "close"}  # of an answer to a body that is not read to its end
 _SHARES = 4  # bodies of the maximal size that are held at a time
@@ -42,6 +46,20 @@ class HeldBody:
 
     def __init__(self, budget: BodyBudget) -> None:
         self._budget, self.n_bytes, self.n_counted = budget, 0, 0
+        self._n_expected = 0
+        self._parts: list[bytes] = []
+        self._whole: memoryview | None = None  # a large body of a known size: its parts are copied once
+
+    def expect(self, n_bytes: int) -> None:
+        """Expect a body of a size.
+
+        Raises
+        ------
+        RequestError
+            As :meth:`check`.
+        """
+        self.check(n_bytes)
+        self._n_expected = n_bytes
 
     def check(self, n_bytes: int) -> None:
         """Reject a body that will be too large.
@@ -58,9 +76,10 @@ class HeldBody:
                 "too many large requests at a time", status=503, hint="try it again later", retry_after=1
             )
 
-    def add(self, n_bytes: int) -> None:
+    def add(self, part: bytes) -> None:
         """Hold further bytes."""
-        self.n_bytes += n_bytes
+        start = self.n_bytes
+        self.n_bytes += len(part)
         if self.n_bytes > _SMALL:
             self.check(self.n_bytes)
             further = self.n_bytes - _SMALL - self.n_counted
@@ -68,9 +87,22 @@ class HeldBody:
             self._budget.free -= further
         elif self.n_bytes > self._budget.max_bytes:
             raise too_large(self._budget.max_bytes)
+        if self.n_bytes <= _SMALL or not self._n_expected:
+            self._parts.append(part)
+            return
+        if self._whole is None:
+            self._whole = np.empty(self._n_expected, dtype=np.uint8).data
+            part, start = b"".join([*self._parts, part]), 0
+            self._parts.clear()
+        self._whole[start : self.n_bytes] = part
+
+    @property
+    def content(self) -> Body:
+        """The body, after all of it has arrived."""
+        return b"".join(self._parts) if self._whole is None else self._whole
 
 
-def decompress(body: bytes, max_bytes: int) -> bytes:
+def decompress(body: Body, max_bytes: int) -> bytes:
     """Decompress a body of gzip or deflate.
 
     Raises

@@ -145,7 +145,7 @@ class ServedModel:
         except Exception as error:  # noqa: BLE001 - a model can fail with anything on rows that it has not seen
             _log.debug("the model does not predict rows around its golden ones: %s", type(error).__name__)
             return None, "frame"
-        predictor = compile_model(self._model)
+        predictor = compile_model(self._model, in_chunks=compiled)
         if predictor is not None and not agrees(predictor, probes, expected, TOLERANCE):
             predictor = None
         if predictor is not None and (compiled or has_equal_bits(predictor, self._predict_matrix, probes)):

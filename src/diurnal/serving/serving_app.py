@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from diurnal.serving.access_log import AccessLog
     from diurnal.serving.model_inputs import Rows
     from diurnal.serving.prediction_queue import PredictionQueue, Result
+    from diurnal.serving.request_bodies import Body
     from diurnal.serving.served_model import ServedModel
     from diurnal.serving.served_models import ServedModels
     from diurnal.serving.serving_metrics import ServingMetrics
@@ -227,18 +228,17 @@ class ServingApp:
             )
         return names[0]
 
-    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive, held: HeldBody) -> bytes:
+    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive, held: HeldBody) -> Body:
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit():
-            held.check(int(declared[:20]))
+            held.expect(int(declared[:20]))
         deadline = time.monotonic() + self._limits.body_seconds
-        parts, is_complete = [], False
+        is_complete = False
         while not is_complete:
             message = await self._receive(receive, deadline - time.monotonic())
-            parts.append(message.get("body", b""))
-            held.add(len(parts[-1]))
+            held.add(message.get("body", b""))
             is_complete = not message.get("more_body")
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return held.content
 
     async def _receive(self, receive: Receive, seconds: float) -> Any:
         try:
@@ -252,7 +252,7 @@ class ServingApp:
             raise ClientGoneError
         return message
 
-    async def _answer(self, model: ServedModel, request: _Request, body: bytes, encoding: str) -> Answer:
+    async def _answer(self, model: ServedModel, request: _Request, body: Body, encoding: str) -> Answer:
         exchange = EXCHANGES[request.target.protocol](model, request.headers)
         if len(body) > _LARGE or encoding:
             loop, limit = asyncio.get_running_loop(), self._limits.max_bytes
@@ -272,7 +272,7 @@ class ServingApp:
         return rows
 
 
-def _decode(exchange: Exchange, body: bytes, encoding: str = "", limit: int = 0) -> tuple[Rows, dict[str, int]]:
+def _decode(exchange: Exchange, body: Body, encoding: str = "", limit: int = 0) -> tuple[Rows, dict[str, int]]:
     """Decode rows, and count the categories that the contract does not have."""
     try:
         rows = exchange.decode(decompress(body, limit) if encoding else body)

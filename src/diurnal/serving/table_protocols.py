@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from diurnal.data.schema import UNTYPED
 from diurnal.serving.arrow_messages import is_compressed
@@ -14,12 +17,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from diurnal.serving.model_inputs import Rows
+    from diurnal.serving.request_bodies import Body
     from diurnal.serving.served_model import Predictions, ServedModel
 
 ARROW = "application/vnd.apache.arrow.stream"
 
 
-def decode_arrow(model: ServedModel, body: bytes) -> Rows:
+def decode_arrow(model: ServedModel, body: Body) -> Rows:
     """Decode an Arrow IPC stream; columns that are not of the model are ignored."""
     import pyarrow as pa
 
@@ -30,7 +34,7 @@ def decode_arrow(model: ServedModel, body: bytes) -> Rows:
     return model.inputs.from_arrow(batches)
 
 
-def _read_batches(model: ServedModel, body: bytes) -> list[pa.RecordBatch]:
+def _read_batches(model: ServedModel, body: Body) -> list[pa.RecordBatch]:
     """Read record batches that hold not more than the request, and not more values than a request may have."""
     import pyarrow as pa
 
@@ -52,7 +56,7 @@ def encode_arrow(model: ServedModel, predictions: Predictions) -> bytes:
     """Encode predictions as an Arrow IPC stream, whose metadata name the version."""
     import pyarrow as pa
 
-    columns = {"prediction": pa.array(predictions.labels)}
+    columns = {"prediction": _to_arrow(predictions.labels, model.classes)}
     if predictions.probabilities is not None:
         for label, column in zip(model.classes or (), predictions.probabilities.T, strict=True):
             columns[f"probability_{label}"] = pa.array(column)
@@ -64,7 +68,19 @@ def encode_arrow(model: ServedModel, predictions: Predictions) -> bytes:
     return sink.getvalue()
 
 
-def decode_csv(model: ServedModel, body: bytes) -> Rows:
+def _to_arrow(labels: npt.NDArray[Any], classes: list[Any] | None) -> pa.Array:
+    """Return labels as Arrow converts them; each text is converted once, and not for each row."""
+    import pyarrow as pa
+
+    if labels.dtype.kind == "U" and classes:
+        known = np.unique(np.array(classes, dtype=str))
+        places = np.searchsorted(known, labels).clip(max=len(known) - 1)
+        if np.array_equal(known[places], labels):
+            return pa.array(known).take(pa.array(places))
+    return pa.array(labels)
+
+
+def decode_csv(model: ServedModel, body: Body) -> Rows:
     """Decode CSV with a header line; columns that are not of the model are ignored."""
     import pyarrow as pa
     from pyarrow import csv
