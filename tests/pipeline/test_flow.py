@@ -243,13 +243,17 @@ def test_batch_of_ten_times_the_usual_rows_is_warned_of(project, stores):
 def test_first_batch_warns_of_categories_that_may_be_missing_values(project, stores):
     rows = patients("2026-11-01", 40)
     rows.loc[:4, "ward"] = "NA"
+    rows["pulse"] = [f"{60 + i}" for i in range(39)] + ["?"]
     project.declare("")
     warnings = []
     for date in ("2026-11-01", "2026-11-02"):
         project.bring(date, rows)
         warnings.append(steps.fetch(RunContext(project.experiment(), day(date), stores, requested_by="test")).warnings)
-    text = "ward has the category 'NA'; if it means a missing value, declare Files(..., na_values='NA')"
-    assert [text in some for some in warnings] == [True, False]
+    for text in (
+        "ward has the category 'NA'; if it means a missing value, declare Files(..., na_values='NA')",
+        "pulse has the category '?' among numbers; if it means a missing value, declare Files(..., na_values='?')",
+    ):
+        assert [text in some for some in warnings] == [True, False]
 
 
 def test_key_with_two_values_is_refused(project, stores):

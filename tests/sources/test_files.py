@@ -315,6 +315,7 @@ def test_text_that_is_not_of_its_encoding_is_refused(tmp_path):
         ("a b\n1 2\n\n3  4 5\n", {"sep": r"\s+"}, "line 4 has 3"),
         ('#\na,b\n1,"2\n3,4\n', {"comment": "#"}, "quote in line 3"),
         ("1,2\n3,4,5\n", {"header": None}, "line 2 has 3"),
+        ('"a" "b"\n"1" 2 3\n"2" 4 5\n', {"sep": " "}, "skiprows=1, names=['label', ...]"),
         ("1,2\n3,4\n", {"names": ["a", "b", "c"]}, "line 1 has 2"),
         ("a,b\n1,2\n", {"names": ["a", "b", "c"], "header": 0}, "a header of 2 cells, and names= has 3"),
         ("a,b\n1,2\n", {"usecols": ["a", "bb"]}, "did you mean 'b'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -143,14 +143,32 @@ def store_contract(context: RunContext, contract: Contract | None, batch: Ingest
 
 
 def _missing_mark_warnings(schema: Schema) -> list[str]:
-    """Return warnings of categories that may be missing values, such as ``NA``."""
+    """Return warnings of categories that may be missing values, such as ``NA``, or ``?`` among numbers."""
     known = {column.name: column.categories or () for column in schema.columns} | {schema.target: schema.classes or ()}
     return [
-        f"{name} has the category {mark!r}; if it means a missing value, declare Files(..., na_values={mark!r})"
+        f"{name} has the category {mark!r}{reason}; if it means a missing value, declare Files(..., na_values={mark!r})"
         for name, categories in known.items()
-        for mark in MISSING_MARKS
-        if mark in categories
+        for marks, reason in (
+            ([mark for mark in MISSING_MARKS if mark in categories], ""),
+            (_exceptions_among_numbers(categories), " among numbers"),
+        )
+        for mark in marks
     ]
+
+
+def _exceptions_among_numbers(categories: Sequence[Any]) -> list[str]:
+    """Return one or two categories that make a column of numbers one of text; none if there are more."""
+    others = [text for text in categories if isinstance(text, str) and not _is_number(text)]
+    is_exceptional = 0 < len(others) <= 2 and len(categories) >= 10 * len(others)
+    return [text for text in others if text not in MISSING_MARKS] if is_exceptional else []
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _repetition_warnings(schema: Schema, fixed: Schema | None, n_dropped: int) -> list[str]:

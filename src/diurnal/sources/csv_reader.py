@@ -252,28 +252,36 @@ def _locate_faults(stream: _CheckedStream, width: int, dialect: Dialect, files: 
     rows = dialect.rows(lines)
     n_header = 0 if files.header_row is None else files.header_row + 1
     faults: list[tuple[int, int]] = []
-    n_odd = 0
+    n_rows = n_odd = 0
     while True:
         line = rows.line_num + 1
         try:
             cells = next(rows)
         except StopIteration:
-            return _row_length_problems(faults, n_odd, width)
+            may_have_labels = n_odd == n_rows and files.header_row is not None
+            return _row_length_problems(faults, n_odd, width, may_have_labels=may_have_labels)
         except csv.Error as error:
             message = f"has a quote in line {line} that is not closed, or a misplaced one ({error})"
             return [*_row_length_problems(faults, n_odd, width), Problem("unclosed-quote", message)]
         if cells and n_header:
             n_header -= 1
-        elif cells and len(cells) != width:
+        elif cells:
+            n_rows += 1
+            if len(cells) == width:
+                continue
             n_odd += 1
             faults += [(line, len(cells))] if len(faults) < 20 else []
 
 
-def _row_length_problems(faults: list[tuple[int, int]], n_odd: int, width: int) -> list[Problem]:
+def _row_length_problems(
+    faults: list[tuple[int, int]], n_odd: int, width: int, *, may_have_labels: bool = False
+) -> list[Problem]:
     if not faults:
         return []
     lines = ", ".join(f"line {line} has {n}" for line, n in faults)
     more = f" and {n_odd - len(faults)} more" if n_odd > len(faults) else ""
-    return [
-        Problem("row-length", f"has rows of other lengths than the header's {width} cells: {lines}{more}", count=n_odd)
-    ]
+    message = f"has rows of other lengths than the header's {width} cells: {lines}{more}"
+    if may_have_labels and all(n == width + 1 for _, n in faults):
+        message += "; if rows begin with a label that the header does not name, as R writes them, declare all names"
+        message += ": Files(..., skiprows=1, names=['label', ...])"
+    return [Problem("row-length", message, count=n_odd)]
