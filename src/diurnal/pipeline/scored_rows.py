@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from diurnal.backends import get_backend
 from diurnal.backends.sample_reader import SampleReader
 from diurnal.data import Schema
+from diurnal.data.predicted_labels import labels_to_arrow
 from diurnal.errors import BatchRejectedError, Problem
 from diurnal.pipeline.read_ahead import read_ahead
 from diurnal.pipeline.rows_to_score import RowsToScore, identity_of_rows
@@ -124,9 +125,14 @@ class ScoredRows:
 
     def _to_columns(self, keys: list[pa.Array], predicted: Mapping[str, Any]) -> pa.RecordBatch:
         values = [predicted[name] for name in self.columns.names[len(keys) :]]
-        arrays = [value if isinstance(value, pa.Array) else pa.array(value) for value in (*keys, *values)]
+        arrays = [self._to_arrow(value) for value in (*keys, *values)]
         casted = [array.cast(field.type) for array, field in zip(arrays, self.columns, strict=True)]
         return pa.RecordBatch.from_arrays(casted, schema=self.columns)
+
+    def _to_arrow(self, values: Any) -> pa.Array:
+        if isinstance(values, np.ndarray):
+            return labels_to_arrow(values, self.signature.get("classes"))
+        return values if isinstance(values, pa.Array) else pa.array(values)
 
 
 def _slices(batches: Iterable[pa.RecordBatch], n_rows: int) -> Iterator[pa.RecordBatch]:

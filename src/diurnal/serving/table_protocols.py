@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
+from diurnal.data.predicted_labels import labels_to_arrow
 from diurnal.data.schema import UNTYPED
 from diurnal.serving.arrow_messages import is_compressed
 from diurnal.serving.inference_protocol import MAX_VALUES
@@ -56,7 +54,7 @@ def encode_arrow(model: ServedModel, predictions: Predictions) -> bytes:
     """Encode predictions as an Arrow IPC stream, whose metadata name the version."""
     import pyarrow as pa
 
-    columns = {"prediction": _to_arrow(predictions.labels, model.classes)}
+    columns = {"prediction": labels_to_arrow(predictions.labels, model.classes)}
     if predictions.probabilities is not None:
         for label, column in zip(model.classes or (), predictions.probabilities.T, strict=True):
             columns[f"probability_{label}"] = pa.array(column)
@@ -66,18 +64,6 @@ def encode_arrow(model: ServedModel, predictions: Predictions) -> bytes:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue()
-
-
-def _to_arrow(labels: npt.NDArray[Any], classes: list[Any] | None) -> pa.Array:
-    """Return labels as Arrow converts them; each text is converted once, and not for each row."""
-    import pyarrow as pa
-
-    if labels.dtype.kind == "U" and classes:
-        known = np.unique(np.array(classes, dtype=str))
-        places = np.searchsorted(known, labels).clip(max=len(known) - 1)
-        if np.array_equal(known[places], labels):
-            return pa.array(known).take(pa.array(places))
-    return pa.array(labels)
 
 
 def decode_csv(model: ServedModel, body: Body) -> Rows:
