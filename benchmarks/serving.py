@@ -2,8 +2,9 @@
 
 One row in a request, one worker each, on the model of the tutorial and on a forest of 200 trees. The load comes from
 wrk on the same machine, so that ratios count. Where other programs run as well, compare the time of the processor that
-a server takes for a request. The last column is the latency of 64 clients that pause after each answer, so that they
-send half as many requests as the server can answer. Run it by `make bench-serving`, which installs wrk and MLflow.
+a server takes for a request. The last columns are the latency of 64 clients that pause after each answer, so that they
+send half as many requests as the server can answer; and that of a server with a constant answer for the same clients,
+which is the part of wrk and of the machine. Run it by `make bench-serving`, which installs wrk and MLflow.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -70,6 +72,32 @@ def predict(rows: Rows) -> dict:
     frame = pd.DataFrame(rows.instances, columns=model.feature_names_in_)
     return {{"predictions": model.predict(frame).tolist()}}
 """
+CONSTANT = """
+import asyncio
+import sys
+
+import httptools
+import uvloop
+
+
+class Constant(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.parser = transport, httptools.HttpRequestParser(self)
+
+    def data_received(self, data):
+        self.parser.feed_data(data)
+
+    def on_message_complete(self):
+        self.transport.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
+
+
+async def serve():
+    server = await asyncio.get_running_loop().create_server(Constant, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+
+
+uvloop.run(serve())
+"""
 CLIENTS = (1, 8, 64)
 
 
@@ -89,11 +117,13 @@ def main() -> None:
         print(
             f"{'model':9} {'server':16} {'ready':>7} {'memory':>8}",
             *(f"{n:>3} clients: req/s, p50, p99 ms, CPU us" for n in CLIENTS),
-            "half load: req/s, p99 ms",
+            "half load: req/s, p99 ms, constant answer: p99 ms",
         )
-        for name in arguments.models:
-            for server, command in commands(project, name, arguments.mlflow).items():
-                measure(project, name, server, command, arguments.seconds)
+        (project / "constant.py").write_text(CONSTANT)
+        with started(project, [sys.executable, "constant.py", "PORT"], "{}") as (port, pid, _):
+            for name in arguments.models:
+                for server, command in commands(project, name, arguments.mlflow).items():
+                    measure(project, name, server, command, (port, pid), arguments.seconds)
         measure_arrow(project)
         subprocess.run(
             [sys.executable, "-m", "diurnal", "warehouse", "stop"], cwd=project, check=False, capture_output=True
@@ -146,8 +176,8 @@ def commands(project: Path, name: str, mlflow: Path | None) -> dict[str, list[st
     return found
 
 
-def measure(project: Path, name: str, server: str, command: list[str], seconds: int) -> None:
-    """Print the row of a server."""
+def measure(project: Path, name: str, server: str, command: list[str], constant: tuple[int, int], seconds: int) -> None:
+    """Print the row of a server; `constant` is the port and the process of the server with a constant answer."""
     row = example_row(project, name)
     body = json.dumps({"instances": [row]} if server != "mlflow" else mlflow_body(project, name, row))
     script = project / "post.lua"
@@ -159,13 +189,13 @@ def measure(project: Path, name: str, server: str, command: list[str], seconds: 
         pause = 2000 * CLIENTS[-1] / loads[-1].rate  # milliseconds on average, besides the latency
         with script.open("a") as file:
             file.write(f"function delay() return math.random(0, {2 * round(pause)}) end\n")
-        half = load(port, pid, script, CLIENTS[-1], seconds)
+        half, least = (load(*one, script, CLIENTS[-1], seconds) for one in ((port, pid), constant))
         megabytes = memory_of(pid) / 1e6
     cells = [f"{one.rate:15.0f} {one.p50:7.2f} {one.p99:8.2f} {one.microseconds:8.0f}" for one in loads]
     print(
         f"{name:9} {server:16} {ready:6.1f}s {megabytes:6.0f}MB",
         *cells,
-        f"{half.rate:15.0f} {half.p99:8.2f}",
+        f"{half.rate:15.0f} {half.p99:8.2f} {least.p99:8.2f}",
         flush=True,
     )
 
@@ -289,7 +319,7 @@ def signature_of(project: Path, name: str) -> dict:
 
 
 def measure_arrow(project: Path, n_rows: int = 65_536, n_requests: int = 16) -> None:
-    """Print the rows a second of Arrow streams."""
+    """Print the rows a second of Arrow streams, of one client that sends one after another and of two."""
     columns = [column["name"] for column in signature_of(project, "tutorial")["columns"]]
     values = np.tile(np.array(example_row(project, "tutorial")), (n_rows, 1))
     table = pa.table(dict(zip(columns, values.T.copy(), strict=True)))
@@ -300,12 +330,17 @@ def measure_arrow(project: Path, n_rows: int = 65_536, n_requests: int = 16) -> 
     with started(project, [sys.executable, "-m", "diurnal", "serve", "tutorial", "--port", "PORT"], row) as (port, *_):
         url = f"http://127.0.0.1:{port}/experiments/tutorial/predict"
         request = urllib.request.Request(url, body, {"Content-Type": "application/vnd.apache.arrow.stream"})
-        begin = time.perf_counter()
-        for _ in range(n_requests):
+
+        def ask(_: int) -> None:
             with urllib.request.urlopen(request) as response:
                 assert pa.ipc.open_stream(response.read()).read_all().num_rows == n_rows
-        rate = n_rows * n_requests / (time.perf_counter() - begin)
-    print(f"Arrow, {n_rows} rows x {len(columns)} columns in a request: {rate:,.0f} rows/s")
+
+        for n_clients in (1, 2):
+            with ThreadPoolExecutor(n_clients) as clients:
+                begin = time.perf_counter()
+                list(clients.map(ask, range(n_requests)))
+                rate = n_rows * n_requests / (time.perf_counter() - begin)
+            print(f"Arrow, {n_rows} rows x {len(columns)} columns, {n_clients} clients: {rate:,.0f} rows/s")
 
 
 if __name__ == "__main__":
