@@ -23,6 +23,8 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.extmath import softmax
 
+from diurnal.serving.joint_traversal import MAX_ROWS, join_trees
+
 Matrix = npt.NDArray[np.float64]
 Predictions = tuple[npt.NDArray[Any], Matrix | None]
 """Labels or numbers of shape (n_rows,), and probabilities of shape (n_rows, n_classes) or None."""
@@ -177,29 +179,33 @@ def _compile_trees(step: Any, estimators: Sequence[Any]) -> Predictor | None:
 
 
 def _compile_tree_classifier(step: Any, trees: Sequence[Any]) -> Predictor:
-    n_classes = step.n_classes_
+    add = _compile_sum(trees)
 
     def predict(X: Matrix) -> Predictions:
-        rows = _to_float32(X)
-        total = np.zeros((len(rows), n_classes))
-        for tree in trees:
-            total += tree.predict(rows)[:, :n_classes]
-        total /= len(trees)
-        return step.classes_.take(np.argmax(total, axis=1), axis=0), total
+        mean = add(_to_float32(X))[:, : step.n_classes_] / len(trees)
+        return step.classes_.take(np.argmax(mean, axis=1), axis=0), mean
 
     return predict
 
 
 def _compile_tree_regressor(trees: Sequence[Any]) -> Predictor:
-    def predict(X: Matrix) -> Predictions:
-        rows = _to_float32(X)
-        total = np.zeros(len(rows))
-        for tree in trees:
-            total += tree.predict(rows)[:, 0]
-        total /= len(trees)
-        return total, None
+    add = _compile_sum(trees)
+    return lambda X: (add(_to_float32(X))[:, 0] / len(trees), None)
 
-    return predict
+
+def _compile_sum(trees: Sequence[Any]) -> Callable[[npt.NDArray[np.float32]], Matrix]:
+    """Return a function that adds what the trees predict, in their order."""
+    add_jointly = join_trees(trees)
+
+    def add(rows: npt.NDArray[np.float32]) -> Matrix:
+        if add_jointly is not None and len(rows) <= MAX_ROWS:
+            return add_jointly(rows)
+        total: Matrix = trees[0].predict(rows)
+        for tree in trees[1:]:
+            total += tree.predict(rows)
+        return total
+
+    return add
 
 
 def _to_float32(X: Matrix) -> npt.NDArray[np.float32]:
