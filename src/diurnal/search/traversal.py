@@ -19,13 +19,14 @@ candidates that have no result at the end.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from diurnal.search.column_branches import SharedBranches
-from diurnal.search.families import FINAL_FAMILIES, TRANSFORMER_FAMILIES
+from diurnal.search.families import FINAL_FAMILIES, LABEL_FAMILIES, TRANSFORMER_FAMILIES
 from diurnal.search.families.family_protocol import FinalEstimatorFamily, FittedSizes, TransformerFamily
 from diurnal.search.family_scores import GroupedCandidate, score_family
 from diurnal.search.fold import FoldRunner, TransformedFold, read_only_view
@@ -96,19 +97,35 @@ def fit_and_score_subtree(fold: FoldRunner, node: PrefixNode, data: TransformedF
 
 def _fit_finals(fold: FoldRunner, node: PrefixNode, data: TransformedFold) -> None:
     """Fit and score the final estimators of a node: families first, then what they leave."""
-    leaves = [leaf for leaf in node.finals.values() if _is_pending(fold, leaf)]
-
-    def fit_family(group: tuple[FinalEstimatorFamily, list[int]]) -> None:
-        family, positions = group
-        fit_final_family(fold, family, [GroupedCandidate(leaves[i], data) for i in positions])
 
     def fit_single(leaf: FinalEstimator) -> None:
         with fold.suppress_failures(leaf.candidates):
             final, seconds = fold.fit_final(leaf.step, data)
             fold.score_final(leaf, final, data, seconds)
 
-    fold.map_tasks(fit_family, group_by_family([leaf.step for leaf in leaves], FINAL_FAMILIES))
+    def fit_family(group: tuple[FinalEstimatorFamily, list[FinalEstimator]]) -> None:
+        family, members = group
+        fit_final_family(fold, family, [GroupedCandidate(leaf, data) for leaf in members])
+
+    leaves = [leaf for leaf in node.finals.values() if _is_pending(fold, leaf)]
+    for families in (LABEL_FAMILIES, FINAL_FAMILIES):
+        fold.map_tasks(fit_family, _pending_groups(fold, leaves, families))
     fold.map_tasks(fit_single, [leaf for leaf in leaves if _is_pending(fold, leaf)])
+
+
+def _pending_groups(
+    fold: FoldRunner, leaves: Sequence[FinalEstimator], families: Sequence[FinalEstimatorFamily]
+) -> list[tuple[FinalEstimatorFamily, list[FinalEstimator]]]:
+    """Group final estimators by family, and return those without a result.
+
+    Families of labels have members only where scores are of labels only.
+    """
+    groups = []
+    for family, positions in group_by_family([leaf.step for leaf in leaves], families):
+        members = [leaves[i] for i in positions if _is_pending(fold, leaves[i])]
+        if members and (families is not LABEL_FAMILIES or fold.scores_labels(members[0].step.template)):
+            groups.append((family, members))
+    return groups
 
 
 def _fit_transformer_families(fold: FoldRunner, children: Sequence[PrefixNode], data: TransformedFold) -> None:
@@ -200,22 +217,29 @@ class _TransformerGroup:
         first has the rounding of scikit-learn, the second reads less memory; the family chooses by the size. Where
         labels are all that a score needs, rows to score are transformed once for all in both ways.
         """
-        leaves = [_SizedLeaf(leaf, sized) for sized in sized_nodes for leaf in sized.node.finals.values()]
-        families = [family for family in FINAL_FAMILIES if family.shares_leading_columns]
-        shared: TransformedFold | None = None  # made once for all groups
-        for family, positions in group_by_family([sized_leaf.leaf.step for sized_leaf in leaves], families):
-            members = [leaves[i] for i in positions]
-            n_columns = max(self.sizes.n_columns(member.sized.node.step) for member in members)
-            uses_own = not family.prefers_shared_matrix((self.fold.n_train, n_columns), self.fold.y_train)
-            is_sufficient = self.fold.scores_labels if uses_own else self.fold.scores_ranking
-            can_share = is_sufficient(members[0].leaf.step.template)
-            if can_share and shared is None:
-                shared = self._make_shared_data([sized.node.step for sized in sized_nodes])
-            if can_share and shared is not None:
-                self._fit_with_shared_rows(family, members, shared, uses_own=uses_own)
-            elif uses_own:
-                self._fit_on_own_matrices(family, members)
-            # else: the score needs exact decision values; each member is fitted on its own, below its transformer
+        sized_of = {id(leaf): sized for sized in sized_nodes for leaf in sized.node.finals.values()}
+        leaves = [leaf for sized in sized_nodes for leaf in sized.node.finals.values()]
+        shared = functools.cache(lambda: self._make_shared_data([sized.node.step for sized in sized_nodes]))
+        for families in (LABEL_FAMILIES, FINAL_FAMILIES):
+            for family, members in _pending_groups(self.fold, leaves, families):
+                if family.shares_leading_columns:
+                    self._fit_across(family, [_SizedLeaf(leaf, sized_of[id(leaf)]) for leaf in members], shared)
+
+    def _fit_across(
+        self,
+        family: FinalEstimatorFamily,
+        members: Sequence[_SizedLeaf],
+        shared: Callable[[], TransformedFold | None],
+    ) -> None:
+        n_columns = max(self.sizes.n_columns(member.sized.node.step) for member in members)
+        uses_own = not family.prefers_shared_matrix((self.fold.n_train, n_columns), self.fold.y_train)
+        is_sufficient = self.fold.scores_labels if uses_own else self.fold.scores_ranking
+        shared_data = shared() if is_sufficient(members[0].leaf.step.template) else None
+        if shared_data is not None:
+            self._fit_with_shared_rows(family, members, shared_data, uses_own=uses_own)
+        elif uses_own:
+            self._fit_on_own_matrices(family, members)
+        # else: the score needs exact decision values; each member is fitted on its own, below its transformer
 
     def _fit_on_own_matrices(self, family: FinalEstimatorFamily, members: Sequence[_SizedLeaf]) -> None:
         for sized in {id(member.sized): member.sized for member in members}.values():
@@ -245,7 +269,7 @@ class _TransformerGroup:
             GroupedCandidate(m.leaf, shared, self.sizes.n_columns(m.sized.node.step), own.get(id(m.sized)))
             for m in members
         ]
-        if uses_own:
+        if uses_own or family in LABEL_FAMILIES:
             fit_final_family(self.fold, family, grouped)
             return
         # In parts of similar widths: their matrix is not wider than needed, and idle threads take parts.

@@ -8,6 +8,7 @@ To add a family, write a class with the methods of
 from diurnal.search.families.boosters import BoosterFamily
 from diurnal.search.families.ensembles import EnsembleFamily
 from diurnal.search.families.family_protocol import FinalEstimatorFamily, TransformerFamily
+from diurnal.search.families.logistic_labels import LogisticLabelFamily
 from diurnal.search.families.logistic_regression import LogisticFamily
 from diurnal.search.families.neighbors import NeighborsFamily
 from diurnal.search.families.pca import PCAFamily
@@ -16,6 +17,8 @@ from diurnal.search.families.ridge import RidgeFamily
 from diurnal.search.families.select_k_best import SelectionFamily
 
 TRANSFORMER_FAMILIES: tuple[TransformerFamily, ...] = (PCAFamily(), SelectionFamily())
+# They are tried first where scores are of labels only; what they are not certain of is left to FINAL_FAMILIES.
+LABEL_FAMILIES: tuple[FinalEstimatorFamily, ...] = (LogisticLabelFamily(),)
 FINAL_FAMILIES: tuple[FinalEstimatorFamily, ...] = (
     LogisticFamily(), RidgeFamily(), NeighborsFamily(), EnsembleFamily(), BoosterFamily(),
     PrunedTreeFamily(),

@@ -85,8 +85,8 @@ class LogisticFamily:
         return BatchedLogistic(steps, designs, y, fit_params)
 
 
-class BatchedLogistic:
-    """Logistic regressions that were fitted together.
+class LogisticBatch:
+    """The data of logistic regressions that are fitted together, and the labels that they predict.
 
     Parameters
     ----------
@@ -98,11 +98,21 @@ class BatchedLogistic:
     fit_params : Mapping of str to Any
         The other parameters of their `fit`.
 
+    Attributes
+    ----------
+    n_iter : sequence of int
+        The number of iterations of each member. Subclasses set it, and the points of the state.
+    label_margin : float
+        The smallest distance of a decision value from the border, relative to the largest one, with certain labels.
+
     Raises
     ------
     UnsupportedData
         If the data are not dense float64 matrices and a vector of at least two classes.
     """
+
+    label_margin = LABEL_MARGIN
+    n_iter: Sequence[int]
 
     def __init__(
         self,
@@ -114,17 +124,10 @@ class BatchedLogistic:
         if fit_params.keys() - {"sample_weight"}:
             raise UnsupportedData(f"the fit has the parameters {sorted(fit_params)}")
         self.steps, self.params = steps, [step.params() for step in steps]
-        matrices = self._validate_matrices(designs, y)
+        self.matrices = self._validate_matrices(designs, y)
         y, codes = self._encode_labels(y)
-        weights = self._sample_weights(matrices[0], y, codes, fit_params.get("sample_weight"))
-        self.state = self._create_state(matrices, designs, codes, weights)
-        self.exact = (
-            self.state.n_functions == 1
-            and max(matrix.size for matrix in matrices) <= MAX_CACHED_SIZE
-            and all(design.n_columns is None for design in designs)
-        )
-        self.loss = self._create_loss(matrices)
-        self.minimizers = self._minimize()
+        weights = self._sample_weights(self.matrices[0], y, codes, fit_params.get("sample_weight"))
+        self.state = self._create_state(self.matrices, designs, codes, weights)
 
     def _validate_matrices(self, designs: Sequence[DesignMatrix], y: Any) -> list[np.ndarray]:
         """Validate each distinct matrix once, and y once, as scikit-learn does; return the matrix of each member."""
@@ -175,6 +178,45 @@ class BatchedLogistic:
         fit_intercept = self.params[0]["fit_intercept"]
         return LossState(codes.astype(float), len(self.classes), weights, widths, penalties, fit_intercept)
 
+    def predict_labels(self, matrices: Sequence[Any], ranked_classes: Any = None) -> list[np.ndarray | None]:
+        """Predict the labels of each member; None where a decision value is too close to the border to be certain."""
+        labels: list[np.ndarray | None] = [None] * len(matrices)
+        members_of: dict[int, list[int]] = {}
+        for i, X in enumerate(matrices):
+            members_of.setdefault(id(X), []).append(i)
+        for members in members_of.values():
+            # One product gives the decision values of all members of a matrix: an array of (member, function, row).
+            W, b = self.state.coefficients(np.array(members))
+            X = np.asarray(matrices[members[0]])[:, : W.shape[1]]
+            raw = (W[:, : X.shape[1]] @ X.T + b[:, None]).reshape(len(members), self.state.n_functions, -1)
+            decided = _decide_labels(raw, self.label_margin)
+            for i, codes, is_certain, decisions in zip(members, *decided, raw, strict=True):
+                n_iter = self.n_iter[i]
+                if is_certain and (ranked_classes is None or _is_ranking_certain(decisions, ranked_classes, n_iter)):
+                    labels[i] = self.classes[codes]
+        return labels
+
+
+class BatchedLogistic(LogisticBatch):
+    """Logistic regressions that were fitted together, each by its own L-BFGS."""
+
+    def __init__(
+        self,
+        steps: Sequence[PipelineStep],
+        designs: Sequence[DesignMatrix],
+        y: Any,
+        fit_params: Mapping[str, Any],
+    ) -> None:
+        super().__init__(steps, designs, y, fit_params)
+        self.exact = (
+            self.state.n_functions == 1
+            and max(matrix.size for matrix in self.matrices) <= MAX_CACHED_SIZE
+            and all(design.n_columns is None for design in designs)
+        )
+        self.loss = self._create_loss(self.matrices)
+        self.minimizers = self._minimize()
+        self.n_iter = [minimizer.n_iter for minimizer in self.minimizers]
+
     def _create_loss(self, matrices: Sequence[np.ndarray]) -> BatchedLoss:
         if self.exact:
             return VectorLoss(self.state, matrices)
@@ -206,7 +248,7 @@ class BatchedLogistic:
         if hasattr(validated, "feature_names_in_"):
             final.feature_names_in_ = validated.feature_names_in_
         # At most max_iter, as scikit-learn's _check_optimize_result reports it.
-        final.n_iter_ = np.array([min(self.minimizers[i].n_iter, int(self.params[i]["max_iter"]))], dtype=np.int32)
+        final.n_iter_ = np.array([min(self.n_iter[i], int(self.params[i]["max_iter"]))], dtype=np.int32)
         final.coef_ = own[:, :width]
         final.intercept_ = own[:, -1] if state.fit_intercept else np.zeros(state.n_functions)
         return final
@@ -219,30 +261,13 @@ class BatchedLogistic:
         UnsupportedData
             If the fit took too many iterations to be certain of its labels.
         """
-        if not self.exact and self.minimizers[i].n_iter > MAX_CERTAIN_ITERATIONS:
+        if not self.exact and self.n_iter[i] > MAX_CERTAIN_ITERATIONS:
             raise UnsupportedData("the fit takes too many iterations to be certain of its last digits")
         if self.minimizers[i].status != 0:
             result = self.minimizers[i].result()
             advice = sklearn_private.private_attr("sklearn.linear_model._logistic", "_LOGISTIC_SOLVER_CONVERGENCE_MSG")
             check = sklearn_private.private_attr("sklearn.utils.optimize", "_check_optimize_result")
             check("lbfgs", result, int(self.params[i]["max_iter"]), extra_warning_msg=advice)
-
-    def predict_labels(self, matrices: Sequence[Any], ranked_classes: Any = None) -> list[np.ndarray | None]:
-        """Predict the labels of each member; None where a decision value is too close to the border to be certain."""
-        labels: list[np.ndarray | None] = [None] * len(matrices)
-        members_of: dict[int, list[int]] = {}
-        for i, X in enumerate(matrices):
-            members_of.setdefault(id(X), []).append(i)
-        for members in members_of.values():
-            # One product gives the decision values of all members of a matrix: an array of (member, function, row).
-            W, b = self.state.coefficients(np.array(members))
-            X = np.asarray(matrices[members[0]])[:, : W.shape[1]]
-            raw = (W[:, : X.shape[1]] @ X.T + b[:, None]).reshape(len(members), self.state.n_functions, -1)
-            for i, codes, is_certain, decisions in zip(members, *_decide_labels(raw), raw, strict=True):
-                n_iter = self.minimizers[i].n_iter
-                if is_certain and (ranked_classes is None or _is_ranking_certain(decisions, ranked_classes, n_iter)):
-                    labels[i] = self.classes[codes]
-        return labels
 
 
 def _validate_matrix(estimator: Any, matrix: Any, y: Any) -> np.ndarray:
@@ -266,14 +291,14 @@ def _validate_matrix(estimator: Any, matrix: Any, y: Any) -> np.ndarray:
     return Z
 
 
-def _decide_labels(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _decide_labels(raw: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the class that each member chooses for each row, and for each member whether all choices are certain."""
     if raw.shape[1] == 1:  # two classes: the sign decides
         gaps, chosen = np.abs(raw[:, 0]), (raw[:, 0] > 0).astype(int)
     else:  # the largest value decides; its distance from the second largest is the margin
         top = np.partition(raw, -2, axis=1)
         gaps, chosen = top[:, -1] - top[:, -2], raw.argmax(axis=1)
-    return chosen, gaps.min(axis=1) > LABEL_MARGIN * np.abs(raw).max(axis=(1, 2))
+    return chosen, gaps.min(axis=1) > margin * np.abs(raw).max(axis=(1, 2))
 
 
 def _is_ranking_certain(decisions: np.ndarray, classes: Any, n_iter: int) -> bool:
