@@ -72,6 +72,17 @@ def test_trace_and_live_scores_of_a_sample_that_was_predicted_and_learnt(scored,
     assert diurnal.trace("clinic", PATIENT, project=scored.folder)["predictions"][0]["truth"] == truth
 
 
+def test_predictions_that_are_visible_again_have_both_periods(scored, stores):
+    for version in (1, 2, 2):  # the last one changes nothing
+        score(scored, stores, version=version, rescore=True)
+    found = json.loads(scored.command("trace", "clinic", PATIENT, "--json").stdout)["predictions"]
+    assert [one["version"] for one in found] == [1, 2, 1, 2]
+    assert found[1]["load_id"] == found[3]["load_id"]
+    starts, ends = ([one[name] for one in found] for name in ("visible_from", "visible_until"))
+    assert ends == [*starts[1:], None]
+    assert starts == sorted(set(starts))
+
+
 def test_unknown_keys_and_experiments(project, stores, monkeypatch):
     project.bring(TRAINED)
     project.run(TRAINED, stores)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from diurnal.storage.stores import Stores
 
 Row = dict[str, Any]
-_OF_LOAD = ("data_interval_start", "data_interval_end", "version", "digest")
+_OF_LOAD = ("data_interval_start", "data_interval_end", "version", "digest", "load_id", "requested_by")
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class KeyTrace:
     key : dict
         The value of each column of the key.
     predictions : list of dict
-        All predictions of it, oldest data interval first: ``data_interval_start``, ``data_interval_end``, ``version``,
-        ``digest``, ``prediction``, ``probabilities`` by class, ``load_id``, ``requested_by``, ``visible_from``,
-        ``visible_until`` (None while the view shows it), ``truth`` and ``truth_interval`` (None if unknown), and
-        ``in_sample``: whether the version has learnt the truth.
+        All predictions of it, one for each period in which it was visible, oldest first: ``data_interval_start``,
+        ``data_interval_end``, ``version``, ``digest``, ``load_id``, ``requested_by``, ``prediction``,
+        ``probabilities`` by class, ``visible_from``, ``visible_until`` (None while the view shows it), ``truth`` and
+        ``truth_interval`` (None if unknown), and ``in_sample``: whether the version has learnt the truth.
     versions : list of dict
         The versions that have predicted the sample, or learnt from its rows: ``version``, ``digest``, ``run_id``,
         ``code_digest``, ``window_start``, ``window_end``, ``batches`` (of the training window: the start of the data
@@ -158,29 +159,27 @@ def _trace_predictions(stores: Stores, found: KeyRows, versions: Mapping[int, Ro
     starts = [loads[row["load_id"]]["data_interval_start"] for row in found.predictions if row["load_id"] in loads]
     batches = warehouse.visible_batches(name, min(starts)) if starts else []
     truths = {row["load_id"]: row["truth"] for row in found.batches}
-    rows = []
+    periods, rows = _visible_periods(warehouse.shown_predictions(name)), []
     for row in found.predictions:
         load = loads.get(row["load_id"])
         if load is None:
             continue  # it is being loaded
         truth, truth_interval = _find_truth(load, batches, truths)
         learnt = {one["data_interval_start"] for one in versions[load["version"]]["batches"]}
-        rows.append(
-            {
-                **{
-                    column: load[column] for column in ("data_interval_start", "data_interval_end", "version", "digest")
-                },
-                "prediction": row["prediction"],
-                "probabilities": _probabilities(row),
-                **{column: load[column] for column in ("load_id", "requested_by")},
-                "visible_from": load["completed_at"],
-                "visible_until": None if load["shown"] else _next_load(load, loads.values()),
-                "truth": truth,
-                "truth_interval": truth_interval,
-                "in_sample": truth is not None and bool({load["data_interval_start"], truth_interval} & learnt),
-            }
-        )
-    return sorted(rows, key=lambda one: (one["data_interval_start"], one["load_id"]))
+        for visible_from, visible_until in periods[load["load_id"]]:
+            rows.append(
+                {
+                    **{column: load[column] for column in _OF_LOAD},
+                    "prediction": row["prediction"],
+                    "probabilities": _probabilities(row),
+                    "visible_from": visible_from,
+                    "visible_until": visible_until,
+                    "truth": truth,
+                    "truth_interval": truth_interval,
+                    "in_sample": truth is not None and bool({load["data_interval_start"], truth_interval} & learnt),
+                }
+            )
+    return sorted(rows, key=lambda one: (one["data_interval_start"], one["visible_from"]))
 
 
 def _probabilities(row: Mapping[str, Any]) -> dict[str, float]:
@@ -189,14 +188,13 @@ def _probabilities(row: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _next_load(load: Row, loads: Any) -> datetime | None:
-    """Return when the next load of the data interval became visible."""
-    later = [
-        one["completed_at"]
-        for one in loads
-        if one["data_interval_start"] == load["data_interval_start"] and one["completed_at"] > load["completed_at"]
-    ]
-    return min(later, default=None)
+def _visible_periods(shown: Sequence[Row]) -> dict[int, list[tuple[datetime, datetime | None]]]:
+    """Return the periods in which each load was visible; the end of the present one is None."""
+    periods: dict[int, list[tuple[datetime, datetime | None]]] = {}
+    for row, following in zip_longest(shown, shown[1:]):
+        is_ended = following is not None and following["data_interval_start"] == row["data_interval_start"]
+        periods.setdefault(row["load_id"], []).append((row["shown_at"], following["shown_at"] if is_ended else None))
+    return periods
 
 
 def _find_truth(load: Row, batches: Sequence[Row], truths: Mapping[int, Any]) -> tuple[Any, datetime | None]:

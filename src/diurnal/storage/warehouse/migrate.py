@@ -27,6 +27,7 @@ VERSIONS = (
     "0013",
     "0014",
     "0015",
+    "0016",
 )
 VERSION_TABLE = "diurnal_version"
 _LOCK = 0x6469_7572_6E61_6C  # the bytes of "diurnal" as the key of an advisory lock

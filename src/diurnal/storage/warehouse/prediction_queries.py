@@ -19,7 +19,7 @@ from diurnal.storage.warehouse.connection import Row
 from diurnal.storage.warehouse.row_copies import RowCopies, complete_load, delete_load
 from diurnal.storage.warehouse.tables import prediction_heads as heads
 from diurnal.storage.warehouse.tables import prediction_loads as loads
-from diurnal.storage.warehouse.tables import prediction_rows, predictions_view
+from diurnal.storage.warehouse.tables import prediction_rows, predictions_view, shown_predictions
 from diurnal.storage.warehouse.visible_rows import prediction_relation
 from diurnal.types import DataInterval, ScoredBatch
 
@@ -120,6 +120,11 @@ class PredictionQueries(RowCopies):
         query = sa.select(loads, shown.label("shown")).order_by(loads.c.load_id)
         return self.rows(query if experiment is None else query.where(loads.c.experiment == experiment))
 
+    def shown_predictions(self, experiment: str) -> list[Row]:
+        """Return when each load of predictions became visible, oldest first; the next one of the interval ended it."""
+        query = sa.select(shown_predictions).where(shown_predictions.c.experiment == experiment)
+        return self.rows(query.order_by(shown_predictions.c.data_interval_start, shown_predictions.c.shown_at))
+
     def count_predictions(self, experiment: str, load_id: int) -> int:
         """Count the rows of a load."""
         query = sa.text(f"SELECT count(*) FROM {prediction_rows(experiment)} WHERE load_id = :load_id")
@@ -209,6 +214,9 @@ def _show_load(connection: sa.Connection, scored: ScoredBatch, load_id: int, n_r
     """Complete the load, unless it was complete before, and point to it."""
     if n_rows is not None:
         complete_load(connection, loads, load_id, n_rows=n_rows)
-    head = sa.update(heads).where(_is_head(scored.experiment, scored.interval))
-    connection.execute(head.values(load_id=load_id, data_interval_end=scored.interval.end))
+    is_head = _is_head(scored.experiment, scored.interval)
+    if connection.execute(sa.select(heads.c.load_id).where(is_head)).scalar_one() != load_id:
+        shown = {"data_interval_start": scored.interval.start, "load_id": load_id}
+        connection.execute(sa.insert(shown_predictions).values(experiment=scored.experiment, **shown))
+    connection.execute(sa.update(heads).where(is_head).values(load_id=load_id, data_interval_end=scored.interval.end))
     return dict(connection.execute(sa.select(loads).where(loads.c.load_id == load_id)).mappings().one())

@@ -246,6 +246,15 @@ prediction_loads = sa.Table(
     _required_column("created_at", _INSTANT, _NOW),
     sa.Column("completed_at", _INSTANT),
 )
+# one row for each time that a load of predictions became visible
+shown_predictions = sa.Table(
+    "shown_predictions",
+    metadata,
+    _required_column("experiment", sa.Text()),
+    _required_column("data_interval_start", _INSTANT),
+    _required_column("load_id", sa.BigInteger()),
+    _required_column("shown_at", _INSTANT, _NOW),
+)
 # one row for each load of predictions for which truth was searched; it stays when the predictions are removed
 live_scores = sa.Table(
     "live_scores",
