@@ -157,7 +157,9 @@ def _compile_linear_classifier(step: Any) -> Predictor:
 def _probabilities_of(scores: Matrix) -> Matrix:
     if scores.ndim == 1:
         positive = expit(scores)
-        return np.stack([1 - positive, positive], axis=1)
+        probabilities = np.empty((len(scores), 2))
+        probabilities[:, 0], probabilities[:, 1] = 1 - positive, positive
+        return probabilities
     result: Matrix = softmax(scores, copy=False)
     return result
 
