@@ -114,3 +114,23 @@ def test_only_what_is_not_certain_is_fitted_again(monkeypatch):
     in_lockstep = [n for family, n in fitted if type(family) is LogisticLabelFamily]
     assert in_lockstep == [70, 70]
     assert sum(n for _, n in fitted) < 1.5 * sum(in_lockstep)
+
+
+def test_a_fit_that_uses_all_its_iterations_warns_and_has_no_labels():
+    _, _, fits = fit(COMPONENTS[:, :5], CANCER[1])
+    n_iter = fits.n_iter[2]  # of C = 1
+    assert n_iter > 1
+    assert fit(COMPONENTS[:, :5], CANCER[1], max_iter=n_iter)[2].n_iter[2] == NOT_CERTAIN
+    assert fit(COMPONENTS[:, :5], CANCER[1], max_iter=n_iter + 1)[2].n_iter[2] == n_iter
+
+
+def test_more_than_20_iterations_are_certain_only_with_a_strong_penalty():
+    X = np.ascontiguousarray(COMPONENTS[:, :15])
+    for C, is_certain in ((90.0, True), (1000.0, False)):
+        logistic = LogisticRegression(C=C)
+        n_iter = logistic.fit(X, CANCER[1]).n_iter_[0]
+        assert n_iter > 20
+        step = PipelineStep((), (), logistic, {}, own_params(logistic))
+        assert LogisticLabels([step], [DesignMatrix(X)], CANCER[1], {}).n_iter == [
+            n_iter if is_certain else NOT_CERTAIN
+        ]
