@@ -218,6 +218,14 @@ def test_large_logistic_batch_serves_short_fits_only(X, y):
             assert labels is None or np.array_equal(labels, reference.predict(X))
 
 
+def test_large_logistic_batch_leaves_large_columns_to_scikit_learn():
+    X, y = IRIS[0] * [1, 1000, 1, 1], IRIS[1]  # of one more iteration or one less, depending on the order of sums
+    steps = [step(LogisticRegression(), C=C) for C in (1e-3, 1.0, 100.0)]
+    with pytest.raises(UnsupportedData, match="far from standardized"):
+        BatchedLogistic(steps, [DesignMatrix(X)] * 3, y, {})
+    same(GridSearchCV(LogisticRegression(), {"C": np.logspace(-3, 3, 7)}, cv=3, return_train_score=True), X, y)
+
+
 @pytest.mark.parametrize("scoring", [None, "f1_macro", "neg_log_loss", ["accuracy", "roc_auc_ovr"]])
 @pytest.mark.parametrize(("X", "y"), [CANCER, IRIS, MANY])
 def test_tune_of_pca_before_logistic_regression_is_the_same(X, y, scoring):
