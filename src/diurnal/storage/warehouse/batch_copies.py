@@ -12,7 +12,7 @@ from diurnal.errors import CorruptPackageError
 from diurnal.storage.warehouse import batch_view
 from diurnal.storage.warehouse.column_layout import ColumnLayout
 from diurnal.storage.warehouse.connection import Row
-from diurnal.storage.warehouse.row_copies import RowCopies, complete_load, delete_load
+from diurnal.storage.warehouse.row_copies import RowCopies, complete_load, delete_load, quote_name
 from diurnal.storage.warehouse.tables import batch_rows, heads, loads
 from diurnal.storage.warehouse.visible_rows import batch_relation
 from diurnal.types import Package, Run
@@ -112,7 +112,7 @@ class LoadQueries(RowCopies):
             layout = batch_view.find_layout(
                 columns, contract, batch_view.column_types(connection, batch_rows(experiment))
             )
-        listed = ", ".join(map(_quote_name, layout.types()))
+        listed = ", ".join(map(quote_name, layout.types()))
         query = f"SELECT {listed} FROM {batch_rows(experiment)} WHERE load_id = {int(load_id)}"
         with self._arrow() as (_, cursor):
             cursor.execute(query)
@@ -171,7 +171,3 @@ def _switch_pointer(connection: sa.Connection, run: Run, package: Package, load_
 
 def _clear_pointer(connection: sa.Connection, load_id: int) -> None:
     connection.execute(sa.update(heads).where(heads.c.load_id == load_id).values(load_id=None))
-
-
-def _quote_name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

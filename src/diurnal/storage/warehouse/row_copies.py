@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from diurnal.errors import TransientError
 from diurnal.storage.warehouse.column_layout import ColumnLayout
 from diurnal.storage.warehouse.connection import WarehouseConnection
-from diurnal.storage.warehouse.copy_format import HEADER, TRAILER, encode_rows
 from diurnal.storage.warehouse.db_errors import translate_db_errors
 from diurnal.storage.warehouse.visible_rows import VisibleRows
 
@@ -54,11 +53,12 @@ class RowCopies(WarehouseConnection):
         check_count : callable, optional
             Called with the number of rows before they are committed; its error rolls them back.
         """
+        from diurnal.storage.warehouse.copy_format import HEADER, TRAILER, encode_rows  # imports NumPy
+
         count = 0
         with self.transaction(name, relation.experiment) as connection:
             connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-            quote = connection.dialect.identifier_preparer.quote_identifier
-            columns = ", ".join(map(quote, ("load_id", *layout.types())))
+            columns = ", ".join(map(quote_name, ("load_id", *layout.types())))
             with (
                 closing(connection.connection.cursor()) as cursor,
                 cursor.copy(f"COPY {relation.table} ({columns}) FROM STDIN (FORMAT binary)") as copy,
@@ -130,6 +130,11 @@ def delete_load(connection: sa.Connection, loads: sa.Table, relation: VisibleRow
     """Delete a load and its rows."""
     connection.execute(sa.text(f"DELETE FROM {relation.table} WHERE load_id = :load_id"), {"load_id": load_id})
     connection.execute(sa.delete(loads).where(loads.c.load_id == load_id))
+
+
+def quote_name(name: str) -> str:
+    """Quote a column for a statement without parameters: a percent sign stays as it is."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _slices(batches: Iterable[pa.RecordBatch], layout: ColumnLayout) -> Iterator[pa.RecordBatch]:
