@@ -214,9 +214,6 @@ def _show_load(connection: sa.Connection, scored: ScoredBatch, load_id: int, n_r
     """Complete the load, unless it was complete before, and point to it."""
     if n_rows is not None:
         complete_load(connection, loads, load_id, n_rows=n_rows)
-    is_head = _is_head(scored.experiment, scored.interval)
-    if connection.execute(sa.select(heads.c.load_id).where(is_head)).scalar_one() != load_id:
-        shown = {"data_interval_start": scored.interval.start, "load_id": load_id}
-        connection.execute(sa.insert(shown_predictions).values(experiment=scored.experiment, **shown))
-    connection.execute(sa.update(heads).where(is_head).values(load_id=load_id, data_interval_end=scored.interval.end))
+    head = sa.update(heads).where(_is_head(scored.experiment, scored.interval))
+    connection.execute(head.values(load_id=load_id, data_interval_end=scored.interval.end))
     return dict(connection.execute(sa.select(loads).where(loads.c.load_id == load_id)).mappings().one())

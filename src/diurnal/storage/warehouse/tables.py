@@ -246,7 +246,7 @@ prediction_loads = sa.Table(
     _required_column("created_at", _INSTANT, _NOW),
     sa.Column("completed_at", _INSTANT),
 )
-# one row for each time that a load of predictions became visible
+# one row for each time that a load of predictions became visible, by a trigger of prediction_heads
 shown_predictions = sa.Table(
     "shown_predictions",
     metadata,

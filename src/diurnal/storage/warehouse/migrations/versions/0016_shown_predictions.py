@@ -28,6 +28,18 @@ SELECT h.experiment, h.data_interval_start, h.load_id FROM prediction_heads h
 WHERE h.load_id <> (SELECT s.load_id FROM shown_predictions s
     WHERE (s.experiment, s.data_interval_start) = (h.experiment, h.data_interval_start)
     ORDER BY shown_at DESC LIMIT 1)""",
+    """
+CREATE FUNCTION record_shown_predictions() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO shown_predictions (experiment, data_interval_start, load_id)
+    VALUES (NEW.experiment, NEW.data_interval_start, NEW.load_id);
+    RETURN NULL;
+END $$""",
+    # not by the code that moves the pointer: older code of a process under way does not know the table
+    """
+CREATE TRIGGER record_shown AFTER UPDATE OF load_id ON prediction_heads
+    FOR EACH ROW WHEN (NEW.load_id IS NOT NULL AND NEW.load_id IS DISTINCT FROM OLD.load_id)
+    EXECUTE FUNCTION record_shown_predictions()""",
 )
 
 
