@@ -22,6 +22,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
+from diurnal.search.warning_filters import filters_for_each_thread
+
 RecordedWarning = tuple[Any, type[Warning], str, int]  # message, category, file name and line
 
 
@@ -65,7 +67,8 @@ class SideEffectMonitor:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.showwarning = self._record  # type: ignore[assignment]  # it takes more than it needs to
-            yield
+            with filters_for_each_thread():
+                yield
 
     @contextmanager
     def attribute_warnings(self, calls: list[int]) -> Iterator[None]:
