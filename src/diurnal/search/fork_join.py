@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 START_SECONDS = 0.03  # of work, before a second thread starts, unless a pool has another value
 WINDOW_SECONDS = 0.15  # between two measurements of the threads
+SPIN_SECONDS = 0.15  # threads of OpenBLAS wait actively for 0.1 s after their last computation, so maybe before the search
 MAX_OWN_CORES = 1.2  # fits that use more processors than this have threads of their own
 
 
@@ -226,14 +227,15 @@ class ForkJoinPool:
 
     def _adapt(self) -> None:
         """Start the other threads if the search is long enough, and stop those that gain nothing."""
-        seconds = self._start_seconds
+        begin, seconds = time.perf_counter(), self._start_seconds
         while True:
             self._usage.restart()
             if self._closed.wait(seconds):
                 return
             if self._usage.n_cores() <= MAX_OWN_CORES:
                 break
-            seconds = WINDOW_SECONDS  # the fits have threads of their own, at least now
+            if time.perf_counter() - begin > SPIN_SECONDS:
+                seconds = WINDOW_SECONDS  # the fits have threads of their own, at least now
         self.n_allowed = self.n_threads
         for number in range(1, self.n_threads):
             self._start_thread(self._work, number)
