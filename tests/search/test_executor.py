@@ -192,6 +192,7 @@ def _compute_until(ended):
 @pytest.mark.usefixtures("at_once")
 def test_a_thread_is_added_when_the_fits_have_no_threads_of_their_own_any_more(monkeypatch):
     monkeypatch.setattr(fork_join, "WINDOW_SECONDS", 0.02)
+    monkeypatch.setattr(fork_join, "SPIN_SECONDS", 0)
     usage, allowed = iter([1.9, 1.9, 1.0]), []
     monkeypatch.setattr(fork_join.CoreUsage, "n_cores", lambda _: next(usage))
     with ForkJoinPool(2) as pool:

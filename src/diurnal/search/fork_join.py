@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 START_SECONDS = 0.03  # of work, before a second thread starts, unless a pool has another value
 WINDOW_SECONDS = 0.15  # between two measurements of the threads
-SPIN_SECONDS = 0.15  # threads of OpenBLAS wait actively for 0.1 s after their last computation, so maybe before the search
+SPIN_SECONDS = 0.15  # threads of OpenBLAS wait actively for 0.1 s after a computation, which may be before the search
 MAX_OWN_CORES = 1.2  # fits that use more processors than this have threads of their own
 
 

@@ -33,7 +33,7 @@ from diurnal.search.fold import FoldRunner, TransformedFold, read_only_view
 from diurnal.search.tree import FinalEstimator, PipelineStep, PrefixNode
 
 # Candidates that are fitted on one matrix together; with more, the product of matrices gains nothing.
-PART_SIZE = 24
+PART_SIZE = 48
 
 
 def has_families(node: PrefixNode) -> bool:

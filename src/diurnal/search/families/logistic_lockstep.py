@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from diurnal.search import sklearn_private
+from diurnal.search.families.logistic_solver import sum_log1p_exp
 
 MAX_ITERATIONS = 40
 WEAK_C, MAX_WEAK_ITERATIONS = 100.0, 20  # with a greater C, fewer iterations are certain
@@ -37,7 +38,6 @@ _MEMORY, _DECREASE, _CURVATURE, _STEP_TOLERANCE, _MAX_STEP = 10, 1e-3, 0.9, 0.1,
 _LOSS_MARGIN, _SLOPE_MARGIN, _GRADIENT_MARGIN = 1e-11, 1e-6, 1e-4
 _MAX_CANCELLATION = 100.0
 _BLOCK = 1 << 14  # elements of the predictions of a block of candidates: 128 kB, which stay in the cache
-_FACTORS = 512  # of a product of numbers from 1 to 2
 
 
 class LockstepLoss:
@@ -115,18 +115,10 @@ class LockstepLoss:
 
         The loss is log(1 + exp(-|t|)) + |t| / 2 + t / 2, which does not overflow.
         """
-        weights, exps = self._weights, np.abs(t)
-        halves = 0.5 * (exps.sum(axis=1) if weights is None else exps @ weights)
-        np.exp(np.negative(exps, out=exps), out=exps)
-        odds = exps + 1
-        slopes = np.maximum(exps, t > 0, out=exps)  # the derivative is 1 / (1 + exp(-t)), or exp(t) / (1 + exp(t))
-        slopes /= odds
-        if weights is None:
-            # The sum of logarithms is the logarithm of a product.
-            products = np.multiply.reduceat(odds, np.arange(0, odds.shape[1], _FACTORS), axis=1)
-            return halves + np.log(products).sum(axis=1), slopes
-        slopes *= weights
-        return halves + np.log(odds, out=odds) @ weights, slopes
+        magnitudes = np.abs(t)
+        halves = 0.5 * (magnitudes.sum(axis=1) if self._weights is None else magnitudes @ self._weights)
+        sums, slopes = sum_log1p_exp(t, magnitudes, self._weights, np.empty_like(t))
+        return halves + sums, slopes
 
 
 @np.errstate(all="ignore")  # a minimization that overflows is given up

@@ -24,7 +24,8 @@ import numpy as np
 
 from diurnal.search import sklearn_private
 
-_BLOCK = 1 << 17  # elements of the predictions of a block of rows: 1 MB each of predictions, losses and gradients
+_FACTORS = 512  # of a product of numbers from 1 to 2
+_BLOCK = 1 << 16  # elements of the predictions of a block of rows: 512 kB each of predictions, losses and gradients
 
 # The states of SciPy's `setulb`, and the reasons to stop, as in scipy.optimize._lbfgsb_py.
 _NEEDS_VALUE, _NEW_ITERATE, _CONVERGED, _STOP = 3, 1, 4, 5
@@ -227,7 +228,7 @@ class MatrixLoss:
     """The loss of candidates that share a design matrix, of which each uses the leading columns.
 
     The coefficients of other columns stay 0. Rows are processed in blocks that stay in the cache. For two classes, the
-    pointwise loss is NumPy's, which computes several exponentials at once. Its last bit differs, as the product's does.
+    pointwise loss is that of :func:`sum_log1p_exp`. Its last bit differs, as the product's does.
     """
 
     def __init__(self, state: LossState, Z: np.ndarray) -> None:
@@ -236,45 +237,53 @@ class MatrixLoss:
 
     def evaluate(self, active: np.ndarray) -> list[float]:
         """Return the loss of each of these candidates at its point, and write the gradients into the state."""
-        state, m = self.state, len(active)
-        W, b = state.coefficients(active)
-        values, grads, grads_b = np.zeros(m), np.zeros_like(W), np.zeros_like(b)
-        size = min(max(256, _BLOCK // len(W)), len(self.Z))
-        buffers = np.empty((3, len(W), size))  # of predictions, losses and slopes
-        for start in range(0, len(self.Z), size):
-            block = self.Z[start : start + size]
-            raw = np.matmul(W, block.T, out=buffers[0, :, : len(block)])
-            raw += b[:, None]
-            rows = slice(start, start + size)
-            if state.n_functions == 1:
-                loss, slope = self._binomial(raw, rows, *buffers[1:, :, : len(block)])
-            else:
-                loss, slope = state.pointwise(raw, rows, m)
-            values += loss.sum(axis=1)
-            grads += slope @ block
-            grads_b += slope.sum(axis=1)
+        state, (W, b) = self.state, self.state.coefficients(active)
+        n_distinct = len(active) if W.any() or b.any() else 1  # all minimizations start at 0
+        values, grads, grads_b = self._sum(W[: n_distinct * state.n_functions], b[: n_distinct * state.n_functions])
+        repeats = len(active) // n_distinct
+        values, grads, grads_b = np.tile(values, repeats), np.tile(grads, (repeats, 1)), np.tile(grads_b, repeats)
         penalties = state.penalties[active]
-        values = values / state.total + 0.5 * penalties * (W * W).reshape(m, -1).sum(axis=1)
+        values = values / state.total + 0.5 * penalties * (W * W).reshape(len(active), -1).sum(axis=1)
         grads = grads / state.total + np.repeat(penalties, state.n_functions)[:, None] * W
         state.set_grads(active, grads, grads_b / state.total)
         losses: list[float] = values.tolist()
         return losses
 
+    def _sum(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the sum of the losses of each candidate, and of the derivatives by coefficients and intercepts."""
+        n_functions = self.state.n_functions
+        m = len(W) // n_functions
+        values, grads, grads_b = np.zeros(m), np.zeros_like(W), np.zeros_like(b)
+        size = min(max(256, _BLOCK // len(W)), len(self.Z))
+        buffers = np.empty((3, len(W), size))
+        for start in range(0, len(self.Z), size):
+            block = self.Z[start : start + size]
+            raw = np.matmul(W, block.T, out=buffers[0, :, : len(block)])
+            raw += b[:, None]
+            rows = slice(start, start + size)
+            if n_functions == 1:
+                sums, slope = self._binomial(raw, rows, *buffers[1:, :, : len(block)])
+            else:
+                loss, slope = self.state.pointwise(raw, rows, m)
+                sums = loss.sum(axis=1)
+            values += sums
+            grads += slope @ block
+            grads_b += slope.sum(axis=1)
+        return values, grads, grads_b
+
     def _binomial(
-        self, raw: np.ndarray, rows: slice, loss: np.ndarray, slope: np.ndarray
+        self, raw: np.ndarray, rows: slice, slope: np.ndarray, odds: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Write the loss of each prediction, and its derivative; the predictions are overwritten."""
+        """Return the sum of the losses of each candidate, and their derivatives; all three arrays are overwritten."""
         signs, weights = self._signs[rows], self.state.weights
         raw *= signs  # t: positive where the prediction is wrong. The loss is log(1 + exp(t)).
-        np.exp(np.negative(np.abs(raw, out=loss), out=loss), out=loss)
-        np.log1p(loss, out=loss)
-        loss += np.maximum(raw, 0.0, out=slope)
-        np.exp(np.subtract(raw, loss, out=slope), out=slope)  # its derivative: exp(t) / (1 + exp(t))
-        slope *= signs
         if weights is not None:
-            loss *= weights[rows]
-            slope *= weights[rows]
-        return loss, slope
+            weights = weights[rows]
+        sums, slope = sum_log1p_exp(raw, np.abs(raw, out=slope), weights, odds)
+        positive = np.maximum(raw, 0.0, out=raw)
+        sums += positive.sum(axis=1) if weights is None else positive @ weights
+        slope *= signs
+        return sums, slope
 
 
 class VectorLoss:
@@ -325,3 +334,31 @@ class VectorLoss:
         state.set_grads(active, grads, slope.sum(axis=1))
         losses: list[float] = values.tolist()
         return losses
+
+
+def sum_log1p_exp(
+    t: np.ndarray, magnitudes: np.ndarray, weights: np.ndarray | None, odds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of log(1 + exp(-|t|)) for each candidate, and the derivatives of log(1 + exp(t)).
+
+    The second is the first plus the positive part of t. One exponential is enough for both, and the sum of logarithms
+    is the logarithm of a product.
+
+    Parameters
+    ----------
+    t : numpy.ndarray, shape (n_candidates, n_samples)
+    magnitudes : numpy.ndarray of the same shape
+        The absolute values of t; receives the derivatives.
+    weights : numpy.ndarray or None, shape (n_samples,)
+    odds : numpy.ndarray of the same shape as t
+        Is overwritten.
+    """
+    np.exp(np.negative(magnitudes, out=magnitudes), out=magnitudes)
+    np.add(magnitudes, 1, out=odds)
+    slopes = np.maximum(magnitudes, t > 0, out=magnitudes)  # 1 / (1 + exp(-t)), or exp(t) / (1 + exp(t))
+    slopes /= odds
+    if weights is None:
+        products = np.multiply.reduceat(odds, np.arange(0, odds.shape[1], _FACTORS), axis=1)
+        return np.log(products, out=products).sum(axis=1), slopes
+    slopes *= weights
+    return np.log(odds, out=odds) @ weights, slopes
