@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from threadpoolctl import threadpool_limits
 
 from diurnal.backends.evaluation_data import EvaluationData, ScoreCounts
 from diurnal.backends.evaluation_data.class_counts import classes_with_curves, describe_confusion, points_per_curve
@@ -20,7 +19,7 @@ from diurnal.backends.sklearn.batched_predict import BatchedData
 from diurnal.backends.sklearn.importances import permutation_importances
 from diurnal.backends.sklearn.model_answers import ModelAnswers, read_answers
 from diurnal.backends.sklearn.score_slices import CategorySlices
-from diurnal.runtime.fit_environment import FIT_THREADS
+from diurnal.runtime.fit_environment import limit_fit_threads
 
 MAX_SAMPLE = 2_000
 
@@ -46,7 +45,7 @@ def describe_evaluation(
     EvaluationData
     """
     found, classifies = EvaluationData(), scorers.detect_task(estimator) == "classification"
-    with threadpool_limits(FIT_THREADS), python_warnings.catch_warnings(), np.errstate(all="ignore"):
+    with limit_fit_threads(), python_warnings.catch_warnings(), np.errstate(all="ignore"):
         python_warnings.simplefilter("ignore")
         answers: dict[str, ModelAnswers] = {}
         for name, model in models.items():

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from sklearn.base import BaseEstimator, clone
-from threadpoolctl import threadpool_limits
 
 from diurnal.errors import DiurnalError, ExperimentError, TransientError
-from diurnal.runtime.fit_environment import FIT_THREADS
+from diurnal.runtime.fit_environment import limit_fit_threads
 
 
 @contextmanager
@@ -22,7 +21,7 @@ def fit_context() -> Iterator[list[Any]]:
 
     Warnings are collected: each is stored once in the row of the run, and not printed for each of many fits.
     """
-    with threadpool_limits(FIT_THREADS), python_warnings.catch_warnings(record=True) as seen:
+    with limit_fit_threads(), python_warnings.catch_warnings(record=True) as seen:
         python_warnings.simplefilter("always")
         try:
             yield seen
