@@ -48,7 +48,8 @@ def limit_fit_threads() -> AbstractContextManager[Any]:
     >>> with limit_fit_threads():
     ...     pass
     """
-    return _threadpool_controller(len(sys.modules)).limit(limits=FIT_THREADS)
+    limited: AbstractContextManager[Any] = _threadpool_controller(len(sys.modules)).limit(limits=FIT_THREADS)
+    return limited
 
 
 @functools.lru_cache(maxsize=1)
