@@ -255,7 +255,7 @@ class MatrixLoss:
         m = len(W) // n_functions
         values, grads, grads_b = np.zeros(m), np.zeros_like(W), np.zeros_like(b)
         size = min(max(256, _BLOCK // len(W)), len(self.Z))
-        buffers = np.empty((3, len(W), size))
+        buffers = np.empty((3, len(W), size))  # of predictions, slopes and odds
         for start in range(0, len(self.Z), size):
             block = self.Z[start : start + size]
             raw = np.matmul(W, block.T, out=buffers[0, :, : len(block)])
