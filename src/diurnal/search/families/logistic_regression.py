@@ -9,7 +9,7 @@ Large matrix, or more classes
     One product of matrices serves all candidates. It rounds differently, and L-BFGS multiplies the difference from
     iteration to iteration. Over 1,950 fits of two classes and up to 40 iterations, well and badly scaled, collinear and
     with ties, decision values differed by at most 7e-11 of the largest one, and by 1e-11 up to 30 iterations; over 226
-    others, also of more classes, by 3e-10. Over longer fits the difference has no bound. So scikit-learn fits what takes
+    others, also of more classes, by 3e-10. Over longer fits it has no bound. So scikit-learn fits what takes
     more than 40 iterations, and what has a decision value within 1e-8 of the border between two labels (relative to the
     largest). The other labels are certain.
 
