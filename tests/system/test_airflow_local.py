@@ -443,6 +443,16 @@ def test_write_gives_what_airflow_reads_back(folder):
     assert parser["api_auth"]["jwt_secret"] == home.keys()["jwt_secret"]
 
 
+@pytest.mark.parametrize(("n_files", "seconds"), [(0, "30"), (3, "30"), (200, "300")])
+def test_many_dag_files_are_parsed_less_often(folder, n_files, seconds):
+    home = AirflowHome(Settings.load(folder, {}))
+    (home.dags / "more").mkdir(parents=True)
+    for i in range(n_files):
+        (home.dags / "more" / f"dag_{i}.py").touch()
+    options = airflow_config.tuned_options(home)
+    assert options["dag_processor"]["min_file_process_interval"] == seconds
+
+
 def test_examples_of_address_run():
     assert doctest.testmod(server_address).attempted == 2  # pytest's own search for them leaves this package out
     assert doctest.testmod(server_address).failed == 0
