@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 
 from browser import open_chromium
-from databases import make_template, open_database
+from databases import open_database, open_server
 from diurnal.runtime.postgres import EmbeddedServer
 from diurnal.storage.stores import Stores
 from diurnal.storage.warehouse import Warehouse
@@ -29,14 +27,8 @@ collect_ignore = ["storage/stored", "support", "system/compose.py", "system/skle
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
     """A running server that lasts as long as the tests of this worker."""
-    with tempfile.TemporaryDirectory(prefix="diurnal-tests-") as folder:
-        Path(folder).chmod(0o711)  # as root, the server's own account passes through it
-        with EmbeddedServer(Path(folder) / "warehouse") as server:
-            with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-                connection.execute("ALTER SYSTEM SET fsync = off")  # it need not outlive a power cut
-                connection.execute("SELECT pg_reload_conf()")
-            make_template(server)
-            yield server
+    with open_server() as server:
+        yield server
 
 
 @pytest.fixture
