@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from monitored_project import MonitoredProject
 
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # results of tests are for no server of the developer's
+gc.set_threshold(10_000)  # as in the command line: a quarter of a million objects of imports stay
 # Tools of the tests, not tests: collecting them for doctests would import Airflow into this process.
 collect_ignore = ["storage/stored", "support", "system/compose.py", "system/sklearn_suite.py"]
 

@@ -5,6 +5,7 @@ Reads requests, one a line, as JSON: a project, its environment, and the runs th
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -27,6 +28,7 @@ REALLY_SLEEP = time.sleep
 def main():
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(LOG, os.O_RDWR | os.O_CREAT), 1)  # what Airflow prints; its loggers hold on to their streams
+    gc.set_threshold(10_000)
     DAGS.mkdir()
     initdb()
     time.sleep = poll_often

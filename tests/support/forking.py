@@ -7,6 +7,7 @@ Only the seconds of imports are saved. Requests come as JSON, one a line; each i
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -103,8 +104,10 @@ def serve(libraries: list[str]) -> None:
     """Fork a process for each request, and answer with its exit status."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # a library may print while it is imported
+    gc.set_threshold(10_000)
     for name in libraries:
         importlib.import_module(name)
+    gc.freeze()  # a search for cycles in a fork would visit, and so copy, each object that it shares with this process
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
