@@ -13,7 +13,9 @@ EXAMPLE := examples/breast_cancer
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
-PYTEST = $(BIN)/python -m pytest --dist loadgroup --durations=15
+# Compiled files are kept also where the environment forbids it, as container images do: each process would compile all
+# of the sources again, and each worker rewrite the assertions of all tests.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadgroup --durations=15
 UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt
 
 $(VENV)/.demo: pyproject.toml constraints.txt

@@ -4,6 +4,7 @@ import ast
 import re
 import warnings
 from collections import Counter, defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,15 @@ import pytest
 from diurnal import errors
 
 SOURCE = Path(__file__).parents[1] / "src" / "diurnal"
-MODULES = {path.relative_to(SOURCE): ast.parse(path.read_text(encoding="utf-8")) for path in SOURCE.rglob("*.py")}
+MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 STANDARD_TERMS = {"inlining", "metadata_routing", "scoring", "tuning"}
 PROTOCOLS = {"__getattr__", "__dir__", "main", "upgrade"}  # of Python, of programs and of Alembic
 ODD_WORDS = r"told|heard|whoever|nobody|somebody|words|of the world|at night|dethrone\w*|says so"
+
+
+@cache
+def parsed_modules():
+    return {path: ast.parse((SOURCE / path).read_text(encoding="utf-8")) for path in MODULES}
 
 
 def test_modules_are_named_by_nouns():
@@ -29,7 +35,7 @@ def test_no_two_modules_have_the_same_name():
 
 def test_a_function_name_stands_in_two_modules_at_most():
     modules = defaultdict(set)
-    for path, tree in MODULES.items():
+    for path, tree in parsed_modules().items():
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name not in PROTOCOLS:
                 modules[node.name].add(str(path))
@@ -39,7 +45,7 @@ def test_a_function_name_stands_in_two_modules_at_most():
 def test_most_function_names_have_two_words():
     names = [
         node.name
-        for tree in MODULES.values()
+        for tree in parsed_modules().values()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("__")
     ]
@@ -47,7 +53,7 @@ def test_most_function_names_have_two_words():
     assert len(single) < 0.4 * len(names), f"{len(single)} of {len(names)} function names are one word"
 
 
-@pytest.mark.parametrize("path", sorted(MODULES), ids=str)
+@pytest.mark.parametrize("path", MODULES, ids=str)
 def test_sentences_use_standard_terms(path):
     text = (SOURCE / path).read_text(encoding="utf-8")
     found = [line.strip() for line in text.splitlines() if re.search(rf"\b({ODD_WORDS})\b", line)]
