@@ -17,6 +17,7 @@ import inspect
 import linecache
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -61,8 +62,11 @@ def compute_code(
 
     path = Path(function.__code__.co_filename)
     in_file = bool(text) and path.is_file()
-    tree = _counted_tree(function, text, others) if in_file else None
-    counted = ast.unparse(tree) if tree else _function_code(function, text)
+    tree, counted = (
+        _counted_code(text, function.__code__.co_firstlineno, frozenset(others))
+        if in_file
+        else (None, _function_code(function, text))
+    )
     helpers = helper_texts(tree, path) if tree else {}
     place = path_in_project(path) if in_file else path.name
     parts = {
@@ -88,6 +92,7 @@ def collect_files(function: FunctionType, text: str) -> dict[str, str]:
     return {path_in_project(path): text, **helper_texts(ast.parse(text), path, unused=True)}
 
 
+@lru_cache(maxsize=64)
 def _normalize_helper(text: str) -> str:
     return ast.unparse(_CountedCode(0, ()).visit(ast.parse(text)))
 
@@ -134,13 +139,14 @@ def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
     return decorators[0].lineno if decorators else node.lineno
 
 
-def _counted_tree(function: FunctionType, text: str, others: Collection[int]) -> ast.AST:
-    """Return the parsed file, without the parts that do not count for one of its experiments."""
-    tree, own = ast.parse(text), function.__code__.co_firstlineno
+@lru_cache(maxsize=64)  # each step of a run asks for it
+def _counted_code(text: str, own: int, others: frozenset[int]) -> tuple[ast.AST, str]:
+    """Return a file without the parts that do not count for the experiment in a line, as a tree and as a text."""
+    tree = ast.parse(text)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and _first_line(node) == own]
     used = {name.id for node in functions for name in ast.walk(node) if isinstance(name, ast.Name)}
     counted: ast.AST = _CountedCode(own, others, used).visit(tree)
-    return counted
+    return counted, ast.unparse(counted)
 
 
 def _function_code(function: FunctionType, text: str) -> str:

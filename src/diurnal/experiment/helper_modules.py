@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import linecache
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from diurnal.runtime.project_files import Codebase
@@ -49,6 +50,7 @@ def read_text(path: Path) -> str:
     return "".join(linecache.getlines(str(path)))
 
 
+@lru_cache(maxsize=64)
 def _parse_module(text: str) -> ast.AST:
     try:
         return ast.parse(text)
@@ -62,19 +64,27 @@ def _relative_path(path: Path, root: Path) -> str:
 
 def _imported_files(tree: ast.AST, place: Path, code: Codebase, *, unused: bool) -> Iterator[Path]:
     """Yield the files of the project that a file imports and uses, or all that it imports."""
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    imports, used = _find_imports(tree)
 
     def is_included(name: str) -> bool:
         return unused or name in used
 
-    for node in ast.walk(tree):
+    for node in imports:
         if isinstance(node, ast.Import):
             aliases = [alias for alias in node.names if is_included(alias.asname or alias.name.partition(".")[0])]
             yield from _files_of_modules(code, (alias.name for alias in aliases))
-        elif isinstance(node, ast.ImportFrom):
+        else:
             names = [alias.name for alias in node.names if alias.name == "*" or is_included(alias.asname or alias.name)]
             if names:
                 yield from _files_of_from_import(node, names, place, code)
+
+
+@lru_cache(maxsize=64)
+def _find_imports(tree: ast.AST) -> tuple[list[ast.Import | ast.ImportFrom], set[str]]:
+    """Return the import statements of a file, and all names that its code uses."""
+    nodes = list(ast.walk(tree))
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    return imports, {node.id for node in nodes if isinstance(node, ast.Name)}
 
 
 def _files_of_from_import(node: ast.ImportFrom, names: list[str], place: Path, code: Codebase) -> Iterator[Path]:

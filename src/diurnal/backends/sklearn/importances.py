@@ -111,18 +111,37 @@ class _Shuffles:
 
     def _affordable_plan(self, seconds: float) -> tuple[int, int] | None:
         """Return the largest numbers of rows and repeats that fit in a budget."""
+        cost_of_round = self._cost_of_small_round(seconds) or self._cost_of_rounds(seconds)
+        for size, n_repeats in PLANS:
+            n_rows = min(size, len(self._X))
+            is_smallest = (size, n_repeats) == PLANS[-1]
+            most = max(seconds, LEAST_SECONDS) if is_smallest else seconds
+            if (cost_of_round(n_rows) * n_repeats).fits_in(most):
+                return n_rows, n_repeats
+        return None
+
+    def _cost_of_small_round(self, seconds: float) -> Callable[[int], Cost] | None:
+        """Return the cost of a round, measured by whole rounds; None if it predicts more rows than the probes do."""
+        if self._X.size > PROBES[1]:
+            return None
+        most = max(seconds, LEAST_SECONDS / 10) / 10
+        cost = _measure_cost(
+            lambda: self._shuffled_scores(np.random.default_rng(0)), most, enough=seconds / PLANS[0][1]
+        )
+        return lambda n_rows: cost  # noqa: ARG005 - of so few rows, the cost hardly depends on their number
+
+    def _cost_of_rounds(self, seconds: float) -> Callable[[int], Cost]:
+        """Return the cost of a round by its number of rows, computed from the costs of a call, a row and a score."""
         most = max(seconds, LEAST_SECONDS / 10) / 10
         score = _measure_cost(self._baseline, most)
         call, row = self._predict_costs(most)
         n_features = self._X.shape[1]
-        for size, n_repeats in PLANS:
-            n_rows = min(size, len(self._X))
+
+        def cost_of_round(n_rows: int) -> Cost:
             n_calls = math.ceil(n_features / max(1, ROWS_AT_ONCE // n_rows))
-            once = call * n_calls + (row * n_rows + score) * n_features
-            is_smallest = (size, n_repeats) == PLANS[-1]
-            if (once * n_repeats).fits_in(max(seconds, LEAST_SECONDS) if is_smallest else seconds):
-                return n_rows, n_repeats
-        return None
+            return call * n_calls + (row * n_rows + score) * n_features
+
+        return cost_of_round
 
     def _baseline(self) -> float:
         return self._score.of_places(self._model, PlacedAnswers(self._data, self._places), self._places)
@@ -189,14 +208,14 @@ class Cost:
         return self.cpu < seconds and self.wall < MAX_OVERRUN * seconds
 
 
-def _measure_cost(function: Callable[[], object], most: float) -> Cost:
-    """Return the shortest of three durations, or of fewer if one is far above `most`."""
+def _measure_cost(function: Callable[[], object], most: float, *, enough: float = 0.0) -> Cost:
+    """Return the shortest of three durations, or of fewer if one is far above `most` or fits in `enough`."""
     cpu = wall = math.inf
     for _ in range(3):
         started = time.process_time(), time.perf_counter()
         function()
         cpu, wall = min(cpu, time.process_time() - started[0]), min(wall, time.perf_counter() - started[1])
-        if wall > 3 * most:
+        if wall > 3 * most or Cost(cpu, wall).fits_in(enough):
             break
     return Cost(cpu, wall)
 
