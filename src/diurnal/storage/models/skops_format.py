@@ -105,10 +105,10 @@ FORMAT = SkopsFormat()
 
 
 def _write_canonical(estimator: Any, code: Codebase) -> bytes:
-    from diurnal.storage.models.states.state_node import enable_states
+    from diurnal.storage.models.states.state_node import enable_states, write_skops
 
     with enable_states():
-        return canonicalize_skops(skops.io.dumps(estimator), code.name_of)
+        return canonicalize_skops(write_skops(estimator), code.name_of)
 
 
 def _check_type_names(trusted: Collection[str]) -> set[str]:

@@ -15,7 +15,7 @@ All uses are allowed for the names that the experiment trusts.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from diurnal.errors import InvalidModelError
@@ -64,6 +64,8 @@ _FACTORIES = {f"builtins.{name}" for name in ("dict", "float", "int", "list", "s
 }
 _LOSSES = ("sklearn._loss._loss.", "sklearn.linear_model._sgd_fast.")
 
+_CONTAINERS = (dict, list)
+
 Names = Collection[str]
 
 
@@ -76,9 +78,9 @@ def iter_nodes(value: Any) -> Iterator[dict[str, Any]]:
             # a dict in the model may have a key of this name; its value in the schema is a node then, not a string
             if isinstance(item.get("__loader__"), str):
                 yield item
-            pending += reversed(item.values())
+            pending += [part for part in reversed(item.values()) if isinstance(part, _CONTAINERS)]
         elif isinstance(item, list):
-            pending += reversed(item)
+            pending += [part for part in reversed(item) if isinstance(part, _CONTAINERS)]
 
 
 def qualified_name(node: Mapping[str, Any]) -> str:
@@ -99,10 +101,11 @@ def find_disallowed(schema: Any, trusted: Names, is_project: Callable[[str], boo
         Returns whether a name is one of the project's own code.
     """
     used: dict[str, set[str]] = {}
-    for node in iter_nodes(schema):
+    nodes = list(iter_nodes(schema))
+    for node in nodes:
         used.setdefault(node["__loader__"], set()).add(qualified_name(node))
     import_packages_of(used.get("ObjectNode", ()))
-    _check_dict_keys(schema, trusted)
+    _check_dict_keys(nodes, trusted)
     libraries = library_types.libraries_of(name for names in used.values() for name in names)
     disallowed: set[str] = set()
     for loader, names in used.items():
@@ -180,9 +183,9 @@ def _skops_losses() -> set[str]:
     return {f"{loss.__module__}.{loss.__name__}" for loss in ALLOWED_LOSSES}
 
 
-def _check_dict_keys(schema: Any, trusted: Names) -> None:
+def _check_dict_keys(nodes: Iterable[dict[str, Any]], trusted: Names) -> None:
     """Check the types of dict keys and the factories of default dicts: skops calls whatever the file names there."""
-    for node in iter_nodes(schema):
+    for node in nodes:
         if node["__loader__"] == "DictNode":
             key_types = node.get("key_types")
             is_list = isinstance(key_types, dict) and key_types.get("__loader__") == "ListNode"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import sys
 from collections.abc import Iterable
 
 from diurnal.storage.models.library_types import iter_subclasses
@@ -77,7 +78,7 @@ def allowed_types() -> frozenset[str]:
     from sklearn.utils import all_estimators
 
     all_estimators()  # imports every module of scikit-learn, so that all subclasses are known
-    return imported_types() | _FUNCTIONS | _sparse_types() | _scorer_metrics()
+    return _find_types() | _FUNCTIONS | _sparse_types() | _scorer_metrics()
 
 
 def import_packages_of(names: Iterable[str]) -> None:
@@ -92,6 +93,15 @@ def import_packages_of(names: Iterable[str]) -> None:
 
 def imported_types() -> frozenset[str]:
     """Return the full names of the allowed types of a model's objects, of the modules imported so far."""
+    return _find_types_of(len(sys.modules))
+
+
+@functools.lru_cache(maxsize=1)
+def _find_types_of(n_modules: int) -> frozenset[str]:  # noqa: ARG001 - an import can define further types
+    return _find_types()
+
+
+def _find_types() -> frozenset[str]:
     classes = {f"{cls.__module__}.{cls.__qualname__}" for base in _base_classes() for cls in iter_subclasses(base)}
     return frozenset(name for name in classes if name.startswith("sklearn.") and ".tests." not in name) | _SINGLE_TYPES
 

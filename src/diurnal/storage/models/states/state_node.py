@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+from zipfile import ZipFile
 
+import skops
 from skops.io import _general as general
 from skops.io._audit import NODE_TYPE_MAPPING, Node, get_tree
 from skops.io._protocol import PROTOCOL
@@ -40,6 +44,22 @@ def enable_states() -> Iterator[None]:
         yield
     finally:
         _enabled.reset(token)
+
+
+def write_skops(estimator: Any) -> bytes:
+    """Return what ``skops.io.dumps`` returns, with JSON that is not indented.
+
+    Python's json indents by nested generators, whose time grows with the depth of the schema: of a model of skrub, the
+    indented schema took most of the time of writing it, and the canonical form has no indents.
+    """
+    buffer = io.BytesIO()
+    with ZipFile(buffer, "w") as archive:
+        save_context = SaveContext(zip_file=archive)
+        schema = get_state(estimator, save_context)
+        save_context.clear_memo()
+        schema |= {"protocol": save_context.protocol, "_skops_version": skops.__version__}
+        archive.writestr("schema.json", json.dumps(schema))
+    return buffer.getvalue()
 
 
 def _register_writer(cls: type, state: State) -> None:
