@@ -11,12 +11,12 @@ threads each use more threads than there are processors.
 
 from __future__ import annotations
 
-import functools
 import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,7 +131,13 @@ def _run_folds(
     folds = _load_folds(kept, len(calls), report)
     kind, n_workers = workers
     n_threads = n_workers if kind == "threads" else 1
-    context = functools.partial(thread_context, tree, n_threads, sklearn.get_config())
+    config = sklearn.get_config()
+
+    @contextmanager
+    def context() -> Iterator[None]:
+        with thread_context(tree, n_threads, config), monitor.capture_warnings():
+            yield
+
     pool = ForkJoinPool(n_threads, context, start_seconds(tree))
     decision = ProcessDecision(len(calls), n_workers)
 
@@ -146,7 +152,7 @@ def _run_folds(
         threads_fail = pool.is_limited if kind == "threads" else not decision.uses_several_cores()
         return threads_fail and decision.saves_time()
 
-    with single_blas_thread(), monitor.capture_warnings(), pool:
+    with single_blas_thread(), pool:
         left = _missing(folds)
         for split, fold in zip(left, pool.map(run, left, stops=processes_gain), strict=True):
             folds[split] = fold

@@ -22,7 +22,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
-from diurnal.search.warning_filters import filters_for_each_thread
+from diurnal.search.warning_filters import own_warning_filters
 
 RecordedWarning = tuple[Any, type[Warning], str, int]  # message, category, file name and line
 
@@ -63,12 +63,11 @@ class SideEffectMonitor:
 
     @contextmanager
     def capture_warnings(self) -> Iterator[None]:
-        """Record all warnings of the block instead of showing them."""
-        with warnings.catch_warnings():
+        """Record all warnings of the calling thread in the block instead of showing them."""
+        with own_warning_filters():
             warnings.simplefilter("always")
             warnings.showwarning = self._record  # type: ignore[assignment]  # it takes more than it needs to
-            with filters_for_each_thread():
-                yield
+            yield
 
     @contextmanager
     def attribute_warnings(self, calls: list[int]) -> Iterator[None]:
