@@ -45,7 +45,8 @@ def claim(warehouse, batch):
 
 
 def load(warehouse, batch, shown, rows):
-    table = pa.table(rows, schema=pa.schema([shown.arrow_schema.field(name) for name in rows]))
+    schema = shown.arrow_schema
+    table = pa.table(rows, schema=pa.schema([schema.field(name) for name in rows]))
     return warehouse.load_predictions(
         batch, table.schema, shown, table.to_batches(), epoch=claim(warehouse, batch), requested_by="a test"
     )
