@@ -8,6 +8,7 @@ import pandas as pd
 import psycopg
 import pytest
 
+from diurnal.pipeline.deadlines import LEAST_TOLERANCE
 from mlflow_servers import silent_server
 from projects import Project, patients
 
@@ -314,15 +315,16 @@ def test_health_dag_fails_once_for_a_finding_and_calls_the_notifier(run, project
     notified = project.folder / "notified.txt"
     (project.folder / "dags" / "health.py").write_text(HEALTH_DAG.format(file=str(notified)))
     look = {"dag": "diurnal_health", "logical_date": None, "conf": {}}
-    yesterday = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%d")
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    overdue = f"{yesterday - LEAST_TOLERANCE:%Y-%m-%d}"
     failed, skipped = run(look, look)["runs"]
     assert (failed["tasks"]["doctor"][0], skipped["tasks"]["doctor"][0]) == ("failed", "skipped"), failed["log"][-3000:]
     assert notified.read_text().startswith("1 experiment: 1 finding\n\nclinic is overdue\n")
-    assert last_words(failed).strip().startswith(f"-> diurnal run clinic --date {yesterday}")
+    assert last_words(failed).strip().startswith(f"-> diurnal run clinic --date {overdue}")
     assert "it has never had a result" in json.dumps(failed["travelled"])
     assert "clinic is overdue" in skipped["log"]
     notified.unlink()
-    project.bring(yesterday)
+    project.bring(f"{yesterday:%Y-%m-%d}")
     assert project.command("run", "clinic").returncode == 0
     (fine,) = run(look)["runs"]
     assert (fine["state"], "1 experiment: no findings" in fine["log"]) == ("success", True)

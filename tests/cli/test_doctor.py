@@ -5,11 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from diurnal.pipeline.deadlines import LEAST_TOLERANCE
 from http_receiver import receive_json
 
 
 def yesterday():
     return (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%d")
+
+
+def overdue_date():
+    """The newest data interval whose result is overdue, which that of yesterday is from one o'clock on."""
+    return (datetime.now(UTC) - LEAST_TOLERANCE - timedelta(days=1)).strftime("%Y-%m-%d")
 
 
 def test_healthy_project_has_no_findings(project):
@@ -24,12 +30,12 @@ def test_findings_have_a_status_and_a_command(project):
     done = project.command("doctor", "clinic")
     assert done.returncode == 1
     assert done.stdout.startswith("clinic is overdue\n  it has never had a result; that of ")
-    assert f"\n  -> diurnal run clinic --date {yesterday()}\n" in done.stdout
+    assert f"\n  -> diurnal run clinic --date {overdue_date()}\n" in done.stdout
     assert done.stdout.endswith("1 experiment: 1 finding\n")
     (finding,) = json.loads(project.command("doctor", "--json").stdout)
     assert finding.keys() == {"experiment", "kind", "since", "message", "action"}
     assert (finding["experiment"], finding["kind"], finding["since"]) == ("clinic", "overdue", None)
-    project.bring(yesterday())
+    project.bring(overdue_date())
     assert project.command(*finding["action"].split()[1:]).returncode == 0, "the action is a command that works"
     assert project.command("doctor").returncode == 0
 
@@ -49,7 +55,7 @@ def test_alarm_is_sent_once(project):
         assert project.command("doctor", *notify).stderr == ""
         (message,) = receiver.received
         assert message["title"] == "diurnal: clinic is overdue"
-        assert f"diurnal run clinic --date {yesterday()}" in message["message"]
+        assert f"diurnal run clinic --date {overdue_date()}" in message["message"]
         assert project.command("doctor", *notify, "--remind-after", "0").stderr == "sent to 1 service\n"
         assert len(receiver.received) == 2
 
