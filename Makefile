@@ -16,6 +16,8 @@ help:  ## Show the targets
 # Compiled files are kept also where the environment forbids it, as container images do: each process would compile all
 # of the sources again, and each worker rewrite the assertions of all tests.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadgroup --durations=15
+# The files with tests of a mark, which each worker collects with half the CPU of all files.
+MARKED = $(shell grep -rl 'mark\.$(1)' tests --include='test_*.py')
 UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt
 
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -68,10 +70,10 @@ $(VENV)-mlflow/.ready: $(VENV)/.ready
 	@touch $@
 
 test-system: $(VENV)/.ready $(VENV)-mlflow/.ready chromium  ## Run the tests of whole systems: a local Airflow, Spark, both; and long random tests
-	@$(PYTEST) -n $(SYSTEM_WORKERS) -m system tests
+	@$(PYTEST) -n $(SYSTEM_WORKERS) -m system $(call MARKED,system)
 
 test-slow: $(VENV)/.ready  ## Run the tests that take minutes each: a Spark cluster that loses a worker, submitted days
-	@$(PYTEST) -n $(SYSTEM_WORKERS) -m slow tests
+	@$(PYTEST) -n $(SYSTEM_WORKERS) -m slow $(call MARKED,slow)
 
 test-sklearn: $(VENV)/.ready  ## Run scikit-learn's own tests of searches, pipelines and routing with diurnal.search
 	@$(BIN)/python tests/system/sklearn_suite.py
