@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from diurnal.data.fit_columns import NO_METADATA, Metadata
@@ -125,19 +126,19 @@ class Schema:
     gone: tuple[Column, ...] = ()
     origins: tuple[tuple[str, Kind], ...] = ()
 
-    @property
+    @cached_property
     def arrow_schema(self) -> pa.Schema:
         """The Arrow schema of a checked batch; every field may be null, for the contract itself bounds nulls."""
         import pyarrow as pa
 
         return pa.schema([(column.name, arrow_type(column.kind)) for column in self.columns])
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """All columns' names, in order."""
         return tuple(column.name for column in self.columns)
 
-    @property
+    @cached_property
     def identity(self) -> tuple[str, ...]:
         """The columns that identify a sample: the key, or the features of the first batch."""
         if not self.origins:
@@ -188,7 +189,7 @@ class Schema:
         """Whether further labels are expected: a classifier needs at least two classes."""
         return self.classes is not None and len(self.classes) < 2
 
-    @property
+    @cached_property
     def features(self) -> tuple[str, ...]:
         """The names of the columns to predict from, in order."""
         others = {self.target, *self.key, *self.drop, *self.metadata.columns}
