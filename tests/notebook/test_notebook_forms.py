@@ -11,6 +11,7 @@ from diurnal.errors import UsageError
 from diurnal.notebook import document, draft_experiment
 from diurnal.notebook.inlining import linearize_statements
 from diurnal.notebook.magics import parse_python, replace_magics
+from diurnal.notebook.script_options import PLACEHOLDER
 
 HEAD = """
 import numpy as np
@@ -38,11 +39,19 @@ def take(tmp_path, monkeypatch):
     def taken(text, *, search=None, name="notebook.ipynb"):
         path = tmp_path / name
         path.write_text(notebook_files.notebook(f"# %%\n{text}") if path.suffix == ".ipynb" else text)
-        return draft_experiment(
+        draft = draft_experiment(
             path, "taken", search=search, project=tmp_path, file=tmp_path / "experiments" / "taken.py"
         )
+        assert {one for one in notebook_files.find_undefined(draft.text) if not is_reported(draft, one)} == set()
+        return draft
 
     return taken
+
+
+def is_reported(draft, name):
+    """Return whether a name is a placeholder, or named among what is to be filled in."""
+    message = f"`{name}` is used but not defined"
+    return name == PLACEHOLDER or any(message in item["what"] for item in draft.report.to_fill_in)
 
 
 def body(draft):
@@ -529,6 +538,47 @@ def test_what_is_fitted_before_the_search_goes_into_it(take, fit, pipeline):
     assert f"search.estimator = Pipeline({pipeline})" in body(draft)
     assert 'search.param_grid = {f"model__{name}": values for name, values in search.param_grid.items()}' in body(draft)
     assert any("fits before the search" in note for note in draft.report.notes)
+
+
+def test_imports_of_what_is_fitted_before_the_search_are_taken(take):
+    draft = take(
+        "import pandas as pd\nfrom sklearn import preprocessing\nfrom sklearn.linear_model import Ridge\n"
+        "from sklearn.model_selection import GridSearchCV\ndf = pd.read_csv('clients.csv')\n"
+        "X = preprocessing.StandardScaler().fit(df[['a', 'b']]).transform(df[['a', 'b']])\n"
+        "GridSearchCV(Ridge(), {'alpha': [1]}).fit(X, df['y'])"
+    )
+    assert "    from sklearn import preprocessing\n" in body(draft)
+
+
+def test_names_of_libraries_that_a_kernel_had_are_imported(take):
+    draft = take(
+        "df = pd.read_csv('clients.csv')\ndf['a'] = np.log1p(df['a'])\n"
+        "search = GridSearchCV(Ridge(), {'alpha': [1]})\nsearch.fit(df[['a']], df['y'])"
+    )
+    assert "    import numpy as np\n    import pandas as pd\n" in source(draft)
+    assert "    from sklearn.linear_model import Ridge\n    from sklearn.model_selection import GridSearchCV\n" in body(
+        draft
+    )
+    expected = "`GridSearchCV` is not imported in the notebook; the experiment imports it from sklearn.model_selection"
+    assert expected in draft.report.notes
+
+
+def test_imports_of_a_later_cell_are_taken(take):
+    draft = take(
+        "import pandas as pd\ndf = pd.read_csv('clients.csv')\n"
+        "search = GridSearchCV(scale(), {'alpha': [1]})\nsearch.fit(df[['a']], df['y'])\n"
+        "from sklearn.model_selection import GridSearchCV\nfrom sklearn.linear_model import Ridge as scale"
+    )
+    assert "    from sklearn.linear_model import Ridge as scale\n" in body(draft)
+    assert not any("is not imported" in note for note in draft.report.notes)
+
+
+def test_names_that_are_defined_later_or_unknown_are_not_those_of_libraries(take):
+    text = HEAD + "search = GridSearchCV(scale(Ridge()), {'alpha': [1]})\nsearch.fit(df[['a']], df['y'])\n"
+    later = take(text + "def scale(x): return x")
+    assert not any("is not imported" in note for note in later.report.notes)
+    unknown = take(text.replace("scale", "shrink"))
+    assert any("`shrink` is used but not defined" in item["what"] for item in unknown.report.to_fill_in)
 
 
 def test_resampling_before_the_search_goes_into_it(take):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import json
 import re
 import sqlite3
+import symtable
 import sys
 import types
 from pathlib import Path
@@ -42,6 +44,18 @@ def notebook(text: str, *, language: str = "python") -> str:
         made.append(cell)
     kernel = {"kernelspec": {"display_name": "Python 3", "language": language, "name": "python3"}}
     return json.dumps({"cells": made, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}, indent=1)
+
+
+def find_undefined(text: str) -> set[str]:
+    """Return the global names that a module uses and does not define."""
+    module = symtable.symtable(text, "module", "exec")
+    scopes, used = [module], set[str]()
+    while scopes:
+        scope = scopes.pop()
+        scopes += scope.get_children()
+        used |= {one.get_name() for one in scope.get_symbols() if one.is_referenced() and one.is_global()}
+    defined = {one.get_name() for one in module.get_symbols() if one.is_assigned() or one.is_imported()}
+    return used - defined - set(dir(builtins)) - {"__file__"}
 
 
 class _Plots(types.ModuleType):

@@ -14,7 +14,7 @@ from diurnal.notebook.effects import find_global_names
 from diurnal.notebook.experiment_file import ExperimentDeclaration, ExperimentFile
 from diurnal.notebook.fit_data import find_data
 from diurnal.notebook.fits import Fit, choose_fit
-from diurnal.notebook.imports import find_imports
+from diurnal.notebook.imports import find_imports, find_missing_import
 from diurnal.notebook.pipeline_steps import find_grid_attribute, wrap_search
 from diurnal.notebook.program import Program
 from diurnal.notebook.provenance import trace_provenance
@@ -80,6 +80,7 @@ def _convert(path: Path, name: str, search_name: str | None, paths: ProjectPaths
     search = _collect_search(program, fit)
     data = find_data(program, fit, [*search.nodes.values(), ast.Expr(search.result)], paths)
     data.to_fill_in += _describe_undefined(program, search, data)
+    data.notes += _describe_missing_imports(program, search, data)
     test_size = data.test_fraction if data.split is None else read_test_fraction(program, data.split, fit.index)
     wrapped = wrap_search(program, search.result, data, fit.estimator_type, find_grid_attribute(program, fit))
     declaration = ExperimentDeclaration(name, search, wrapped, data, test_size, paths.project_expression())
@@ -110,3 +111,15 @@ def _describe_undefined(program: Program, search: SearchStatements, data: DataDe
     unresolved = search.unresolved | data.preparation.unresolved
     names = [name for name in sorted(unresolved) if not find_imports(program, {}, [name], len(program))]
     return [*messages, *(f"`{name}` is used but not defined in the notebook; define or import it" for name in names)]
+
+
+def _describe_missing_imports(program: Program, search: SearchStatements, data: DataDeclaration) -> list[str]:
+    """Describe the names of libraries that the notebook uses without an import."""
+    found = {
+        name: find_missing_import(program, name) for name in sorted(search.unresolved | data.preparation.unresolved)
+    }
+    return [
+        f"`{name}` is not imported in the notebook; the experiment imports it from {one.module or one.name}"
+        for name, one in found.items()
+        if one
+    ]

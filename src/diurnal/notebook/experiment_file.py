@@ -303,6 +303,6 @@ def _indent_lines(lines: list[str], indent: int) -> list[str]:
 
 def _import_of_module(module: str) -> Import:
     """Return the import of a module under its usual alias, or of a name from a module."""
-    usual = {"numpy": "np", "pandas": "pd"}
+    alias = next((alias for alias, name in imports.ALIASES.items() if name == module), None)
     package, _, name = module.rpartition(".")
-    return Import("", module, usual[module]) if module in usual else Import(package, name)
+    return Import("", module, alias) if alias else Import(package, name)

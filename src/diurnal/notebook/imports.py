@@ -8,6 +8,7 @@ import importlib.util
 import sys
 import sysconfig
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,14 @@ _EXPERIMENTAL = {
     "HalvingGridSearchCV": "enable_halving_search_cv",
     "HalvingRandomSearchCV": "enable_halving_search_cv",
     "IterativeImputer": "enable_iterative_imputer",
+}
+ALIASES = {
+    "np": "numpy",
+    "pd": "pandas",
+    "plt": "matplotlib.pyplot",
+    "sns": "seaborn",
+    "xgb": "xgboost",
+    "lgb": "lightgbm",
 }
 
 
@@ -78,8 +87,14 @@ def find_imports(program: Program, nodes: dict[int, ast.stmt], names: Iterable[s
 def _imports_of_name(program: Program, name: str, at: int) -> Iterable[Import]:
     """Yield the import that binds a name; nothing if another statement binds it."""
     index = program.reaching_definition(name, at)
+    if index is None and (star := _import_from_star(program, name, at)):
+        yield star
+        return
+    if index is None:  # cells ran in another order
+        index = program.reaching_definition(name, len(program))
     if index is None:
-        yield from _imports_from_star(program, name, at)
+        found = find_missing_import(program, name)
+        yield from [found] if found else []
         return
     node = program[index].node
     if isinstance(node, ast.ImportFrom):
@@ -89,14 +104,48 @@ def _imports_of_name(program: Program, name: str, at: int) -> Iterable[Import]:
         yield from (Import("", a.name, a.asname) for a in node.names if Import("", a.name, a.asname).bound == name)
 
 
-def _imports_from_star(program: Program, name: str, at: int) -> Iterable[Import]:
-    """Yield the import of a name that a ``from module import *`` binds."""
+def find_missing_import(program: Program, name: str) -> Import | None:
+    """Return the import of a name that the notebook uses and does not define; None if it is not known, or defined."""
+    end = len(program)
+    is_bound = program.reaching_definition(name, end) is not None or _import_from_star(program, name, end) is not None
+    return None if is_bound else find_library_import(name)
+
+
+def find_library_import(name: str) -> Import | None:
+    """Return the import of a name of scikit-learn, or of the usual alias of a library; None if it is neither.
+
+    Cells run in any order, and a kernel knows the imports of cells that were deleted.
+
+    Examples
+    --------
+    >>> find_library_import("GridSearchCV")
+    Import(module='sklearn.model_selection', name='GridSearchCV', alias=None)
+    >>> find_library_import("np")
+    Import(module='', name='numpy', alias='np')
+    """
+    if name in ALIASES:
+        return Import("", ALIASES[name], name)
+    module = _sklearn_names().get(name)
+    return Import(module, name) if module else None
+
+
+@cache
+def _sklearn_names() -> dict[str, str]:
+    """Return the module of each public name of scikit-learn."""
+    import sklearn
+
+    modules = [module for name in sklearn.__all__ if importlib.util.find_spec(module := f"sklearn.{name}")]
+    return {name: module for module in modules for name in _installed_module_names(module)}
+
+
+def _import_from_star(program: Program, name: str, at: int) -> Import | None:
+    """Return the import of a name that a ``from module import *`` binds."""
     for statement in reversed(program.statements[:at]):
         node = statement.node
         module = node.module if isinstance(node, ast.ImportFrom) and node.names[0].name == "*" else None
         if module and name in _module_names(module, program.document.path.parent):
-            yield Import(module, name)
-            return
+            return Import(module, name)
+    return None
 
 
 def _module_names(module: str, folder: Path) -> set[str]:

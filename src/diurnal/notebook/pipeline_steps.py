@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass, field
 
 from diurnal.notebook.data_declaration import DataDeclaration
+from diurnal.notebook.effects import find_free_names
 from diurnal.notebook.fits import Fit, find_constructor
-from diurnal.notebook.imports import Import
+from diurnal.notebook.imports import Import, find_imports
 from diurnal.notebook.program import Program
 from diurnal.notebook.syntax import callee_name, choose_unused_name
 
@@ -65,6 +66,7 @@ def wrap_search(
         imports.add(Import("sklearn.preprocessing", "FunctionTransformer"))
     step_names = {"select", _MODEL_STEP}
     for step in data.steps:
+        imports |= find_imports(program, {}, find_free_names(step.estimator), step.index)
         written = ast.unparse(step.estimator) + ('.set_output(transform="pandas")' if step.frame else "")
         steps.append(f'("{_step_name(step.estimator, step_names)}", {written})')
     comments = _describe_steps(program, data)
