@@ -450,6 +450,39 @@ def test_columns_of_a_file_are_declared(take, rows, declared):
     assert "Files(" in written
 
 
+@pytest.mark.parametrize(
+    ("path", "read"),
+    [
+        ("os.path.join(os.getcwd(), 'a.csv')", 'PROJECT / "a.csv"'),
+        ("f'{os.getcwd()}/a.csv'", 'PROJECT / "a.csv"'),
+        ("Path.cwd() / 'data' / 'a.csv'", 'PROJECT / "data/a.csv"'),
+        ("Path('data').joinpath('a.csv')", 'PROJECT / "data/a.csv"'),
+        ("os.path.abspath('a.csv')", 'PROJECT / "a.csv"'),
+        ("Path(__file__).resolve().parent / 'a.csv'", 'PROJECT / "a.csv"'),
+        ("os.path.join(os.path.dirname(os.path.abspath(__file__)), 'a.csv')", 'PROJECT / "a.csv"'),
+        ("Path(__file__).parents[1] / 'a.csv'", 'PROJECT / "../a.csv"'),
+        ("os.path.join(os.path.dirname(__file__), os.pardir, 'data') + '/a.csv'", 'PROJECT / "../data/a.csv"'),
+        ("'/data/a.csv'", '"/data/a.csv"'),
+    ],
+)
+def test_paths_that_are_computed_from_that_of_the_notebook(take, path, read):
+    draft = take(
+        HEAD.replace('"clients.csv"', "PATH").replace("\nimport numpy", f"\nPATH = {path}\nimport numpy")
+        + "df['b'] = df['a'] * 2\nRidge().fit(df[['a', 'b']], df['y'])",
+        name="script.py",
+    )
+    assert f"pd.read_csv({read})" in source(draft)
+    assert not any("PROJECT" in item["what"] for item in draft.report.to_fill_in)
+
+
+def test_path_that_is_not_known_is_to_be_filled_in(take):
+    draft = take(
+        HEAD.replace('"clients.csv"', "find(__file__)") + "df['b'] = df['a'] * 2\nRidge().fit(df[['a', 'b']], df['y'])"
+    )
+    expected = "`__file__` is another path here; compute it from PROJECT"
+    assert expected in [item["what"] for item in draft.report.to_fill_in]
+
+
 def test_argument_without_effect_on_values_leaves_the_others(take):
     text = HEAD + "flag = input() == 'y'\ndf = pd.read_csv('clients.csv', low_memory=flag, sep=';')\n" + FITTED
     draft = take(text)

@@ -11,6 +11,9 @@ from diurnal.notebook.program import Program
 from diurnal.notebook.syntax import callee_name
 
 _MAX_DEPTH = 30
+_MARK = "/\0"  # before an absolute path that is computed from that of the notebook
+_OS_CONSTANTS = {"curdir": ".", "pardir": "..", "sep": "/"}
+_PATH_FUNCTIONS = ("join", "joinpath", "getcwd", "cwd", "abspath", "realpath", "resolve", "absolute", "dirname")
 
 
 class NotConstantError(Exception):
@@ -59,11 +62,23 @@ def evaluate_string(program: Program, node: ast.AST | None, at: int) -> str | No
         value = evaluate_constant(program, node, at)
     except NotConstantError:
         return None
-    return str(value) if isinstance(value, str | PurePosixPath) else None
+    return _to_relative(program, str(value)) if isinstance(value, str | PurePosixPath) else None
+
+
+def _file_path(program: Program) -> PurePosixPath:
+    """Return the marked path of the notebook, in whose folder it runs."""
+    return PurePosixPath(f"{_MARK}{program.document.path.resolve().as_posix()}")
+
+
+def _to_relative(program: Program, path: str) -> str:
+    """Return a path that is computed from that of the notebook, relative to its folder; any other one as it is."""
+    return posixpath.relpath(path, _file_path(program).parent) if path.startswith(_MARK) else path
 
 
 def _evaluate_name(program: Program, node: ast.Name, at: int, depth: int) -> Any:
     index = program.reaching_definition(node.id, at)
+    if index is None and node.id == "__file__":
+        return str(_file_path(program))
     if index is None or node.id not in program[index].binds:
         raise NotConstantError
     statement = program[index]
@@ -150,25 +165,55 @@ def _evaluate_elements(program: Program, node: ast.List | ast.Tuple, at: int, de
 
 def _evaluate_call(program: Program, node: ast.Call, at: int, depth: int) -> Any:
     name = callee_name(node.func)
-    if name in ("Path", "PurePath", "PosixPath", "str", "list", "tuple") and len(node.args) == 1 and not node.keywords:
-        value = evaluate_constant(program, node.args[0], at, depth)
-        if name in ("str", "list", "tuple"):
-            return {"str": str, "list": list, "tuple": tuple}[name](value)
-        return PurePosixPath(value)
+    if node.keywords:
+        raise NotConstantError
     arguments = [evaluate_constant(program, argument, at, depth) for argument in node.args]
-    if name == "join" and len(arguments) > 1 and all(isinstance(a, str | PurePosixPath) for a in arguments):
-        return posixpath.join(*map(str, arguments))
+    if len(arguments) == 1 and name in ("str", "list", "tuple"):
+        return {"str": str, "list": list, "tuple": tuple}[name](arguments[0])
+    if not all(isinstance(argument, str | PurePosixPath) for argument in arguments):
+        raise NotConstantError
+    if name in ("Path", "PurePath", "PosixPath"):
+        return PurePosixPath(*arguments)
+    if name in _PATH_FUNCTIONS and isinstance(node.func, ast.Attribute):
+        is_method = name in ("joinpath", "resolve", "absolute")
+        own = [evaluate_constant(program, node.func.value, at, depth)] if is_method else []
+        return _evaluate_path(program, name, [*own, *arguments])
     raise NotConstantError
 
 
-def _evaluate_class_attribute(program: Program, node: ast.Attribute, at: int, depth: int) -> Any:
-    """Return the value of a constant of a class: ``CFG.target``."""
+def _evaluate_path(program: Program, name: str, arguments: list[str | PurePosixPath]) -> str | PurePosixPath:
+    """Return the value of a function of `os.path` or of a method of a path, of which `arguments` has the path first."""
+    folder = _file_path(program).parent
+    paths = [*map(str, arguments)]
+    if name in ("getcwd", "cwd") and not paths:
+        return str(folder) if name == "getcwd" else folder
+    if name == "join" and len(paths) > 1:
+        return posixpath.join(*paths)
+    if name == "joinpath" and isinstance(arguments[0], PurePosixPath):
+        return PurePosixPath(*paths)
+    if name in ("abspath", "realpath") and len(paths) == 1:
+        return posixpath.normpath(folder / paths[0])
+    if name in ("resolve", "absolute") and len(paths) == 1 and isinstance(arguments[0], PurePosixPath):
+        return PurePosixPath(posixpath.normpath(folder / paths[0]))
+    if name == "dirname" and len(paths) == 1:
+        return posixpath.dirname(paths[0])
+    raise NotConstantError
+
+
+def _evaluate_attribute(program: Program, node: ast.Attribute, at: int, depth: int) -> Any:
+    """Return the value of a constant of a class, as ``CFG.target``, or a folder above a path."""
     definition = program.resolve_definition(node.value.id, at) if isinstance(node.value, ast.Name) else None
     if isinstance(definition, ast.ClassDef):
         for part in reversed(definition.body):
             targets = part.targets if isinstance(part, ast.Assign) else []
             if any(isinstance(target, ast.Name) and target.id == node.attr for target in targets):
                 return evaluate_constant(program, part.value, at, depth)  # type: ignore[attr-defined]
+        raise NotConstantError
+    if isinstance(node.value, ast.Name) and node.value.id == "os" and node.attr in _OS_CONSTANTS:
+        return _OS_CONSTANTS[node.attr]
+    value = evaluate_constant(program, node.value, at, depth) if node.attr in ("parent", "parents") else None
+    if isinstance(value, PurePosixPath):
+        return value.parent if node.attr == "parent" else list(value.parents)
     raise NotConstantError
 
 
@@ -201,6 +246,6 @@ _EVALUATORS: dict[type, Any] = {
     ast.Tuple: _evaluate_elements,
     ast.Call: _evaluate_call,
     ast.Dict: _evaluate_dictionary,
-    ast.Attribute: _evaluate_class_attribute,
+    ast.Attribute: _evaluate_attribute,
     ast.Subscript: _evaluate_subscript,
 }

@@ -116,7 +116,17 @@ def _describe_relative_paths(found: Preparation) -> list[str]:
             is_edited = (getattr(part, "lineno", 0), getattr(part, "col_offset", 0)) in found.edits
             if isinstance(text, str) and _PATH.fullmatch(text) and not is_edited:
                 texts[text] = None
-    return [f"the path {text!r} is relative to the working directory; write PROJECT / {text!r}" for text in texts]
+    parts = [part for node in found.nodes.values() for part in ast.walk(node)]
+    names = {part.id for part in parts if isinstance(part, ast.Name)}
+    names |= {callee_name(part.func) for part in parts if isinstance(part, ast.Call)}
+    return [
+        *(f"the path {text!r} is relative to the working directory; write PROJECT / {text!r}" for text in texts),
+        *(
+            f"`{name}` is another path here; compute it from PROJECT"
+            for name in ("__file__", "getcwd")
+            if name in names
+        ),
+    ]
 
 
 def rewrite_paths(program: Program, node: ast.expr, at: int, paths: ProjectPaths) -> tuple[ast.expr, Preparation]:
