@@ -9,6 +9,7 @@ import pytest
 import notebook_files
 from diurnal.errors import UsageError
 from diurnal.notebook import document, draft_experiment
+from diurnal.notebook.chained_changes import assign_changes, find_assigned_changes
 from diurnal.notebook.inlining import linearize_statements
 from diurnal.notebook.magics import parse_python, replace_magics
 from diurnal.notebook.script_options import PLACEHOLDER
@@ -768,3 +769,49 @@ def test_order_of_chosen_features_is_the_notebooks(take, tmp_path):
     assert '["b", "a", "y"]]' in source(take(by_name))
     (tmp_path / "clients.csv").write_text("b,a,y\n1,2,3\n")
     assert "usecols=" in body(take(by_place))
+
+
+# -- pandas 3
+
+
+@pytest.mark.parametrize(
+    ("change", "assigned"),
+    [
+        ("df['a'].fillna(df['a'].mean(), inplace=True)", "df['a'] = df['a'].fillna(df['a'].mean())"),
+        ("df.a.replace(['m', 'f'], [0, 1], inplace=True)", "df.a = df.a.replace(['m', 'f'], [0, 1])"),
+        ("for c in cols:\n    df[c].ffill(inplace=True)", "for c in cols:\n    df[c] = df[c].ffill()"),
+        ("def clean(t):\n    t['a'].clip(0, inplace=True)", "def clean(t):\n    t['a'] = t['a'].clip(0)"),
+        ("df['a'][df['a'] > 5] = 5", "df.loc[df['a'] > 5, 'a'] = 5"),
+        ("df.a[df.b.isna()] += 5", "df.loc[df.b.isna(), 'a'] += 5"),
+        ("df['a'].loc[rows] = 5", "df.loc[rows, 'a'] = 5"),
+        # these change what they name, or did not in earlier versions either, or may be of a dict
+        ("df.drop(columns='a', inplace=True)", None),
+        ("df['a'].dropna(inplace=True)", None),
+        ("df[['a', 'b']].fillna(0, inplace=True)", None),
+        ("df.loc[rows, 'a'].fillna(0, inplace=True)", None),
+        ("df['a'].fillna(0, inplace=False)", None),
+        ("config['model']['depth'] = 3", None),
+        ("self.counts[name] = 3", None),
+        ("df['a'][1:3] = 0", None),
+    ],
+)
+def test_changes_of_a_column_become_changes_of_its_frame(change, assigned):
+    nodes = parse_python(change).body
+    found = assign_changes(nodes)
+    assert "\n".join(map(ast.unparse, found)) == (assigned or change)
+    assert len(find_assigned_changes(found)) == (assigned is not None)
+    assert "\n".join(map(ast.unparse, nodes)) == change
+
+
+def test_changes_of_a_column_take_effect_in_the_source(take, tmp_path):
+    draft = take(
+        HEAD
+        + "df['a'].fillna(df['a'].median(), inplace=True)  # often without a value\ndf['b'][df['b'] < 0] = 0\n"
+        + "search = GridSearchCV(Ridge(), {'alpha': [1]})\nsearch.fit(df[['a', 'b']], df['y'])"
+    )
+    (tmp_path / "clients.csv").write_text("a,b,y\n1,-2,0\n,3,1\n5,4,1\n")
+    namespace = {"__file__": str(tmp_path / "experiments" / "taken.py"), "__name__": "taken"}
+    exec(compile(draft.text, "taken.py", "exec"), namespace)
+    frame = namespace["rows"](None)
+    assert frame[["a", "b"]].to_numpy().tolist() == [[1.0, 0.0], [3.0, 3.0], [5.0, 4.0]]
+    assert sum("changes a copy since pandas 3" in note for note in draft.report.notes) == 2

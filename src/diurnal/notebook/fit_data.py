@@ -7,6 +7,7 @@ import inspect
 
 from diurnal.experiment import experiment
 from diurnal.notebook import bundled_datasets, readers
+from diurnal.notebook.chained_changes import find_assigned_changes
 from diurnal.notebook.constants import evaluate_strings
 from diurnal.notebook.data_declaration import DataDeclaration
 from diurnal.notebook.effects import find_free_names, reads_data
@@ -87,6 +88,10 @@ class _DataFinder:
                 "the notebook selects rows for training by position; diurnal splits them by a hash of each row"
             )
             data.test_fraction = self.features.test_fraction
+        data.notes += [
+            f"`{change[:80]}` changes a copy since pandas 3; the experiment changes the frame"
+            for change in find_assigned_changes(data.preparation.nodes.values())
+        ]
         data.notes += describe_learned_values(self.program, data.preparation)
         after = [i for i in data.preparation.nodes if 0 <= data.preparation.split_index < i]
         if after:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from diurnal.notebook.chained_changes import assign_changes
 from diurnal.notebook.document import Document
 from diurnal.notebook.effects import (
     FITTING,
@@ -92,7 +93,7 @@ class Program:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        nodes, self.options = substitute_options(linearize_statements(document.nodes))
+        nodes, self.options = substitute_options(linearize_statements(assign_changes(document.nodes)))
         defined = [node for node in nodes if isinstance(node, ast.FunctionDef)]
         changed: dict[str, frozenset[int]] = {}
         for function in defined:
