@@ -789,9 +789,11 @@ def test_order_of_chosen_features_is_the_notebooks(take, tmp_path):
         ("df['a'].dropna(inplace=True)", None),
         ("df[['a', 'b']].fillna(0, inplace=True)", None),
         ("df.loc[rows, 'a'].fillna(0, inplace=True)", None),
+        ("cols = ['a', 'b']\ndf[cols].fillna(0, inplace=True)", None),
         ("df['a'].fillna(0, inplace=False)", None),
         ("config['model']['depth'] = 3", None),
         ("self.counts[name] = 3", None),
+        ("data = {'y': y, 'late': late}\ndata['y'][data['late']] = 0", None),
         ("df['a'][1:3] = 0", None),
     ],
 )
