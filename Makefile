@@ -14,7 +14,7 @@ help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
 # Compiled files are kept also where the environment forbids it, as container images do: each process would compile all
-# of the sources again, and each worker rewrite the assertions of all tests.
+# of the sources again, and each worker rewrite the assertions of all tests. tests/conftest.py ends that before the tests.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadgroup --durations=15
 # The files with tests of a mark, which each worker collects with half the CPU of all files.
 MARKED = $(shell grep -rl 'mark\.$(1)' tests --include='test_*.py')

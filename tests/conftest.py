@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,12 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)  # results of tests are for no serve
 gc.set_threshold(10_000)  # as in the command line: a quarter of a million objects of imports stay
 # Tools of the tests, not tests: collecting them for doctests would import Airflow into this process.
 collect_ignore = ["storage/stored", "support", "system/compose.py", "system/sklearn_suite.py"]
+
+
+def pytest_collection_finish() -> None:
+    """Keep no compiled files from here on: a test may change an experiment within a second, to a text of equal size."""
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
 @pytest.fixture(scope="session")
