@@ -461,6 +461,7 @@ def test_columns_of_a_file_are_declared(take, rows, declared):
         ("os.path.abspath('a.csv')", 'PROJECT / "a.csv"'),
         ("Path(__file__).resolve().parent / 'a.csv'", 'PROJECT / "a.csv"'),
         ("os.path.join(os.path.dirname(os.path.abspath(__file__)), 'a.csv')", 'PROJECT / "a.csv"'),
+        ("join(dirname(abspath(__file__)), 'a.csv')", 'PROJECT / "a.csv"'),
         ("Path(__file__).parents[1] / 'a.csv'", 'PROJECT / "../a.csv"'),
         ("os.path.join(os.path.dirname(__file__), os.pardir, 'data') + '/a.csv'", 'PROJECT / "../data/a.csv"'),
         ("'/data/a.csv'", '"/data/a.csv"'),

@@ -13,7 +13,8 @@ from diurnal.notebook.syntax import callee_name
 _MAX_DEPTH = 30
 _MARK = "/\0"  # before an absolute path that is computed from that of the notebook
 _OS_CONSTANTS = {"curdir": ".", "pardir": "..", "sep": "/"}
-_PATH_FUNCTIONS = ("join", "joinpath", "getcwd", "cwd", "abspath", "realpath", "resolve", "absolute", "dirname")
+_PATH_FUNCTIONS = ("join", "getcwd", "cwd", "abspath", "realpath", "dirname")
+_PATH_METHODS = ("joinpath", "resolve", "absolute")
 
 
 class NotConstantError(Exception):
@@ -174,10 +175,10 @@ def _evaluate_call(program: Program, node: ast.Call, at: int, depth: int) -> Any
         raise NotConstantError
     if name in ("Path", "PurePath", "PosixPath"):
         return PurePosixPath(*arguments)
-    if name in _PATH_FUNCTIONS and isinstance(node.func, ast.Attribute):
-        is_method = name in ("joinpath", "resolve", "absolute")
-        own = [evaluate_constant(program, node.func.value, at, depth)] if is_method else []
-        return _evaluate_path(program, name, [*own, *arguments])
+    if name in _PATH_METHODS and isinstance(node.func, ast.Attribute):
+        return _evaluate_path(program, name, [evaluate_constant(program, node.func.value, at, depth), *arguments])
+    if name in _PATH_FUNCTIONS:
+        return _evaluate_path(program, name, arguments)
     raise NotConstantError
 
 
