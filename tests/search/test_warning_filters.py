@@ -22,6 +22,18 @@ def ignore_while(entered, left):
         warnings.warn("suppressed", stacklevel=1)
 
 
+def warn_beside(work, message, monitor, entered, left):
+    """Emit a warning of fit 1 while `work` is between two events in another thread."""
+    with monitor.capture_warnings():
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert entered.wait(WAIT)
+        with monitor.attribute_warnings([1]):
+            warnings.warn(message, stacklevel=1)
+        left.set()
+        thread.join()
+
+
 def messages_of(recorded):
     return [str(message) for message, *_ in recorded]
 
@@ -39,14 +51,7 @@ def test_a_fit_that_suppresses_warnings_leaves_those_of_another_thread(n_blocks)
                 ignore_while(entered, left)
             warnings.warn("after", stacklevel=1)
 
-    with monitor.capture_warnings():
-        thread = threading.Thread(target=suppress)
-        thread.start()
-        assert entered.wait(WAIT)
-        with monitor.attribute_warnings([1]):
-            warnings.warn("seen", stacklevel=1)
-        left.set()
-        thread.join()
+    warn_beside(suppress, "seen", monitor, entered, left)
     assert messages_of(monitor.warned[0]) == ["after"]
     assert messages_of(monitor.warned[1]) == ["seen"]
 
@@ -62,14 +67,7 @@ def test_a_fit_that_records_warnings_gets_its_own_only():
             warnings.warn("its own", stacklevel=1)
             recorded.extend(own)
 
-    with monitor.capture_warnings():
-        thread = threading.Thread(target=record)
-        thread.start()
-        assert entered.wait(WAIT)
-        with monitor.attribute_warnings([1]):
-            warnings.warn("of another fit", stacklevel=1)
-        left.set()
-        thread.join()
+    warn_beside(record, "of another fit", monitor, entered, left)
     assert [str(one.message) for one in recorded] == ["its own"]
     assert (monitor.warned[0], messages_of(monitor.warned[1])) == ([], ["of another fit"])
 
